@@ -1,0 +1,91 @@
+//! Finds the libtorch that torch-sys links, compiles the C++ file against it, and gives every
+//! artefact of this package an rpath to it, so that nothing needs `LD_LIBRARY_PATH`.
+
+fn main() {
+    println!("cargo:rerun-if-changed=build.rs");
+    #[cfg(feature = "tch")]
+    if !cfg!(feature = "doc-only") {
+        if let Err(message) = libtorch::link() {
+            // `cargo::error` fails the build with this one line instead of a backtrace.
+            println!("cargo::error={message}");
+        }
+    }
+}
+
+#[cfg(feature = "tch")]
+mod libtorch {
+    use std::env;
+    use std::path::{Path, PathBuf};
+
+    /// The version whose bits this crate promises, and the one that `tch` 0.26 binds.
+    const VERSION: &str = "2.13.0";
+
+    pub fn link() -> Result<(), String> {
+        let lib = env::var_os("DEP_TCH_LIBTORCH_LIB")
+            .map(PathBuf::from)
+            .ok_or("torch-sys did not say where libtorch is; run `./setup` or set LIBTORCH")?;
+        let include = match env::var_os("LIBTORCH_INCLUDE") {
+            Some(dir) => PathBuf::from(dir).join("include"),
+            None => lib.parent().unwrap_or(&lib).join("include"),
+        };
+        check_version(&include)?;
+
+        println!("cargo:rerun-if-changed=cpp/libtorch.cpp");
+        println!("cargo:rerun-if-env-changed=LIBTORCH_CXX11_ABI");
+        let abi = env::var("LIBTORCH_CXX11_ABI").unwrap_or_else(|_| "1".to_owned());
+        cc::Build::new()
+            .cpp(true)
+            .std("c++17")
+            .pic(true)
+            // libtorch's headers warn; our file is compiled with its own warnings in mind.
+            .warnings(false)
+            .include(&include)
+            .include(include.join("torch/csrc/api/include"))
+            .define("_GLIBCXX_USE_CXX11_ABI", abi.as_str())
+            .file("cpp/libtorch.cpp")
+            .try_compile("tch_init_libtorch")
+            .map_err(|error| format!("cpp/libtorch.cpp did not compile: {}", one_line(&error)))?;
+
+        if env::var("CARGO_CFG_TARGET_FAMILY").as_deref() == Ok("unix") {
+            println!("cargo:rustc-link-arg=-Wl,-rpath,{}", lib.display());
+        }
+        Ok(())
+    }
+
+    /// torch-sys checks no version under `LIBTORCH`, and another version has other bits.
+    fn check_version(include: &Path) -> Result<(), String> {
+        println!("cargo:rerun-if-env-changed=LIBTORCH_BYPASS_VERSION_CHECK");
+        if env::var_os("LIBTORCH_BYPASS_VERSION_CHECK").is_some() {
+            return Ok(());
+        }
+        let header = include.join("torch/headeronly/version.h");
+        let text = std::fs::read_to_string(&header).map_err(|error| {
+            format!(
+                "cannot read libtorch's version from {}: {error}; run `./setup` or point LIBTORCH at libtorch {VERSION}",
+                header.display()
+            )
+        })?;
+        let part = |name: &str| {
+            text.lines()
+                .find_map(|line| line.strip_prefix(&format!("#define TORCH_VERSION_{name} ")))
+                .map_or("?", str::trim)
+        };
+        let found = [part("MAJOR"), part("MINOR"), part("PATCH")].join(".");
+        if found == VERSION {
+            return Ok(());
+        }
+        Err(format!(
+            "libtorch {VERSION} is needed, but {} is {found}; run `./setup`, or set LIBTORCH_BYPASS_VERSION_CHECK=1 to build without the promise of equal bits",
+            include.display()
+        ))
+    }
+
+    fn one_line(error: &cc::Error) -> String {
+        error
+            .to_string()
+            .lines()
+            .next()
+            .unwrap_or_default()
+            .to_owned()
+    }
+}

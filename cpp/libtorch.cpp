@@ -1,0 +1,197 @@
+// What tch does not bind: at::Generator, draws from an explicit generator, the identity of a
+// tensor, and what libtorch says about itself. Written against libtorch 2.13.
+//
+// Every function that can fail returns null, or a message that the caller frees with
+// tch_init_free: no C++ exception crosses into Rust. Pointers to tensors are tch's own.
+
+#include <ATen/CPUGeneratorImpl.h>
+#include <ATen/Context.h>
+#include <ATen/Parallel.h>
+#include <ATen/Version.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/empty.h>
+#include <c10/core/TensorImpl.h>
+#include <dlfcn.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <optional>
+#include <string>
+
+namespace {
+
+char* copy_of(const char* text) {
+  char* copy = strdup(text);
+  // Out of memory while reporting: an empty message is still an error to the caller.
+  return copy != nullptr ? copy : static_cast<char*>(std::calloc(1, 1));
+}
+
+template <typename F>
+char* guarded(F f) {
+  try {
+    f();
+    return nullptr;
+  } catch (const c10::Error& e) {
+    return copy_of(e.what_without_backtrace());
+  } catch (const std::exception& e) {
+    return copy_of(e.what());
+  } catch (...) {
+    return copy_of("a C++ exception without a message");
+  }
+}
+
+std::optional<at::Generator> optional(const at::Generator* generator) {
+  if (generator == nullptr) {
+    return std::nullopt;
+  }
+  return *generator;
+}
+
+}  // namespace
+
+extern "C" {
+
+void tch_init_free(char* text) { std::free(text); }
+
+// cuda < 0: a CPU stream; otherwise the index of a CUDA device.
+char* tch_init_generator_new(int cuda, at::Generator** out) {
+  return guarded([&] {
+    *out = new at::Generator(
+        cuda < 0 ? at::detail::createCPUGenerator()
+                 : at::globalContext()
+                       .getAcceleratorHooksInterface(at::kCUDA)
+                       .getNewGenerator(static_cast<c10::DeviceIndex>(cuda)));
+  });
+}
+
+// A handle to the default stream: it shares its state.
+char* tch_init_generator_default(int cuda, at::Generator** out) {
+  return guarded([&] {
+    const auto device = cuda < 0
+        ? at::Device(at::kCPU)
+        : at::Device(at::kCUDA, static_cast<c10::DeviceIndex>(cuda));
+    *out = new at::Generator(at::globalContext().defaultGenerator(device));
+  });
+}
+
+char* tch_init_generator_clone(at::Generator* generator, at::Generator** out) {
+  return guarded([&] {
+    std::lock_guard<std::mutex> lock(generator->mutex());
+    *out = new at::Generator(generator->clone());
+  });
+}
+
+void tch_init_generator_free(at::Generator* generator) { delete generator; }
+
+char* tch_init_generator_manual_seed(at::Generator* generator, uint64_t seed) {
+  return guarded([&] {
+    std::lock_guard<std::mutex> lock(generator->mutex());
+    generator->set_current_seed(seed);
+  });
+}
+
+char* tch_init_generator_initial_seed(at::Generator* generator, uint64_t* out) {
+  return guarded([&] {
+    std::lock_guard<std::mutex> lock(generator->mutex());
+    *out = generator->current_seed();
+  });
+}
+
+// Writes at most `capacity` bytes; `length` receives the size of the whole state.
+char* tch_init_generator_get_state(
+    at::Generator* generator, uint8_t* bytes, size_t capacity, size_t* length) {
+  return guarded([&] {
+    std::lock_guard<std::mutex> lock(generator->mutex());
+    const at::Tensor state = generator->get_state().contiguous();
+    *length = static_cast<size_t>(state.numel());
+    std::memcpy(bytes, state.const_data_ptr(), std::min(capacity, *length));
+  });
+}
+
+char* tch_init_generator_set_state(
+    at::Generator* generator, const uint8_t* bytes, size_t length) {
+  return guarded([&] {
+    at::Tensor state = at::empty({static_cast<int64_t>(length)}, at::kByte);
+    std::memcpy(state.mutable_data_ptr(), bytes, length);
+    std::lock_guard<std::mutex> lock(generator->mutex());
+    generator->set_state(state);
+  });
+}
+
+// Seeds the default streams of the CPU and of every accelerator that is loaded.
+char* tch_init_manual_seed(uint64_t seed) {
+  return guarded([&] { at::manual_seed(seed); });
+}
+
+// A null generator means the default one of the tensor's device.
+char* tch_init_uniform_(
+    at::Tensor* tensor, double from, double to, const at::Generator* generator) {
+  return guarded([&] { tensor->uniform_(from, to, optional(generator)); });
+}
+
+char* tch_init_normal_(
+    at::Tensor* tensor, double mean, double std, const at::Generator* generator) {
+  return guarded([&] { tensor->normal_(mean, std, optional(generator)); });
+}
+
+// tch's own fallible calls panic where libtorch refuses a scalar: its `Scalar` is dropped, and
+// finds the error, before the call returns it. Hence the two that a user can make fail.
+
+char* tch_init_fill_(at::Tensor* tensor, double value) {
+  return guarded([&] { tensor->fill_(value); });
+}
+
+// `*out` is a new tensor: which elements lie below `low` or above `high`.
+char* tch_init_outside(const at::Tensor* tensor, double low, double high, at::Tensor** out) {
+  return guarded([&] { *out = new at::Tensor(tensor->lt(low).bitwise_or_(tensor->gt(high))); });
+}
+
+// The address that all handles of one tensor share.
+const void* tch_init_tensor_identity(const at::Tensor* tensor) {
+  return tensor->unsafeGetTensorImpl();
+}
+
+using WeakTensor = c10::weak_intrusive_ptr<c10::TensorImpl, c10::UndefinedTensorImpl>;
+
+// While a weak handle lives, the address of its tensor is not used again.
+char* tch_init_weak_new(const at::Tensor* tensor, WeakTensor** out) {
+  return guarded([&] { *out = new WeakTensor(tensor->getIntrusivePtr()); });
+}
+
+int tch_init_weak_expired(const WeakTensor* weak) { return weak->expired() ? 1 : 0; }
+
+void tch_init_weak_free(WeakTensor* weak) { delete weak; }
+
+// What libtorch says of itself, one fact a number; the order is that of `Fact` in src/ffi.rs.
+char* tch_init_fact(int which, char** out) {
+  return guarded([&] {
+    std::string fact;
+    switch (which) {
+      case 0:
+        fact = at::get_cpu_capability();
+        break;
+      case 1:
+        fact = at::hasMKL() ? at::get_mkl_version() : "";
+        break;
+      case 2:
+        fact = at::get_openmp_version();
+        break;
+      case 3: {
+        Dl_info info;
+        if (dladdr(reinterpret_cast<void*>(&at::get_cpu_capability), &info) != 0 &&
+            info.dli_fname != nullptr) {
+          fact = info.dli_fname;
+        }
+        break;
+      }
+      case 4:
+        fact = at::hasLAPACK() ? "yes" : "no";
+        break;
+      default:
+        TORCH_CHECK(false, "no such fact: ", which);
+    }
+    *out = copy_of(fact.c_str());
+  });
+}
+
+}  // extern "C"

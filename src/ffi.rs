@@ -1,0 +1,119 @@
+//! The functions of `cpp/libtorch.cpp`, and the one place that reads their errors.
+
+use std::ffi::{CStr, c_char, c_int, c_void};
+use torch_sys::C_tensor;
+
+/// `at::Generator`.
+#[repr(C)]
+pub(crate) struct CGenerator {
+    _private: [u8; 0],
+}
+
+/// A weak handle to a tensor.
+#[repr(C)]
+pub(crate) struct CWeakTensor {
+    _private: [u8; 0],
+}
+
+/// Null, or a message that [`check`] takes.
+type Failure = *mut c_char;
+
+unsafe extern "C" {
+    fn tch_init_free(text: *mut c_char);
+    pub(crate) fn tch_init_generator_new(cuda: c_int, out: *mut *mut CGenerator) -> Failure;
+    pub(crate) fn tch_init_generator_default(cuda: c_int, out: *mut *mut CGenerator) -> Failure;
+    pub(crate) fn tch_init_generator_clone(
+        generator: *mut CGenerator,
+        out: *mut *mut CGenerator,
+    ) -> Failure;
+    pub(crate) fn tch_init_generator_free(generator: *mut CGenerator);
+    pub(crate) fn tch_init_generator_manual_seed(generator: *mut CGenerator, seed: u64) -> Failure;
+    pub(crate) fn tch_init_generator_initial_seed(
+        generator: *mut CGenerator,
+        out: *mut u64,
+    ) -> Failure;
+    pub(crate) fn tch_init_generator_get_state(
+        generator: *mut CGenerator,
+        bytes: *mut u8,
+        capacity: usize,
+        length: *mut usize,
+    ) -> Failure;
+    pub(crate) fn tch_init_generator_set_state(
+        generator: *mut CGenerator,
+        bytes: *const u8,
+        length: usize,
+    ) -> Failure;
+    pub(crate) fn tch_init_manual_seed(seed: u64) -> Failure;
+    pub(crate) fn tch_init_uniform_(
+        tensor: *mut C_tensor,
+        from: f64,
+        to: f64,
+        generator: *const CGenerator,
+    ) -> Failure;
+    pub(crate) fn tch_init_normal_(
+        tensor: *mut C_tensor,
+        mean: f64,
+        std: f64,
+        generator: *const CGenerator,
+    ) -> Failure;
+    pub(crate) fn tch_init_fill_(tensor: *mut C_tensor, value: f64) -> Failure;
+    pub(crate) fn tch_init_outside(
+        tensor: *const C_tensor,
+        low: f64,
+        high: f64,
+        out: *mut *mut C_tensor,
+    ) -> Failure;
+    pub(crate) fn tch_init_tensor_identity(tensor: *const C_tensor) -> *const c_void;
+    pub(crate) fn tch_init_weak_new(tensor: *const C_tensor, out: *mut *mut CWeakTensor)
+    -> Failure;
+    pub(crate) fn tch_init_weak_expired(weak: *const CWeakTensor) -> c_int;
+    pub(crate) fn tch_init_weak_free(weak: *mut CWeakTensor);
+    fn tch_init_fact(which: c_int, out: *mut *mut c_char) -> Failure;
+}
+
+/// Turns the message of a function of this module into an error.
+///
+/// # Safety
+///
+/// `failure` is what one of them returned, and is not used again.
+pub(crate) unsafe fn check(failure: Failure) -> Result<(), String> {
+    if failure.is_null() {
+        return Ok(());
+    }
+    // SAFETY: not null, so by the caller's promise a NUL-terminated string that is ours to free.
+    Err(unsafe { take(failure) })
+}
+
+/// # Safety
+///
+/// `text` is a NUL-terminated string made by `cpp/libtorch.cpp`, and is not used again.
+unsafe fn take(text: *mut c_char) -> String {
+    // SAFETY: by the caller's promise.
+    let owned = unsafe { CStr::from_ptr(text) }
+        .to_string_lossy()
+        .into_owned();
+    // SAFETY: the string was made by `strdup` or `calloc` there, and `owned` is a copy.
+    unsafe { tch_init_free(text) };
+    owned
+}
+
+/// What libtorch says of itself.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Fact {
+    CpuCapability = 0,
+    MklVersion = 1,
+    OpenMpVersion = 2,
+    LibraryPath = 3,
+    HasLapack = 4,
+}
+
+pub(crate) fn fact(which: Fact) -> Result<String, String> {
+    let mut text = std::ptr::null_mut();
+    // SAFETY: `text` is a valid place for a pointer, and the failure is read once.
+    unsafe { check(tch_init_fact(which as c_int, &mut text)) }?;
+    if text.is_null() {
+        return Ok(String::new());
+    }
+    // SAFETY: set by the call, not null, and not used again.
+    Ok(unsafe { take(text) })
+}

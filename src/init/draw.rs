@@ -1,0 +1,82 @@
+//! The in-place calls that the functions of this module end in.
+
+use crate::error::InitError;
+use crate::ffi::{self, CGenerator};
+use crate::generator::Generator;
+use std::ffi::c_char;
+use tch::Tensor;
+
+pub(crate) fn uniform(
+    function: &'static str,
+    tensor: &mut Tensor,
+    from: f64,
+    to: f64,
+    generator: Option<&mut Generator>,
+) -> Result<(), InitError> {
+    let _no_grad = tch::no_grad_guard();
+    // SAFETY: the tensor is live for the call and not otherwise borrowed, as is the generator.
+    let failure =
+        unsafe { ffi::tch_init_uniform_(tensor.as_ptr().cast_mut(), from, to, raw(generator)) };
+    // SAFETY: made by the call above and read once.
+    unsafe { check(function, tensor, failure) }
+}
+
+pub(crate) fn normal(
+    function: &'static str,
+    tensor: &mut Tensor,
+    mean: f64,
+    std: f64,
+    generator: Option<&mut Generator>,
+) -> Result<(), InitError> {
+    let _no_grad = tch::no_grad_guard();
+    // SAFETY: the tensor is live for the call and not otherwise borrowed, as is the generator.
+    let failure =
+        unsafe { ffi::tch_init_normal_(tensor.as_ptr().cast_mut(), mean, std, raw(generator)) };
+    // SAFETY: made by the call above and read once.
+    unsafe { check(function, tensor, failure) }
+}
+
+pub(crate) fn fill(
+    function: &'static str,
+    tensor: &mut Tensor,
+    value: f64,
+) -> Result<(), InitError> {
+    let _no_grad = tch::no_grad_guard();
+    // SAFETY: the tensor is live for the call and not otherwise borrowed.
+    let failure = unsafe { ffi::tch_init_fill_(tensor.as_ptr().cast_mut(), value) };
+    // SAFETY: made by the call above and read once.
+    unsafe { check(function, tensor, failure) }
+}
+
+/// Which elements lie below `low` or above `high`, as a mask of the tensor's shape.
+pub(crate) fn outside(
+    function: &'static str,
+    tensor: &Tensor,
+    low: f64,
+    high: f64,
+) -> Result<Tensor, InitError> {
+    let mut mask = std::ptr::null_mut();
+    // SAFETY: the tensor is live for the call, and `mask` a valid place for a new one.
+    let failure = unsafe { ffi::tch_init_outside(tensor.as_ptr(), low, high, &mut mask) };
+    // SAFETY: made by the call above and read once.
+    unsafe { check(function, tensor, failure) }?;
+    // SAFETY: the call succeeded, so `mask` is a new tensor that nobody else owns.
+    Ok(unsafe { Tensor::from_ptr(mask) })
+}
+
+fn raw(generator: Option<&mut Generator>) -> *const CGenerator {
+    generator.map_or(std::ptr::null(), |g| g.as_ptr())
+}
+
+/// # Safety
+///
+/// As [`ffi::check`].
+unsafe fn check(
+    function: &'static str,
+    tensor: &Tensor,
+    failure: *mut c_char,
+) -> Result<(), InitError> {
+    // SAFETY: by the caller's promise.
+    unsafe { ffi::check(failure) }
+        .map_err(|message| InitError::libtorch(function, &message).with_shape(tensor))
+}

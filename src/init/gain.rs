@@ -1,0 +1,143 @@
+//! The gain that goes with a nonlinearity.
+
+use super::python_square;
+use crate::error::InitError;
+use std::str::FromStr;
+
+/// The nonlinearity that follows a layer, for [`calculate_gain`].
+///
+/// ```
+/// use tch_init::init::Nonlinearity;
+///
+/// assert_eq!("relu".parse(), Ok(Nonlinearity::Relu));
+/// assert_eq!("leaky_relu".parse(), Ok(Nonlinearity::LeakyRelu { negative_slope: 0.01 }));
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub enum Nonlinearity {
+    /// None; gain 1.
+    Linear,
+    /// A convolution of 1 dimension; gain 1.
+    Conv1d,
+    /// A convolution of 2 dimensions; gain 1.
+    Conv2d,
+    /// A convolution of 3 dimensions; gain 1.
+    Conv3d,
+    /// A transposed convolution of 1 dimension; gain 1.
+    ConvTranspose1d,
+    /// A transposed convolution of 2 dimensions; gain 1.
+    ConvTranspose2d,
+    /// A transposed convolution of 3 dimensions; gain 1.
+    ConvTranspose3d,
+    /// The logistic function; gain 1.
+    Sigmoid,
+    /// The hyperbolic tangent; gain 5/3.
+    Tanh,
+    /// The rectifier; gain sqrt(2).
+    Relu,
+    /// The leaky rectifier; gain sqrt(2 / (1 + negative_slope^2)).
+    LeakyRelu {
+        /// The slope for negative inputs. `calculate_gain` has 0.01 when Python names none, the
+        /// Kaiming functions have 0, and PyTorch's layers sqrt(5).
+        negative_slope: f64,
+    },
+    /// The scaled exponential linear unit; gain 3/4, found by experiment.
+    Selu,
+}
+
+impl Default for Nonlinearity {
+    /// What PyTorch's Kaiming functions assume: a leaky rectifier of slope 0.
+    fn default() -> Nonlinearity {
+        Nonlinearity::LeakyRelu {
+            negative_slope: 0.0,
+        }
+    }
+}
+
+impl Nonlinearity {
+    /// PyTorch's name for it, as in `torch.nn.functional`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Nonlinearity::Linear => "linear",
+            Nonlinearity::Conv1d => "conv1d",
+            Nonlinearity::Conv2d => "conv2d",
+            Nonlinearity::Conv3d => "conv3d",
+            Nonlinearity::ConvTranspose1d => "conv_transpose1d",
+            Nonlinearity::ConvTranspose2d => "conv_transpose2d",
+            Nonlinearity::ConvTranspose3d => "conv_transpose3d",
+            Nonlinearity::Sigmoid => "sigmoid",
+            Nonlinearity::Tanh => "tanh",
+            Nonlinearity::Relu => "relu",
+            Nonlinearity::LeakyRelu { .. } => "leaky_relu",
+            Nonlinearity::Selu => "selu",
+        }
+    }
+}
+
+impl FromStr for Nonlinearity {
+    type Err = InitError;
+
+    /// Reads PyTorch's name; `leaky_relu` gets PyTorch's slope of 0.01.
+    fn from_str(name: &str) -> Result<Nonlinearity, InitError> {
+        Ok(match name {
+            "linear" => Nonlinearity::Linear,
+            "conv1d" => Nonlinearity::Conv1d,
+            "conv2d" => Nonlinearity::Conv2d,
+            "conv3d" => Nonlinearity::Conv3d,
+            "conv_transpose1d" => Nonlinearity::ConvTranspose1d,
+            "conv_transpose2d" => Nonlinearity::ConvTranspose2d,
+            "conv_transpose3d" => Nonlinearity::ConvTranspose3d,
+            "sigmoid" => Nonlinearity::Sigmoid,
+            "tanh" => Nonlinearity::Tanh,
+            "relu" => Nonlinearity::Relu,
+            "leaky_relu" => Nonlinearity::LeakyRelu {
+                negative_slope: 0.01,
+            },
+            "selu" => Nonlinearity::Selu,
+            _ => return Err(InitError::Nonlinearity(name.to_owned())),
+        })
+    }
+}
+
+/// The recommended gain for a nonlinearity, a factor on the standard deviation.
+///
+/// # Errors
+///
+/// [`InitError::Argument`] if the square of a finite negative slope overflows, where Python
+/// raises `OverflowError`.
+///
+/// ```
+/// use tch_init::init::{Nonlinearity, calculate_gain};
+///
+/// assert_eq!(calculate_gain(Nonlinearity::Relu)?, 2f64.sqrt());
+/// # Ok::<(), tch_init::InitError>(())
+/// ```
+pub fn calculate_gain(nonlinearity: Nonlinearity) -> Result<f64, InitError> {
+    gain("calculate_gain", nonlinearity)
+}
+
+pub(crate) fn gain(function: &'static str, nonlinearity: Nonlinearity) -> Result<f64, InitError> {
+    Ok(match nonlinearity {
+        Nonlinearity::Linear
+        | Nonlinearity::Conv1d
+        | Nonlinearity::Conv2d
+        | Nonlinearity::Conv3d
+        | Nonlinearity::ConvTranspose1d
+        | Nonlinearity::ConvTranspose2d
+        | Nonlinearity::ConvTranspose3d
+        | Nonlinearity::Sigmoid => 1.0,
+        Nonlinearity::Tanh => 5.0 / 3.0,
+        Nonlinearity::Relu => 2f64.sqrt(),
+        Nonlinearity::LeakyRelu { negative_slope } => {
+            let square = python_square(negative_slope).ok_or(InitError::Argument {
+                function,
+                argument: "negative_slope",
+                value: negative_slope,
+                reason: "its square overflows",
+                shape: None,
+            })?;
+            (2.0 / (1.0 + square)).sqrt()
+        }
+        Nonlinearity::Selu => 3.0 / 4.0,
+    })
+}

@@ -1,0 +1,100 @@
+//! Sparse matrices.
+
+use super::draw;
+use crate::error::{Context, InitError};
+use crate::generator::Generator;
+use tch::{Device, Kind, Tensor};
+
+/// Fills a matrix with normal values of mean 0, then sets a share of each column to zero.
+/// PyTorch's default std: 0.01.
+///
+/// Martens (2010), "Deep learning via Hessian-free optimization". `sparsity` is the share of
+/// zeros, rounded up to whole elements; a negative one counts from the end, as a Python slice
+/// does. Draws as [`normal_`](super::normal_) from the generator and then, from the **default**
+/// stream even if a generator is given, one permutation of the rows a column.
+///
+/// # Errors
+///
+/// [`InitError::Dimensions`] if the tensor has not two dimensions, [`InitError::Argument`] for a
+/// sparsity that is not finite, and as [`normal_`](super::normal_).
+///
+/// ```
+/// use tch::{Tensor, kind::FLOAT_CPU};
+///
+/// let mut w = Tensor::zeros([10, 4], FLOAT_CPU);
+/// tch_init::init::sparse_(&mut w, 0.3, 0.01, None)?;
+/// let zeros = w.eq(0.0).sum(tch::Kind::Int64);
+/// assert_eq!(zeros.int64_value(&[]), 3 * 4);
+/// # Ok::<(), tch_init::InitError>(())
+/// ```
+pub fn sparse_(
+    tensor: &mut Tensor,
+    sparsity: f64,
+    std: f64,
+    generator: Option<&mut Generator>,
+) -> Result<(), InitError> {
+    let function = "sparse_";
+    let shape = tensor.size();
+    let [rows, columns] = shape[..] else {
+        return Err(InitError::Dimensions {
+            function,
+            supported: "2",
+            shape,
+        });
+    };
+    let zeros = (sparsity * rows as f64).ceil();
+    if !zeros.is_finite() {
+        return Err(InitError::Argument {
+            function,
+            argument: "sparsity",
+            value: sparsity,
+            reason: "the number of zeros in a column is not finite",
+            shape: Some(shape),
+        });
+    }
+    draw::normal(function, tensor, 0.0, std, generator)?;
+
+    let _no_grad = tch::no_grad_guard();
+    let zeros = slice_end(zeros, rows);
+    for column in 0..columns {
+        zero_rows(tensor, column, rows, zeros).context(function, tensor)?;
+    }
+    Ok(())
+}
+
+/// Where Python's `[:end]` of `length` elements ends.
+fn slice_end(end: f64, length: i64) -> i64 {
+    let end = end as i64;
+    if end < 0 {
+        end.saturating_add(length).max(0)
+    } else {
+        end.min(length)
+    }
+}
+
+fn zero_rows(tensor: &Tensor, column: i64, rows: i64, zeros: i64) -> Result<(), tch::TchError> {
+    let permutation = Tensor::f_randperm(rows, (Kind::Int64, Device::Cpu))?;
+    let indices = permutation
+        .f_narrow(0, 0, zeros)?
+        .f_to_device(tensor.device())?;
+    let zero = Tensor::f_zeros([], (tensor.f_kind()?, tensor.device()))?;
+    tensor
+        .f_select(1, column)?
+        .f_index_fill_int_tensor_(0, &indices, &zero)
+        .map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::slice_end;
+
+    #[test]
+    fn slices_end_where_python_ends_them() {
+        // python: [len(range(10)[:e]) for e in (0, 3, 10, 12, -2, -10, -11)]
+        let ends = [0.0, 3.0, 10.0, 12.0, -2.0, -10.0, -11.0, 1e300, -1e300];
+        assert_eq!(
+            ends.map(|end| slice_end(end, 10)),
+            [0, 3, 10, 10, 8, 0, 0, 10, 0]
+        );
+    }
+}

@@ -1,0 +1,191 @@
+//! Truncated normal draws, by the two methods of PyTorch 2.13.
+
+use super::{draw, python_square};
+use crate::error::{Context, InitError};
+use crate::generator::Generator;
+use tch::{Device, Tensor};
+
+/// Fills with values from the normal distribution cut off at `a` and `b`. PyTorch's defaults:
+/// mean 0, std 1, bounds -2 and 2.
+///
+/// If more than 0.3 of the distribution lies between the bounds, the whole tensor is drawn again
+/// as by [`normal_`](super::normal_) until every element has found a value inside (bounds rounded
+/// to the dtype). Otherwise candidates are drawn as by [`uniform_`](super::uniform_) over the
+/// bounds, each with as many uniform values that decide by the density whether it stays; again the
+/// whole tensor each time. So the number of words drawn depends on the values. The algorithm is
+/// that of PyTorch 2.13; older versions have others and other bits.
+///
+/// A mean more than two std outside the bounds is warned of in the log.
+///
+/// # Errors
+///
+/// [`InitError::Argument`] for `std = 0` or bounds so many std away that the density overflows,
+/// where Python raises `ZeroDivisionError` and `OverflowError`; [`InitError::Libtorch`] for a
+/// dtype without draws, `std < 0` in the first method, or `a > b`.
+///
+/// ```
+/// use tch::{Tensor, kind::FLOAT_CPU};
+///
+/// let mut w = Tensor::zeros([100], FLOAT_CPU);
+/// tch_init::init::trunc_normal_(&mut w, 0.0, 0.02, -0.04, 0.04, None)?;
+/// assert!(w.abs().max().double_value(&[]) <= f64::from(0.04f32));
+/// # Ok::<(), tch_init::InitError>(())
+/// ```
+pub fn trunc_normal_(
+    tensor: &mut Tensor,
+    mean: f64,
+    std: f64,
+    a: f64,
+    b: f64,
+    generator: Option<&mut Generator>,
+) -> Result<(), InitError> {
+    if mean < a - 2.0 * std || mean > b + 2.0 * std {
+        log::warn!(
+            "{FUNCTION}: mean = {mean} is more than 2 std = {std} from [{a}, {b}], \
+             the distribution of values may be incorrect"
+        );
+    }
+    if std == 0.0 {
+        return Err(InitError::Argument {
+            function: FUNCTION,
+            argument: "std",
+            value: std,
+            reason: "division by zero",
+            shape: Some(tensor.size()),
+        });
+    }
+    let p = normal_cdf((b - mean) / std) - normal_cdf((a - mean) / std);
+    let _no_grad = tch::no_grad_guard();
+    if p > 0.3 {
+        redraw_rejected(tensor, mean, std, a, b, generator)
+    } else {
+        accept_by_density(tensor, mean, std, a, b, generator)
+    }
+}
+
+const FUNCTION: &str = "trunc_normal_";
+
+fn redraw_rejected(
+    tensor: &mut Tensor,
+    mean: f64,
+    std: f64,
+    a: f64,
+    b: f64,
+    mut generator: Option<&mut Generator>,
+) -> Result<(), InitError> {
+    let low = rounded(tensor, a).context(FUNCTION, tensor)?;
+    let high = rounded(tensor, b).context(FUNCTION, tensor)?;
+    draw::normal(FUNCTION, tensor, mean, std, generator.as_deref_mut())?;
+    let mut result = tensor.shallow_clone();
+    let mut redrawn = false;
+    loop {
+        let rejected = draw::outside(FUNCTION, &result, low, high)?;
+        if !any(&rejected).context(FUNCTION, tensor)? {
+            break;
+        }
+        let mut fresh = result.f_empty_like().context(FUNCTION, tensor)?;
+        draw::normal(FUNCTION, &mut fresh, mean, std, generator.as_deref_mut())?;
+        result = fresh
+            .f_where_self(&rejected, &result)
+            .context(FUNCTION, tensor)?;
+        redrawn = true;
+    }
+    if redrawn {
+        let copied = tensor.f_copy_(&result);
+        copied.context(FUNCTION, tensor)?;
+    }
+    Ok(())
+}
+
+fn accept_by_density(
+    tensor: &mut Tensor,
+    mean: f64,
+    std: f64,
+    a: f64,
+    b: f64,
+    mut generator: Option<&mut Generator>,
+) -> Result<(), InitError> {
+    let mode = python_max(a, python_min(mean, b));
+    let deviations = (mode - mean) / std;
+    let log_peak = -0.5
+        * python_square(deviations).ok_or_else(|| InitError::Argument {
+            function: FUNCTION,
+            argument: "(mode - mean) / std",
+            value: deviations,
+            reason: "its square overflows",
+            shape: Some(tensor.size()),
+        })?;
+
+    let mut candidates = tensor.f_empty_like().context(FUNCTION, tensor)?;
+    let mut accept = tensor.f_empty_like().context(FUNCTION, tensor)?;
+    // Which candidates stay rejected: log u > log density, relative to the density's peak.
+    let mut too_unlikely = |candidates: &mut Tensor, generator: Option<&mut Generator>| {
+        log_density(candidates, mean, std, log_peak).context(FUNCTION, candidates)?;
+        draw::uniform(FUNCTION, &mut accept, 0.0, 1.0, generator)?;
+        let rejected = accept.f_log_().and_then(|log| log.f_gt_tensor(candidates));
+        rejected.context(FUNCTION, candidates)
+    };
+
+    draw::uniform(FUNCTION, tensor, a, b, generator.as_deref_mut())?;
+    candidates.f_copy_(tensor).context(FUNCTION, tensor)?;
+    let mut pending = too_unlikely(&mut candidates, generator.as_deref_mut())?;
+    if !any(&pending).context(FUNCTION, tensor)? {
+        return Ok(());
+    }
+    let mut result = tensor.shallow_clone();
+    loop {
+        draw::uniform(FUNCTION, &mut candidates, a, b, generator.as_deref_mut())?;
+        result = candidates
+            .f_where_self(&pending, &result)
+            .context(FUNCTION, tensor)?;
+        let rejected = too_unlikely(&mut candidates, generator.as_deref_mut())?;
+        pending = rejected
+            .f_where_self(&pending, &pending)
+            .context(FUNCTION, tensor)?;
+        if !any(&pending).context(FUNCTION, tensor)? {
+            break;
+        }
+    }
+    let copied = tensor.f_copy_(&result);
+    copied.context(FUNCTION, tensor)
+}
+
+/// `-((x - mean) / std)^2 / 2 - log_peak` in place, operation by operation as PyTorch does it.
+fn log_density(x: &mut Tensor, mean: f64, std: f64, log_peak: f64) -> Result<(), tch::TchError> {
+    x.f_sub_scalar_(mean)?
+        .f_div_scalar_(std)?
+        .f_pow_(2)?
+        .f_mul_scalar_(-0.5)?
+        .f_sub_scalar_(log_peak)
+        .map(drop)
+}
+
+/// `value` as the tensor's dtype holds it.
+fn rounded(tensor: &Tensor, value: f64) -> Result<f64, tch::TchError> {
+    Tensor::f_from_slice(&[value])?
+        .f_to_kind(tensor.f_kind()?)?
+        .f_to_device(Device::Cpu)?
+        .f_double_value(&[0])
+}
+
+fn any(mask: &Tensor) -> Result<bool, tch::TchError> {
+    Ok(mask.f_any()?.f_int64_value(&[])? != 0)
+}
+
+fn normal_cdf(x: f64) -> f64 {
+    unsafe extern "C" {
+        // CPython's `math.erf` is libm's, which std does not offer.
+        safe fn erf(x: f64) -> f64;
+    }
+    (1.0 + erf(x / 2f64.sqrt())) / 2.0
+}
+
+// Python's `min` and `max` keep their first argument unless the second is strictly beyond it,
+// which matters for NaN.
+fn python_min(x: f64, y: f64) -> f64 {
+    if y < x { y } else { x }
+}
+
+fn python_max(x: f64, y: f64) -> f64 {
+    if y > x { y } else { x }
+}

@@ -1,0 +1,66 @@
+//! What the tests share: the Python reference, and tensors as bytes.
+
+// Each test target uses its own part of this.
+#![allow(dead_code)]
+
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use tch::Tensor;
+
+/// The interpreter of the Python reference.
+///
+/// # Panics
+///
+/// If there is none: a live test that cannot run has failed.
+pub fn python() -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let python = std::env::var_os("TCH_INIT_PYTHON")
+        .map_or_else(|| root.join(".venv/bin/python"), PathBuf::from);
+    assert!(
+        python.exists(),
+        "the Python reference is missing ({}): run `./setup --reference`",
+        python.display()
+    );
+    python
+}
+
+/// Runs a script of this repository on `cases` in one Python process, and returns what it wrote:
+/// a JSON value and a file of bytes.
+pub fn run_reference(script: &str, cases: &Value) -> (Value, Vec<u8>) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    std::fs::write(path("cases.json"), serde_json::to_vec(cases).unwrap()).unwrap();
+    let output = Command::new(python())
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join(script))
+        .args([
+            path("cases.json"),
+            path("results.json"),
+            path("results.bin"),
+        ])
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{script} failed:\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let results = serde_json::from_slice(&std::fs::read(path("results.json")).unwrap()).unwrap();
+    (results, std::fs::read(path("results.bin")).unwrap())
+}
+
+/// Hold this while a test uses the default stream, which all threads of a process share.
+pub fn default_stream() -> MutexGuard<'static, ()> {
+    static STREAM: Mutex<()> = Mutex::new(());
+    // A test that failed while it held the stream leaves nothing behind that the next relies on.
+    STREAM.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The elements of a tensor in logical order, as bytes.
+pub fn bytes(tensor: &Tensor) -> Vec<u8> {
+    let tensor = tensor.detach().contiguous();
+    let mut bytes = vec![0; tensor.numel() * tensor.kind().elt_size_in_bytes()];
+    tensor.copy_data_u8(&mut bytes, tensor.numel());
+    bytes
+}

@@ -1,0 +1,520 @@
+"""Tests of ./setup: the real script, copied into scratch checkouts beside fake libtorch folders.
+
+No network and no libtorch are needed. Where a test is not about cargo, the compiler or pip, stand-ins
+take their place, so that a run of the script takes a tenth of a second.
+
+    python3 -m unittest discover -s tests/setup
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import textwrap
+import time
+import unittest
+from pathlib import Path
+
+SCRIPT = Path(__file__).resolve().parents[2] / "setup"
+VERSION = "2.13.0"
+
+FAKE_CARGO = """\
+#!/bin/sh
+case $1 in
+    --version) echo cargo of the tests ;;
+    metadata) echo '{"target_directory": "/nonexistent/target"}' ;;
+    *) exit 1 ;;
+esac
+"""
+
+# What pip would do, as FAKE_PIP says; every installation is noted in FAKE_PIP_CALLS.
+FAKE_PIP = """\
+import os, pathlib, shutil, sys, time
+mode = os.environ.get("FAKE_PIP", "ok")
+if sys.argv[1:] == ["--version"]:
+    sys.exit("No module named pip" if mode == "absent" else 0)
+with open(os.environ["FAKE_PIP_CALLS"], "a") as calls:
+    print(os.getpid(), *sys.argv[1:], file=calls)
+target = pathlib.Path(sys.argv[sys.argv.index("--target") + 1])
+(pathlib.Path(os.environ["TMPDIR"]) / "half").write_text("half")
+(target / "half").mkdir(parents=True)
+if mode == "full":
+    sys.exit("ERROR: Could not install packages due to an OSError: "
+             "[Errno 28] No space left on device")
+if mode == "broken":
+    sys.exit("noise\\nERROR: the wheel is broken\\nmore noise")
+if mode == "hang":
+    time.sleep(60)
+if mode == "slow":
+    time.sleep(0.5)
+for name, version in (word.split("==") if "==" in word else (word, "1.0")
+                      for word in sys.argv[1:] if word.split("==")[0] in
+                      ("torch", "numpy", "safetensors")):
+    if name == "torch":
+        shutil.copytree(os.environ["FAKE_TORCH"], target / "torch")
+    else:
+        (target / name).mkdir()
+        (target / name / "__init__.py").touch()
+    info = target / f"{name}-{version}.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\\nName: {name}\\nVersion: {version}\\n")
+"""
+
+
+def write(path, text, mode=0o644):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    path.chmod(mode)
+
+
+def tree(folder):
+    """Every path below `folder`, with the content of the files."""
+    return {str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None
+            for path in folder.rglob("*")}
+
+
+def alive(pid):
+    """Whether the process runs; a zombie that nobody has collected does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def wait_for(condition, what):
+    end = time.monotonic() + 20
+    while not condition():
+        if time.monotonic() > end:
+            raise AssertionError(f"waited in vain for {what}")
+        time.sleep(0.01)
+
+
+class SetupTest(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.shared = Path(tempfile.mkdtemp())
+        cls.addClassCleanup(shutil.rmtree, cls.shared)
+        source, needed = cls.shared / "empty.cpp", cls.shared / "libneeded.so"
+        source.write_text("")
+        for command in (["-o", cls.shared / "sound.so"], ["-o", needed],
+                        ["-Wl,--no-as-needed", needed, "-o", cls.shared / "unsound.so"]):
+            subprocess.run(["c++", "-shared", source, *command], check=True)
+        needed.unlink()
+        write(cls.shared / "bin" / "cargo", FAKE_CARGO, 0o755)
+        write(cls.shared / "pip" / "pip" / "__main__.py", FAKE_PIP)
+        # Found before any PyTorch that the python3 of this machine may have, and of no use.
+        write(cls.shared / "hide" / "torch" / "__init__.py", "")
+
+    def setUp(self):
+        base = Path(tempfile.mkdtemp(prefix="tch init é "))
+        self.addCleanup(shutil.rmtree, base)
+        self.outside = base / "outside"
+        self.root = base / "checkout"
+        self.root.mkdir()
+        shutil.copy(SCRIPT, self.root / "setup")
+        self.before = set(os.listdir(self.root)) | {".setup.log"}
+        self.config = self.root / ".cargo" / "config.toml"
+        self.calls = base / "calls"
+        self.env = {
+            "PATH": f"{self.shared / 'bin'}:{os.environ['PATH']}",
+            "HOME": os.environ.get("HOME", "/"),
+            "CXX": "true",
+            "PYTHONPATH": f"{self.shared / 'pip'}:{self.shared / 'hide'}",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "FAKE_TORCH": str(self.libtorch(base / "wheel" / "torch")),
+            "FAKE_PIP_CALLS": str(self.calls),
+        }
+        for name in ("CARGO_HOME", "RUSTUP_HOME", "RUSTUP_TOOLCHAIN"):
+            if name in os.environ:
+                self.env[name] = os.environ[name]
+
+    def libtorch(self, folder, version=VERSION, library="sound.so"):
+        """A folder in the wheel's layout, which is also an importable torch."""
+        include = folder / "include" / "torch"
+        write(include / "csrc/api/include/torch/torch.h", "")
+        write(include / "csrc/api/include/torch/version.h", "#include <torch/headeronly/version.h>")
+        write(include / "headeronly" / "version.h", f'#define TORCH_VERSION \\\n  "{version}"\n')
+        write(folder / "version.py", f"__version__ = '{version}+cpu'\n")
+        write(folder / "__init__.py", f"__version__ = '{version}+cpu'\n")
+        write(folder / "utils" / "cpp_extension.py", "")
+        (folder / "lib").mkdir()
+        shutil.copy(self.shared / library, folder / "lib" / "libtorch_cpu.so")
+        return folder
+
+    def start(self, *arguments, **env):
+        return subprocess.Popen(
+            [sys.executable, self.root / "setup", *arguments], env={**self.env, **env},
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            encoding="utf-8", cwd="/")
+
+    def finish(self, process):
+        out, err = process.communicate(timeout=60)
+        return process.returncode, out, err
+
+    def succeed(self, *arguments, **env):
+        status, out, err = self.finish(self.start(*arguments, **env))
+        self.assertEqual((status, err), (0, ""), out)
+        return out
+
+    def fail(self, *arguments, says, **env):
+        """Status 2, and one line that has all of `says`."""
+        status, out, err = self.finish(self.start(*arguments, **env))
+        self.assertEqual(status, 2, out + err)
+        self.assertRegex(err, r"\Asetup: [^\n]+\n\Z")
+        for words in says:
+            self.assertIn(words, err)
+
+    def recorded(self):
+        lines = self.config.read_text().splitlines()
+        self.assertEqual(lines.count("[env.LIBTORCH]"), 1)
+        value = lines[lines.index("[env.LIBTORCH]") + 1]
+        self.assertTrue(value.startswith('value = "') and value.endswith('"'), value)
+        return value[len('value = "'):-1]
+
+    def installations(self):
+        return self.calls.read_text().splitlines() if self.calls.exists() else []
+
+    def assert_untouched(self):
+        self.assertLessEqual(set(os.listdir(self.root)), self.before)
+
+    # A libtorch that the user names
+
+    def test_users_libtorch_is_recorded_and_kept(self):
+        mine = str(self.libtorch(self.outside))
+        self.succeed(LIBTORCH=mine)
+        self.assertEqual(self.recorded(), mine)
+        first = tree(self.root)
+        self.succeed()
+        self.assertEqual(tree(self.root), first)
+        self.assertEqual(self.installations(), [])
+
+    def test_wrong_version_is_refused_wherever_it_shows(self):
+        for number, file, text in (
+                (1, "include/torch/headeronly/version.h", '#define TORCH_VERSION \\\n  "2.12.1"\n'),
+                (2, "include/torch/csrc/api/include/torch/version.h",
+                 '#define TORCH_VERSION "2.12.1"\n'),
+                (3, "build-version", "2.12.1+cpu\n"),
+                (4, "version.py", "__version__ = '2.12.1+cu130'\n")):
+            with self.subTest(file=file):
+                folder = self.libtorch(self.outside / str(number))
+                write(folder / file, text)
+                self.fail(LIBTORCH=str(folder), says=["libtorch 2.12.1, not 2.13.0",
+                                                      str(folder / file), "unset"])
+        self.assert_untouched()
+
+    def test_zip_layout_is_accepted_and_no_version_is_not(self):
+        folder = self.libtorch(self.outside)
+        (folder / "version.py").unlink()
+        (folder / "include/torch/headeronly/version.h").unlink()
+        self.fail(LIBTORCH=str(folder), says=["does not tell its version"])
+        write(folder / "build-version", f"{VERSION}+cpu\n")
+        self.succeed(LIBTORCH=str(folder))
+
+    def test_unusable_folders_are_refused(self):
+        unsound = self.libtorch(self.outside / "unsound", library="unsound.so")
+        headless = self.libtorch(self.outside / "headless")
+        shutil.rmtree(headless / "include")
+        self.libtorch(self.outside / "site" / "torch")
+        for folder, says in ((self.outside / "nothing", "has no"),
+                             (self.outside / "site", f"did you mean {self.outside}/site/torch?"),
+                             (unsound, "libneeded.so: cannot open shared object file"),
+                             (headless, "has no headers")):
+            with self.subTest(folder=folder):
+                self.fail(LIBTORCH=str(folder), says=[says, str(folder), "unset"])
+        self.fail(LIBTORCH="outside", says=["LIBTORCH=outside", "not an absolute path"])
+        self.fail(LIBTORCH="", says=["not an absolute path"])
+        self.fail(LIBTORCH_LIB="/opt", says=["LIBTORCH_LIB", "unset"])
+        self.assert_untouched()
+
+    def test_use_pytorch_goes_before_libtorch(self):
+        torch = self.libtorch(self.outside / "torch")
+        paths = f"{self.outside}:{self.env['PYTHONPATH']}"
+        choice = {"LIBTORCH_USE_PYTORCH": "0", "LIBTORCH": "/nonexistent"}
+        self.succeed(PYTHONPATH=paths, **choice)
+        self.assertEqual(self.recorded(), str(torch))
+        self.fail(**choice, says=["LIBTORCH_USE_PYTORCH", "no working PyTorch"])
+        write(torch / "version.py", "__version__ = '2.12.1'\n")
+        self.fail(PYTHONPATH=paths, **choice, says=["LIBTORCH_USE_PYTORCH", "2.12.1"])
+
+    # The order of the search
+
+    def test_order(self):
+        places = [self.libtorch(self.outside / "chosen"), self.libtorch(self.outside / "recorded"),
+                  self.libtorch(self.root / ".libtorch" / "torch"),
+                  self.libtorch(self.root / ".venv/lib/python3.11/site-packages/torch"),
+                  self.libtorch(self.outside / "site" / "torch")]
+        self.succeed(LIBTORCH=str(places[1]))
+        record = self.config.read_text()
+        env = {"PYTHONPATH": f"{self.shared / 'pip'}:{self.outside / 'site'}",
+               "LIBTORCH": str(places[0])}
+        for place in places:
+            with self.subTest(place=place):
+                self.config.write_text(record)
+                self.succeed(**env)
+                self.assertEqual(self.recorded(), str(place))
+                env.pop("LIBTORCH", None)
+                # Of the wrong version now, so that it is passed over.
+                write(place / "version.py", "__version__ = '2.12.1'\n")
+        self.assertEqual(self.installations(), [])
+        self.config.write_text(record)
+        out = self.succeed(**env)
+        for place in places[1:]:
+            self.assertIn(f"passed over {place} ", out)
+        self.assertEqual(self.recorded(), str(self.root / ".libtorch" / "torch"))
+        self.assertEqual(len(self.installations()), 1)
+
+    # Fetching
+
+    def test_fetches_once(self):
+        out = self.succeed()
+        self.assertIn("540 MB", out)
+        self.assertEqual(self.recorded(), str(self.root / ".libtorch" / "torch"))
+        self.assertEqual(set(os.listdir(self.root)), self.before | {".libtorch", ".cargo"})
+        self.assertNotIn("tmp", os.listdir(self.root / ".libtorch"))
+        call, = self.installations()
+        for word in ("--no-deps", f"torch=={VERSION}", "nvidia-cuda-runtime==13.0.96",
+                     "nvidia-cuda-cupti==13.0.85"):
+            self.assertIn(word, call.split())
+        first = tree(self.root)
+        self.succeed()
+        self.assertEqual(tree(self.root), first)
+        self.assertEqual(len(self.installations()), 1)
+
+    def test_no_network(self):
+        real = {"PYTHONPATH": str(self.shared / "hide"), "PIP_CONFIG_FILE": os.devnull,
+                "PIP_RETRIES": "0", "PIP_INDEX_URL": "http://127.0.0.1:9/simple"}
+        self.fail(**real, says=["pip cannot get them from its package index", "check the network"])
+        self.fail("--reference", **real, says=["from its package index", "check the network"])
+        self.assert_untouched()
+
+    def test_pip_failures_leave_nothing(self):
+        for mode, says in (("absent", ["no working pip", "python3-pip"]),
+                           ("full", [f"the disk of {self.root} is full", "free some space"]),
+                           ("broken", ["the wheel is broken", str(self.root / ".setup.log")])):
+            for arguments in ([], ["--reference"]):
+                with self.subTest(mode=mode, arguments=arguments):
+                    self.fail(*arguments, FAKE_PIP=mode, says=says)
+                    self.assert_untouched()
+        self.assertIn("more noise", (self.root / ".setup.log").read_text())
+
+    def test_too_little_space_is_said_before_the_download(self):
+        write(self.outside / "sitecustomize.py", textwrap.dedent("""\
+            import collections, shutil
+            usage = collections.namedtuple("usage", "total used free")
+            shutil.disk_usage = lambda path: usage(0, 0, 1.5e9)
+            """))
+        paths = f"{self.outside}:{self.env['PYTHONPATH']}"
+        self.fail(PYTHONPATH=paths, says=["1.5 GB are free", ".libtorch needs 2 GB"])
+        self.fail("--reference", PYTHONPATH=paths, says=["1.5 GB are free", ".venv needs 8 GB"])
+        self.assertEqual(self.installations(), [])
+        self.assert_untouched()
+
+    def test_wrong_wheel_is_not_kept(self):
+        wrong = str(self.libtorch(self.outside / "torch", version="2.12.1"))
+        self.fail(FAKE_TORCH=wrong, says=["2.12.1", "pip's index"])
+        self.fail("--reference", FAKE_TORCH=wrong, says=["does not work"])
+        self.assert_untouched()
+
+    # Interruptions and company
+
+    def hanging(self, *arguments):
+        """A run that is in the midst of pip, and pip's process id."""
+        process = self.start(*arguments, FAKE_PIP="hang")
+        wait_for(lambda: list(self.root.rglob("half")), "pip to write")
+        return process, int(self.installations()[-1].split()[0])
+
+    def test_signals_leave_nothing(self):
+        for number in (signal.SIGINT, signal.SIGTERM):
+            for arguments in ([], ["--reference"]):
+                with self.subTest(number=number, arguments=arguments):
+                    process, pip = self.hanging(*arguments)
+                    process.send_signal(number)
+                    status, _, err = self.finish(process)
+                    self.assertEqual(status, 128 + number)
+                    self.assertRegex(err, r"\Asetup: interrupted[^\n]+\n\Z")
+                    self.assertFalse(alive(pip))
+                    self.assert_untouched()
+
+    def test_next_run_waits_for_an_orphaned_pip_and_cleans_up(self):
+        process, pip = self.hanging()
+        process.kill()
+        self.finish(process)
+        self.assertTrue(alive(pip))
+        following = self.start()
+        self.assertIn("waiting", following.stdout.readline())
+        os.kill(pip, signal.SIGKILL)
+        self.assertEqual(self.finish(following)[0], 0)
+        self.assertEqual(set(os.listdir(self.root)), self.before | {".libtorch", ".cargo"})
+        self.assertEqual([p.name for p in self.root.rglob("half")], ["half"])
+
+    def test_leftovers_are_cleaned_up(self):
+        for name in (".libtorch.part", ".libtorch.old", ".venv.part", ".venv.old"):
+            write(self.root / name / "half", "half")
+        self.succeed(LIBTORCH=str(self.libtorch(self.outside)))
+        self.assertEqual(set(os.listdir(self.root)), self.before | {".cargo"})
+
+    def test_two_runs_at_once_fetch_once(self):
+        runs = [self.start(FAKE_PIP="slow") for _ in range(2)]
+        outputs = [self.finish(run) for run in runs]
+        self.assertEqual([(status, err) for status, _, err in outputs], [(0, "")] * 2)
+        self.assertEqual(sum("waiting" in out for _, out, _ in outputs), 1)
+        self.assertEqual(len(self.installations()), 1)
+
+    # The record
+
+    def test_users_configuration_is_kept(self):
+        users = '[env]\nMINE = "1"\n\n# LIBTORCH is set below\n[net]\nretry = 3'
+        write(self.config, users)
+        self.succeed(LIBTORCH=str(self.libtorch(self.outside / "a")))
+        after = "\n[alias]\nt = 'test'\n"
+        with self.config.open("a") as file:
+            file.write(after)
+        for name in "bc":
+            self.succeed(LIBTORCH=str(self.libtorch(self.outside / name)))
+        self.assertEqual(self.recorded(), str(self.outside / "c"))
+        text = self.config.read_text()
+        self.assertTrue(text.startswith(users + "\n" + after), text)
+
+    def test_configuration_that_cannot_be_written_is_refused_before_the_download(self):
+        for text, says in (('[env]\nLIBTORCH = "/a"\n', "sets LIBTORCH"),
+                           ('env.LIBTORCH = "/a"\n', "sets LIBTORCH"),
+                           ('[env.LIBTORCH]\nvalue = "/a"\n', "sets LIBTORCH"),
+                           ('env = { A = "1" }\n', "all of env"),
+                           ("# >>> written by ./setup; run it again rather than editing here\n",
+                            "without its counterpart")):
+            with self.subTest(text=text):
+                write(self.config, text)
+                self.fail(says=[str(self.config), says])
+                self.assertEqual(self.config.read_text(), text)
+        self.assertEqual(self.installations(), [])
+
+    def test_cargo_follows_the_record(self):
+        """With the real cargo: after a change, no profile goes on with the old folder."""
+        write(self.root / "Cargo.toml", '[package]\nname = "tch-init"\nversion = "0.0.0"\n'
+              'edition = "2021"\n[dependencies]\ntorch-sys = { path = "torch-sys" }\n')
+        write(self.root / "src/main.rs", 'fn main() { println!("{}", torch_sys::SEEN) }\n')
+        write(self.root / "torch-sys/Cargo.toml", '[package]\nname = "torch-sys"\n'
+              'version = "0.0.0"\nedition = "2021"\n')
+        # Like a cargo that does not track the variable, it is not run again when that changes.
+        write(self.root / "torch-sys/build.rs", 'fn main() {\n'
+              '    println!("cargo:rerun-if-changed=build.rs");\n'
+              '    let seen = std::env::var("LIBTORCH").unwrap();\n'
+              '    println!("cargo:rustc-env=SEEN={seen}");\n}\n')
+        write(self.root / "torch-sys/src/lib.rs", 'pub const SEEN: &str = env!("SEEN");\n')
+        write(self.config, '[env]\nMINE = "1"\n')
+        env = {**self.env, "PATH": os.environ["PATH"]}
+
+        def seen(*options, **more):
+            return subprocess.run(["cargo", "run", "--quiet", "--offline", *options], cwd=self.root,
+                                  env={**env, **more}, check=True, stdout=subprocess.PIPE,
+                                  encoding="utf-8").stdout.strip()
+
+        folders = [str(self.libtorch(self.outside / name)) for name in "ab"]
+        self.succeed(LIBTORCH=folders[0], PATH=env["PATH"])
+        self.assertEqual([seen(), seen("--release")], [folders[0]] * 2)
+        self.succeed(LIBTORCH=folders[1], PATH=env["PATH"])
+        self.assertEqual([seen(), seen("--release")], [folders[1]] * 2)
+        subprocess.run(["cargo", "clean", "--quiet"], cwd=self.root, env=env, check=True)
+        self.assertEqual(seen(LIBTORCH="/mine"), "/mine")
+
+    # Tools
+
+    def test_real_compiler_and_cargo_suffice(self):
+        del self.env["CXX"]
+        write(self.root / "Cargo.toml", '[package]\nname = "tch-init"\nversion = "0.0.0"\n')
+        write(self.root / "src/lib.rs", "")
+        self.succeed(LIBTORCH=str(self.libtorch(self.outside)), PATH=os.environ["PATH"])
+
+    def test_missing_tools_are_refused(self):
+        without = self.outside / "bin"
+        write(without / "cargo", FAKE_CARGO, 0o755)
+        write(self.outside / "none" / "file", "")
+        write(self.outside / "old", "#!/bin/sh\necho error: no C++17 >&2\nexit 1\n", 0o755)
+        write(self.outside / "dead" / "cargo", "#!/bin/sh\necho no toolchain >&2\nexit 1\n", 0o755)
+        cxx = {"PATH": str(without), "CXX": ""}
+        self.fail(**cxx, says=["C++ compiler c++", "No such file", "apt-get install g++"])
+        self.fail(CXX="/nonexistent/g++ -O1", says=["CXX=/nonexistent/g++ -O1", "No such file"])
+        old = str(self.outside / "old").replace(" ", "\\ ")
+        self.fail(CXX=old, says=["C++17", "error: no C++17", "set CXX"])
+        self.fail(PATH=str(self.outside / "none"), says=["no cargo on PATH", "https://rustup.rs"])
+        self.fail(PATH=str(self.outside / "dead"), says=["no toolchain", "Rust"])
+        self.assert_untouched()
+
+    # The reference
+
+    def test_reference_serves_for_libtorch_too(self):
+        self.succeed("--reference")
+        site, = self.root.glob(".venv/lib/python3*/site-packages")
+        self.assertEqual(self.recorded(), str(site / "torch"))
+        self.assertEqual(len(self.installations()), 1)
+        self.assertNotIn("--no-deps", self.installations()[0])
+        printed = subprocess.run(
+            [self.root / ".venv/bin/python", "-c",
+             "import torch, numpy, safetensors; print(torch.__file__)"],
+            check=True, stdout=subprocess.PIPE, encoding="utf-8").stdout.strip()
+        self.assertEqual(printed, str(site / "torch" / "__init__.py"))
+        for script in (self.root / ".venv" / "bin").glob("activate*"):
+            self.assertNotIn(".venv.part", script.read_text())
+        self.config.unlink()
+        for arguments in (["--reference"], [], ["--reference", "--check"]):
+            self.succeed(*arguments)
+        self.assertEqual(len(self.installations()), 1)
+
+    def test_reference_leaves_an_earlier_libtorch_in_place(self):
+        self.succeed()
+        self.succeed("--reference")
+        self.assertEqual(self.recorded(), str(self.root / ".libtorch" / "torch"))
+        self.assertEqual(len(self.installations()), 2)
+
+    def test_reference_is_remade_if_it_is_ours(self):
+        self.succeed("--reference")
+        site, = self.root.glob(".venv/lib/python3*/site-packages")
+        info = site / f"torch-{VERSION}.dist-info" / "METADATA"
+        for damage in (lambda: info.write_text(info.read_text().replace(VERSION, "2.12.1")),
+                       lambda: shutil.rmtree(site / "numpy-1.0.dist-info"),
+                       lambda: (self.root / ".venv" / "bin" / "python").unlink()):
+            done = len(self.installations())
+            damage()
+            self.fail("--reference", "--check", says=[str(self.root / ".venv")])
+            self.succeed("--reference")
+            self.assertEqual(len(self.installations()), done + 1)
+            self.succeed("--reference", "--check")
+
+    def test_failed_remake_keeps_what_was_there(self):
+        self.succeed("--reference")
+        shutil.rmtree(next(self.root.glob(".venv/lib/python3*/site-packages/numpy-1.0.dist-info")))
+        before = tree(self.root / ".venv")
+        self.fail("--reference", FAKE_PIP="full", says=["full"])
+        self.assertEqual(tree(self.root / ".venv"), before)
+
+    def test_foreign_venv_is_refused(self):
+        write(self.root / ".venv" / "mine", "mine")
+        self.fail("--reference", says=[str(self.root / ".venv"), "not made by ./setup", "move it"])
+        self.assertEqual(os.listdir(self.root / ".venv"), ["mine"])
+        self.assertEqual(self.installations(), [])
+
+    def test_bad_choice_is_said_before_the_reference_is_fetched(self):
+        self.fail("--reference", LIBTORCH="/nonexistent", says=["/nonexistent"])
+        self.assertEqual(self.installations(), [])
+
+    # --check
+
+    def test_check_changes_nothing(self):
+        mine = str(self.libtorch(self.outside))
+        before = tree(self.root)
+        self.fail("--check", says=["no libtorch", "./setup fetches it"])
+        self.fail("--check", LIBTORCH=mine, says=[mine, "not recorded"])
+        self.fail("--check", "--reference", says=["no libtorch", ".venv is missing"])
+        self.assertEqual(tree(self.root), before)
+        self.succeed(LIBTORCH=mine)
+        before = tree(self.root)
+        self.assertIn(mine, self.succeed("--check"))
+        self.fail("--check", "--reference", says=[".venv is missing", "--reference makes it"])
+        self.assertEqual(tree(self.root), before)
+        self.assertEqual(self.installations(), [])
+
+
+if __name__ == "__main__":
+    unittest.main()
