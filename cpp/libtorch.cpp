@@ -11,6 +11,7 @@
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/empty.h>
 #include <c10/core/TensorImpl.h>
+#include <torch/headeronly/version.h>
 #include <dlfcn.h>
 
 #include <cstdlib>
@@ -186,6 +187,9 @@ char* tch_init_fact(int which, char** out) {
       }
       case 4:
         fact = at::hasLAPACK() ? "yes" : "no";
+        break;
+      case 5:
+        fact = TORCH_VERSION;
         break;
       default:
         TORCH_CHECK(false, "no such fact: ", which);

@@ -66,6 +66,22 @@ pub enum InitError {
         shape: Option<Vec<i64>>,
     },
 
+    /// Channels that do not divide into groups (PyTorch: `ValueError`).
+    #[error(
+        "{kind}: groups = {groups} must be positive and divide in_channels = {in_channels} and \
+         out_channels = {out_channels}"
+    )]
+    Channels {
+        /// PyTorch's name of the layer.
+        kind: &'static str,
+        /// The channels of the input.
+        in_channels: i64,
+        /// The channels of the output.
+        out_channels: i64,
+        /// The number of groups asked for.
+        groups: i64,
+    },
+
     /// A name that is neither `fan_in` nor `fan_out` (PyTorch: `ValueError`).
     #[error("fan mode {0:?} is not supported, use \"fan_in\" or \"fan_out\"")]
     FanMode(String),

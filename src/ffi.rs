@@ -105,6 +105,8 @@ pub(crate) enum Fact {
     OpenMpVersion = 2,
     LibraryPath = 3,
     HasLapack = 4,
+    /// Of the headers that this crate was built with.
+    Version = 5,
 }
 
 pub(crate) fn fact(which: Fact) -> Result<String, String> {

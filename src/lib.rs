@@ -3,15 +3,30 @@
 
 mod error;
 pub mod init;
+pub mod parity;
 pub mod rng;
 
 #[cfg(feature = "tch")]
 pub mod cuda;
 #[cfg(feature = "tch")]
+pub mod doctor;
+#[cfg(feature = "tch")]
+pub mod experiment;
+#[cfg(feature = "tch")]
 mod ffi;
 #[cfg(feature = "tch")]
 mod generator;
+#[cfg(feature = "tch")]
+pub mod nn;
+#[cfg(feature = "tch")]
+pub mod recipe;
+#[cfg(feature = "tch")]
+pub mod repr;
+#[cfg(feature = "tch")]
+mod visit;
 
 pub use error::InitError;
 #[cfg(feature = "tch")]
 pub use generator::{Generator, get_rng_state, initial_seed, manual_seed, set_rng_state};
+#[cfg(feature = "tch")]
+pub use visit::{Layer, VisitError, Walk, apply, reset_parameters};

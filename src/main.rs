@@ -1,2 +1,9 @@
-//! The program.
-fn main() {}
+//! The program `tch-init`.
+
+mod cli;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::main()
+}

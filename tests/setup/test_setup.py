@@ -103,6 +103,7 @@ class SetupTest(unittest.TestCase):
             subprocess.run(["c++", "-shared", source, *command], check=True)
         needed.unlink()
         write(cls.shared / "bin" / "cargo", FAKE_CARGO, 0o755)
+        write(cls.shared / "pip" / "pip" / "__init__.py", "")
         write(cls.shared / "pip" / "pip" / "__main__.py", FAKE_PIP)
         # Found before any PyTorch that the python3 of this machine may have, and of no use.
         write(cls.shared / "hide" / "torch" / "__init__.py", "")
@@ -141,6 +142,8 @@ class SetupTest(unittest.TestCase):
         write(folder / "utils" / "cpp_extension.py", "")
         (folder / "lib").mkdir()
         shutil.copy(self.shared / library, folder / "lib" / "libtorch_cpu.so")
+        for name in ("libtorch.so", "libtorch_cuda.so", "libc10_cuda.so"):
+            write(folder / "lib" / name, "not a library")
         return folder
 
     def start(self, *arguments, **env):
@@ -273,6 +276,10 @@ class SetupTest(unittest.TestCase):
         self.assertEqual(self.recorded(), str(self.root / ".libtorch" / "torch"))
         self.assertEqual(set(os.listdir(self.root)), self.before | {".libtorch", ".cargo"})
         self.assertNotIn("tmp", os.listdir(self.root / ".libtorch"))
+        lib = self.root / ".libtorch" / "torch" / "lib"
+        # Without the CUDA half, which lacks its own libraries; libtorch.so needs that half.
+        self.assertEqual(sorted(os.listdir(lib)), ["libtorch.so", "libtorch_cpu.so"])
+        self.assertTrue((lib / "libtorch.so").samefile(lib / "libtorch_cpu.so"))
         call, = self.installations()
         for word in ("--no-deps", f"torch=={VERSION}", "nvidia-cuda-runtime==13.0.96",
                      "nvidia-cuda-cupti==13.0.85"):
@@ -450,6 +457,7 @@ class SetupTest(unittest.TestCase):
         self.assertEqual(self.recorded(), str(site / "torch"))
         self.assertEqual(len(self.installations()), 1)
         self.assertNotIn("--no-deps", self.installations()[0])
+        self.assertTrue((site / "torch" / "lib" / "libtorch_cuda.so").exists())
         printed = subprocess.run(
             [self.root / ".venv/bin/python", "-c",
              "import torch, numpy, safetensors; print(torch.__file__)"],

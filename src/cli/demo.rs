@@ -1,0 +1,80 @@
+//! `tch-init demo`: the experiment, printed as the Python program prints it.
+
+use super::{Report, check};
+use anyhow::{Result, bail};
+use tch::Device;
+use tch_init::experiment::Experiment;
+use tch_init::repr::{module_str, tensor_str};
+
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// The seed, as torch.manual_seed takes it: -2^63 to 2^64 - 1
+    #[arg(long, default_value = "1", allow_negative_numbers = true, value_parser = parse_seed)]
+    seed: i64,
+
+    /// Features of the input
+    #[arg(long, default_value = "4", value_parser = clap::value_parser!(i64).range(1..=10_000_000))]
+    input_size: i64,
+
+    /// Where the networks run: cpu, cuda or cuda:N
+    #[arg(long, default_value = "cpu", value_parser = parse_device)]
+    device: Device,
+
+    /// Say of each tensor whether it equals the stored PyTorch reference, and to how many ULPs
+    #[arg(long)]
+    check: bool,
+}
+
+pub fn run(arguments: &Arguments) -> Result<Report> {
+    let Arguments {
+        seed,
+        input_size,
+        device,
+        ..
+    } = *arguments;
+    let experiment = Experiment::run(seed, input_size, true, device)?;
+    let Experiment {
+        input,
+        xavier,
+        orthogonal,
+    } = &experiment;
+    let weight = |run: &tch_init::experiment::Run| run.net.fc1.ws.detach();
+
+    // The labels are those of the program in the seed document.
+    let mut text = format!("网络结构: \n {}\n", module_str("Net", &xavier.vs)?);
+    for (label, tensor) in [
+        ("输入", input.shallow_clone()),
+        ("输出1", xavier.output.shallow_clone()),
+        ("权重1", weight(xavier)),
+        ("输出2", orthogonal.output.shallow_clone()),
+        ("权重2", weight(orthogonal)),
+    ] {
+        text.push_str(&format!("{label}: \n {}\n", tensor_str(&tensor)?));
+    }
+    let mut found = false;
+    if arguments.check {
+        let checked = check::against_reference(seed, input_size, &experiment)?;
+        text.push_str(&checked.text);
+        found = checked.found;
+    }
+    Ok(Report { text, found })
+}
+
+fn parse_seed(text: &str) -> Result<i64> {
+    let seed: i128 = text.parse()?;
+    // Python takes both ranges and means the same 64 bits.
+    match (i64::try_from(seed), u64::try_from(seed)) {
+        (Ok(seed), _) => Ok(seed),
+        (_, Ok(seed)) => Ok(seed as i64),
+        _ => bail!("it must lie between -2^63 and 2^64 - 1"),
+    }
+}
+
+fn parse_device(text: &str) -> Result<Device> {
+    match text.split_once(':') {
+        None if text == "cpu" => Ok(Device::Cpu),
+        None if text == "cuda" => Ok(Device::Cuda(0)),
+        Some(("cuda", index)) => Ok(Device::Cuda(index.parse()?)),
+        _ => bail!("use cpu, cuda or cuda:N"),
+    }
+}

@@ -1,0 +1,99 @@
+//! The command line: one file a subcommand.
+//!
+//! Exit codes are those of `diff`: 0 all is well, 1 a difference or a problem was found, 2 bad
+//! input or failure, with one line on stderr.
+
+mod check;
+mod demo;
+mod doctor;
+
+use clap::{Parser, Subcommand};
+use std::io::Write;
+use std::process::ExitCode;
+
+/// PyTorch's weight initialisation for Rust, bit for bit.
+#[derive(Parser)]
+#[command(name = "tch-init", version, arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the experiment that the project grew from, and print it as PyTorch prints it
+    Demo(demo::Arguments),
+    /// Show what was found (libtorch, CPU capability, threads, CUDA, Python) and what is wrong
+    Doctor,
+}
+
+/// What a subcommand has to say, and whether it found something.
+struct Report {
+    text: String,
+    found: bool,
+}
+
+/// Runs the program.
+pub fn main() -> ExitCode {
+    // Warnings of the library go to stderr, as Python's do.
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn"))
+        .format_timestamp(None)
+        .format_target(false)
+        .init();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return usage(&error),
+    };
+    let report = match arguments.command {
+        Command::Demo(arguments) => demo::run(&arguments),
+        Command::Doctor => doctor::run(),
+    };
+    match report.and_then(|report| print(&report.text).map(|()| report.found)) {
+        Ok(false) => ExitCode::SUCCESS,
+        Ok(true) => ExitCode::from(1),
+        Err(error) => {
+            eprintln!("tch-init: {}", one_line(&format!("{error:#}")));
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Help and version are output; anything else is one line on stderr.
+fn usage(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr()
+        || error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+    {
+        let code = if error.use_stderr() { 2 } else { 0 };
+        return match error.print() {
+            Ok(()) => ExitCode::from(code),
+            Err(_) => ExitCode::from(2),
+        };
+    }
+    let text = error.to_string();
+    let message: Vec<&str> = text
+        .lines()
+        .take_while(|line| !line.is_empty())
+        .map(str::trim)
+        .collect();
+    let message = message.join(" ");
+    eprintln!(
+        "tch-init: {}; try `tch-init --help`",
+        message.strip_prefix("error: ").unwrap_or(&message)
+    );
+    ExitCode::from(2)
+}
+
+/// Writes to stdout; a reader that has seen enough is no failure.
+fn print(text: &str) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(anyhow::Error::from(error).context("cannot write to stdout"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn one_line(message: &str) -> String {
+    message.split_whitespace().collect::<Vec<_>>().join(" ")
+}

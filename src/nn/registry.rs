@@ -1,0 +1,134 @@
+//! Which layer a tensor belongs to, for layers that this crate made.
+//!
+//! A `VarStore` knows names and tensors only. So the constructors note here what they made, under
+//! the identity that all handles of a tensor share; a weak handle keeps that identity from being
+//! given to another tensor, and entries of tensors that are gone are swept out.
+
+use super::LayerKind;
+use crate::error::InitError;
+use crate::ffi::{self, CWeakTensor};
+use std::collections::BTreeMap;
+use std::ptr::NonNull;
+use std::sync::{Arc, Mutex, PoisonError};
+use tch::Tensor;
+
+/// What is known of a layer beyond its tensors.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Record {
+    pub(crate) kind: LayerKind,
+    /// The layer's path in its `VarStore`.
+    pub(crate) path: String,
+    /// The arguments that Python prints between the parentheses of the module.
+    pub(crate) extra_repr: String,
+}
+
+struct WeakTensor(NonNull<CWeakTensor>);
+
+// SAFETY: a weak intrusive pointer counts atomically, and only its expiry is ever asked for.
+unsafe impl Send for WeakTensor {}
+
+impl WeakTensor {
+    fn new(tensor: &Tensor) -> Result<WeakTensor, InitError> {
+        let mut weak = std::ptr::null_mut();
+        // SAFETY: the tensor is live for the call, and `weak` a valid place for a handle.
+        unsafe { ffi::check(ffi::tch_init_weak_new(tensor.as_ptr(), &mut weak)) }
+            .map_err(|message| InitError::libtorch("tensor identity", &message))?;
+        NonNull::new(weak)
+            .map(WeakTensor)
+            .ok_or_else(|| InitError::libtorch("tensor identity", "no handle was made"))
+    }
+
+    fn expired(&self) -> bool {
+        // SAFETY: the handle is live until it is dropped.
+        unsafe { ffi::tch_init_weak_expired(self.0.as_ptr()) != 0 }
+    }
+}
+
+impl Drop for WeakTensor {
+    fn drop(&mut self) {
+        // SAFETY: the handle is live, ours, and not used again.
+        unsafe { ffi::tch_init_weak_free(self.0.as_ptr()) }
+    }
+}
+
+struct Registry {
+    records: BTreeMap<usize, (WeakTensor, Arc<Record>)>,
+    /// Sweep when there are this many.
+    sweep_at: usize,
+}
+
+static REGISTRY: Mutex<Registry> = Mutex::new(Registry {
+    records: BTreeMap::new(),
+    sweep_at: 1024,
+});
+
+/// The address that all handles of one tensor share.
+pub(crate) fn identity(tensor: &Tensor) -> usize {
+    // SAFETY: the tensor is live for the call.
+    unsafe { ffi::tch_init_tensor_identity(tensor.as_ptr()) as usize }
+}
+
+/// Notes that these tensors are a layer.
+pub(crate) fn record<'a>(
+    tensors: impl IntoIterator<Item = &'a Tensor>,
+    record: Record,
+) -> Result<(), InitError> {
+    let record = Arc::new(record);
+    let mut registry = REGISTRY.lock().unwrap_or_else(PoisonError::into_inner);
+    for tensor in tensors {
+        let entry = (WeakTensor::new(tensor)?, Arc::clone(&record));
+        registry.records.insert(identity(tensor), entry);
+    }
+    if registry.records.len() >= registry.sweep_at {
+        registry.records.retain(|_, (weak, _)| !weak.expired());
+        registry.sweep_at = 1024.max(2 * registry.records.len());
+    }
+    Ok(())
+}
+
+/// The layer that a tensor was made for, if this crate made it.
+pub(crate) fn lookup(tensor: &Tensor) -> Option<Arc<Record>> {
+    let registry = REGISTRY.lock().unwrap_or_else(PoisonError::into_inner);
+    registry
+        .records
+        .get(&identity(tensor))
+        .map(|(_, record)| Arc::clone(record))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tch::kind::FLOAT_CPU;
+
+    fn some_record(path: &str) -> Record {
+        Record {
+            kind: LayerKind::Linear,
+            path: path.to_owned(),
+            extra_repr: String::new(),
+        }
+    }
+
+    #[test]
+    fn a_record_follows_the_tensor_and_not_its_handle() {
+        let tensor = Tensor::zeros([2], FLOAT_CPU);
+        record([&tensor], some_record("a")).unwrap();
+        let handle = tensor.shallow_clone();
+        drop(tensor);
+        assert_eq!(lookup(&handle).as_deref(), Some(&some_record("a")));
+        assert_eq!(lookup(&handle.copy()), None);
+    }
+
+    #[test]
+    fn dropped_tensors_are_swept_and_their_identities_stay_theirs() {
+        for i in 0..5000 {
+            let tensor = Tensor::zeros([1], FLOAT_CPU);
+            assert_eq!(lookup(&tensor), None, "{i}");
+            record([&tensor], some_record("b")).unwrap();
+        }
+        let kept = REGISTRY.lock().unwrap().records.len();
+        assert!(
+            kept < 2500,
+            "{kept} of 5000 dropped tensors are still known"
+        );
+    }
+}

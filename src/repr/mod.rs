@@ -1,0 +1,322 @@
+//! Prints tensors exactly as PyTorch prints them.
+//!
+//! [`tensor_str`] gives what Python's `str(tensor)` gives: the same digits, widths, line breaks
+//! and suffixes. It follows `torch/_tensor_str.py` of PyTorch 2.13. A tensor of more than
+//! [`PrintOptions::threshold`] elements shows only its edges, and only they are read and copied.
+//!
+//! What differs:
+//!
+//! - A tensor that autograd computed ends in `grad_fn=<?>` where PyTorch names the function, as in
+//!   `grad_fn=<AddmmBackward0>`: tch does not tell that name. Print `tensor.detach()` to be rid of
+//!   it on both sides.
+//! - PyTorch leaves out the element type if it is the default one. Here that is always float32:
+//!   tch cannot set another.
+//! - Quantized, nested and meta tensors, and element types that tch cannot make, but for the
+//!   unsigned integers, are an error.
+
+mod contents;
+mod formatter;
+mod module;
+mod number;
+mod python;
+mod sparse;
+mod values;
+
+use tch::{Device, TchError, Tensor};
+
+pub use module::module_str;
+pub use python::python_float;
+
+use contents::contents;
+use values::Dtype;
+
+/// Why a tensor could not be printed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReprError {
+    /// The tensor is the undefined one, as [`Tensor::new`] makes it.
+    #[error("cannot print an undefined tensor")]
+    Undefined,
+    /// No way to print such a tensor is known here; it says which.
+    #[error("cannot print {0}")]
+    Unsupported(String),
+    /// [`PrintOptions::precision`] is above 65534.
+    #[error("precision {0} is above 65534, the most digits that can be printed")]
+    Precision(usize),
+    /// libtorch refused to hand over the elements.
+    #[error(transparent)]
+    Torch(#[from] TchError),
+}
+
+/// How to print tensors: the options of `torch.set_printoptions`, with its names.
+///
+/// ```
+/// use tch_init::repr::PrintOptions;
+///
+/// let options = PrintOptions { precision: 2, ..PrintOptions::default() };
+/// assert_eq!(options.linewidth, 80);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct PrintOptions {
+    /// Digits after the point; 65534 at most.
+    pub precision: usize,
+    /// A tensor of more elements than this shows only its edges. `usize::MAX` is PyTorch's `inf`.
+    pub threshold: usize,
+    /// Elements shown at either end of a dimension of which not all is shown.
+    pub edgeitems: usize,
+    /// Columns after which lines are broken.
+    pub linewidth: usize,
+    /// Whether to print floating-point numbers with exponents; `None` decides by the values.
+    pub sci_mode: Option<bool>,
+}
+
+impl Default for PrintOptions {
+    /// PyTorch's: 4 digits, 1000 elements, 3 edge items, 80 columns.
+    fn default() -> Self {
+        PrintOptions {
+            precision: 4,
+            threshold: 1000,
+            edgeitems: 3,
+            linewidth: 80,
+            sci_mode: None,
+        }
+    }
+}
+
+impl PrintOptions {
+    /// PyTorch's profile `short`: 2 digits, 2 edge items.
+    ///
+    /// ```
+    /// use tch_init::repr::{PrintOptions, tensor_str_with};
+    ///
+    /// let pi = tch::Tensor::from(3.14159_f32);
+    /// assert_eq!(tensor_str_with(&pi, &PrintOptions::short())?, "tensor(3.14)");
+    /// # Ok::<(), tch_init::repr::ReprError>(())
+    /// ```
+    pub fn short() -> Self {
+        PrintOptions {
+            precision: 2,
+            edgeitems: 2,
+            ..PrintOptions::default()
+        }
+    }
+
+    /// PyTorch's profile `full`: every element is shown.
+    ///
+    /// ```
+    /// assert_eq!(tch_init::repr::PrintOptions::full().threshold, usize::MAX);
+    /// ```
+    pub fn full() -> Self {
+        PrintOptions {
+            threshold: usize::MAX,
+            ..PrintOptions::default()
+        }
+    }
+}
+
+/// What Python's `str(tensor)` gives, with PyTorch's default options.
+///
+/// # Errors
+///
+/// As [`tensor_str_with`].
+///
+/// ```
+/// use tch::{Kind, Tensor};
+/// use tch_init::repr::tensor_str;
+///
+/// let tensor = Tensor::from_slice(&[1.0_f32, -0.5, 2.25, 100.0]).view([2, 2]);
+/// assert_eq!(
+///     tensor_str(&tensor)?,
+///     "tensor([[  1.0000,  -0.5000],\n        [  2.2500, 100.0000]])",
+/// );
+/// let counts = Tensor::from_slice(&[1_i32, 20, 300]);
+/// assert_eq!(tensor_str(&counts)?, "tensor([  1,  20, 300], dtype=torch.int32)");
+/// # Ok::<(), tch_init::repr::ReprError>(())
+/// ```
+pub fn tensor_str(tensor: &Tensor) -> Result<String, ReprError> {
+    tensor_str_with(tensor, &PrintOptions::default())
+}
+
+/// What Python's `str(tensor)` gives after `torch.set_printoptions` with `options`.
+///
+/// Sparse tensors are printed too. See the [module](self) for what differs.
+///
+/// # Errors
+///
+/// [`ReprError::Undefined`], [`ReprError::Unsupported`] and [`ReprError::Precision`] as they are
+/// described there; [`ReprError::Torch`] if libtorch cannot copy the elements to the CPU.
+///
+/// ```
+/// use tch_init::repr::{PrintOptions, tensor_str_with};
+///
+/// let tensor = tch::Tensor::arange(10, tch::kind::INT64_CPU);
+/// let options = PrintOptions { threshold: 5, ..PrintOptions::default() };
+/// assert_eq!(tensor_str_with(&tensor, &options)?, "tensor([0, 1, 2,  ..., 7, 8, 9])");
+/// # Ok::<(), tch_init::repr::ReprError>(())
+/// ```
+pub fn tensor_str_with(tensor: &Tensor, options: &PrintOptions) -> Result<String, ReprError> {
+    if !tensor.defined() {
+        return Err(ReprError::Undefined);
+    }
+    if options.precision > number::MAX_PRECISION {
+        return Err(ReprError::Precision(options.precision));
+    }
+    let prefix = "tensor(";
+    let mut suffixes = Vec::new();
+    match tensor.device() {
+        Device::Cpu => {}
+        Device::Cuda(index) => suffixes.push(format!("device='cuda:{index}'")),
+        Device::Mps => suffixes.push("device='mps:0'".to_owned()),
+        Device::Vulkan => return Err(ReprError::Unsupported("Vulkan tensors".to_owned())),
+    }
+    let values = tensor.f_detach()?;
+    let body = body(&values, prefix.len(), options)?;
+    suffixes.extend(body.suffixes);
+    suffixes.extend(gradient(tensor)?);
+    Ok(add_suffixes(
+        format!("{prefix}{}", body.text),
+        &suffixes,
+        prefix.len(),
+        body.force_newline,
+        options.linewidth,
+    ))
+}
+
+/// What Python's `str(parameter)` gives for an `nn.Parameter` with the value of `tensor`.
+///
+/// # Errors
+///
+/// As [`tensor_str_with`].
+///
+/// ```
+/// let bias = tch::Tensor::zeros([2], tch::kind::FLOAT_CPU).set_requires_grad(true);
+/// assert_eq!(
+///     tch_init::repr::parameter_str(&bias)?,
+///     "Parameter containing:\ntensor([0., 0.], requires_grad=True)",
+/// );
+/// # Ok::<(), tch_init::repr::ReprError>(())
+/// ```
+pub fn parameter_str(tensor: &Tensor) -> Result<String, ReprError> {
+    Ok(format!("Parameter containing:\n{}", tensor_str(tensor)?))
+}
+
+/// The printed elements and what they do not tell.
+struct Body {
+    text: String,
+    suffixes: Vec<String>,
+    /// Whether the first suffix stands on a line of its own.
+    force_newline: bool,
+}
+
+fn body(tensor: &Tensor, indent: usize, options: &PrintOptions) -> Result<Body, ReprError> {
+    let dtype = Dtype::of(tensor)?;
+    let strided = is_strided(tensor);
+    if !strided && !tensor.is_mkldnn() {
+        let Some(sparse) = sparse::sparse(tensor, indent, options)? else {
+            return Err(ReprError::Unsupported(
+                "a tensor that is neither strided nor sparse".to_owned(),
+            ));
+        };
+        let mut suffixes = sparse.suffixes;
+        suffixes.push(format!("layout={}", sparse.layout));
+        return Ok(Body {
+            text: sparse.text,
+            suffixes,
+            force_newline: tensor.is_sparse(),
+        });
+    }
+    let shape = tensor.size();
+    let mut suffixes = Vec::new();
+    let mut text = "[]".to_owned();
+    if shape.contains(&0) {
+        if shape.len() != 1 {
+            suffixes.push(size_suffix(&shape));
+        }
+        // No element shows whether they are integers.
+        if !dtype.is_default() {
+            suffixes.push(format!("dtype={}", dtype.name));
+        }
+    } else {
+        if options.edgeitems == 0 {
+            suffixes.push(size_suffix(&shape));
+        }
+        if !dtype.is_evident() {
+            suffixes.push(format!("dtype={}", dtype.name));
+        }
+        text = if strided {
+            contents(tensor, indent, options)?
+        } else {
+            contents(&tensor.f_to_dense(None, false)?, indent, options)?
+        };
+    }
+    if !strided {
+        suffixes.push("layout=torch._mkldnn".to_owned());
+    }
+    Ok(Body {
+        text,
+        suffixes,
+        force_newline: false,
+    })
+}
+
+/// What autograd has to do with the tensor.
+fn gradient(tensor: &Tensor) -> Result<Option<String>, ReprError> {
+    if !tensor.requires_grad() {
+        return Ok(None);
+    }
+    if tensor.f_is_leaf()? {
+        // A view whose base was since computed still passes for a leaf. Its history is brought up
+        // to date when it is next used; PyTorch prints `Invalid` where that cannot be done.
+        // Tensors that are not strided are no views, and refuse.
+        if tch::with_grad(|| tensor.f_alias()).is_err() && is_strided(tensor) {
+            return Ok(Some("grad_fn=<Invalid>".to_owned()));
+        }
+        if tensor.f_is_leaf()? {
+            return Ok(Some("requires_grad=True".to_owned()));
+        }
+    }
+    Ok(Some("grad_fn=<?>".to_owned()))
+}
+
+/// Only strided tensors have such a view. Others may not even have a size.
+fn is_strided(tensor: &Tensor) -> bool {
+    tch::no_grad(|| tensor.f_as_strided([0], [1], None)).is_ok()
+}
+
+/// A size as Python prints a tuple.
+fn size_suffix(shape: &[i64]) -> String {
+    match shape {
+        [size] => format!("size=({size},)"),
+        _ => {
+            let sizes: Vec<String> = shape.iter().map(i64::to_string).collect();
+            format!("size=({})", sizes.join(", "))
+        }
+    }
+}
+
+/// Appends the suffixes, on a new line where they would pass `linewidth`: `_add_suffixes` of
+/// `torch/_tensor_str.py`, PyTorch 2.13.
+fn add_suffixes(
+    mut text: String,
+    suffixes: &[String],
+    indent: usize,
+    mut force_newline: bool,
+    linewidth: usize,
+) -> String {
+    // The columns of the last line, two of which PyTorch counts too many.
+    let mut columns = text.len() - text.rfind('\n').map_or(0, |newline| newline + 1) + 2;
+    for suffix in suffixes {
+        if force_newline || columns + suffix.len() + 2 > linewidth {
+            text.push_str(",\n");
+            text.extend(std::iter::repeat_n(' ', indent));
+            columns = indent + suffix.len();
+            force_newline = false;
+        } else {
+            text.push_str(", ");
+            columns += suffix.len() + 2;
+        }
+        text.push_str(suffix);
+    }
+    text.push(')');
+    text
+}

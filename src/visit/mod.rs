@@ -1,0 +1,253 @@
+//! The walk of a `VarStore` by layer kind, and `apply`.
+//!
+//! A `VarStore` is a bag of named tensors; [`Walk`] makes layers of it again. A layer that this
+//! crate made is known; one that `tch::nn` made is inferred from the names and shapes of its
+//! variables. What cannot be told apart is said to be ambiguous and settled by the caller, never
+//! guessed.
+
+mod group;
+mod infer;
+mod layer;
+
+pub use layer::Layer;
+
+use crate::error::InitError;
+use crate::nn::LayerKind;
+use tch::nn::VarStore;
+
+/// Why a `VarStore` could not be walked or visited.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum VisitError {
+    /// The variables fit several kinds.
+    #[error(
+        "layer {path:?} could be {}; settle it with `Walk::with_kind({path:?}, ..)` or `Walk::prefer(..)`",
+        either(.candidates)
+    )]
+    Ambiguous {
+        /// The layer's path.
+        path: String,
+        /// The kinds that its variables fit.
+        candidates: Vec<LayerKind>,
+    },
+
+    /// The caller named a kind that the variables do not fit.
+    #[error("layer {path:?} cannot be {kind}: its variables are {variables}")]
+    Contradiction {
+        /// The layer's path.
+        path: String,
+        /// The kind that the caller named.
+        kind: LayerKind,
+        /// The layer's variables with their shapes.
+        variables: String,
+    },
+
+    /// The caller settled the kind of a layer that is not there.
+    #[error("there is no layer {path:?}; the layers are: {layers}")]
+    NoSuchLayer {
+        /// The path that was named.
+        path: String,
+        /// The paths that there are.
+        layers: String,
+    },
+
+    /// Something failed that is no layer's.
+    #[error(transparent)]
+    Init(#[from] InitError),
+
+    /// The visitor failed.
+    #[error("layer {path:?}: {source}")]
+    Layer {
+        /// The layer's path.
+        path: String,
+        /// What went wrong there.
+        source: InitError,
+    },
+}
+
+fn either(kinds: &[LayerKind]) -> String {
+    let names: Vec<&str> = kinds.iter().map(|kind| kind.name()).collect();
+    match names.split_last() {
+        Some((last, [])) => (*last).to_owned(),
+        Some((last, rest)) => format!("{} or {last}", rest.join(", ")),
+        None => "none of the kinds that are known".to_owned(),
+    }
+}
+
+/// How to walk a `VarStore`: what the caller knows of its layers.
+///
+/// ```
+/// use tch::nn::{self, VarStore};
+/// use tch_init::Walk;
+/// use tch_init::nn::LayerKind;
+///
+/// # fn main() -> Result<(), tch_init::VisitError> {
+/// // A program of plain tch: nothing tells this weight from that of a convolution.
+/// let vs = VarStore::new(tch::Device::Cpu);
+/// nn::conv_transpose2d(vs.root() / "up", 8, 8, 2, Default::default());
+/// let layers = Walk::new().with_kind("up", LayerKind::ConvTranspose2d).layers(&vs)?;
+/// assert_eq!(layers[0].kind(), Some(LayerKind::ConvTranspose2d));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct Walk {
+    kinds: Vec<(String, LayerKind)>,
+    preferred: Vec<LayerKind>,
+}
+
+impl Walk {
+    /// A walk that knows nothing beyond the `VarStore`.
+    pub fn new() -> Walk {
+        Walk::default()
+    }
+
+    /// Settles the kind of one layer.
+    #[must_use]
+    pub fn with_kind(mut self, path: impl Into<String>, kind: LayerKind) -> Walk {
+        self.kinds.push((path.into(), kind));
+        self
+    }
+
+    /// Settles the kind of every layer that could be `kind`, among others.
+    #[must_use]
+    pub fn prefer(mut self, kind: LayerKind) -> Walk {
+        self.preferred.push(kind);
+        self
+    }
+
+    /// The layers in the order in which their first parameters were created; those without
+    /// trainable parameters come last, by name. Variables that make up no known layer are layers
+    /// of no kind.
+    ///
+    /// # Errors
+    ///
+    /// [`VisitError::NoSuchLayer`] or [`VisitError::Contradiction`] if what the caller said does
+    /// not fit. Ambiguity is no error here: such a layer has several [`Layer::candidates`].
+    pub fn layers(&self, vs: &VarStore) -> Result<Vec<Layer>, VisitError> {
+        let mut layers = group::layers(vs);
+        for (path, kind) in &self.kinds {
+            let Some(layer) = layers.iter_mut().find(|layer| layer.path() == path) else {
+                let paths: Vec<&str> = layers.iter().map(Layer::path).collect();
+                return Err(VisitError::NoSuchLayer {
+                    path: path.clone(),
+                    layers: paths.join(", "),
+                });
+            };
+            layer.settle(*kind)?;
+        }
+        for layer in &mut layers {
+            layer.prefer(&self.preferred);
+        }
+        Ok(layers)
+    }
+
+    /// Calls `visitor` with every layer, children before their parents and otherwise in order of
+    /// creation, as `torch.nn.Module.apply` does.
+    ///
+    /// # Errors
+    ///
+    /// As [`Walk::layers`]; [`VisitError::Ambiguous`] before anything is visited if a kind is not
+    /// settled; [`VisitError::Layer`] with the first error of the visitor.
+    pub fn apply(
+        &self,
+        vs: &VarStore,
+        mut visitor: impl FnMut(&mut Layer) -> Result<(), InitError>,
+    ) -> Result<(), VisitError> {
+        let layers = self.layers(vs)?;
+        if let Some(layer) = layers.iter().find(|layer| layer.candidates().len() > 1) {
+            return Err(layer.ambiguous());
+        }
+        group::children_first(layers)
+            .iter_mut()
+            .try_for_each(|layer| {
+                visitor(layer).map_err(|source| VisitError::Layer {
+                    path: layer.path().to_owned(),
+                    source,
+                })
+            })
+    }
+
+    /// Starts every layer anew as PyTorch's layer of that kind starts, in order of creation.
+    ///
+    /// An ambiguous layer is no obstacle where all its candidates start alike: a convolution and a
+    /// transposed one draw the same. Variables that make up no known layer are left as they are,
+    /// with a warning in the log.
+    ///
+    /// # Errors
+    ///
+    /// As [`Walk::layers`]; [`VisitError::Ambiguous`] before anything is drawn if the candidates
+    /// of a layer start differently; [`VisitError::Layer`] if a layer cannot be filled.
+    pub fn reset_parameters(&self, vs: &VarStore) -> Result<(), VisitError> {
+        let mut layers = self.layers(vs)?;
+        if let Some(layer) = layers.iter().find(|layer| !layer.starts_one_way()) {
+            return Err(layer.ambiguous());
+        }
+        for layer in &mut layers {
+            if layer.candidates().is_empty() {
+                log::warn!(
+                    "reset_parameters: {:?} is no layer of a known kind, left as it is: {}",
+                    layer.path(),
+                    layer.variables_in_words()
+                );
+            }
+            layer
+                .reset_parameters()
+                .map_err(|source| VisitError::Layer {
+                    path: layer.path().to_owned(),
+                    source,
+                })?;
+        }
+        Ok(())
+    }
+}
+
+/// [`Walk::apply`] with nothing known beyond the `VarStore`.
+///
+/// # Errors
+///
+/// As [`Walk::apply`].
+///
+/// ```
+/// use tch::nn::VarStore;
+///
+/// # fn main() -> Result<(), tch_init::VisitError> {
+/// let vs = VarStore::new(tch::Device::Cpu);
+/// tch_init::nn::f_linear(vs.root() / "fc", 4, 2, Default::default()).unwrap();
+/// tch_init::apply(&vs, |layer| match layer.weight_mut() {
+///     Some(weight) => tch_init::init::xavier_uniform_(weight, 1.0, None),
+///     None => Ok(()),
+/// })?;
+/// # Ok(())
+/// # }
+/// ```
+pub fn apply(
+    vs: &VarStore,
+    visitor: impl FnMut(&mut Layer) -> Result<(), InitError>,
+) -> Result<(), VisitError> {
+    Walk::new().apply(vs, visitor)
+}
+
+/// [`Walk::reset_parameters`] with nothing known beyond the `VarStore`: gives a program of plain
+/// `tch::nn` PyTorch's weights.
+///
+/// # Errors
+///
+/// As [`Walk::reset_parameters`].
+///
+/// ```
+/// use tch::nn::{self, VarStore};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let vs = VarStore::new(tch::Device::Cpu);
+/// let fc = nn::linear(vs.root() / "fc", 4, 2, Default::default());
+/// tch_init::manual_seed(0)?;
+/// tch_init::reset_parameters(&vs)?;
+/// // torch.manual_seed(0); torch.nn.Linear(4, 2).weight[0, 0]
+/// assert_eq!(fc.ws.double_value(&[0, 0]) as f32, -0.003_743_738);
+/// # Ok(())
+/// # }
+/// ```
+pub fn reset_parameters(vs: &VarStore) -> Result<(), VisitError> {
+    Walk::new().reset_parameters(vs)
+}
