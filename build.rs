@@ -4,11 +4,11 @@
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     #[cfg(feature = "tch")]
-    if !cfg!(feature = "doc-only") {
-        if let Err(message) = libtorch::link() {
-            // `cargo::error` fails the build with this one line instead of a backtrace.
-            println!("cargo::error={message}");
-        }
+    if !cfg!(feature = "doc-only")
+        && let Err(message) = libtorch::link()
+    {
+        // Fails the build with this one line instead of a backtrace.
+        println!("cargo::error={message}");
     }
 }
 

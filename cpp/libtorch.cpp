@@ -6,13 +6,13 @@
 
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/Context.h>
-#include <ATen/Parallel.h>
 #include <ATen/Version.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/empty.h>
 #include <c10/core/TensorImpl.h>
-#include <torch/headeronly/version.h>
 #include <dlfcn.h>
+#include <torch/csrc/autograd/function.h>
+#include <torch/headeronly/version.h>
 
 #include <cstdlib>
 #include <cstring>
@@ -152,6 +152,15 @@ const void* tch_init_tensor_identity(const at::Tensor* tensor) {
   return tensor->unsafeGetTensorImpl();
 }
 
+// The name of the function that computed the tensor, empty for a leaf. As Python does, this brings
+// the history of a view up to date, and fails where that cannot be done.
+char* tch_init_grad_fn(const at::Tensor* tensor, char** out) {
+  return guarded([&] {
+    const auto& function = tensor->grad_fn();
+    *out = copy_of(function ? function->name().c_str() : "");
+  });
+}
+
 using WeakTensor = c10::weak_intrusive_ptr<c10::TensorImpl, c10::UndefinedTensorImpl>;
 
 // While a weak handle lives, the address of its tensor is not used again.
@@ -174,10 +183,7 @@ char* tch_init_fact(int which, char** out) {
       case 1:
         fact = at::hasMKL() ? at::get_mkl_version() : "";
         break;
-      case 2:
-        fact = at::get_openmp_version();
-        break;
-      case 3: {
+      case 2: {
         Dl_info info;
         if (dladdr(reinterpret_cast<void*>(&at::get_cpu_capability), &info) != 0 &&
             info.dli_fname != nullptr) {
@@ -185,10 +191,10 @@ char* tch_init_fact(int which, char** out) {
         }
         break;
       }
-      case 4:
+      case 3:
         fact = at::hasLAPACK() ? "yes" : "no";
         break;
-      case 5:
+      case 4:
         fact = TORCH_VERSION;
         break;
       default:

@@ -11,7 +11,12 @@ pub const LIBTORCH_VERSION: &str = "2.13.0";
 /// The tch that this crate is built on.
 pub const TCH_VERSION: &str = "0.26";
 
-const KNOWN_DRAWS: [u32; 3] = [0x3eb1_e3b6, 0x3ed9_9690, 0x3f0b_f8b2];
+/// `u = torch.empty(64).uniform_(-0.1, 0.3, generator=g)` with `g = torch.Generator().manual_seed(1)`:
+/// the bits of elements 2, 5 and 60, which differ between kernels with and without FMA.
+const KNOWN_UNIFORM: [u32; 3] = [0x3d7a_c9e7, 0x3e61_38db, 0xbcef_e4e7];
+
+/// Then `torch.empty(64).normal_(0.5, 0.1, generator=g)`: elements 0, 2 and 10.
+const KNOWN_NORMAL: [u32; 3] = [0x3efe_b1bc, 0x3ee1_79af, 0x3ecc_fe26];
 
 /// One thing that was looked at.
 #[derive(Debug, Clone)]
@@ -130,11 +135,14 @@ fn draws() -> Finding {
 fn known_draws() -> Result<bool, crate::InitError> {
     let mut generator = Generator::new(Device::Cpu)?;
     generator.manual_seed(1)?;
-    let mut tensor = Tensor::zeros([16], (Kind::Float, Device::Cpu));
+    let mut tensor = Tensor::zeros([64], (Kind::Float, Device::Cpu));
+    let bits =
+        |tensor: &Tensor, at: [i64; 3]| at.map(|i| (tensor.double_value(&[i]) as f32).to_bits());
+    crate::init::uniform_(&mut tensor, -0.1, 0.3, Some(&mut generator))?;
+    let uniform = bits(&tensor, [2, 5, 60]);
     crate::init::normal_(&mut tensor, 0.5, 0.1, Some(&mut generator))?;
-    let values = [0, 1, 15].map(|i| (tensor.double_value(&[i]) as f32).to_bits());
-    // torch.empty(16).normal_(0.5, 0.1, generator=torch.Generator().manual_seed(1))
-    Ok(values == KNOWN_DRAWS)
+    let normal = bits(&tensor, [0, 2, 10]);
+    Ok(uniform == KNOWN_UNIFORM && normal == KNOWN_NORMAL)
 }
 
 fn mkl() -> Finding {

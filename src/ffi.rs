@@ -64,6 +64,7 @@ unsafe extern "C" {
         out: *mut *mut C_tensor,
     ) -> Failure;
     pub(crate) fn tch_init_tensor_identity(tensor: *const C_tensor) -> *const c_void;
+    fn tch_init_grad_fn(tensor: *const C_tensor, out: *mut *mut c_char) -> Failure;
     pub(crate) fn tch_init_weak_new(tensor: *const C_tensor, out: *mut *mut CWeakTensor)
     -> Failure;
     pub(crate) fn tch_init_weak_expired(weak: *const CWeakTensor) -> c_int;
@@ -102,20 +103,35 @@ unsafe fn take(text: *mut c_char) -> String {
 pub(crate) enum Fact {
     CpuCapability = 0,
     MklVersion = 1,
-    OpenMpVersion = 2,
-    LibraryPath = 3,
-    HasLapack = 4,
+    LibraryPath = 2,
+    HasLapack = 3,
     /// Of the headers that this crate was built with.
-    Version = 5,
+    Version = 4,
 }
 
 pub(crate) fn fact(which: Fact) -> Result<String, String> {
+    // SAFETY: the function sets `text` to a string of its own making, or fails.
+    unsafe { text(|text| tch_init_fact(which as c_int, text)) }
+}
+
+/// The C++ name of the function that computed a tensor, empty for a leaf.
+pub(crate) fn grad_fn(tensor: &tch::Tensor) -> Result<String, String> {
+    // SAFETY: the tensor is live for the call, and the function sets `text` to a string of its own
+    // making, or fails.
+    unsafe { text(|text| tch_init_grad_fn(tensor.as_ptr(), text)) }
+}
+
+/// # Safety
+///
+/// `make` sets the place it is given to null or a string made by `cpp/libtorch.cpp` that is not
+/// used elsewhere, and returns what a function of this module returned.
+unsafe fn text(make: impl FnOnce(*mut *mut c_char) -> Failure) -> Result<String, String> {
     let mut text = std::ptr::null_mut();
-    // SAFETY: `text` is a valid place for a pointer, and the failure is read once.
-    unsafe { check(tch_init_fact(which as c_int, &mut text)) }?;
+    // SAFETY: by the caller's promise; the failure is read once.
+    unsafe { check(make(&mut text)) }?;
     if text.is_null() {
         return Ok(String::new());
     }
-    // SAFETY: set by the call, not null, and not used again.
+    // SAFETY: by the caller's promise, set by the call, not null, and not used again.
     Ok(unsafe { take(text) })
 }

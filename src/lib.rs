@@ -1,4 +1,8 @@
-#![doc = include_str!("../README.md")]
+#![cfg_attr(feature = "tch", doc = include_str!("../README.md"))]
+#![cfg_attr(
+    not(feature = "tch"),
+    doc = "PyTorch's weight initialisation: what needs no libtorch. The feature `tch` has the rest."
+)]
 #![deny(missing_docs)]
 
 mod error;

@@ -6,9 +6,6 @@
 //!
 //! What differs:
 //!
-//! - A tensor that autograd computed ends in `grad_fn=<?>` where PyTorch names the function, as in
-//!   `grad_fn=<AddmmBackward0>`: tch does not tell that name. Print `tensor.detach()` to be rid of
-//!   it on both sides.
 //! - PyTorch leaves out the element type if it is the default one. Here that is always float32:
 //!   tch cannot set another.
 //! - Quantized, nested and meta tensors, and element types that tch cannot make, but for the
@@ -172,7 +169,7 @@ pub fn tensor_str_with(tensor: &Tensor, options: &PrintOptions) -> Result<String
     let values = tensor.f_detach()?;
     let body = body(&values, prefix.len(), options)?;
     suffixes.extend(body.suffixes);
-    suffixes.extend(gradient(tensor)?);
+    suffixes.extend(gradient(tensor));
     Ok(add_suffixes(
         format!("{prefix}{}", body.text),
         &suffixes,
@@ -260,25 +257,23 @@ fn body(tensor: &Tensor, indent: usize, options: &PrintOptions) -> Result<Body, 
 }
 
 /// What autograd has to do with the tensor.
-fn gradient(tensor: &Tensor) -> Result<Option<String>, ReprError> {
-    if !tensor.requires_grad() {
-        return Ok(None);
+fn gradient(tensor: &Tensor) -> Option<String> {
+    let function = match crate::ffi::grad_fn(tensor) {
+        Ok(function) => function,
+        // A view that was made and then modified where no gradients are kept has a history that
+        // cannot be brought up to date.
+        Err(_) => "Invalid".to_owned(),
+    };
+    if !function.is_empty() {
+        let name = function.rsplit("::").next().unwrap_or(&function);
+        return Some(format!("grad_fn=<{name}>"));
     }
-    if tensor.f_is_leaf()? {
-        // A view whose base was since computed still passes for a leaf. Its history is brought up
-        // to date when it is next used; PyTorch prints `Invalid` where that cannot be done.
-        // Tensors that are not strided are no views, and refuse.
-        if tch::with_grad(|| tensor.f_alias()).is_err() && is_strided(tensor) {
-            return Ok(Some("grad_fn=<Invalid>".to_owned()));
-        }
-        if tensor.f_is_leaf()? {
-            return Ok(Some("requires_grad=True".to_owned()));
-        }
-    }
-    Ok(Some("grad_fn=<?>".to_owned()))
+    tensor
+        .requires_grad()
+        .then(|| "requires_grad=True".to_owned())
 }
 
-/// Only strided tensors have such a view. Others may not even have a size.
+/// Whether the tensor has strides: others refuse to be seen through new ones.
 fn is_strided(tensor: &Tensor) -> bool {
     tch::no_grad(|| tensor.f_as_strided([0], [1], None)).is_ok()
 }

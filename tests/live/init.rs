@@ -1,199 +1,12 @@
 //! Every function of `torch.nn.init` over dtypes, shapes, layouts, seeds and generators.
 
-use crate::common::{bytes, default_stream};
+use crate::case::Function::*;
+use crate::case::{Case, Function, case, functions, number};
+use crate::common::default_stream;
 use crate::reference::{Expected, expected, first_difference};
 use serde_json::{Value, json};
-use tch::{Device, Kind, Tensor};
-use tch_init::init::*;
-use tch_init::{Generator, InitError, get_rng_state, manual_seed};
-
-#[derive(Debug, Clone, Copy)]
-enum Function {
-    Uniform(f64, f64),
-    Normal(f64, f64),
-    TruncNormal(f64, f64, f64, f64),
-    Constant(f64),
-    Ones,
-    Zeros,
-    Eye,
-    Dirac(i64),
-    XavierUniform(f64),
-    XavierNormal(f64),
-    KaimingUniform(FanMode, Nonlinearity),
-    KaimingNormal(FanMode, Nonlinearity),
-    Orthogonal(f64),
-    Sparse(f64, f64),
-}
-
-use Function::*;
-
-impl Function {
-    fn name_and_arguments(self) -> (&'static str, Value) {
-        let kaiming = |mode: FanMode, nonlinearity: Nonlinearity| match nonlinearity {
-            Nonlinearity::LeakyRelu { negative_slope } => {
-                json!({ "a": number(negative_slope), "mode": mode.name() })
-            }
-            other => json!({ "mode": mode.name(), "nonlinearity": other.name() }),
-        };
-        match self {
-            Uniform(a, b) => ("uniform_", json!({ "a": number(a), "b": number(b) })),
-            Normal(mean, std) => (
-                "normal_",
-                json!({ "mean": number(mean), "std": number(std) }),
-            ),
-            TruncNormal(mean, std, a, b) => (
-                "trunc_normal_",
-                json!({ "mean": number(mean), "std": number(std), "a": number(a), "b": number(b) }),
-            ),
-            Constant(val) => ("constant_", json!({ "val": number(val) })),
-            Ones => ("ones_", json!({})),
-            Zeros => ("zeros_", json!({})),
-            Eye => ("eye_", json!({})),
-            Dirac(groups) => ("dirac_", json!({ "groups": groups })),
-            XavierUniform(gain) => ("xavier_uniform_", json!({ "gain": number(gain) })),
-            XavierNormal(gain) => ("xavier_normal_", json!({ "gain": number(gain) })),
-            KaimingUniform(mode, n) => ("kaiming_uniform_", kaiming(mode, n)),
-            KaimingNormal(mode, n) => ("kaiming_normal_", kaiming(mode, n)),
-            Orthogonal(gain) => ("orthogonal_", json!({ "gain": number(gain) })),
-            Sparse(sparsity, std) => (
-                "sparse_",
-                json!({ "sparsity": number(sparsity), "std": number(std) }),
-            ),
-        }
-    }
-
-    fn draws(self) -> bool {
-        !matches!(self, Constant(_) | Ones | Zeros | Eye | Dirac(_))
-    }
-
-    fn call(self, t: &mut Tensor, g: Option<&mut Generator>) -> Result<(), InitError> {
-        match self {
-            Uniform(a, b) => uniform_(t, a, b, g),
-            Normal(mean, std) => normal_(t, mean, std, g),
-            TruncNormal(mean, std, a, b) => trunc_normal_(t, mean, std, a, b, g),
-            Constant(val) => constant_(t, val),
-            Ones => ones_(t),
-            Zeros => zeros_(t),
-            Eye => eye_(t),
-            Dirac(groups) => dirac_(t, groups),
-            XavierUniform(gain) => xavier_uniform_(t, gain, g),
-            XavierNormal(gain) => xavier_normal_(t, gain, g),
-            KaimingUniform(mode, n) => kaiming_uniform_(t, mode, n, g),
-            KaimingNormal(mode, n) => kaiming_normal_(t, mode, n, g),
-            Orthogonal(gain) => orthogonal_(t, gain, g),
-            Sparse(sparsity, std) => sparse_(t, sparsity, std, g),
-        }
-    }
-}
-
-/// JSON has no infinities and no NaN; Python's `json` reads the words it writes itself.
-fn number(x: f64) -> Value {
-    match x {
-        _ if x.is_finite() => json!(x),
-        _ => json!({ "float": x.to_string() }),
-    }
-}
-
-#[derive(Debug, Clone)]
-struct Case {
-    function: Function,
-    dtype: &'static str,
-    shape: Vec<i64>,
-    layout: &'static str,
-    seed: i128,
-    /// Words drawn before, so that calls do not all start at a fresh stream.
-    warm: i64,
-    generator: Option<i128>,
-}
-
-impl Case {
-    fn json(&self) -> Value {
-        let (function, arguments) = self.function.name_and_arguments();
-        json!({
-            "kind": "init", "function": function, "arguments": arguments, "dtype": self.dtype,
-            "shape": self.shape, "layout": self.layout, "seed": seed(self.seed),
-            "warm": self.warm, "generator": self.generator.map(seed),
-        })
-    }
-
-    fn run(&self) -> (Result<(), InitError>, Vec<Vec<u8>>) {
-        manual_seed(self.seed as i64).unwrap();
-        if self.warm > 0 {
-            drop(Tensor::rand([self.warm], (Kind::Float, Device::Cpu)));
-            drop(Tensor::randn([1], (Kind::Float, Device::Cpu)));
-        }
-        let mut generator = self.generator.map(|seed| {
-            let mut generator = Generator::new(Device::Cpu).unwrap();
-            generator.manual_seed(seed as i64).unwrap();
-            generator
-        });
-        let (mut tensor, base) = make(self.dtype, &self.shape, self.layout);
-        let result = self.function.call(&mut tensor, generator.as_mut());
-        let mut chunks = vec![bytes(&base), get_rng_state().unwrap()];
-        chunks.extend(generator.map(|g| g.get_state().unwrap()));
-        (result, chunks)
-    }
-}
-
-fn seed(seed: i128) -> Value {
-    match u64::try_from(seed) {
-        Ok(seed) => json!(seed),
-        Err(_) => json!(i64::try_from(seed).unwrap()),
-    }
-}
-
-fn make(dtype: &str, shape: &[i64], layout: &str) -> (Tensor, Tensor) {
-    let kind = match dtype {
-        "f32" => Kind::Float,
-        "f64" => Kind::Double,
-        "bf16" => Kind::BFloat16,
-        "f16" => Kind::Half,
-        "i64" => Kind::Int64,
-        "bool" => Kind::Bool,
-        "c64" => Kind::ComplexFloat,
-        other => unreachable!("{other}"),
-    };
-    let zeros = |shape: &[i64]| Tensor::zeros(shape, (kind, Device::Cpu));
-    let both = |base: Tensor| (base.shallow_clone(), base);
-    match layout {
-        "contiguous" => both(zeros(shape)),
-        "leaf" => both(zeros(shape).set_requires_grad(true)),
-        "transposed" => {
-            let reversed: Vec<i64> = shape.iter().rev().copied().collect();
-            let order: Vec<i64> = (0..shape.len() as i64).rev().collect();
-            let base = zeros(&reversed);
-            (base.permute(order), base)
-        }
-        "strided" => {
-            let mut doubled = shape.to_vec();
-            *doubled.last_mut().unwrap() *= 2;
-            let base = zeros(&doubled);
-            (base.slice(-1, None, None, 2), base)
-        }
-        "offset" => {
-            let mut larger = shape.to_vec();
-            larger[0] += 1;
-            let base = zeros(&larger);
-            (base.narrow(0, 1, shape[0]), base)
-        }
-        "channels_last" => {
-            // tch has no memory formats: permute a contiguous tensor so that channels lie last.
-            let mut stored = vec![shape[0]];
-            stored.extend(&shape[2..]);
-            stored.push(shape[1]);
-            let last = shape.len() as i64 - 1;
-            let order: Vec<i64> = [0, last].into_iter().chain(1..last).collect();
-            both(zeros(&stored).permute(order))
-        }
-        "expanded" => {
-            let mut one = shape.to_vec();
-            one[0] = 1;
-            let base = zeros(&one);
-            (base.expand(shape, false), base)
-        }
-        other => unreachable!("{other}"),
-    }
-}
+use tch_init::InitError;
+use tch_init::init::{FanMode, Nonlinearity, calculate_gain};
 
 fn layouts(shape: &[i64]) -> Vec<&'static str> {
     let mut layouts = vec!["contiguous", "leaf"];
@@ -207,51 +20,6 @@ fn layouts(shape: &[i64]) -> Vec<&'static str> {
         layouts.push("channels_last");
     }
     layouts
-}
-
-const LEAKY: Nonlinearity = Nonlinearity::LeakyRelu {
-    negative_slope: 0.0,
-};
-
-fn functions() -> Vec<Function> {
-    let sqrt5 = Nonlinearity::LeakyRelu {
-        negative_slope: 5f64.sqrt(),
-    };
-    let odd_slope = Nonlinearity::LeakyRelu {
-        negative_slope: -0.3719,
-    };
-    vec![
-        Uniform(0.0, 1.0),
-        Uniform(-0.1, 0.3),
-        Uniform(2.0, 2.0),
-        Normal(0.0, 1.0),
-        Normal(0.5, 0.02),
-        Normal(-0.0, 0.0),
-        TruncNormal(0.0, 1.0, -2.0, 2.0),
-        TruncNormal(0.0, 0.02, -2.0, 2.0),
-        TruncNormal(1.0, 0.5, 0.7, 1.1),
-        TruncNormal(0.0, 1.0, 2.0, 3.0),
-        TruncNormal(0.0, 1.0, 0.1, 0.2),
-        Constant(0.3),
-        Ones,
-        Zeros,
-        Eye,
-        Dirac(1),
-        Dirac(2),
-        XavierUniform(1.0),
-        XavierUniform(5.0 / 3.0),
-        XavierNormal(1.0),
-        XavierNormal(0.1),
-        KaimingUniform(FanMode::FanIn, LEAKY),
-        KaimingUniform(FanMode::FanIn, sqrt5),
-        KaimingUniform(FanMode::FanOut, Nonlinearity::Tanh),
-        KaimingNormal(FanMode::FanIn, odd_slope),
-        KaimingNormal(FanMode::FanOut, Nonlinearity::Relu),
-        Orthogonal(1.0),
-        Orthogonal(2f64.sqrt()),
-        Sparse(0.3, 0.01),
-        Sparse(0.9, 1.0),
-    ]
 }
 
 const SHAPES: &[&[i64]] = &[
@@ -331,24 +99,12 @@ fn cases() -> Vec<Case> {
     cases
 }
 
-fn case(function: Function, dtype: &'static str, shape: &[i64], layout: &'static str) -> Case {
-    Case {
-        function,
-        dtype,
-        shape: shape.to_vec(),
-        layout,
-        seed: 3,
-        warm: 0,
-        generator: None,
-    }
-}
-
 /// Arguments, dtypes and layouts that PyTorch refuses or treats in a way of its own.
 fn unusual() -> Vec<Case> {
     let slope = |negative_slope| Nonlinearity::LeakyRelu { negative_slope };
     let nan = f64::NAN;
     let inf = f64::INFINITY;
-    let functions = [
+    let refused = [
         Uniform(1.0, 0.0),
         Uniform(-1e38, 1e39),
         Uniform(nan, 1.0),
@@ -386,13 +142,13 @@ fn unusual() -> Vec<Case> {
         Dirac(-1),
     ];
     let mut cases = Vec::new();
-    for function in functions {
+    for function in refused {
         for shape in [&[4, 3][..], &[20, 3], &[4, 3, 3], &[0, 0]] {
             cases.push(case(function, "f32", shape, "contiguous"));
             cases.push(case(function, "f16", shape, "leaf"));
         }
     }
-    for function in self::functions() {
+    for function in functions() {
         for dtype in ["i64", "bool", "c64"] {
             cases.push(case(function, dtype, &[6, 6], "contiguous"));
         }

@@ -2,8 +2,14 @@
 //!
 //! Needs the Python reference (`./setup --reference`); `make test` runs these with the rest.
 
+#![cfg(feature = "cli")]
+
+#[path = "../common/case.rs"]
+mod case;
 #[path = "../common/mod.rs"]
 mod common;
 mod init;
+mod layers;
+mod program;
 mod reference;
 mod state;

@@ -101,7 +101,7 @@ def weight_init(m):
             nn.init.constant_(m.bias, 0)
     elif isinstance(m, nn.Conv2d):
         nn.init.kaiming_normal_(m.weight, mode="fan_out", nonlinearity="relu")
-    elif isinstance(m, nn.BatchNorm2d):
+    elif isinstance(m, nn.BatchNorm2d) and m.affine:
         nn.init.constant_(m.weight, 1)
         nn.init.constant_(m.bias, 0)
 

@@ -1,5 +1,8 @@
 //! Cases go to one Python process and come back as results to compare with.
 
+// Each test target uses its own part of this.
+#![allow(dead_code)]
+
 use crate::common::run_reference;
 use serde_json::{Value, json};
 

@@ -1,7 +1,7 @@
 """Tests of ./setup: the real script, copied into scratch checkouts beside fake libtorch folders.
 
-No network and no libtorch are needed. Where a test is not about cargo, the compiler or pip, stand-ins
-take their place, so that a run of the script takes a tenth of a second.
+No network and no libtorch are needed. Where a test is not about cargo, the compiler or pip,
+stand-ins take their place, so that a run of the script takes a tenth of a second.
 
     python3 -m unittest discover -s tests/setup
 """
@@ -188,9 +188,9 @@ class SetupTest(unittest.TestCase):
         mine = str(self.libtorch(self.outside))
         self.succeed(LIBTORCH=mine)
         self.assertEqual(self.recorded(), mine)
-        first = tree(self.root)
-        self.succeed()
-        self.assertEqual(tree(self.root), first)
+        first, written = tree(self.root), self.config.stat().st_mtime_ns
+        self.assertNotIn("recorded in", self.succeed())
+        self.assertEqual((tree(self.root), self.config.stat().st_mtime_ns), (first, written))
         self.assertEqual(self.installations(), [])
 
     def test_wrong_version_is_refused_wherever_it_shows(self):
@@ -293,7 +293,6 @@ class SetupTest(unittest.TestCase):
         real = {"PYTHONPATH": str(self.shared / "hide"), "PIP_CONFIG_FILE": os.devnull,
                 "PIP_RETRIES": "0", "PIP_INDEX_URL": "http://127.0.0.1:9/simple"}
         self.fail(**real, says=["pip cannot get them from its package index", "check the network"])
-        self.fail("--reference", **real, says=["from its package index", "check the network"])
         self.assert_untouched()
 
     def test_pip_failures_leave_nothing(self):
@@ -485,10 +484,9 @@ class SetupTest(unittest.TestCase):
                        lambda: (self.root / ".venv" / "bin" / "python").unlink()):
             done = len(self.installations())
             damage()
-            self.fail("--reference", "--check", says=[str(self.root / ".venv")])
             self.succeed("--reference")
             self.assertEqual(len(self.installations()), done + 1)
-            self.succeed("--reference", "--check")
+        self.succeed("--reference", "--check")
 
     def test_failed_remake_keeps_what_was_there(self):
         self.succeed("--reference")

@@ -1,0 +1,41 @@
+# Each target sets up what it needs; ./setup does nothing when all is there.
+
+CARGO ?= cargo
+PYTHON ?= python3
+
+.PHONY: help demo test setup reference doc lint clean
+
+help:
+	@echo 'make demo       the experiment: fetches libtorch if need be (540 MB), builds, runs it'
+	@echo 'make test       every test, the live ones against PyTorch too (fetches it: 2.4 GB)'
+	@echo 'make setup      find or fetch libtorch, so that plain cargo commands work'
+	@echo 'make reference  also make .venv, the PyTorch that the live tests run against'
+	@echo 'make doc        the documentation, in target/doc'
+	@echo 'make lint       cargo fmt and clippy, as CI runs them'
+	@echo 'make clean      remove what cargo built; .libtorch and .venv, the downloads, stay'
+
+demo: setup
+	$(CARGO) run --release -- demo
+
+# The live tests are #[ignore]d, so that plain `cargo test` needs no PyTorch; here they must run.
+test:
+	$(PYTHON) -m unittest discover -s tests/setup
+	$(PYTHON) ./setup --reference
+	$(CARGO) test -- --include-ignored
+	$(CARGO) test --no-default-features
+
+setup:
+	$(PYTHON) ./setup
+
+reference:
+	$(PYTHON) ./setup --reference
+
+doc: setup
+	$(CARGO) doc --no-deps
+
+lint: setup
+	$(CARGO) fmt --check
+	$(CARGO) clippy --all-targets -- -D warnings
+
+clean:
+	$(CARGO) clean

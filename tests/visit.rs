@@ -1,0 +1,338 @@
+//! The walk of a `VarStore`, of this crate's layers and of plain tch's.
+
+#![cfg(feature = "tch")]
+
+mod common;
+
+use common::{bytes, default_stream};
+use tch::nn::{self, VarStore};
+use tch::{Device, Kind, Tensor};
+use tch_init::nn::{LayerKind, *};
+use tch_init::{InitError, VisitError, Walk, apply, init, manual_seed, reset_parameters};
+
+fn paths(walk: &Walk, vs: &VarStore) -> Vec<String> {
+    let layers = walk.layers(vs).unwrap();
+    layers.iter().map(|layer| layer.path().to_owned()).collect()
+}
+
+/// The order in which a visitor sees the layers.
+fn visited(vs: &VarStore) -> Vec<String> {
+    let mut seen = Vec::new();
+    apply(vs, |layer| {
+        seen.push(layer.path().to_owned());
+        Ok(())
+    })
+    .unwrap();
+    seen
+}
+
+#[test]
+fn layers_come_in_order_of_creation_and_not_of_name() {
+    let _stream = default_stream();
+    let vs = VarStore::new(Device::Cpu);
+    let root = vs.root();
+    for name in ["z", "a", "m10", "m9", "b"] {
+        f_linear(&root / name, 2, 2, Default::default()).unwrap();
+    }
+    assert_eq!(paths(&Walk::new(), &vs), ["z", "a", "m10", "m9", "b"]);
+
+    let plain = VarStore::new(Device::Cpu);
+    for name in ["z", "a", "m10", "m9", "b"] {
+        nn::linear(plain.root() / name, 2, 2, Default::default());
+    }
+    assert_eq!(paths(&Walk::new(), &plain), ["z", "a", "m10", "m9", "b"]);
+}
+
+#[test]
+fn children_are_visited_before_their_parents() {
+    let _stream = default_stream();
+    let vs = VarStore::new(Device::Cpu);
+    let root = vs.root();
+    f_linear(&root, 2, 2, Default::default()).unwrap();
+    f_linear(&root / "block", 2, 2, Default::default()).unwrap();
+    f_linear(&root / "block" / "b", 2, 2, Default::default()).unwrap();
+    f_linear(&root / "last", 2, 2, Default::default()).unwrap();
+    f_linear(&root / "block" / "a" / "deep", 2, 2, Default::default()).unwrap();
+    f_linear(&root / "block2", 2, 2, Default::default()).unwrap();
+    assert_eq!(
+        visited(&vs),
+        ["block.b", "block.a.deep", "block", "last", "block2", ""]
+    );
+}
+
+#[test]
+fn visitors_have_state_and_see_kind_parameters_and_buffers() {
+    let _stream = default_stream();
+    let vs = VarStore::new(Device::Cpu);
+    f_conv2d(vs.root() / "c", 3, 4, 3, Default::default()).unwrap();
+    f_batch_norm2d(vs.root() / "n", 4, Default::default()).unwrap();
+    let mut seen = Vec::new();
+    apply(&vs, |layer| {
+        let parameters: Vec<_> = layer
+            .parameters()
+            .map(|(name, _)| name.to_owned())
+            .collect();
+        let buffers: Vec<_> = layer.buffers().map(|(name, _)| name.to_owned()).collect();
+        seen.push((layer.kind(), parameters, buffers));
+        Ok(())
+    })
+    .unwrap();
+    let names = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>();
+    assert_eq!(
+        seen,
+        [
+            (Some(LayerKind::Conv2d), names(&["weight", "bias"]), vec![]),
+            (
+                Some(LayerKind::BatchNorm2d),
+                names(&["weight", "bias"]),
+                names(&["running_mean", "running_var", "num_batches_tracked"])
+            ),
+        ]
+    );
+}
+
+#[test]
+fn a_visitors_error_names_the_layer_and_stops_the_walk() {
+    let _stream = default_stream();
+    let vs = VarStore::new(Device::Cpu);
+    for name in ["one", "two", "three"] {
+        f_linear(vs.root() / name, 2, 2, Default::default()).unwrap();
+    }
+    let mut calls = 0;
+    let error = apply(&vs, |layer| {
+        calls += 1;
+        match layer.path() {
+            "two" => init::dirac_(layer.weight_mut().unwrap(), 1),
+            _ => Ok(()),
+        }
+    })
+    .unwrap_err();
+    assert_eq!(calls, 2);
+    assert!(
+        matches!(&error, VisitError::Layer { path, source: InitError::Dimensions { .. } } if path == "two")
+    );
+    assert!(error.to_string().contains("\"two\""), "{error}");
+    assert!(error.to_string().contains("[2, 2]"), "{error}");
+}
+
+/// A program of plain tch, and the same layers made by this crate.
+fn twins() -> (VarStore, VarStore) {
+    let plain = VarStore::new(Device::Cpu);
+    let root = plain.root();
+    nn::conv2d(&root / "conv1", 1, 32, 5, Default::default());
+    nn::conv2d(&root / "conv2", 32, 64, 5, Default::default());
+    nn::batch_norm2d(&root / "norm", 64, Default::default());
+    nn::conv_transpose2d(&root / "up", 64, 8, 2, Default::default());
+    nn::linear(&root / "fc1", 1024, 128, Default::default());
+    nn::linear(&root / "fc2", 128, 10, Default::default());
+
+    let ours = VarStore::new(Device::Cpu);
+    let root = ours.root();
+    manual_seed(5).unwrap();
+    f_conv2d(&root / "conv1", 1, 32, 5, Default::default()).unwrap();
+    f_conv2d(&root / "conv2", 32, 64, 5, Default::default()).unwrap();
+    f_batch_norm2d(&root / "norm", 64, Default::default()).unwrap();
+    f_conv_transpose2d(&root / "up", 64, 8, 2, Default::default()).unwrap();
+    f_linear(&root / "fc1", 1024, 128, Default::default()).unwrap();
+    f_linear(&root / "fc2", 128, 10, Default::default()).unwrap();
+    (plain, ours)
+}
+
+#[test]
+fn one_call_gives_a_program_of_plain_tch_pytorchs_weights() {
+    let _stream = default_stream();
+    let (plain, ours) = twins();
+    let expected_next = Tensor::rand([3], (Kind::Float, Device::Cpu));
+    let ours = ours.variables();
+    let differ = |plain: &VarStore| {
+        let variables = plain.variables();
+        variables
+            .iter()
+            .filter(|(name, t)| bytes(t) != bytes(&ours[*name]))
+            .count()
+    };
+    // Weights of five layers and biases of four; the rest is constant.
+    assert!(differ(&plain) >= 9, "{}", differ(&plain));
+    manual_seed(5).unwrap();
+    reset_parameters(&plain).unwrap();
+    assert_eq!(differ(&plain), 0);
+    let next = Tensor::rand([3], (Kind::Float, Device::Cpu));
+    assert_eq!(bytes(&next), bytes(&expected_next));
+}
+
+#[test]
+fn what_cannot_be_told_apart_is_said_and_settled_by_the_caller() {
+    let _stream = default_stream();
+    let vs = VarStore::new(Device::Cpu);
+    nn::conv2d(vs.root() / "down", 4, 8, 3, Default::default());
+    nn::conv_transpose2d(vs.root() / "up", 8, 8, 2, Default::default());
+    nn::linear(vs.root() / "fc", 8, 2, Default::default());
+
+    let error = apply(&vs, |_| Ok(())).unwrap_err();
+    let both = vec![LayerKind::Conv2d, LayerKind::ConvTranspose2d];
+    assert_eq!(
+        error,
+        VisitError::Ambiguous {
+            path: "down".to_owned(),
+            candidates: both.clone()
+        }
+    );
+    assert_eq!(
+        error.to_string(),
+        "layer \"down\" could be Conv2d or ConvTranspose2d; \
+         settle it with `Walk::with_kind(\"down\", ..)` or `Walk::prefer(..)`"
+    );
+
+    let walk = Walk::new()
+        .with_kind("up", LayerKind::ConvTranspose2d)
+        .prefer(LayerKind::Conv2d);
+    let kinds: Vec<_> = walk
+        .layers(&vs)
+        .unwrap()
+        .iter()
+        .map(|l| l.kind().unwrap())
+        .collect();
+    assert_eq!(
+        kinds,
+        [
+            LayerKind::Conv2d,
+            LayerKind::ConvTranspose2d,
+            LayerKind::Linear
+        ]
+    );
+
+    let contradiction = Walk::new()
+        .with_kind("fc", LayerKind::Conv2d)
+        .layers(&vs)
+        .unwrap_err();
+    assert_eq!(
+        contradiction.to_string(),
+        "layer \"fc\" cannot be Conv2d: its variables are weight [2, 8], bias [2]"
+    );
+    let missing = Walk::new()
+        .with_kind("fd", LayerKind::Linear)
+        .layers(&vs)
+        .unwrap_err();
+    assert_eq!(
+        missing.to_string(),
+        "there is no layer \"fd\"; the layers are: down, up, fc"
+    );
+}
+
+#[test]
+fn names_that_were_taken_make_layers_of_their_own() {
+    let _stream = default_stream();
+    let vs = VarStore::new(Device::Cpu);
+    for make in 0..2 {
+        nn::linear(vs.root() / "plain", 2, 3 + make, Default::default());
+        f_linear(vs.root() / "ours", 2, 3 + make, Default::default()).unwrap();
+    }
+    let layers = Walk::new().layers(&vs).unwrap();
+    let found: Vec<_> = layers
+        .iter()
+        .map(|layer| {
+            (
+                layer.path(),
+                layer.kind().unwrap(),
+                layer.variable("weight").unwrap().size(),
+            )
+        })
+        .collect();
+    let linear = LayerKind::Linear;
+    assert_eq!(
+        found,
+        [
+            ("plain", linear, vec![3, 2]),
+            ("ours", linear, vec![3, 2]),
+            ("plain__4", linear, vec![4, 2]),
+            ("ours__6", linear, vec![4, 2]),
+        ]
+    );
+}
+
+#[test]
+fn variables_of_no_layer_are_listed_and_left_alone() {
+    let _stream = default_stream();
+    let vs = VarStore::new(Device::Cpu);
+    let token = vs.root().var("cls_token", &[1, 1, 8], nn::Init::Const(7.0));
+    nn::linear(vs.root() / "fc", 8, 2, Default::default());
+    let layers = Walk::new().layers(&vs).unwrap();
+    assert_eq!(layers[0].path(), "");
+    assert_eq!(layers[0].kind(), None);
+    assert!(layers[0].candidates().is_empty());
+    reset_parameters(&vs).unwrap();
+    assert_eq!(token.double_value(&[0, 0, 3]), 7.0);
+}
+
+#[test]
+fn tied_and_frozen_parameters_are_filled_like_the_others() {
+    let _stream = default_stream();
+    let mut vs = VarStore::new(Device::Cpu);
+    let first = f_linear(vs.root() / "first", 3, 3, Default::default()).unwrap();
+    drop((vs.root() / "tied").add("weight", first.ws.shallow_clone(), true));
+    vs.freeze();
+    assert_eq!(paths(&Walk::new(), &vs), ["first", "tied"]);
+    apply(&vs, |layer| {
+        init::constant_(layer.weight_mut().unwrap(), 2.0)
+    })
+    .unwrap();
+    assert_eq!(first.ws.double_value(&[2, 2]), 2.0);
+    assert!(!first.ws.requires_grad());
+}
+
+#[test]
+fn kinds_survive_a_change_of_dtype_and_end_with_their_tensors() {
+    let _stream = default_stream();
+    let mut vs = VarStore::new(Device::Cpu);
+    f_conv_transpose2d(vs.root() / "up", 8, 8, 2, Default::default()).unwrap();
+    vs.set_kind(Kind::Double);
+    let layers = Walk::new().layers(&vs).unwrap();
+    assert_eq!(layers[0].kind(), Some(LayerKind::ConvTranspose2d));
+    assert_eq!(layers[0].variable("weight").unwrap().kind(), Kind::Double);
+}
+
+#[test]
+fn a_store_without_variables_has_no_layers() {
+    let _stream = default_stream();
+    let vs = VarStore::new(Device::Cpu);
+    assert!(Walk::new().layers(&vs).unwrap().is_empty());
+    reset_parameters(&vs).unwrap();
+    assert!(visited(&vs).is_empty());
+}
+
+#[test]
+fn impossible_layers_are_typed_errors() {
+    let _stream = default_stream();
+    let vs = VarStore::new(Device::Cpu);
+    let root = vs.root();
+    for groups in [0, -1, 3] {
+        let config = ConvConfig {
+            groups,
+            ..Default::default()
+        };
+        let error = f_conv2d(&root / "c", 4, 8, 3, config).unwrap_err();
+        assert!(matches!(error, InitError::Channels { .. }), "{error}");
+        let config = ConvTransposeConfig {
+            groups,
+            ..Default::default()
+        };
+        let error = f_conv_transpose2d(&root / "c", 4, 8, 3, config).unwrap_err();
+        assert!(
+            error.to_string().contains(&format!("groups = {groups}")),
+            "{error}"
+        );
+    }
+    let error = f_linear(&root / "l", 4, -2, Default::default()).unwrap_err();
+    assert!(error.to_string().contains("[-2, 4]"), "{error}");
+    let error = f_batch_norm2d(&root / "b", i64::MAX, Default::default()).unwrap_err();
+    assert!(matches!(error, InitError::Libtorch { .. }), "{error}");
+
+    let mut whole = VarStore::new(Device::Cpu);
+    whole.set_kind(Kind::Int64);
+    let error = f_linear(whole.root() / "l", 4, 2, Default::default()).unwrap_err();
+    assert!(matches!(error, InitError::Libtorch { .. }), "{error}");
+    assert!(
+        vs.is_empty() && whole.is_empty(),
+        "a failed layer leaves no variables"
+    );
+}
