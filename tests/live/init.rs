@@ -1,7 +1,7 @@
 //! Every function of `torch.nn.init` over dtypes, shapes, layouts, seeds and generators.
 
 use crate::case::Function::*;
-use crate::case::{Case, Function, case, functions, number};
+use crate::case::{Case, case, functions, number};
 use crate::common::default_stream;
 use crate::reference::{Expected, expected, first_difference};
 use serde_json::{Value, json};

@@ -190,7 +190,7 @@ const VISITORS: [Option<&str>; 4] = [
 fn layers_start_and_are_visited_as_in_pytorch() {
     let models = models();
     let mut runs = Vec::new();
-    for (model, layers) in models.iter().enumerate() {
+    for model in 0..models.len() {
         for seed in SEEDS {
             for (dtype, kind) in [("f32", Kind::Float), ("f64", Kind::Double)] {
                 for visitor in VISITORS {
