@@ -29,7 +29,10 @@ impl Net {
     ///
     /// [`InitError::Libtorch`] if `input_size` is negative.
     pub fn new(vs: &Path<'_>, input_size: i64, bias: bool) -> Result<Net, InitError> {
-        let config = LinearConfig { bias };
+        let config = LinearConfig {
+            bias,
+            ..LinearConfig::default()
+        };
         Ok(Net {
             input_size,
             fc1: f_linear(vs / "fc1", input_size, 2, config)?,

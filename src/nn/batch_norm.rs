@@ -1,15 +1,17 @@
 //! Batch normalisation.
 
-use super::variable::{Variables, placeholder, python_bool};
-use super::{LayerKind, reset};
+use super::build::{Build, make, python_bool};
+use super::init::PYTORCH_DEFAULT;
+use super::start::Start;
+use super::{LayerKind, or_panic, placeholder};
 use crate::error::InitError;
 use crate::repr::python_float;
 use std::borrow::Borrow;
-use tch::Kind;
 use tch::nn::{self, BatchNorm, Init, Path};
+use tch::{Kind, Tensor};
 
-/// Options of a batch normalisation; the defaults are PyTorch's.
-#[derive(Debug, Clone, Copy, PartialEq)]
+/// Options of a batch normalisation: tch's fields, PyTorch's defaults.
+#[derive(Debug, Clone, Copy)]
 pub struct BatchNormConfig {
     /// Whether cuDNN may be used. tch's option; default: yes.
     pub cudnn_enabled: bool,
@@ -19,6 +21,10 @@ pub struct BatchNormConfig {
     pub momentum: f64,
     /// Whether there are a weight and a bias. PyTorch's default: yes.
     pub affine: bool,
+    /// How the weight starts. Default: as in PyTorch.
+    pub ws_init: Init,
+    /// How the bias starts. Default: as in PyTorch.
+    pub bs_init: Init,
 }
 
 impl Default for BatchNormConfig {
@@ -28,12 +34,14 @@ impl Default for BatchNormConfig {
             eps: 1e-5,
             momentum: 0.1,
             affine: true,
+            ws_init: PYTORCH_DEFAULT,
+            bs_init: PYTORCH_DEFAULT,
         }
     }
 }
 
 macro_rules! batch_norm {
-    ($($name:ident, $tch:ident, $kind:ident;)*) => {$(
+    ($($name:ident, $fallible:ident, $kind:ident;)*) => {$(
         #[doc = concat!("`torch.nn.", stringify!($kind), "`: `weight` of ones and `bias` of zeros, and the buffers")]
         /// `running_mean` (zeros), `running_var` (ones) and `num_batches_tracked` (an i64 of no
         /// dimensions, 0, which tch's layer does not count up).
@@ -48,26 +56,42 @@ macro_rules! batch_norm {
         /// ```
         /// # fn main() -> Result<(), tch_init::InitError> {
         /// let vs = tch::nn::VarStore::new(tch::Device::Cpu);
-        #[doc = concat!("let bn = tch_init::nn::", stringify!($name), "(vs.root() / \"bn\", 16, Default::default())?;")]
+        #[doc = concat!("let bn = tch_init::nn::", stringify!($fallible), "(vs.root() / \"bn\", 16, Default::default())?;")]
         /// assert_eq!(bn.ws.map(|ws| ws.double_value(&[15])), Some(1.0));
         /// # Ok(())
         /// # }
         /// ```
-        pub fn $name<'a, T: Borrow<Path<'a>>>(
+        pub fn $fallible<'a, T: Borrow<Path<'a>>>(
             vs: T,
             out_dim: i64,
             config: BatchNormConfig,
         ) -> Result<BatchNorm, InitError> {
-            let layer = placeholder(|scratch| nn::$tch(scratch, 1, config.placeholder()));
-            with_tensors(layer, vs.borrow(), LayerKind::$kind, out_dim, config)
+            let overrides = [("weight", config.ws_init), ("bias", config.bs_init)];
+            make(vs.borrow(), &overrides, |build| {
+                let layer = placeholder(|scratch| nn::$name(scratch, 1, config.placeholder()));
+                declare(build, layer, LayerKind::$kind, out_dim, config)
+            })
+        }
+
+        #[doc = concat!("[`", stringify!($fallible), "`] with tch's signature.")]
+        ///
+        /// # Panics
+        ///
+        /// As tch's, where the fallible one returns an error.
+        pub fn $name<'a, T: Borrow<Path<'a>>>(
+            vs: T,
+            out_dim: i64,
+            config: BatchNormConfig,
+        ) -> BatchNorm {
+            or_panic($fallible(vs, out_dim, config))
         }
     )*};
 }
 
 batch_norm! {
-    f_batch_norm1d, batch_norm1d, BatchNorm1d;
-    f_batch_norm2d, batch_norm2d, BatchNorm2d;
-    f_batch_norm3d, batch_norm3d, BatchNorm3d;
+    batch_norm1d, f_batch_norm1d, BatchNorm1d;
+    batch_norm2d, f_batch_norm2d, BatchNorm2d;
+    batch_norm3d, f_batch_norm3d, BatchNorm3d;
 }
 
 impl BatchNormConfig {
@@ -84,33 +108,36 @@ impl BatchNormConfig {
     }
 }
 
-fn with_tensors(
+fn declare(
+    build: &mut Build<'_>,
     mut layer: BatchNorm,
-    path: &Path<'_>,
     kind: LayerKind,
     out_dim: i64,
     config: BatchNormConfig,
 ) -> Result<BatchNorm, InitError> {
-    let mut variables = Variables::new(path, kind.name());
-    layer.ws = variables.optional_parameter(config.affine, "weight", &[out_dim])?;
-    layer.bs = variables.optional_parameter(config.affine, "bias", &[out_dim])?;
-    layer.running_mean = variables.buffer("running_mean", &[out_dim], path.kind())?;
-    layer.running_var = variables.buffer("running_var", &[out_dim], path.kind())?;
-    let mut batches = variables.buffer("num_batches_tracked", &[], Kind::Int64)?;
-    reset::running_stats_(
-        Some(&mut layer.running_mean),
-        Some(&mut layer.running_var),
-        Some(&mut batches),
-    )?;
-    reset::norm_(layer.ws.as_mut(), layer.bs.as_mut())?;
-    variables.done(
-        kind,
-        format!(
-            "{out_dim}, eps={}, momentum={}, affine={affine}, bias={affine}, track_running_stats=True",
+    build.layer(kind, Start::Norm, |build| {
+        layer.ws = build.optional_parameter(config.affine, "weight", &[out_dim])?;
+        layer.bs = build.optional_parameter(config.affine, "bias", &[out_dim])?;
+        (layer.running_mean, layer.running_var) = declare_statistics(build, out_dim)?;
+        let repr = format!(
+            "{kind}({out_dim}, eps={}, momentum={}, affine={affine}, bias={affine}, \
+             track_running_stats=True)",
             python_float(config.eps),
             python_float(config.momentum),
             affine = python_bool(config.affine),
-        ),
-    )?;
-    Ok(layer)
+        );
+        Ok((layer, repr))
+    })
+}
+
+/// The buffers of a normalisation that tracks its batches: mean, variance, and their number.
+pub(super) fn declare_statistics(
+    build: &mut Build<'_>,
+    num_features: i64,
+) -> Result<(Tensor, Tensor), InitError> {
+    let kind = build.kind();
+    let mean = build.buffer("running_mean", &[num_features], kind)?;
+    let var = build.buffer("running_var", &[num_features], kind)?;
+    drop(build.buffer("num_batches_tracked", &[], Kind::Int64)?);
+    Ok((mean, var))
 }

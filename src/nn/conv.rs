@@ -1,12 +1,14 @@
 //! Convolutions.
 
-use super::variable::{Variables, check_channels, placeholder, python_tuple};
-use super::{LayerKind, reset};
+use super::build::{make, python_tuple};
+use super::init::PYTORCH_DEFAULT;
+use super::start::Start;
+use super::{LayerKind, or_panic, placeholder};
 use crate::error::InitError;
 use std::borrow::Borrow;
 use tch::nn::{self, Conv1D, Conv2D, Conv3D, Init, PaddingMode, Path};
 
-/// Options of a convolution, one number a dimension; the defaults are PyTorch's.
+/// Options of a convolution, one number a dimension: tch's fields, PyTorch's defaults.
 #[derive(Debug, Clone, Copy)]
 pub struct ConvConfigND<ND> {
     /// Steps of the kernel. PyTorch's default: 1.
@@ -19,6 +21,10 @@ pub struct ConvConfigND<ND> {
     pub groups: i64,
     /// Whether there is a bias. PyTorch's default: yes.
     pub bias: bool,
+    /// How the weight starts. Default: as in PyTorch.
+    pub ws_init: Init,
+    /// How the bias starts. Default: as in PyTorch.
+    pub bs_init: Init,
     /// What the added elements hold. PyTorch's default: zeros.
     pub padding_mode: PaddingMode,
 }
@@ -34,6 +40,8 @@ impl Default for ConvConfig {
             dilation: 1,
             groups: 1,
             bias: true,
+            ws_init: PYTORCH_DEFAULT,
+            bs_init: PYTORCH_DEFAULT,
             padding_mode: PaddingMode::Zeros,
         }
     }
@@ -53,8 +61,18 @@ impl ConvConfig {
             dilation: [self.dilation; N],
             groups: self.groups,
             bias: self.bias,
+            ws_init: self.ws_init,
+            bs_init: self.bs_init,
             padding_mode: self.padding_mode,
         }
+    }
+}
+
+/// The default options without a bias.
+pub fn no_bias() -> ConvConfig {
+    ConvConfig {
+        bias: false,
+        ..ConvConfig::default()
     }
 }
 
@@ -103,45 +121,59 @@ pub fn f_conv<'a, const N: usize, T: Borrow<Path<'a>>>(
         }
     };
     check_channels(kind, in_dim, out_dim, config.groups)?;
-    let mut variables = Variables::new(vs.borrow(), kind.name());
-    let mut shape = vec![out_dim, in_dim / config.groups];
-    shape.extend(ksizes);
-    let mut ws = variables.parameter("weight", &shape)?;
-    let mut bs = variables.optional_parameter(config.bias, "bias", &[out_dim])?;
-    reset::conv_(&mut ws, bs.as_mut())?;
+    let overrides = [("weight", config.ws_init), ("bias", config.bs_init)];
+    make(vs.borrow(), &overrides, |build| {
+        build.layer(kind, Start::Conv, |build| {
+            let mut conv = placeholder(|scratch| {
+                let config = nn::ConvConfigND {
+                    stride: config.stride,
+                    padding: config.padding,
+                    dilation: config.dilation,
+                    groups: config.groups,
+                    bias: false,
+                    ws_init: Init::Const(0.0),
+                    bs_init: Init::Const(0.0),
+                    padding_mode: config.padding_mode,
+                };
+                nn::conv(scratch, 1, 1, [1; N], config)
+            });
+            let mut shape = vec![out_dim, in_dim / config.groups];
+            shape.extend(ksizes);
+            conv.ws = build.parameter("weight", &shape)?;
+            conv.bs = build.optional_parameter(config.bias, "bias", &[out_dim])?;
+            let repr = ConvRepr {
+                channels: [in_dim, out_dim],
+                kernel_size: ksizes,
+                stride: config.stride,
+                padding: config.padding,
+                dilation: config.dilation,
+                output_padding: [0; N],
+                groups: config.groups,
+                bias: config.bias,
+                padding_mode: config.padding_mode,
+            };
+            Ok((conv, repr.text(kind)))
+        })
+    })
+}
 
-    let mut conv = placeholder(|scratch| {
-        let config = nn::ConvConfigND {
-            stride: config.stride,
-            padding: config.padding,
-            dilation: config.dilation,
-            groups: config.groups,
-            bias: false,
-            ws_init: Init::Const(0.0),
-            bs_init: Init::Const(0.0),
-            padding_mode: config.padding_mode,
-        };
-        nn::conv(scratch, 1, 1, [1; N], config)
-    });
-    conv.ws = ws;
-    conv.bs = bs;
-    let repr = ConvRepr {
-        channels: [in_dim, out_dim],
-        kernel_size: ksizes,
-        stride: config.stride,
-        padding: config.padding,
-        dilation: config.dilation,
-        output_padding: [0; N],
-        groups: config.groups,
-        bias: config.bias,
-        padding_mode: config.padding_mode,
-    };
-    variables.done(kind, repr.text())?;
-    Ok(conv)
+/// [`f_conv`] with tch's signature.
+///
+/// # Panics
+///
+/// As `tch::nn::conv`, where [`f_conv`] returns an error.
+pub fn conv<'a, const N: usize, T: Borrow<Path<'a>>>(
+    vs: T,
+    in_dim: i64,
+    out_dim: i64,
+    ksizes: [i64; N],
+    config: ConvConfigND<[i64; N]>,
+) -> nn::Conv<[i64; N]> {
+    or_panic(f_conv(vs, in_dim, out_dim, ksizes, config))
 }
 
 macro_rules! one_size {
-    ($($name:ident, $layer:ty, $torch:literal;)*) => {$(
+    ($($name:ident, $fallible:ident, $layer:ty, $torch:literal;)*) => {$(
         #[doc = concat!("`torch.nn.", $torch, "` with the same kernel and options in all dimensions.")]
         ///
         /// # Errors
@@ -151,12 +183,12 @@ macro_rules! one_size {
         /// ```
         /// # fn main() -> Result<(), tch_init::InitError> {
         /// let vs = tch::nn::VarStore::new(tch::Device::Cpu);
-        #[doc = concat!("let conv = tch_init::nn::", stringify!($name), "(vs.root() / \"conv\", 3, 16, 5, Default::default())?;")]
+        #[doc = concat!("let conv = tch_init::nn::", stringify!($fallible), "(vs.root() / \"conv\", 3, 16, 5, Default::default())?;")]
         /// assert_eq!(conv.ws.size()[..3], [16, 3, 5]);
         /// # Ok(())
         /// # }
         /// ```
-        pub fn $name<'a, T: Borrow<Path<'a>>>(
+        pub fn $fallible<'a, T: Borrow<Path<'a>>>(
             vs: T,
             in_dim: i64,
             out_dim: i64,
@@ -166,13 +198,28 @@ macro_rules! one_size {
             let config = config.in_dimensions();
             f_conv(vs, in_dim, out_dim, [ksize; _], config)
         }
+
+        #[doc = concat!("[`", stringify!($fallible), "`] with tch's signature.")]
+        ///
+        /// # Panics
+        ///
+        /// As tch's, where the fallible one returns an error.
+        pub fn $name<'a, T: Borrow<Path<'a>>>(
+            vs: T,
+            in_dim: i64,
+            out_dim: i64,
+            ksize: i64,
+            config: ConvConfig,
+        ) -> $layer {
+            or_panic($fallible(vs, in_dim, out_dim, ksize, config))
+        }
     )*};
 }
 
 one_size! {
-    f_conv1d, Conv1D, "Conv1d";
-    f_conv2d, Conv2D, "Conv2d";
-    f_conv3d, Conv3D, "Conv3d";
+    conv1d, f_conv1d, Conv1D, "Conv1d";
+    conv2d, f_conv2d, Conv2D, "Conv2d";
+    conv3d, f_conv3d, Conv3D, "Conv3d";
 }
 
 /// What Python prints of a convolution: `_ConvNd.extra_repr`, PyTorch 2.13.
@@ -189,7 +236,11 @@ pub(super) struct ConvRepr<const N: usize> {
 }
 
 impl<const N: usize> ConvRepr<N> {
-    pub(super) fn text(&self) -> String {
+    pub(super) fn text(&self, kind: LayerKind) -> String {
+        format!("{kind}({})", self.arguments())
+    }
+
+    fn arguments(&self) -> String {
         let [in_channels, out_channels] = self.channels;
         let mut text = format!(
             "{in_channels}, {out_channels}, kernel_size={}, stride={}",
@@ -218,4 +269,22 @@ impl<const N: usize> ConvRepr<N> {
         };
         text + ", padding_mode=" + mode
     }
+}
+
+/// What `_ConvNd.__init__` demands of channels and groups.
+pub(super) fn check_channels(
+    kind: LayerKind,
+    in_channels: i64,
+    out_channels: i64,
+    groups: i64,
+) -> Result<(), InitError> {
+    if groups > 0 && in_channels % groups == 0 && out_channels % groups == 0 {
+        return Ok(());
+    }
+    Err(InitError::Channels {
+        kind: kind.name(),
+        in_channels,
+        out_channels,
+        groups,
+    })
 }

@@ -1,17 +1,19 @@
 //! Transposed convolutions.
 
-use super::conv::ConvRepr;
-use super::variable::{Variables, check_channels, placeholder};
-use super::{LayerKind, reset};
+use super::build::{Build, make};
+use super::conv::{ConvRepr, check_channels};
+use super::init::PYTORCH_DEFAULT;
+use super::start::Start;
+use super::{LayerKind, or_panic, placeholder};
 use crate::error::InitError;
 use std::borrow::Borrow;
 use tch::Tensor;
 use tch::nn::{self, ConvTranspose1D, ConvTranspose2D, ConvTranspose3D, Init, PaddingMode, Path};
 
-/// Options of a transposed convolution, the same in all dimensions; the defaults are PyTorch's.
+/// Options of a transposed convolution, the same in all dimensions: tch's fields, PyTorch's defaults.
 ///
 /// tch's layer has no way to be given different ones by dimension.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy)]
 pub struct ConvTransposeConfig {
     /// Steps of the kernel. PyTorch's default: 1.
     pub stride: i64,
@@ -25,6 +27,10 @@ pub struct ConvTransposeConfig {
     pub bias: bool,
     /// Distance between the kernel's elements. PyTorch's default: 1.
     pub dilation: i64,
+    /// How the weight starts. Default: as in PyTorch.
+    pub ws_init: Init,
+    /// How the bias starts. Default: as in PyTorch.
+    pub bs_init: Init,
 }
 
 impl Default for ConvTransposeConfig {
@@ -36,6 +42,8 @@ impl Default for ConvTransposeConfig {
             groups: 1,
             bias: true,
             dilation: 1,
+            ws_init: PYTORCH_DEFAULT,
+            bs_init: PYTORCH_DEFAULT,
         }
     }
 }
@@ -56,37 +64,36 @@ impl ConvTransposeConfig {
     }
 }
 
-/// The parameters of a transposed convolution with a kernel of `N` dimensions.
-fn parameters<const N: usize>(
-    path: &Path<'_>,
+/// Declares a transposed convolution with a kernel of `N` dimensions.
+fn declare<const N: usize>(
+    build: &mut Build<'_>,
     kind: LayerKind,
     [in_dim, out_dim, ksize]: [i64; 3],
     config: ConvTransposeConfig,
 ) -> Result<(Tensor, Option<Tensor>), InitError> {
     check_channels(kind, in_dim, out_dim, config.groups)?;
-    let mut variables = Variables::new(path, kind.name());
-    let mut shape = vec![in_dim, out_dim / config.groups];
-    shape.extend([ksize; N]);
-    let mut ws = variables.parameter("weight", &shape)?;
-    let mut bs = variables.optional_parameter(config.bias, "bias", &[out_dim])?;
-    reset::conv_(&mut ws, bs.as_mut())?;
-    let repr = ConvRepr {
-        channels: [in_dim, out_dim],
-        kernel_size: [ksize; N],
-        stride: [config.stride; N],
-        padding: [config.padding; N],
-        dilation: [config.dilation; N],
-        output_padding: [config.output_padding; N],
-        groups: config.groups,
-        bias: config.bias,
-        padding_mode: PaddingMode::Zeros,
-    };
-    variables.done(kind, repr.text())?;
-    Ok((ws, bs))
+    build.layer(kind, Start::Conv, |build| {
+        let mut shape = vec![in_dim, out_dim / config.groups];
+        shape.extend([ksize; N]);
+        let ws = build.parameter("weight", &shape)?;
+        let bs = build.optional_parameter(config.bias, "bias", &[out_dim])?;
+        let repr = ConvRepr {
+            channels: [in_dim, out_dim],
+            kernel_size: [ksize; N],
+            stride: [config.stride; N],
+            padding: [config.padding; N],
+            dilation: [config.dilation; N],
+            output_padding: [config.output_padding; N],
+            groups: config.groups,
+            bias: config.bias,
+            padding_mode: PaddingMode::Zeros,
+        };
+        Ok(((ws, bs), repr.text(kind)))
+    })
 }
 
 macro_rules! conv_transpose {
-    ($($name:ident, $tch:ident, $layer:ty, $dims:literal, $kind:ident;)*) => {$(
+    ($($name:ident, $fallible:ident, $layer:ty, $dims:literal, $kind:ident;)*) => {$(
         #[doc = concat!("`torch.nn.", stringify!($kind), "`: `weight` of shape")]
         /// `[in_dim, out_dim / groups, ksize, ..]`, then `bias` of shape `[out_dim]`, both uniform
         /// over `+-1/sqrt(fan)` with the fan of the weight's second dimension.
@@ -102,12 +109,12 @@ macro_rules! conv_transpose {
         /// ```
         /// # fn main() -> Result<(), tch_init::InitError> {
         /// let vs = tch::nn::VarStore::new(tch::Device::Cpu);
-        #[doc = concat!("let up = tch_init::nn::", stringify!($name), "(vs.root() / \"up\", 16, 8, 2, Default::default())?;")]
+        #[doc = concat!("let up = tch_init::nn::", stringify!($fallible), "(vs.root() / \"up\", 16, 8, 2, Default::default())?;")]
         /// assert_eq!(up.ws.size()[..3], [16, 8, 2]);
         /// # Ok(())
         /// # }
         /// ```
-        pub fn $name<'a, T: Borrow<Path<'a>>>(
+        pub fn $fallible<'a, T: Borrow<Path<'a>>>(
             vs: T,
             in_dim: i64,
             out_dim: i64,
@@ -115,18 +122,36 @@ macro_rules! conv_transpose {
             config: ConvTransposeConfig,
         ) -> Result<$layer, InitError> {
             let sizes = [in_dim, out_dim, ksize];
-            let (ws, bs) = parameters::<$dims>(vs.borrow(), LayerKind::$kind, sizes, config)?;
-            let mut layer =
-                placeholder(|scratch| nn::$tch(scratch, 1, 1, 1, config.placeholder()));
-            layer.ws = ws;
-            layer.bs = bs;
-            Ok(layer)
+            let overrides = [("weight", config.ws_init), ("bias", config.bs_init)];
+            make(vs.borrow(), &overrides, |build| {
+                let (ws, bs) = declare::<$dims>(build, LayerKind::$kind, sizes, config)?;
+                let mut layer =
+                    placeholder(|scratch| nn::$name(scratch, 1, 1, 1, config.placeholder()));
+                layer.ws = ws;
+                layer.bs = bs;
+                Ok(layer)
+            })
+        }
+
+        #[doc = concat!("[`", stringify!($fallible), "`] with tch's signature.")]
+        ///
+        /// # Panics
+        ///
+        /// As tch's, where the fallible one returns an error.
+        pub fn $name<'a, T: Borrow<Path<'a>>>(
+            vs: T,
+            in_dim: i64,
+            out_dim: i64,
+            ksize: i64,
+            config: ConvTransposeConfig,
+        ) -> $layer {
+            or_panic($fallible(vs, in_dim, out_dim, ksize, config))
         }
     )*};
 }
 
 conv_transpose! {
-    f_conv_transpose1d, conv_transpose1d, ConvTranspose1D, 1, ConvTranspose1d;
-    f_conv_transpose2d, conv_transpose2d, ConvTranspose2D, 2, ConvTranspose2d;
-    f_conv_transpose3d, conv_transpose3d, ConvTranspose3D, 3, ConvTranspose3d;
+    conv_transpose1d, f_conv_transpose1d, ConvTranspose1D, 1, ConvTranspose1d;
+    conv_transpose2d, f_conv_transpose2d, ConvTranspose2D, 2, ConvTranspose2d;
+    conv_transpose3d, f_conv_transpose3d, ConvTranspose3D, 3, ConvTranspose3d;
 }

@@ -1,21 +1,31 @@
 //! Linear layers.
 
-use super::variable::{Variables, python_bool};
-use super::{LayerKind, reset};
+use super::build::{Build, make, python_bool};
+use super::init::{Init, PYTORCH_DEFAULT};
+use super::start::Start;
+use super::{LayerKind, or_panic};
 use crate::error::InitError;
 use std::borrow::Borrow;
 use tch::nn::{Linear, Path};
 
-/// Options of a linear layer; the defaults are PyTorch's.
-#[derive(Debug, Clone, Copy, PartialEq)]
+/// Options of a linear layer: tch's fields, PyTorch's defaults.
+#[derive(Debug, Clone, Copy)]
 pub struct LinearConfig {
+    /// How the weight starts. Default: as in PyTorch.
+    pub ws_init: Init,
+    /// How the bias starts. Default: as in PyTorch.
+    pub bs_init: Option<Init>,
     /// Whether there is a bias. PyTorch's default: yes.
     pub bias: bool,
 }
 
 impl Default for LinearConfig {
     fn default() -> LinearConfig {
-        LinearConfig { bias: true }
+        LinearConfig {
+            ws_init: PYTORCH_DEFAULT,
+            bs_init: None,
+            bias: true,
+        }
     }
 }
 
@@ -48,16 +58,44 @@ pub fn f_linear<'a, T: Borrow<Path<'a>>>(
     out_dim: i64,
     config: LinearConfig,
 ) -> Result<Linear, InitError> {
-    let mut variables = Variables::new(vs.borrow(), "Linear");
-    let mut ws = variables.parameter("weight", &[out_dim, in_dim])?;
-    let mut bs = variables.optional_parameter(config.bias, "bias", &[out_dim])?;
-    reset::linear_(&mut ws, bs.as_mut())?;
-    variables.done(
-        LayerKind::Linear,
-        format!(
-            "in_features={in_dim}, out_features={out_dim}, bias={}",
-            python_bool(config.bias)
-        ),
-    )?;
-    Ok(Linear { ws, bs })
+    let overrides = [
+        ("weight", config.ws_init),
+        ("bias", config.bs_init.unwrap_or(PYTORCH_DEFAULT)),
+    ];
+    make(vs.borrow(), &overrides, |build| {
+        declare(build, "Linear", in_dim, out_dim, config.bias)
+    })
+}
+
+/// [`f_linear`] with tch's signature.
+///
+/// # Panics
+///
+/// As `tch::nn::linear`, where [`f_linear`] returns an error.
+pub fn linear<'a, T: Borrow<Path<'a>>>(
+    vs: T,
+    in_dim: i64,
+    out_dim: i64,
+    config: LinearConfig,
+) -> Linear {
+    or_panic(f_linear(vs, in_dim, out_dim, config))
+}
+
+/// `class` is what Python prints: some layers have linear layers of a class of their own.
+pub(super) fn declare(
+    build: &mut Build<'_>,
+    class: &str,
+    in_dim: i64,
+    out_dim: i64,
+    bias: bool,
+) -> Result<Linear, InitError> {
+    build.layer(LayerKind::Linear, Start::Linear, |build| {
+        let ws = build.parameter("weight", &[out_dim, in_dim])?;
+        let bs = build.optional_parameter(bias, "bias", &[out_dim])?;
+        let repr = format!(
+            "{class}(in_features={in_dim}, out_features={out_dim}, bias={})",
+            python_bool(bias)
+        );
+        Ok((Linear { ws, bs }, repr))
+    })
 }

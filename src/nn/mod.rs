@@ -1,9 +1,14 @@
-//! PyTorch's layers on top of tch's: tch's own layer types, started as `torch.nn` starts them.
+//! PyTorch's layers, a drop-in for `tch::nn`: tch's own layer types, started as `torch.nn` starts
+//! them.
 //!
-//! Each constructor makes the parameters under PyTorch's `state_dict` names and in PyTorch's
-//! order, and draws what PyTorch draws, in its order, from the default stream of the `VarStore`'s
-//! device; the layer it returns is `tch::nn`'s. Follows `torch/nn/modules/{linear,conv,batchnorm}.py`,
-//! PyTorch 2.13.
+//! A program changes `use tch::nn` to `use tch_init::nn` and nothing else. Each constructor makes
+//! the parameters under PyTorch's `state_dict` names and in PyTorch's order, and draws what PyTorch
+//! draws, in its order, from the default stream of the `VarStore`'s device; where tch has the layer,
+//! it returns tch's. An initialiser that the caller sets wins, and then only it draws. Everything
+//! else of `tch::nn` is here as it is there.
+//!
+//! Every constructor has a fallible twin with `f_` before its name; the one without panics where
+//! tch's panics.
 //!
 //! | layer | tch 0.26 | PyTorch 2.13 and here |
 //! |---|---|---|
@@ -15,18 +20,55 @@
 //! | BatchNorm buffers | mean, var | mean, var, `num_batches_tracked` |
 
 mod batch_norm;
+pub(crate) mod build;
 mod conv;
 mod conv_transpose;
+pub mod init;
 mod kind;
 mod linear;
+pub(crate) mod named;
 pub(crate) mod registry;
-pub(crate) mod reset;
-mod variable;
+pub(crate) mod start;
 
-pub use batch_norm::{BatchNormConfig, f_batch_norm1d, f_batch_norm2d, f_batch_norm3d};
-pub use conv::{ConvConfig, ConvConfigND, f_conv, f_conv1d, f_conv2d, f_conv3d};
-pub use conv_transpose::{
-    ConvTransposeConfig, f_conv_transpose1d, f_conv_transpose2d, f_conv_transpose3d,
+pub use batch_norm::{
+    BatchNormConfig, batch_norm1d, batch_norm2d, batch_norm3d, f_batch_norm1d, f_batch_norm2d,
+    f_batch_norm3d,
 };
-pub use kind::LayerKind;
-pub use linear::{LinearConfig, f_linear};
+pub use conv::{
+    ConvConfig, ConvConfigND, conv, conv1d, conv2d, conv3d, f_conv, f_conv1d, f_conv2d, f_conv3d,
+    no_bias,
+};
+pub use conv_transpose::{
+    ConvTransposeConfig, conv_transpose1d, conv_transpose2d, conv_transpose3d, f_conv_transpose1d,
+    f_conv_transpose2d, f_conv_transpose3d,
+};
+pub use init::{Init, f_init, init};
+pub use kind::{LayerKind, UnknownKind};
+pub use linear::{LinearConfig, f_linear, linear};
+pub use tch::nn::{
+    Adam, AdamW, BatchNorm, Conv, Conv1D, Conv2D, Conv3D, ConvTranspose1D, ConvTranspose2D,
+    ConvTranspose3D, ConvTransposeND, Func, FuncT, Id, Linear, Module, ModuleT, Optimizer,
+    OptimizerConfig, PaddingMode, Path, RmsProp, Sequential, SequentialT, Sgd, VarStore, Variables,
+    adam, adamw, func, func_t, rms_prop, seq, seq_t, sgd,
+};
+
+use crate::error::InitError;
+use tch::Device;
+
+/// A layer of tch's type with placeholder tensors, which the caller replaces.
+///
+/// tch's layer types have private fields, so only tch's constructors make them; given this
+/// `VarStore` and a constant initialisation they draw nothing and leave the user's alone.
+fn placeholder<L>(make: impl FnOnce(&Path<'_>) -> L) -> L {
+    let scratch = VarStore::new(Device::Cpu);
+    make(&scratch.root())
+}
+
+/// What tch's constructors do with an error.
+#[track_caller]
+fn or_panic<L>(layer: Result<L, InitError>) -> L {
+    match layer {
+        Ok(layer) => layer,
+        Err(error) => panic!("{error}"),
+    }
+}

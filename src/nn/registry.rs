@@ -5,21 +5,25 @@
 //! given to another tensor, and entries of tensors that are gone are swept out.
 
 use super::LayerKind;
+use super::start::Start;
 use crate::error::InitError;
 use crate::ffi::{self, CWeakTensor};
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::ptr::NonNull;
 use std::sync::{Arc, Mutex, PoisonError};
 use tch::Tensor;
 
 /// What is known of a layer beyond its tensors.
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 pub(crate) struct Record {
     pub(crate) kind: LayerKind,
     /// The layer's path in its `VarStore`.
     pub(crate) path: String,
-    /// The arguments that Python prints between the parentheses of the module.
-    pub(crate) extra_repr: String,
+    /// What Python prints of the module, children and all.
+    pub(crate) repr: String,
+    /// How it starts, with the layers below it.
+    pub(crate) start: Start,
 }
 
 struct WeakTensor(NonNull<CWeakTensor>);
@@ -52,7 +56,7 @@ impl Drop for WeakTensor {
 }
 
 struct Registry {
-    records: BTreeMap<usize, (WeakTensor, Arc<Record>)>,
+    records: BTreeMap<usize, (WeakTensor, Vec<Arc<Record>>)>,
     /// Sweep when there are this many.
     sweep_at: usize,
 }
@@ -68,16 +72,20 @@ pub(crate) fn identity(tensor: &Tensor) -> usize {
     unsafe { ffi::tch_init_tensor_identity(tensor.as_ptr()) as usize }
 }
 
-/// Notes that these tensors are a layer.
-pub(crate) fn record<'a>(
+/// Notes that these tensors are of a layer. Of layers within each other the inner one comes first.
+pub(crate) fn note<'a>(
     tensors: impl IntoIterator<Item = &'a Tensor>,
-    record: Record,
+    record: &Arc<Record>,
 ) -> Result<(), InitError> {
-    let record = Arc::new(record);
     let mut registry = REGISTRY.lock().unwrap_or_else(PoisonError::into_inner);
     for tensor in tensors {
-        let entry = (WeakTensor::new(tensor)?, Arc::clone(&record));
-        registry.records.insert(identity(tensor), entry);
+        match registry.records.entry(identity(tensor)) {
+            // An identity is not given to another tensor while it is kept here.
+            Entry::Occupied(mut known) => known.get_mut().1.push(Arc::clone(record)),
+            Entry::Vacant(free) => {
+                free.insert((WeakTensor::new(tensor)?, vec![Arc::clone(record)]));
+            }
+        }
     }
     if registry.records.len() >= registry.sweep_at {
         registry.records.retain(|_, (weak, _)| !weak.expired());
@@ -86,13 +94,14 @@ pub(crate) fn record<'a>(
     Ok(())
 }
 
-/// The layer that a tensor was made for, if this crate made it.
-pub(crate) fn lookup(tensor: &Tensor) -> Option<Arc<Record>> {
+/// The layers that a tensor was made for, from the innermost out; none if another crate made it.
+pub(crate) fn lookup(tensor: &Tensor) -> Vec<Arc<Record>> {
     let registry = REGISTRY.lock().unwrap_or_else(PoisonError::into_inner);
     registry
         .records
         .get(&identity(tensor))
-        .map(|(_, record)| Arc::clone(record))
+        .map(|(_, records)| records.clone())
+        .unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -100,30 +109,35 @@ mod tests {
     use super::*;
     use tch::kind::FLOAT_CPU;
 
-    fn some_record(path: &str) -> Record {
-        Record {
+    fn some_record(path: &str) -> Arc<Record> {
+        Arc::new(Record {
             kind: LayerKind::Linear,
             path: path.to_owned(),
-            extra_repr: String::new(),
-        }
+            repr: String::new(),
+            start: Start::Linear,
+        })
     }
 
     #[test]
     fn a_record_follows_the_tensor_and_not_its_handle() {
         let tensor = Tensor::zeros([2], FLOAT_CPU);
-        record([&tensor], some_record("a")).unwrap();
+        let (inner, outer) = (some_record("a.b"), some_record("a"));
+        note([&tensor], &inner).unwrap();
+        note([&tensor], &outer).unwrap();
         let handle = tensor.shallow_clone();
         drop(tensor);
-        assert_eq!(lookup(&handle).as_deref(), Some(&some_record("a")));
-        assert_eq!(lookup(&handle.copy()), None);
+        let found = lookup(&handle);
+        assert!(Arc::ptr_eq(&found[0], &inner) && Arc::ptr_eq(&found[1], &outer));
+        assert_eq!(found.len(), 2);
+        assert!(lookup(&handle.copy()).is_empty());
     }
 
     #[test]
     fn dropped_tensors_are_swept_and_their_identities_stay_theirs() {
         for i in 0..5000 {
             let tensor = Tensor::zeros([1], FLOAT_CPU);
-            assert_eq!(lookup(&tensor), None, "{i}");
-            record([&tensor], some_record("b")).unwrap();
+            assert!(lookup(&tensor).is_empty(), "{i}");
+            note([&tensor], &some_record("b")).unwrap();
         }
         let kept = REGISTRY.lock().unwrap().records.len();
         assert!(

@@ -32,7 +32,9 @@ use tch::nn::VarStore;
 pub fn module_str(class: &str, vs: &VarStore) -> Result<String, VisitError> {
     let mut root = Node::new(class);
     for layer in Walk::new().layers(vs)? {
-        root.insert(&layer);
+        if !layer.is_within_another() {
+            root.insert(&layer);
+        }
     }
     Ok(root.text())
 }

@@ -1,6 +1,7 @@
 //! From the variables of a `VarStore` to its layers.
 
 use super::Layer;
+use crate::nn::named::Named;
 use crate::nn::registry::{self, Record};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,10 +17,11 @@ struct Variable {
     path: String,
     name: String,
     tensor: Tensor,
-    record: Option<Arc<Record>>,
+    /// The layers that it was made for, from the innermost out.
+    records: Vec<Arc<Record>>,
 }
 
-/// The layers in order of creation.
+/// The layers in order of creation, each before those below it.
 pub(super) fn layers(vs: &VarStore) -> Vec<Layer> {
     let mut variables = variables(vs);
     variables.sort_by(|a, b| {
@@ -28,53 +30,134 @@ pub(super) fn layers(vs: &VarStore) -> Vec<Layer> {
             .cmp(&key(b))
             .then_with(|| (&a.path, &a.name).cmp(&(&b.path, &b.name)))
     });
-    let mut groups: Vec<Vec<Variable>> = Vec::new();
-    for variable in variables {
-        let home = groups.iter_mut().find(|group| belongs(&variable, group));
-        match home {
-            Some(group) => group.push(variable),
-            None => groups.push(vec![variable]),
+    let mut groups: Vec<Group> = Vec::new();
+    // The groups of each path, so that a variable is only held against those.
+    let mut at_path: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+    for variable in &variables {
+        // A layer around others may have no variables of its own.
+        for record in variable.records.iter().rev() {
+            let known = at_path.entry(record.path.clone()).or_default();
+            if !known.iter().any(|group| groups[*group].is_of(record)) {
+                known.push(groups.len());
+                groups.push(Group::of(variable, Some(record)));
+            }
+        }
+        let known = at_path.entry(variable.path.clone()).or_default();
+        let home = known.iter().find(|group| groups[**group].takes(variable));
+        let home = match home {
+            Some(group) => *group,
+            None => {
+                known.push(groups.len());
+                groups.push(Group::of(variable, None));
+                groups.len() - 1
+            }
+        };
+        groups[home].variables.push(variable);
+    }
+    groups
+        .into_iter()
+        .map(|group| group.layer(&variables))
+        .collect()
+}
+
+/// The variables of one layer.
+struct Group<'a> {
+    path: String,
+    /// The layer, and the outermost one around it.
+    records: Option<[Arc<Record>; 2]>,
+    variables: Vec<&'a Variable>,
+}
+
+impl<'a> Group<'a> {
+    fn of(first: &Variable, record: Option<&Arc<Record>>) -> Group<'a> {
+        let outermost = first.records.last();
+        let path = record.map_or(&first.path, |record| &record.path);
+        Group {
+            path: match first.duplicate {
+                Some(number) => format!("{path}__{number}"),
+                None => path.clone(),
+            },
+            records: record
+                .zip(outermost)
+                .map(|(own, outermost)| [Arc::clone(own), Arc::clone(outermost)]),
+            variables: Vec::new(),
         }
     }
-    groups.into_iter().map(layer).collect()
-}
 
-/// Whether a variable is of the layer that has these: made with them, or at the same path and of
-/// a name that they lack.
-fn belongs(variable: &Variable, group: &[Variable]) -> bool {
-    let [first, ..] = group else { return false };
-    if first.path != variable.path || group.iter().any(|known| known.name == variable.name) {
-        return false;
+    fn is_of(&self, record: &Arc<Record>) -> bool {
+        self.records
+            .as_ref()
+            .is_some_and(|[own, _]| Arc::ptr_eq(own, record))
     }
-    match (&first.record, &variable.record) {
-        (Some(a), Some(b)) => Arc::ptr_eq(a, b),
-        (None, None) => true,
-        _ => false,
-    }
-}
 
-fn layer(group: Vec<Variable>) -> Layer {
-    let record = group.first().and_then(|first| first.record.clone());
-    let path = match group.first() {
-        Some(first) => match first.duplicate {
-            Some(number) => format!("{}__{number}", first.path),
-            None => first.path.clone(),
-        },
-        None => String::new(),
-    };
-    let mut parameters = Vec::new();
-    let mut buffers = Vec::new();
-    for variable in group {
-        let place = if variable.created.is_some() {
-            &mut parameters
-        } else {
-            &mut buffers
+    /// Whether a variable is of this layer: made with it, or, of a layer that is not known, of a
+    /// name that it lacks.
+    fn takes(&self, variable: &Variable) -> bool {
+        match variable.records.first() {
+            Some(record) => self.is_of(record),
+            None => {
+                self.records.is_none()
+                    && self
+                        .variables
+                        .iter()
+                        .all(|known| known.name != variable.name)
+            }
+        }
+    }
+
+    fn layer(self, all: &[Variable]) -> Layer {
+        let own = |trainable: bool| {
+            let mut own: Vec<(String, Tensor)> = self
+                .variables
+                .iter()
+                .filter(|variable| variable.created.is_some() == trainable)
+                .map(|variable| (variable.name.clone(), variable.tensor.shallow_clone()))
+                .collect();
+            own.sort_by_key(|(name, _)| pytorchs_place(name));
+            own
         };
-        place.push((variable.name, variable.tensor));
+        let (parameters, buffers) = (own(true), own(false));
+        let tensors = match &self.records {
+            Some([record, _]) => all
+                .iter()
+                .filter(|variable| {
+                    variable
+                        .records
+                        .iter()
+                        .any(|known| Arc::ptr_eq(known, record))
+                })
+                .map(|variable| {
+                    (
+                        below(&record.path, variable),
+                        variable.tensor.shallow_clone(),
+                    )
+                })
+                .collect(),
+            None => parameters
+                .iter()
+                .chain(&buffers)
+                .map(|(name, tensor)| (name.clone(), tensor.shallow_clone()))
+                .collect(),
+        };
+        Layer::new(
+            self.path,
+            self.records,
+            parameters,
+            buffers,
+            Named::new(tensors),
+        )
     }
-    parameters.sort_by_key(|(name, _)| pytorchs_place(name));
-    buffers.sort_by_key(|(name, _)| pytorchs_place(name));
-    Layer::new(path, record, parameters, buffers)
+}
+
+/// The name of a variable as seen from a layer at `path`.
+fn below(path: &str, variable: &Variable) -> String {
+    let rest = variable.path.strip_prefix(path).unwrap_or_default();
+    let rest = rest.strip_prefix('.').unwrap_or(rest);
+    if rest.is_empty() {
+        variable.name.clone()
+    } else {
+        format!("{rest}.{}", variable.name)
+    }
 }
 
 /// Where PyTorch registers a variable of this name; others keep their order, at the end.
@@ -111,10 +194,19 @@ fn variables(vs: &VarStore) -> Vec<Variable> {
                 path: path.to_owned(),
                 name: name.to_owned(),
                 tensor: tensor.shallow_clone(),
-                record: registry::lookup(tensor).filter(|record| record.path == path),
+                records: records(tensor, path),
             }
         })
         .collect()
+}
+
+/// The layers that a tensor was made for, unless it is tied to a place outside of them.
+fn records(tensor: &Tensor, path: &str) -> Vec<Arc<Record>> {
+    let records = registry::lookup(tensor);
+    match records.first() {
+        Some(innermost) if innermost.path == path => records,
+        _ => Vec::new(),
+    }
 }
 
 /// Takes off the `__N` that tch appends to a name that was taken.

@@ -1,10 +1,12 @@
 //! A layer of a `VarStore`.
 
-use super::{VisitError, infer};
+use super::VisitError;
+use super::infer;
 use crate::error::InitError;
 use crate::nn::LayerKind;
+use crate::nn::named::Named;
 use crate::nn::registry::Record;
-use crate::nn::reset;
+use crate::nn::start::Start;
 use std::sync::Arc;
 use tch::Tensor;
 
@@ -16,28 +18,33 @@ pub struct Layer {
     path: String,
     /// One kind when it is known, several when it is ambiguous, none for other variables.
     candidates: Vec<LayerKind>,
-    record: Option<Arc<Record>>,
+    /// What is known of a layer that this crate made, and of the outermost layer around it.
+    records: Option<[Arc<Record>; 2]>,
     parameters: Vec<(String, Tensor)>,
     buffers: Vec<(String, Tensor)>,
+    /// Its tensors and those of the layers below it.
+    all: Named,
 }
 
 impl Layer {
     pub(super) fn new(
         path: String,
-        record: Option<Arc<Record>>,
+        records: Option<[Arc<Record>; 2]>,
         parameters: Vec<(String, Tensor)>,
         buffers: Vec<(String, Tensor)>,
+        all: Named,
     ) -> Layer {
-        let candidates = match &record {
-            Some(record) => vec![record.kind],
+        let candidates = match &records {
+            Some([record, _]) => vec![record.kind],
             None => infer::candidates(&shapes(&parameters), &shapes(&buffers)),
         };
         Layer {
             path,
             candidates,
-            record,
+            records,
             parameters,
             buffers,
+            all,
         }
     }
 
@@ -61,12 +68,19 @@ impl Layer {
         &self.candidates
     }
 
-    /// The trainable variables with their names, in PyTorch's order.
+    /// The layer's own trainable variables with their names, in PyTorch's order.
     pub fn parameters(&self) -> impl Iterator<Item = (&str, &Tensor)> {
         self.parameters.iter().map(|(name, t)| (name.as_str(), t))
     }
 
-    /// The other variables with their names, in PyTorch's order.
+    /// The same, to be filled.
+    pub fn parameters_mut(&mut self) -> impl Iterator<Item = (&str, &mut Tensor)> {
+        self.parameters
+            .iter_mut()
+            .map(|(name, t)| (name.as_str(), t))
+    }
+
+    /// The layer's own other variables with their names, in PyTorch's order.
     pub fn buffers(&self) -> impl Iterator<Item = (&str, &Tensor)> {
         self.buffers.iter().map(|(name, t)| (name.as_str(), t))
     }
@@ -97,43 +111,50 @@ impl Layer {
         self.variable_mut("bias")
     }
 
-    /// Starts the layer anew as PyTorch's layer of that kind starts; a layer of no known kind is
-    /// left as it is.
+    /// Starts the layer, and those below it, anew as PyTorch's constructor of that kind starts
+    /// them, whatever initialiser it was made with. A layer of no known kind is left as it is.
     ///
     /// # Errors
     ///
     /// [`InitError`] if a parameter cannot be filled.
     pub fn reset_parameters(&mut self) -> Result<(), InitError> {
-        // Ambiguous layers whose candidates start differently are refused by the walk.
-        let Some(&kind) = self.candidates.first() else {
-            return Ok(());
-        };
-        let take = |name: &str| self.variable(name).map(Tensor::shallow_clone);
-        let (mut weight, mut bias) = (take("weight"), take("bias"));
-        match (Start::of(kind), &mut weight) {
-            (Start::Linear, Some(weight)) => reset::linear_(weight, bias.as_mut()),
-            (Start::Conv, Some(weight)) => reset::conv_(weight, bias.as_mut()),
-            (Start::BatchNorm, weight) => {
-                reset::running_stats_(
-                    take("running_mean").as_mut(),
-                    take("running_var").as_mut(),
-                    take("num_batches_tracked").as_mut(),
-                )?;
-                reset::norm_(weight.as_mut(), bias.as_mut())
-            }
-            (Start::Linear | Start::Conv, None) => Ok(()),
+        match self.starts().first() {
+            Some(start) => start.run(&self.all),
+            None => Ok(()),
         }
     }
 
     /// Whether all candidates draw and fill alike.
     pub(super) fn starts_one_way(&self) -> bool {
-        self.candidates
-            .windows(2)
-            .all(|pair| Start::of(pair[0]) == Start::of(pair[1]))
+        let starts = self.starts();
+        starts.windows(2).all(|pair| pair[0] == pair[1])
+    }
+
+    /// How the candidates start.
+    fn starts(&self) -> Vec<Start> {
+        match &self.records {
+            Some([record, _]) => vec![record.start.clone()],
+            None => self
+                .candidates
+                .iter()
+                .filter_map(|kind| Start::inferred(*kind, &self.all))
+                .collect(),
+        }
+    }
+
+    /// Whether another layer is around this one, which starts and prints it.
+    pub(crate) fn is_within_another(&self) -> bool {
+        self.records
+            .as_ref()
+            .is_some_and(|[own, outermost]| !Arc::ptr_eq(own, outermost))
     }
 
     pub(super) fn settle(&mut self, kind: LayerKind) -> Result<(), VisitError> {
-        if self.candidates.contains(&kind) {
+        let fits = match &self.records {
+            Some([record, _]) => record.kind == kind,
+            None => infer::fits(kind, &shapes(&self.parameters), &shapes(&self.buffers)),
+        };
+        if fits {
             self.candidates = vec![kind];
             return Ok(());
         }
@@ -168,38 +189,9 @@ impl Layer {
 
     /// What Python prints for the module, if its kind is settled.
     pub(crate) fn repr(&self) -> Option<String> {
-        let kind = self.kind()?;
-        Some(match &self.record {
-            Some(record) => format!("{kind}({})", record.extra_repr),
-            None => format!(
-                "{kind}({})",
-                infer::extra_repr(kind, &shapes(&self.parameters))
-            ),
-        })
-    }
-}
-
-/// The ways in which layers start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Start {
-    Linear,
-    Conv,
-    BatchNorm,
-}
-
-impl Start {
-    fn of(kind: LayerKind) -> Start {
-        match kind {
-            LayerKind::Linear => Start::Linear,
-            LayerKind::Conv1d
-            | LayerKind::Conv2d
-            | LayerKind::Conv3d
-            | LayerKind::ConvTranspose1d
-            | LayerKind::ConvTranspose2d
-            | LayerKind::ConvTranspose3d => Start::Conv,
-            LayerKind::BatchNorm1d | LayerKind::BatchNorm2d | LayerKind::BatchNorm3d => {
-                Start::BatchNorm
-            }
+        match &self.records {
+            Some([record, _]) => Some(record.repr.clone()),
+            None => Some(infer::repr(self.kind()?, &shapes(&self.parameters))),
         }
     }
 }

@@ -116,9 +116,9 @@ impl Walk {
         self
     }
 
-    /// The layers in the order in which their first parameters were created; those without
-    /// trainable parameters come last, by name. Variables that make up no known layer are layers
-    /// of no kind.
+    /// The layers in the order in which their first parameters were created, a layer before those
+    /// below it; those without trainable parameters come last, by name. Variables that make up no
+    /// known layer are layers of no kind.
     ///
     /// # Errors
     ///
@@ -183,7 +183,7 @@ impl Walk {
         if let Some(layer) = layers.iter().find(|layer| !layer.starts_one_way()) {
             return Err(layer.ambiguous());
         }
-        for layer in &mut layers {
+        for layer in layers.iter_mut().filter(|layer| !layer.is_within_another()) {
             if layer.candidates().is_empty() {
                 log::warn!(
                     "reset_parameters: {:?} is no layer of a known kind, left as it is: {}",

@@ -86,7 +86,7 @@ fn models() -> Vec<Vec<Made>> {
                 LinearConfig::default()
             )),
             made!("b", "Linear", [100, 33], {"bias": false}, |vs| f_linear(
-                vs, 100, 33, LinearConfig { bias: false }
+                vs, 100, 33, LinearConfig { bias: false, ..Default::default() }
             )),
             made!("no_inputs", "Linear", [0, 5], {}, |vs| f_linear(
                 vs,

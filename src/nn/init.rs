@@ -1,0 +1,30 @@
+//! `tch::nn::init`, and the value that stands for PyTorch's default.
+
+use crate::error::{Context, InitError};
+use tch::Tensor;
+pub use tch::nn::init::*;
+
+/// Stands for what PyTorch does with this parameter: the default of every `ws_init` and `bs_init`
+/// of this module. Any other value is the caller's and wins.
+///
+/// tch's [`Init`] has no word for it, and the configs keep tch's type so that a program need not
+/// change. So it is a value that cannot mean anything else: a uniform range of NaN, which libtorch
+/// refuses.
+pub const PYTORCH_DEFAULT: Init = Init::Uniform {
+    lo: f64::NAN,
+    up: f64::NAN,
+};
+
+/// Whether an initialiser is [`PYTORCH_DEFAULT`].
+pub(super) fn is_pytorch_default(init: Init) -> bool {
+    matches!(init, Init::Uniform { lo, up } if lo.is_nan() && up.is_nan())
+}
+
+/// Fills a tensor with the values that tch makes for `init`.
+pub(super) fn fill(tensor: &mut Tensor, init: Init) -> Result<(), InitError> {
+    let function = "nn::init";
+    let kind = tensor.f_kind().context(function, tensor)?;
+    let _no_grad = tch::no_grad_guard();
+    let values = f_init(init, &tensor.size(), tensor.device(), kind).context(function, tensor)?;
+    tensor.f_copy_(&values).context(function, tensor)
+}
