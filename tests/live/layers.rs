@@ -115,7 +115,7 @@ fn models() -> Vec<Vec<Made>> {
                 "padding_mode": "reflect"
             }, |vs| f_conv(vs, 16, 32, [1, 5], ConvConfigND {
                 stride: [1, 2], padding: [0, 2], dilation: [1, 3], groups: 4, bias: false,
-                padding_mode: tch::nn::PaddingMode::Reflect,
+                padding_mode: tch::nn::PaddingMode::Reflect, ..Default::default()
             })),
             made!("d", "ConvTranspose2d", [32, 8, 2], {"stride": 2}, |vs| f_conv_transpose2d(
                 vs, 32, 8, 2, ConvTransposeConfig { stride: 2, ..Default::default() }
@@ -127,7 +127,7 @@ fn models() -> Vec<Vec<Made>> {
             made!("f", "ConvTranspose2d", [8, 4, 3], {
                 "stride": 2, "padding": 1, "output_padding": 1, "groups": 2, "bias": false, "dilation": 2
             }, |vs| f_conv_transpose2d(vs, 8, 4, 3, ConvTransposeConfig {
-                stride: 2, padding: 1, output_padding: 1, groups: 2, bias: false, dilation: 2
+                stride: 2, padding: 1, output_padding: 1, groups: 2, bias: false, dilation: 2, ..Default::default()
             })),
             made!("g", "Linear", [4, 10], {}, |vs| f_linear(
                 vs,
