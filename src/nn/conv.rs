@@ -82,6 +82,9 @@ pub fn no_bias() -> ConvConfig {
 ///
 /// Draws the weight, then the bias, as [`uniform_`](crate::init::uniform_).
 ///
+/// The forward pass is tch's: with a padding mode other than zeros it exchanges paddings that
+/// differ between dimensions, which is warned of in the log.
+///
 /// # Errors
 ///
 /// [`InitError::Channels`] if `groups` is not positive or does not divide both channels,
@@ -121,6 +124,15 @@ pub fn f_conv<'a, const N: usize, T: Borrow<Path<'a>>>(
         }
     };
     check_channels(kind, in_dim, out_dim, config.groups)?;
+    if !matches!(config.padding_mode, PaddingMode::Zeros)
+        && config.padding != [config.padding[0]; N]
+    {
+        log::warn!(
+            "{kind}: tch 0.26 exchanges paddings that differ between dimensions, {:?}, unless the \
+             padding mode is zeros: pad the input yourself",
+            config.padding
+        );
+    }
     let overrides = [("weight", config.ws_init), ("bias", config.bs_init)];
     make(vs.borrow(), &overrides, |build| {
         build.layer(kind, Start::Conv, |build| {

@@ -4,10 +4,12 @@
 
 #![cfg(feature = "cli")]
 
+mod basic;
 #[path = "../common/case.rs"]
 mod case;
 #[path = "../common/mod.rs"]
 mod common;
+mod family;
 mod init;
 mod layers;
 mod program;

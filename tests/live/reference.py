@@ -154,6 +154,38 @@ def run_layers(case):
     return None, chunks, names, [repr(layer) for layer in model.values()]
 
 
+def run_twin(case):
+    """A layer from an expression: its start, its outputs, and a new start at another seed."""
+
+    def make(seed):
+        torch.manual_seed(seed)
+        torch.set_default_dtype(dtype)
+        try:
+            return eval(case["python"], {"nn": nn, "torch": torch})
+        finally:
+            torch.set_default_dtype(torch.float32)
+
+    def draw(how, shape, *rest):
+        if how == "randn":
+            return torch.randn(shape, dtype=dtype)
+        if how == "randint":
+            return torch.randint(0, *rest, shape)
+        return torch.tensor(*rest).view(shape)
+
+    dtype = DTYPES[case["dtype"]]
+    m = make(case["seed"])
+    chunks = [chunk(t) for t in m.state_dict().values()]
+    chunks.append(chunk(torch.get_rng_state()))
+    torch.manual_seed(case["seed"] + 1)
+    x = [draw(*how) for how in case["inputs"]]
+    outputs = eval(case["forward"], {"nn": nn, "torch": torch, "F": F, "m": m, "x": x})
+    chunks += [chunk(t) for t in outputs]
+    again = make(case["seed"] + 2)
+    chunks += [chunk(t) for t in again.state_dict().values()]
+    chunks.append(chunk(torch.get_rng_state()))
+    return None, chunks, list(m.state_dict()), [n for n, _ in m.named_parameters()], repr(m)
+
+
 def run_gain(case):
     """calculate_gain as an exact number."""
     try:
@@ -174,7 +206,7 @@ def run_state(case):
 
 
 RUN = {
-    "init": run_init, "experiment": run_experiment, "layers": run_layers, "gain": run_gain,
+    "init": run_init, "experiment": run_experiment, "layers": run_layers, "twin": run_twin, "gain": run_gain,
     "state": run_state,
 }
 
