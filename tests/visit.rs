@@ -250,6 +250,56 @@ fn names_that_were_taken_make_layers_of_their_own() {
     );
 }
 
+/// As in tch's own examples, whose layers are all made at the root.
+#[test]
+fn layers_that_share_a_path_are_told_apart() {
+    let _stream = default_stream();
+    let vs = VarStore::new(Device::Cpu);
+    let root = vs.root();
+    let no_bias = nn::ConvConfig {
+        bias: false,
+        ..Default::default()
+    };
+    nn::conv2d(&root, 1, 32, 5, Default::default());
+    nn::conv2d(&root, 32, 64, 5, no_bias);
+    nn::batch_norm2d(&root, 64, Default::default());
+    nn::linear(&root, 64, 64, Default::default());
+    nn::batch_norm2d(&root, 64, Default::default());
+    nn::layer_norm(&root, vec![64], Default::default());
+    nn::lstm(&root, 64, 32, Default::default());
+    nn::lstm(&root, 32, 8, Default::default());
+    nn::linear(&root, 8, 10, Default::default());
+    let token = root.var("token", &[3], nn::Init::Const(0.5));
+
+    let layers = Walk::new().layers(&vs).unwrap();
+    let found: Vec<(String, usize)> = layers
+        .iter()
+        .map(|layer| {
+            let kind = layer.candidates().first();
+            let kind = kind.map_or("none".to_owned(), ToString::to_string);
+            (kind, layer.parameters().count() + layer.buffers().count())
+        })
+        .collect();
+    let expected = [
+        ("Conv2d", 2),
+        ("Conv2d", 1),
+        ("BatchNorm1d", 4),
+        ("Linear", 2),
+        ("BatchNorm1d", 4),
+        ("LayerNorm", 2),
+        ("LSTM", 4),
+        ("LSTM", 4),
+        ("Linear", 2),
+        ("none", 1),
+    ];
+    assert_eq!(
+        found,
+        expected.map(|(kind, count)| (kind.to_owned(), count))
+    );
+    reset_parameters(&vs).unwrap();
+    assert_eq!(token.double_value(&[2]), 0.5);
+}
+
 #[test]
 fn variables_of_no_layer_are_listed_and_left_alone() {
     let _stream = default_stream();

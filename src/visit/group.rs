@@ -1,22 +1,22 @@
 //! From the variables of a `VarStore` to its layers.
 
-use super::Layer;
+use super::{Layer, shared};
 use crate::nn::named::Named;
 use crate::nn::registry::{self, Record};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tch::Tensor;
 use tch::nn::VarStore;
 
 /// A variable with all that orders it.
-struct Variable {
+pub(super) struct Variable {
     /// Its place among the trainable variables, which keep their order of creation.
-    created: Option<usize>,
+    pub(super) created: Option<usize>,
     /// The number that tch appends to a name that was taken, itself a count of variables.
-    duplicate: Option<usize>,
+    pub(super) duplicate: Option<usize>,
     path: String,
-    name: String,
-    tensor: Tensor,
+    pub(super) name: String,
+    pub(super) tensor: Tensor,
     /// The layers that it was made for, from the innermost out.
     records: Vec<Arc<Record>>,
 }
@@ -30,6 +30,11 @@ pub(super) fn layers(vs: &VarStore) -> Vec<Layer> {
             .cmp(&key(b))
             .then_with(|| (&a.path, &a.name).cmp(&(&b.path, &b.name)))
     });
+    let shared: BTreeSet<String> = variables
+        .iter()
+        .filter(|variable| variable.duplicate.is_some() && variable.records.is_empty())
+        .map(|variable| variable.path.clone())
+        .collect();
     let mut groups: Vec<Group> = Vec::new();
     // The groups of each path, so that a variable is only held against those.
     let mut at_path: BTreeMap<String, Vec<usize>> = BTreeMap::new();
@@ -43,9 +48,21 @@ pub(super) fn layers(vs: &VarStore) -> Vec<Layer> {
             }
         }
         let known = at_path.entry(variable.path.clone()).or_default();
-        let home = known.iter().find(|group| groups[**group].takes(variable));
+        let home = if !variable.records.is_empty() {
+            known
+                .iter()
+                .copied()
+                .find(|group| groups[*group].made(variable))
+        } else if shared.contains(&variable.path) {
+            shared::home(variable, known, &groups)
+        } else {
+            known
+                .iter()
+                .copied()
+                .find(|group| groups[*group].records.is_none())
+        };
         let home = match home {
-            Some(group) => *group,
+            Some(group) => group,
             None => {
                 known.push(groups.len());
                 groups.push(Group::of(variable, None));
@@ -61,11 +78,11 @@ pub(super) fn layers(vs: &VarStore) -> Vec<Layer> {
 }
 
 /// The variables of one layer.
-struct Group<'a> {
+pub(super) struct Group<'a> {
     path: String,
     /// The layer, and the outermost one around it.
-    records: Option<[Arc<Record>; 2]>,
-    variables: Vec<&'a Variable>,
+    pub(super) records: Option<[Arc<Record>; 2]>,
+    pub(super) variables: Vec<&'a Variable>,
 }
 
 impl<'a> Group<'a> {
@@ -90,19 +107,10 @@ impl<'a> Group<'a> {
             .is_some_and(|[own, _]| Arc::ptr_eq(own, record))
     }
 
-    /// Whether a variable is of this layer: made with it, or, of a layer that is not known, of a
-    /// name that it lacks.
-    fn takes(&self, variable: &Variable) -> bool {
-        match variable.records.first() {
-            Some(record) => self.is_of(record),
-            None => {
-                self.records.is_none()
-                    && self
-                        .variables
-                        .iter()
-                        .all(|known| known.name != variable.name)
-            }
-        }
+    /// Whether a variable was made with this layer.
+    fn made(&self, variable: &Variable) -> bool {
+        let innermost = variable.records.first();
+        innermost.is_some_and(|record| self.is_of(record))
     }
 
     fn layer(self, all: &[Variable]) -> Layer {

@@ -104,11 +104,17 @@ fn transposed_fits(weight: &[i64], bias: Option<&[i64]>) -> bool {
     }
 }
 
+/// Whether a variable of this name is of a recurrent layer.
+pub(super) fn is_recurrent(name: &str) -> bool {
+    RECURRENT.iter().any(|stem| name.starts_with(stem))
+}
+
+const RECURRENT: [&str; 5] = ["weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr"];
+
 /// How many gates a recurrent layer has: the rows of its recurrent weight by its columns.
 fn gates(parameters: &Shapes<'_>, buffers: &Shapes<'_>, suffix: &str) -> Option<i64> {
     let named = |name: &str| {
-        let stems = ["weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr"];
-        stems.iter().any(|stem| {
+        RECURRENT.iter().any(|stem| {
             name.strip_prefix(stem)
                 .is_some_and(|rest| rest.is_empty() == suffix.is_empty())
         })

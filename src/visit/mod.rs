@@ -8,6 +8,7 @@
 mod group;
 mod infer;
 mod layer;
+mod shared;
 
 pub use layer::Layer;
 
