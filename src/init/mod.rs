@@ -10,15 +10,15 @@
 //! | function | draws, in words of the CPU stream | `tch::nn::Init` of the same bits |
 //! |---|---|---|
 //! | [`uniform_`] | `numel`, f64 `2 numel` | `Uniform` on a contiguous tensor |
-//! | [`normal_`] | see there | `Randn` only for mean 0 and `numel >= 16`, or std 1 |
+//! | [`normal_`] | see there | `Randn`: f32 with mean 0 and std 1, and from 16 elements with either; f64 with mean 0 |
 //! | [`trunc_normal_`] | whole tensors until all elements fit | none |
-//! | [`constant_`], [`ones_`], [`zeros_`] | none | `Const` |
+//! | [`constant_`], [`ones_`], [`zeros_`] | none | `Const`, but for -0 and, in f64, 1 + EPSILON |
 //! | [`eye_`], [`dirac_`] | none | none |
 //! | [`xavier_uniform_`] | as `uniform_` | none |
 //! | [`xavier_normal_`] | as `normal_` | none |
 //! | [`kaiming_uniform_`] | as `uniform_` | `Kaiming { dist: Uniform, .. }` of the same gain, two dimensions and more |
-//! | [`kaiming_normal_`] | as `normal_` | `Kaiming { dist: Normal, .. }` only for `numel >= 16` |
-//! | [`orthogonal_`] | as `normal_` on the flattened tensor | `Orthogonal`, f32 |
+//! | [`kaiming_normal_`] | as `normal_` | `Kaiming { dist: Normal, .. }`: f32 from 16 elements, f64 |
+//! | [`orthogonal_`] | as `normal_` on the flattened tensor | `Orthogonal`: f32, and f64 for a new tensor |
 //! | [`sparse_`] | as `normal_`, then a permutation a column | none |
 //!
 //! tch's own `Init` makes a new tensor or panics on a tensor it cannot fill, knows no generator,

@@ -12,6 +12,7 @@ mod common;
 mod family;
 mod init;
 mod layers;
+mod models;
 mod program;
 mod reference;
 mod state;

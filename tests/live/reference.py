@@ -10,6 +10,7 @@ import struct
 import sys
 import warnings
 
+import models
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -186,6 +187,13 @@ def run_twin(case):
     return None, chunks, list(m.state_dict()), [n for n, _ in m.named_parameters()], repr(m)
 
 
+def run_model(case):
+    names, tensors, state, losses = models.train(
+        case["name"], case["seed"], case["steps"], case["rate"]
+    )
+    return None, [*map(chunk, tensors), chunk(state), chunk(losses)], names
+
+
 def run_gain(case):
     """calculate_gain as an exact number."""
     try:
@@ -206,7 +214,8 @@ def run_state(case):
 
 
 RUN = {
-    "init": run_init, "experiment": run_experiment, "layers": run_layers, "twin": run_twin, "gain": run_gain,
+    "init": run_init, "experiment": run_experiment, "layers": run_layers, "twin": run_twin, "model": run_model,
+    "gain": run_gain,
     "state": run_state,
 }
 
