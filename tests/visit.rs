@@ -344,12 +344,36 @@ fn kinds_survive_a_change_of_dtype_and_end_with_their_tensors() {
 }
 
 #[test]
-fn a_store_without_variables_has_no_layers() {
+fn a_store_without_layers_is_a_typed_error() {
     let _stream = default_stream();
     let vs = VarStore::new(Device::Cpu);
     assert!(Walk::new().layers(&vs).unwrap().is_empty());
-    reset_parameters(&vs).unwrap();
-    assert!(visited(&vs).is_empty());
+    let nothing = VisitError::NoLayers("no variables".to_owned());
+    assert_eq!(reset_parameters(&vs).unwrap_err(), nothing);
+    assert_eq!(apply(&vs, |_| Ok(())).unwrap_err(), nothing);
+
+    drop(vs.root().var("token", &[3], nn::Init::Const(0.5)));
+    assert_eq!(visited(&vs), [""]);
+    assert_eq!(
+        reset_parameters(&vs).unwrap_err().to_string(),
+        "the VarStore has no layers of a known kind; it has token [3]"
+    );
+}
+
+#[test]
+fn what_pytorch_refuses_in_half_precision_is_a_typed_error() {
+    let _stream = default_stream();
+    let mut vs = VarStore::new(Device::Cpu);
+    vs.set_kind(Kind::Half);
+    f_linear(vs.root() / "fc", 4, 4, Default::default()).unwrap();
+    // LAPACK has no half precision.
+    let error = apply(&vs, tch_init::recipe::weight_init2).unwrap_err();
+    assert!(
+        matches!(&error, VisitError::Layer { path, source: InitError::Libtorch { .. } } if path == "fc"),
+        "{error}"
+    );
+    assert!(error.to_string().contains("orthogonal_"), "{error}");
+    assert!("Lineal".parse::<LayerKind>().is_err());
 }
 
 #[test]

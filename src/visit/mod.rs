@@ -52,6 +52,13 @@ pub enum VisitError {
         layers: String,
     },
 
+    /// There is nothing to visit or to start.
+    #[error("the VarStore has no layers of a known kind; it has {0}")]
+    NoLayers(
+        /// What it has instead.
+        String,
+    ),
+
     /// Something failed that is no layer's.
     #[error(transparent)]
     Init(#[from] InitError),
@@ -148,14 +155,17 @@ impl Walk {
     ///
     /// # Errors
     ///
-    /// As [`Walk::layers`]; [`VisitError::Ambiguous`] before anything is visited if a kind is not
-    /// settled; [`VisitError::Layer`] with the first error of the visitor.
+    /// As [`Walk::layers`]; [`VisitError::NoLayers`] for a `VarStore` without variables;
+    /// [`VisitError::Ambiguous`] before anything is visited if a kind is not settled; [`VisitError::Layer`] with the first error of the visitor.
     pub fn apply(
         &self,
         vs: &VarStore,
         mut visitor: impl FnMut(&mut Layer) -> Result<(), InitError>,
     ) -> Result<(), VisitError> {
         let layers = self.layers(vs)?;
+        if layers.is_empty() {
+            return Err(VisitError::NoLayers("no variables".to_owned()));
+        }
         if let Some(layer) = layers.iter().find(|layer| layer.candidates().len() > 1) {
             return Err(layer.ambiguous());
         }
@@ -177,10 +187,19 @@ impl Walk {
     ///
     /// # Errors
     ///
-    /// As [`Walk::layers`]; [`VisitError::Ambiguous`] before anything is drawn if the candidates
+    /// As [`Walk::layers`]; [`VisitError::NoLayers`] if there is no layer of a known kind;
+    /// [`VisitError::Ambiguous`] before anything is drawn if the candidates
     /// of a layer start differently; [`VisitError::Layer`] if a layer cannot be filled.
     pub fn reset_parameters(&self, vs: &VarStore) -> Result<(), VisitError> {
         let mut layers = self.layers(vs)?;
+        if layers.iter().all(|layer| layer.candidates().is_empty()) {
+            let variables = layers.iter().map(Layer::variables_in_words);
+            let variables = variables.collect::<Vec<_>>().join(", ");
+            return Err(VisitError::NoLayers(match variables.as_str() {
+                "" => "no variables".to_owned(),
+                _ => variables,
+            }));
+        }
         if let Some(layer) = layers.iter().find(|layer| !layer.starts_one_way()) {
             return Err(layer.ambiguous());
         }
