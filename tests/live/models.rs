@@ -4,7 +4,7 @@ use crate::common::{bytes, default_stream};
 use crate::reference::{expected, first_difference};
 use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
-use tch_init::nn::{self, Module, ModuleT, OptimizerConfig, Path, VarStore};
+use tch_init::nn::{self, Module, ModuleT, OptimizerConfig, Path, RNN, VarStore};
 use tch_init::{get_rng_state, manual_seed, reset_parameters};
 
 /// A model's loss on its data, in training.
@@ -126,6 +126,70 @@ fn generator(vs: &Path<'_>) -> Loss {
     })
 }
 
+fn gpt_block(vs: Path<'_>, width: i64, heads: i64) -> impl Fn(&Tensor) -> Tensor + use<> {
+    let ln_1 = nn::layer_norm(&vs / "ln_1", vec![width], Default::default());
+    let attn = &vs / "attn";
+    let c_attn = nn::linear(&attn / "c_attn", width, 3 * width, Default::default());
+    let attn_proj = nn::linear(&attn / "c_proj", width, width, Default::default());
+    let ln_2 = nn::layer_norm(&vs / "ln_2", vec![width], Default::default());
+    let c_fc = nn::linear(&vs / "c_fc", width, 4 * width, Default::default());
+    let c_proj = nn::linear(&vs / "c_proj", 4 * width, width, Default::default());
+    let attention = move |x: &Tensor| {
+        let (b, t, c) = x.size3().unwrap();
+        let qkv = c_attn
+            .forward(x)
+            .view([b, t, 3, heads, c / heads])
+            .permute([2, 0, 3, 1, 4]);
+        let (q, k, v) = (qkv.get(0), qkv.get(1), qkv.get(2));
+        let weights = q.matmul(&k.transpose(-2, -1)) * ((c / heads) as f64).powf(-0.5);
+        let later = Tensor::ones([t, t], (Kind::Bool, Device::Cpu)).triu(1);
+        let weights = weights
+            .masked_fill(&later, f64::NEG_INFINITY)
+            .softmax(-1, None::<Kind>);
+        attn_proj.forward(&weights.matmul(&v).transpose(1, 2).reshape([b, t, c]))
+    };
+    move |x| {
+        let x = x + attention(&ln_1.forward(x));
+        let hidden = c_fc.forward(&ln_2.forward(&x)).gelu("tanh");
+        x + c_proj.forward(&hidden)
+    }
+}
+
+fn gpt(vs: &Path<'_>) -> Loss {
+    let wte = nn::embedding(vs / "wte", 50, 32, Default::default());
+    let wpe = nn::embedding(vs / "wpe", 16, 32, Default::default());
+    let h = vs / "h";
+    let blocks: Vec<_> = (0..2).map(|i| gpt_block(&h / i, 32, 4)).collect();
+    let ln_f = nn::layer_norm(vs / "ln_f", vec![32], Default::default());
+    let no_bias = nn::LinearConfig {
+        bias: false,
+        ..Default::default()
+    };
+    let lm_head = nn::linear(vs / "lm_head", 32, 50, no_bias);
+    Box::new(move |x, y| {
+        let places = Tensor::arange(x.size()[1], (Kind::Int64, Device::Cpu));
+        let x = wte.forward(x) + wpe.forward(&places);
+        let x = blocks.iter().fold(x, |x, block| block(&x));
+        let logits = lm_head.forward(&ln_f.forward(&x)).view([-1, 50]);
+        cross_entropy(&logits, &y.view([-1]))
+    })
+}
+
+fn tagger(vs: &Path<'_>) -> Loss {
+    let embedding = nn::embedding(vs / "embedding", 20, 8, Default::default());
+    let config = nn::RNNConfig {
+        num_layers: 2,
+        bidirectional: true,
+        ..Default::default()
+    };
+    let lstm = nn::lstm(vs / "lstm", 8, 16, config);
+    let tags = nn::linear(vs / "tags", 32, 5, Default::default());
+    Box::new(move |x, y| {
+        let (h, _) = lstm.seq(&embedding.forward(x));
+        cross_entropy(&tags.forward(&h).view([-1, 5]), &y.view([-1]))
+    })
+}
+
 /// The program of tch's examples, all layers at the root, as it is: plain `tch::nn`.
 fn images(vs: &Path<'_>) -> Loss {
     let conv1 = tch::nn::conv2d(vs, 1, 32, 5, Default::default());
@@ -177,6 +241,22 @@ fn models() -> Vec<Model> {
                 let x = randn(&[4, 16, 1, 1]);
                 (x, Tensor::rand([4, 1, 16, 16], (Kind::Float, Device::Cpu)))
             },
+            rate: 0.1,
+        },
+        Model {
+            name: "Gpt",
+            make: gpt,
+            data: || {
+                let tokens = randint(50, &[3, 17]);
+                let part = |start| tokens.narrow(1, start, 16).contiguous();
+                (part(0), part(1))
+            },
+            rate: 0.1,
+        },
+        Model {
+            name: "Tagger",
+            make: tagger,
+            data: || (randint(20, &[4, 9]), randint(5, &[4, 9])),
             rate: 0.1,
         },
     ]
