@@ -301,6 +301,65 @@ fn layers_that_share_a_path_are_told_apart() {
 }
 
 #[test]
+fn a_bias_that_follows_is_of_the_next_layer() {
+    let _stream = default_stream();
+    let vs = VarStore::new(Device::Cpu);
+    let no_bias = nn::ConvConfig {
+        bias: false,
+        ..Default::default()
+    };
+    nn::conv2d(vs.root(), 3, 10, 3, no_bias);
+    // tch makes its bias first, under a name that is still free.
+    nn::linear(vs.root(), 20, 10, Default::default());
+    let layers = Walk::new().layers(&vs).unwrap();
+    let shapes: Vec<_> = layers
+        .iter()
+        .map(|layer| {
+            layer
+                .parameters()
+                .map(|(_, t)| t.size())
+                .collect::<Vec<_>>()
+        })
+        .collect();
+    assert_eq!(
+        shapes,
+        [vec![vec![10, 3, 3, 3]], vec![vec![10, 20], vec![10]]]
+    );
+}
+
+#[test]
+fn a_name_that_only_looks_taken_is_the_callers() {
+    let _stream = default_stream();
+    let vs = VarStore::new(Device::Cpu);
+    drop(vs.root().var("scale__2", &[3], nn::Init::Const(0.5)));
+    let layers = Walk::new().layers(&vs).unwrap();
+    assert_eq!(layers[0].path(), "");
+    assert!(layers[0].variable("scale__2").is_some());
+}
+
+#[test]
+fn what_would_start_differently_is_not_started_by_guess() {
+    let _stream = default_stream();
+    let vs = VarStore::new(Device::Cpu);
+    let embedding = nn::embedding(vs.root() / "words", 5, 3, Default::default());
+    let before = bytes(&embedding.ws);
+    assert_eq!(
+        reset_parameters(&vs).unwrap_err(),
+        VisitError::Ambiguous {
+            path: "words".to_owned(),
+            candidates: vec![LayerKind::Linear, LayerKind::Embedding],
+        }
+    );
+    assert_eq!(bytes(&embedding.ws), before);
+    manual_seed(0).unwrap();
+    let walk = Walk::new().with_kind("words", LayerKind::Embedding);
+    walk.reset_parameters(&vs).unwrap();
+    manual_seed(0).unwrap();
+    let expected = Tensor::zeros([5, 3], (Kind::Float, Device::Cpu)).normal_(0.0, 1.0);
+    assert_eq!(bytes(&embedding.ws), bytes(&expected));
+}
+
+#[test]
 fn variables_of_no_layer_are_listed_and_left_alone() {
     let _stream = default_stream();
     let vs = VarStore::new(Device::Cpu);
