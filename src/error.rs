@@ -82,6 +82,16 @@ pub enum InitError {
         groups: i64,
     },
 
+    /// A layer that cannot be made as asked for, or an input that it does not take (PyTorch:
+    /// `ValueError` or `RuntimeError`).
+    #[error("{kind}: {message}")]
+    Layer {
+        /// PyTorch's name of the layer.
+        kind: &'static str,
+        /// What is wrong, with the argument and its value.
+        message: String,
+    },
+
     /// A name that is neither `fan_in` nor `fan_out` (PyTorch: `ValueError`).
     #[error("fan mode {0:?} is not supported, use \"fan_in\" or \"fan_out\"")]
     FanMode(String),

@@ -9,7 +9,7 @@ use crate::error::{Context, InitError};
 use std::ops::Range;
 use std::sync::Arc;
 use tch::nn::Path;
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 /// A layer under construction, with the layers below it.
 ///
@@ -56,6 +56,11 @@ impl<'a> Build<'a> {
         self.root.kind()
     }
 
+    /// The device of the `VarStore`.
+    pub(super) fn device(&self) -> Device {
+        self.root.device()
+    }
+
     /// Declares a trainable parameter.
     pub(super) fn parameter(&mut self, name: &str, shape: &[i64]) -> Result<Tensor, InitError> {
         let empty = self.empty(shape, self.kind())?;
@@ -84,6 +89,11 @@ impl<'a> Build<'a> {
     ) -> Result<Tensor, InitError> {
         let empty = self.empty(shape, kind)?;
         Ok(self.declare(name, empty, false))
+    }
+
+    /// Declares a tensor that exists already, such as one inside a layer of tch's.
+    pub(super) fn adopt(&mut self, name: &str, tensor: &Tensor, trainable: bool) -> Tensor {
+        self.declare(name, tensor.shallow_clone(), trainable)
     }
 
     /// Declares the layer here: what `declare` declares is its own, and it returns with the layer

@@ -48,7 +48,7 @@ impl Default for LinearConfig {
 /// let vs = VarStore::new(tch::Device::Cpu);
 /// let fc = f_linear(vs.root() / "fc", 4, 2, LinearConfig::default())?;
 /// // torch.manual_seed(0); torch.nn.Linear(4, 2).weight[0, 0]
-/// assert_eq!(fc.ws.double_value(&[0, 0]) as f32, -0.003_743_738);
+/// assert_eq!(fc.ws.double_value(&[0, 0]) as f32, -0.003_743_410_1);
 /// # Ok(())
 /// # }
 /// ```

@@ -18,16 +18,26 @@
 //! | Conv, ConvTranspose bias | zeros, no draw | uniform `+-1/sqrt(fan_in)` |
 //! | BatchNorm weight | uniform over 0 to 1 | ones, no draw |
 //! | BatchNorm buffers | mean, var | mean, var, `num_batches_tracked` |
+//! | LSTM, GRU weights | uniform, a range by each weight's fan in | uniform `+-1/sqrt(hidden)` |
+//! | LSTM, GRU biases | zeros, no draw | uniform `+-1/sqrt(hidden)` |
+//! | LSTM, GRU `batch_first` | true | false in PyTorch; true here, as in tch |
+//! | LSTM with a projection, RNN, RNNCell, LSTMCell, GRUCell | none | own types |
 
 mod batch_norm;
 pub(crate) mod build;
 mod conv;
 mod conv_transpose;
+mod elman_rnn;
+mod gated_cell;
 pub mod init;
 mod kind;
 mod linear;
+mod lstm_gru;
 pub(crate) mod named;
+mod projected_lstm;
 pub(crate) mod registry;
+mod rnn;
+mod rnn_cell;
 pub(crate) mod start;
 
 pub use batch_norm::{
@@ -42,14 +52,20 @@ pub use conv_transpose::{
     ConvTransposeConfig, conv_transpose1d, conv_transpose2d, conv_transpose3d, f_conv_transpose1d,
     f_conv_transpose2d, f_conv_transpose3d,
 };
+pub use elman_rnn::{ElmanRnn, f_rnn, rnn};
+pub use gated_cell::{GruCell, LstmCell, f_gru_cell, f_lstm_cell, gru_cell, lstm_cell};
 pub use init::{Init, f_init, init};
 pub use kind::{LayerKind, UnknownKind};
 pub use linear::{LinearConfig, f_linear, linear};
+pub use lstm_gru::{f_gru, f_lstm, gru, lstm};
+pub use projected_lstm::{ProjectedLstm, f_projected_lstm, projected_lstm};
+pub use rnn::{RNNConfig, RnnNonlinearity};
+pub use rnn_cell::{RNNCellConfig, RnnCell, f_rnn_cell, rnn_cell};
 pub use tch::nn::{
     Adam, AdamW, BatchNorm, Conv, Conv1D, Conv2D, Conv3D, ConvTranspose1D, ConvTranspose2D,
-    ConvTranspose3D, ConvTransposeND, Func, FuncT, Id, Linear, Module, ModuleT, Optimizer,
-    OptimizerConfig, PaddingMode, Path, RmsProp, Sequential, SequentialT, Sgd, VarStore, Variables,
-    adam, adamw, func, func_t, rms_prop, seq, seq_t, sgd,
+    ConvTranspose3D, ConvTransposeND, Func, FuncT, GRU, GRUState, Id, LSTM, LSTMState, Linear,
+    Module, ModuleT, Optimizer, OptimizerConfig, PaddingMode, Path, RNN, RmsProp, Sequential,
+    SequentialT, Sgd, VarStore, Variables, adam, adamw, func, func_t, rms_prop, seq, seq_t, sgd,
 };
 
 use crate::error::InitError;

@@ -20,7 +20,8 @@ impl Named {
         }
     }
 
-    /// Sets initialisers by name; [`init::PYTORCH_DEFAULT`] sets nothing.
+    /// Sets initialisers by name, a `*` at the end standing for any rest;
+    /// [`init::PYTORCH_DEFAULT`] sets nothing.
     pub(super) fn with_overrides(mut self, overrides: &[(&'static str, Init)]) -> Named {
         let set = overrides
             .iter()
@@ -46,7 +47,11 @@ impl Named {
         let Some(mut tensor) = self.get(name) else {
             return Ok(());
         };
-        match self.overrides.iter().find(|(known, _)| *known == name) {
+        let meant = |known: &str| match known.strip_suffix('*') {
+            Some(stem) => name.starts_with(stem),
+            None => known == name,
+        };
+        match self.overrides.iter().find(|(known, _)| meant(known)) {
             Some((_, init)) => init::fill(&mut tensor, *init),
             None => default(&mut tensor),
         }

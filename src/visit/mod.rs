@@ -264,7 +264,7 @@ pub fn apply(
 /// tch_init::manual_seed(0)?;
 /// tch_init::reset_parameters(&vs)?;
 /// // torch.manual_seed(0); torch.nn.Linear(4, 2).weight[0, 0]
-/// assert_eq!(fc.ws.double_value(&[0, 0]) as f32, -0.003_743_738);
+/// assert_eq!(fc.ws.double_value(&[0, 0]) as f32, -0.003_743_410_1);
 /// # Ok(())
 /// # }
 /// ```

@@ -14,5 +14,7 @@ mod init;
 mod layers;
 mod models;
 mod program;
+mod recurrent;
+mod recurrent_options;
 mod reference;
 mod state;

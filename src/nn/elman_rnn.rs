@@ -1,0 +1,169 @@
+//! `torch.nn.RNN`, which tch has not: `torch/nn/modules/rnn.py`, PyTorch 2.13.
+
+use super::build::make;
+use super::rnn::{RNNConfig, Recurrent, RnnNonlinearity};
+use super::{LayerKind, or_panic};
+use crate::error::{Context, InitError};
+use std::borrow::Borrow;
+use tch::Tensor;
+use tch::nn::{Path, RNN};
+
+/// `torch.nn.RNN`: layers of Elman networks. (tch gives the name `RNN` to the trait that this
+/// layer has.)
+#[derive(Debug)]
+pub struct ElmanRnn {
+    /// The parameters, in PyTorch's order.
+    pub flat_weights: Vec<Tensor>,
+    /// What is applied to the sum of input and hidden state.
+    pub nonlinearity: RnnNonlinearity,
+    /// Features of the input.
+    pub input_size: i64,
+    /// Features of the hidden state.
+    pub hidden_size: i64,
+    /// The options it was made with; `train` may be changed.
+    pub config: RNNConfig,
+}
+
+/// `torch.nn.RNN(in_dim, hidden_dim, nonlinearity=nonlinearity)`: for every layer and direction
+/// `weight_ih_l{k}` of shape `[hidden_dim, in_dim]` (above the first layer: by the outputs of the
+/// layer below), `weight_hh_l{k}` of shape `[hidden_dim, hidden_dim]`, then `bias_ih_l{k}` and
+/// `bias_hh_l{k}` of shape `[hidden_dim]`, all uniform over `+-1/sqrt(hidden_dim)`; the second
+/// direction's names end in `_reverse`.
+///
+/// Draws the parameters in this order, as [`uniform_`](crate::init::uniform_).
+///
+/// **`batch_first` is true by default, as in tch; in PyTorch it is false.**
+///
+/// # Errors
+///
+/// [`InitError::Argument`] for sizes or `num_layers` that are not positive or a `dropout` outside
+/// 0 to 1, [`InitError::Libtorch`] for sizes that are too large or a `VarStore` whose kind cannot
+/// be trained. A `dropout` with one layer is warned of in the log.
+///
+/// ```
+/// use tch::{Device, Kind, Tensor};
+/// use tch_init::nn::{RnnNonlinearity, f_rnn};
+///
+/// # fn main() -> Result<(), tch_init::InitError> {
+/// let vs = tch::nn::VarStore::new(Device::Cpu);
+/// let rnn = f_rnn(vs.root() / "rnn", 3, 5, RnnNonlinearity::Relu, Default::default())?;
+/// let input = Tensor::zeros([2, 7, 3], (Kind::Float, Device::Cpu));
+/// let (output, hidden) = rnn.f_forward(&input, None)?;
+/// assert_eq!((output.size(), hidden.size()), (vec![2, 7, 5], vec![1, 2, 5]));
+/// # Ok(())
+/// # }
+/// ```
+pub fn f_rnn<'a, T: Borrow<Path<'a>>>(
+    vs: T,
+    in_dim: i64,
+    hidden_dim: i64,
+    nonlinearity: RnnNonlinearity,
+    c: RNNConfig,
+) -> Result<ElmanRnn, InitError> {
+    let mut rnn = ElmanRnn {
+        flat_weights: Vec::new(),
+        nonlinearity,
+        input_size: in_dim,
+        hidden_size: hidden_dim,
+        config: c,
+    };
+    let layer = rnn.layer();
+    let cudnn_mode = match nonlinearity {
+        RnnNonlinearity::Relu => 0,
+        RnnNonlinearity::Tanh => 1,
+    };
+    rnn.flat_weights = make(vs.borrow(), &layer.overrides(), |build| {
+        layer.declare(build, cudnn_mode)
+    })?;
+    Ok(rnn)
+}
+
+/// [`f_rnn`], panicking as tch's constructors do.
+///
+/// # Panics
+///
+/// Where [`f_rnn`] returns an error.
+pub fn rnn<'a, T: Borrow<Path<'a>>>(
+    vs: T,
+    in_dim: i64,
+    hidden_dim: i64,
+    nonlinearity: RnnNonlinearity,
+    c: RNNConfig,
+) -> ElmanRnn {
+    or_panic(f_rnn(vs, in_dim, hidden_dim, nonlinearity, c))
+}
+
+impl ElmanRnn {
+    /// The outputs of a sequence and the last hidden state of every layer and direction.
+    ///
+    /// The input is `[batch, sequence, in_dim]`, or `[sequence, batch, in_dim]` if `batch_first`
+    /// is false, or `[sequence, in_dim]`. The state is `[layers * directions, batch, hidden_dim]`,
+    /// without the batch where the input has none; `None` stands for zeros. While `config.train`
+    /// is set, a `dropout` draws from the default stream. There are no packed sequences.
+    ///
+    /// # Errors
+    ///
+    /// [`InitError::Dimensions`] or [`InitError::Layer`] for an input or a state of another shape,
+    /// [`InitError::Libtorch`] for one of another kind or device.
+    pub fn f_forward(
+        &self,
+        input: &Tensor,
+        hx: Option<&Tensor>,
+    ) -> Result<(Tensor, Tensor), InitError> {
+        let layer = self.layer();
+        let sequence = layer.sequence(input)?;
+        let hx = sequence.initial("hx", hx, layer.output_size())?;
+        let run = match self.nonlinearity {
+            RnnNonlinearity::Tanh => Tensor::f_rnn_tanh,
+            RnnNonlinearity::Relu => Tensor::f_rnn_relu,
+        };
+        let (output, hidden) = run(
+            &sequence.input,
+            &hx,
+            &self.flat_weights,
+            self.config.has_biases,
+            self.config.num_layers,
+            self.config.dropout,
+            self.config.train,
+            self.config.bidirectional,
+            self.config.batch_first,
+        )
+        .context("RNN", &sequence.input)?;
+        Ok((sequence.output(output)?, sequence.state(hidden)?))
+    }
+
+    fn layer(&self) -> Recurrent {
+        Recurrent {
+            kind: LayerKind::RNN,
+            input_size: self.input_size,
+            hidden_size: self.hidden_size,
+            proj_size: 0,
+            config: self.config,
+        }
+    }
+}
+
+/// As tch's layers; with either `batch_first`, and without a batch in [`RNN::seq`].
+///
+/// Panics where [`ElmanRnn::f_forward`] returns an error.
+impl RNN for ElmanRnn {
+    type State = Tensor;
+
+    fn zero_state(&self, batch_dim: i64) -> Tensor {
+        let layer = self.layer();
+        or_panic(layer.zero_state(&self.flat_weights, batch_dim, layer.output_size()))
+    }
+
+    fn step(&self, input: &Tensor, state: &Tensor) -> Tensor {
+        let input = or_panic(self.layer().one_step(input));
+        self.seq_init(&input, state).1
+    }
+
+    fn seq(&self, input: &Tensor) -> (Tensor, Tensor) {
+        or_panic(self.f_forward(input, None))
+    }
+
+    fn seq_init(&self, input: &Tensor, state: &Tensor) -> (Tensor, Tensor) {
+        or_panic(self.f_forward(input, Some(state)))
+    }
+}

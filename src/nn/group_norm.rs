@@ -1,0 +1,119 @@
+//! Normalisation of groups of channels.
+
+use super::build::{make, python_bool};
+use super::init::{Init, PYTORCH_DEFAULT};
+use super::start::Start;
+use super::{LayerKind, or_panic, placeholder};
+use crate::error::InitError;
+use crate::repr::python_float;
+use std::borrow::Borrow;
+use tch::nn::{self, GroupNorm, Path};
+
+/// Options of a group normalisation: tch's fields and `bias`, PyTorch's defaults.
+#[derive(Debug, Clone, Copy)]
+pub struct GroupNormConfig {
+    /// Whether cuDNN may be used. tch's option; default: yes.
+    pub cudnn_enabled: bool,
+    /// Added to the variance. PyTorch's default: 1e-5.
+    pub eps: f64,
+    /// Whether there are a weight and a bias. PyTorch's default: yes.
+    pub affine: bool,
+    /// Whether an affine layer has a bias. PyTorch's default: yes.
+    pub bias: bool,
+    /// How the weight starts. Default: as in PyTorch.
+    pub ws_init: Init,
+    /// How the bias starts. Default: as in PyTorch.
+    pub bs_init: Init,
+}
+
+impl Default for GroupNormConfig {
+    fn default() -> GroupNormConfig {
+        GroupNormConfig {
+            cudnn_enabled: true,
+            eps: 1e-5,
+            affine: true,
+            bias: true,
+            ws_init: PYTORCH_DEFAULT,
+            bs_init: PYTORCH_DEFAULT,
+        }
+    }
+}
+
+/// `torch.nn.GroupNorm(num_groups, num_channels)`: `weight` of ones and `bias` of zeros, one of
+/// each a channel.
+///
+/// Draws nothing. Without a weight the layer has no variables, so no walk of the `VarStore` sees
+/// it.
+///
+/// # Errors
+///
+/// [`InitError::Layer`] if `num_groups` is not positive, which PyTorch finds when the layer is
+/// run, or does not divide `num_channels`; [`InitError::Libtorch`] for negative channels or a
+/// `VarStore` whose kind cannot be trained.
+///
+/// ```
+/// use tch_init::nn::{GroupNormConfig, f_group_norm};
+///
+/// # fn main() -> Result<(), tch_init::InitError> {
+/// let vs = tch::nn::VarStore::new(tch::Device::Cpu);
+/// let norm = f_group_norm(vs.root() / "norm", 2, 6, GroupNormConfig::default())?;
+/// assert_eq!(norm.ws.map(|ws| ws.size()), Some(vec![6]));
+/// assert!(f_group_norm(vs.root(), 4, 6, GroupNormConfig::default()).is_err());
+/// # Ok(())
+/// # }
+/// ```
+pub fn f_group_norm<'a, T: Borrow<Path<'a>>>(
+    vs: T,
+    num_groups: i64,
+    num_channels: i64,
+    config: GroupNormConfig,
+) -> Result<GroupNorm, InitError> {
+    if num_groups <= 0 || num_channels % num_groups != 0 {
+        return Err(InitError::layer(
+            LayerKind::GroupNorm,
+            format!(
+                "num_groups = {num_groups} must be positive and divide num_channels = \
+                 {num_channels}"
+            ),
+        ));
+    }
+    let overrides = [("weight", config.ws_init), ("bias", config.bs_init)];
+    make(vs.borrow(), &overrides, |build| {
+        build.layer(LayerKind::GroupNorm, Start::Norm, |build| {
+            let bias = config.affine && config.bias;
+            let mut layer = placeholder(|scratch| {
+                let config = nn::GroupNormConfig {
+                    cudnn_enabled: config.cudnn_enabled,
+                    eps: config.eps,
+                    affine: false,
+                    ..Default::default()
+                };
+                nn::group_norm(scratch, num_groups, num_channels, config)
+            });
+            layer.ws = build.optional_parameter(config.affine, "weight", &[num_channels])?;
+            layer.bs = build.optional_parameter(bias, "bias", &[num_channels])?;
+            // `GroupNorm.extra_repr`, torch/nn/modules/normalization.py, PyTorch 2.13.
+            let repr = format!(
+                "GroupNorm({num_groups}, {num_channels}, eps={}, affine={}, bias={})",
+                python_float(config.eps),
+                python_bool(config.affine),
+                python_bool(bias),
+            );
+            Ok((layer, repr))
+        })
+    })
+}
+
+/// [`f_group_norm`] with tch's signature.
+///
+/// # Panics
+///
+/// As `tch::nn::group_norm`, where [`f_group_norm`] returns an error.
+pub fn group_norm<'a, T: Borrow<Path<'a>>>(
+    vs: T,
+    num_groups: i64,
+    num_channels: i64,
+    config: GroupNormConfig,
+) -> GroupNorm {
+    or_panic(f_group_norm(vs, num_groups, num_channels, config))
+}

@@ -1,0 +1,173 @@
+//! `torch.nn.LSTM` with a projection, which tch has not: `torch/nn/modules/rnn.py`, PyTorch 2.13.
+
+use super::build::make;
+use super::rnn::{RNNConfig, Recurrent};
+use super::{LayerKind, or_panic};
+use crate::error::{Context, InitError};
+use std::borrow::Borrow;
+use tch::Tensor;
+use tch::nn::{LSTMState, Path, RNN};
+
+/// `torch.nn.LSTM` with `proj_size`: a weight makes each hidden state smaller before the next step
+/// and the next layer see it.
+#[derive(Debug)]
+pub struct ProjectedLstm {
+    /// The parameters, in PyTorch's order.
+    pub flat_weights: Vec<Tensor>,
+    /// Features of the input.
+    pub input_size: i64,
+    /// Features of the cell state.
+    pub hidden_size: i64,
+    /// Features of the hidden state; 0 for those of the cell state, without a projection.
+    pub proj_size: i64,
+    /// The options it was made with; `train` may be changed.
+    pub config: RNNConfig,
+}
+
+/// `torch.nn.LSTM(in_dim, hidden_dim, proj_size=proj_size)`: for every layer and direction
+/// `weight_ih_l{k}` of shape `[4 * hidden_dim, in_dim]` (above the first layer: by the outputs of
+/// the layer below), `weight_hh_l{k}` of shape `[4 * hidden_dim, proj_size]`, `bias_ih_l{k}` and
+/// `bias_hh_l{k}` of shape `[4 * hidden_dim]`, then `weight_hr_l{k}` of shape
+/// `[proj_size, hidden_dim]`, all uniform over `+-1/sqrt(hidden_dim)`; the second direction's
+/// names end in `_reverse`.
+///
+/// Draws the parameters in this order, as [`uniform_`](crate::init::uniform_). A `proj_size` of 0,
+/// PyTorch's default, makes an LSTM without projections that differs from [`lstm`](super::lstm)
+/// only in its Rust type.
+///
+/// **`batch_first` is true by default, as in tch; in PyTorch it is false.**
+///
+/// # Errors
+///
+/// [`InitError::Argument`] for sizes or `num_layers` that are not positive, a `proj_size` that is
+/// negative or not smaller than `hidden_dim`, or a `dropout` outside 0 to 1,
+/// [`InitError::Libtorch`] for sizes that are too large or a `VarStore` whose kind cannot be
+/// trained. A `dropout` with one layer is warned of in the log.
+///
+/// ```
+/// use tch::{Device, Kind, Tensor};
+/// use tch_init::nn::f_projected_lstm;
+///
+/// # fn main() -> Result<(), tch_init::InitError> {
+/// let vs = tch::nn::VarStore::new(Device::Cpu);
+/// let lstm = f_projected_lstm(vs.root() / "lstm", 3, 5, 2, Default::default())?;
+/// let input = Tensor::zeros([4, 7, 3], (Kind::Float, Device::Cpu));
+/// let (output, state) = lstm.f_forward(&input, None)?;
+/// assert_eq!(output.size(), [4, 7, 2]);
+/// assert_eq!((state.h().size(), state.c().size()), (vec![1, 4, 2], vec![1, 4, 5]));
+/// # Ok(())
+/// # }
+/// ```
+pub fn f_projected_lstm<'a, T: Borrow<Path<'a>>>(
+    vs: T,
+    in_dim: i64,
+    hidden_dim: i64,
+    proj_size: i64,
+    c: RNNConfig,
+) -> Result<ProjectedLstm, InitError> {
+    let mut lstm = ProjectedLstm {
+        flat_weights: Vec::new(),
+        input_size: in_dim,
+        hidden_size: hidden_dim,
+        proj_size,
+        config: c,
+    };
+    let layer = lstm.layer();
+    let cudnn_mode = 2;
+    lstm.flat_weights = make(vs.borrow(), &layer.overrides(), |build| {
+        layer.declare(build, cudnn_mode)
+    })?;
+    Ok(lstm)
+}
+
+/// [`f_projected_lstm`], panicking as tch's constructors do.
+///
+/// # Panics
+///
+/// Where [`f_projected_lstm`] returns an error.
+pub fn projected_lstm<'a, T: Borrow<Path<'a>>>(
+    vs: T,
+    in_dim: i64,
+    hidden_dim: i64,
+    proj_size: i64,
+    c: RNNConfig,
+) -> ProjectedLstm {
+    or_panic(f_projected_lstm(vs, in_dim, hidden_dim, proj_size, c))
+}
+
+impl ProjectedLstm {
+    /// The outputs of a sequence and the last states of every layer and direction.
+    ///
+    /// The input is `[batch, sequence, in_dim]`, or `[sequence, batch, in_dim]` if `batch_first`
+    /// is false, or `[sequence, in_dim]`. The states are `[layers * directions, batch, proj_size]`
+    /// and `[layers * directions, batch, hidden_dim]`, without the batch where the input has none;
+    /// `None` stands for zeros. While `config.train` is set, a `dropout` draws from the default
+    /// stream. There are no packed sequences.
+    ///
+    /// # Errors
+    ///
+    /// [`InitError::Dimensions`] or [`InitError::Layer`] for an input or a state of another shape,
+    /// [`InitError::Libtorch`] for one of another kind or device.
+    pub fn f_forward(
+        &self,
+        input: &Tensor,
+        hx: Option<&LSTMState>,
+    ) -> Result<(Tensor, LSTMState), InitError> {
+        let layer = self.layer();
+        let sequence = layer.sequence(input)?;
+        let h = sequence.initial("h", hx.map(|state| &state.0.0), layer.output_size())?;
+        let c = sequence.initial("c", hx.map(|state| &state.0.1), self.hidden_size)?;
+        // libtorch knows a projection by the sizes of the two states.
+        let (output, h, c) = sequence
+            .input
+            .f_lstm(
+                &[h, c],
+                &self.flat_weights,
+                self.config.has_biases,
+                self.config.num_layers,
+                self.config.dropout,
+                self.config.train,
+                self.config.bidirectional,
+                self.config.batch_first,
+            )
+            .context("LSTM", &sequence.input)?;
+        let state = LSTMState((sequence.state(h)?, sequence.state(c)?));
+        Ok((sequence.output(output)?, state))
+    }
+
+    fn layer(&self) -> Recurrent {
+        Recurrent {
+            kind: LayerKind::LSTM,
+            input_size: self.input_size,
+            hidden_size: self.hidden_size,
+            proj_size: self.proj_size,
+            config: self.config,
+        }
+    }
+}
+
+/// As tch's layers; with either `batch_first`, and without a batch in [`RNN::seq`].
+///
+/// Panics where [`ProjectedLstm::f_forward`] returns an error.
+impl RNN for ProjectedLstm {
+    type State = LSTMState;
+
+    fn zero_state(&self, batch_dim: i64) -> LSTMState {
+        let layer = self.layer();
+        let zeros = |features| or_panic(layer.zero_state(&self.flat_weights, batch_dim, features));
+        LSTMState((zeros(layer.output_size()), zeros(self.hidden_size)))
+    }
+
+    fn step(&self, input: &Tensor, state: &LSTMState) -> LSTMState {
+        let input = or_panic(self.layer().one_step(input));
+        self.seq_init(&input, state).1
+    }
+
+    fn seq(&self, input: &Tensor) -> (Tensor, LSTMState) {
+        or_panic(self.f_forward(input, None))
+    }
+
+    fn seq_init(&self, input: &Tensor, state: &LSTMState) -> (Tensor, LSTMState) {
+        or_panic(self.f_forward(input, Some(state)))
+    }
+}
