@@ -10,7 +10,11 @@ use std::borrow::Borrow;
 use tch::nn::{self, BatchNorm, Init, Path};
 use tch::{Kind, Tensor};
 
-/// Options of a batch normalisation: tch's fields, PyTorch's defaults.
+/// Options of a batch normalisation: tch's fields and `bias`, PyTorch's defaults.
+///
+/// tch's layer always tracks running statistics, by a momentum: PyTorch's `momentum=None` and
+/// `track_running_stats=False` are options of [`sync_batch_norm`](super::sync_batch_norm), which in
+/// one process computes what a batch normalisation computes.
 #[derive(Debug, Clone, Copy)]
 pub struct BatchNormConfig {
     /// Whether cuDNN may be used. tch's option; default: yes.
@@ -21,6 +25,8 @@ pub struct BatchNormConfig {
     pub momentum: f64,
     /// Whether there are a weight and a bias. PyTorch's default: yes.
     pub affine: bool,
+    /// Whether an affine layer has a bias. PyTorch's default: yes.
+    pub bias: bool,
     /// How the weight starts. Default: as in PyTorch.
     pub ws_init: Init,
     /// How the bias starts. Default: as in PyTorch.
@@ -34,6 +40,7 @@ impl Default for BatchNormConfig {
             eps: 1e-5,
             momentum: 0.1,
             affine: true,
+            bias: true,
             ws_init: PYTORCH_DEFAULT,
             bs_init: PYTORCH_DEFAULT,
         }
@@ -117,14 +124,16 @@ fn declare(
 ) -> Result<BatchNorm, InitError> {
     build.layer(kind, Start::Norm, |build| {
         layer.ws = build.optional_parameter(config.affine, "weight", &[out_dim])?;
-        layer.bs = build.optional_parameter(config.affine, "bias", &[out_dim])?;
-        (layer.running_mean, layer.running_var) = declare_statistics(build, out_dim)?;
+        let bias = config.affine && config.bias;
+        layer.bs = build.optional_parameter(bias, "bias", &[out_dim])?;
+        [layer.running_mean, layer.running_var, _] = declare_statistics(build, out_dim)?;
         let repr = format!(
-            "{kind}({out_dim}, eps={}, momentum={}, affine={affine}, bias={affine}, \
+            "{kind}({out_dim}, eps={}, momentum={}, affine={}, bias={}, \
              track_running_stats=True)",
             python_float(config.eps),
             python_float(config.momentum),
-            affine = python_bool(config.affine),
+            python_bool(config.affine),
+            python_bool(bias),
         );
         Ok((layer, repr))
     })
@@ -134,10 +143,10 @@ fn declare(
 pub(super) fn declare_statistics(
     build: &mut Build<'_>,
     num_features: i64,
-) -> Result<(Tensor, Tensor), InitError> {
+) -> Result<[Tensor; 3], InitError> {
     let kind = build.kind();
     let mean = build.buffer("running_mean", &[num_features], kind)?;
     let var = build.buffer("running_var", &[num_features], kind)?;
-    drop(build.buffer("num_batches_tracked", &[], Kind::Int64)?);
-    Ok((mean, var))
+    let batches = build.buffer("num_batches_tracked", &[], Kind::Int64)?;
+    Ok([mean, var, batches])
 }

@@ -22,28 +22,49 @@
 //! | LSTM, GRU biases | zeros, no draw | uniform `+-1/sqrt(hidden)` |
 //! | LSTM, GRU `batch_first` | true | false in PyTorch; true here, as in tch |
 //! | LSTM with a projection, RNN, RNNCell, LSTMCell, GRUCell | none | own types |
+//! | LayerNorm, GroupNorm | weight ones, bias zeros | the same, and `bias: false` |
+//! | Embedding padding row | drawn as the others | zeros, after the same draw |
+//! | Embedding `padding_idx` | -1 for none | the same; [`embedding_with`] counts from the end as PyTorch |
+//! | Embedding `max_norm` | none | [`embedding_with`] |
+//! | EmbeddingBag, Bilinear, PReLU, RMSNorm, InstanceNorm, SyncBatchNorm | none | types of our own |
 
+mod attention;
 mod batch_norm;
+mod bilinear;
 pub(crate) mod build;
 mod conv;
 mod conv_transpose;
 mod elman_rnn;
+mod embedding;
+mod embedding_bag;
 mod gated_cell;
+mod group_norm;
 pub mod init;
+mod instance_norm;
 mod kind;
+mod layer_norm;
 mod linear;
 mod lstm_gru;
 pub(crate) mod named;
+mod norm_base;
+mod prelu;
 mod projected_lstm;
 pub(crate) mod registry;
 mod rnn;
 mod rnn_cell;
 pub(crate) mod start;
+mod sync_batch_norm;
+mod transformer;
 
+pub use attention::{
+    AttentionOptions, MultiheadAttention, MultiheadAttentionConfig, f_multihead_attention,
+    multihead_attention,
+};
 pub use batch_norm::{
     BatchNormConfig, batch_norm1d, batch_norm2d, batch_norm3d, f_batch_norm1d, f_batch_norm2d,
     f_batch_norm3d,
 };
+pub use bilinear::{Bilinear, BilinearConfig, bilinear, f_bilinear};
 pub use conv::{
     ConvConfig, ConvConfigND, conv, conv1d, conv2d, conv3d, f_conv, f_conv1d, f_conv2d, f_conv3d,
     no_bias,
@@ -53,19 +74,45 @@ pub use conv_transpose::{
     f_conv_transpose2d, f_conv_transpose3d,
 };
 pub use elman_rnn::{ElmanRnn, f_rnn, rnn};
+pub use embedding::{
+    EmbeddingConfig, EmbeddingOptions, EmbeddingWithOptions, embedding, embedding_with,
+    f_embedding, f_embedding_with,
+};
+pub use embedding_bag::{
+    EmbeddingBag, EmbeddingBagConfig, EmbeddingBagMode, embedding_bag, f_embedding_bag,
+};
 pub use gated_cell::{GruCell, LstmCell, f_gru_cell, f_lstm_cell, gru_cell, lstm_cell};
+pub use group_norm::{GroupNormConfig, f_group_norm, group_norm};
 pub use init::{Init, f_init, init};
+pub use instance_norm::{
+    InstanceNorm, InstanceNormConfig, f_instance_norm1d, f_instance_norm2d, f_instance_norm3d,
+    instance_norm1d, instance_norm2d, instance_norm3d,
+};
 pub use kind::{LayerKind, UnknownKind};
+pub use layer_norm::{
+    LayerNormConfig, RMSNorm, RMSNormConfig, f_layer_norm, f_rms_norm, layer_norm, rms_norm,
+};
 pub use linear::{LinearConfig, f_linear, linear};
 pub use lstm_gru::{f_gru, f_lstm, gru, lstm};
+pub use prelu::{PReLU, PReLUConfig, f_prelu, prelu};
 pub use projected_lstm::{ProjectedLstm, f_projected_lstm, projected_lstm};
 pub use rnn::{RNNConfig, RnnNonlinearity};
 pub use rnn_cell::{RNNCellConfig, RnnCell, f_rnn_cell, rnn_cell};
+pub use sync_batch_norm::{SyncBatchNorm, SyncBatchNormConfig, f_sync_batch_norm, sync_batch_norm};
 pub use tch::nn::{
     Adam, AdamW, BatchNorm, Conv, Conv1D, Conv2D, Conv3D, ConvTranspose1D, ConvTranspose2D,
-    ConvTranspose3D, ConvTransposeND, Func, FuncT, GRU, GRUState, Id, LSTM, LSTMState, Linear,
-    Module, ModuleT, Optimizer, OptimizerConfig, PaddingMode, Path, RNN, RmsProp, Sequential,
-    SequentialT, Sgd, VarStore, Variables, adam, adamw, func, func_t, rms_prop, seq, seq_t, sgd,
+    ConvTranspose3D, ConvTransposeND, Embedding, Func, FuncT, GRU, GRUState, GroupNorm, Id, LSTM,
+    LSTMState, LayerNorm, Linear, Module, ModuleT, Optimizer, OptimizerConfig, PaddingMode, Path,
+    RNN, RmsProp, Sequential, SequentialT, Sgd, VarStore, Variables, adam, adamw, func, func_t,
+    rms_prop, seq, seq_t, sgd,
+};
+pub use transformer::{
+    DecoderMasks, EncoderMasks, Transformer, TransformerActivation, TransformerConfig,
+    TransformerDecoder, TransformerDecoderLayer, TransformerEncoder, TransformerEncoderLayer,
+    TransformerLayerConfig, TransformerMasks, TransformerNormConfig, f_transformer,
+    f_transformer_decoder, f_transformer_decoder_layer, f_transformer_encoder,
+    f_transformer_encoder_layer, transformer, transformer_decoder, transformer_decoder_layer,
+    transformer_encoder, transformer_encoder_layer,
 };
 
 use crate::error::InitError;

@@ -18,6 +18,8 @@ pub(crate) enum Start {
     Linear,
     /// The same, independent of the weight's memory format: convolutions.
     Conv,
+    /// Everything uniform over `+-1/sqrt(in1_features)`, weight first.
+    Bilinear,
     /// Weight ones, bias zeros, running statistics new: all normalisations.
     Norm,
     /// Normal weight; the padding row zero.
@@ -51,6 +53,7 @@ impl Start {
         use LayerKind::*;
         Some(match kind {
             Linear => Start::Linear,
+            Bilinear => Start::Bilinear,
             Conv1d | Conv2d | Conv3d | ConvTranspose1d | ConvTranspose2d | ConvTranspose3d => {
                 Start::Conv
             }
@@ -74,6 +77,7 @@ impl Start {
             Start::Conv => linear(tensors, |weight| {
                 in_contiguous_memory(weight, kaiming_default_)
             }),
+            Start::Bilinear => bilinear(tensors),
             Start::Norm => norm(tensors),
             Start::Embedding { padding_idx } => embedding(tensors, *padding_idx),
             Start::Recurrent { hidden_size } => recurrent(tensors, *hidden_size),
@@ -87,6 +91,7 @@ impl PartialEq for Start {
         match (self, other) {
             (Start::Linear, Start::Linear)
             | (Start::Conv, Start::Conv)
+            | (Start::Bilinear, Start::Bilinear)
             | (Start::Norm, Start::Norm) => true,
             (Start::Embedding { padding_idx: a }, Start::Embedding { padding_idx: b }) => a == b,
             (Start::Recurrent { hidden_size: a }, Start::Recurrent { hidden_size: b }) => a == b,
@@ -100,6 +105,7 @@ impl fmt::Debug for Start {
         f.write_str(match self {
             Start::Linear => "Linear",
             Start::Conv => "Conv",
+            Start::Bilinear => "Bilinear",
             Start::Norm => "Norm",
             Start::Embedding { .. } => "Embedding",
             Start::Recurrent { .. } => "Recurrent",
@@ -168,14 +174,39 @@ fn norm(tensors: &Named) -> Result<(), InitError> {
     tensors.fill("bias", zeros_)
 }
 
-/// `Embedding.reset_parameters`, `torch/nn/modules/sparse.py`, PyTorch 2.13.
-fn embedding(tensors: &Named, padding_idx: Option<i64>) -> Result<(), InitError> {
-    tensors.fill("weight", |weight| normal_(weight, 0.0, 1.0, None))?;
-    let (Some(index), Some(weight)) = (padding_idx, tensors.get("weight")) else {
+/// `Bilinear.reset_parameters`, `torch/nn/modules/linear.py`, PyTorch 2.13.
+fn bilinear(tensors: &Named) -> Result<(), InitError> {
+    let Some(weight) = tensors.get("weight") else {
         return Ok(());
     };
-    let mut row = weight.f_select(0, index).context("padding_idx", &weight)?;
-    zeros_(&mut row)
+    let in1_features = weight.size().get(1).copied().unwrap_or_default();
+    if in1_features <= 0 {
+        return Err(InitError::Argument {
+            function: "Bilinear",
+            argument: "in1_features",
+            value: in1_features as f64,
+            reason: "must be positive",
+            shape: Some(weight.size()),
+        });
+    }
+    let bound = 1.0 / (in1_features as f64).sqrt();
+    let uniform = |tensor: &mut Tensor| uniform_(tensor, -bound, bound, None);
+    tensors.fill("weight", uniform)?;
+    tensors.fill("bias", uniform)
+}
+
+/// `Embedding.reset_parameters` and `EmbeddingBag.reset_parameters`, `torch/nn/modules/sparse.py`,
+/// PyTorch 2.13. An initialiser that the caller set fills the padding row too.
+fn embedding(tensors: &Named, padding_idx: Option<i64>) -> Result<(), InitError> {
+    tensors.fill("weight", |weight| {
+        normal_(weight, 0.0, 1.0, None)?;
+        let Some(index) = padding_idx else {
+            return Ok(());
+        };
+        let _no_grad = tch::no_grad_guard();
+        let mut row = weight.f_select(0, index).context("padding_idx", weight)?;
+        zeros_(&mut row)
+    })
 }
 
 /// `RNNBase.reset_parameters` and `RNNCellBase.reset_parameters`, `torch/nn/modules/rnn.py`,

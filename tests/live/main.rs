@@ -4,17 +4,23 @@
 
 #![cfg(feature = "cli")]
 
+mod attention;
 mod basic;
 #[path = "../common/case.rs"]
 mod case;
 #[path = "../common/mod.rs"]
 mod common;
+mod embeddings;
 mod family;
 mod init;
 mod layers;
 mod models;
+mod norms;
 mod program;
 mod recurrent;
 mod recurrent_options;
 mod reference;
+mod running_norms;
+mod small_layers;
 mod state;
+mod transformer;
