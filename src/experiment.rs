@@ -83,7 +83,7 @@ impl Experiment {
     /// All is drawn on the CPU and then moved to `device`, as by `model.to(device)`, so that the
     /// weights are the same everywhere.
     ///
-    /// ```
+    /// ```standalone_crate
     /// use tch_init::experiment::Experiment;
     ///
     /// # fn main() -> Result<(), tch_init::VisitError> {

@@ -268,7 +268,7 @@ pub fn initial_seed() -> Result<u64, InitError> {
 ///
 /// [`InitError::Libtorch`] if libtorch refuses.
 ///
-/// ```
+/// ```standalone_crate
 /// # fn main() -> Result<(), tch_init::InitError> {
 /// let before = tch_init::get_rng_state()?;
 /// let a = tch::Tensor::randn([3], tch::kind::FLOAT_CPU);

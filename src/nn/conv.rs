@@ -54,7 +54,7 @@ impl<const N: usize> Default for ConvConfigND<[i64; N]> {
 }
 
 impl ConvConfig {
-    fn in_dimensions<const N: usize>(self) -> ConvConfigND<[i64; N]> {
+    pub(super) fn in_dimensions<const N: usize>(self) -> ConvConfigND<[i64; N]> {
         ConvConfigND {
             stride: [self.stride; N],
             padding: [self.padding; N],
@@ -111,18 +111,7 @@ pub fn f_conv<'a, const N: usize, T: Borrow<Path<'a>>>(
     ksizes: [i64; N],
     config: ConvConfigND<[i64; N]>,
 ) -> Result<nn::Conv<[i64; N]>, InitError> {
-    let kind = match N {
-        1 => LayerKind::Conv1d,
-        2 => LayerKind::Conv2d,
-        3 => LayerKind::Conv3d,
-        _ => {
-            return Err(InitError::Dimensions {
-                function: "conv",
-                supported: "1 to 3 kernel",
-                shape: ksizes.to_vec(),
-            });
-        }
-    };
+    let kind = kind(ksizes)?;
     check_channels(kind, in_dim, out_dim, config.groups)?;
     if !matches!(config.padding_mode, PaddingMode::Zeros)
         && config.padding != [config.padding[0]; N]
@@ -280,6 +269,20 @@ impl<const N: usize> ConvRepr<N> {
             PaddingMode::Circular => "circular",
         };
         text + ", padding_mode=" + mode
+    }
+}
+
+/// The kind of a convolution with this kernel.
+pub(super) fn kind<const N: usize>(ksizes: [i64; N]) -> Result<LayerKind, InitError> {
+    match N {
+        1 => Ok(LayerKind::Conv1d),
+        2 => Ok(LayerKind::Conv2d),
+        3 => Ok(LayerKind::Conv3d),
+        _ => Err(InitError::Dimensions {
+            function: "conv",
+            supported: "1 to 3 kernel",
+            shape: ksizes.to_vec(),
+        }),
     }
 }
 

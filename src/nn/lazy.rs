@@ -6,6 +6,9 @@ use super::conv_transpose::{
     ConvTransposeConfig, f_conv_transpose1d, f_conv_transpose2d, f_conv_transpose3d,
 };
 use super::init::{self, Init, PYTORCH_DEFAULT};
+use super::instance_norm::{
+    InstanceNorm, InstanceNormConfig, f_instance_norm1d, f_instance_norm2d, f_instance_norm3d,
+};
 use super::linear::{LinearConfig, f_linear};
 use super::{LayerKind, or_panic};
 use crate::error::InitError;
@@ -144,9 +147,9 @@ fn size_in(kind: LayerKind, shape: &[i64]) -> Result<i64, InitError> {
     use LayerKind::*;
     let (least, most, supported) = match kind {
         Linear => (1, usize::MAX, "1 or more"),
-        Conv1d | ConvTranspose1d | BatchNorm1d => (2, 3, "2 or 3"),
-        Conv2d | ConvTranspose2d => (3, 4, "3 or 4"),
-        Conv3d | ConvTranspose3d => (4, 5, "4 or 5"),
+        Conv1d | ConvTranspose1d | BatchNorm1d | InstanceNorm1d => (2, 3, "2 or 3"),
+        Conv2d | ConvTranspose2d | InstanceNorm2d => (3, 4, "3 or 4"),
+        Conv3d | ConvTranspose3d | InstanceNorm3d => (4, 5, "4 or 5"),
         BatchNorm2d => (4, 4, "4"),
         _ => (5, 5, "5"),
     };
@@ -158,11 +161,11 @@ fn size_in(kind: LayerKind, shape: &[i64]) -> Result<i64, InitError> {
             shape: shape.to_vec(),
         });
     }
-    let is_norm = matches!(kind, BatchNorm1d | BatchNorm2d | BatchNorm3d);
+    // PyTorch looks for the batch before convolutions only.
+    let is_conv = (Conv1d..=ConvTranspose3d).contains(&kind);
     Ok(match kind {
         Linear => shape[dimensions - 1],
-        // Without a batch.
-        _ if dimensions == least && !is_norm => shape[0],
+        _ if is_conv && dimensions == least => shape[0],
         _ => shape[1],
     })
 }
@@ -198,7 +201,7 @@ macro_rules! lazy {
         /// # fn main() -> Result<(), tch_init::InitError> {
         /// # use tch_init::nn::*;
         /// let vs = VarStore::new(tch::Device::Cpu);
-        #[doc = concat!("let lazy = ", stringify!($fallible), "(vs.root(), ", $example, "Default::default())?;")]
+        #[doc = concat!("let lazy = ", stringify!($fallible), "(vs.root(), ", $example, ")?;")]
         /// let layer = lazy.f_materialize_for(8)?;
         /// assert!(!vs.is_empty());
         /// # Ok(())
@@ -228,7 +231,7 @@ macro_rules! lazy {
 
 lazy! {
     lazy_linear, f_lazy_linear, "LazyLinear",
-    (out_dim: i64, config: LinearConfig) -> Linear, "16, ", "f_linear",
+    (out_dim: i64, config: LinearConfig) -> Linear, "16, Default::default()", "f_linear",
     |path| Ok(Lazy::new(path, LayerKind::Linear, move |path, in_dim| {
         let bs_init = bias_init(in_dim, config.bs_init.unwrap_or(PYTORCH_DEFAULT));
         let config = LinearConfig { bs_init: Some(bs_init), ..config };
@@ -248,15 +251,15 @@ lazy! {
     };
 
     lazy_conv1d, f_lazy_conv1d, "LazyConv1d",
-    (out_dim: i64, ksize: i64, config: ConvConfig) -> Conv1D, "16, 3, ", "f_conv1d",
+    (out_dim: i64, ksize: i64, config: ConvConfig) -> Conv1D, "16, 3, Default::default()", "f_conv1d",
     |path| f_lazy_conv(path, out_dim, [ksize; _], config.in_dimensions());
 
     lazy_conv2d, f_lazy_conv2d, "LazyConv2d",
-    (out_dim: i64, ksize: i64, config: ConvConfig) -> Conv2D, "16, 3, ", "f_conv2d",
+    (out_dim: i64, ksize: i64, config: ConvConfig) -> Conv2D, "16, 3, Default::default()", "f_conv2d",
     |path| f_lazy_conv(path, out_dim, [ksize; _], config.in_dimensions());
 
     lazy_conv3d, f_lazy_conv3d, "LazyConv3d",
-    (out_dim: i64, ksize: i64, config: ConvConfig) -> Conv3D, "16, 3, ", "f_conv3d",
+    (out_dim: i64, ksize: i64, config: ConvConfig) -> Conv3D, "16, 3, Default::default()", "f_conv3d",
     |path| f_lazy_conv(path, out_dim, [ksize; _], config.in_dimensions());
 }
 
@@ -264,7 +267,7 @@ macro_rules! lazy_conv_transpose {
     ($($name:ident, $fallible:ident, $eager:ident, $layer:ident, $kind:ident, $torch:literal, $infers:literal;)*) => {
         lazy! {$(
             $name, $fallible, $torch,
-            (out_dim: i64, ksize: i64, config: ConvTransposeConfig) -> $layer, "16, 3, ", $infers,
+            (out_dim: i64, ksize: i64, config: ConvTransposeConfig) -> $layer, "16, 3, Default::default()", $infers,
             |path| {
                 check_channels(LayerKind::$kind, 0, out_dim, config.groups)?;
                 Ok(Lazy::new(path, LayerKind::$kind, move |path, in_dim| {
@@ -288,19 +291,19 @@ lazy_conv_transpose! {
 
 lazy! {
     lazy_batch_norm1d, f_lazy_batch_norm1d, "LazyBatchNorm1d",
-    (config: BatchNormConfig) -> BatchNorm, "", "f_batch_norm1d",
+    (config: BatchNormConfig) -> BatchNorm, "Default::default()", "f_batch_norm1d",
     |path| Ok(Lazy::new(path, LayerKind::BatchNorm1d, move |path, features| {
         f_batch_norm1d(path, features, config)
     }));
 
     lazy_batch_norm2d, f_lazy_batch_norm2d, "LazyBatchNorm2d",
-    (config: BatchNormConfig) -> BatchNorm, "", "f_batch_norm2d",
+    (config: BatchNormConfig) -> BatchNorm, "Default::default()", "f_batch_norm2d",
     |path| Ok(Lazy::new(path, LayerKind::BatchNorm2d, move |path, features| {
         f_batch_norm2d(path, features, config)
     }));
 
     lazy_batch_norm3d, f_lazy_batch_norm3d, "LazyBatchNorm3d",
-    (config: BatchNormConfig) -> BatchNorm, "", "f_batch_norm3d",
+    (config: BatchNormConfig) -> BatchNorm, "Default::default()", "f_batch_norm3d",
     |path| Ok(Lazy::new(path, LayerKind::BatchNorm3d, move |path, features| {
         f_batch_norm3d(path, features, config)
     }));
@@ -327,9 +330,41 @@ forward!(
     ConvTranspose3D
 );
 
+impl ModuleT for Lazy<'_, InstanceNorm> {
+    /// Makes the layer if this is its first input.
+    fn forward_t(&self, input: &Tensor, train: bool) -> Tensor {
+        self.materialize(input).forward_t(input, train)
+    }
+}
+
 impl ModuleT for Lazy<'_, BatchNorm> {
     /// Makes the layer if this is its first input.
     fn forward_t(&self, input: &Tensor, train: bool) -> Tensor {
         self.materialize(input).forward_t(input, train)
     }
+}
+
+macro_rules! lazy_instance_norm {
+    ($($name:ident, $fallible:ident, $eager:ident, $kind:ident, $torch:literal, $infers:literal;)*) => {
+        lazy! {$(
+            $name, $fallible, $torch, (config: InstanceNormConfig) -> InstanceNorm,
+            "InstanceNormConfig { affine: true, track_running_stats: true, ..Default::default() }",
+            $infers,
+            // PyTorch's lazy ones have both by default; here the caller's config decides.
+            |path| Ok(Lazy::new(path, LayerKind::$kind, move |path, features| {
+                // Without parameters and statistics PyTorch infers nothing and keeps 0.
+                let known = config.affine || config.track_running_stats;
+                $eager(path, if known { features } else { 0 }, config)
+            }));
+        )*}
+    };
+}
+
+lazy_instance_norm! {
+    lazy_instance_norm1d, f_lazy_instance_norm1d, f_instance_norm1d, InstanceNorm1d,
+    "LazyInstanceNorm1d", "f_instance_norm1d";
+    lazy_instance_norm2d, f_lazy_instance_norm2d, f_instance_norm2d, InstanceNorm2d,
+    "LazyInstanceNorm2d", "f_instance_norm2d";
+    lazy_instance_norm3d, f_lazy_instance_norm3d, f_instance_norm3d, InstanceNorm3d,
+    "LazyInstanceNorm3d", "f_instance_norm3d";
 }

@@ -39,7 +39,7 @@ impl Default for LinearConfig {
 ///
 /// [`InitError::Libtorch`] for negative sizes or a `VarStore` whose kind cannot be trained.
 ///
-/// ```
+/// ```standalone_crate
 /// use tch::nn::{Module, VarStore};
 /// use tch_init::nn::{LinearConfig, f_linear};
 ///

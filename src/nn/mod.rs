@@ -28,6 +28,8 @@
 //! | Embedding `max_norm` | none | [`embedding_with`] |
 //! | EmbeddingBag, Bilinear, PReLU, RMSNorm, InstanceNorm, SyncBatchNorm | none | types of our own |
 
+mod adaptive;
+mod adaptive_forward;
 mod attention;
 mod batch_norm;
 mod bilinear;
@@ -43,7 +45,9 @@ pub mod init;
 mod instance_norm;
 mod kind;
 mod layer_norm;
+mod lazy;
 mod linear;
+mod linear_cross_entropy;
 mod lstm_gru;
 pub(crate) mod named;
 mod norm_base;
@@ -56,6 +60,10 @@ pub(crate) mod start;
 mod sync_batch_norm;
 mod transformer;
 
+pub use adaptive::{
+    AdaptiveLogSoftmaxWithLoss, AdaptiveLogSoftmaxWithLossConfig, AsmOutput,
+    adaptive_log_softmax_with_loss, f_adaptive_log_softmax_with_loss,
+};
 pub use attention::{
     AttentionOptions, MultiheadAttention, MultiheadAttentionConfig, f_multihead_attention,
     multihead_attention,
@@ -92,7 +100,20 @@ pub use kind::{LayerKind, UnknownKind};
 pub use layer_norm::{
     LayerNormConfig, RMSNorm, RMSNormConfig, f_layer_norm, f_rms_norm, layer_norm, rms_norm,
 };
+pub use lazy::{
+    Lazy, f_lazy_batch_norm1d, f_lazy_batch_norm2d, f_lazy_batch_norm3d, f_lazy_conv,
+    f_lazy_conv_transpose1d, f_lazy_conv_transpose2d, f_lazy_conv_transpose3d, f_lazy_conv1d,
+    f_lazy_conv2d, f_lazy_conv3d, f_lazy_instance_norm1d, f_lazy_instance_norm2d,
+    f_lazy_instance_norm3d, f_lazy_linear, lazy_batch_norm1d, lazy_batch_norm2d, lazy_batch_norm3d,
+    lazy_conv, lazy_conv_transpose1d, lazy_conv_transpose2d, lazy_conv_transpose3d, lazy_conv1d,
+    lazy_conv2d, lazy_conv3d, lazy_instance_norm1d, lazy_instance_norm2d, lazy_instance_norm3d,
+    lazy_linear,
+};
 pub use linear::{LinearConfig, f_linear, linear};
+pub use linear_cross_entropy::{
+    LinearCrossEntropyLoss, LinearCrossEntropyLossConfig, f_linear_cross_entropy_loss,
+    linear_cross_entropy_loss,
+};
 pub use lstm_gru::{f_gru, f_lstm, gru, lstm};
 pub use prelu::{PReLU, PReLUConfig, f_prelu, prelu};
 pub use projected_lstm::{ProjectedLstm, f_projected_lstm, projected_lstm};

@@ -124,6 +124,14 @@ impl Layer {
         }
     }
 
+    /// The row that an embedding keeps zero, where this crate made it with one.
+    pub(crate) fn padding_idx(&self) -> Option<i64> {
+        match self.records.as_ref()?[0].start {
+            Start::Embedding { padding_idx } => padding_idx,
+            _ => None,
+        }
+    }
+
     /// Whether all candidates draw and fill alike.
     pub(super) fn starts_one_way(&self) -> bool {
         let starts = self.starts();

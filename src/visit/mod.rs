@@ -255,7 +255,7 @@ pub fn apply(
 ///
 /// As [`Walk::reset_parameters`].
 ///
-/// ```
+/// ```standalone_crate
 /// use tch::nn::{self, VarStore};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -42,6 +42,15 @@ macro_rules! twin {
     };
 }
 
+fn conv(padding: i64, groups: i64, bias: bool) -> nn::ConvConfig {
+    nn::ConvConfig {
+        padding,
+        groups,
+        bias,
+        ..Default::default()
+    }
+}
+
 fn conv_transpose(stride: i64, groups: i64, bias: bool) -> nn::ConvTransposeConfig {
     nn::ConvTransposeConfig {
         stride,
@@ -137,7 +146,43 @@ fn lazy_linear_and_norms_are_pytorchs() {
             module_t,
             |vs| nn::f_lazy_batch_norm3d(vs, Default::default())
         ),
+        twin!(
+            "LazyInstanceNorm1d()",
+            [1, 3, 4],
+            "1, 3, 4",
+            InstanceNorm1d,
+            &[2, 3, 4],
+            module_t,
+            |vs| nn::f_lazy_instance_norm1d(vs, instance_norm(true, true))
+        ),
+        twin!(
+            "LazyInstanceNorm2d(track_running_stats=False)",
+            [1, 3, 2, 2],
+            "1, 3, 2, 2",
+            InstanceNorm2d,
+            &[2, 3, 2, 2],
+            module_t,
+            |vs| nn::f_lazy_instance_norm2d(vs, instance_norm(true, false))
+        ),
+        twin!(
+            "LazyInstanceNorm3d(affine=False)",
+            [1, 3, 2, 2, 2],
+            "1, 3, 2, 2, 2",
+            InstanceNorm3d,
+            &[2, 3, 2, 2, 1],
+            module_t,
+            |vs| nn::f_lazy_instance_norm3d(vs, instance_norm(false, true))
+        ),
     ]);
+}
+
+/// PyTorch's lazy ones have both by default, the others neither.
+fn instance_norm(affine: bool, track_running_stats: bool) -> nn::InstanceNormConfig {
+    nn::InstanceNormConfig {
+        affine,
+        track_running_stats,
+        ..Default::default()
+    }
 }
 
 #[test]
@@ -160,14 +205,7 @@ fn lazy_convolutions_are_pytorchs() {
             Conv1d,
             &[4, 9],
             module,
-            |vs| {
-                let config = nn::ConvConfig {
-                    groups: 2,
-                    bias: false,
-                    ..Default::default()
-                };
-                nn::f_lazy_conv1d(vs, 6, 3, config)
-            }
+            |vs| nn::f_lazy_conv1d(vs, 6, 3, conv(0, 2, false))
         ),
         twin!(
             "LazyConv2d(6, 3, padding=1)",
@@ -176,13 +214,7 @@ fn lazy_convolutions_are_pytorchs() {
             Conv2d,
             &[1, 4, 5, 6],
             module,
-            |vs| {
-                let config = nn::ConvConfig {
-                    padding: 1,
-                    ..Default::default()
-                };
-                nn::f_lazy_conv2d(vs, 6, 3, config)
-            }
+            |vs| nn::f_lazy_conv2d(vs, 6, 3, conv(1, 1, true))
         ),
         twin!(
             "LazyConv2d(6, (1, 3), stride=(2, 1), groups=3, padding_mode='reflect')",
@@ -325,10 +357,7 @@ fn what_does_not_fit_is_refused_and_leaves_nothing() {
     let vs = VarStore::new(Device::Cpu);
     let root = vs.root();
     let zeros = |shape: &[i64]| Tensor::zeros(shape, (Kind::Float, Device::Cpu));
-    let groups = |groups| nn::ConvConfig {
-        groups,
-        ..Default::default()
-    };
+    let groups = |groups| conv(0, groups, true);
     let refused = nn::f_lazy_conv1d(&root, 4, 3, groups(0)).unwrap_err();
     assert!(refused.to_string().starts_with("Conv1d: groups = 0 must"));
     assert!(nn::f_lazy_conv1d(&root, 5, 3, groups(2)).is_err());

@@ -18,8 +18,13 @@ pub struct Expected {
 
 /// What PyTorch does with every case, with as many threads as this process has.
 pub fn expected(cases: &[Value]) -> Vec<Expected> {
+    expected_of("tests/live/reference.py", cases)
+}
+
+/// The same of another script that takes cases as `reference.py` does.
+pub fn expected_of(script: &str, cases: &[Value]) -> Vec<Expected> {
     let request = json!({ "threads": tch::get_num_threads(), "cases": cases });
-    let (results, bytes) = run_reference("tests/live/reference.py", &request);
+    let (results, bytes) = run_reference(script, &request);
     let mut rest_of_bytes = &bytes[..];
     let mut take = |length: &Value| {
         let length = usize::try_from(length.as_u64().unwrap()).unwrap();

@@ -1,0 +1,172 @@
+//! Visitors that initialise a model, for [`apply`](crate::apply).
+//!
+//! `weight_init` and `weight_init2` are those of the experiment that this project grew from. The
+//! others follow a source that their documentation names with its version; what that source leaves
+//! at PyTorch's default is left as it is here, and a parameter that a layer lacks is passed over.
+//!
+//! A recipe that takes arguments returns a visitor. It is made for one walk, since some remember
+//! what they have seen.
+//!
+//! | recipe | follows | fills |
+//! |---|---|---|
+//! | [`pytorch_default`] | PyTorch 2.13 | every layer, as its constructor does |
+//! | [`xavier_uniform`], [`xavier_normal`] | Glorot and Bengio (2010) | linear layers, convolutions |
+//! | [`kaiming_fan_in`], [`kaiming_fan_out`] | He et al. (2015) | linear layers, convolutions |
+//! | [`orthogonal`] | Saxe et al. (2013) | linear layers, convolutions |
+//! | [`dcgan`] | pytorch/examples, `dcgan/main.py` | convolutions, batch normalisations |
+//! | [`resnet`] | torchvision 0.28.0 | convolutions, normalisations |
+//! | [`vit`] | torchvision 0.28.0 | patches, tokens, MLPs, heads |
+//! | [`gpt2`], [`bert`] | transformers 5.23.0 | linear layers, embeddings, normalisations, .. |
+//! | [`lstm`] | Keras 3.15.1 | LSTMs |
+//!
+//! A `VarStore` has an order of its own, that in which its variables were created; the visitors
+//! draw in it as Python's draw in that of registration. So a model whose variables are made in the
+//! order of PyTorch's `state_dict` gets PyTorch's bits. A weight that two layers share is filled at
+//! both of its places, as `torch.nn.Module.apply` would: tie it afterwards where the source does.
+
+mod dcgan;
+mod general;
+mod lstm;
+mod resnet;
+mod transformers;
+mod vit;
+
+pub use dcgan::dcgan;
+pub use general::{
+    kaiming_fan_in, kaiming_fan_out, orthogonal, pytorch_default, xavier_normal, xavier_uniform,
+};
+pub use lstm::lstm;
+pub use resnet::resnet;
+pub use transformers::{bert, gpt2};
+pub use vit::vit;
+
+use crate::error::InitError;
+use crate::init::{
+    FanMode, Nonlinearity, calculate_gain, constant_, kaiming_normal_, orthogonal_, xavier_normal_,
+};
+use crate::nn::LayerKind;
+use crate::visit::Layer;
+use tch::Tensor;
+
+/// Xavier normal weights and zero biases for linear layers, Kaiming normal weights (fan out, ReLU)
+/// for two-dimensional convolutions, weight one and bias zero for batch normalisation.
+///
+/// A convolution's bias stays as it is. A bias that is absent is passed over, where the Python
+/// original raises.
+///
+/// # Errors
+///
+/// [`InitError`] if a parameter cannot be filled.
+///
+/// ```
+/// use tch::nn::VarStore;
+///
+/// # fn main() -> Result<(), tch_init::VisitError> {
+/// let vs = VarStore::new(tch::Device::Cpu);
+/// let fc = tch_init::nn::f_linear(vs.root() / "fc", 4, 2, Default::default()).unwrap();
+/// tch_init::apply(&vs, tch_init::recipe::weight_init)?;
+/// assert_eq!(fc.bs.map(|bs| bs.double_value(&[0])), Some(0.0));
+/// # Ok(())
+/// # }
+/// ```
+pub fn weight_init(layer: &mut Layer) -> Result<(), InitError> {
+    match layer.kind() {
+        Some(LayerKind::Linear) => {
+            if let Some(weight) = layer.weight_mut() {
+                xavier_normal_(weight, 1.0, None)?;
+            }
+            fill_bias(layer, 0.0)
+        }
+        Some(LayerKind::Conv2d) => match layer.weight_mut() {
+            Some(weight) => kaiming_normal_(weight, FanMode::FanOut, Nonlinearity::Relu, None),
+            None => Ok(()),
+        },
+        Some(LayerKind::BatchNorm2d) => {
+            if let Some(weight) = layer.weight_mut() {
+                constant_(weight, 1.0)?;
+            }
+            fill_bias(layer, 0.0)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Orthogonal weights and zero biases for linear layers and, with the gain of a ReLU, for
+/// two-dimensional convolutions and transposed convolutions.
+///
+/// # Errors
+///
+/// [`InitError`] if a parameter cannot be filled.
+///
+/// ```
+/// use tch::nn::VarStore;
+///
+/// # fn main() -> Result<(), tch_init::VisitError> {
+/// let vs = VarStore::new(tch::Device::Cpu);
+/// let fc = tch_init::nn::f_linear(vs.root() / "fc", 4, 2, Default::default()).unwrap();
+/// tch_init::apply(&vs, tch_init::recipe::weight_init2)?;
+/// let product = fc.ws.matmul(&fc.ws.tr());
+/// assert!((product.double_value(&[0, 0]) - 1.0).abs() < 1e-6);
+/// # Ok(())
+/// # }
+/// ```
+pub fn weight_init2(layer: &mut Layer) -> Result<(), InitError> {
+    let gain = match layer.kind() {
+        Some(LayerKind::Linear) => 1.0,
+        Some(LayerKind::Conv2d | LayerKind::ConvTranspose2d) => calculate_gain(Nonlinearity::Relu)?,
+        _ => return Ok(()),
+    };
+    if let Some(weight) = layer.weight_mut() {
+        orthogonal_(weight, gain, None)?;
+    }
+    fill_bias(layer, 0.0)
+}
+
+fn fill_weight(
+    layer: &mut Layer,
+    fill_: impl FnOnce(&mut Tensor) -> Result<(), InitError>,
+) -> Result<(), InitError> {
+    match layer.weight_mut() {
+        Some(weight) => fill_(weight),
+        None => Ok(()),
+    }
+}
+
+fn fill_bias(layer: &mut Layer, value: f64) -> Result<(), InitError> {
+    match layer.bias_mut() {
+        Some(bias) => constant_(bias, value),
+        None => Ok(()),
+    }
+}
+
+/// The last part of a layer's path: its name in the module that holds it.
+fn name(path: &str) -> &str {
+    parent_and_name(path).1
+}
+
+/// The path of the module that holds a layer, and the layer's name there.
+fn parent_and_name(path: &str) -> (&str, &str) {
+    path.rsplit_once('.').unwrap_or(("", path))
+}
+
+/// Whether a path is `end` or below another module of that name.
+fn is_at(path: &str, end: &str) -> bool {
+    path.strip_suffix(end)
+        .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{is_at, name, parent_and_name};
+
+    #[test]
+    fn paths_are_compared_by_whole_names() {
+        assert!(is_at("heads.head", "heads.head") && is_at("vit.heads.head", "heads.head"));
+        assert!(!is_at("my_heads.head", "heads.head") && !is_at("head", "heads.head"));
+        assert_eq!(parent_and_name("layer1.0.bn2"), ("layer1.0", "bn2"));
+        assert_eq!(
+            (name("a.c_proj"), name("c_proj"), name("")),
+            ("c_proj", "c_proj", "")
+        );
+    }
+}

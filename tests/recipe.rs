@@ -1,0 +1,69 @@
+//! What recipes do without a Python to hold them against: refuse, and leave alone.
+
+#![cfg(feature = "tch")]
+
+mod common;
+
+use common::default_stream;
+use tch::Device;
+use tch::nn::{Init, VarStore};
+use tch_init::nn::{self, LayerKind};
+use tch_init::recipe::{bert, gpt2, resnet, vit};
+use tch_init::{InitError, VisitError, Walk};
+
+#[test]
+fn a_recipe_refuses_what_its_source_refuses() {
+    let _stream = default_stream();
+    let walk = Walk::new().prefer(LayerKind::Embedding);
+    let vs = VarStore::new(Device::Cpu);
+    let c_proj = vs.root() / "mlp" / "c_proj";
+    drop(c_proj.var("weight", &[8, 4], Init::Const(0.0)));
+    drop(c_proj.var("bias", &[4], Init::Const(0.0)));
+    for n_layer in [0, -2] {
+        let error = walk.apply(&vs, gpt2(n_layer, 0.02)).unwrap_err();
+        assert!(
+            error.to_string().contains(&format!("n_layer = {n_layer}")),
+            "{error}"
+        );
+    }
+    let error = walk.apply(&vs, gpt2(2, -0.02)).unwrap_err();
+    assert!(error.to_string().contains("\"mlp.c_proj\""), "{error}");
+
+    let vs = VarStore::new(Device::Cpu);
+    let words = vs.root() / "word_embeddings";
+    tch::nn::embedding(words, 4, 2, Default::default());
+    let error = walk.apply(&vs, bert(0.02, Some(4))).unwrap_err();
+    let VisitError::Layer { source, .. } = &error else {
+        panic!("{error}")
+    };
+    assert!(matches!(source, InitError::Libtorch { .. }), "{error}");
+    assert!(error.to_string().contains("[4, 2]"), "{error}");
+
+    let vs = VarStore::new(Device::Cpu);
+    let pre_logits = vs.root() / "heads" / "pre_logits";
+    nn::f_linear(pre_logits, 0, 2, Default::default()).unwrap();
+    let error = walk.apply(&vs, vit).unwrap_err();
+    assert!(error.to_string().contains("fan_in = 0"), "{error}");
+}
+
+#[test]
+fn the_last_norm_of_a_block_is_found_in_any_order_and_only_in_blocks() {
+    let _stream = default_stream();
+    let vs = VarStore::new(Device::Cpu);
+    let root = vs.root();
+    let norms = [
+        "bn2",
+        "a.bn3",
+        "a.bn2",
+        "b.0.bn2",
+        "b.0.bn1",
+        "b.0.downsample.1",
+    ];
+    let weights = norms.map(|path| {
+        let at = path.split('.').fold(root.clone(), |at, name| at / name);
+        nn::f_batch_norm2d(at, 2, Default::default()).unwrap().ws
+    });
+    Walk::new().apply(&vs, resnet(true)).unwrap();
+    let values = weights.map(|weight| weight.map(|weight| weight.double_value(&[1])));
+    assert_eq!(values, [1.0, 0.0, 1.0, 0.0, 1.0, 1.0].map(Some));
+}
