@@ -20,15 +20,14 @@ pub(super) fn home(variable: &Variable, at_path: &[usize], groups: &[Group<'_>])
             .filter(|last| continues(&groups[*last], variable));
     }
     // Buffers come right behind the parameters of their norm; the first of a name has no number.
+    let before = |group: &usize, number: usize| {
+        let numbers = groups[*group].variables.iter().map(|known| known.duplicate);
+        numbers.flatten().all(|known| known < number)
+    };
     let mut fitting = unknown.filter(|group| takes_buffer(&groups[*group], variable));
     match variable.duplicate {
         None => fitting.next(),
-        Some(number) => fitting
-            .filter(|group| {
-                let numbers = groups[*group].variables.iter().map(|known| known.duplicate);
-                numbers.flatten().all(|known| known < number)
-            })
-            .last(),
+        Some(number) => fitting.rfind(|group| before(group, number)),
     }
 }
 
