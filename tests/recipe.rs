@@ -67,3 +67,18 @@ fn the_last_norm_of_a_block_is_found_in_any_order_and_only_in_blocks() {
     let values = weights.map(|weight| weight.map(|weight| weight.double_value(&[1])));
     assert_eq!(values, [1.0, 0.0, 1.0, 0.0, 1.0, 1.0].map(Some));
 }
+
+#[test]
+fn bert_keeps_the_padding_row_that_the_embedding_was_made_with() {
+    let _stream = default_stream();
+    let vs = VarStore::new(Device::Cpu);
+    let config = nn::EmbeddingConfig {
+        padding_idx: 1,
+        ..Default::default()
+    };
+    let words = nn::embedding(vs.root() / "words", 3, 4, config);
+    tch_init::apply(&vs, bert(0.02, None)).unwrap();
+    let greatest = |row: i64| words.ws.get(row).abs().max().double_value(&[]);
+    assert_eq!(greatest(1), 0.0);
+    assert!(greatest(0) > 0.0 && greatest(0) < 0.2, "{}", greatest(0));
+}

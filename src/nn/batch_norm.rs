@@ -1,7 +1,7 @@
 //! Batch normalisation.
 
 use super::build::{Build, make, python_bool};
-use super::init::PYTORCH_DEFAULT;
+use super::init::{PYTORCH_DEFAULT, is_no_bias};
 use super::start::Start;
 use super::{LayerKind, or_panic, placeholder};
 use crate::error::InitError;
@@ -10,7 +10,7 @@ use std::borrow::Borrow;
 use tch::nn::{self, BatchNorm, Init, Path};
 use tch::{Kind, Tensor};
 
-/// Options of a batch normalisation: tch's fields and `bias`, PyTorch's defaults.
+/// Options of a batch normalisation: tch's fields, PyTorch's defaults.
 ///
 /// tch's layer always tracks running statistics, by a momentum: PyTorch's `momentum=None` and
 /// `track_running_stats=False` are options of [`sync_batch_norm`](super::sync_batch_norm), which in
@@ -25,11 +25,9 @@ pub struct BatchNormConfig {
     pub momentum: f64,
     /// Whether there are a weight and a bias. PyTorch's default: yes.
     pub affine: bool,
-    /// Whether an affine layer has a bias. PyTorch's default: yes.
-    pub bias: bool,
     /// How the weight starts. Default: as in PyTorch.
     pub ws_init: Init,
-    /// How the bias starts. Default: as in PyTorch.
+    /// How the bias starts. Default: as in PyTorch; [`NO_BIAS`](super::init::NO_BIAS) for none.
     pub bs_init: Init,
 }
 
@@ -40,7 +38,6 @@ impl Default for BatchNormConfig {
             eps: 1e-5,
             momentum: 0.1,
             affine: true,
-            bias: true,
             ws_init: PYTORCH_DEFAULT,
             bs_init: PYTORCH_DEFAULT,
         }
@@ -124,7 +121,7 @@ fn declare(
 ) -> Result<BatchNorm, InitError> {
     build.layer(kind, Start::Norm, |build| {
         layer.ws = build.optional_parameter(config.affine, "weight", &[out_dim])?;
-        let bias = config.affine && config.bias;
+        let bias = config.affine && !is_no_bias(config.bs_init);
         layer.bs = build.optional_parameter(bias, "bias", &[out_dim])?;
         [layer.running_mean, layer.running_var, _] = declare_statistics(build, out_dim)?;
         let repr = format!(

@@ -1,7 +1,7 @@
 //! Normalisation of groups of channels.
 
 use super::build::{make, python_bool};
-use super::init::{Init, PYTORCH_DEFAULT};
+use super::init::{Init, PYTORCH_DEFAULT, is_no_bias};
 use super::start::Start;
 use super::{LayerKind, or_panic, placeholder};
 use crate::error::InitError;
@@ -9,7 +9,7 @@ use crate::repr::python_float;
 use std::borrow::Borrow;
 use tch::nn::{self, GroupNorm, Path};
 
-/// Options of a group normalisation: tch's fields and `bias`, PyTorch's defaults.
+/// Options of a group normalisation: tch's fields, PyTorch's defaults.
 #[derive(Debug, Clone, Copy)]
 pub struct GroupNormConfig {
     /// Whether cuDNN may be used. tch's option; default: yes.
@@ -18,11 +18,9 @@ pub struct GroupNormConfig {
     pub eps: f64,
     /// Whether there are a weight and a bias. PyTorch's default: yes.
     pub affine: bool,
-    /// Whether an affine layer has a bias. PyTorch's default: yes.
-    pub bias: bool,
     /// How the weight starts. Default: as in PyTorch.
     pub ws_init: Init,
-    /// How the bias starts. Default: as in PyTorch.
+    /// How the bias starts. Default: as in PyTorch; [`NO_BIAS`](super::init::NO_BIAS) for none.
     pub bs_init: Init,
 }
 
@@ -32,7 +30,6 @@ impl Default for GroupNormConfig {
             cudnn_enabled: true,
             eps: 1e-5,
             affine: true,
-            bias: true,
             ws_init: PYTORCH_DEFAULT,
             bs_init: PYTORCH_DEFAULT,
         }
@@ -80,7 +77,7 @@ pub fn f_group_norm<'a, T: Borrow<Path<'a>>>(
     let overrides = [("weight", config.ws_init), ("bias", config.bs_init)];
     make(vs.borrow(), &overrides, |build| {
         build.layer(LayerKind::GroupNorm, Start::Norm, |build| {
-            let bias = config.affine && config.bias;
+            let bias = config.affine && !is_no_bias(config.bs_init);
             let mut layer = placeholder(|scratch| {
                 let config = nn::GroupNormConfig {
                     cudnn_enabled: config.cudnn_enabled,

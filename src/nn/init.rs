@@ -15,6 +15,26 @@ pub const PYTORCH_DEFAULT: Init = Init::Uniform {
     up: f64::NAN,
 };
 
+/// Stands for a bias that is not there: PyTorch's `bias=False` for norms, whose configs in tch have
+/// no field for it. As `bs_init` of a normalisation only.
+///
+/// ```
+/// use tch_init::nn::{self, LayerNormConfig};
+///
+/// let vs = nn::VarStore::new(tch::Device::Cpu);
+/// let config = LayerNormConfig { bs_init: nn::init::NO_BIAS, ..Default::default() };
+/// assert!(nn::layer_norm(vs.root(), vec![4], config).bs.is_none());
+/// ```
+pub const NO_BIAS: Init = Init::Randn {
+    mean: f64::NAN,
+    stdev: f64::NAN,
+};
+
+/// Whether an initialiser is [`NO_BIAS`].
+pub(super) fn is_no_bias(init: Init) -> bool {
+    matches!(init, Init::Randn { mean, stdev } if mean.is_nan() && stdev.is_nan())
+}
+
 /// Whether an initialiser is [`PYTORCH_DEFAULT`].
 pub(super) fn is_pytorch_default(init: Init) -> bool {
     matches!(init, Init::Uniform { lo, up } if lo.is_nan() && up.is_nan())

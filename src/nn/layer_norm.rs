@@ -1,7 +1,7 @@
 //! Layer normalisation, and by the root mean square alone.
 
 use super::build::{Build, make, python_bool, python_tuple};
-use super::init::{Init, PYTORCH_DEFAULT};
+use super::init::{Init, PYTORCH_DEFAULT, is_no_bias};
 use super::start::Start;
 use super::{LayerKind, or_panic, placeholder};
 use crate::error::{Context, InitError};
@@ -10,7 +10,7 @@ use std::borrow::Borrow;
 use tch::Tensor;
 use tch::nn::{self, LayerNorm, Module, Path};
 
-/// Options of a layer normalisation: tch's fields and `bias`, PyTorch's defaults.
+/// Options of a layer normalisation: tch's fields, PyTorch's defaults.
 #[derive(Debug, Clone, Copy)]
 pub struct LayerNormConfig {
     /// Whether cuDNN may be used. tch's option; default: yes.
@@ -19,11 +19,9 @@ pub struct LayerNormConfig {
     pub eps: f64,
     /// Whether there are a weight and a bias. PyTorch's default: yes.
     pub elementwise_affine: bool,
-    /// Whether a layer with a weight has a bias. PyTorch's default: yes.
-    pub bias: bool,
     /// How the weight starts. Default: as in PyTorch.
     pub ws_init: Init,
-    /// How the bias starts. Default: as in PyTorch.
+    /// How the bias starts. Default: as in PyTorch; [`NO_BIAS`](super::init::NO_BIAS) for none.
     pub bs_init: Init,
 }
 
@@ -33,7 +31,6 @@ impl Default for LayerNormConfig {
             cudnn_enabled: true,
             eps: 1e-5,
             elementwise_affine: true,
-            bias: true,
             ws_init: PYTORCH_DEFAULT,
             bs_init: PYTORCH_DEFAULT,
         }
@@ -94,7 +91,7 @@ pub(super) fn declare(
 ) -> Result<LayerNorm, InitError> {
     build.layer(LayerKind::LayerNorm, Start::Norm, |build| {
         let affine = config.elementwise_affine;
-        let bias = affine && config.bias;
+        let bias = affine && !is_no_bias(config.bs_init);
         let ws = build.optional_parameter(affine, "weight", &normalized_shape)?;
         let bs = build.optional_parameter(bias, "bias", &normalized_shape)?;
         let repr = format!(

@@ -10,23 +10,23 @@
 //! Every constructor has a fallible twin with `f_` before its name; the one without panics where
 //! tch's panics.
 //!
-//! | layer | tch 0.26 | PyTorch 2.13 and here |
-//! |---|---|---|
-//! | Linear weight | uniform, range sqrt(6) times as wide | uniform `+-1/sqrt(fan_in)` |
-//! | Linear order | bias, weight | weight, bias |
-//! | Conv, ConvTranspose weight | uniform, range sqrt(6) times as wide | uniform `+-1/sqrt(fan_in)` |
-//! | Conv, ConvTranspose bias | zeros, no draw | uniform `+-1/sqrt(fan_in)` |
-//! | BatchNorm weight | uniform over 0 to 1 | ones, no draw |
-//! | BatchNorm buffers | mean, var | mean, var, `num_batches_tracked` |
-//! | LSTM, GRU weights | uniform, a range by each weight's fan in | uniform `+-1/sqrt(hidden)` |
-//! | LSTM, GRU biases | zeros, no draw | uniform `+-1/sqrt(hidden)` |
-//! | LSTM, GRU `batch_first` | true | false in PyTorch; true here, as in tch |
-//! | LSTM with a projection, RNN, RNNCell, LSTMCell, GRUCell | none | own types |
-//! | LayerNorm, GroupNorm | weight ones, bias zeros | the same, and `bias: false` |
-//! | Embedding padding row | drawn as the others | zeros, after the same draw |
-//! | Embedding `padding_idx` | -1 for none | the same; [`embedding_with`] counts from the end as PyTorch |
-//! | Embedding `max_norm` | none | [`embedding_with`] |
-//! | EmbeddingBag, Bilinear, PReLU, RMSNorm, InstanceNorm, SyncBatchNorm | none | types of our own |
+//! | layer | tch 0.26 | PyTorch 2.13 | here |
+//! |---|---|---|---|
+//! | Linear weight | uniform, a range sqrt(6) times as wide | uniform over +-1/sqrt(fan_in) | as PyTorch |
+//! | Linear order of draws | bias, weight | weight, bias | as PyTorch |
+//! | Conv, ConvTranspose weight | uniform, a range sqrt(6) times as wide | uniform over +-1/sqrt(fan_in) | as PyTorch |
+//! | Conv, ConvTranspose bias | zeros, no draw | uniform over +-1/sqrt(fan_in) | as PyTorch |
+//! | BatchNorm weight | uniform over 0 to 1 | ones, no draw | as PyTorch |
+//! | BatchNorm buffers | mean, var | mean, var, `num_batches_tracked` | as PyTorch |
+//! | LayerNorm, GroupNorm | ones and zeros | ones and zeros | the same |
+//! | Embedding | normal | normal, then the padding row zero | as PyTorch |
+//! | LSTM, GRU weights | uniform, a range by each weight's fan in | uniform over +-1/sqrt(hidden) | as PyTorch |
+//! | LSTM, GRU biases | zeros, no draw | uniform over +-1/sqrt(hidden) | as PyTorch |
+//! | LSTM, GRU `batch_first` | true | false | true: a program's shapes keep their meaning |
+//! | Bilinear, RMSNorm, InstanceNorm, SyncBatchNorm, PReLU, EmbeddingBag, RNN, LSTM with a projection, RNN/LSTM/GRU cells | none | | as PyTorch, types of our own |
+//! | MultiheadAttention, TransformerEncoderLayer, TransformerDecoderLayer, TransformerEncoder, TransformerDecoder, Transformer | none | | as PyTorch, types of our own |
+//! | AdaptiveLogSoftmaxWithLoss, LinearCrossEntropyLoss | none | | as PyTorch, types of our own |
+//! | LazyLinear, LazyConv, LazyConvTranspose, LazyBatchNorm, LazyInstanceNorm | none | drawn at the first input | as PyTorch, `Lazy` |
 
 mod adaptive;
 mod adaptive_forward;

@@ -246,3 +246,43 @@ fn layers_start_and_are_visited_as_in_pytorch() {
         }
     }
 }
+
+/// A transformer between two other layers, so that there are layers within layers.
+#[test]
+#[ignore = "needs the Python reference: ./setup --reference, then make test"]
+fn visitors_see_layers_in_the_order_of_module_apply() {
+    let python = "nn.ModuleDict({'z': nn.Linear(2, 2), \
+                  't': nn.Transformer(8, 2, 2, 1, 16), 'a': nn.BatchNorm1d(3)})";
+    let expected = expected(&[json!({ "kind": "visit", "python": python })]).remove(0);
+    let order: Vec<(String, String)> = serde_json::from_value(expected.rest[0].clone()).unwrap();
+    // A VarStore has no modules without parameters, but for those around layers that have some.
+    let known = |(name, class): &(String, String)| {
+        let class = class.replace("NonDynamicallyQuantizableLinear", "Linear");
+        let kind: LayerKind = class.parse().ok()?;
+        Some((name.clone(), Some(kind)))
+    };
+    let order: Vec<_> = order.iter().filter_map(known).collect();
+
+    let _stream = default_stream();
+    let vs = VarStore::new(Device::Cpu);
+    f_linear(vs.root() / "z", 2, 2, Default::default()).unwrap();
+    let config = TransformerConfig {
+        d_model: 8,
+        nhead: 2,
+        num_encoder_layers: 2,
+        num_decoder_layers: 1,
+        layer: TransformerLayerConfig {
+            dim_feedforward: 16,
+            ..Default::default()
+        },
+    };
+    drop(f_transformer(vs.root() / "t", config).unwrap());
+    f_batch_norm1d(vs.root() / "a", 3, Default::default()).unwrap();
+    let mut seen = Vec::new();
+    tch_init::apply(&vs, |layer| {
+        seen.push((layer.path().to_owned(), layer.kind()));
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(seen, order);
+}

@@ -58,7 +58,7 @@ fn layer_group_and_rms_norm_are_pytorchs() {
             ONE,
             |vs| {
                 let config = LayerNormConfig {
-                    bias: false,
+                    bs_init: nn::init::NO_BIAS,
                     ..Default::default()
                 };
                 nn::f_layer_norm(vs, vec![7], config).map(module)
@@ -75,7 +75,7 @@ fn layer_group_and_rms_norm_are_pytorchs() {
             |vs| {
                 let config = GroupNormConfig {
                     eps: 0.1,
-                    bias: false,
+                    bs_init: nn::init::NO_BIAS,
                     ..Default::default()
                 };
                 nn::f_group_norm(vs, 4, 4, config).map(module)

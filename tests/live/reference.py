@@ -187,6 +187,15 @@ def run_twin(case):
     return None, chunks, list(m.state_dict()), [n for n, _ in m.named_parameters()], repr(m)
 
 
+def run_visit(case):
+    """The names of the modules in the order in which Module.apply calls its visitor."""
+    m = eval(case["python"], {"nn": nn})
+    names = {id(module): name for name, module in m.named_modules()}
+    order = []
+    m.apply(lambda module: order.append((names[id(module)], type(module).__name__)))
+    return None, [], order
+
+
 def run_model(case):
     names, tensors, state, losses = models.train(
         case["name"], case["seed"], case["steps"], case["rate"]
@@ -214,7 +223,7 @@ def run_state(case):
 
 
 RUN = {
-    "init": run_init, "experiment": run_experiment, "layers": run_layers, "twin": run_twin, "model": run_model,
+    "init": run_init, "experiment": run_experiment, "layers": run_layers, "twin": run_twin, "model": run_model, "visit": run_visit,
     "gain": run_gain,
     "state": run_state,
 }

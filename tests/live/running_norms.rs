@@ -223,7 +223,7 @@ fn batch_norms_with_all_options_are_pytorchs() {
             BOTH,
             |vs| {
                 let config = nn::BatchNormConfig {
-                    bias: false,
+                    bs_init: nn::init::NO_BIAS,
                     ..Default::default()
                 };
                 nn::f_batch_norm1d(vs, 3, config).map(module_t)

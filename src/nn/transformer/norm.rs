@@ -1,11 +1,10 @@
 //! The layer normalisations of a transformer.
 
 use crate::error::InitError;
-use crate::nn::build::{Build, python_bool};
-use crate::nn::start::Start;
-use crate::nn::{LayerKind, placeholder};
-use crate::repr::python_float;
-use tch::nn::{self, Init, LayerNorm};
+use crate::nn::build::Build;
+use crate::nn::init::{NO_BIAS, PYTORCH_DEFAULT};
+use crate::nn::layer_norm::{self, LayerNormConfig};
+use tch::nn::LayerNorm;
 use tch::{TchError, Tensor};
 
 /// Options of the layer normalisation after an encoder or a decoder, with the defaults of
@@ -36,26 +35,13 @@ impl TransformerNormConfig {
         build: &mut Build<'_>,
         features: i64,
     ) -> Result<LayerNorm, InitError> {
-        build.layer(LayerKind::LayerNorm, Start::Norm, |build| {
-            let config = nn::LayerNormConfig {
-                cudnn_enabled: true,
-                eps: self.eps,
-                elementwise_affine: false,
-                ws_init: Init::Const(1.0),
-                bs_init: Init::Const(0.0),
-            };
-            let mut layer = placeholder(|scratch| nn::layer_norm(scratch, vec![features], config));
-            let bias = self.elementwise_affine && self.bias;
-            layer.ws = build.optional_parameter(self.elementwise_affine, "weight", &[features])?;
-            layer.bs = build.optional_parameter(bias, "bias", &[features])?;
-            let repr = format!(
-                "LayerNorm(({features},), eps={}, elementwise_affine={}, bias={})",
-                python_float(self.eps),
-                python_bool(self.elementwise_affine),
-                python_bool(bias)
-            );
-            Ok((layer, repr))
-        })
+        let config = LayerNormConfig {
+            eps: self.eps,
+            elementwise_affine: self.elementwise_affine,
+            bs_init: if self.bias { PYTORCH_DEFAULT } else { NO_BIAS },
+            ..Default::default()
+        };
+        layer_norm::declare(build, vec![features], config)
     }
 
     /// tch's forward pass, of which this is the one that does not panic, keeps its eps to itself.

@@ -1,0 +1,83 @@
+//! One program with `use tch::nn` and with `use tch_init::nn`, and nothing else changed.
+
+#![cfg(feature = "tch")]
+
+mod common;
+
+use common::{bytes, default_stream};
+use tch::Device;
+
+mod with_tch {
+    use tch::nn;
+    include!("drop_in/program.rs");
+}
+
+mod with_ours {
+    use tch_init::nn;
+    include!("drop_in/program.rs");
+}
+
+#[test]
+fn a_program_changes_its_use_line_and_nothing_else() {
+    let _stream = default_stream();
+    let theirs = tch::nn::VarStore::new(Device::Cpu);
+    let ours = tch_init::nn::VarStore::new(Device::Cpu);
+    let state = tch_init::get_rng_state().unwrap();
+    let expected = with_tch::build(&theirs.root());
+    tch_init::set_rng_state(&state).unwrap();
+    let outputs = with_ours::build(&ours.root());
+    // The program sets every initialiser but those of norms, which are alike: the same values.
+    for (i, (output, expected)) in outputs.iter().zip(&expected).enumerate() {
+        assert_eq!(bytes(output), bytes(expected), "output {i}");
+    }
+    // And only the caller's one draw was made.
+    let mut names: Vec<String> = theirs.variables().into_keys().collect();
+    names.push("norm.num_batches_tracked".to_owned());
+    names.sort();
+    let mut named: Vec<String> = ours.variables().into_keys().collect();
+    named.sort();
+    assert_eq!(named, names);
+    with_ours::train(&ours).unwrap();
+    with_tch::train(&theirs).unwrap();
+}
+
+#[test]
+fn an_initialiser_that_is_set_is_the_only_one_that_draws() {
+    use tch_init::nn::{self, Init};
+    let _stream = default_stream();
+    let vs = nn::VarStore::new(Device::Cpu);
+    tch_init::manual_seed(3).unwrap();
+    let before = tch_init::get_rng_state().unwrap();
+    let zero = Init::Const(0.0);
+    let config = nn::ConvConfig {
+        ws_init: zero,
+        bs_init: zero,
+        ..Default::default()
+    };
+    let conv = nn::conv2d(vs.root() / "conv", 2, 2, 3, config);
+    assert_eq!(tch_init::get_rng_state().unwrap(), before);
+    assert_eq!(conv.ws.abs().max().double_value(&[]), 0.0);
+
+    let config = nn::LinearConfig {
+        bs_init: Some(zero),
+        ..Default::default()
+    };
+    let fc = nn::linear(vs.root() / "fc", 20, 2, config);
+    let after = tch_init::get_rng_state().unwrap();
+    tch_init::set_rng_state(&before).unwrap();
+    let bound = 1.0 / 20f64.sqrt();
+    let mut weight = fc.ws.detach().copy();
+    tch_init::init::uniform_(&mut weight, -bound, bound, None).unwrap();
+    assert_eq!(tch_init::get_rng_state().unwrap(), after);
+}
+
+#[test]
+#[should_panic(expected = "groups = 0")]
+fn constructors_of_tchs_signature_panic_where_tchs_do() {
+    let vs = tch_init::nn::VarStore::new(Device::Cpu);
+    let config = tch_init::nn::ConvConfig {
+        groups: 0,
+        ..Default::default()
+    };
+    tch_init::nn::conv2d(vs.root(), 1, 1, 1, config);
+}
