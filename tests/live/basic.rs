@@ -13,7 +13,7 @@ fn module_t(layer: impl ModuleT + 'static) -> Forward {
 }
 
 macro_rules! twin {
-    ($python:literal, $kind:ident, $input:expr, $wrap:ident, |$vs:ident| $make:expr) => {
+    ($python:expr, $kind:ident, $input:expr, $wrap:ident, |$vs:ident| $make:expr) => {
         Twin {
             python: $python,
             forward: "[m(x[0])]",
@@ -119,4 +119,218 @@ fn linear_convolutions_and_batch_norm_are_pytorchs() {
             |vs| { nn::f_batch_norm2d(vs, 4, Default::default()) }
         ),
     ]);
+}
+
+fn conv_config(
+    stride: i64,
+    padding: i64,
+    dilation: i64,
+    groups: i64,
+    bias: bool,
+) -> nn::ConvConfig {
+    nn::ConvConfig {
+        stride,
+        padding,
+        dilation,
+        groups,
+        bias,
+        ..Default::default()
+    }
+}
+
+#[test]
+#[ignore = "needs the Python reference: ./setup --reference, then make test"]
+fn convolutions_of_all_dimensions_are_pytorchs() {
+    const LINE: Input = Input::Randn(&[2, 4, 9]);
+    const IMAGE: Input = Input::Randn(&[2, 4, 9, 8]);
+    const VOLUME: Input = Input::Randn(&[1, 4, 5, 6, 7]);
+    assert_twins(&[
+        twin!("nn.Conv1d(4, 6, 3)", Conv1d, LINE, module, |vs| {
+            nn::f_conv1d(vs, 4, 6, 3, Default::default())
+        }),
+        twin!(
+            "nn.Conv1d(4, 8, 3, 2, 1, 2, 4, False)",
+            Conv1d,
+            LINE,
+            module,
+            |vs| { nn::f_conv1d(vs, 4, 8, 3, conv_config(2, 1, 2, 4, false)) }
+        ),
+        twin!(
+            "nn.Conv1d(4, 2, 5, padding=2, padding_mode='replicate')",
+            Conv1d,
+            LINE,
+            module,
+            |vs| {
+                let config = nn::ConvConfig {
+                    padding_mode: nn::PaddingMode::Replicate,
+                    ..conv_config(1, 2, 1, 1, true)
+                };
+                nn::f_conv1d(vs, 4, 2, 5, config)
+            }
+        ),
+        twin!(
+            "nn.Conv2d(4, 6, 1, bias=False)",
+            Conv2d,
+            IMAGE,
+            module,
+            |vs| { nn::f_conv2d(vs, 4, 6, 1, nn::no_bias()) }
+        ),
+        twin!(
+            "nn.Conv2d(4, 8, 3, 2, 2, 2, 2)",
+            Conv2d,
+            IMAGE,
+            module,
+            |vs| { nn::f_conv2d(vs, 4, 8, 3, conv_config(2, 2, 2, 2, true)) }
+        ),
+        twin!("nn.Conv3d(4, 6, 2)", Conv3d, VOLUME, module, |vs| {
+            nn::f_conv3d(vs, 4, 6, 2, Default::default())
+        }),
+        twin!(
+            "nn.Conv3d(4, 4, 3, 1, 1, 1, 4, False)",
+            Conv3d,
+            VOLUME,
+            module,
+            |vs| { nn::f_conv3d(vs, 4, 4, 3, conv_config(1, 1, 1, 4, false)) }
+        ),
+        twin!(
+            "nn.Conv3d(4, 2, (1, 2, 3), (1, 2, 1))",
+            Conv3d,
+            VOLUME,
+            module,
+            |vs| {
+                let config = nn::ConvConfigND {
+                    stride: [1, 2, 1],
+                    ..Default::default()
+                };
+                nn::f_conv(vs, 4, 2, [1, 2, 3], config)
+            }
+        ),
+    ]);
+}
+
+#[test]
+#[ignore = "needs the Python reference: ./setup --reference, then make test"]
+fn transposed_convolutions_of_all_dimensions_are_pytorchs() {
+    const LINE: Input = Input::Randn(&[2, 4, 5]);
+    const IMAGE: Input = Input::Randn(&[2, 4, 5, 4]);
+    const VOLUME: Input = Input::Randn(&[1, 4, 3, 2, 4]);
+    let mut twins = Vec::new();
+    macro_rules! three {
+        ($class:literal, $kind:ident, $make:ident, $input:expr) => {
+            twins.push(twin!(
+                concat!("nn.", $class, "(4, 6, 3)"),
+                $kind,
+                $input,
+                module,
+                |vs| { nn::$make(vs, 4, 6, 3, Default::default()) }
+            ));
+            twins.push(twin!(
+                concat!("nn.", $class, "(4, 6, 3, 2, 1, 1, 2, False)"),
+                $kind,
+                $input,
+                module,
+                |vs| {
+                    let config = nn::ConvTransposeConfig {
+                        stride: 2,
+                        padding: 1,
+                        output_padding: 1,
+                        groups: 2,
+                        bias: false,
+                        ..Default::default()
+                    };
+                    nn::$make(vs, 4, 6, 3, config)
+                }
+            ));
+            twins.push(twin!(
+                concat!("nn.", $class, "(4, 3, 2, dilation=2)"),
+                $kind,
+                $input,
+                module,
+                |vs| {
+                    let config = nn::ConvTransposeConfig {
+                        dilation: 2,
+                        ..Default::default()
+                    };
+                    nn::$make(vs, 4, 3, 2, config)
+                }
+            ));
+        };
+    }
+    three!("ConvTranspose1d", ConvTranspose1d, f_conv_transpose1d, LINE);
+    three!(
+        "ConvTranspose2d",
+        ConvTranspose2d,
+        f_conv_transpose2d,
+        IMAGE
+    );
+    three!(
+        "ConvTranspose3d",
+        ConvTranspose3d,
+        f_conv_transpose3d,
+        VOLUME
+    );
+    assert_twins(&twins);
+}
+
+#[test]
+#[ignore = "needs the Python reference: ./setup --reference, then make test"]
+fn batch_norms_of_all_dimensions_are_pytorchs() {
+    let mut twins = Vec::new();
+    macro_rules! three {
+        ($class:literal, $kind:ident, $make:ident, $input:expr) => {
+            twins.push(twin!(
+                concat!("nn.", $class, "(4)"),
+                $kind,
+                $input,
+                module_t,
+                |vs| { nn::$make(vs, 4, Default::default()) }
+            ));
+            twins.push(twin!(
+                concat!("nn.", $class, "(4, eps=1e-3, momentum=0.3)"),
+                $kind,
+                $input,
+                module_t,
+                |vs| {
+                    let config = nn::BatchNormConfig {
+                        eps: 1e-3,
+                        momentum: 0.3,
+                        ..Default::default()
+                    };
+                    nn::$make(vs, 4, config)
+                }
+            ));
+            twins.push(twin!(
+                concat!("nn.", $class, "(4, affine=False)"),
+                $kind,
+                $input,
+                module_t,
+                |vs| {
+                    let config = nn::BatchNormConfig {
+                        affine: false,
+                        ..Default::default()
+                    };
+                    nn::$make(vs, 4, config)
+                }
+            ));
+        };
+    }
+    three!(
+        "BatchNorm1d",
+        BatchNorm1d,
+        f_batch_norm1d,
+        Input::Randn(&[5, 4, 3])
+    );
+    three!(
+        "BatchNorm2d",
+        BatchNorm2d,
+        f_batch_norm2d,
+        Input::Randn(&[5, 4, 3, 2])
+    );
+    three!(
+        "BatchNorm3d",
+        BatchNorm3d,
+        f_batch_norm3d,
+        Input::Randn(&[2, 4, 3, 2, 2])
+    );
+    assert_twins(&twins);
 }
