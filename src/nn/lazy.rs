@@ -240,7 +240,7 @@ lazy! {
 
     lazy_conv, f_lazy_conv [const N: usize], "LazyConv1d`, `LazyConv2d` or `LazyConv3d",
     (out_dim: i64, ksizes: [i64; N], config: ConvConfigND<[i64; N]>) -> nn::Conv<[i64; N]>,
-    "16, [3, 5], ", "f_conv",
+    "16, [3, 5], Default::default()", "f_conv",
     |path| {
         let kind = conv::kind(ksizes)?;
         check_channels(kind, 0, out_dim, config.groups)?;
