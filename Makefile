@@ -23,6 +23,7 @@ test:
 	$(PYTHON) ./setup --reference
 	$(CARGO) test -- --include-ignored
 	$(CARGO) test --no-default-features
+	$(CARGO) check --all-targets --no-default-features --features tch
 
 setup:
 	$(PYTHON) ./setup

@@ -14,8 +14,11 @@
 #include <torch/csrc/autograd/function.h>
 #include <torch/headeronly/version.h>
 
+#include <algorithm>
+#include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <mutex>
 #include <optional>
 #include <string>
 
@@ -194,7 +197,17 @@ char* tch_init_fact(int which, char** out) {
       case 3:
         fact = at::hasLAPACK() ? "yes" : "no";
         break;
-      case 4:
+      case 4: {
+        // The library's own word; the headers' stands for what this was compiled with.
+        const std::string config = at::show_config();
+        const std::string key = "TORCH_VERSION=";
+        const auto from = config.find(key);
+        fact = from == std::string::npos
+            ? TORCH_VERSION
+            : config.substr(from + key.size(), config.find(',', from) - from - key.size());
+        break;
+      }
+      case 5:
         fact = TORCH_VERSION;
         break;
       default:

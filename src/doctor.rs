@@ -82,11 +82,17 @@ fn fact(fact: Fact) -> String {
 
 fn libtorch() -> Finding {
     let version = fact(Fact::Version);
+    let headers = fact(Fact::HeaderVersion);
     let path = fact(Fact::LibraryPath);
-    let right = version == LIBTORCH_VERSION;
+    let right = version == LIBTORCH_VERSION && headers == version;
+    let built = if headers == version {
+        String::new()
+    } else {
+        format!(", built against {headers}")
+    };
     Finding {
         what: "libtorch",
-        found: format!("{version} at {path}"),
+        found: format!("{version} at {path}{built}"),
         status: if right { Status::Good } else { Status::Wrong },
         mend: (!right).then(|| {
             format!(

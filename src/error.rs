@@ -152,11 +152,20 @@ mod libtorch {
             }
         }
 
-        pub(crate) fn with_shape(mut self, tensor: &Tensor) -> InitError {
+        pub(crate) fn with_shape(mut self, of: &[i64]) -> InitError {
             if let InitError::Libtorch { shape, .. } = &mut self {
-                *shape = Some(tensor.size());
+                *shape = Some(of.to_vec());
             }
             self
+        }
+
+        /// An error of tch's, without tch's own preamble.
+        pub(crate) fn tch(function: &'static str, error: TchError) -> InitError {
+            let message = match error {
+                TchError::Torch(message) => message,
+                other => other.to_string(),
+            };
+            InitError::libtorch(function, &message)
         }
     }
 
@@ -172,13 +181,7 @@ mod libtorch {
 
     impl<T> Context<T> for Result<T, TchError> {
         fn context(self, function: &'static str, tensor: &Tensor) -> Result<T, InitError> {
-            self.map_err(|error| {
-                let message = match error {
-                    TchError::Torch(message) => message,
-                    other => other.to_string(),
-                };
-                InitError::libtorch(function, &message).with_shape(tensor)
-            })
+            self.map_err(|error| InitError::tch(function, error).with_shape(&tensor.size()))
         }
     }
 }

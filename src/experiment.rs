@@ -108,7 +108,7 @@ impl Experiment {
         manual_seed(seed)?;
         let input = Tensor::f_randn([1, input_size], (Kind::Float, Device::Cpu))
             .and_then(|input| input.f_to_device(device))
-            .map_err(|error| InitError::libtorch("randn", &error.to_string()))?;
+            .map_err(|error| InitError::tch("randn", error))?;
         let run = |visitor: fn(&mut Layer) -> Result<(), InitError>| {
             let mut vs = VarStore::new(Device::Cpu);
             let net = Net::new(&vs.root(), input_size, bias)?;
@@ -116,7 +116,7 @@ impl Experiment {
             vs.set_device(device);
             let output = net
                 .f_forward(&input)
-                .map_err(|error| InitError::libtorch("forward", &error.to_string()))?;
+                .map_err(|error| InitError::tch("forward", error))?;
             Ok::<Run, VisitError>(Run {
                 output: output.detach(),
                 vs,

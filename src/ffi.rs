@@ -105,8 +105,10 @@ pub(crate) enum Fact {
     MklVersion = 1,
     LibraryPath = 2,
     HasLapack = 3,
-    /// Of the headers that this crate was built with.
+    /// Of the library in this process.
     Version = 4,
+    /// Of the headers that this crate was built with.
+    HeaderVersion = 5,
 }
 
 pub(crate) fn fact(which: Fact) -> Result<String, String> {

@@ -298,7 +298,9 @@ fn cuda_index(device: Device) -> Result<c_int, InitError> {
         Device::Cuda(index) => {
             crate::cuda::load()?;
             c_int::try_from(index)
-                .map_err(|_| InitError::Cuda(format!("there is no device with index {index}")))
+                .ok()
+                .filter(|index| i64::from(*index) < tch::Cuda::device_count())
+                .ok_or_else(|| InitError::Cuda(format!("there is no device with index {index}")))
         }
         other => Err(InitError::libtorch(
             "Generator",

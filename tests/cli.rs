@@ -208,3 +208,18 @@ fn help_and_version_are_output() {
     }
     assert_eq!(run(&[]).status.code(), Some(2));
 }
+
+/// One version in the program, the build script, the set-up and the manifest.
+#[test]
+fn versions_are_named_alike_everywhere() {
+    use tch_init::doctor::{LIBTORCH_VERSION, TCH_VERSION};
+    let file = |name: &str| {
+        std::fs::read_to_string(format!("{}/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap()
+    };
+    assert!(file("build.rs").contains(&format!("VERSION: &str = \"{LIBTORCH_VERSION}\"")));
+    assert!(file("setup").contains(&format!("VERSION = \"{LIBTORCH_VERSION}\"")));
+    for name in ["tch", "torch-sys"] {
+        let line = format!("{name} = {{ version = \"{TCH_VERSION}\"");
+        assert!(file("Cargo.toml").contains(&line), "{line}");
+    }
+}

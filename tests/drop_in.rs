@@ -81,3 +81,55 @@ fn constructors_of_tchs_signature_panic_where_tchs_do() {
     };
     tch_init::nn::conv2d(vs.root(), 1, 1, 1, config);
 }
+
+#[test]
+fn no_bias_is_no_bias_in_norms_and_refused_elsewhere() {
+    use tch_init::nn::{self, init::NO_BIAS};
+    let _stream = default_stream();
+    let vs = nn::VarStore::new(Device::Cpu);
+    let config = nn::SyncBatchNormConfig {
+        bs_init: NO_BIAS,
+        ..Default::default()
+    };
+    assert!(
+        nn::sync_batch_norm(vs.root() / "sync", 3, config)
+            .bs
+            .is_none()
+    );
+    let config = nn::InstanceNormConfig {
+        affine: true,
+        bs_init: NO_BIAS,
+        ..Default::default()
+    };
+    assert!(
+        nn::instance_norm2d(vs.root() / "instance", 3, config)
+            .bs
+            .is_none()
+    );
+    let config = nn::LinearConfig {
+        bs_init: Some(NO_BIAS),
+        ..Default::default()
+    };
+    let error = nn::f_linear(vs.root() / "fc", 3, 3, config).unwrap_err();
+    assert!(error.to_string().contains("NO_BIAS"), "{error}");
+}
+
+/// tch's own convolution is left with a flat weight by this initialiser, and cannot run.
+#[test]
+fn a_convolution_can_start_orthogonal() {
+    use tch_init::nn::{self, Init};
+    let _stream = default_stream();
+    let vs = nn::VarStore::new(Device::Cpu);
+    let config = nn::ConvConfig {
+        ws_init: Init::Orthogonal { gain: 1.0 },
+        ..Default::default()
+    };
+    let conv = nn::conv2d(vs.root(), 3, 8, 3, config);
+    assert_eq!(conv.ws.size(), [8, 3, 3, 3]);
+    let rows = conv.ws.detach().view([8, 27]);
+    let identity = tch::Tensor::eye(8, tch::kind::FLOAT_CPU);
+    assert!(
+        rows.matmul(&rows.tr())
+            .allclose(&identity, 1e-5, 1e-5, false)
+    );
+}

@@ -54,9 +54,19 @@ fn children_are_visited_before_their_parents() {
     f_linear(&root / "last", 2, 2, Default::default()).unwrap();
     f_linear(&root / "block" / "a" / "deep", 2, 2, Default::default()).unwrap();
     f_linear(&root / "block2", 2, 2, Default::default()).unwrap();
+    // tch takes an empty name.
+    f_linear(&root / "" / "fc", 2, 2, Default::default()).unwrap();
     assert_eq!(
         visited(&vs),
-        ["block.b", "block.a.deep", "block", "last", "block2", ""]
+        [
+            "block.b",
+            "block.a.deep",
+            "block",
+            "last",
+            "block2",
+            ".fc",
+            ""
+        ]
     );
 }
 
@@ -357,6 +367,19 @@ fn what_would_start_differently_is_not_started_by_guess() {
     manual_seed(0).unwrap();
     let expected = Tensor::zeros([5, 3], (Kind::Float, Device::Cpu)).normal_(0.0, 1.0);
     assert_eq!(bytes(&embedding.ws), bytes(&expected));
+}
+
+#[test]
+fn every_kind_that_fits_can_be_started() {
+    let _stream = default_stream();
+    let vs = VarStore::new(Device::Cpu);
+    let slope = vs
+        .root()
+        .sub("act")
+        .var("weight", &[1], nn::Init::Const(7.0));
+    let walk = Walk::new().with_kind("act", LayerKind::PReLU);
+    walk.reset_parameters(&vs).unwrap();
+    assert_eq!(slope.double_value(&[0]), 0.25);
 }
 
 #[test]

@@ -35,7 +35,9 @@ fn python() -> doctor::Finding {
     let mend = || Some("run `./setup --reference` in the repository".to_owned());
     let python = std::env::var_os("TCH_INIT_PYTHON")
         .map_or_else(|| PathBuf::from(".venv/bin/python"), PathBuf::from);
-    if !python.exists() {
+    // A name without a folder is looked up by the system, as on the command line.
+    let is_name = python.components().count() == 1;
+    if !is_name && !python.exists() {
         return doctor::Finding {
             what,
             found: format!("none at {} (only the live tests need it)", python.display()),

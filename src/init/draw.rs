@@ -78,5 +78,5 @@ unsafe fn check(
 ) -> Result<(), InitError> {
     // SAFETY: by the caller's promise.
     unsafe { ffi::check(failure) }
-        .map_err(|message| InitError::libtorch(function, &message).with_shape(tensor))
+        .map_err(|message| InitError::libtorch(function, &message).with_shape(&tensor.size()))
 }

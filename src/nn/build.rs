@@ -141,9 +141,8 @@ impl<'a> Build<'a> {
     }
 
     fn empty(&self, shape: &[i64], kind: Kind) -> Result<Tensor, InitError> {
-        Tensor::f_empty(shape, (kind, self.root.device())).map_err(|error| {
-            InitError::libtorch("variable", &format!("{error} (of shape {shape:?})"))
-        })
+        Tensor::f_empty(shape, (kind, self.root.device()))
+            .map_err(|error| InitError::tch("variable", error).with_shape(shape))
     }
 
     fn declare(&mut self, name: &str, tensor: Tensor, trainable: bool) -> Tensor {

@@ -12,26 +12,29 @@ use tch::nn::{self, ConvTranspose1D, ConvTranspose2D, ConvTranspose3D, Init, Pad
 
 /// Options of a transposed convolution, the same in all dimensions: tch's fields, PyTorch's defaults.
 ///
-/// tch's layer has no way to be given different ones by dimension.
+/// tch's constructors take one number for all dimensions, [`ConvTransposeConfig`].
 #[derive(Debug, Clone, Copy)]
-pub struct ConvTransposeConfig {
+pub struct ConvTransposeConfigND<ND> {
     /// Steps of the kernel. PyTorch's default: 1.
-    pub stride: i64,
+    pub stride: ND,
     /// Elements taken from each side of the output. PyTorch's default: 0.
-    pub padding: i64,
+    pub padding: ND,
     /// Elements added to one side of the output. PyTorch's default: 0.
-    pub output_padding: i64,
+    pub output_padding: ND,
     /// Groups of channels that see only each other. PyTorch's default: 1.
     pub groups: i64,
     /// Whether there is a bias. PyTorch's default: yes.
     pub bias: bool,
     /// Distance between the kernel's elements. PyTorch's default: 1.
-    pub dilation: i64,
+    pub dilation: ND,
     /// How the weight starts. Default: as in PyTorch.
     pub ws_init: Init,
     /// How the bias starts. Default: as in PyTorch.
     pub bs_init: Init,
 }
+
+/// Options of a transposed convolution as the constructors take them.
+pub type ConvTransposeConfig = ConvTransposeConfigND<i64>;
 
 impl Default for ConvTransposeConfig {
     fn default() -> ConvTransposeConfig {

@@ -45,6 +45,15 @@ pub(super) fn fill(tensor: &mut Tensor, init: Init) -> Result<(), InitError> {
     let function = "nn::init";
     let kind = tensor.f_kind().context(function, tensor)?;
     let _no_grad = tch::no_grad_guard();
-    let values = f_init(init, &tensor.size(), tensor.device(), kind).context(function, tensor)?;
+    if is_no_bias(init) {
+        return Err(InitError::libtorch(
+            function,
+            "NO_BIAS is for normalisations; this layer's config has a field of its own for it",
+        ));
+    }
+    // tch makes an orthogonal matrix of a convolution's flattened shape.
+    let values = f_init(init, &tensor.size(), tensor.device(), kind)
+        .and_then(|values| values.f_view_as(tensor))
+        .context(function, tensor)?;
     tensor.f_copy_(&values).context(function, tensor)
 }

@@ -1,7 +1,7 @@
 //! Normalisation of every channel of every sample.
 
 use super::build::make;
-use super::init::{Init, PYTORCH_DEFAULT};
+use super::init::{Init, PYTORCH_DEFAULT, is_no_bias};
 use super::norm_base::NormBase;
 use super::{LayerKind, or_panic};
 use crate::error::{Context, InitError};
@@ -149,7 +149,7 @@ fn instance_norm(
         eps: config.eps,
         momentum: config.momentum,
         affine: config.affine,
-        bias: config.bias,
+        bias: config.bias && !is_no_bias(config.bs_init),
         track_running_stats: config.track_running_stats,
     };
     let overrides = [("weight", config.ws_init), ("bias", config.bs_init)];

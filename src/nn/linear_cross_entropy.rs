@@ -21,7 +21,8 @@ pub struct LinearCrossEntropyLossConfig {
     /// Whether the linear layer has a bias. PyTorch's default: no.
     pub bias: bool,
     /// The weight of each class, of shape `[num_classes]`, which the layer copies into the buffer
-    /// `weight`. PyTorch's default: none.
+    /// `weight` of the same kind; it has to be the layer's where the loss is computed. PyTorch's
+    /// default: none.
     pub weight: Option<Tensor>,
     /// How the losses of a batch become one. PyTorch's default: their mean.
     pub reduction: Reduction,
@@ -214,7 +215,7 @@ fn class_weights(
     num_classes: i64,
     given: &Tensor,
 ) -> Result<Tensor, InitError> {
-    let kind = build.kind();
+    let kind = given.f_kind().context(KIND.name(), given)?;
     let mut weight = build.buffer("weight", &[num_classes], kind)?;
     let _no_grad = tch::no_grad_guard();
     weight.f_copy_(given).context(KIND.name(), given)?;

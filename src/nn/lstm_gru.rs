@@ -132,9 +132,8 @@ fn rehearse(build: &Build<'_>, layer: &Recurrent, cudnn_mode: i64) -> Result<(),
         .parameters()
         .map(|(_, shape)| {
             let options = (build.kind(), build.device());
-            let weight = Tensor::f_empty(&shape, options).map_err(|error| {
-                InitError::libtorch(name, &format!("{error} (of shape {shape:?})"))
-            })?;
+            let weight = Tensor::f_empty(&shape, options)
+                .map_err(|error| InitError::tch(name, error).with_shape(&shape))?;
             weight.f_set_requires_grad(true).context(name, &weight)
         })
         .collect::<Result<Vec<_>, _>>()?;

@@ -78,8 +78,8 @@ pub use conv::{
     no_bias,
 };
 pub use conv_transpose::{
-    ConvTransposeConfig, conv_transpose1d, conv_transpose2d, conv_transpose3d, f_conv_transpose1d,
-    f_conv_transpose2d, f_conv_transpose3d,
+    ConvTransposeConfig, ConvTransposeConfigND, conv_transpose1d, conv_transpose2d,
+    conv_transpose3d, f_conv_transpose1d, f_conv_transpose2d, f_conv_transpose3d,
 };
 pub use elman_rnn::{ElmanRnn, f_rnn, rnn};
 pub use embedding::{

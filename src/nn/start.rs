@@ -4,8 +4,8 @@ use super::LayerKind;
 use super::named::Named;
 use crate::error::{Context, InitError};
 use crate::init::{
-    FanMode, Nonlinearity, calculate_fan_in_and_fan_out, kaiming_uniform_, normal_, ones_,
-    uniform_, zeros_,
+    FanMode, Nonlinearity, calculate_fan_in_and_fan_out, constant_, kaiming_uniform_, normal_,
+    ones_, uniform_, zeros_,
 };
 use std::fmt;
 use std::sync::Arc;
@@ -63,6 +63,9 @@ impl Start {
             RNN | LSTM | GRU => Start::Recurrent {
                 hidden_size: hidden_size(tensors, "weight_hh_l0", "weight_hr_l0")?,
             },
+            PReLU => {
+                Start::other(|tensors| tensors.fill("weight", |weight| constant_(weight, 0.25)))
+            }
             RNNCell | LSTMCell | GRUCell => Start::Recurrent {
                 hidden_size: hidden_size(tensors, "weight_hh", "")?,
             },

@@ -1,7 +1,7 @@
 //! Batch normalisation with all of PyTorch's options.
 
 use super::build::make;
-use super::init::{Init, PYTORCH_DEFAULT};
+use super::init::{Init, PYTORCH_DEFAULT, is_no_bias};
 use super::norm_base::NormBase;
 use super::{LayerKind, or_panic};
 use crate::error::{Context, InitError};
@@ -184,7 +184,7 @@ pub fn f_sync_batch_norm<'a, T: Borrow<Path<'a>>>(
         eps: config.eps,
         momentum: config.momentum,
         affine: config.affine,
-        bias: config.bias,
+        bias: config.bias && !is_no_bias(config.bs_init),
         track_running_stats: config.track_running_stats,
     };
     let overrides = [("weight", config.ws_init), ("bias", config.bs_init)];

@@ -9,8 +9,9 @@ use crate::nn::LayerKind;
 use crate::visit::Layer;
 use tch::Tensor;
 
-/// Every layer anew as PyTorch's constructor of its kind starts it: what
-/// `model.apply(lambda m: m.reset_parameters())` does to the modules that have that method.
+/// Every layer anew as PyTorch's constructor of its kind starts it: for layers without others in
+/// them what `model.apply(lambda m: m.reset_parameters())` does. Attentions and transformers, whose
+/// parts Python would so reset one by one, start whole.
 ///
 /// Draws layer by layer in the order of the visit, children before their parents; a layer that is
 /// part of another is started by that one. [`reset_parameters`](crate::reset_parameters) does the

@@ -65,7 +65,8 @@ impl Node {
             };
             node = &mut node.children[at].1;
         }
-        if let Some(text) = layer.repr() {
+        // A layer at the root is part of the caller's class.
+        if let (Some(text), false) = (layer.repr(), layer.path().is_empty()) {
             node.text = text;
         }
     }

@@ -245,15 +245,18 @@ fn without_duplicate<'a>(
 /// Puts every layer behind those below its path, and otherwise keeps the order.
 pub(super) fn children_first(layers: Vec<Layer>) -> Vec<Layer> {
     let mut ordered: Vec<Layer> = Vec::with_capacity(layers.len());
-    descend("", layers, &mut ordered);
+    descend(None, layers, &mut ordered);
     ordered
 }
 
-/// Appends the layers below `path`, then the one at it.
-fn descend(path: &str, layers: Vec<Layer>, ordered: &mut Vec<Layer>) {
-    let depth = if path.is_empty() { 0 } else { path.len() + 1 };
-    let (here, below): (Vec<_>, Vec<_>) =
-        layers.into_iter().partition(|layer| layer.path() == path);
+/// Appends the layers below `parent`, then the one at it; without a parent, those of the whole
+/// `VarStore`.
+fn descend(parent: Option<&str>, layers: Vec<Layer>, ordered: &mut Vec<Layer>) {
+    // A component may be empty: `root / "" / "fc"` is at ".fc", which is below "" and not "".
+    let depth = parent.map_or(0, |parent| parent.len() + 1);
+    let (here, below): (Vec<_>, Vec<_>) = layers
+        .into_iter()
+        .partition(|layer| layer.path() == parent.unwrap_or_default());
     let mut children: Vec<(String, Vec<Layer>)> = Vec::new();
     for layer in below {
         let name = layer.path()[depth..].split('.').next().unwrap_or_default();
@@ -264,7 +267,7 @@ fn descend(path: &str, layers: Vec<Layer>, ordered: &mut Vec<Layer>) {
         }
     }
     for (child, layers) in children {
-        descend(&child, layers, ordered);
+        descend(Some(&child), layers, ordered);
     }
     ordered.extend(here);
 }

@@ -84,6 +84,9 @@ fn either(kinds: &[LayerKind]) -> String {
 
 /// How to walk a `VarStore`: what the caller knows of its layers.
 ///
+/// Layers that this crate made are known under the paths that they were made at; after
+/// `VarStore::merge` with a prefix they are inferred like tch's.
+///
 /// ```
 /// use tch::nn::{self, VarStore};
 /// use tch_init::Walk;

@@ -123,6 +123,7 @@ pub fn build(vs: &nn::Path<'_>) -> Vec<tch::Tensor> {
     // Named, not used: what only has to compile.
     let (_, _) = (kaiming, nn::no_bias());
     let _: fn(f64, f64, f64) -> nn::Adam = nn::adam;
+    let _: Option<nn::ConvTransposeConfigND<i64>> = None;
     let loss = features.sum(tch::Kind::Float) + states.sum(tch::Kind::Float);
     vec![custom, maps, features, grouped, states, others, last, loss]
         .into_iter()

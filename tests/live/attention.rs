@@ -228,6 +228,16 @@ fn what_pytorch_refuses_is_refused() {
     });
     assert!(error.contains("is_causal"), "{error}");
 
+    // Whole numbers cannot hold what a mask adds.
+    let whole = x.to_kind(Kind::Int64);
+    let hidden = mask(&[4, 4], Kind::Bool);
+    let options = AttentionOptions {
+        attn_mask: Some(&hidden),
+        ..Default::default()
+    };
+    let error = message(m.f_forward(&whole, &whole, &whole, options, true));
+    assert!(error.contains("Int64"), "{error}");
+
     let of = |q: &[i64], k: &[i64], v: &[i64]| {
         message(m.f_forward(&randn(q), &randn(k), &randn(v), Default::default(), true))
     };

@@ -126,13 +126,19 @@ fn assert_twin(twin: &Twin, seed: i64, kind: Kind, expected: &Expected, label: &
         })
         .collect();
     let outputs = forward(&inputs);
+    let after_forward = get_rng_state().unwrap();
     let count = chunks.len();
     assert_eq!(
         first_difference(&chunks, &expected.chunks[..count]),
         None,
         "{label}: of {names:?}, then the state"
     );
-    let expected_outputs = &expected.chunks[count..count + outputs.len()];
+    let after_outputs = count + outputs.len();
+    assert!(
+        after_forward == expected.chunks[after_outputs],
+        "{label}: the forward pass leaves the stream elsewhere"
+    );
+    let expected_outputs = &expected.chunks[count..after_outputs];
     for (i, (output, expected)) in outputs.iter().zip(expected_outputs).enumerate() {
         assert_close(
             output,
@@ -147,7 +153,7 @@ fn assert_twin(twin: &Twin, seed: i64, kind: Kind, expected: &Expected, label: &
     let mut reset: Vec<Vec<u8>> = state_dict().collect();
     reset.push(get_rng_state().unwrap());
     assert_eq!(
-        first_difference(&reset, &expected.chunks[count + outputs.len()..]),
+        first_difference(&reset, &expected.chunks[after_outputs + 1..]),
         None,
         "{label}: after reset_parameters"
     );

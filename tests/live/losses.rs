@@ -142,7 +142,12 @@ macro_rules! cross_entropy {
             forward: $forward,
             inputs: vec![$($input),*],
             kind: LayerKind::LinearCrossEntropyLoss,
-            make: |vs| Ok($wrap(nn::f_linear_cross_entropy_loss(vs, $in, $classes, $config)?)),
+            make: |vs| {
+                let mut config = $config;
+                // The layer keeps the kind that it is given; Python's twin is of the default one.
+                config.weight = config.weight.map(|weight| weight.to_kind(vs.kind()));
+                Ok($wrap(nn::f_linear_cross_entropy_loss(vs, $in, $classes, config)?))
+            },
             tolerance: 0.0,
         }
     };
@@ -160,7 +165,7 @@ fn linear_cross_entropy_is_pytorchs() {
             [Input::Randn(&[30, 16]), Input::Randint(20, &[30])],
             16,
             20,
-            Default::default()
+            Config::default()
         ),
         cross_entropy!(
             "nn.LinearCrossEntropyLoss(5, 10, out_features=(4, 3), bias=True, \
@@ -357,4 +362,12 @@ fn class_weights_are_checked_and_kept() {
     assert_ne!(kept.data_ptr(), given.data_ptr());
     tch_init::Walk::new().reset_parameters(&vs).unwrap();
     assert_eq!(Vec::<f32>::try_from(&kept).unwrap(), [0.25, 4.0]);
+
+    // As in PyTorch, the weights keep their kind, whatever the layer's.
+    let config = Config {
+        weight: Some(given.to_kind(Kind::Double)),
+        ..Config::default()
+    };
+    let loss = nn::linear_cross_entropy_loss(vs.root() / "double", 4, 2, config);
+    assert_eq!(loss.weight.unwrap().kind(), Kind::Double);
 }

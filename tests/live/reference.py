@@ -181,6 +181,7 @@ def run_twin(case):
     x = [draw(*how) for how in case["inputs"]]
     outputs = eval(case["forward"], {"nn": nn, "torch": torch, "F": F, "m": m, "x": x})
     chunks += [chunk(t) for t in outputs]
+    chunks.append(chunk(torch.get_rng_state()))
     again = make(case["seed"] + 2)
     chunks += [chunk(t) for t in again.state_dict().values()]
     chunks.append(chunk(torch.get_rng_state()))

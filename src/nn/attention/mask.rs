@@ -19,7 +19,7 @@ pub(in crate::nn) fn additive(
     }
     let hidden = || {
         let options = (target, mask.device());
-        Tensor::f_zeros(mask.size(), options)?.f_masked_fill_(mask, f64::NEG_INFINITY)
+        hide(Tensor::f_zeros(mask.size(), options)?, mask)
     };
     hidden().context(kind, mask).map(Some)
 }
@@ -46,7 +46,23 @@ pub(in crate::nn) fn causal(size: i64, kind: Kind, device: Device) -> Result<Ten
     if kind == Kind::Bool {
         return Ok(later);
     }
-    Tensor::f_zeros([size, size], (kind, device))?.f_masked_fill_(&later, f64::NEG_INFINITY)
+    hide(Tensor::f_zeros([size, size], (kind, device))?, &later)
+}
+
+/// Minus infinity where the mask is true. The value is a tensor, since tch panics where libtorch
+/// refuses a scalar: in whole numbers, and in eight bits.
+fn hide(mut zeros: Tensor, mask: &Tensor) -> Result<Tensor, TchError> {
+    let value = Tensor::f_from_slice(&[f64::NEG_INFINITY])?
+        .f_to_kind(zeros.f_kind()?)?
+        .f_to_device(zeros.device())?
+        .f_select(0, 0)?;
+    if !zeros.f_is_floating_point()? {
+        return Err(TchError::Kind(format!(
+            "{:?} cannot hold the infinity of a mask",
+            zeros.f_kind()?
+        )));
+    }
+    zeros.f_masked_fill_tensor_(mask, &value)
 }
 
 /// Whether a mask is to be taken for the causal one: `_detect_is_causal_mask`,

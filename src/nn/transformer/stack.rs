@@ -149,9 +149,9 @@ impl TransformerEncoder {
     /// The encoded source, of the shape of `src`.
     ///
     /// With `train` it draws its dropouts from the default stream. Without, it computes what
-    /// PyTorch's computes with `enable_nested_tensor=False`, which differs from PyTorch's default
-    /// at padded positions only, and where nothing asks for gradients only: tch has no nested
-    /// tensors.
+    /// PyTorch's computes with `enable_nested_tensor=False`. PyTorch's default differs from that
+    /// where nothing asks for gradients and padding is masked: at padded positions, and in rounding
+    /// elsewhere. tch has no nested tensors.
     ///
     /// # Errors
     ///

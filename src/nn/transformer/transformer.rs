@@ -210,8 +210,8 @@ impl Transformer {
         if sz < 0 {
             return Err(refusal(format!("sz = {sz} must not be negative")));
         }
-        let none = Tensor::f_zeros([0], (kind, device))
-            .map_err(|error| InitError::libtorch(NAME, &error.to_string()))?;
+        let none =
+            Tensor::f_zeros([0], (kind, device)).map_err(|error| InitError::tch(NAME, error))?;
         mask::check_kind(NAME, "square subsequent mask", &none)?;
         mask::causal(sz, kind, device).context(NAME, &none)
     }
