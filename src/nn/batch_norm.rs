@@ -1,14 +1,12 @@
 //! Batch normalisation.
 
-use super::build::{Build, make, python_bool};
+use super::build::{Build, make};
 use super::init::{PYTORCH_DEFAULT, is_no_bias};
-use super::start::Start;
+use super::norm_base::NormBase;
 use super::{LayerKind, or_panic, placeholder};
 use crate::error::InitError;
-use crate::repr::python_float;
 use std::borrow::Borrow;
 use tch::nn::{self, BatchNorm, Init, Path};
-use tch::{Kind, Tensor};
 
 /// Options of a batch normalisation: tch's fields, PyTorch's defaults.
 ///
@@ -119,31 +117,23 @@ fn declare(
     out_dim: i64,
     config: BatchNormConfig,
 ) -> Result<BatchNorm, InitError> {
-    build.layer(kind, Start::Norm, |build| {
-        layer.ws = build.optional_parameter(config.affine, "weight", &[out_dim])?;
-        let bias = config.affine && !is_no_bias(config.bs_init);
-        layer.bs = build.optional_parameter(bias, "bias", &[out_dim])?;
-        [layer.running_mean, layer.running_var, _] = declare_statistics(build, out_dim)?;
-        let repr = format!(
-            "{kind}({out_dim}, eps={}, momentum={}, affine={}, bias={}, \
-             track_running_stats=True)",
-            python_float(config.eps),
-            python_float(config.momentum),
-            python_bool(config.affine),
-            python_bool(bias),
-        );
-        Ok((layer, repr))
+    let base = NormBase {
+        kind,
+        num_features: out_dim,
+        eps: config.eps,
+        momentum: Some(config.momentum),
+        affine: config.affine,
+        bias: !is_no_bias(config.bs_init),
+        track_running_stats: true,
+    };
+    base.declare(build, |tensors| {
+        layer.ws = tensors.ws;
+        layer.bs = tensors.bs;
+        // There, since the statistics are tracked; tch's layer has no place for their number.
+        if let (Some(mean), Some(var)) = (tensors.running_mean, tensors.running_var) {
+            layer.running_mean = mean;
+            layer.running_var = var;
+        }
+        layer
     })
-}
-
-/// The buffers of a normalisation that tracks its batches: mean, variance, and their number.
-pub(super) fn declare_statistics(
-    build: &mut Build<'_>,
-    num_features: i64,
-) -> Result<[Tensor; 3], InitError> {
-    let kind = build.kind();
-    let mean = build.buffer("running_mean", &[num_features], kind)?;
-    let var = build.buffer("running_var", &[num_features], kind)?;
-    let batches = build.buffer("num_batches_tracked", &[], Kind::Int64)?;
-    Ok([mean, var, batches])
 }

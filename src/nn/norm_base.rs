@@ -1,13 +1,12 @@
-//! What `torch.nn.InstanceNorm1d` to `3d` and `torch.nn.SyncBatchNorm` have in common: `_NormBase`,
+//! What the normalisations of batches and of instances have in common: `_NormBase`,
 //! `torch/nn/modules/batchnorm.py`, PyTorch 2.13.
 
 use super::LayerKind;
-use super::batch_norm::declare_statistics;
 use super::build::{Build, python_bool};
 use super::start::Start;
 use crate::error::InitError;
 use crate::repr::python_float;
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 /// The arguments of `_NormBase`.
 #[derive(Debug, Clone, Copy)]
@@ -48,9 +47,10 @@ impl NormBase {
                 num_batches_tracked: None,
             };
             if self.track_running_stats {
-                let [mean, var, batches] = declare_statistics(build, self.num_features)?;
-                tensors.running_mean = Some(mean);
-                tensors.running_var = Some(var);
+                let kind = build.kind();
+                tensors.running_mean = Some(build.buffer("running_mean", features, kind)?);
+                tensors.running_var = Some(build.buffer("running_var", features, kind)?);
+                let batches = build.buffer("num_batches_tracked", &[], Kind::Int64)?;
                 tensors.num_batches_tracked = Some(batches);
             }
             let repr = format!(
