@@ -9,6 +9,7 @@ mod error;
 pub mod init;
 pub mod parity;
 pub mod rng;
+pub mod tensor;
 
 #[cfg(feature = "tch")]
 pub mod cuda;
