@@ -5,6 +5,7 @@
 )]
 #![deny(missing_docs)]
 
+pub mod distribution;
 mod error;
 pub mod init;
 pub mod parity;

@@ -1,7 +1,10 @@
 //! PyTorch's CPU random stream, without libtorch.
 //!
-//! So far: the state of a generator as `torch.get_rng_state()` gives it.
+//! [`Mt19937`] is the stream itself and [`State`] what `torch.get_rng_state()` gives of it; each
+//! makes the other.
 
+mod mt19937;
 mod state;
 
+pub use mt19937::Mt19937;
 pub use state::{STATE_LEN, State, StateError};

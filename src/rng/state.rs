@@ -99,10 +99,7 @@ impl State {
         }
         let left = i32::from_le_bytes(array(bytes, LEFT));
         let next = u64::from_le_bytes(array(bytes, NEXT));
-        let (left, next) = match (u32::try_from(left), u32::try_from(next)) {
-            (Ok(l @ 1..=624), Ok(n @ 0..=624)) if l + n <= 625 => (l, n),
-            _ => return Err(StateError::Position { left, next }),
-        };
+        let (left, next) = place(left, next)?;
         let double_valid = flag(
             NORMAL_F64_VALID,
             i32::from_le_bytes(array(bytes, NORMAL_F64_VALID)),
@@ -121,6 +118,13 @@ impl State {
             next_double_normal: double_valid.then(|| f64::from_le_bytes(array(bytes, NORMAL_F64))),
             next_float_normal: float_valid.then(|| f32::from_le_bytes(array(bytes, NORMAL_F32))),
         })
+    }
+
+    /// Whether `left` and `next` are a place in a block.
+    pub(crate) fn check_position(&self) -> Result<(), StateError> {
+        // No `left` beyond an i32 is a place.
+        let left = i32::try_from(self.left).unwrap_or(i32::MAX);
+        place(left, u64::from(self.next)).map(drop)
     }
 
     /// Writes the blob that libtorch reads; fields that hold nothing are zero.
@@ -166,6 +170,13 @@ fn array<const L: usize>(bytes: &[u8], offset: usize) -> [u8; L] {
     let mut out = [0; L];
     out.copy_from_slice(&bytes[offset..offset + L]);
     out
+}
+
+fn place(left: i32, next: u64) -> Result<(u32, u32), StateError> {
+    match (u32::try_from(left), u32::try_from(next)) {
+        (Ok(l @ 1..=624), Ok(n @ 0..=624)) if l + n <= 625 => Ok((l, n)),
+        _ => Err(StateError::Position { left, next }),
+    }
 }
 
 fn flag(offset: usize, value: i32) -> Result<bool, StateError> {

@@ -1,0 +1,51 @@
+//! PyTorch's draws on the CPU, without libtorch: words of the stream become values.
+//!
+//! Every function fills a slice with the bits that libtorch 2.13 would put into a contiguous
+//! tensor, and leaves the [`Mt19937`](crate::rng::Mt19937) where libtorch would leave its
+//! generator. The bits are those of libtorch's AVX2 and AVX-512 kernels, which are equal; with
+//! `ATEN_CPU_CAPABILITY=default`, or on another architecture, libtorch rounds differently.
+//!
+//! [`normal_`] has two paths with different values and different words, as libtorch has: from 16
+//! elements on a contiguous tensor it takes [`normal_block_`], otherwise [`normal_serial_`].
+//!
+//! The logarithm, sine and cosine of f64 normals and of the serial path are the C library's, here
+//! as in libtorch, so those bits are libtorch's where both use one C library.
+
+mod box_muller;
+mod cephes;
+mod element;
+mod normal;
+mod uniform;
+mod words;
+
+pub use element::Element;
+pub use normal::{normal_, normal_block_, normal_serial_};
+pub use uniform::uniform_;
+pub use words::{words_of_normal, words_of_normal_block, words_of_normal_serial, words_of_uniform};
+
+use crate::tensor::Dtype;
+
+/// Arguments that libtorch refuses too.
+#[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DrawError {
+    /// Bounds that are no interval of the dtype, or whose difference the dtype cannot hold.
+    #[error(
+        "uniform_: from = {from} and to = {to} must be finite {dtype} values with from <= to and \
+         to - from finite too"
+    )]
+    Bounds {
+        /// The dtype of the elements.
+        dtype: Dtype,
+        /// The lower bound.
+        from: f64,
+        /// The upper bound.
+        to: f64,
+    },
+    /// A standard deviation below zero or NaN.
+    #[error("normal_: std = {0} must be at least 0")]
+    Std(f64),
+    /// Fewer elements than the block path fills.
+    #[error("normal_block_: {0} elements, a block has 16")]
+    Block(usize),
+}

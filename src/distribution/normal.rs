@@ -1,0 +1,142 @@
+//! Normal values.
+//!
+//! Follows `normal_kernel` and `normal_fill` (`ATen/native/cpu/DistributionTemplates.h`) and
+//! `normal_distribution` (`ATen/core/DistributionsHelper.h`), PyTorch 2.13.
+
+use super::DrawError;
+use super::element::{Element, Opmath};
+use crate::rng::Mt19937;
+use std::f64::consts::PI;
+
+/// The elements of a block; also the fewest for which libtorch takes the block path.
+pub(super) const BLOCK: usize = 16;
+
+/// Fills with normal values, as `torch.Tensor.normal_` does on a contiguous tensor: by
+/// [`normal_block_`] from 16 elements on, by [`normal_serial_`] below.
+///
+/// # Errors
+///
+/// [`DrawError::Std`], with nothing drawn, if `std` is negative or NaN.
+///
+/// ```
+/// use tch_init::distribution::normal_;
+/// use tch_init::rng::Mt19937;
+///
+/// let mut values = [0f32; 3];
+/// normal_(&mut Mt19937::new(1), &mut values, 0.0, 1.0)?;
+/// // python: torch.manual_seed(1); torch.randn(3).tolist()
+/// assert_eq!(values, [0.6613521575927734, 0.266924113035202, 0.06167725846171379]);
+/// # Ok::<(), tch_init::distribution::DrawError>(())
+/// ```
+pub fn normal_<T: Element>(
+    generator: &mut Mt19937,
+    values: &mut [T],
+    mean: f64,
+    std: f64,
+) -> Result<(), DrawError> {
+    if values.len() < BLOCK {
+        normal_serial_(generator, values, mean, std)
+    } else {
+        normal_block_(generator, values, mean, std)
+    }
+}
+
+/// Fills with normal values by Box and Muller's transform of blocks of 16 uniform values, where
+/// elements `j` and `j + 8` are a pair. libtorch does this from 16 elements on.
+///
+/// If the number of elements is no multiple of 16, the last 16 are drawn again from fresh words;
+/// f32 and f64 have drawn words for all elements before that, bf16 and f16 only those of whole
+/// blocks. f32, bf16 and f16 take logarithm, sine and cosine from polynomials in f32; f64 from
+/// the C library. A normal that the serial path kept stays kept.
+///
+/// # Errors
+///
+/// [`DrawError::Std`] as [`normal_`]; [`DrawError::Block`] for fewer than 16 elements. Nothing is
+/// drawn then.
+pub fn normal_block_<T: Element>(
+    generator: &mut Mt19937,
+    values: &mut [T],
+    mean: f64,
+    std: f64,
+) -> Result<(), DrawError> {
+    check_std(std)?;
+    let numel = values.len();
+    if numel < BLOCK {
+        return Err(DrawError::Block(numel));
+    }
+    let (mean, std) = (T::Opmath::from_f64(mean), T::Opmath::from_f64(std));
+    let mut blocks = values.chunks_exact_mut(BLOCK);
+    for block in &mut blocks {
+        draw_block(generator, block, mean, std);
+    }
+    let rest = blocks.into_remainder().len();
+    if rest > 0 {
+        if draws_remainder::<T>() {
+            generator.skip(T::Opmath::WORDS * rest as u64);
+        }
+        draw_block(generator, &mut values[numel - BLOCK..], mean, std);
+    }
+    Ok(())
+}
+
+/// Fills with normal values one after the other, in f64 and then rounded. libtorch does this below
+/// 16 elements, and for tensors that are not contiguous, in the order of their memory.
+///
+/// Each pair takes four words and gives the cosine first; its sine is kept in the generator for
+/// the next such draw, whatever dtype that has.
+///
+/// # Errors
+///
+/// [`DrawError::Std`] as [`normal_`].
+pub fn normal_serial_<T: Element>(
+    generator: &mut Mt19937,
+    values: &mut [T],
+    mean: f64,
+    std: f64,
+) -> Result<(), DrawError> {
+    check_std(std)?;
+    for value in values {
+        *value = T::from_f64(standard_normal(generator).mul_add(std, mean));
+    }
+    Ok(())
+}
+
+/// Whether the words of the elements behind the last whole block are drawn, only to be drawn over:
+/// where libtorch writes the uniform values into the tensor itself.
+pub(super) fn draws_remainder<T: Element>() -> bool {
+    size_of::<T>() == size_of::<T::Opmath>()
+}
+
+fn check_std(std: f64) -> Result<(), DrawError> {
+    if std >= 0.0 {
+        Ok(())
+    } else {
+        Err(DrawError::Std(std))
+    }
+}
+
+fn draw_block<T: Element>(
+    generator: &mut Mt19937,
+    block: &mut [T],
+    mean: T::Opmath,
+    std: T::Opmath,
+) {
+    let mut values =
+        [(); BLOCK].map(|()| T::Opmath::uniform(generator, T::Opmath::zero(), T::Opmath::one()));
+    T::Opmath::box_muller(&mut values, mean, std);
+    for (element, value) in block.iter_mut().zip(values) {
+        *element = T::from_opmath(value);
+    }
+}
+
+fn standard_normal(generator: &mut Mt19937) -> f64 {
+    if let Some(kept) = generator.next_double_normal.take() {
+        return kept;
+    }
+    let u1 = f64::uniform(generator, 0.0, 1.0);
+    let u2 = f64::uniform(generator, 0.0, 1.0);
+    let radius = (-2.0 * (-u2).ln_1p()).sqrt();
+    let (sin, cos) = (2.0 * PI * u1).sin_cos();
+    generator.next_double_normal = Some(radius * sin);
+    radius * cos
+}

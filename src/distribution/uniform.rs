@@ -1,0 +1,83 @@
+//! Uniform values.
+//!
+//! Follows `uniform_impl_` (`ATen/native/DistributionTemplates.h`), `uniform_kernel`
+//! (`ATen/native/cpu/DistributionTemplates.h`) and `uniform_real`
+//! (`ATen/core/TransformationHelper.h`), PyTorch 2.13.
+
+use super::DrawError;
+use super::element::{Element, Opmath, sealed};
+use crate::rng::Mt19937;
+
+/// Fills with values in `[from, to)`, as `torch.Tensor.uniform_` does.
+///
+/// f32, bf16 and f16 take the low 24 bits of a word each, f64 the low 53 bits of two words with
+/// the first in the high half. The value is `fma(unit, to - from, from)`, in f32 for the types of
+/// 16 bits and then rounded to nearest even; one that rounds to `to` becomes `from`.
+///
+/// # Errors
+///
+/// [`DrawError::Bounds`], with nothing drawn, if the bounds are not finite in the dtype, not in
+/// order, or further apart than its largest value.
+///
+/// ```
+/// use tch_init::distribution::uniform_;
+/// use tch_init::rng::Mt19937;
+///
+/// let mut values = [0f32; 3];
+/// uniform_(&mut Mt19937::new(1), &mut values, 0.0, 1.0)?;
+/// // python: torch.manual_seed(1); torch.rand(3).tolist()
+/// assert_eq!(values, [0.7576315999031067, 0.2793108820915222, 0.40306925773620605]);
+/// # Ok::<(), tch_init::distribution::DrawError>(())
+/// ```
+pub fn uniform_<T: Element>(
+    generator: &mut Mt19937,
+    values: &mut [T],
+    from: f64,
+    to: f64,
+) -> Result<(), DrawError> {
+    let interval = Interval::new(from, to)?;
+    for value in values {
+        *value = interval.draw(generator);
+    }
+    Ok(())
+}
+
+/// Bounds that libtorch accepts, as it uses them.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Interval<T: Element> {
+    from: T::Opmath,
+    range: T::Opmath,
+    from_stored: T,
+    to_stored: T,
+}
+
+impl<T: Element> Interval<T> {
+    pub(super) fn new(from: f64, to: f64) -> Result<Self, DrawError> {
+        type Op<T> = <T as sealed::Element>::Opmath;
+        let held = |bound: f64| bound.abs() <= T::MAX;
+        // The difference once as given and once rounded, where it may come to infinity.
+        let range = Op::<T>::from_f64(to).minus(Op::<T>::from_f64(from));
+        if !(held(from) && held(to) && from <= to && to - from <= T::MAX && range.is_finite()) {
+            return Err(DrawError::Bounds {
+                dtype: T::DTYPE,
+                from,
+                to,
+            });
+        }
+        Ok(Interval {
+            from: Op::<T>::from_f64(from),
+            range,
+            from_stored: T::from_f64(from),
+            to_stored: T::from_f64(to),
+        })
+    }
+
+    fn draw(&self, generator: &mut Mt19937) -> T {
+        let value = T::from_opmath(T::Opmath::uniform(generator, self.from, self.range));
+        if value == self.to_stored {
+            self.from_stored
+        } else {
+            value
+        }
+    }
+}

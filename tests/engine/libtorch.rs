@@ -1,0 +1,206 @@
+//! Against libtorch's own kernels, called through tch: values, and the state afterwards.
+
+use crate::case::{DTYPES, Draw};
+use crate::common::{bytes, default_stream};
+use tch::{Device, Kind, Tensor};
+use tch_init::rng::{Mt19937, State};
+use tch_init::tensor::Dtype;
+use tch_init::{get_rng_state, set_rng_state};
+
+fn kind(dtype: Dtype) -> Kind {
+    match dtype {
+        Dtype::Float32 => Kind::Float,
+        Dtype::Float64 => Kind::Double,
+        Dtype::Bfloat16 => Kind::BFloat16,
+        Dtype::Float16 => Kind::Half,
+        other => panic!("{other} is not drawn"),
+    }
+}
+
+/// libtorch's bytes, or `None` where it refuses.
+fn libtorch(draw: Draw, dtype: Dtype, numel: usize) -> Option<Vec<u8>> {
+    let zeros = |numel: usize| Tensor::zeros([numel as i64], (kind(dtype), Device::Cpu));
+    let mut tensor = match draw {
+        // Every second element: not contiguous, whatever their number.
+        Draw::NormalSerial { .. } if numel >= 16 => zeros(2 * numel).slice(0, 0, None, 2),
+        _ => zeros(numel),
+    };
+    let filled = match draw {
+        Draw::Uniform { from, to } => tensor.f_uniform_(from, to),
+        Draw::Normal { mean, std } | Draw::NormalSerial { mean, std } => {
+            tensor.f_normal_(mean, std)
+        }
+    };
+    filled.ok().map(|filled| bytes(&filled))
+}
+
+/// Runs one draw on both sides from the same state and compares all there is.
+fn compare(start: &State, draw: Draw, dtype: Dtype, numel: usize) {
+    let case = || {
+        format!(
+            "{draw:?} {dtype} {numel} from left = {}, kept = {:?}, seed = {}",
+            start.left, start.next_double_normal, start.initial_seed
+        )
+    };
+    set_rng_state(&start.to_bytes()).unwrap();
+    let expected = libtorch(draw, dtype, numel);
+    let mut generator = Mt19937::from_state(start).unwrap();
+    let ours = draw.bytes(&mut generator, dtype, numel);
+    match (expected, ours) {
+        (Some(expected), Ok(ours)) => {
+            let size = dtype.size();
+            let differ =
+                |i: &usize| expected[i * size..(i + 1) * size] != ours[i * size..(i + 1) * size];
+            if let Some(i) = (0..numel).find(differ) {
+                panic!(
+                    "{}: element {i} is {:02x?}, libtorch has {:02x?}",
+                    case(),
+                    &ours[i * size..(i + 1) * size],
+                    &expected[i * size..(i + 1) * size]
+                );
+            }
+            let mut passed = Mt19937::from_state(start).unwrap();
+            passed.skip(draw.words(dtype, numel, start.next_double_normal.is_some()));
+            let (passed, drawn) = (passed.to_state(), generator.to_state());
+            assert_eq!((passed.left, passed.next), (drawn.left, drawn.next));
+            assert!(passed.words == drawn.words, "{}: words", case());
+        }
+        (None, Err(_)) => {}
+        (expected, ours) => panic!(
+            "{}: libtorch {}, ours {:?}",
+            case(),
+            if expected.is_some() {
+                "draws"
+            } else {
+                "refuses"
+            },
+            ours.map(drop)
+        ),
+    }
+    let left = generator.to_state().to_bytes();
+    assert!(left == get_rng_state().unwrap(), "{}: the state", case());
+}
+
+/// Arguments from a stream of ours: plain ones, and those at the edges of the dtypes.
+struct Choice(Mt19937);
+
+impl Choice {
+    fn below(&mut self, n: usize) -> usize {
+        (self.0.random64() % n as u64) as usize
+    }
+
+    fn of<T: Copy>(&mut self, choices: &[T]) -> T {
+        choices[self.below(choices.len())]
+    }
+
+    fn number(&mut self) -> f64 {
+        let unit = self.below(1 << 24) as f64 / f64::from(1 << 23) - 1.0;
+        match self.below(8) {
+            0 => self.of(&[0.0, -0.0, 1.0, -1.0, 0.1, 65504.0, -65504.0]),
+            1 => self.of(&[1e-45, -1e-40, 5e-324, 1e-310, 6e-8, -1e-7, 1e-30]),
+            2 => self.of(&[
+                3.4e38,
+                -3.4e38,
+                3.3895313892515355e38,
+                1e308,
+                -1.7e308,
+                1e30,
+            ]),
+            3 => unit * 65504.0,
+            _ => unit,
+        }
+    }
+
+    fn draw(&mut self) -> Draw {
+        let (a, b) = (self.number(), self.number());
+        match self.below(5) {
+            0 | 1 => Draw::Uniform {
+                // In order, but for one case in 32.
+                from: if self.below(32) == 0 { a } else { a.min(b) },
+                to: a.max(b),
+            },
+            2 | 3 => Draw::Normal {
+                mean: if self.below(64) == 0 { f64::NAN } else { a },
+                std: match self.below(64) {
+                    0 => b,
+                    1 => f64::INFINITY,
+                    _ => b.abs(),
+                },
+            },
+            _ => Draw::NormalSerial {
+                mean: a,
+                std: b.abs(),
+            },
+        }
+    }
+
+    fn numel(&mut self) -> usize {
+        match self.below(8) {
+            0..4 => self.below(64),
+            4..7 => self.below(3000),
+            _ => self.below(100_000),
+        }
+    }
+
+    fn state(&mut self) -> State {
+        let mut generator = Mt19937::new(self.0.random64());
+        generator.skip(self.below(2000) as u64);
+        let mut state = generator.to_state();
+        if self.below(2) == 0 {
+            state.next_double_normal = Some(self.number());
+        }
+        if self.below(4) == 0 {
+            // Places that libtorch accepts and no draw reaches.
+            state.left = 1 + self.below(624) as u32;
+            state.next = self.below(626 - state.left as usize).min(624) as u32;
+        }
+        if self.below(8) == 0 {
+            state.next_float_normal = Some(0.5);
+        }
+        state
+    }
+}
+
+#[test]
+fn random_draws() {
+    let _stream = default_stream();
+    let mut choice = Choice(Mt19937::new(20));
+    for _ in 0..5000 {
+        let (state, draw) = (choice.state(), choice.draw());
+        let (dtype, numel) = (choice.of(&DTYPES), choice.numel());
+        compare(&state, draw, dtype, numel);
+    }
+}
+
+/// A program of draws keeps one stream, as libtorch does.
+#[test]
+fn every_small_size_from_every_place() {
+    let _stream = default_stream();
+    for dtype in DTYPES {
+        for numel in 0..70 {
+            for skip in [0, 1, 590, 607, 608, 609, 623, 624] {
+                let mut generator = Mt19937::new(numel as u64);
+                generator.skip(skip);
+                let state = generator.to_state();
+                compare(
+                    &state,
+                    Draw::Uniform {
+                        from: -1.0,
+                        to: 1.0,
+                    },
+                    dtype,
+                    numel,
+                );
+                compare(
+                    &state,
+                    Draw::Normal {
+                        mean: 0.5,
+                        std: 2.0,
+                    },
+                    dtype,
+                    numel,
+                );
+            }
+        }
+    }
+}

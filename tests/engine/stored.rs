@@ -1,0 +1,62 @@
+//! Against draws that PyTorch 2.13 made, in tests/data/engine.json; no libtorch needed.
+
+use crate::case::{DTYPES, Draw};
+use serde_json::Value;
+use tch_init::rng::Mt19937;
+
+/// FNV-1a, 64 bits, as tests/data/engine.py computes it.
+fn fnv(data: &[u8]) -> String {
+    let hash = data.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3)
+    });
+    format!("{hash:016x}")
+}
+
+fn hex(data: &[u8]) -> String {
+    data.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[test]
+fn stored_draws() {
+    let stored: Value = serde_json::from_str(include_str!("../data/engine.json")).unwrap();
+    let cases = stored["cases"].as_array().unwrap();
+    assert_eq!(cases.len(), 2 * 4 * 16);
+    for case in cases {
+        let text = |key: &str| case[key].as_str().unwrap();
+        let number = |key: &str| case[key].as_u64().unwrap();
+        let dtype = DTYPES.into_iter().find(|d| d.name() == text("dtype"));
+        let dtype = dtype.unwrap();
+        let [a, b] = [0, 1].map(|i| case["arguments"][i].as_f64().unwrap());
+        let draw = match text("function") {
+            "uniform_" => Draw::Uniform { from: a, to: b },
+            "normal_" => Draw::Normal { mean: a, std: b },
+            other => panic!("no such function: {other}"),
+        };
+        let mut generator = Mt19937::new(number("seed"));
+        generator.skip(number("skip"));
+        if case["keep"].as_bool().unwrap() {
+            tch_init::distribution::normal_(&mut generator, &mut [0f32], 0.0, 1.0).unwrap();
+        }
+        let numel = number("numel") as usize;
+        let mut passed = generator.clone();
+        passed.skip(draw.words(dtype, numel, generator.next_double_normal().is_some()));
+        let start = generator.clone();
+        let bytes = draw.bytes(&mut generator, dtype, numel).unwrap();
+        assert_eq!(hex(&bytes[..bytes.len().min(16)]), text("first"), "{case}");
+        assert_eq!(fnv(&bytes), text("values"), "{case}");
+        assert_eq!(
+            fnv(&generator.to_state().to_bytes()),
+            text("state"),
+            "{case}"
+        );
+        assert_eq!(passed.next_u32(), generator.next_u32(), "{case}");
+        if let Draw::Normal { mean, std } = draw
+            && std > 0.0
+            && numel > 0
+        {
+            let serial = Draw::NormalSerial { mean, std };
+            let serial = serial.bytes(&mut start.clone(), dtype, numel).unwrap();
+            assert_eq!(serial == bytes, numel < 16, "{case}");
+        }
+    }
+}
