@@ -19,6 +19,8 @@ pub mod doctor;
 #[cfg(feature = "tch")]
 pub mod experiment;
 #[cfg(feature = "tch")]
+pub mod explain;
+#[cfg(feature = "tch")]
 mod ffi;
 #[cfg(feature = "tch")]
 mod generator;

@@ -3,6 +3,7 @@
 use crate::error::InitError;
 use crate::ffi::{self, CGenerator};
 use crate::generator::Generator;
+use crate::init::observe::{Source, note};
 use std::ffi::c_char;
 use tch::Tensor;
 
@@ -18,7 +19,9 @@ pub(crate) fn uniform(
     let failure =
         unsafe { ffi::tch_init_uniform_(tensor.as_ptr().cast_mut(), from, to, raw(generator)) };
     // SAFETY: made by the call above and read once.
-    unsafe { check(function, tensor, failure) }
+    unsafe { check(function, tensor, failure) }?;
+    note(tensor, Source::Uniform { from, to });
+    Ok(())
 }
 
 pub(crate) fn normal(
@@ -33,7 +36,9 @@ pub(crate) fn normal(
     let failure =
         unsafe { ffi::tch_init_normal_(tensor.as_ptr().cast_mut(), mean, std, raw(generator)) };
     // SAFETY: made by the call above and read once.
-    unsafe { check(function, tensor, failure) }
+    unsafe { check(function, tensor, failure) }?;
+    note(tensor, Source::Normal { mean, std });
+    Ok(())
 }
 
 pub(crate) fn fill(
@@ -45,7 +50,9 @@ pub(crate) fn fill(
     // SAFETY: the tensor is live for the call and not otherwise borrowed.
     let failure = unsafe { ffi::tch_init_fill_(tensor.as_ptr().cast_mut(), value) };
     // SAFETY: made by the call above and read once.
-    unsafe { check(function, tensor, failure) }
+    unsafe { check(function, tensor, failure) }?;
+    note(tensor, Source::Constant);
+    Ok(())
 }
 
 /// Which elements lie below `low` or above `high`, as a mask of the tensor's shape.

@@ -34,6 +34,8 @@ mod gain;
 #[cfg(feature = "tch")]
 mod normal;
 #[cfg(feature = "tch")]
+pub(crate) mod observe;
+#[cfg(feature = "tch")]
 mod orthogonal;
 #[cfg(feature = "tch")]
 mod sparse;

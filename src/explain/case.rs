@@ -1,0 +1,454 @@
+//! One tensor on its way to an explanation.
+
+use super::constant::{ratio, scaled};
+use super::data::{self, Pair, permutation, permutations, same_bytes};
+use super::distribution::{Distribution, known};
+use super::finding::{Displacement, Finding, named};
+use super::lead::{Origin, Wanted, words};
+use super::order::{Ordered, Span};
+use super::redraw::{Method, Place};
+use super::values::{epsilon, values, varies};
+use super::{Drawn, Expected, Explanation, NamedView};
+use crate::tensor::TensorView;
+
+/// A tensor of yours, what it ought to be, and what is known so far.
+pub(super) struct Case<'a> {
+    pub yours: &'a NamedView<'a>,
+    pub expected: &'a Expected<'a>,
+    /// Where yours was found in a stream.
+    pub origin: Option<Origin>,
+    /// Where the reference was found, if nobody said it.
+    pub expected_origin: Option<Origin>,
+    /// The shape that decides the fans.
+    weight: Vec<usize>,
+    equal: bool,
+    differing: Option<usize>,
+    findings: Vec<Finding>,
+    /// Whether yours holds the draw that it ought to hold, changed or not.
+    in_place: bool,
+}
+
+impl<'a> Case<'a> {
+    /// Compares, and lists the causes that the values show.
+    pub(super) fn new(
+        yours: &'a NamedView<'a>,
+        own: &'a Expected<'a>,
+        all_yours: &[NamedView<'_>],
+        all_expected: &[Expected<'_>],
+    ) -> Case<'a> {
+        let (view, reference) = (&yours.view, &own.tensor.view);
+        let comparable = view.shape() == reference.shape() && view.dtype() == reference.dtype();
+        let differing = comparable.then(|| differing(view, reference));
+        let equal = differing == Some(0);
+        let mut case = Case {
+            yours,
+            expected: own,
+            origin: None,
+            expected_origin: None,
+            weight: weight(own, all_expected),
+            equal,
+            differing,
+            findings: Vec::new(),
+            in_place: equal,
+        };
+        if equal {
+            return case;
+        }
+        if let Some(finding) = exchanged(yours, all_yours, all_expected) {
+            case.findings.push(finding);
+        } else if let Some((order, reshaped)) =
+            permutation(view, reference).filter(|_| many_values(reference))
+        {
+            case.findings.push(Finding::Permuted { order, reshaped });
+            case.in_place = true;
+        } else {
+            case.by_values();
+        }
+        case
+    }
+
+    /// What the values show, in the order of dimensions of the reference.
+    fn by_values(&mut self) {
+        let reference = &self.expected.tensor.view;
+        let Some(theirs) = values(reference) else {
+            return;
+        };
+        for order in self.orders() {
+            let Some(ours) = self.view(&order).as_ref().and_then(values) else {
+                continue;
+            };
+            let pair = self.pair(&ours, &theirs);
+            let mut causes = data::causes(&pair);
+            if causes.is_empty() {
+                continue;
+            }
+            for cause in &mut causes {
+                if let Finding::Scaled { constant, .. } = cause {
+                    *cause = scaled(
+                        *constant,
+                        self.expected_distribution(),
+                        &self.weight,
+                        self.slack(),
+                    );
+                }
+            }
+            self.findings.extend(permuted(&order));
+            self.findings.append(&mut causes);
+            self.in_place = true;
+            return;
+        }
+    }
+
+    fn pair<'p>(&'p self, yours: &'p [f64], reference: &'p [f64]) -> Pair<'p> {
+        Pair {
+            shape: self.expected.tensor.view.shape(),
+            dtypes: (self.yours.view.dtype(), self.expected.tensor.view.dtype()),
+            yours,
+            reference,
+        }
+    }
+
+    /// The orders of yours' dimensions that give the reference's shape, the given order first.
+    fn orders(&self) -> Vec<Vec<usize>> {
+        const DIMENSIONS: usize = 4;
+        let (from, to) = (self.yours.view.shape(), self.expected.tensor.view.shape());
+        if from.len() != to.len() || from.len() > DIMENSIONS {
+            return vec![(0..from.len()).collect()];
+        }
+        permutations(from.len())
+            .into_iter()
+            .filter(|order| order.iter().map(|d| from[*d]).eq(to.iter().copied()))
+            .collect()
+    }
+
+    fn view(&self, order: &[usize]) -> Option<TensorView<'a>> {
+        self.yours.view.permute(order).ok()
+    }
+
+    /// How far a factor of this tensor is known.
+    fn slack(&self) -> f64 {
+        let precision =
+            epsilon(self.yours.view.dtype()).max(epsilon(self.expected.tensor.view.dtype()));
+        // The mean of many roundings errs less than one.
+        4.0 * precision / (self.yours.view.numel() as f64).sqrt().max(1.0)
+    }
+
+    fn expected_distribution(&self) -> Option<Distribution> {
+        self.expected.drawn.map(|drawn| drawn.distribution)
+    }
+
+    /// Yours, to be looked for in the streams, unless the values have explained it.
+    pub(super) fn want_yours(&self) -> Option<Wanted<'a>> {
+        if self.equal || !self.findings.is_empty() {
+            return None;
+        }
+        Some(Wanted {
+            views: self
+                .orders()
+                .iter()
+                .filter_map(|order| self.view(order))
+                .collect(),
+            likely: self.expected_distribution().into_iter().collect(),
+            weight: self.weight.clone(),
+            ports: true,
+            expected: self.expected.drawn.map(place),
+        })
+    }
+
+    /// The reference, if nobody said how it was drawn.
+    pub(super) fn want_expected(&self) -> Option<Wanted<'a>> {
+        self.expected.drawn.is_none().then(|| Wanted {
+            views: vec![self.expected.tensor.view.clone()],
+            likely: Vec::new(),
+            weight: self.weight.clone(),
+            ports: false,
+            expected: None,
+        })
+    }
+
+    /// How the reference was drawn, by what was said or what was found.
+    fn drawn(&self) -> Option<Drawn> {
+        self.expected.drawn.or_else(|| {
+            self.expected_origin.as_ref().map(|origin| Drawn {
+                distribution: origin.distribution,
+                seed: origin.place.seed,
+                word: origin.place.word,
+            })
+        })
+    }
+
+    /// Turns origins into findings.
+    pub(super) fn conclude(&mut self) {
+        let drawn = self.drawn();
+        if let Some(origin) = self.origin.take() {
+            self.findings = self.by_origin(&origin, drawn);
+            self.origin = Some(origin);
+        } else if !self.equal && self.findings.is_empty() {
+            self.findings.extend(self.overwritten());
+            self.in_place = !self.findings.is_empty();
+        } else if let Some(drawn) = drawn {
+            // A factor can be named now.
+            for finding in &mut self.findings {
+                if let Finding::Scaled {
+                    constant,
+                    reference: None,
+                    ..
+                } = finding
+                {
+                    let precision = epsilon(self.yours.view.dtype());
+                    *finding = scaled(
+                        *constant,
+                        Some(drawn.distribution),
+                        &self.weight,
+                        4.0 * precision,
+                    );
+                }
+            }
+        }
+    }
+
+    fn overwritten(&self) -> Option<Finding> {
+        if self.yours.view.shape() != self.expected.tensor.view.shape() {
+            return None;
+        }
+        let ours = values(&self.yours.view)?;
+        let theirs = values(&self.expected.tensor.view)?;
+        data::overwritten(&self.pair(&ours, &theirs))
+    }
+
+    fn by_origin(&self, origin: &Origin, drawn: Option<Drawn>) -> Vec<Finding> {
+        let Place { seed, word } = origin.place;
+        let distribution = named(origin.distribution, origin.name.as_deref());
+        let mut findings = Vec::new();
+        if let Some(order) = self.orders().get(origin.view) {
+            findings.extend(permuted(order));
+        }
+        if let Some(drawn) = drawn.filter(|drawn| drawn.distribution != origin.distribution) {
+            findings.push(match ratio(origin.distribution, drawn.distribution) {
+                Some(constant) => scaled(constant, Some(drawn.distribution), &self.weight, 1e-9),
+                None => Finding::OtherDistribution {
+                    distribution: distribution.clone(),
+                    expected: Some(self.describe(drawn.distribution)),
+                    seed,
+                    word,
+                },
+            });
+        }
+        findings.extend(by_method(origin));
+        let expected_word = drawn.map(|drawn| drawn.word);
+        if drawn.is_some_and(|drawn| drawn.seed != seed) {
+            findings.push(Finding::OtherSeed {
+                seed,
+                expected: drawn.map(|drawn| drawn.seed),
+                word,
+                distribution: distribution.clone(),
+            });
+        }
+        if expected_word.is_some_and(|expected| expected != word) {
+            findings.push(Finding::OtherOffset {
+                seed,
+                word,
+                expected: expected_word,
+                distribution,
+                because: Vec::new(),
+                unexplained: None,
+            });
+        }
+        findings
+    }
+
+    fn describe(&self, distribution: Distribution) -> String {
+        let known = known(&self.weight);
+        let name = known.iter().find(|k| k.distribution == distribution);
+        named(distribution, name.map(|k| k.name.as_str()))
+    }
+
+    /// The tensor's places in the two streams.
+    pub(super) fn ordered(&self) -> Ordered<'_> {
+        let view = &self.expected.tensor.view;
+        let reference = self.drawn().map(|drawn| Span {
+            word: drawn.word,
+            words: words(
+                drawn.distribution,
+                Method::Libtorch,
+                view.numel(),
+                view.dtype(),
+            ),
+        });
+        let found = self.origin.as_ref().map(|origin| Span {
+            word: origin.place.word,
+            words: origin.words,
+        });
+        Ordered {
+            name: &self.yours.name,
+            yours: found.or(reference.filter(|_| self.in_place)),
+            reference,
+        }
+    }
+
+    /// Adds to a shift what explains it.
+    pub(super) fn give_reasons(&mut self, displacement: Option<(Vec<Displacement>, i64)>) {
+        let Some((reasons, rest)) = displacement else {
+            return;
+        };
+        for finding in &mut self.findings {
+            if let Finding::OtherOffset {
+                because,
+                unexplained,
+                ..
+            } = finding
+            {
+                because.clone_from(&reasons);
+                *unexplained = Some(rest);
+            }
+        }
+    }
+
+    pub(super) fn explanation(self) -> Explanation {
+        Explanation {
+            tensor: self.yours.name.clone(),
+            shape: self.yours.view.shape().to_vec(),
+            dtype: self.yours.view.dtype(),
+            equal: self.equal,
+            differing: self.differing,
+            findings: self.findings,
+        }
+    }
+}
+
+fn by_method(origin: &Origin) -> Option<Finding> {
+    let Place { seed, word } = origin.place;
+    match (origin.method, origin.distribution) {
+        (Method::Libtorch, _) => None,
+        (Method::Serial, _) => Some(Finding::OtherPath {
+            serial: true,
+            seed,
+            word,
+        }),
+        (Method::Block, _) => Some(Finding::OtherPath {
+            serial: false,
+            seed,
+            word,
+        }),
+        (Method::DefaultCapability, distribution) => Some(Finding::OtherCapability {
+            seed,
+            word,
+            or_scaled_rand: matches!(distribution, Distribution::Uniform { .. }),
+        }),
+        (Method::RandnTimesStd, Distribution::Normal { mean, std }) => {
+            Some(Finding::RandnTimesStd {
+                mean,
+                std,
+                seed,
+                word,
+            })
+        }
+        (Method::RandnTimesStd, _) => None,
+        (Method::In(dtype), _) => Some(Finding::Rounded {
+            through: dtype,
+            whose: super::Whose::Yours,
+            drawn: true,
+        }),
+        (Method::InverseErf, distribution) => Some(Finding::TruncNormalBefore213 {
+            distribution: named(distribution, origin.name.as_deref()),
+            seed,
+            word,
+        }),
+    }
+}
+
+/// The finding for an order in which yours had to be read; none for the order it has.
+fn permuted(order: &[usize]) -> Option<Finding> {
+    if order.iter().copied().eq(0..order.len()) {
+        return None;
+    }
+    // `order` takes yours to the reference; said is how the reference becomes yours.
+    let mut inverse = vec![0; order.len()];
+    for (to, from) in order.iter().enumerate() {
+        inverse[*from] = to;
+    }
+    Some(Finding::Permuted {
+        order: inverse,
+        reshaped: false,
+    })
+}
+
+fn place(drawn: Drawn) -> Place {
+    Place {
+        seed: drawn.seed,
+        word: drawn.word,
+    }
+}
+
+fn differing(a: &TensorView<'_>, b: &TensorView<'_>) -> usize {
+    const PIECE: usize = 1 << 16;
+    let size = a.dtype().size();
+    let (mut left, mut right) = (Vec::new(), Vec::new());
+    (0..a.numel())
+        .step_by(PIECE)
+        .map(|start| {
+            let left = a.read(start..start + PIECE, &mut left);
+            let right = b.read(start..start + PIECE, &mut right);
+            if left == right {
+                return 0;
+            }
+            let pairs = left.chunks_exact(size).zip(right.chunks_exact(size));
+            pairs.filter(|(a, b)| a != b).count()
+        })
+        .sum()
+}
+
+/// Another tensor of the reference with the values of this one.
+fn exchanged(
+    yours: &NamedView<'_>,
+    all_yours: &[NamedView<'_>],
+    all_expected: &[Expected<'_>],
+) -> Option<Finding> {
+    if !many_values(&yours.view) {
+        return None;
+    }
+    let same = |a: &TensorView<'_>, b: &TensorView<'_>| a.shape() == b.shape() && same_bytes(a, b);
+    let other = all_expected
+        .iter()
+        .find(|e| e.tensor.name != yours.name && same(&yours.view, &e.tensor.view))?;
+    let own = all_expected.iter().find(|e| e.tensor.name == yours.name)?;
+    let mutual = all_yours
+        .iter()
+        .any(|y| y.name == other.tensor.name && same(&y.view, &own.tensor.view));
+    Some(Finding::Exchanged {
+        with: other.tensor.name.clone(),
+        mutual,
+    })
+}
+
+/// Whether a tensor has values enough to be recognised by them.
+fn many_values(view: &TensorView<'_>) -> bool {
+    match values(view) {
+        Some(values) => varies(&values),
+        None => {
+            let bytes = view.to_bytes();
+            let size = view.dtype().size();
+            bytes
+                .chunks_exact(size)
+                .any(|element| element != &bytes[..size])
+        }
+    }
+}
+
+/// The shape that decides the fans: that of the weight beside a bias, else the tensor's own.
+fn weight(own: &Expected<'_>, all: &[Expected<'_>]) -> Vec<usize> {
+    let shape = own.tensor.view.shape();
+    let (path, last) = match own.tensor.name.rsplit_once('.') {
+        Some((path, last)) => (Some(path), last),
+        None => (None, own.tensor.name.as_str()),
+    };
+    let beside = last.replace("bias", "weight");
+    let name = match path {
+        Some(path) => format!("{path}.{beside}"),
+        None => beside,
+    };
+    all.iter()
+        .find(|e| shape.len() == 1 && e.tensor.name == name)
+        .map_or(shape, |e| e.tensor.view.shape())
+        .to_vec()
+}

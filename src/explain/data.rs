@@ -1,0 +1,354 @@
+//! Causes that two sets of values show by themselves, without a stream.
+
+use super::finding::{Change, Finding, Region, Whose};
+use super::values::{epsilon, greatest, round_to, varies};
+use crate::tensor::{Dtype, TensorView};
+
+/// A tensor to be explained beside what it ought to be, equal in shape.
+pub(super) struct Pair<'a> {
+    pub shape: &'a [usize],
+    pub dtypes: (Dtype, Dtype),
+    pub yours: &'a [f64],
+    pub reference: &'a [f64],
+}
+
+/// Every cause that holds for the pair, the strictest first. Empty if none does.
+pub(super) fn causes(pair: &Pair<'_>) -> Vec<Finding> {
+    if let Some(rounded) = rounded(pair) {
+        return vec![rounded];
+    }
+    if let Some(scaled) = scaled(pair) {
+        return vec![scaled];
+    }
+    let differing: Vec<usize> = (0..pair.yours.len())
+        .filter(|i| pair.yours[*i].to_bits() != pair.reference[*i].to_bits())
+        .collect();
+    let change = clamped(pair, &differing)
+        .or_else(|| zeroed_rows(pair, &differing))
+        .or_else(|| filled(pair, &differing))
+        .or_else(|| added(pair, &differing));
+    if let Some(change) = change {
+        return vec![Finding::Modified { change }];
+    }
+    last_16(pair, &differing)
+        .into_iter()
+        .chain(lapack(pair))
+        .collect()
+}
+
+/// The last resort, after the stream was asked too: part of the values is other.
+pub(super) fn overwritten(pair: &Pair<'_>) -> Option<Finding> {
+    let differing: Vec<usize> = (0..pair.yours.len())
+        .filter(|i| pair.yours[*i].to_bits() != pair.reference[*i].to_bits())
+        .collect();
+    partly_overwritten(pair, &differing).map(|change| Finding::Modified { change })
+}
+
+fn rounded(pair: &Pair<'_>) -> Option<Finding> {
+    let (yours, reference) = pair.dtypes;
+    let is = |from: &[f64], through: Dtype, dtype: Dtype, to: &[f64]| {
+        from.iter().zip(to).all(|(from, to)| {
+            round_to(through, *from)
+                .and_then(|value| round_to(dtype, value))
+                .is_some_and(|value| value == *to)
+        })
+    };
+    if !varies(pair.yours) || !varies(pair.reference) {
+        return None;
+    }
+    [Dtype::Float16, Dtype::Bfloat16, Dtype::Float32]
+        .into_iter()
+        .find_map(|through| {
+            let whose = if is(pair.reference, through, yours, pair.yours) {
+                Whose::Yours
+            } else if is(pair.yours, through, reference, pair.reference) {
+                Whose::Reference
+            } else {
+                return None;
+            };
+            Some(Finding::Rounded {
+                through,
+                whose,
+                drawn: false,
+            })
+        })
+}
+
+/// A constant factor. The values of one draw at two scales were rounded separately, so they agree
+/// to a few units in the last place of the greatest, not bit for bit.
+fn scaled(pair: &Pair<'_>) -> Option<Finding> {
+    let magnitude = greatest(pair.reference);
+    let at = (0..pair.reference.len()).find(|i| pair.reference[*i].abs() == magnitude)?;
+    let constant = pair.yours[at] / pair.reference[at];
+    if !constant.is_finite() || constant == 0.0 || pair.reference.len() < 2 {
+        return None;
+    }
+    let precision = epsilon(pair.dtypes.0).max(epsilon(pair.dtypes.1));
+    // The factor comes from one rounded value, each other value was rounded twice.
+    let allowed = 4.0 * precision * magnitude * constant.abs();
+    if (constant - 1.0).abs() <= 8.0 * precision {
+        return None;
+    }
+    // Without a second value of some size, any two numbers have a ratio.
+    let telling = pair
+        .reference
+        .iter()
+        .enumerate()
+        .any(|(i, r)| i != at && r.abs() > magnitude * 0.01 && r.abs() != magnitude);
+    let fits = pair
+        .yours
+        .iter()
+        .zip(pair.reference)
+        .all(|(yours, reference)| (yours - constant * reference).abs() <= allowed);
+    (telling && fits).then_some(Finding::Scaled {
+        constant,
+        name: None,
+        yours: None,
+        reference: None,
+    })
+}
+
+fn clamped(pair: &Pair<'_>, differing: &[usize]) -> Option<Change> {
+    let (mut low, mut high) = (None, None);
+    for i in differing {
+        let bound = match pair.yours[*i] > pair.reference[*i] {
+            true => &mut low,
+            false => &mut high,
+        };
+        if bound.is_some_and(|bound| bound != pair.yours[*i]) {
+            return None;
+        }
+        *bound = Some(pair.yours[*i]);
+    }
+    // One element that was replaced is not yet a bound, unless it mirrors the other.
+    let symmetric = low.zip(high).is_some_and(|(low, high)| low == -high);
+    if differing.len() < 2
+        || (differing.len() == 2 && low.is_some() && high.is_some() && !symmetric)
+    {
+        return None;
+    }
+    let inside = pair
+        .yours
+        .iter()
+        .all(|value| low.is_none_or(|low| *value >= low) && high.is_none_or(|high| *value <= high));
+    // Where most lies on a bound, "set to" says it better.
+    let mostly_kept = differing.len() * 2 < pair.yours.len();
+    (inside && mostly_kept).then_some(Change::Clamped {
+        low,
+        high,
+        elements: differing.len(),
+    })
+}
+
+fn zeroed_rows(pair: &Pair<'_>, differing: &[usize]) -> Option<Change> {
+    if differing.is_empty() || differing.iter().any(|i| pair.yours[*i] != 0.0) {
+        return None;
+    }
+    (0..pair.shape.len()).find_map(|dim| {
+        let inner: usize = pair.shape[dim + 1..].iter().product();
+        let row_of = |i: usize| i / inner % pair.shape[dim];
+        let mut rows: Vec<usize> = differing.iter().map(|i| row_of(*i)).collect();
+        rows.sort_unstable();
+        rows.dedup();
+        // Every element of these rows is zero, and not all rows are.
+        let whole = (0..pair.yours.len())
+            .filter(|i| rows.binary_search(&row_of(*i)).is_ok())
+            .all(|i| pair.yours[i] == 0.0);
+        (whole && rows.len() < pair.shape[dim]).then_some(Change::ZeroedRows { dim, rows })
+    })
+}
+
+fn filled(pair: &Pair<'_>, differing: &[usize]) -> Option<Change> {
+    let constant = pair.yours[*differing.first()?];
+    let same = differing.iter().all(|i| pair.yours[*i] == constant);
+    (same && differing.len() >= 2).then(|| Change::Filled {
+        constant,
+        region: region(pair, differing),
+    })
+}
+
+fn added(pair: &Pair<'_>, differing: &[usize]) -> Option<Change> {
+    let difference = |i: &usize| pair.yours[*i] - pair.reference[*i];
+    // The value nearest to zero was rounded least.
+    let at = differing.iter().min_by(|a, b| {
+        pair.reference[**a]
+            .abs()
+            .total_cmp(&pair.reference[**b].abs())
+    })?;
+    let constant = difference(at);
+    let precision = epsilon(pair.dtypes.0).max(epsilon(pair.dtypes.1));
+    let fits = differing.iter().all(|i| {
+        let size = pair.yours[*i].abs().max(constant.abs());
+        (difference(i) - constant).abs() <= precision * size
+    });
+    let told = differing.len() >= 2 && varies(pair.reference) && constant != 0.0;
+    // A difference of rounding alone is not a constant that somebody added.
+    let visible = constant.abs() > 64.0 * precision * greatest(pair.reference);
+    (told && fits && visible).then(|| {
+        let nearby = round_number(constant, precision * (1.0 + greatest(pair.yours)));
+        Change::Added {
+            constant: nearby,
+            region: region(pair, differing),
+        }
+    })
+}
+
+/// The number of few digits within `slack`, if there is one: people add 1, not 0.99999994.
+fn round_number(value: f64, slack: f64) -> f64 {
+    (0..6)
+        .map(|digits| {
+            let scale = 10f64.powi(digits);
+            (value * scale).round() / scale
+        })
+        .find(|round| (round - value).abs() <= slack)
+        .unwrap_or(value)
+}
+
+fn last_16(pair: &Pair<'_>, differing: &[usize]) -> Option<Finding> {
+    let numel = pair.yours.len();
+    let first = *differing.first()?;
+    (numel > 16 && !numel.is_multiple_of(16) && first >= numel - 16).then_some(Finding::Last16 {
+        first,
+        differing: differing.len(),
+    })
+}
+
+fn partly_overwritten(pair: &Pair<'_>, differing: &[usize]) -> Option<Change> {
+    let equal = pair.yours.len() - differing.len();
+    // Equal zeros, as of a bias, say nothing.
+    let telling = (0..pair.yours.len())
+        .filter(|i| pair.yours[*i] == pair.reference[*i] && pair.yours[*i] != 0.0)
+        .take(4)
+        .count()
+        == 4;
+    // Values that differ in their last bits were rounded otherwise, not overwritten.
+    let precision = epsilon(pair.dtypes.0).max(epsilon(pair.dtypes.1));
+    let slack = 4.0 * precision * greatest(pair.reference);
+    let apart = differing
+        .iter()
+        .any(|i| (pair.yours[*i] - pair.reference[*i]).abs() > slack);
+    (telling && apart && equal * 4 >= pair.yours.len()).then(|| Change::PartlyOverwritten {
+        region: region(pair, differing),
+    })
+}
+
+fn region(pair: &Pair<'_>, differing: &[usize]) -> Region {
+    Region {
+        elements: (
+            differing.first().copied().unwrap_or(0),
+            differing.last().copied().unwrap_or(0),
+        ),
+        count: differing.len(),
+        of: pair.yours.len(),
+    }
+}
+
+/// Both are orthogonal to some digits, and equal to nearly as many.
+fn lapack(pair: &Pair<'_>) -> Option<Finding> {
+    let [rows, rest @ ..] = pair.shape else {
+        return None;
+    };
+    let cols: usize = rest.iter().product();
+    if *rows < 2 || cols < 2 {
+        return None;
+    }
+    let magnitude = greatest(pair.reference);
+    let apart: Vec<f64> = pair
+        .yours
+        .iter()
+        .zip(pair.reference)
+        .map(|(yours, reference)| yours - reference)
+        .collect();
+    // QR is backward stable: its results move by a small multiple of the precision, which the
+    // condition of the random matrix magnifies. 2^13 units is 1e-3 in single precision.
+    let precision = epsilon(pair.dtypes.0).max(epsilon(pair.dtypes.1));
+    let allowed = 8192.0 * precision * magnitude;
+    if greatest(&apart) > allowed
+        || !orthogonal(pair.yours, *rows, cols)
+        || !orthogonal(pair.reference, *rows, cols)
+    {
+        return None;
+    }
+    Some(Finding::Lapack {
+        greatest: greatest(&apart),
+        magnitude,
+    })
+}
+
+/// Whether the rows, or if there are more rows than columns the columns, have one length and are
+/// perpendicular. Looks at the first few: a chance agreement of these is out of question.
+fn orthogonal(values: &[f64], rows: usize, cols: usize) -> bool {
+    const LOOKED_AT: usize = 8;
+    let (count, length) = (rows.min(cols), rows.max(cols));
+    let at = |vector: usize, i: usize| match rows <= cols {
+        true => values[vector * cols + i],
+        false => values[i * cols + vector],
+    };
+    let dot = |a, b| (0..length).map(|i| at(a, i) * at(b, i)).sum::<f64>();
+    let square = dot(0, 0);
+    let looked_at = count.min(LOOKED_AT);
+    square > 0.0
+        && (0..looked_at).all(|a| {
+            (0..=a).all(|b| {
+                let expected = if a == b { square } else { 0.0 };
+                (dot(a, b) - expected).abs() <= 1e-3 * square
+            })
+        })
+}
+
+/// The orders of dimensions in which the reference's elements are yours, bit for bit: the first
+/// that fits, and whether it takes another shape. The identity counts if only the shape differs.
+pub(super) fn permutation(
+    yours: &TensorView<'_>,
+    reference: &TensorView<'_>,
+) -> Option<(Vec<usize>, bool)> {
+    const DIMENSIONS: usize = 5;
+    let dimensions = reference.shape().len();
+    if yours.numel() != reference.numel()
+        || yours.dtype() != reference.dtype()
+        || dimensions > DIMENSIONS
+    {
+        return None;
+    }
+    let mut orders = permutations(dimensions);
+    // What keeps the shape is believed first.
+    let fits = |order: &Vec<usize>| {
+        order
+            .iter()
+            .map(|d| reference.shape()[*d])
+            .eq(yours.shape().iter().copied())
+    };
+    orders.sort_by_key(|order| !fits(order));
+    orders.into_iter().find_map(|order| {
+        let identity = order.iter().copied().eq(0..dimensions);
+        let reshaped = !fits(&order);
+        if identity && !reshaped {
+            return None;
+        }
+        let permuted = reference.permute(&order).ok()?;
+        same_bytes(yours, &permuted).then_some((order, reshaped))
+    })
+}
+
+/// Every order of `0..n`, in lexicographic order.
+pub(super) fn permutations(n: usize) -> Vec<Vec<usize>> {
+    (0..n).fold(vec![Vec::new()], |orders, _| {
+        let longer = |order: Vec<usize>| {
+            let free: Vec<usize> = (0..n).filter(|d| !order.contains(d)).collect();
+            free.into_iter()
+                .map(move |d| order.iter().copied().chain([d]).collect())
+        };
+        orders.into_iter().flat_map(longer).collect()
+    })
+}
+
+/// Whether the elements in logical order are the same bytes, whatever the shapes.
+pub(super) fn same_bytes(a: &TensorView<'_>, b: &TensorView<'_>) -> bool {
+    const PIECE: usize = 1 << 16;
+    let (mut left, mut right) = (Vec::new(), Vec::new());
+    a.numel() == b.numel()
+        && a.dtype() == b.dtype()
+        && (0..a.numel()).step_by(PIECE).all(|start| {
+            a.read(start..start + PIECE, &mut left) == b.read(start..start + PIECE, &mut right)
+        })
+}

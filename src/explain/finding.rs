@@ -1,0 +1,553 @@
+//! What was found, and how it is said.
+
+use super::distribution::{Distribution, Short};
+use crate::tensor::Dtype;
+use std::fmt;
+
+/// A cause that the bits support, with the evidence.
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "files", derive(serde::Serialize))]
+#[cfg_attr(feature = "files", serde(tag = "id", rename_all = "kebab-case"))]
+#[non_exhaustive]
+pub enum Finding {
+    /// Every value is the reference's times a constant.
+    Scaled {
+        /// The constant.
+        constant: f64,
+        /// What the constant is, if it has a name, e.g. `sqrt(6)`.
+        name: Option<String>,
+        /// What yours would have been drawn from.
+        yours: Option<String>,
+        /// What the reference was drawn from.
+        reference: Option<String>,
+    },
+    /// The reference's values in another order of dimensions.
+    Permuted {
+        /// Yours is `reference.permute(order)`.
+        order: Vec<usize>,
+        /// Whether the result was then given another shape.
+        reshaped: bool,
+    },
+    /// The values of another tensor of the reference.
+    Exchanged {
+        /// Whose values these are.
+        with: String,
+        /// Whether that tensor has this one's values in turn.
+        mutual: bool,
+    },
+    /// Drawn from the right stream, at another place.
+    OtherOffset {
+        /// The seed of the stream.
+        seed: u64,
+        /// The first word that yours drew, counted since `manual_seed`.
+        word: u64,
+        /// The first word that PyTorch draws, if that is known.
+        expected: Option<u64>,
+        /// What was drawn.
+        distribution: String,
+        /// What explains the distance, in words of the stream.
+        because: Vec<Displacement>,
+        /// Words of the distance that nothing known explains; negative if they were skipped.
+        unexplained: Option<i64>,
+    },
+    /// Drawn from the stream of another seed.
+    OtherSeed {
+        /// The seed.
+        seed: u64,
+        /// The seed of the reference, if known.
+        expected: Option<u64>,
+        /// The first word that yours drew.
+        word: u64,
+        /// What was drawn.
+        distribution: String,
+    },
+    /// `normal_` value by value where PyTorch goes by blocks of 16, or the other way round.
+    OtherPath {
+        /// Whether yours went value by value.
+        serial: bool,
+        /// The seed of the stream.
+        seed: u64,
+        /// The first word drawn.
+        word: u64,
+    },
+    /// `randn * std + mean` instead of `normal_(mean, std)`.
+    RandnTimesStd {
+        /// The mean.
+        mean: f64,
+        /// The standard deviation.
+        std: f64,
+        /// The seed of the stream.
+        seed: u64,
+        /// The first word drawn.
+        word: u64,
+    },
+    /// libtorch's kernels without AVX2 and fused multiply-add.
+    OtherCapability {
+        /// The seed of the stream.
+        seed: u64,
+        /// The first word drawn.
+        word: u64,
+        /// Whether `rand * (to - from) + from` has the same bits.
+        or_scaled_rand: bool,
+    },
+    /// Both are orthogonal and equal but for LAPACK's last bits.
+    Lapack {
+        /// The greatest difference.
+        greatest: f64,
+        /// The greatest value of the reference.
+        magnitude: f64,
+    },
+    /// `trunc_normal_` by the algorithm that PyTorch had before 2.13.
+    #[cfg_attr(feature = "files", serde(rename = "trunc-normal-before-2.13"))]
+    TruncNormalBefore213 {
+        /// What was drawn.
+        distribution: String,
+        /// The seed of the stream.
+        seed: u64,
+        /// The first word drawn.
+        word: u64,
+    },
+    /// All but the last 16 elements are equal: the remainder of a `normal_` was not redrawn.
+    #[cfg_attr(feature = "files", serde(rename = "last-16"))]
+    Last16 {
+        /// The first element that differs.
+        first: usize,
+        /// How many elements differ.
+        differing: usize,
+    },
+    /// Rounded through another dtype.
+    Rounded {
+        /// The dtype.
+        through: Dtype,
+        /// Whose values have been there.
+        whose: Whose,
+        /// Whether the values were drawn in that dtype, which takes other words.
+        drawn: bool,
+    },
+    /// Drawn at the right place from another distribution.
+    OtherDistribution {
+        /// What was drawn.
+        distribution: String,
+        /// What PyTorch draws.
+        expected: Option<String>,
+        /// The seed of the stream.
+        seed: u64,
+        /// The first word drawn.
+        word: u64,
+    },
+    /// Drawn as PyTorch draws it, then changed.
+    Modified {
+        /// How.
+        #[cfg_attr(feature = "files", serde(flatten))]
+        change: Change,
+    },
+}
+
+/// Which of the two sets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "files", derive(serde::Serialize))]
+#[cfg_attr(feature = "files", serde(rename_all = "kebab-case"))]
+pub enum Whose {
+    /// The tensors to be explained.
+    Yours,
+    /// What PyTorch has.
+    Reference,
+}
+
+/// A tensor that draws more before the one in question in one stream than in the other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "files", derive(serde::Serialize))]
+pub struct Displacement {
+    /// The tensor.
+    pub tensor: String,
+    /// The words it draws in your stream before the tensor in question.
+    pub yours: u64,
+    /// The words it draws in PyTorch's stream before the tensor in question.
+    pub reference: u64,
+}
+
+/// How a tensor was changed after it was drawn.
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "files", derive(serde::Serialize))]
+#[cfg_attr(feature = "files", serde(tag = "kind", rename_all = "kebab-case"))]
+#[non_exhaustive]
+pub enum Change {
+    /// Values beyond the bounds were set to them.
+    Clamped {
+        /// The lower bound, if values were below it.
+        low: Option<f64>,
+        /// The upper bound, if values were above it.
+        high: Option<f64>,
+        /// How many values were beyond.
+        elements: usize,
+    },
+    /// A constant was added.
+    Added {
+        /// The constant.
+        constant: f64,
+        /// Where.
+        region: Region,
+    },
+    /// Whole slices are zero.
+    ZeroedRows {
+        /// The dimension along which they are counted.
+        dim: usize,
+        /// Their indices.
+        rows: Vec<usize>,
+    },
+    /// Elements were set to one constant.
+    Filled {
+        /// The constant.
+        constant: f64,
+        /// Where.
+        region: Region,
+    },
+    /// Some elements have other values, all others are equal.
+    PartlyOverwritten {
+        /// Where.
+        region: Region,
+    },
+}
+
+/// A part of a tensor.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "files", derive(serde::Serialize))]
+pub struct Region {
+    /// The first and the last element that are touched, in logical order.
+    pub elements: (usize, usize),
+    /// How many elements are touched.
+    pub count: usize,
+    /// How many elements the tensor has.
+    pub of: usize,
+}
+
+impl Finding {
+    /// A short name for tools: the `id` in JSON.
+    pub fn id(&self) -> &'static str {
+        match self {
+            Finding::Scaled { .. } => "scaled",
+            Finding::Permuted { .. } => "permuted",
+            Finding::Exchanged { .. } => "exchanged",
+            Finding::OtherOffset { .. } => "other-offset",
+            Finding::OtherSeed { .. } => "other-seed",
+            Finding::OtherPath { .. } => "other-path",
+            Finding::RandnTimesStd { .. } => "randn-times-std",
+            Finding::OtherCapability { .. } => "other-capability",
+            Finding::Lapack { .. } => "lapack",
+            Finding::TruncNormalBefore213 { .. } => "trunc-normal-before-2.13",
+            Finding::Last16 { .. } => "last-16",
+            Finding::Rounded { .. } => "rounded",
+            Finding::OtherDistribution { .. } => "other-distribution",
+            Finding::Modified { .. } => "modified",
+        }
+    }
+}
+
+impl fmt::Display for Region {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Region {
+            elements: (first, last),
+            count,
+            of,
+        } = self;
+        match (count == of, last - first + 1 == *count) {
+            (true, _) => write!(f, "all {of} elements"),
+            (_, true) if first == last => write!(f, "element {first} of {of}"),
+            (_, true) => write!(f, "elements {first} to {last} of {of}"),
+            _ => write!(f, "{count} of {of} elements between {first} and {last}"),
+        }
+    }
+}
+
+impl fmt::Display for Displacement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Displacement {
+            tensor,
+            yours,
+            reference,
+        } = self;
+        match (yours, reference) {
+            (words, 0) => write!(
+                f,
+                "{tensor} ({words} words) is drawn before it, in PyTorch not"
+            ),
+            (0, words) => write!(
+                f,
+                "{tensor} ({words} words) is drawn before it in PyTorch, not here"
+            ),
+            _ => write!(
+                f,
+                "{tensor} draws {yours} words before it, in PyTorch {reference}"
+            ),
+        }
+    }
+}
+
+impl fmt::Display for Finding {
+    /// The cause and its evidence, on one line each.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Finding::Scaled {
+                constant,
+                name,
+                yours,
+                reference,
+            } => {
+                match name {
+                    Some(name) => write!(f, "scaled by {} = {name}", Short(*constant))?,
+                    None => write!(f, "scaled by {}", Short(*constant))?,
+                }
+                if let Some(yours) = yours {
+                    write!(f, "\nyours is {yours}")?;
+                }
+                if let Some(reference) = reference {
+                    write!(f, "\nPyTorch's is {reference}")?;
+                }
+                Ok(())
+            }
+            Finding::Permuted { order, reshaped } => {
+                match order.as_slice() {
+                    [1, 0] => f.write_str("transposed")?,
+                    order => write!(f, "dimensions permuted")
+                        .and_then(|()| write!(f, " by {order:?}"))?,
+                }
+                write!(f, "\nyours is PyTorch's.permute({order:?})")?;
+                if *reshaped {
+                    f.write_str(" in another shape")?;
+                }
+                f.write_str(", bit for bit")
+            }
+            Finding::Exchanged { with, mutual } => match mutual {
+                true => write!(
+                    f,
+                    "exchanged with {with}\neach has the other's values, bit for bit"
+                ),
+                false => write!(
+                    f,
+                    "has the values of {with}\nequal to PyTorch's {with}, bit for bit"
+                ),
+            },
+            Finding::OtherOffset {
+                seed,
+                word,
+                expected,
+                distribution,
+                because,
+                unexplained,
+            } => {
+                f.write_str("drawn at another place of the stream\n")?;
+                write!(
+                    f,
+                    "{distribution} at word {word} of seed {seed}, bit for bit"
+                )?;
+                match expected {
+                    Some(expected) if word > expected => {
+                        write!(
+                            f,
+                            "; PyTorch is at word {expected}, {} earlier",
+                            word - expected
+                        )?;
+                    }
+                    Some(expected) => {
+                        write!(
+                            f,
+                            "; PyTorch is at word {expected}, {} later",
+                            expected - word
+                        )?;
+                    }
+                    None => {}
+                }
+                const SHOWN: usize = 4;
+                for displacement in because.iter().take(SHOWN) {
+                    write!(f, "\n{displacement}")?;
+                }
+                if because.len() > SHOWN {
+                    write!(f, "\nand so on, {} tensors in all", because.len())?;
+                }
+                match unexplained {
+                    Some(words) if *words > 0 => write!(
+                        f,
+                        "\n{words} words more were drawn before it: a dropout, a randn, a layer that PyTorch has not"
+                    ),
+                    Some(words) if *words < 0 => write!(
+                        f,
+                        "\n{} words less were drawn before it: something that PyTorch draws is skipped",
+                        -words
+                    ),
+                    _ => Ok(()),
+                }
+            }
+            Finding::OtherSeed {
+                seed,
+                expected,
+                word,
+                distribution,
+            } => {
+                write!(f, "drawn with another seed: {seed}")?;
+                if let Some(expected) = expected {
+                    write!(f, ", not {expected}")?;
+                }
+                write!(
+                    f,
+                    "\n{distribution} at word {word} of seed {seed}, bit for bit"
+                )
+            }
+            Finding::OtherPath { serial, seed, word } => match serial {
+                true => write!(
+                    f,
+                    "normal_ one value after the other, where PyTorch draws blocks of 16\n\
+                     so does a tensor that is not contiguous, or one drawn in pieces below 16 \
+                     elements; word {word} of seed {seed}, bit for bit"
+                ),
+                false => write!(
+                    f,
+                    "normal_ in a block of 16, where PyTorch draws one value after the other below 16 elements\n\
+                     word {word} of seed {seed}, bit for bit"
+                ),
+            },
+            Finding::RandnTimesStd {
+                mean,
+                std,
+                seed,
+                word,
+            } => write!(
+                f,
+                "randn * {} + {} instead of normal_, which rounds once\nword {word} of seed {seed}, bit for bit",
+                Short(*std),
+                Short(*mean)
+            ),
+            Finding::OtherCapability {
+                seed,
+                word,
+                or_scaled_rand,
+            } => write!(
+                f,
+                "drawn without AVX2 and fused multiply-add (ATEN_CPU_CAPABILITY=default, another CPU){}\n\
+                 word {word} of seed {seed}, bit for bit",
+                match or_scaled_rand {
+                    true => ", or as rand * (to - from) + from",
+                    false => "",
+                }
+            ),
+            Finding::Lapack {
+                greatest,
+                magnitude,
+            } => write!(
+                f,
+                "orthogonal_, but for LAPACK's rounding: another number of threads, or another CPU\n\
+                 both are orthogonal; they differ by {greatest:.1e} at most, the greatest value is {magnitude:.1e}"
+            ),
+            Finding::TruncNormalBefore213 {
+                distribution,
+                seed,
+                word,
+            } => write!(
+                f,
+                "trunc_normal_ as it was before PyTorch 2.13 (inverse erf of uniforms)\n\
+                 {distribution} at word {word} of seed {seed}, bit for bit"
+            ),
+            Finding::Last16 { first, differing } => write!(
+                f,
+                "only the last 16 elements differ: normal_ redraws them when numel is no multiple of 16\n\
+                 {differing} elements from {first} on differ, all before are equal"
+            ),
+            Finding::Rounded {
+                through,
+                whose,
+                drawn,
+            } => {
+                let whose = match whose {
+                    Whose::Yours => "yours",
+                    Whose::Reference => "the reference",
+                };
+                match drawn {
+                    true => write!(f, "drawn in {through}, then rounded\n{whose}, bit for bit"),
+                    false => write!(
+                        f,
+                        "rounded through {through}\n{whose} is the other's value in {through}, bit for bit"
+                    ),
+                }
+            }
+            Finding::OtherDistribution {
+                distribution,
+                expected,
+                seed,
+                word,
+            } => {
+                write!(f, "drawn from another distribution\n{distribution}")?;
+                if let Some(expected) = expected {
+                    write!(f, " where PyTorch draws {expected}")?;
+                }
+                write!(f, "; word {word} of seed {seed}, bit for bit")
+            }
+            Finding::Modified { change } => write!(f, "drawn, then changed: {change}"),
+        }
+    }
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Change::Clamped {
+                low,
+                high,
+                elements,
+            } => {
+                f.write_str("clamped to")?;
+                match (low, high) {
+                    (Some(low), Some(high)) => write!(f, " [{}, {}]", Short(*low), Short(*high))?,
+                    (Some(low), None) => write!(f, " at least {}", Short(*low))?,
+                    (None, Some(high)) => write!(f, " at most {}", Short(*high))?,
+                    (None, None) => {}
+                }
+                write!(
+                    f,
+                    "\n{elements} elements lie on the bounds, all others are equal"
+                )
+            }
+            Change::Added { constant, region } => {
+                write!(
+                    f,
+                    "{} added\nto {region}, within rounding",
+                    Short(*constant)
+                )
+            }
+            Change::ZeroedRows { dim, rows } => write!(
+                f,
+                "zeros\nat {} {} of dimension {dim}, all others are equal",
+                if rows.len() == 1 { "index" } else { "indices" },
+                list(rows)
+            ),
+            Change::Filled { constant, region } => {
+                write!(
+                    f,
+                    "set to {}\n{region}, all others are equal",
+                    Short(*constant)
+                )
+            }
+            Change::PartlyOverwritten { region } => {
+                write!(
+                    f,
+                    "partly overwritten\n{region} differ, all others are equal"
+                )
+            }
+        }
+    }
+}
+
+fn list(rows: &[usize]) -> String {
+    const SHOWN: usize = 8;
+    let mut text: Vec<String> = rows.iter().take(SHOWN).map(usize::to_string).collect();
+    if rows.len() > SHOWN {
+        text.push(format!("... ({} in all)", rows.len()));
+    }
+    text.join(", ")
+}
+
+/// A distribution and the name it is known by.
+pub(super) fn named(distribution: Distribution, name: Option<&str>) -> String {
+    match name {
+        Some(name) => format!("{distribution}: {name}"),
+        None => distribution.to_string(),
+    }
+}

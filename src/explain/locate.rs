@@ -1,0 +1,417 @@
+//! Finds the place in a stream where values were drawn.
+//!
+//! A uniform value gives its word away but for rounding, and a pair of Box-Muller normals both of
+//! theirs. So every tensor becomes a few predictions, "the word after so many is about this", and
+//! one pass over a stream tests the predictions of all tensors at once. What is found is a lead:
+//! [`redraw`](super::redraw) decides.
+
+use super::distribution::Distribution;
+use super::redraw::Method;
+use super::values::epsilon;
+use crate::rng::Mt19937;
+use crate::tensor::Dtype;
+use std::f64::consts::{SQRT_2, TAU};
+
+/// How a word holds the fraction that was drawn from it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    /// A fraction of 24 bits: the low bits of the word.
+    Single,
+    /// The upper 21 bits of a fraction of 53: the low bits of the first of two words.
+    Double,
+}
+
+impl Part {
+    fn fraction(self, word: u32) -> f64 {
+        match self {
+            Part::Single => f64::from(word & 0x00ff_ffff) / f64::from(1 << 24),
+            Part::Double => f64::from(word & 0x001f_ffff) / f64::from(1 << 21),
+        }
+    }
+
+    fn resolution(self) -> f64 {
+        match self {
+            Part::Single => 2f64.powi(-24),
+            Part::Double => 2f64.powi(-21),
+        }
+    }
+}
+
+/// The word `offset` words after the first one that the tensor drew holds about this fraction.
+#[derive(Debug, Clone, Copy)]
+struct Prediction {
+    offset: u64,
+    part: Part,
+    fraction: f64,
+    tolerance: f64,
+}
+
+impl Prediction {
+    fn holds(&self, word: u32) -> bool {
+        let distance = (self.part.fraction(word) - self.fraction).abs();
+        // Angles wrap around.
+        distance.min(1.0 - distance) <= self.tolerance
+    }
+
+    /// The chance that a random word fits.
+    fn chance(&self) -> f64 {
+        (2.0 * self.tolerance).min(1.0)
+    }
+}
+
+/// What the words of one tensor must look like if it came from one distribution.
+#[derive(Debug, Clone)]
+pub(super) struct Trace {
+    predictions: Vec<Prediction>,
+    /// How many predictions must hold: all, or most where elements were redrawn or clamped.
+    needed: usize,
+}
+
+/// The predictions that a tensor uses at most.
+const PREDICTIONS: usize = 48;
+
+/// A lead nobody would believe is not looked at: fewer bits than these are matched by chance.
+const BITS: f64 = 16.0;
+
+impl Trace {
+    /// Predicts the words of a tensor. `None` if its values cannot have come this way or say too
+    /// little about their words.
+    pub(super) fn new(
+        distribution: Distribution,
+        method: Method,
+        values: &[f64],
+        dtype: Dtype,
+    ) -> Option<Trace> {
+        let drawn = match method {
+            Method::In(drawn) => drawn,
+            _ => dtype,
+        };
+        let precision = epsilon(dtype).max(epsilon(drawn));
+        let predictions = match (distribution, method) {
+            (Distribution::Uniform { from, to }, _) => uniform(values, from, to, drawn, precision),
+            (Distribution::TruncNormal { mean, std, a, b }, Method::InverseErf) => {
+                inverse_erf(values, [mean, std, a, b], drawn, precision)
+            }
+            (
+                Distribution::Normal { mean, std } | Distribution::TruncNormal { mean, std, .. },
+                _,
+            ) => {
+                let normals: Vec<f64> = values.iter().map(|v| (v - mean) / std).collect();
+                let precision = precision * (1.0 + mean.abs() / std);
+                let serial = match method {
+                    Method::Serial => true,
+                    Method::Block => false,
+                    _ => values.len() < 16,
+                };
+                match serial {
+                    true => serial_normal(&normals, precision),
+                    false => block_normal(&normals, drawn, precision),
+                }
+            }
+        };
+        let all = predictions.len();
+        let needed = match (distribution, method) {
+            (Distribution::TruncNormal { .. }, Method::InverseErf) => all,
+            // An element outside the bounds was replaced, and its pair with it.
+            (Distribution::TruncNormal { .. }, _) => (all * 2).div_ceil(5),
+            _ => all,
+        };
+        let trace = Trace {
+            predictions,
+            needed,
+        };
+        (trace.chance() <= 2f64.powf(-BITS)).then_some(trace)
+    }
+
+    /// The chance that random words fit.
+    pub(super) fn chance(&self) -> f64 {
+        let mut chances: Vec<f64> = self.predictions.iter().map(Prediction::chance).collect();
+        chances.sort_by(|a, b| b.total_cmp(a));
+        let choices = match self.needed == chances.len() {
+            true => 1.0,
+            false => 2f64.powf(chances.len() as f64),
+        };
+        choices * chances.iter().take(self.needed).product::<f64>()
+    }
+
+    fn fits(&self, words: &[u32], start: usize) -> bool {
+        let mut spare = self.predictions.len() - self.needed;
+        self.predictions.iter().all(|p| {
+            let word = words.get(start + p.offset as usize);
+            if word.is_some_and(|word| p.holds(*word)) {
+                return true;
+            }
+            let tolerated = spare > 0;
+            spare = spare.saturating_sub(1);
+            tolerated
+        })
+    }
+
+    fn span(&self) -> u64 {
+        self.predictions
+            .iter()
+            .map(|p| p.offset + 1)
+            .max()
+            .unwrap_or(0)
+    }
+
+    /// The predictions by which a scan finds the place: enough that at least one holds.
+    fn pivots(&self) -> impl Iterator<Item = &Prediction> {
+        let spare = self.predictions.len() - self.needed;
+        let count = match spare {
+            0 => 1,
+            _ => (spare + 1).min(6),
+        };
+        let mut sorted: Vec<&Prediction> = self.predictions.iter().collect();
+        sorted.sort_by(|a, b| a.tolerance.total_cmp(&b.tolerance));
+        sorted.into_iter().take(count)
+    }
+}
+
+fn uniform(values: &[f64], from: f64, to: f64, drawn: Dtype, precision: f64) -> Vec<Prediction> {
+    let width = to - from;
+    if width <= 0.0 || !width.is_finite() {
+        return Vec::new();
+    }
+    let (part, step) = part(drawn);
+    let rounding = precision * (from.abs().max(to.abs()) / width);
+    values
+        .iter()
+        .enumerate()
+        .take(PREDICTIONS)
+        .map(|(i, value)| Prediction {
+            offset: i as u64 * step,
+            part,
+            fraction: (value - from) / width,
+            tolerance: rounding + part.resolution(),
+        })
+        .collect()
+}
+
+/// Elements j and j + 8 of a block of 16 are a pair. Where a remainder was redrawn, the last 16
+/// elements are the block that is whole.
+fn block_normal(normals: &[f64], drawn: Dtype, precision: f64) -> Vec<Prediction> {
+    let (part, step) = part(drawn);
+    let numel = normals.len();
+    let (start, block) = match numel % 16 {
+        0 => (0, normals.get(..16)),
+        _ if numel < 16 => return cut_block(normals, part, step, precision),
+        rest => {
+            // Single and double draw all values first, the 16-bit dtypes only whole blocks.
+            let before = match drawn {
+                Dtype::Float16 | Dtype::Bfloat16 => numel - rest,
+                _ => numel,
+            };
+            (before as u64, normals.get(numel - 16..))
+        }
+    };
+    let Some(block) = block else {
+        return Vec::new();
+    };
+    (0..8)
+        .flat_map(|j| {
+            let (u1, u2) = box_muller(block[j], block[j + 8], part, precision);
+            // `u1 = 1 - u`
+            let first = Prediction {
+                offset: (start + j as u64) * step,
+                fraction: 1.0 - u1.fraction,
+                ..u1
+            };
+            let second = Prediction {
+                offset: (start + j as u64 + 8) * step,
+                ..u2
+            };
+            [first, second]
+        })
+        .collect()
+}
+
+/// The first elements of a block: those that still have their partner.
+fn cut_block(normals: &[f64], part: Part, step: u64, precision: f64) -> Vec<Prediction> {
+    (8..normals.len())
+        .flat_map(|k| {
+            let (u1, u2) = box_muller(normals[k - 8], normals[k], part, precision);
+            let first = Prediction {
+                offset: (k as u64 - 8) * step,
+                fraction: 1.0 - u1.fraction,
+                ..u1
+            };
+            let second = Prediction {
+                offset: k as u64 * step,
+                ..u2
+            };
+            [first, second]
+        })
+        .collect()
+}
+
+/// One pair after the other, four words each, in double precision: first the angle.
+fn serial_normal(normals: &[f64], precision: f64) -> Vec<Prediction> {
+    normals
+        .chunks_exact(2)
+        .take(PREDICTIONS / 2)
+        .enumerate()
+        .flat_map(|(i, pair)| {
+            let (u1, u2) = box_muller(pair[0], pair[1], Part::Double, precision);
+            // `log1p(-u2)`: the radius comes from the second.
+            let angle = Prediction {
+                offset: 4 * i as u64,
+                ..u2
+            };
+            let radius = Prediction {
+                offset: 4 * i as u64 + 2,
+                fraction: 1.0 - u1.fraction,
+                ..u1
+            };
+            [angle, radius]
+        })
+        .collect()
+}
+
+/// The uniforms behind a pair of normals `r cos`, `r sin`: first `exp(-r^2 / 2)`, then the angle
+/// as a fraction of a turn.
+fn box_muller(cos: f64, sin: f64, part: Part, precision: f64) -> (Prediction, Prediction) {
+    let square = cos * cos + sin * sin;
+    let u1 = (-square / 2.0).exp();
+    let turn = sin.atan2(cos) / TAU;
+    // A value of r errs by `precision` of its greatest part; the kernel's own polynomials add a
+    // few units.
+    let error = 16.0 * precision;
+    let radius = square.sqrt();
+    let predicted = |fraction, tolerance| Prediction {
+        offset: 0,
+        part,
+        fraction,
+        tolerance,
+    };
+    (
+        predicted(
+            u1,
+            part.resolution() + error * (1.0 + square) * u1 + precision,
+        ),
+        predicted(
+            turn.rem_euclid(1.0),
+            part.resolution() + error * (1.0 + 1.0 / radius.max(1e-6)),
+        ),
+    )
+}
+
+/// `erf` takes a value back to its uniform; values that were clamped say nothing.
+fn inverse_erf(
+    values: &[f64],
+    [mean, std, a, b]: [f64; 4],
+    drawn: Dtype,
+    precision: f64,
+) -> Vec<Prediction> {
+    let cdf = |x: f64| libm_erf((x - mean) / std / SQRT_2);
+    let (low, high) = (cdf(a), cdf(b));
+    if high <= low {
+        return Vec::new();
+    }
+    let (part, step) = part(drawn);
+    values
+        .iter()
+        .enumerate()
+        .filter(|(_, v)| **v > a && **v < b)
+        .take(PREDICTIONS)
+        .map(|(i, value)| Prediction {
+            offset: i as u64 * step,
+            part,
+            fraction: (cdf(*value) - low) / (high - low),
+            tolerance: part.resolution() + 16.0 * precision / (high - low),
+        })
+        .collect()
+}
+
+/// What a uniform of this dtype takes from the stream: the part of a word, and words.
+fn part(drawn: Dtype) -> (Part, u64) {
+    match drawn {
+        Dtype::Float64 => (Part::Double, 2),
+        _ => (Part::Single, 1),
+    }
+}
+
+use super::redraw::libm_erf;
+
+/// Many traces, ready to be looked for in one pass over a stream.
+pub(super) struct Search<'a> {
+    traces: &'a [Trace],
+    /// By the upper bits of a fraction: which traces may have drawn such a word, and at which
+    /// offset. One table for each part of a word.
+    single: Vec<Vec<(u32, u64)>>,
+    double: Vec<Vec<(u32, u64)>>,
+    span: u64,
+}
+
+/// Buckets of a table. A power of two, so that the upper bits of a word name the bucket.
+const BUCKETS: usize = 1 << 12;
+
+/// Words that are looked at together.
+const CHUNK: usize = 1 << 16;
+
+impl<'a> Search<'a> {
+    pub(super) fn new(traces: &'a [Trace]) -> Search<'a> {
+        let mut search = Search {
+            traces,
+            single: vec![Vec::new(); BUCKETS],
+            double: vec![Vec::new(); BUCKETS],
+            span: traces.iter().map(Trace::span).max().unwrap_or(0),
+        };
+        for (number, trace) in traces.iter().enumerate() {
+            for pivot in trace.pivots() {
+                let table = match pivot.part {
+                    Part::Single => &mut search.single,
+                    Part::Double => &mut search.double,
+                };
+                let bucket = |fraction: f64| (fraction * BUCKETS as f64).floor() as i64;
+                let low = bucket(pivot.fraction - pivot.tolerance);
+                let high = bucket(pivot.fraction + pivot.tolerance);
+                for place in low..=high.min(low + BUCKETS as i64 - 1) {
+                    let place = place.rem_euclid(BUCKETS as i64) as usize;
+                    table[place].push((number as u32, pivot.offset));
+                }
+            }
+        }
+        search
+    }
+
+    /// The places among the first `words` of a seed's stream where traces fit: the number of the
+    /// trace and its first word, in the order of the stream.
+    pub(super) fn scan(&self, seed: u64, words: u64) -> Vec<(usize, u64)> {
+        let mut found = Vec::new();
+        let mut stream = Mt19937::new(seed);
+        let mut window: Vec<u32> = Vec::new();
+        // Words before the window.
+        let mut before = 0u64;
+        while before < words {
+            let wanted = (words - before).min(CHUNK as u64) + 2 * self.span;
+            let have = window.len();
+            window.resize(wanted as usize, 0);
+            stream.fill_words(&mut window[have.min(wanted as usize)..]);
+            let overlap = self.span as usize;
+            let end = window.len() - overlap;
+            // A pivot may lie `span` words after its trace's start.
+            let first = if before == 0 { 0 } else { overlap };
+            for at in first..end {
+                let word = window[at];
+                let single = &self.single[(word & 0x00ff_ffff) as usize >> 12];
+                let double = &self.double[(word & 0x001f_ffff) as usize >> 9];
+                for (number, offset) in single.iter().chain(double) {
+                    let Some(start) = (at as u64).checked_sub(*offset) else {
+                        continue;
+                    };
+                    if before + start < words
+                        && self.traces[*number as usize].fits(&window, start as usize)
+                    {
+                        found.push((*number as usize, before + start));
+                    }
+                }
+            }
+            window.drain(..end - overlap.min(end));
+            before += (end - overlap.min(end)) as u64;
+        }
+        found.sort_unstable_by_key(|(number, start)| (*start, *number));
+        found.dedup();
+        found
+    }
+}

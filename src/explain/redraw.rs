@@ -1,0 +1,221 @@
+//! Draws a tensor again, as libtorch draws it and as ports do instead.
+//!
+//! Whether a hypothesis holds is decided here, by libtorch's own kernels: what is made must have
+//! the bits that are to be explained.
+
+use super::distribution::Distribution;
+use crate::error::InitError;
+use crate::generator::Generator;
+use crate::init::{normal_, trunc_normal_, uniform_};
+use crate::rng::Mt19937;
+use crate::tensor::Dtype;
+use tch::{Device, Kind, Tensor};
+
+/// A place in the stream of a seed, counted in words of 32 bits since `manual_seed`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Place {
+    pub seed: u64,
+    pub word: u64,
+}
+
+/// How values come from the stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Method {
+    /// As libtorch does it for a contiguous tensor.
+    Libtorch,
+    /// `normal_` one value after the other, as libtorch does it below 16 elements and for a tensor
+    /// that is not contiguous.
+    Serial,
+    /// `normal_` in blocks of 16, cut off, where libtorch goes one by one.
+    Block,
+    /// As libtorch does it with `ATEN_CPU_CAPABILITY=default`: no fused multiply-add.
+    DefaultCapability,
+    /// `randn * std + mean`.
+    RandnTimesStd,
+    /// Drawn in this dtype, then rounded.
+    In(Dtype),
+    /// `trunc_normal_` as it was before PyTorch 2.13: the inverse error function of uniforms.
+    InverseErf,
+}
+
+/// Draws `numel` values. `None` if the method does not apply to the distribution or the dtype.
+pub(super) fn redraw(
+    distribution: Distribution,
+    method: Method,
+    numel: usize,
+    dtype: Dtype,
+    place: Place,
+) -> Result<Option<Vec<u8>>, InitError> {
+    let (Some(kind), Ok(length)) = (kind(dtype), i64::try_from(numel)) else {
+        return Ok(None);
+    };
+    let _no_grad = tch::no_grad_guard();
+    let mut generator = generator_at(place)?;
+    let context = |error| InitError::tch("explain", error);
+    let empty = |n: i64, kind| Tensor::f_empty([n], (kind, Device::Cpu)).map_err(context);
+    let tensor = match (method, distribution) {
+        (Method::Libtorch, _) => {
+            let mut tensor = empty(length, kind)?;
+            distribution.fill_(&mut tensor, &mut generator)?;
+            tensor
+        }
+        (Method::Serial, Distribution::Normal { .. }) => {
+            let wide = empty(2 * length, kind)?;
+            let mut tensor = wide.f_slice(0, 0, 2 * length, 2).map_err(context)?;
+            distribution.fill_(&mut tensor, &mut generator)?;
+            tensor
+        }
+        (Method::Block, Distribution::Normal { .. }) if numel < 16 => {
+            let mut block = empty(16, kind)?;
+            distribution.fill_(&mut block, &mut generator)?;
+            block.f_narrow(0, 0, length).map_err(context)?
+        }
+        (Method::RandnTimesStd, Distribution::Normal { mean, std }) => {
+            let mut tensor = empty(length, kind)?;
+            normal_(&mut tensor, 0.0, 1.0, Some(&mut generator))?;
+            let scaled = tensor.f_mul_scalar(std).map_err(context)?;
+            match mean {
+                0.0 => scaled,
+                _ => scaled.f_add_scalar(mean).map_err(context)?,
+            }
+        }
+        (Method::In(drawn), _) => {
+            let Some(drawn) = self::kind(drawn) else {
+                return Ok(None);
+            };
+            let mut tensor = empty(length, drawn)?;
+            distribution.fill_(&mut tensor, &mut generator)?;
+            tensor.f_to_kind(kind).map_err(context)?
+        }
+        (Method::InverseErf, Distribution::TruncNormal { mean, std, a, b }) => {
+            // `_no_grad_trunc_normal_` of torch/nn/init.py before PyTorch 2.13.
+            let cdf = |x: f64| (1.0 + libm_erf((x - mean) / std / 2f64.sqrt())) / 2.0;
+            let (low, high) = (2.0 * cdf(a) - 1.0, 2.0 * cdf(b) - 1.0);
+            let mut tensor = empty(length, kind)?;
+            uniform_(&mut tensor, low, high, Some(&mut generator))?;
+            tensor
+                .f_erfinv_()
+                .and_then(|t| t.f_mul_scalar(std * 2f64.sqrt()))
+                .and_then(|t| t.f_add_scalar(mean))
+                .and_then(|t| t.f_clamp(a, b))
+                .map_err(context)?
+        }
+        (Method::DefaultCapability, _) => {
+            return Ok(default_capability(distribution, numel, dtype, place));
+        }
+        _ => return Ok(None),
+    };
+    bytes(&tensor, dtype).map(Some)
+}
+
+impl Distribution {
+    fn fill_(self, tensor: &mut Tensor, generator: &mut Generator) -> Result<(), InitError> {
+        match self {
+            Distribution::Uniform { from, to } => uniform_(tensor, from, to, Some(generator)),
+            Distribution::Normal { mean, std } => normal_(tensor, mean, std, Some(generator)),
+            Distribution::TruncNormal { mean, std, a, b } => {
+                trunc_normal_(tensor, mean, std, a, b, Some(generator))
+            }
+        }
+    }
+}
+
+fn generator_at(place: Place) -> Result<Generator, InitError> {
+    let mut stream = Mt19937::new(place.seed);
+    stream.skip(place.word);
+    let mut generator = Generator::new(Device::Cpu)?;
+    generator.set_state(&stream.to_state().to_bytes())?;
+    Ok(generator)
+}
+
+/// The kernels of f32 where libtorch is kept from using AVX2: `uniform_real_distribution` in
+/// `ATen/core/DistributionsHelper.h`, compiled without fused multiply-add, and `NormalFill16` in
+/// `ATen/native/cpu/DistributionTemplates.h` with the C library's functions, PyTorch 2.13.
+fn default_capability(
+    distribution: Distribution,
+    numel: usize,
+    dtype: Dtype,
+    place: Place,
+) -> Option<Vec<u8>> {
+    if dtype != Dtype::Float32 {
+        return None;
+    }
+    let mut stream = Mt19937::new(place.seed);
+    stream.skip(place.word);
+    let mut fraction = || (stream.next_u32() & 0x00ff_ffff) as f32 * 2f32.powi(-24);
+    let values: Vec<f32> = match distribution {
+        Distribution::Uniform { from, to } => {
+            let (from, to) = (from as f32, to as f32);
+            (0..numel)
+                .map(|_| fraction() * (to - from) + from)
+                .map(|value| if value == to { from } else { value })
+                .collect()
+        }
+        Distribution::Normal { mean, std } if numel >= 16 => {
+            let mut values: Vec<f32> = (0..numel).map(|_| fraction()).collect();
+            for block in values.chunks_exact_mut(16) {
+                box_muller(block, mean as f32, std as f32);
+            }
+            if !numel.is_multiple_of(16) {
+                let tail = &mut values[numel - 16..];
+                tail.fill_with(fraction);
+                box_muller(tail, mean as f32, std as f32);
+            }
+            values
+        }
+        _ => return None,
+    };
+    Some(
+        values
+            .iter()
+            .flat_map(|value| value.to_le_bytes())
+            .collect(),
+    )
+}
+
+/// 16 uniforms to 16 normals.
+fn box_muller(block: &mut [f32], mean: f32, std: f32) {
+    for j in 0..8 {
+        let (u1, u2) = (1.0 - block[j], block[j + 8]);
+        let radius = (-2.0 * u1.ln()).sqrt();
+        // The constant is double there, so the product is rounded once, from double.
+        let theta = (2.0 * std::f64::consts::PI * f64::from(u2)) as f32;
+        block[j] = (radius * theta.cos()).mul_add(std, mean);
+        block[j + 8] = (radius * theta.sin()).mul_add(std, mean);
+    }
+}
+
+pub(super) fn libm_erf(x: f64) -> f64 {
+    unsafe extern "C" {
+        // CPython's `math.erf` is libm's, which std does not offer.
+        safe fn erf(x: f64) -> f64;
+    }
+    erf(x)
+}
+
+/// tch's name for the floating point dtypes that libtorch draws.
+pub(super) fn kind(dtype: Dtype) -> Option<Kind> {
+    match dtype {
+        Dtype::Float16 => Some(Kind::Half),
+        Dtype::Bfloat16 => Some(Kind::BFloat16),
+        Dtype::Float32 => Some(Kind::Float),
+        Dtype::Float64 => Some(Kind::Double),
+        _ => None,
+    }
+}
+
+/// The elements in logical order.
+pub(super) fn bytes(tensor: &Tensor, dtype: Dtype) -> Result<Vec<u8>, InitError> {
+    let context = |error| InitError::tch("explain", error);
+    let flat = tensor
+        .f_detach()
+        .and_then(|t| t.f_to_device(Device::Cpu))
+        .and_then(|t| t.f_contiguous())
+        .map_err(context)?;
+    let numel = flat.numel();
+    let mut bytes = vec![0; numel * dtype.size()];
+    if numel > 0 {
+        flat.f_copy_data_u8(&mut bytes, numel).map_err(context)?;
+    }
+    Ok(bytes)
+}
