@@ -10,6 +10,8 @@ pub(super) struct Pair<'a> {
     pub dtypes: (Dtype, Dtype),
     pub yours: &'a [f64],
     pub reference: &'a [f64],
+    /// Whether the reference came from `normal_`, if that is known.
+    pub normal: Option<bool>,
 }
 
 /// Every cause that holds for the pair, the strictest first. Empty if none does.
@@ -20,15 +22,12 @@ pub(super) fn causes(pair: &Pair<'_>) -> Vec<Finding> {
     if let Some(scaled) = scaled(pair) {
         return vec![scaled];
     }
-    let differing: Vec<usize> = (0..pair.yours.len())
-        .filter(|i| pair.yours[*i].to_bits() != pair.reference[*i].to_bits())
-        .collect();
-    let change = clamped(pair, &differing)
-        .or_else(|| zeroed_rows(pair, &differing))
-        .or_else(|| filled(pair, &differing))
-        .or_else(|| added(pair, &differing));
-    if let Some(change) = change {
-        return vec![Finding::Modified { change }];
+    let differing = differing(pair);
+    if let Some(change) = change(pair, &differing) {
+        return vec![Finding::Modified {
+            change,
+            whose: Whose::Yours,
+        }];
     }
     last_16(pair, &differing)
         .into_iter()
@@ -38,10 +37,43 @@ pub(super) fn causes(pair: &Pair<'_>) -> Vec<Finding> {
 
 /// The last resort, after the stream was asked too: part of the values is other.
 pub(super) fn overwritten(pair: &Pair<'_>) -> Option<Finding> {
-    let differing: Vec<usize> = (0..pair.yours.len())
+    let change = partly_overwritten(pair, &differing(pair))?;
+    Some(Finding::Modified {
+        change,
+        whose: Whose::Yours,
+    })
+}
+
+/// Yours is the plain draw: what was done to the reference.
+pub(super) fn reference_changed(pair: &Pair<'_>) -> Option<Finding> {
+    let (yours, reference) = pair.dtypes;
+    let swapped = Pair {
+        shape: pair.shape,
+        dtypes: (reference, yours),
+        yours: pair.reference,
+        reference: pair.yours,
+        normal: None,
+    };
+    let differing = differing(&swapped);
+    let change =
+        change(&swapped, &differing).or_else(|| partly_overwritten(&swapped, &differing))?;
+    Some(Finding::Modified {
+        change,
+        whose: Whose::Reference,
+    })
+}
+
+fn differing(pair: &Pair<'_>) -> Vec<usize> {
+    (0..pair.yours.len())
         .filter(|i| pair.yours[*i].to_bits() != pair.reference[*i].to_bits())
-        .collect();
-    partly_overwritten(pair, &differing).map(|change| Finding::Modified { change })
+        .collect()
+}
+
+fn change(pair: &Pair<'_>, differing: &[usize]) -> Option<Change> {
+    clamped(pair, differing)
+        .or_else(|| zeroed_rows(pair, differing))
+        .or_else(|| filled(pair, differing))
+        .or_else(|| added(pair, differing))
 }
 
 fn rounded(pair: &Pair<'_>) -> Option<Finding> {
@@ -56,7 +88,8 @@ fn rounded(pair: &Pair<'_>) -> Option<Finding> {
     if !varies(pair.yours) || !varies(pair.reference) {
         return None;
     }
-    [Dtype::Float16, Dtype::Bfloat16, Dtype::Float32]
+    // The coarsest first: it fits least by chance.
+    [Dtype::Bfloat16, Dtype::Float16, Dtype::Float32]
         .into_iter()
         .find_map(|through| {
             let whose = if is(pair.reference, through, yours, pair.yours) {
@@ -108,34 +141,38 @@ fn scaled(pair: &Pair<'_>) -> Option<Finding> {
     })
 }
 
+/// Everything that differs lies on the least or the greatest value. The reference lies beyond it,
+/// or, where both bounds mirror each other, was drawn again there as `trunc_normal_` does.
 fn clamped(pair: &Pair<'_>, differing: &[usize]) -> Option<Change> {
-    let (mut low, mut high) = (None, None);
-    for i in differing {
-        let bound = match pair.yours[*i] > pair.reference[*i] {
-            true => &mut low,
-            false => &mut high,
-        };
-        if bound.is_some_and(|bound| bound != pair.yours[*i]) {
-            return None;
-        }
-        *bound = Some(pair.yours[*i]);
-    }
-    // One element that was replaced is not yet a bound, unless it mirrors the other.
-    let symmetric = low.zip(high).is_some_and(|(low, high)| low == -high);
-    if differing.len() < 2
-        || (differing.len() == 2 && low.is_some() && high.is_some() && !symmetric)
-    {
-        return None;
-    }
-    let inside = pair
+    let (least, most) = pair
         .yours
         .iter()
-        .all(|value| low.is_none_or(|low| *value >= low) && high.is_none_or(|high| *value <= high));
-    // Where most lies on a bound, "set to" says it better.
-    let mostly_kept = differing.len() * 2 < pair.yours.len();
-    (inside && mostly_kept).then_some(Change::Clamped {
-        low,
-        high,
+        .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| {
+            (low.min(*v), high.max(*v))
+        });
+    let on = |bound: f64| {
+        differing
+            .iter()
+            .filter(|i| pair.yours[**i] == bound)
+            .count()
+    };
+    let (below, above) = (on(least), on(most));
+    let beyond = differing.iter().all(|i| {
+        let (yours, reference) = (pair.yours[*i], pair.reference[*i]);
+        if yours == least {
+            reference < yours
+        } else {
+            reference > yours
+        }
+    });
+    let symmetric = below > 0 && above > 0 && least == -most;
+    // One element that was replaced is not yet a bound, unless it mirrors the other; and where
+    // most lies on a bound, "set to" says it better.
+    let told = differing.len() > 2 || (differing.len() == 2 && (symmetric || below * above == 0));
+    let fits = below + above == differing.len() && (beyond || symmetric) && told;
+    (fits && differing.len() * 2 < pair.yours.len()).then_some(Change::Clamped {
+        low: (below > 0).then_some(least),
+        high: (above > 0).then_some(most),
         elements: differing.len(),
     })
 }
@@ -207,10 +244,17 @@ fn round_number(value: f64, slack: f64) -> f64 {
 fn last_16(pair: &Pair<'_>, differing: &[usize]) -> Option<Finding> {
     let numel = pair.yours.len();
     let first = *differing.first()?;
-    (numel > 16 && !numel.is_multiple_of(16) && first >= numel - 16).then_some(Finding::Last16 {
-        first,
-        differing: differing.len(),
-    })
+    // Uniform values have no blocks. Up to about twice their root mean square, a greatest value is
+    // likelier for them than for normals.
+    let square = pair.reference.iter().map(|v| v * v).sum::<f64>() / numel as f64;
+    let likely = greatest(pair.reference) > 1.9 * square.sqrt();
+    let normal = pair.normal.unwrap_or(likely);
+    (normal && numel > 16 && !numel.is_multiple_of(16) && first >= numel - 16).then_some(
+        Finding::Last16 {
+            first,
+            differing: differing.len(),
+        },
+    )
 }
 
 fn partly_overwritten(pair: &Pair<'_>, differing: &[usize]) -> Option<Change> {
@@ -226,7 +270,7 @@ fn partly_overwritten(pair: &Pair<'_>, differing: &[usize]) -> Option<Change> {
     let slack = 4.0 * precision * greatest(pair.reference);
     let apart = differing
         .iter()
-        .any(|i| (pair.yours[*i] - pair.reference[*i]).abs() > slack);
+        .any(|i| !((pair.yours[*i] - pair.reference[*i]).abs() <= slack)); // NaN is apart
     (telling && apart && equal * 4 >= pair.yours.len()).then(|| Change::PartlyOverwritten {
         region: region(pair, differing),
     })
@@ -277,7 +321,7 @@ fn lapack(pair: &Pair<'_>) -> Option<Finding> {
 
 /// Whether the rows, or if there are more rows than columns the columns, have one length and are
 /// perpendicular. Looks at the first few: a chance agreement of these is out of question.
-fn orthogonal(values: &[f64], rows: usize, cols: usize) -> bool {
+pub(super) fn orthogonal(values: &[f64], rows: usize, cols: usize) -> bool {
     const LOOKED_AT: usize = 8;
     let (count, length) = (rows.min(cols), rows.max(cols));
     let at = |vector: usize, i: usize| match rows <= cols {
@@ -296,38 +340,54 @@ fn orthogonal(values: &[f64], rows: usize, cols: usize) -> bool {
         })
 }
 
-/// The orders of dimensions in which the reference's elements are yours, bit for bit: the first
-/// that fits, and whether it takes another shape. The identity counts if only the shape differs.
-pub(super) fn permutation(
-    yours: &TensorView<'_>,
-    reference: &TensorView<'_>,
-) -> Option<(Vec<usize>, bool)> {
+/// How the reference's elements became yours by an order of dimensions, bit for bit.
+pub(super) fn permutation(yours: &TensorView<'_>, reference: &TensorView<'_>) -> Option<Finding> {
     const DIMENSIONS: usize = 5;
     let dimensions = reference.shape().len();
-    if yours.numel() != reference.numel()
-        || yours.dtype() != reference.dtype()
-        || dimensions > DIMENSIONS
-    {
+    if yours.numel() != reference.numel() || yours.dtype() != reference.dtype() {
         return None;
     }
-    let mut orders = permutations(dimensions);
-    // What keeps the shape is believed first.
-    let fits = |order: &Vec<usize>| {
-        order
-            .iter()
-            .map(|d| reference.shape()[*d])
-            .eq(yours.shape().iter().copied())
-    };
-    orders.sort_by_key(|order| !fits(order));
-    orders.into_iter().find_map(|order| {
-        let identity = order.iter().copied().eq(0..dimensions);
-        let reshaped = !fits(&order);
-        if identity && !reshaped {
-            return None;
-        }
-        let permuted = reference.permute(&order).ok()?;
-        same_bytes(yours, &permuted).then_some((order, reshaped))
+    if same_bytes(yours, reference) {
+        let from = reference.shape().to_vec();
+        return Some(Finding::Reshaped { from });
+    }
+    if dimensions > DIMENSIONS || yours.shape().len() != dimensions {
+        return None;
+    }
+    let orders = permutations(dimensions);
+    let plain = orders.iter().find(|order| {
+        let shape = order.iter().map(|d| reference.shape()[*d]);
+        shape.eq(yours.shape().iter().copied())
+            && reference
+                .permute(order)
+                .is_ok_and(|permuted| same_bytes(yours, &permuted))
+    });
+    if let Some(order) = plain {
+        return Some(Finding::Permuted {
+            order: order.clone(),
+            drawn_as: None,
+        });
+    }
+    // Drawn in one shape and then permuted: yours, permuted back, are the words in order.
+    orders.iter().find_map(|back| {
+        let drawn = yours
+            .permute(back)
+            .ok()
+            .filter(|drawn| same_bytes(drawn, reference))?;
+        Some(Finding::Permuted {
+            order: inverse(back),
+            drawn_as: Some(drawn.shape().to_vec()),
+        })
     })
+}
+
+/// The order that undoes an order.
+pub(super) fn inverse(order: &[usize]) -> Vec<usize> {
+    let mut inverse = vec![0; order.len()];
+    for (to, from) in order.iter().enumerate() {
+        inverse[*from] = to;
+    }
+    inverse
 }
 
 /// Every order of `0..n`, in lexicographic order.

@@ -31,6 +31,11 @@ pub enum Distribution {
         /// The upper bound.
         b: f64,
     },
+    /// `orthogonal_(gain)`
+    Orthogonal {
+        /// The gain.
+        gain: f64,
+    },
 }
 
 impl fmt::Display for Distribution {
@@ -42,6 +47,7 @@ impl fmt::Display for Distribution {
             Distribution::Normal { mean, std } => {
                 write!(f, "normal_({}, {})", Short(mean), Short(std))
             }
+            Distribution::Orthogonal { gain } => write!(f, "orthogonal_({})", Short(gain)),
             Distribution::TruncNormal { mean, std, a, b } => write!(
                 f,
                 "trunc_normal_({}, {}, {}, {})",
@@ -250,6 +256,7 @@ impl Distribution {
                 a: a * c,
                 b: b * c,
             },
+            Distribution::Orthogonal { gain } => Distribution::Orthogonal { gain: gain * c },
         }
     }
 
@@ -287,6 +294,8 @@ impl Distribution {
                 let spread = 6.0 * (2.0 / n).sqrt();
                 square <= 1.0 + spread.max(36.0 / n) && square >= (1.0 - spread).max(0.0)
             }
+            // Not by its values alone: see `orthogonal`.
+            Distribution::Orthogonal { .. } => false,
             Distribution::TruncNormal { mean, std, a, b } => {
                 let slack = SLACK * std;
                 let nearly_untruncated = (b - a) > 6.0 * std;

@@ -23,17 +23,28 @@ pub enum Finding {
     },
     /// The reference's values in another order of dimensions.
     Permuted {
-        /// Yours is `reference.permute(order)`.
+        /// Yours is `reference.permute(order)`, or, if there is `drawn_as`,
+        /// `reference.reshape(drawn_as).permute(order)`.
         order: Vec<usize>,
-        /// Whether the result was then given another shape.
-        reshaped: bool,
+        /// The shape in which the values were drawn, if it is not the reference's.
+        drawn_as: Option<Vec<usize>>,
     },
-    /// The values of another tensor of the reference.
+    /// The reference's values in the same order, in another shape.
+    Reshaped {
+        /// The reference's shape.
+        from: Vec<usize>,
+    },
+    /// The values of another tensor of the reference, whose own place has other values.
     Exchanged {
         /// Whose values these are.
         with: String,
         /// Whether that tensor has this one's values in turn.
         mutual: bool,
+    },
+    /// The values of another tensor of the reference, which has them too.
+    Copied {
+        /// Whose values these are.
+        from: String,
     },
     /// Drawn from the right stream, at another place.
     OtherOffset {
@@ -140,6 +151,8 @@ pub enum Finding {
         /// How.
         #[cfg_attr(feature = "files", serde(flatten))]
         change: Change,
+        /// Which of the two was changed; the other has the plain draw.
+        whose: Whose,
     },
 }
 
@@ -227,7 +240,9 @@ impl Finding {
         match self {
             Finding::Scaled { .. } => "scaled",
             Finding::Permuted { .. } => "permuted",
+            Finding::Reshaped { .. } => "reshaped",
             Finding::Exchanged { .. } => "exchanged",
+            Finding::Copied { .. } => "copied",
             Finding::OtherOffset { .. } => "other-offset",
             Finding::OtherSeed { .. } => "other-seed",
             Finding::OtherPath { .. } => "other-path",
@@ -305,28 +320,36 @@ impl fmt::Display for Finding {
                 }
                 Ok(())
             }
-            Finding::Permuted { order, reshaped } => {
+            Finding::Permuted { order, drawn_as } => {
                 match order.as_slice() {
                     [1, 0] => f.write_str("transposed")?,
-                    order => write!(f, "dimensions permuted")
-                        .and_then(|()| write!(f, " by {order:?}"))?,
+                    order => write!(f, "dimensions permuted by {order:?}")?,
                 }
-                write!(f, "\nyours is PyTorch's.permute({order:?})")?;
-                if *reshaped {
-                    f.write_str(" in another shape")?;
+                match drawn_as {
+                    None => write!(f, "\nyours is PyTorch's.permute({order:?})"),
+                    Some(shape) => write!(
+                        f,
+                        "\nyours is PyTorch's.reshape({shape:?}).permute({order:?}): drawn in that shape"
+                    ),
                 }
-                f.write_str(", bit for bit")
             }
-            Finding::Exchanged { with, mutual } => match mutual {
-                true => write!(
+            Finding::Reshaped { from } => {
+                write!(
                     f,
-                    "exchanged with {with}\neach has the other's values, bit for bit"
-                ),
-                false => write!(
-                    f,
-                    "has the values of {with}\nequal to PyTorch's {with}, bit for bit"
-                ),
-            },
+                    "in another shape\nthe values of PyTorch's {from:?} in the same order, bit for bit"
+                )
+            }
+            Finding::Exchanged { with, mutual } => {
+                write!(f, "exchanged with {with}")?;
+                match mutual {
+                    true => f.write_str("\neach has the other's values, bit for bit"),
+                    false => write!(f, "\nequal to PyTorch's {with}, bit for bit"),
+                }
+            }
+            Finding::Copied { from } => write!(
+                f,
+                "a copy of {from}\nequal to PyTorch's {from}, bit for bit, and so is yours"
+            ),
             Finding::OtherOffset {
                 seed,
                 word,
@@ -480,7 +503,10 @@ impl fmt::Display for Finding {
                 }
                 write!(f, "; word {word} of seed {seed}, bit for bit")
             }
-            Finding::Modified { change } => write!(f, "drawn, then changed: {change}"),
+            Finding::Modified { change, whose } => match whose {
+                Whose::Yours => write!(f, "drawn, then changed: {change}"),
+                Whose::Reference => write!(f, "the plain draw, which PyTorch's changed: {change}"),
+            },
         }
     }
 }

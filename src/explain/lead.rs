@@ -2,6 +2,7 @@
 
 use super::distribution::{Distribution, known};
 use super::locate::{Search, Trace};
+use super::orthogonal::settle_orthogonal;
 use super::redraw::{Method, Place, redraw};
 use super::values::{epsilon, values, varies};
 use crate::distribution::{
@@ -80,7 +81,7 @@ pub(super) fn origins(
     wanted: &[Wanted<'_>],
     reach: &Reach,
 ) -> Result<Vec<Option<Origin>>, InitError> {
-    let (leads, traces): (Vec<Lead>, Vec<Trace>) = wanted
+    let (leads, traces): (Vec<Lead>, Vec<Option<Trace>>) = wanted
         .iter()
         .enumerate()
         .flat_map(|(number, wanted)| wanted.leads(number))
@@ -106,9 +107,6 @@ pub(super) fn origins(
     // At some 5 ns a word, seconds.
     let affordable = (400_000_000 / words).max(64);
     let open = open_leads(&leads, &traces, &found, words * reach.seeds.min(affordable));
-    if open.traces.is_empty() {
-        return Ok(found);
-    }
     let search = Search::new(&open.traces);
     let others: Vec<u64> = (0..reach.seeds.min(affordable))
         .chain(COMMON_SEEDS.into_iter().filter(|seed| *seed >= reach.seeds))
@@ -124,7 +122,58 @@ pub(super) fn origins(
             look(&mut found, seed, reach.words)?;
         }
     }
+    settle_beside(wanted, &leads, &mut found)?;
+    settle_orthogonal(wanted, reach, &mut found)?;
     Ok(found)
+}
+
+/// What says too little to be found by itself may stand where it is expected, or as far from
+/// there as another tensor that was found: few places, so few values are evidence.
+fn settle_beside(
+    wanted: &[Wanted<'_>],
+    leads: &[Lead],
+    found: &mut [Option<Origin>],
+) -> Result<(), InitError> {
+    const PLACES: usize = 4;
+    let mut shifts: Vec<(u64, i64)> = Vec::new();
+    for (wanted, origin) in wanted.iter().zip(&*found) {
+        if let (Some(expected), Some(origin)) = (wanted.expected, origin) {
+            let shift = (
+                origin.place.seed,
+                origin.place.word as i64 - expected.word as i64,
+            );
+            if !shifts.contains(&shift) && shifts.len() < PLACES {
+                shifts.push(shift);
+            }
+        }
+    }
+    for lead in leads {
+        let Some(expected) = wanted[lead.wanted].expected else {
+            continue;
+        };
+        let view = &wanted[lead.wanted].views[lead.view];
+        let shifted = shifts.iter().filter_map(|(seed, shift)| {
+            let word = expected.word.checked_add_signed(*shift)?;
+            Some(Place { seed: *seed, word })
+        });
+        for place in [expected].into_iter().chain(shifted) {
+            if found[lead.wanted].is_none() && bits_of_evidence(view) >= 2.0 * BITS_OF_TRIES {
+                settle_lead(lead, view, place, found)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Some thousand tries: ways of drawing times places.
+const BITS_OF_TRIES: f64 = 11.0;
+
+/// What a match of all values is worth.
+fn bits_of_evidence(view: &TensorView<'_>) -> f64 {
+    let values = values(view).unwrap_or_default();
+    let drawn = values.iter().filter(|value| **value != 0.0).count();
+    // The digits of the dtype, and a sign.
+    drawn as f64 * (1.0 - epsilon(view.dtype()).max(f64::from(f32::EPSILON)).log2())
 }
 
 /// The leads of tensors that have no origin yet.
@@ -135,23 +184,27 @@ struct Open {
 }
 
 /// Leaves out leads that so many words would fit by accident.
-fn open_leads(leads: &[Lead], traces: &[Trace], found: &[Option<Origin>], words: u64) -> Open {
+fn open_leads(
+    leads: &[Lead],
+    traces: &[Option<Trace>],
+    found: &[Option<Origin>],
+    words: u64,
+) -> Open {
     let mut accidents = 0.0;
     let (traces, leads) = leads
         .iter()
         .zip(traces)
         .enumerate()
-        .filter(|(_, (lead, trace))| {
-            found[lead.wanted].is_none() && {
-                let chance = trace.chance() * words as f64;
-                let believed = accidents + chance <= ACCIDENTS;
-                if believed {
-                    accidents += chance;
-                }
-                believed
+        .filter(|(_, (lead, _))| found[lead.wanted].is_none())
+        .filter_map(|(number, (_, trace))| Some((trace.clone()?, number)))
+        .filter(|(trace, _)| {
+            let chance = trace.chance() * words as f64;
+            let believed = accidents + chance <= ACCIDENTS;
+            if believed {
+                accidents += chance;
             }
+            believed
         })
-        .map(|(number, (_, trace))| (trace.clone(), number))
         .unzip();
     Open { traces, leads }
 }
@@ -177,26 +230,52 @@ fn settle(
         if found[lead.wanted].is_some() {
             continue;
         }
-        let place = Place { seed, word };
         let view = &wanted[lead.wanted].views[lead.view];
-        for method in lead.same_words(view.dtype()) {
-            let (numel, dtype) = (view.numel(), view.dtype());
-            let drawn = redraw(lead.distribution, method, numel, dtype, place)?;
-            if drawn.is_some_and(|drawn| drawn == view.to_bytes()) {
-                found[lead.wanted] = Some(Origin {
-                    distribution: lead.distribution,
-                    name: lead.name.clone(),
-                    method,
-                    place,
-                    words: words(lead.distribution, method, numel, dtype),
-                    view: lead.view,
-                });
-                any = true;
-                break;
-            }
-        }
+        any |= settle_lead(lead, view, Place { seed, word }, found)?;
     }
     Ok(any)
+}
+
+/// Draws one lead again at one place. Whether it was kept.
+fn settle_lead(
+    lead: &Lead,
+    view: &TensorView<'_>,
+    place: Place,
+    found: &mut [Option<Origin>],
+) -> Result<bool, InitError> {
+    for method in lead.same_words(view.dtype()) {
+        let (numel, dtype) = (view.numel(), view.dtype());
+        let drawn = redraw(lead.distribution, method, numel, dtype, place)?;
+        if drawn.is_some_and(|drawn| same_but_zeros(&drawn, view)) {
+            found[lead.wanted] = Some(Origin {
+                distribution: lead.distribution,
+                name: lead.name.clone(),
+                method,
+                place,
+                words: words(lead.distribution, method, numel, dtype),
+                view: lead.view,
+            });
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Whether a tensor has the bits of a draw, but for zeros that were set afterwards: a padding row.
+fn same_but_zeros(drawn: &[u8], view: &TensorView<'_>) -> bool {
+    let bytes = view.to_bytes();
+    let size = view.dtype().size();
+    let zero = |element: &[u8]| element.iter().all(|byte| *byte == 0);
+    let zeros = bytes
+        .chunks_exact(size)
+        .filter(|element| zero(element))
+        .count();
+    drawn.len() == bytes.len()
+        && zeros * 2 <= view.numel()
+        && drawn
+            .chunks_exact(size)
+            .zip(bytes.chunks_exact(size))
+            .all(|(drawn, element)| drawn == element || zero(element))
 }
 
 impl Lead {
@@ -221,7 +300,7 @@ impl Lead {
 }
 
 impl<'a> Wanted<'a> {
-    fn leads(&self, number: usize) -> Vec<(Lead, Trace)> {
+    fn leads(&self, number: usize) -> Vec<(Lead, Option<Trace>)> {
         // A sample is enough for what a distribution may hold, and a trace takes less.
         const SAMPLE: usize = 1 << 16;
         let mut leads = Vec::new();
@@ -248,16 +327,14 @@ impl<'a> Wanted<'a> {
                     continue;
                 }
                 for method in methods(distribution, numel, dtype, self.ports) {
-                    if let Some(trace) = Trace::new(distribution, method, &all, dtype) {
-                        let lead = Lead {
-                            wanted: number,
-                            view: view_number,
-                            distribution,
-                            name: name.clone(),
-                            method,
-                        };
-                        leads.push((lead, trace));
-                    }
+                    let lead = Lead {
+                        wanted: number,
+                        view: view_number,
+                        distribution,
+                        name: name.clone(),
+                        method,
+                    };
+                    leads.push((lead, Trace::new(distribution, method, &all, dtype)));
                 }
             }
         }
@@ -284,9 +361,10 @@ fn methods(distribution: Distribution, numel: usize, dtype: Dtype, ports: bool) 
     if let Distribution::TruncNormal { .. } = distribution {
         methods.push(Method::InverseErf);
     }
-    if dtype != Dtype::Float64 {
-        methods.push(Method::In(Dtype::Float64));
-    }
+    methods.push(Method::In(match dtype {
+        Dtype::Float64 => Dtype::Float32,
+        _ => Dtype::Float64,
+    }));
     methods
 }
 
@@ -302,7 +380,7 @@ pub(super) fn words(
         (Distribution::Uniform { .. }, Method::In(drawn)) => words_of_uniform(drawn, numel),
         (Distribution::Uniform { .. }, _) => words_of_uniform(dtype, numel),
         (Distribution::TruncNormal { .. }, Method::InverseErf) => words_of_uniform(dtype, numel),
-        (Distribution::TruncNormal { .. }, _) => None,
+        (Distribution::TruncNormal { .. } | Distribution::Orthogonal { .. }, _) => None,
         (Distribution::Normal { .. }, Method::Serial) => words_of_normal_serial(numel, false),
         (Distribution::Normal { .. }, Method::Block) => words_of_normal_block(dtype, numel.max(16)),
         (Distribution::Normal { .. }, Method::In(drawn)) => words_of_normal(drawn, numel, false),

@@ -89,6 +89,7 @@ impl Trace {
         let precision = epsilon(dtype).max(epsilon(drawn));
         let predictions = match (distribution, method) {
             (Distribution::Uniform { from, to }, _) => uniform(values, from, to, drawn, precision),
+            (Distribution::Orthogonal { .. }, _) => return None,
             (Distribution::TruncNormal { mean, std, a, b }, Method::InverseErf) => {
                 inverse_erf(values, [mean, std, a, b], drawn, precision)
             }
@@ -178,6 +179,8 @@ fn uniform(values: &[f64], from: f64, to: f64, drawn: Dtype, precision: f64) -> 
     values
         .iter()
         .enumerate()
+        // Zeros were set: by a padding row, by pruning.
+        .filter(|(_, value)| **value != 0.0 || from == 0.0)
         .take(PREDICTIONS)
         .map(|(i, value)| Prediction {
             offset: i as u64 * step,
@@ -188,27 +191,50 @@ fn uniform(values: &[f64], from: f64, to: f64, drawn: Dtype, precision: f64) -> 
         .collect()
 }
 
-/// Elements j and j + 8 of a block of 16 are a pair. Where a remainder was redrawn, the last 16
-/// elements are the block that is whole.
+/// Elements j and j + 8 of a block of 16 are a pair. Where a remainder was redrawn, only the
+/// blocks before the last 16 elements are as they were drawn, and those 16.
 fn block_normal(normals: &[f64], drawn: Dtype, precision: f64) -> Vec<Prediction> {
+    /// Blocks that are looked at for one without zeros, such as a padding row has.
+    const BLOCKS: usize = 512;
+    /// Pairs of a block that must not be zero.
+    const PAIRS: usize = 5;
     let (part, step) = part(drawn);
     let numel = normals.len();
-    let (start, block) = match numel % 16 {
-        0 => (0, normals.get(..16)),
-        _ if numel < 16 => return cut_block(normals, part, step, precision),
-        rest => {
-            // Single and double draw all values first, the 16-bit dtypes only whole blocks.
-            let before = match drawn {
-                Dtype::Float16 | Dtype::Bfloat16 => numel - rest,
-                _ => numel,
-            };
-            (before as u64, normals.get(numel - 16..))
-        }
+    let rest = numel % 16;
+    if numel < 16 {
+        return cut_block(normals, part, step, precision);
+    }
+    let whole = match rest {
+        0 => numel / 16,
+        _ => (numel - 16) / 16,
     };
-    let Some(block) = block else {
-        return Vec::new();
+    // Single and double draw all values first, the 16-bit dtypes only whole blocks.
+    let redrawn = match drawn {
+        Dtype::Float16 | Dtype::Bfloat16 => numel - rest,
+        _ => numel,
     };
+    let tail = (rest != 0).then_some((redrawn, numel - 16));
+    (0..whole.min(BLOCKS))
+        .map(|block| (16 * block, 16 * block))
+        .chain(tail)
+        .map(|(word, element)| {
+            let block = &normals[element..element + 16];
+            block_predictions(block, word as u64, part, step, precision)
+        })
+        .find(|predictions| predictions.len() >= 2 * PAIRS)
+        .unwrap_or_default()
+}
+
+/// The predictions of the pairs without zeros, for a block that begins at draw number `start`.
+fn block_predictions(
+    block: &[f64],
+    start: u64,
+    part: Part,
+    step: u64,
+    precision: f64,
+) -> Vec<Prediction> {
     (0..8)
+        .filter(|j| block[*j] != 0.0 && block[*j + 8] != 0.0)
         .flat_map(|j| {
             let (u1, u2) = box_muller(block[j], block[j + 8], part, precision);
             // `u1 = 1 - u`
@@ -274,9 +300,8 @@ fn box_muller(cos: f64, sin: f64, part: Part, precision: f64) -> (Prediction, Pr
     let square = cos * cos + sin * sin;
     let u1 = (-square / 2.0).exp();
     let turn = sin.atan2(cos) / TAU;
-    // A value of r errs by `precision` of its greatest part; the kernel's own polynomials add a
-    // few units.
-    let error = 16.0 * precision;
+    // A value errs by `precision` of itself; the kernel's polynomials in single precision add to it.
+    let error = precision + 16.0 * f64::from(f32::EPSILON);
     let radius = square.sqrt();
     let predicted = |fraction, tolerance| Prediction {
         offset: 0,
@@ -291,7 +316,7 @@ fn box_muller(cos: f64, sin: f64, part: Part, precision: f64) -> (Prediction, Pr
         ),
         predicted(
             turn.rem_euclid(1.0),
-            part.resolution() + error * (1.0 + 1.0 / radius.max(1e-6)),
+            part.resolution() + error * (1.0 + 1.0 / radius.max(1e-6)) / TAU,
         ),
     )
 }

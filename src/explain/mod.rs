@@ -17,6 +17,7 @@ mod layers;
 mod lead;
 mod locate;
 mod order;
+mod orthogonal;
 mod redraw;
 mod values;
 
@@ -122,7 +123,7 @@ pub struct Explanation {
 /// let explanations = explain(&[named(&yours)?], &[expected], &options)?;
 /// assert_eq!(
 ///     explanations[0].findings,
-///     [Finding::Permuted { order: vec![1, 0], reshaped: false }]
+///     [Finding::Permuted { order: vec![1, 0], drawn_as: None }]
 /// );
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

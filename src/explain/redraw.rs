@@ -6,9 +6,10 @@
 use super::distribution::Distribution;
 use crate::error::InitError;
 use crate::generator::Generator;
-use crate::init::{normal_, trunc_normal_, uniform_};
+use crate::init::{normal_, orthogonal_, trunc_normal_, uniform_};
 use crate::rng::Mt19937;
 use crate::tensor::Dtype;
+use half::{bf16, f16};
 use tch::{Device, Kind, Tensor};
 
 /// A place in the stream of a seed, counted in words of 32 bits since `manual_seed`.
@@ -116,11 +117,12 @@ impl Distribution {
             Distribution::TruncNormal { mean, std, a, b } => {
                 trunc_normal_(tensor, mean, std, a, b, Some(generator))
             }
+            Distribution::Orthogonal { gain } => orthogonal_(tensor, gain, Some(generator)),
         }
     }
 }
 
-fn generator_at(place: Place) -> Result<Generator, InitError> {
+pub(super) fn generator_at(place: Place) -> Result<Generator, InitError> {
     let mut stream = Mt19937::new(place.seed);
     stream.skip(place.word);
     let mut generator = Generator::new(Device::Cpu)?;
@@ -128,49 +130,66 @@ fn generator_at(place: Place) -> Result<Generator, InitError> {
     Ok(generator)
 }
 
-/// The kernels of f32 where libtorch is kept from using AVX2: `uniform_real_distribution` in
+/// The kernels where libtorch is kept from using AVX2: `uniform_real_distribution` in
 /// `ATen/core/DistributionsHelper.h`, compiled without fused multiply-add, and `NormalFill16` in
-/// `ATen/native/cpu/DistributionTemplates.h` with the C library's functions, PyTorch 2.13.
+/// `ATen/native/cpu/DistributionTemplates.h` with the C library's functions, PyTorch 2.13. `None`
+/// where the bits are those of every CPU.
 fn default_capability(
     distribution: Distribution,
     numel: usize,
     dtype: Dtype,
     place: Place,
 ) -> Option<Vec<u8>> {
-    if dtype != Dtype::Float32 {
-        return None;
-    }
     let mut stream = Mt19937::new(place.seed);
     stream.skip(place.word);
     let mut fraction = || (stream.next_u32() & 0x00ff_ffff) as f32 * 2f32.powi(-24);
-    let values: Vec<f32> = match distribution {
-        Distribution::Uniform { from, to } => {
+    match (distribution, dtype) {
+        (Distribution::Uniform { from, to }, Dtype::Float32) => {
             let (from, to) = (from as f32, to as f32);
-            (0..numel)
+            let values = (0..numel)
                 .map(|_| fraction() * (to - from) + from)
-                .map(|value| if value == to { from } else { value })
-                .collect()
+                .map(|value| if value == to { from } else { value });
+            Some(values.flat_map(f32::to_le_bytes).collect())
         }
-        Distribution::Normal { mean, std } if numel >= 16 => {
-            let mut values: Vec<f32> = (0..numel).map(|_| fraction()).collect();
+        (Distribution::Uniform { from, to }, Dtype::Float64) => {
+            let mut fraction = || (stream.random64() & ((1 << 53) - 1)) as f64 * 2f64.powi(-53);
+            let values = (0..numel)
+                .map(|_| fraction() * (to - from) + from)
+                .map(|value| if value == to { from } else { value });
+            Some(values.flat_map(f64::to_le_bytes).collect())
+        }
+        (Distribution::Normal { mean, std }, Dtype::Float32 | Dtype::Float16 | Dtype::Bfloat16)
+            if numel >= 16 =>
+        {
+            let mut values = vec![0f32; numel];
+            let rest = numel % 16;
             for block in values.chunks_exact_mut(16) {
+                block.fill_with(&mut fraction);
                 box_muller(block, mean as f32, std as f32);
             }
-            if !numel.is_multiple_of(16) {
+            if rest != 0 {
                 let tail = &mut values[numel - 16..];
-                tail.fill_with(fraction);
+                // Single precision draws the remainder too before it draws the last 16 again.
+                if dtype == Dtype::Float32 {
+                    tail[..rest].fill_with(&mut fraction);
+                }
+                tail.fill_with(&mut fraction);
                 box_muller(tail, mean as f32, std as f32);
             }
-            values
+            Some(match dtype {
+                Dtype::Float16 => values
+                    .iter()
+                    .flat_map(|v| f16::from_f32(*v).to_le_bytes())
+                    .collect(),
+                Dtype::Bfloat16 => values
+                    .iter()
+                    .flat_map(|v| bf16::from_f32(*v).to_le_bytes())
+                    .collect(),
+                _ => values.into_iter().flat_map(f32::to_le_bytes).collect(),
+            })
         }
-        _ => return None,
-    };
-    Some(
-        values
-            .iter()
-            .flat_map(|value| value.to_le_bytes())
-            .collect(),
-    )
+        _ => None,
+    }
 }
 
 /// 16 uniforms to 16 normals.

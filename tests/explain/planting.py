@@ -366,6 +366,11 @@ class Case:
             else:
                 assert entries, f"{self.name}: {tensor} differs and nothing is expected of it"
                 assert all(EQUAL in e["absent"] for e in entries), f"{self.name}: {tensor} differs"
+        # The tool tries seeds of its own, so from two files alone it may find what is true.
+        for (tensor, way), entry in self.expected.items():
+            if way == "file":
+                true = {h for (t, _), e in self.expected.items() if t == tensor for h in e["hypotheses"]}
+                entry["absent"] = [h for h in entry["absent"] if h not in true]
         assert self.yours.keys() == self.reference.tensors.keys(), self.name
 
     def write(self, out):

@@ -11,6 +11,7 @@ mod case;
 #[path = "../common/mod.rs"]
 mod common;
 mod embeddings;
+mod explain;
 mod family;
 mod init;
 mod layers;
