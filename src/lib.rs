@@ -6,6 +6,8 @@
 #![deny(missing_docs)]
 
 mod error;
+#[cfg(feature = "files")]
+pub mod file;
 pub mod init;
 pub mod parity;
 pub mod rng;

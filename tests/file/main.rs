@@ -1,0 +1,16 @@
+//! Reading files of tensors.
+
+#![cfg(feature = "files")]
+
+mod build;
+#[cfg(feature = "tch")]
+#[path = "../common/mod.rs"]
+mod common;
+mod damage;
+#[cfg(feature = "tch")]
+mod live;
+mod pickles;
+mod properties;
+mod stored;
+#[cfg(feature = "tch")]
+mod tch_files;
