@@ -1,9 +1,10 @@
 //! zip archives, as numpy and PyTorch write them.
 
-use super::error::{Flaw, Shown};
+use super::error::Flaw;
 use std::io::{Cursor, Read};
 use std::ops::Range;
 use zip::read::{ArchiveOffset, Config, ZipFile};
+use zip::result::ZipError;
 use zip::{CompressionMethod, ZipArchive};
 
 /// How much a byte of deflate can stand for at most: 258 bytes for two bits.
@@ -39,15 +40,18 @@ impl<'a> Archive<'a> {
             archive_offset: ArchiveOffset::Known(0),
         };
         // Reserves memory for as many members as the file has room for.
-        let mut zip = ZipArchive::with_config(config, Cursor::new(bytes)).map_err(zip_flaw)?;
+        let mut zip = ZipArchive::with_config(config, Cursor::new(bytes)).map_err(|_| {
+            Flaw::damaged("its zip directory, at the end of the file, is cut off or damaged")
+        })?;
         if zip.has_duplicate_names() {
             return Err(Flaw::damaged("two of its members have one name"));
         }
         let mut members = Vec::new();
         let mut total = 0u64;
         for index in 0..zip.len() {
-            let file = zip.by_index_raw(index).map_err(zip_flaw)?;
-            let name = file.name().map_err(zip_flaw)?.into_owned();
+            let part = |error| zip_flaw(error).at(&format!("member {index}"));
+            let file = zip.by_index_raw(index).map_err(part)?;
+            let name = file.name().map_err(part)?.into_owned();
             if file.is_dir() {
                 continue;
             }
@@ -117,6 +121,6 @@ fn content<R: Read>(bytes: &[u8], index: usize, file: &ZipFile<'_, R>) -> Result
     }
 }
 
-fn zip_flaw(error: impl std::fmt::Display) -> Flaw {
-    Flaw::damaged(Shown(&error.to_string()).to_string())
+fn zip_flaw(error: ZipError) -> Flaw {
+    Flaw::damaged(error.to_string())
 }

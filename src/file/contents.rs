@@ -147,11 +147,11 @@ impl Contents {
     }
 
     /// The tensors of several files that `pick` names: the number of the part, and the name.
-    /// Returns the first name that is not there.
-    pub(super) fn picked<'n>(
+    /// Fails with the place in `pick` of the first that is not there.
+    pub(super) fn picked(
         parts: Vec<Contents>,
-        pick: &[(usize, &'n str)],
-    ) -> Result<Result<Contents, FileError>, (usize, &'n str)> {
+        pick: &[(usize, &str)],
+    ) -> Result<Result<Contents, FileError>, usize> {
         let starts: Vec<usize> = parts
             .iter()
             .scan(0, |start, part| {
@@ -162,14 +162,15 @@ impl Contents {
             .collect();
         let entries = pick
             .iter()
-            .map(|&(part, name)| {
-                let entry = parts[part].find(name).ok_or((part, name))?;
+            .enumerate()
+            .map(|(place, &(part, name))| {
+                let entry = parts[part].find(name).ok_or(place)?;
                 Ok(Entry {
                     blob: starts[part] + entry.blob,
                     ..entry.clone()
                 })
             })
-            .collect::<Result<_, _>>()?;
+            .collect::<Result<_, usize>>()?;
         let blobs = parts.into_iter().flat_map(|part| part.blobs).collect();
         Ok(Contents::named(blobs, entries))
     }

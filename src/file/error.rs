@@ -1,7 +1,7 @@
 //! What is wrong with a file, in one line.
 
 use super::Format;
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -20,9 +20,9 @@ pub enum FileError {
     },
     /// The content has none of the formats.
     #[error(
-        "{}: not a file of tensors ({found}); readable are safetensors, an index of shards, npz, npy, \
+        "{}: not a file of tensors ({}); readable are safetensors, an index of shards, npz, npy, \
          .ot, TorchScript and torch.save files",
-        Shown::path(.path)
+        Shown::path(.path), Shown(.found)
     )]
     Unknown {
         /// The file.
@@ -32,8 +32,8 @@ pub enum FileError {
     },
     /// The content contradicts its format.
     #[error(
-        "{}: damaged {format} file{}: {problem}; write it again or fetch it again",
-        Shown::path(.path), At(.tensor)
+        "{}: damaged {format} file{}: {}; write it again or fetch it again",
+        Shown::path(.path), At(.tensor), Shown(.problem)
     )]
     Damaged {
         /// The file.
@@ -46,7 +46,7 @@ pub enum FileError {
         problem: String,
     },
     /// Valid, but not readable here.
-    #[error("{}{}: {problem}; {advice}", Shown::path(.path), At(.tensor))]
+    #[error("{}{}: {}; {advice}", Shown::path(.path), At(.tensor), Shown(.problem))]
     Unsupported {
         /// The file.
         path: PathBuf,
@@ -186,17 +186,30 @@ impl Shown<'_> {
     }
 }
 
-const SHOWN: usize = 200;
+/// Characters of a problem, and of a name within one.
+const SHOWN: usize = 400;
+const NAME: usize = 200;
 
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for c in escaped(self.0).take(SHOWN) {
-            write!(f, "{c}")?;
+        // `{:.200}` asks for another length.
+        let length = f.precision().unwrap_or(SHOWN);
+        for c in escaped(self.0).take(length) {
+            f.write_char(c)?;
         }
-        match escaped(self.0).nth(SHOWN) {
+        match escaped(self.0).nth(length) {
             Some(_) => f.write_str("..."),
             None => Ok(()),
         }
+    }
+}
+
+/// A tensor's name, or that of a part of a file.
+pub(super) struct Name<'a>(pub(super) &'a str);
+
+impl fmt::Display for Name<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{:.NAME$}`", Shown(self.0))
     }
 }
 
@@ -217,7 +230,7 @@ struct At<'a>(&'a Option<String>);
 impl fmt::Display for At<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            Some(tensor) => write!(f, ": `{}`", Shown(tensor)),
+            Some(tensor) => write!(f, ": {}", Name(tensor)),
             None => Ok(()),
         }
     }
@@ -228,17 +241,17 @@ struct Twice<'a>(&'a str, &'a Path, &'a Path);
 impl fmt::Display for Twice<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Twice(name, first, second) = self;
-        let (name, file) = (Shown(name), Shown::path(first));
+        let (name, file) = (Name(name), Shown::path(first));
         if first == second {
             return write!(
                 f,
-                "{file}: two tensors are called `{name}`; rename one and write the file again"
+                "{file}: two tensors are called {name}; rename one and write the file again"
             );
         }
         let second = Shown::path(second);
         write!(
             f,
-            "`{name}` is in {file} and in {second}; name one of the files instead of their directory"
+            "{name} is in {file} and in {second}; name one of the files instead of their directory"
         )
     }
 }

@@ -1,11 +1,11 @@
 //! `*.safetensors.index.json`: which file of a folder has which tensor.
 
 use super::contents::Contents;
-use super::error::{FileError, Flaw, Shown};
+use super::error::{FileError, Flaw, Name};
 use super::{Format, map, open_one};
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::io;
 use std::path::{Component, Path};
@@ -52,11 +52,8 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Vec<(String, String)>, Flaw> {
     }
     match serde_json::from_slice::<Index>(bytes) {
         Ok(index) => Ok(index.weight_map.0),
-        Err(error) if error.is_data() => Err(Flaw::unknown(format!(
-            "JSON, but no index: {}",
-            Shown(&error.to_string())
-        ))),
-        Err(error) => Err(Flaw::damaged(error.to_string())),
+        Err(error) if error.is_eof() => Err(Flaw::damaged(error.to_string())),
+        Err(error) => Err(Flaw::unknown(format!("text, but no index: {error}"))),
     }
 }
 
@@ -69,6 +66,14 @@ pub(super) fn read(path: &Path) -> Result<Contents, FileError> {
 pub(super) fn open(path: &Path, bytes: &[u8]) -> Result<Contents, FileError> {
     let flaw = |flaw: Flaw| flaw.in_file(path, Format::Index);
     let weight_map = parse(bytes).map_err(flaw)?;
+    let mut names = HashSet::new();
+    if let Some((twice, _)) = weight_map.iter().find(|(name, _)| !names.insert(name)) {
+        return Err(FileError::Duplicate {
+            name: twice.clone(),
+            first: path.to_owned(),
+            second: path.to_owned(),
+        });
+    }
     let folder = path.parent().unwrap_or(Path::new(""));
     let mut shards = Vec::new();
     let mut numbers: HashMap<&str, usize> = HashMap::new();
@@ -84,18 +89,13 @@ pub(super) fn open(path: &Path, bytes: &[u8]) -> Result<Contents, FileError> {
         };
         pick.push((number, name.as_str()));
     }
-    Contents::picked(shards, &pick).unwrap_or_else(|(number, name)| {
-        let shard = weight_map.iter().map(|(_, shard)| shard.as_str());
-        let shard = shard
-            .filter(|shard| numbers.get(shard) == Some(&number))
-            .next();
-        Err(flaw(
-            Flaw::damaged(format!(
-                "it says that {} has this tensor, and it has not",
-                Shown(shard.unwrap_or_default())
-            ))
-            .at(name),
-        ))
+    Contents::picked(shards, &pick).unwrap_or_else(|place| {
+        let (name, shard) = &weight_map[place];
+        let problem = format!(
+            "it says that {} has this tensor, and it has not",
+            Name(shard)
+        );
+        Err(flaw(Flaw::damaged(problem).at(name)))
     })
 }
 

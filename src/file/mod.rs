@@ -133,7 +133,14 @@ impl TensorFile {
         bytes: impl Into<Vec<u8>>,
     ) -> Result<TensorFile, FileError> {
         let path = path.as_ref();
-        let (contents, format) = read(path, Blob::owned(path, bytes.into()))?;
+        let blob = Blob::owned(path, bytes.into());
+        if matches!(kind(blob.bytes()), Kind::Json) {
+            let flaw = index::parse(blob.bytes()).err().unwrap_or_else(|| {
+                Flaw::unsupported("an index of files in its folder", "open it by its path")
+            });
+            return Err(flaw.in_file(path, Format::Index));
+        }
+        let (contents, format) = read(path, blob)?;
         Ok(TensorFile {
             path: path.to_owned(),
             format,
@@ -323,15 +330,11 @@ fn read_as(path: &Path, blob: Blob, format: &mut Format) -> Result<Contents, Tro
             }
         }
         Kind::Json => {
-            *format = Format::Index;
-            index::parse(blob.bytes())?;
-            return Err(Flaw::unsupported(
-                "an index where a file of tensors is expected",
-                "open the index by its own path",
-            )
-            .into());
+            return Err(Flaw::unknown("text, where one file of tensors is expected").into());
         }
-        Kind::Unknown(_) if extension == "safetensors" => safetensors::read(blob.bytes())?,
+        Kind::Unknown(_) if extension == "safetensors" && blob.bytes().len() < 9 => {
+            safetensors::read(blob.bytes())?
+        }
         Kind::Unknown(found) => return Err(Flaw::unknown(found).into()),
     };
     Contents::new([blob].into_iter().chain(inflated).collect(), entries)

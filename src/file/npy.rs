@@ -66,7 +66,7 @@ pub(super) fn header_end(prelude: &[u8]) -> Result<usize, Flaw> {
     };
     if length > MAX_HEADER {
         return Err(Flaw::damaged(format!(
-            "it claims a header of {length} bytes, numpy reads none of more than {MAX_HEADER}"
+            "it claims a header of {length} bytes, more than {MAX_HEADER} are not read"
         )));
     }
     Ok(before + length)
@@ -157,7 +157,7 @@ struct Literal<'a> {
 impl<'a> Literal<'a> {
     fn flaw(&self) -> Flaw {
         Flaw::damaged(format!(
-            "its header is not numpy's: {} (at {})",
+            "its header is not numpy's: {:.200} (at {})",
             Shown(self.text.trim_end()),
             self.text.len() - self.rest.len()
         ))
@@ -231,7 +231,7 @@ impl<'a> Literal<'a> {
 fn dtype(descr: &str) -> Result<Dtype, Flaw> {
     let unsupported = |what: &str, advice| {
         Err(Flaw::unsupported(
-            format!("{what} (numpy's '{}')", Shown(descr)),
+            format!("{what} (numpy's '{:.200}')", Shown(descr)),
             advice,
         ))
     };

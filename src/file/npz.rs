@@ -5,7 +5,7 @@ use super::contents::{Blob, Entry};
 use super::error::Flaw;
 use super::npy;
 use std::fs::File;
-use std::io::{BufWriter, Read, Write};
+use std::io::{BufWriter, ErrorKind, Read, Write};
 use std::ops::Range;
 use std::path::Path;
 
@@ -82,7 +82,10 @@ fn read_member(
 fn inflate(reader: &mut impl Read, buffer: &mut [u8]) -> Result<(), Flaw> {
     reader
         .read_exact(buffer)
-        .map_err(|error| Flaw::damaged(error.to_string()))
+        .map_err(|error| match error.kind() {
+            ErrorKind::UnexpectedEof => Flaw::damaged("it ends before its array does"),
+            _ => Flaw::damaged(error.to_string()),
+        })
 }
 
 /// An unnamed temporary file: gone with its last map, whatever happens.

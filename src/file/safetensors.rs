@@ -1,8 +1,8 @@
 //! `safetensors`: a JSON header, then the tensors one after the other.
 
 use super::contents::Entry;
-use super::error::{Flaw, Shown};
-use crate::tensor::Dtype;
+use super::error::{Flaw, Name};
+use crate::tensor::{Dtype, TensorView};
 use ::safetensors::SafeTensorError;
 use ::safetensors::tensor::{Dtype as Stored, Metadata, TensorInfo};
 use serde::de::{Deserializer as _, Error as _, IgnoredAny, MapAccess, Visitor};
@@ -37,7 +37,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Vec<Entry>, Flaw> {
     let start = bytes.len() - data.len();
     let entries = tensors
         .iter()
-        .map(|(name, info)| entry(name, info, start, data.len()).map_err(|flaw| flaw.at(name)))
+        .map(|(name, info)| entry(name, info, start, data).map_err(|flaw| flaw.at(name)))
         .collect::<Result<_, _>>()?;
 
     let end = tensors.last().map_or(0, |(_, info)| info.data_offsets.1);
@@ -57,18 +57,22 @@ pub(super) fn read(bytes: &[u8]) -> Result<Vec<Entry>, Flaw> {
     Ok(entries)
 }
 
-fn entry(name: &str, info: &TensorInfo, start: usize, available: usize) -> Result<Entry, Flaw> {
+fn entry(name: &str, info: &TensorInfo, start: usize, data: &[u8]) -> Result<Entry, Flaw> {
     let (from, to) = info.data_offsets;
     if from > to {
         return Err(Flaw::damaged(format!(
             "its bytes end at {to}, before they start at {from}"
         )));
     }
-    if to > available {
-        return Err(Flaw::damaged(format!(
-            "its bytes end at {to}, the file has {available} bytes of tensors"
-        )));
-    }
+    let bytes = data.get(from..to).ok_or_else(|| {
+        Flaw::damaged(format!(
+            "its bytes end at {to}, the file has {} bytes of tensors",
+            data.len()
+        ))
+    })?;
+    // The crate would say the same without a name.
+    TensorView::contiguous(dtype(info.dtype)?, &info.shape, bytes)
+        .map_err(|error| Flaw::damaged(error.to_string()))?;
     Ok(Entry {
         name: name.to_owned(),
         dtype: dtype(info.dtype)?,
@@ -129,7 +133,7 @@ fn header_entries(header: &[u8]) -> Result<Vec<(String, TensorInfo)>, Flaw> {
                 }
                 let info = map
                     .next_value()
-                    .map_err(|error| A::Error::custom(format!("`{}`: {error}", Shown(&name))))?;
+                    .map_err(|error| A::Error::custom(format!("{}: {error}", Name(&name))))?;
                 entries.push((name, info));
             }
             Ok(entries)

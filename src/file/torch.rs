@@ -159,13 +159,13 @@ impl Walk<'_> {
             _ => {
                 let before = self.entries.len();
                 self.named("?", value, depth)?;
-                match self.entries.len() == before {
-                    true => Ok(()),
-                    false => Err(Flaw::unsupported(
+                match self.entries.get(before) {
+                    None => Ok(()),
+                    Some(entry) => Err(Flaw::unsupported(
                         "a tensor under a key that is neither text nor an integer",
                         "save a dict with names",
                     )
-                    .at(&self.name)),
+                    .at(&entry.name)),
                 }
             }
         }
@@ -222,11 +222,17 @@ impl Walk<'_> {
                 storage.numel
             )));
         }
+        let shape = self.naturals(tensor.size)?;
+        // Without elements, a column of no rows may start behind its storage.
+        let offset = match shape.contains(&0) {
+            true => 0,
+            false => self.natural(tensor.offset)?,
+        };
         Ok(Entry {
             name: name.to_owned(),
             dtype,
-            shape: self.naturals(tensor.size)?,
-            strided: Some((self.naturals(tensor.stride)?, self.natural(tensor.offset)?)),
+            shape,
+            strided: Some((self.naturals(tensor.stride)?, offset)),
             blob: 0,
             range: range.clone(),
         })

@@ -2,6 +2,7 @@
 
 #![cfg(feature = "files")]
 
+mod alloc;
 mod build;
 #[cfg(feature = "tch")]
 #[path = "../common/mod.rs"]

@@ -10,7 +10,9 @@ pub fn path(name: &str) -> PathBuf {
 }
 
 /// Name, dtype, shape and the elements as numbers.
-fn tensors(name: &str) -> (Format, Vec<(String, Dtype, Vec<usize>, Vec<f64>)>) {
+type Described = (String, Dtype, Vec<usize>, Vec<f64>);
+
+fn tensors(name: &str) -> (Format, Vec<Described>) {
     let file = TensorFile::open(path(name)).unwrap();
     let number = |dtype: Dtype, bytes: &[u8]| match dtype {
         Dtype::Int64 => i64::from_le_bytes(bytes.try_into().unwrap()) as f64,

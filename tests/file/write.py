@@ -174,7 +174,7 @@ def views():
         base=base, transposed=base.t(), permuted=tensor(torch.int16, (2, 3, 4)).permute(2, 0, 1),
         expanded=tensor(torch.bfloat16, (1, 3)).expand(4, 3), scalar_expanded=tensor(torch.uint8, ()).expand(2, 2),
         sliced=base[1:5:2, 2:7], column=base[:, 3], alone=base[2, 5], tied=base, parameter=parameter, tied_parameter=parameter,
-        overlapping=base.as_strided((4, 3), (2, 1), 5), marked=marked)
+        overlapping=base.as_strided((4, 3), (2, 1), 5), marked=marked, columns_of_no_rows=torch.empty(0, 4)[:, 2:])
 
 
 def torch_files(files):
