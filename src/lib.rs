@@ -7,6 +7,8 @@
 
 pub mod distribution;
 mod error;
+#[cfg(feature = "files")]
+pub mod file;
 pub mod init;
 pub mod parity;
 pub mod rng;

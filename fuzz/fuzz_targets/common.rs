@@ -1,0 +1,25 @@
+//! What every target does with a file.
+
+use std::path::Path;
+use tch_init::file::TensorFile;
+
+/// Opens the content of a file and reads the start and the end of every tensor in it.
+pub fn read(bytes: &[u8]) {
+    let file = match TensorFile::from_bytes(Path::new("fuzz.pt"), bytes) {
+        Ok(file) => file,
+        Err(error) => {
+            let message = error.to_string();
+            assert!(!message.contains(char::is_control), "{message:?}");
+            return;
+        }
+    };
+    let mut buffer = Vec::new();
+    for (name, tensor) in file.iter() {
+        assert!(file.get(name).is_some());
+        let numel = tensor.numel();
+        for start in [0, numel.saturating_sub(100)] {
+            let piece = tensor.read(start..start + 100, &mut buffer);
+            assert_eq!(piece.len(), (numel - start).min(100) * tensor.dtype().size());
+        }
+    }
+}

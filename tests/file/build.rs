@@ -1,0 +1,146 @@
+//! Files put together by hand.
+
+use std::io::{Cursor, Write};
+use zip::write::SimpleFileOptions;
+use zip::{CompressionMethod, ZipWriter};
+
+pub fn safetensors(header: &str, data: &[u8]) -> Vec<u8> {
+    let length = (header.len() as u64).to_le_bytes();
+    [&length, header.as_bytes(), data].concat()
+}
+
+pub fn npy(header: &str, data: &[u8]) -> Vec<u8> {
+    let length = (header.len() as u16).to_le_bytes();
+    [b"\x93NUMPY\x01\x00", &length[..], header.as_bytes(), data].concat()
+}
+
+/// An array with a header as numpy's.
+pub fn array(descr: &str, shape: &str, data: &[u8]) -> Vec<u8> {
+    npy(
+        &format!("{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}, }}\n"),
+        data,
+    )
+}
+
+pub fn zip(members: &[(&str, &[u8])], compression: CompressionMethod) -> Vec<u8> {
+    let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
+    let options = SimpleFileOptions::default().compression_method(compression);
+    for (name, bytes) in members {
+        zip.start_file(*name, options).unwrap();
+        zip.write_all(bytes).unwrap();
+    }
+    zip.finish().unwrap().into_inner()
+}
+
+pub fn stored(members: &[(&str, &[u8])]) -> Vec<u8> {
+    zip(members, CompressionMethod::Stored)
+}
+
+pub fn deflated(members: &[(&str, &[u8])]) -> Vec<u8> {
+    zip(members, CompressionMethod::Deflated)
+}
+
+/// Replaces the only place where `from` stands, or every one.
+pub fn replaced(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
+    assert_eq!(from.len(), to.len());
+    let mut bytes = bytes.to_vec();
+    let mut found = false;
+    for at in 0..=bytes.len() - from.len() {
+        if &bytes[at..at + from.len()] == from {
+            bytes[at..at + from.len()].copy_from_slice(to);
+            found = true;
+        }
+    }
+    assert!(found);
+    bytes
+}
+
+/// An archive of `torch.save`: a pickle, and storages called 0, 1, ...
+pub fn torch(pickle: &[u8], storages: &[&[u8]]) -> Vec<u8> {
+    let names: Vec<_> = (0..storages.len()).map(|i| format!("m/data/{i}")).collect();
+    let mut members: Vec<(&str, &[u8])> = vec![("m/data.pkl", pickle), ("m/byteorder", b"little")];
+    members.extend(
+        names
+            .iter()
+            .map(String::as_str)
+            .zip(storages.iter().copied()),
+    );
+    stored(&members)
+}
+
+/// Opcodes of a pickle, which leave one value on the stack.
+pub mod pickle {
+    pub fn whole(value: &[u8]) -> Vec<u8> {
+        [b"\x80\x02", value, b"."].concat()
+    }
+
+    pub fn text(text: &str) -> Vec<u8> {
+        [
+            b"X",
+            &(text.len() as u32).to_le_bytes()[..],
+            text.as_bytes(),
+        ]
+        .concat()
+    }
+
+    pub fn int(value: i64) -> Vec<u8> {
+        [b"\x8a\x08", &value.to_le_bytes()[..]].concat()
+    }
+
+    pub fn global(module: &str, name: &str) -> Vec<u8> {
+        format!("c{module}\n{name}\n").into_bytes()
+    }
+
+    pub fn tuple(items: &[Vec<u8>]) -> Vec<u8> {
+        [b"(", &items.concat()[..], b"t"].concat()
+    }
+
+    pub fn ints(values: &[i64]) -> Vec<u8> {
+        tuple(&values.iter().map(|value| int(*value)).collect::<Vec<_>>())
+    }
+
+    pub fn list(items: &[Vec<u8>]) -> Vec<u8> {
+        [b"](", &items.concat()[..], b"e"].concat()
+    }
+
+    pub fn dict(items: &[(&str, Vec<u8>)]) -> Vec<u8> {
+        let items: Vec<_> = items
+            .iter()
+            .map(|(key, value)| [&text(key)[..], value].concat())
+            .collect();
+        [b"}(", &items.concat()[..], b"u"].concat()
+    }
+
+    pub fn call(function: &[u8], arguments: &[Vec<u8>]) -> Vec<u8> {
+        [function, &tuple(arguments), b"R"].concat()
+    }
+
+    pub fn storage(class: &str, key: &str, numel: i64) -> Vec<u8> {
+        let id = [
+            text("storage"),
+            global("torch", class),
+            text(key),
+            text("cpu"),
+            int(numel),
+        ];
+        [&tuple(&id)[..], b"Q"].concat()
+    }
+
+    pub fn tensor(storage: Vec<u8>, offset: i64, size: &[i64], stride: &[i64]) -> Vec<u8> {
+        let hooks = call(&global("collections", "OrderedDict"), &[]);
+        let arguments = [
+            storage,
+            int(offset),
+            ints(size),
+            ints(stride),
+            b"\x89".to_vec(),
+            hooks,
+        ];
+        call(&global("torch._utils", "_rebuild_tensor_v2"), &arguments)
+    }
+
+    /// A tensor of f32 that is its whole storage.
+    pub fn floats(key: &str, count: i64) -> Vec<u8> {
+        tensor(storage("FloatStorage", key, count), 0, &[count], &[1])
+    }
+}

@@ -1,0 +1,266 @@
+//! Arrays of numpy.
+
+use super::{again, check};
+use crate::build::{array, deflated, npy, replaced, stored};
+use crate::stored::path;
+
+#[test]
+fn npy_files() {
+    let good = array("'<f4'", "(2,)", &[0; 8]);
+    let with = |descr: &str| array(descr, "(2,)", &[0; 8]);
+    let deep = format!("{{'descr': {}", "(".repeat(60_000));
+    let cases = [
+        (
+            good[..7].to_vec(),
+            again!("npy file: it ends within the start of its header"),
+        ),
+        (
+            good[..9].to_vec(),
+            again!("npy file: it ends within the start of its header"),
+        ),
+        (
+            good[..20].to_vec(),
+            again!("npy file: it claims a header of 68 bytes, it has 20 bytes"),
+        ),
+        (
+            good[..good.len() - 1].to_vec(),
+            again!("npy file: a float32 array of shape [2] needs 8 bytes, there are 7"),
+        ),
+        (
+            [&good[..], &[0]].concat(),
+            again!("npy file: a float32 array of shape [2] needs 8 bytes, there are 9"),
+        ),
+        (
+            b"\x93NUMPY\x09\x00....".to_vec(),
+            "version 9.0 of the npy format; write it with numpy.save of numpy 2",
+        ),
+        (
+            b"\x93NUMPY\x02\x00\xff\xff\xff\xff".to_vec(),
+            again!(
+                "npy file: it claims a header of 4294967295 bytes, more than 65535 are not read"
+            ),
+        ),
+        (
+            npy("{'descr': [1], 'shape'", &[]),
+            "a structured array; save each of its fields as an array",
+        ),
+        (
+            npy(&deep, &[]),
+            "a structured array; save each of its fields as an array",
+        ),
+        (
+            npy("\u{1b}[31m", &[]),
+            again!("npy file: its header is not numpy's: \\u{1b}[31m (at 0)"),
+        ),
+        (
+            replaced(&good, b"f4", b"\xff\xff"),
+            again!("npy file: its header is not text"),
+        ),
+        (
+            with("'|O'"),
+            "an array of Python objects is a pickle, and no code is run to read a file (numpy's '|O'); save arrays of numbers",
+        ),
+        (
+            with("'<U5'"),
+            "an array of strings (numpy's '<U5'); leave it out of the file",
+        ),
+        (
+            with("'|S5'"),
+            "an array of strings (numpy's '|S5'); leave it out of the file",
+        ),
+        (
+            with("'<M8[ns]'"),
+            "an array of dates or times (numpy's '<M8[ns]'); save it as int64",
+        ),
+        (
+            with("'|V2'"),
+            "an array of raw bytes: numpy has no name for bfloat16 and the like (numpy's '|V2'); save it with safetensors, or as float32",
+        ),
+        (
+            with("'>f4'"),
+            "a big-endian array (numpy's '>f4'); save x.astype(x.dtype.newbyteorder('<'))",
+        ),
+        (
+            with("'<f16'"),
+            "a dtype that PyTorch does not have (numpy's '<f16'); save it as another one",
+        ),
+        (
+            with("''"),
+            "a dtype that PyTorch does not have (numpy's ''); save it as another one",
+        ),
+        (
+            with("[('a', '<f4'), ('b', '<i4')]"),
+            "a structured array; save each of its fields as an array",
+        ),
+        (
+            array("'<f4'", "(4611686018427387904, 4)", &[0; 8]),
+            again!(
+                "npy file: a float32 array of shape [4611686018427387904, 4] is larger than any memory"
+            ),
+        ),
+        (
+            array("'<f4'", "(0, 4611686018427387904, 4)", &[]),
+            again!(
+                "npy file: a float32 array of shape [0, 4611686018427387904, 4] is larger than any memory"
+            ),
+        ),
+        (
+            array("'<f4'", "(1000000000000,)", &[0; 8]),
+            again!(
+                "npy file: a float32 array of shape [1000000000000] needs 4000000000000 bytes, there are 8"
+            ),
+        ),
+    ];
+    check(&cases.map(|(bytes, message)| ("a.npy", bytes, message)));
+}
+
+#[test]
+fn npz_files() {
+    let good = array("'<f4'", "(2,)", &[7; 8]);
+    let big = array("'|u1'", "(100000,)", &[0; 100_000]);
+    let packed = deflated(&[("big.npy", &big)]);
+    let twice = replaced(
+        &stored(&[("a.npy", &good), ("b.npy", &good)]),
+        b"b.npy",
+        b"a.npy",
+    );
+    // In the headers: flags (bit 0 says encrypted), the method, the sizes.
+    let local = |bytes: &[u8]| u32::from_le_bytes(bytes[22..26].try_into().unwrap());
+    let size = local(&packed).to_le_bytes();
+    let central = |bytes: &[u8], at: usize, value: &[u8]| {
+        let mut bytes = bytes.to_vec();
+        let start = bytes
+            .windows(4)
+            .rposition(|four| four == b"PK\x01\x02")
+            .unwrap();
+        bytes[start + at..start + at + value.len()].copy_from_slice(value);
+        bytes
+    };
+    let plain = stored(&[("a.npy", &good)]);
+    let mut checksum = packed.clone();
+    let start = 30 + "big.npy".len();
+    checksum[start + 80] ^= 1;
+    let short = array("'|u1'", "(100000,)", &[0; 99_999]);
+    let long = array("'|u1'", "(100000,)", &[0; 100_001]);
+    let bomb = array("'|u1'", "(100000000000,)", &[0; 100]);
+    let cases = [
+        (
+            packed[..packed.len() - 1].to_vec(),
+            again!("npz file: its zip directory, at the end of the file, is cut off or damaged"),
+        ),
+        (
+            plain[..plain.len() - 1].to_vec(),
+            again!("npz file: its zip directory, at the end of the file, is cut off or damaged"),
+        ),
+        (twice, again!("npz file: two of its members have one name")),
+        (
+            central(&plain, 8, &[1]),
+            "`a.npy`: encrypted; write it without a password",
+        ),
+        (
+            central(&plain, 10, &[12]),
+            "`a.npy`: compressed with Bzip2; store it, or deflate it as numpy.savez_compressed does",
+        ),
+        (
+            central(&plain, 10, &[99]),
+            "`a.npy`: compressed with Aes; store it, or deflate it as numpy.savez_compressed does",
+        ),
+        (
+            central(&plain, 20, &[1]),
+            again!("npz file: `a.npy`: stored as it is, yet 1 bytes stand for 76"),
+        ),
+        (
+            central(&plain, 20, &[0, 9, 0, 0, 0, 9, 0, 0]),
+            again!("npz file: `a.npy`: its 2304 bytes go beyond the end of the file"),
+        ),
+        (
+            central(&packed, 24, &(100_000_000u32).to_le_bytes()),
+            again!("npz file: `big.npy`: 191 compressed bytes cannot stand for 100000000"),
+        ),
+        (
+            central(&packed, 24, &(u32::from_le_bytes(size) - 1).to_le_bytes()),
+            again!(
+                "npz file: `big`: a uint8 array of shape [100000] needs 100073 bytes, the archive claims 100072"
+            ),
+        ),
+        (
+            central(&packed, 42, &[1]),
+            again!("npz file: `member 0`: invalid Zip archive: Invalid local file header"),
+        ),
+        (
+            checksum,
+            again!(
+                "npz file: `big`: its header is not numpy's: {'descr': '|u1', 'fortran_order': False, 'shap\\u{0}': (100000,), } (at 48)"
+            ),
+        ),
+        (
+            deflated(&[("short.npy", &short)]),
+            again!(
+                "npz file: `short`: a uint8 array of shape [100000] needs 100073 bytes, the archive claims 100072"
+            ),
+        ),
+        (
+            deflated(&[("long.npy", &long)]),
+            again!(
+                "npz file: `long`: a uint8 array of shape [100000] needs 100073 bytes, the archive claims 100074"
+            ),
+        ),
+        (
+            deflated(&[("bomb.npy", &bomb)]),
+            again!(
+                "npz file: `bomb`: a uint8 array of shape [100000000000] needs 100000000079 bytes, the archive claims 179"
+            ),
+        ),
+        (
+            deflated(&[("text.npy", b"text of more than twelve bytes")]),
+            again!("npz file: `text`: it does not start as an npy file does"),
+        ),
+        (
+            deflated(&[("tiny.npy", b"text")]),
+            again!("npz file: `tiny`: it ends before its array does"),
+        ),
+        (
+            stored(&[("bad.npy", &good[..20])]),
+            again!("npz file: `bad`: it claims a header of 68 bytes, it has 20 bytes"),
+        ),
+        (
+            std::fs::read(path("objects.npz")).unwrap(),
+            "`bad`: an array of Python objects is a pickle, and no code is run to read a file (numpy's '|O'); save arrays of numbers",
+        ),
+    ];
+    check(&cases.map(|(bytes, message)| ("a.npz", bytes, message)));
+}
+
+/// Members that share their compressed bytes would inflate to far more than the archive could.
+#[test]
+fn overlapping_members() {
+    let big = array("'|u1'", "(100000,)", &[0; 100_000]);
+    let names: Vec<_> = (0..9).map(|i| format!("{i}.npy")).collect();
+    let members: Vec<(&str, &[u8])> = names.iter().map(|name| (&name[..], &big[..])).collect();
+    let bytes = deflated(&members);
+    // Every entry of the directory points at the first member.
+    let mut shared = bytes.clone();
+    let directory = bytes
+        .windows(4)
+        .position(|four| four == b"PK\x01\x02")
+        .unwrap();
+    let second = bytes[4..]
+        .windows(4)
+        .position(|four| four == b"PK\x03\x04")
+        .unwrap()
+        + 4;
+    let end = bytes.len() - 22;
+    let mut at = directory;
+    while at < end {
+        shared[at + 42..at + 46].fill(0);
+        at += 46 + "0.npy".len();
+    }
+    shared.drain(second..directory);
+    let end = shared.len() - 22;
+    shared[end + 16..end + 20].copy_from_slice(&(second as u32).to_le_bytes());
+    check(&[(
+        "a.npz",
+        shared,
+        again!("npz file: its members claim 1719 bytes, it has 707"),
+    )]);
+}
