@@ -6,6 +6,7 @@
 mod check;
 mod demo;
 mod doctor;
+mod explain;
 
 use clap::{Parser, Subcommand};
 use std::io::Write;
@@ -23,6 +24,8 @@ struct Arguments {
 enum Command {
     /// Run the experiment that the project grew from, and print it as PyTorch prints it
     Demo(demo::Arguments),
+    /// Say why tensors differ from what PyTorch would have drawn
+    Explain(explain::Arguments),
     /// Show what was found (libtorch, CPU capability, threads, CUDA, Python) and what is wrong
     Doctor,
 }
@@ -46,6 +49,7 @@ pub fn main() -> ExitCode {
     };
     let report = match arguments.command {
         Command::Demo(arguments) => demo::run(&arguments),
+        Command::Explain(arguments) => explain::run(&arguments),
         Command::Doctor => doctor::run(),
     };
     match report.and_then(|report| print(&report.text).map(|()| report.found)) {

@@ -146,8 +146,9 @@ impl<'a> Case<'a> {
     fn slack(&self) -> f64 {
         let precision =
             epsilon(self.yours.view.dtype()).max(epsilon(self.expected.tensor.view.dtype()));
-        // The mean of many roundings errs less than one.
-        4.0 * precision / (self.yours.view.numel() as f64).sqrt().max(1.0)
+        // The mean of many roundings errs less than one; bounds have been rounded once.
+        let values = self.yours.view.numel().max(1) as f64;
+        (2.0 * precision / values.sqrt()).max(2.0 * f64::from(f32::EPSILON))
     }
 
     fn expected_distribution(&self) -> Option<Distribution> {
@@ -196,7 +197,7 @@ impl<'a> Case<'a> {
 
     /// Turns origins into findings.
     pub(super) fn conclude(&mut self) {
-        let drawn = self.drawn();
+        let (drawn, slack) = (self.drawn(), self.slack());
         if let Some(origin) = self.origin.take() {
             self.findings = self.by_origin(&origin, drawn);
             if self.findings.is_empty() {
@@ -215,13 +216,7 @@ impl<'a> Case<'a> {
                     ..
                 } = finding
                 {
-                    let precision = epsilon(self.yours.view.dtype());
-                    *finding = scaled(
-                        *constant,
-                        Some(drawn.distribution),
-                        &self.weight,
-                        4.0 * precision,
-                    );
+                    *finding = scaled(*constant, Some(drawn.distribution), &self.weight, slack);
                 }
             }
         }
@@ -334,6 +329,8 @@ impl<'a> Case<'a> {
             tensor: self.yours.name.clone(),
             shape: self.yours.view.shape().to_vec(),
             dtype: self.yours.view.dtype(),
+            reference_shape: self.expected.tensor.view.shape().to_vec(),
+            reference_dtype: self.expected.tensor.view.dtype(),
             equal: self.equal,
             differing: self.differing,
             findings: self.findings,

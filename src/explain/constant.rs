@@ -98,9 +98,10 @@ pub(super) fn scaled(
         _ => false,
     };
     let describe = |distribution: Distribution| {
-        let by_name = |k: &&Known| close(&k.distribution, &distribution);
-        let name = known.iter().find(by_name).map(|k| k.name.as_str());
-        named(distribution, name)
+        let exact = |k: &&Known| k.distribution == distribution;
+        let near = |k: &&Known| close(&k.distribution, &distribution);
+        let found = known.iter().find(exact).or_else(|| known.iter().find(near));
+        named(distribution, found.map(|k| k.name.as_str()))
     };
     Finding::Scaled {
         constant,

@@ -112,12 +112,15 @@ fn rounded(pair: &Pair<'_>) -> Option<Finding> {
 fn scaled(pair: &Pair<'_>) -> Option<Finding> {
     let magnitude = greatest(pair.reference);
     let at = (0..pair.reference.len()).find(|i| pair.reference[*i].abs() == magnitude)?;
-    let constant = pair.yours[at] / pair.reference[at];
+    // Least squares: every value says a little more of the factor than its digits.
+    let both = pair.yours.iter().zip(pair.reference);
+    let product: f64 = both.map(|(yours, reference)| yours * reference).sum();
+    let constant = product / pair.reference.iter().map(|r| r * r).sum::<f64>();
     if !constant.is_finite() || constant == 0.0 || pair.reference.len() < 2 {
         return None;
     }
     let precision = epsilon(pair.dtypes.0).max(epsilon(pair.dtypes.1));
-    // The factor comes from one rounded value, each other value was rounded twice.
+    // Both values were rounded, and the bounds of a draw may have been.
     let allowed = 4.0 * precision * magnitude * constant.abs();
     if (constant - 1.0).abs() <= 8.0 * precision {
         return None;

@@ -159,7 +159,7 @@ impl List {
         }
         self.uniform(
             1.0 / fan_in.sqrt(),
-            "1/sqrt(fan_in), PyTorch's default for the bias of Linear and Conv",
+            "1/sqrt(fan_in), PyTorch's default for Linear and Conv",
         );
         for (fan, mode) in [(fan_in, "fan_in"), (fan_out, "fan_out")] {
             for (gain, nonlinearity) in gains() {

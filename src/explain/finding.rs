@@ -284,11 +284,11 @@ impl fmt::Display for Displacement {
         match (yours, reference) {
             (words, 0) => write!(
                 f,
-                "{tensor} ({words} words) is drawn before it, in PyTorch not"
+                "{tensor} ({words} words) comes before it here, not so in PyTorch"
             ),
             (0, words) => write!(
                 f,
-                "{tensor} ({words} words) is drawn before it in PyTorch, not here"
+                "{tensor} ({words} words) comes before it in PyTorch, not so here"
             ),
             _ => write!(
                 f,
@@ -358,26 +358,20 @@ impl fmt::Display for Finding {
                 because,
                 unexplained,
             } => {
-                f.write_str("drawn at another place of the stream\n")?;
-                write!(
-                    f,
-                    "{distribution} at word {word} of seed {seed}, bit for bit"
-                )?;
+                f.write_str("drawn at another place of the stream")?;
+                write!(f, "\n{distribution}")?;
+                write!(f, "\nat word {word} of seed {seed}, bit for bit")?;
                 match expected {
-                    Some(expected) if word > expected => {
-                        write!(
-                            f,
-                            "; PyTorch is at word {expected}, {} earlier",
-                            word - expected
-                        )?;
-                    }
-                    Some(expected) => {
-                        write!(
-                            f,
-                            "; PyTorch is at word {expected}, {} later",
-                            expected - word
-                        )?;
-                    }
+                    Some(expected) if word > expected => write!(
+                        f,
+                        "; PyTorch draws it {} words earlier, at {expected}",
+                        word - expected
+                    )?,
+                    Some(expected) => write!(
+                        f,
+                        "; PyTorch draws it {} words later, at {expected}",
+                        expected - word
+                    )?,
                     None => {}
                 }
                 const SHOWN: usize = 4;

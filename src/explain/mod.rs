@@ -89,6 +89,10 @@ pub struct Explanation {
     pub shape: Vec<usize>,
     /// Its dtype.
     pub dtype: Dtype,
+    /// The shape it ought to have.
+    pub reference_shape: Vec<usize>,
+    /// The dtype it ought to have.
+    pub reference_dtype: Dtype,
     /// Whether it has the bits, the dtype and the shape of what it ought to be.
     pub equal: bool,
     /// Elements whose bits differ; `None` if dtype or shape differ.

@@ -320,3 +320,64 @@ fn planted_causes_are_found_and_no_others() {
         wrong.join("\n")
     );
 }
+
+/// The README's story: three wrong ports of a net, each explained by the program alone.
+#[test]
+#[ignore = "needs the Python reference: run `make test`"]
+fn the_story_of_three_wrong_ports() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/explain/story.py");
+    let out = folder.path().join("story");
+    let planted = Command::new(python())
+        .arg(script)
+        .arg(&out)
+        .output()
+        .unwrap();
+    assert!(planted.status.success());
+    let told = |arguments: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_tch-init"))
+            .current_dir(&out)
+            .arg("explain")
+            .args(arguments)
+            .args(["--other-seeds", "100"])
+            .output()
+            .unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        (output.status.code(), text)
+    };
+    let net = ["--layers", "net.txt", "--seed", "42"];
+    for (file, causes) in [
+        (
+            "scale.safetensors",
+            [
+                "scaled by 2.44949 = sqrt(6)",
+                "tch's default for Linear and Conv",
+            ],
+        ),
+        (
+            "order.safetensors",
+            [
+                "fc1.bias (128 words) comes before it here, not so in PyTorch",
+                "fc1.weight (100352 words) comes before it in PyTorch, not so here",
+            ],
+        ),
+        (
+            "transpose.safetensors",
+            ["transposed", "yours is PyTorch's.permute([1, 0])"],
+        ),
+    ] {
+        for reference in [&net[..], &["pytorch.safetensors", "--seed", "42"]] {
+            let (code, text) = told(&[&[file], reference].concat());
+            assert_eq!(code, Some(1), "{text}");
+            for cause in causes {
+                assert!(text.contains(cause), "{file}: {cause} is missing:\n{text}");
+            }
+        }
+    }
+    let (code, text) = told(&[&["pytorch.safetensors"], &net[..]].concat());
+    assert_eq!(
+        (code, text.lines().last()),
+        (Some(0), Some("4 tensors: 4 equal")),
+        "{text}"
+    );
+}

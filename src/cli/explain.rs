@@ -1,0 +1,258 @@
+//! `tch-init explain`: why tensors differ from what PyTorch would have drawn.
+
+use super::Report;
+use anyhow::{Context, Result, bail};
+use clap::{Args, ValueEnum};
+use serde::Serialize;
+use std::fmt::Write;
+use std::path::PathBuf;
+use tch::Kind;
+use tch_init::explain::{Expected, Explanation, Model, NamedView, Options, explain};
+use tch_init::file::TensorFile;
+
+#[derive(Args)]
+pub struct Arguments {
+    /// The tensors to explain: a file of safetensors, npz, npy, pt or ot, or a folder of them
+    yours: PathBuf,
+    /// PyTorch's tensors, in a file of any of these kinds
+    #[arg(required_unless_present = "layers", conflicts_with = "layers")]
+    reference: Option<PathBuf>,
+    /// Instead of PyTorch's tensors: a text file with what Python's print(model) prints
+    #[arg(long, value_name = "FILE", requires = "seed")]
+    layers: Option<PathBuf>,
+    /// The seed that was meant
+    #[arg(long, allow_negative_numbers = true)]
+    seed: Option<i64>,
+    /// The dtype in which a model of --layers is made
+    #[arg(long, value_enum, default_value = "float32")]
+    dtype: ModelDtype,
+    /// How many other seeds are tried, from 0 on
+    #[arg(long, value_name = "N", default_value_t = Options::default().other_seeds)]
+    other_seeds: u64,
+    /// Write JSON: an array with an object for each tensor
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum ModelDtype {
+    Float16,
+    Bfloat16,
+    Float32,
+    Float64,
+}
+
+impl ModelDtype {
+    fn kind(self) -> Kind {
+        match self {
+            ModelDtype::Float16 => Kind::Half,
+            ModelDtype::Bfloat16 => Kind::BFloat16,
+            ModelDtype::Float32 => Kind::Float,
+            ModelDtype::Float64 => Kind::Double,
+        }
+    }
+}
+
+pub fn run(arguments: &Arguments) -> Result<Report> {
+    let yours = TensorFile::open(&arguments.yours)?;
+    let yours = named(&yours);
+    let options = Options {
+        // PyTorch takes negative seeds as the same 64 bits.
+        seed: arguments.seed.map(|seed| seed as u64),
+        other_seeds: arguments.other_seeds,
+    };
+    let report = |expected: &[Expected<'_>]| -> Result<Report> {
+        let explanations = explain(&yours, expected, &options)?;
+        let unpaired = Unpaired::new(&yours, expected);
+        Ok(Report {
+            found: explanations.iter().any(|e| !e.equal) || !unpaired.is_empty(),
+            text: match arguments.json {
+                true => json(&explanations, &unpaired)?,
+                false => text(&explanations, &unpaired),
+            },
+        })
+    };
+    match (&arguments.reference, &arguments.layers, arguments.seed) {
+        (Some(reference), _, _) => {
+            let file = TensorFile::open(reference)?;
+            let tensors = named(&file).into_iter();
+            let expected: Vec<Expected<'_>> = tensors
+                .map(|tensor| Expected {
+                    tensor,
+                    drawn: None,
+                })
+                .collect();
+            report(&expected)
+        }
+        (None, Some(layers), Some(seed)) => {
+            let model = printed_model(arguments, layers, seed, &yours)?;
+            report(&model.expected()?)
+        }
+        _ => bail!("give a file of PyTorch's tensors, or --layers and --seed"),
+    }
+}
+
+fn printed_model(
+    arguments: &Arguments,
+    layers: &PathBuf,
+    seed: i64,
+    yours: &[NamedView<'_>],
+) -> Result<Model> {
+    let printed = std::fs::read_to_string(layers)
+        .with_context(|| format!("{}: cannot be read", layers.display()))?;
+    let model = Model::draw(&printed, seed, arguments.dtype.kind())
+        .with_context(|| layers.display().to_string())?;
+    for (path, class) in model.opaque() {
+        let below = format!("{path}.");
+        if let Some(tensor) = yours.iter().find(|tensor| tensor.name.starts_with(&below)) {
+            bail!(
+                "{}: {class} at {path} has the tensor {}, of which its print says nothing; take a \
+                 file of PyTorch's tensors as the reference",
+                layers.display(),
+                tensor.name
+            );
+        }
+    }
+    Ok(model)
+}
+
+fn named(file: &TensorFile) -> Vec<NamedView<'_>> {
+    file.iter()
+        .map(|(name, view)| NamedView {
+            name: name.to_owned(),
+            view,
+        })
+        .collect()
+}
+
+/// Names that only one side has.
+#[derive(Serialize)]
+struct Unpaired {
+    only_yours: Vec<String>,
+    only_reference: Vec<String>,
+}
+
+impl Unpaired {
+    fn new(yours: &[NamedView<'_>], expected: &[Expected<'_>]) -> Unpaired {
+        let yours: Vec<&str> = yours.iter().map(|tensor| tensor.name.as_str()).collect();
+        let theirs: Vec<&str> = expected.iter().map(|e| e.tensor.name.as_str()).collect();
+        let without = |names: &[&str], others: &[&str]| {
+            let alone = names.iter().filter(|name| !others.contains(name));
+            alone.map(|name| (*name).to_owned()).collect()
+        };
+        Unpaired {
+            only_yours: without(&yours, &theirs),
+            only_reference: without(&theirs, &yours),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.only_yours.is_empty() && self.only_reference.is_empty()
+    }
+}
+
+fn json(explanations: &[Explanation], unpaired: &Unpaired) -> Result<String> {
+    #[derive(Serialize)]
+    struct Output<'a> {
+        tensors: &'a [Explanation],
+        #[serde(flatten)]
+        unpaired: &'a Unpaired,
+    }
+    let output = Output {
+        tensors: explanations,
+        unpaired,
+    };
+    Ok(serde_json::to_string_pretty(&output)? + "\n")
+}
+
+fn text(explanations: &[Explanation], unpaired: &Unpaired) -> String {
+    let mut text = String::new();
+    let mut line = |line: String| {
+        // Writing to a string cannot fail.
+        text.push_str(&line);
+        text.push('\n');
+    };
+    for explanation in explanations.iter().filter(|e| !e.equal) {
+        line(heading(explanation));
+        for finding in &explanation.findings {
+            let told = finding.to_string();
+            let mut lines = told.lines();
+            line(format!("  {}", lines.next().unwrap_or_default()));
+            lines.for_each(|evidence| line(format!("    {evidence}")));
+        }
+        if explanation.findings.is_empty() {
+            line("  no hypothesis fits".to_owned());
+        }
+    }
+    let equal: Vec<&str> = explanations
+        .iter()
+        .filter(|e| e.equal)
+        .map(|e| e.tensor.as_str())
+        .collect();
+    for (names, what) in [
+        (equal, "equal, bit for bit"),
+        (names(&unpaired.only_yours), "only in yours"),
+        (names(&unpaired.only_reference), "only in the reference"),
+    ] {
+        if !names.is_empty() {
+            line(format!("{what}: {}", list(&names)));
+        }
+    }
+    line(summary(explanations));
+    text
+}
+
+fn heading(explanation: &Explanation) -> String {
+    let Explanation {
+        tensor,
+        shape,
+        dtype,
+        reference_shape,
+        reference_dtype,
+        differing,
+        ..
+    } = explanation;
+    let numel: usize = shape.iter().product();
+    let differ = match differing {
+        Some(differing) => format!("{differing} of {numel} elements differ"),
+        None => format!("the reference is {reference_dtype} {reference_shape:?}"),
+    };
+    format!("{tensor}  {dtype} {shape:?}  {differ}")
+}
+
+/// How many tensors each cause explains.
+fn summary(explanations: &[Explanation]) -> String {
+    let mut causes: Vec<(&str, usize)> = Vec::new();
+    let mut count = |cause| match causes.iter_mut().find(|(known, _)| *known == cause) {
+        Some((_, count)) => *count += 1,
+        None => causes.push((cause, 1)),
+    };
+    for explanation in explanations {
+        match explanation.findings.as_slice() {
+            _ if explanation.equal => count("equal"),
+            [] => count("unexplained"),
+            findings => findings.iter().for_each(|finding| count(finding.id())),
+        }
+    }
+    let mut text = format!("{} tensors", explanations.len());
+    for (number, (cause, count)) in causes.iter().enumerate() {
+        let separator = if number == 0 { ": " } else { ", " };
+        if write!(text, "{separator}{count} {cause}").is_err() {
+            break;
+        }
+    }
+    text
+}
+
+fn names(names: &[String]) -> Vec<&str> {
+    names.iter().map(String::as_str).collect()
+}
+
+fn list(names: &[&str]) -> String {
+    const SHOWN: usize = 6;
+    let shown = names[..names.len().min(SHOWN)].join(", ");
+    match names.len() {
+        n if n > SHOWN => format!("{shown} and {} more", n - SHOWN),
+        _ => shown,
+    }
+}
