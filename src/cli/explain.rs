@@ -62,7 +62,10 @@ pub fn run(arguments: &Arguments) -> Result<Report> {
         other_seeds: arguments.other_seeds,
     };
     let report = |expected: &[Expected<'_>]| -> Result<Report> {
-        let explanations = explain(&yours, expected, &options)?;
+        let spinner = super::spinner("looking through random streams");
+        let explanations = explain(&yours, expected, &options);
+        spinner.finish_and_clear();
+        let explanations = explanations?;
         let unpaired = Unpaired::new(&yours, expected);
         Ok(Report {
             found: explanations.iter().any(|e| !e.equal) || !unpaired.is_empty(),

@@ -98,6 +98,13 @@ fn print(text: &str) -> anyhow::Result<()> {
     }
 }
 
+/// Shown on a terminal while something of unknown length runs; nothing in a pipe.
+fn spinner(message: &'static str) -> indicatif::ProgressBar {
+    let spinner = indicatif::ProgressBar::new_spinner().with_message(message);
+    spinner.enable_steady_tick(std::time::Duration::from_millis(200));
+    spinner
+}
+
 fn one_line(message: &str) -> String {
     message.split_whitespace().collect::<Vec<_>>().join(" ")
 }
