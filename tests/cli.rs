@@ -223,3 +223,99 @@ fn versions_are_named_alike_everywhere() {
         assert!(file("Cargo.toml").contains(&line), "{line}");
     }
 }
+
+#[test]
+fn explain_says_in_one_line_what_it_cannot_take() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    std::fs::write(path("net.txt"), "Net(\n  (fc): Linear(in_features=4\n)").unwrap();
+    std::fs::write(
+        path("opaque.txt"),
+        "Net(\n  (a): Mine()\n  (b): Linear(in_features=1, out_features=1, bias=False)\n)",
+    )
+    .unwrap();
+    std::fs::write(
+        path("encoder.txt"),
+        "TransformerEncoder(\n  (layers): ModuleList()\n)",
+    )
+    .unwrap();
+    let one = [0u8; 4];
+    let view =
+        safetensors::tensor::TensorView::new(safetensors::Dtype::F32, vec![1], &one).unwrap();
+    let file = safetensors::serialize([("a.weight", view)], None).unwrap();
+    std::fs::write(path("a.safetensors"), file).unwrap();
+    let a = path("a.safetensors");
+    for (arguments, part) in [
+        (
+            vec!["missing.npz", a.as_str()],
+            "missing.npz: cannot be read: No such file",
+        ),
+        (vec![a.as_str()], "required arguments were not provided"),
+        (vec![a.as_str(), "--layers", &path("net.txt")], "--seed"),
+        (
+            vec![a.as_str(), "--layers", &path("gone.txt"), "--seed", "1"],
+            "gone.txt: cannot be read",
+        ),
+        (
+            vec![a.as_str(), "--layers", &path("net.txt"), "--seed", "1"],
+            "net.txt: line 2: a parenthesis stays open",
+        ),
+        (
+            vec![a.as_str(), "--layers", &path("encoder.txt"), "--seed", "1"],
+            "take a file of PyTorch's tensors",
+        ),
+        (
+            vec![a.as_str(), "--layers", &path("opaque.txt"), "--seed", "1"],
+            "Mine at a has the tensor a.weight",
+        ),
+        (vec![&path("net.txt"), a.as_str()], "not a file of tensors"),
+        (
+            vec![a.as_str(), a.as_str(), "--layers", &path("net.txt")],
+            "cannot be used with",
+        ),
+    ] {
+        let told = failure(&[&["explain"], &arguments[..]].concat());
+        assert!(told.contains(part), "{arguments:?}: {told}");
+    }
+}
+
+#[test]
+fn explain_as_json() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let write = |name: &str, values: &[f32]| {
+        let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+        let shape = vec![2, values.len() / 2];
+        let view = safetensors::tensor::TensorView::new(safetensors::Dtype::F32, shape, &bytes);
+        let file = safetensors::serialize([("w", view.unwrap())], None).unwrap();
+        std::fs::write(path(name), file).unwrap();
+    };
+    write("yours", &[2.0, 4.0, 6.0, -10.0]);
+    write("theirs", &[1.0, 2.0, 3.0, -5.0]);
+    let output = run(&[
+        "explain",
+        &path("yours"),
+        &path("theirs"),
+        "--json",
+        "--other-seeds",
+        "0",
+    ]);
+    assert_eq!(output.status.code(), Some(1));
+    let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let tensor = &told["tensors"][0];
+    assert_eq!(
+        (&tensor["tensor"], &tensor["differing"]),
+        (&"w".into(), &4.into())
+    );
+    assert_eq!(tensor["findings"][0]["id"], "scaled");
+    assert_eq!(tensor["findings"][0]["constant"], 2.0);
+    let same = run(&[
+        "explain",
+        &path("yours"),
+        &path("yours"),
+        "--other-seeds",
+        "0",
+    ]);
+    assert_eq!(same.status.code(), Some(0));
+    assert_eq!(stdout(&same), "equal, bit for bit: w\n1 tensor: 1 equal\n");
+}

@@ -237,7 +237,8 @@ fn summary(explanations: &[Explanation]) -> String {
             findings => findings.iter().for_each(|finding| count(finding.id())),
         }
     }
-    let mut text = format!("{} tensors", explanations.len());
+    let plural = if explanations.len() == 1 { "" } else { "s" };
+    let mut text = format!("{} tensor{plural}", explanations.len());
     for (number, (cause, count)) in causes.iter().enumerate() {
         let separator = if number == 0 { ": " } else { ", " };
         if write!(text, "{separator}{count} {cause}").is_err() {

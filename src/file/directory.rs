@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 
 /// The index of the directory if it has one, else all tensors of its files.
 pub(super) fn open(path: &Path) -> Result<(Contents, Format), FileError> {
-    let files = files(path).map_err(|source| FileError::Read {
+    let files = files(path).map_err(|error| FileError::Read {
         path: path.to_owned(),
-        source,
+        error,
     })?;
     for kind in [".safetensors.index.json", ".bin.index.json"] {
         let named = |file: &&PathBuf| file.to_string_lossy().ends_with(kind);

@@ -11,12 +11,12 @@ use std::path::{Path, PathBuf};
 #[non_exhaustive]
 pub enum FileError {
     /// The operating system refused: no such file, no permission.
-    #[error("{}: cannot be read: {source}", Shown::path(.path))]
+    #[error("{}: cannot be read: {error}", Shown::path(.path))]
     Read {
         /// The file or directory.
         path: PathBuf,
         /// What the operating system said.
-        source: io::Error,
+        error: io::Error,
     },
     /// The content has none of the formats.
     #[error(
@@ -86,7 +86,7 @@ pub enum FileError {
     },
     /// A compressed array could not be inflated to a temporary file.
     #[error(
-        "{}{}: inflating it to a temporary file failed: {source}; make room there, or set TMPDIR to a folder with more",
+        "{}{}: inflating it to a temporary file failed: {error}; make room there, or set TMPDIR to a folder with more",
         Shown::path(.path), At(.tensor)
     )]
     Temporary {
@@ -95,7 +95,7 @@ pub enum FileError {
         /// The tensor.
         tensor: Option<String>,
         /// What the operating system said.
-        source: io::Error,
+        error: io::Error,
     },
 }
 
@@ -140,8 +140,8 @@ impl Flaw {
         Flaw::new(Kind::Global(name.into()))
     }
 
-    pub(super) fn temporary(source: io::Error) -> Flaw {
-        Flaw::new(Kind::Temporary(source))
+    pub(super) fn temporary(error: io::Error) -> Flaw {
+        Flaw::new(Kind::Temporary(error))
     }
 
     /// The same flaw in a tensor, or in a part of the file, unless it already has a place.
@@ -167,10 +167,10 @@ impl Flaw {
                 advice,
             },
             Kind::Global(global) => FileError::Global { path, global },
-            Kind::Temporary(source) => FileError::Temporary {
+            Kind::Temporary(error) => FileError::Temporary {
                 path,
                 tensor,
-                source,
+                error,
             },
         }
     }

@@ -117,7 +117,7 @@ fn open_shard(
         ));
     }
     let (contents, _) = open_one(&folder.join(shard)).map_err(|error| match error {
-        FileError::Read { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+        FileError::Read { error, .. } if error.kind() == io::ErrorKind::NotFound => {
             flaw(Flaw::damaged("the file is not in the folder of the index").at(shard))
         }
         other => other,

@@ -213,9 +213,9 @@ fn open_one(path: &Path) -> Result<(Contents, Format), FileError> {
 }
 
 fn map(path: &Path) -> Result<Blob, FileError> {
-    let failed = |source| FileError::Read {
+    let failed = |error| FileError::Read {
         path: path.to_owned(),
-        source,
+        error,
     };
     let unknown = |found: &str| FileError::Unknown {
         path: path.to_owned(),
