@@ -11,6 +11,7 @@ mod error;
 pub mod file;
 pub mod init;
 pub mod parity;
+mod python;
 pub mod rng;
 pub mod tensor;
 

@@ -1,5 +1,7 @@
 //! Units in the last place.
 
+use crate::tensor::Dtype;
+
 /// How many steps of one representable number lie between two values: 0 for equal ones, with
 /// `-0.0` and `0.0` one apart in bits but not in value, so 0. `None` if exactly one is NaN.
 ///
@@ -13,20 +15,35 @@
 pub fn ulp_distance(a: f32, b: f32) -> Option<u32> {
     match (a.is_nan(), b.is_nan()) {
         (true, true) => Some(0),
-        (false, false) => Some(place(a).abs_diff(place(b))),
+        (false, false) => Some(place32(a.to_bits()).abs_diff(place32(b.to_bits()))),
         _ => None,
     }
 }
 
 /// The value's place among all floats, counted from zero.
-fn place(x: f32) -> i32 {
-    let bits = x.to_bits();
+#[inline(always)]
+pub(super) fn place32(bits: u32) -> i32 {
     // Below 2^31 by construction, so the sign is free.
     let magnitude = (bits & 0x7fff_ffff) as i32;
-    if bits >> 31 == 0 {
-        magnitude
-    } else {
-        -magnitude
+    let sign = bits as i32 >> 31;
+    (magnitude ^ sign) - sign
+}
+
+/// As [`place32`].
+#[inline(always)]
+pub(super) fn place64(bits: u64) -> i64 {
+    let magnitude = (bits & 0x7fff_ffff_ffff_ffff) as i64;
+    let sign = bits as i64 >> 63;
+    (magnitude ^ sign) - sign
+}
+
+/// As [`place32`], for a float of one byte that is no NaN.
+#[inline(always)]
+pub(super) fn place8(dtype: Dtype, byte: u8) -> i32 {
+    match dtype {
+        Dtype::Float8E8m0fnu => i32::from(byte),
+        _ if byte >> 7 == 1 => -i32::from(byte & 0x7f),
+        _ => i32::from(byte),
     }
 }
 

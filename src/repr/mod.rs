@@ -15,17 +15,28 @@ mod contents;
 mod formatter;
 mod module;
 mod number;
-mod python;
 mod sparse;
 mod values;
 
 use tch::{Device, TchError, Tensor};
 
 pub use module::module_str;
-pub use python::python_float;
 
 use contents::contents;
 use values::Dtype;
+
+/// `repr(float)`: the shortest digits that read back, with an exponent below 1e-4 and from 1e16.
+///
+/// ```
+/// use tch_init::repr::python_float;
+///
+/// assert_eq!(python_float(1e-5), "1e-05");
+/// assert_eq!(python_float(0.1), "0.1");
+/// assert_eq!(python_float(1.0), "1.0");
+/// ```
+pub fn python_float(value: f64) -> String {
+    crate::python::float(value)
+}
 
 /// Why a tensor could not be printed.
 #[derive(Debug, thiserror::Error)]

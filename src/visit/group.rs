@@ -14,6 +14,8 @@ pub(super) struct Variable {
     pub(super) created: Option<usize>,
     /// The number that tch appends to a name that was taken, itself a count of variables.
     pub(super) duplicate: Option<usize>,
+    /// The name in the `VarStore`.
+    full: String,
     path: String,
     pub(super) name: String,
     pub(super) tensor: Tensor,
@@ -21,8 +23,14 @@ pub(super) struct Variable {
     records: Vec<Arc<Record>>,
 }
 
-/// The layers in order of creation, each before those below it.
-pub(super) fn layers(vs: &VarStore) -> Vec<Layer> {
+/// All variables by their full names: trainable ones in order of creation, then the others by
+/// name.
+pub(crate) fn variables_in_order(vs: &VarStore) -> Vec<(String, Tensor)> {
+    let named = |variable: Variable| (variable.full, variable.tensor);
+    sorted(vs).into_iter().map(named).collect()
+}
+
+fn sorted(vs: &VarStore) -> Vec<Variable> {
     let mut variables = variables(vs);
     variables.sort_by(|a, b| {
         let key = |v: &Variable| (v.created.unwrap_or(usize::MAX), v.duplicate.unwrap_or(0));
@@ -30,6 +38,12 @@ pub(super) fn layers(vs: &VarStore) -> Vec<Layer> {
             .cmp(&key(b))
             .then_with(|| (&a.path, &a.name).cmp(&(&b.path, &b.name)))
     });
+    variables
+}
+
+/// The layers in order of creation, each before those below it.
+pub(super) fn layers(vs: &VarStore) -> Vec<Layer> {
+    let variables = sorted(vs);
     let shared: BTreeSet<String> = variables
         .iter()
         .filter(|variable| variable.duplicate.is_some() && variable.records.is_empty())
@@ -199,6 +213,7 @@ fn variables(vs: &VarStore) -> Vec<Variable> {
             Variable {
                 created: created.get(&registry::identity(tensor)).copied(),
                 duplicate,
+                full: full.clone(),
                 path: path.to_owned(),
                 name: name.to_owned(),
                 tensor: tensor.shallow_clone(),

@@ -10,6 +10,7 @@ mod infer;
 mod layer;
 mod shared;
 
+pub(crate) use group::variables_in_order;
 pub use layer::Layer;
 
 use crate::error::InitError;

@@ -1,20 +1,16 @@
 //! Python's own ways to print a value.
 
-/// `repr(float)`: the shortest digits that read back, with an exponent below 1e-4 and from 1e16.
-///
-/// ```
-/// use tch_init::repr::python_float;
-///
-/// assert_eq!(python_float(1e-5), "1e-05");
-/// assert_eq!(python_float(0.1), "0.1");
-/// assert_eq!(python_float(1.0), "1.0");
-/// ```
-pub fn python_float(value: f64) -> String {
-    if value.is_nan() {
+use std::fmt::{Debug, LowerExp};
+
+/// `repr(float)`: the shortest digits that read back in the type, with an exponent below 1e-4 and
+/// from 1e16.
+pub(crate) fn float(value: impl Copy + Debug + LowerExp + Into<f64>) -> String {
+    let number: f64 = value.into();
+    if number.is_nan() {
         return "nan".to_owned();
     }
-    if value.is_infinite() {
-        return if value > 0.0 { "inf" } else { "-inf" }.to_owned();
+    if number.is_infinite() {
+        return if number > 0.0 { "inf" } else { "-inf" }.to_owned();
     }
     let scientific = format!("{value:e}");
     // `{:e}` of a finite float is always `<digits>e<exponent>`.
@@ -30,7 +26,7 @@ pub fn python_float(value: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::python_float;
+    use super::float;
 
     #[test]
     fn floats_print_as_pythons_repr() {
@@ -51,7 +47,9 @@ mod tests {
             (f64::NAN, "nan"),
         ];
         for (value, text) in expected {
-            assert_eq!(python_float(value), text);
+            assert_eq!(float(value), text);
         }
+        assert_eq!(float(0.1f32), "0.1");
+        assert_eq!(float(1e-5f32), "1e-05");
     }
 }
