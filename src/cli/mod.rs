@@ -5,8 +5,10 @@
 
 mod check;
 mod demo;
+mod diff;
 mod doctor;
 mod explain;
+mod names;
 
 use clap::{Parser, Subcommand};
 use std::io::Write;
@@ -24,6 +26,8 @@ struct Arguments {
 enum Command {
     /// Run the experiment that the project grew from, and print it as PyTorch prints it
     Demo(demo::Arguments),
+    /// Compare two sets of tensors: bits, ULPs, or PyTorch's tolerances
+    Diff(diff::Arguments),
     /// Say why tensors differ from what PyTorch would have drawn
     Explain(explain::Arguments),
     /// Show what was found (libtorch, CPU capability, threads, CUDA, Python) and what is wrong
@@ -49,6 +53,7 @@ pub fn main() -> ExitCode {
     };
     let report = match arguments.command {
         Command::Demo(arguments) => demo::run(&arguments),
+        Command::Diff(arguments) => diff::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Doctor => doctor::run(),
     };
@@ -89,7 +94,8 @@ fn usage(error: &clap::Error) -> ExitCode {
 
 /// Writes to stdout; a reader that has seen enough is no failure.
 fn print(text: &str) -> anyhow::Result<()> {
-    let mut out = std::io::stdout().lock();
+    // Colours stay on a terminal only.
+    let mut out = anstream::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
             Err(anyhow::Error::from(error).context("cannot write to stdout"))
@@ -103,6 +109,15 @@ fn spinner(message: &'static str) -> indicatif::ProgressBar {
     let spinner = indicatif::ProgressBar::new_spinner().with_message(message);
     spinner.enable_steady_tick(std::time::Duration::from_millis(200));
     spinner
+}
+
+/// Which of two files "actual" and "expected" are, for errors that name the sides.
+fn paths_differ(actual: &std::path::Path, expected: &std::path::Path) -> String {
+    format!(
+        "actual {}, expected {}",
+        actual.display(),
+        expected.display()
+    )
 }
 
 fn one_line(message: &str) -> String {

@@ -42,6 +42,26 @@ impl Blob {
         }
     }
 
+    /// Takes a part of a mapped file out of this process's memory; the page cache may keep it.
+    fn release(&self, range: Range<usize>) {
+        if let Bytes::Mapped(map) = &self.bytes
+            && range.end <= map.len()
+        {
+            // SAFETY: the map is of a file and never written to, so what is dropped is read again
+            // from the file when it is next looked at.
+            let released = unsafe {
+                map.unchecked_advise_range(
+                    memmap2::UncheckedAdvice::DontNeed,
+                    range.start,
+                    range.len(),
+                )
+            };
+            if let Err(error) = released {
+                log::debug!("{}: memory is kept: {error}", self.path.display());
+            }
+        }
+    }
+
     pub(super) fn bytes(&self) -> &[u8] {
         match &self.bytes {
             Bytes::Mapped(map) => map,
@@ -185,6 +205,11 @@ impl Contents {
             .binary_search_by(|at| self.entries[*at].name.as_str().cmp(name))
             .ok()?;
         Some(&self.entries[self.by_name[place]])
+    }
+
+    /// Gives back the memory that a tensor took while it was read.
+    pub(super) fn release(&self, entry: &Entry) {
+        self.blobs[entry.blob].release(entry.range.clone());
     }
 
     pub(super) fn view(&self, entry: &Entry) -> TensorView<'_> {

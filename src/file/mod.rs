@@ -37,6 +37,7 @@ mod pickle;
 mod safetensors;
 mod torch;
 
+use crate::parity::{self, SourceError, TensorSource};
 use crate::tensor::TensorView;
 use archive::Archive;
 use contents::{Blob, Contents, Trouble};
@@ -195,6 +196,19 @@ impl TensorFile {
     pub fn get(&self, name: &str) -> Option<TensorView<'_>> {
         let entry = self.contents.find(name)?;
         Some(self.contents.view(entry))
+    }
+}
+
+/// In the order of the file; what was compared does not stay in memory.
+impl TensorSource for TensorFile {
+    fn entries(&self) -> Result<Vec<parity::Entry<'_>>, SourceError> {
+        let entries = self.contents.entries().iter().map(|entry| {
+            let view = self.contents.view(entry);
+            let size = (view.numel() * view.dtype().size()) as u64;
+            parity::Entry::new(&entry.name, size, move || Ok(view.clone().into()))
+                .on_release(move || self.contents.release(entry))
+        });
+        Ok(entries.collect())
     }
 }
 

@@ -69,23 +69,23 @@ pub enum CompareError {
     },
 
     /// A source cannot be listed.
-    #[error("{side}: {source}")]
+    #[error("{side}: {error}")]
     Source {
         /// The source: "actual" or "expected".
         side: &'static str,
         /// What is wrong with it.
-        source: SourceError,
+        error: SourceError,
     },
 
     /// A tensor cannot be read.
-    #[error("{side}: tensor {name:?}: {source}")]
+    #[error("{side}: tensor {name:?}: {error}")]
     Tensor {
         /// The source: "actual" or "expected".
         side: &'static str,
         /// The tensor's name in it.
         name: String,
         /// What is wrong with it.
-        source: SourceError,
+        error: SourceError,
     },
 
     /// A tolerance that is negative or NaN (PyTorch: `RuntimeError`).
@@ -211,7 +211,7 @@ impl<'a> Compare<'a> {
     {
         check(self.criterion)?;
         let of = |side, source: &dyn Fn() -> Result<Vec<_>, SourceError>| {
-            source().map_err(|source| CompareError::Source { side, source })
+            source().map_err(|error| CompareError::Source { side, error })
         };
         let actual = self.named("actual", of("actual", &|| actual.entries())?, &self.rename)?;
         let expected = of("expected", &|| expected.entries())?;
@@ -359,11 +359,11 @@ impl<'a> Pair<'_, 'a> {
         self.entries.iter().for_each(|entry| entry.release());
     }
 
-    fn error(&self, side: usize, source: SourceError) -> CompareError {
+    fn error(&self, side: usize, error: SourceError) -> CompareError {
         CompareError::Tensor {
             side: ["actual", "expected"][side],
             name: self.entries[side].name().to_owned(),
-            source,
+            error,
         }
     }
 }

@@ -4,6 +4,7 @@
 
 #![cfg(feature = "cli")]
 
+mod assert_close;
 mod attention;
 mod basic;
 #[path = "../common/case.rs"]

@@ -1,0 +1,142 @@
+//! `tch-init diff`: are two sets of tensors the same?
+
+mod json;
+mod table;
+
+use super::names::{Names, Selection};
+use super::{Report, paths_differ};
+use anyhow::{Context, Result};
+use clap::Args;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::path::PathBuf;
+use std::time::Duration;
+use tch_init::file::TensorFile;
+use tch_init::parity::{Compare, Comparison, Criterion};
+
+#[derive(Args)]
+pub struct Arguments {
+    /// The tensors under test (assert_close's `actual`): safetensors, an index of shards, npz, npy,
+    /// pt, ot, or a folder of them
+    a: PathBuf,
+    /// What they ought to be (assert_close's `expected`)
+    b: PathBuf,
+    #[command(flatten)]
+    names: Selection,
+    /// Every bit must be equal (the default)
+    #[arg(long, group = "criterion")]
+    bits: bool,
+    /// Allow so many units in the last place
+    #[arg(long, value_name = "N", group = "criterion")]
+    ulp: Option<u64>,
+    /// Allow a relative difference; without a number PyTorch's default for the dtype. The other
+    /// tolerance is PyTorch's default too then, and 0 beside a number
+    #[arg(long, value_name = "X", num_args = 0..=1, conflicts_with = "criterion")]
+    rtol: Option<Option<f64>>,
+    /// Allow an absolute difference; without a number PyTorch's default for the dtype
+    #[arg(long, value_name = "Y", num_args = 0..=1, conflicts_with = "criterion")]
+    atol: Option<Option<f64>>,
+    /// With --rtol or --atol: two NaN are equal
+    #[arg(long)]
+    equal_nan: bool,
+    /// With --rtol or --atol: dtypes may differ
+    #[arg(long)]
+    no_check_dtype: bool,
+    /// List the tensors that are equal too
+    #[arg(long, short)]
+    all: bool,
+    /// Write JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Arguments {
+    fn criterion(&self) -> Result<Criterion> {
+        match (self.ulp, self.rtol, self.atol) {
+            (None, None, None) if self.equal_nan || self.no_check_dtype => {
+                anyhow::bail!("--equal-nan and --no-check-dtype need --rtol or --atol")
+            }
+            (None, None, None) => Ok(Criterion::Bits),
+            (Some(_), _, _) if self.equal_nan || self.no_check_dtype => {
+                anyhow::bail!("--equal-nan and --no-check-dtype need --rtol or --atol, not --ulp")
+            }
+            (Some(ulps), _, _) => Ok(Criterion::Ulp(ulps)),
+            // As in PyTorch, one tolerance that is given makes the other zero unless it is named.
+            (None, rtol, atol) => Ok(Criterion::Close {
+                rtol: rtol.unwrap_or(if matches!(atol, Some(None)) {
+                    None
+                } else {
+                    Some(0.0)
+                }),
+                atol: atol.unwrap_or(if matches!(rtol, Some(None)) {
+                    None
+                } else {
+                    Some(0.0)
+                }),
+                equal_nan: self.equal_nan,
+                check_dtype: !self.no_check_dtype,
+            }),
+        }
+    }
+}
+
+pub fn run(arguments: &Arguments) -> Result<Report> {
+    let criterion = arguments.criterion()?;
+    let names = Names::new(&arguments.names)?;
+    let a = TensorFile::open(&arguments.a)?;
+    let b = TensorFile::open(&arguments.b)?;
+    let comparison = compare(&a, &b, criterion, &names)
+        .with_context(|| paths_differ(&arguments.a, &arguments.b))?;
+    names.warn_of_unused();
+    if comparison.pairs.is_empty() {
+        anyhow::bail!(
+            "{} and {} have no tensor of the same name{}",
+            arguments.a.display(),
+            arguments.b.display(),
+            match names.is_empty() {
+                true => "; --rename can give them one",
+                false => " after --rename, --only and --ignore",
+            }
+        );
+    }
+    Ok(Report {
+        found: !comparison.is_same(),
+        text: match arguments.json {
+            true => json::text(&comparison)?,
+            false => table::text(&comparison, arguments.all),
+        },
+    })
+}
+
+fn compare(
+    a: &TensorFile,
+    b: &TensorFile,
+    criterion: Criterion,
+    names: &Names,
+) -> Result<Comparison> {
+    let bar = bar();
+    let comparison = Compare::new(criterion)
+        .rename(|name| names.rename(name))
+        .keep(|name| names.keep(name))
+        .progress(|progress| {
+            bar.set_length(progress.total);
+            bar.set_position(progress.done);
+            // Short work shows no bar.
+            if bar.is_hidden() && bar.elapsed() > Duration::from_secs(1) {
+                bar.set_draw_target(ProgressDrawTarget::stderr());
+            }
+        })
+        .run(a, b);
+    bar.finish_and_clear();
+    Ok(comparison?)
+}
+
+/// Hidden until the work has taken a second; stays so in a pipe.
+fn bar() -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
+    match ProgressStyle::with_template(
+        "{bar:30} {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left",
+    ) {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}

@@ -1,0 +1,132 @@
+//! A comparison for machines. Fields keep their order; numbers are exact, and those that JSON has
+//! not are strings.
+
+use anyhow::Result;
+use serde::Serialize;
+use serde_json::{Value, json};
+use tch_init::parity::{
+    Comparison, Criterion, Difference, Element, Extreme, Failure, NamedComparison,
+};
+
+#[derive(Serialize)]
+struct Output<'a> {
+    same: bool,
+    criterion: Value,
+    tensors: Vec<Tensor<'a>>,
+    only_a: &'a [String],
+    only_b: &'a [String],
+}
+
+#[derive(Serialize)]
+struct Tensor<'a> {
+    name: &'a str,
+    name_in_a: &'a str,
+    same: bool,
+    failure: Option<&'static str>,
+    dtype_a: &'static str,
+    dtype_b: &'static str,
+    shape_a: &'a [usize],
+    shape_b: &'a [usize],
+    elements: usize,
+    bits_differ: usize,
+    mismatched: usize,
+    max_abs: Option<Worst<'a>>,
+    max_rel: Option<Worst<'a>>,
+    max_ulp: Option<Worst<'a>>,
+    nan_a: usize,
+    nan_b: usize,
+    inf_a: usize,
+    inf_b: usize,
+    signed_zeros: usize,
+    nan_payloads: usize,
+}
+
+#[derive(Serialize)]
+struct Worst<'a> {
+    difference: Value,
+    index: &'a [usize],
+    a: Value,
+    b: Value,
+}
+
+pub fn text(comparison: &Comparison) -> Result<String> {
+    let output = Output {
+        same: comparison.is_same(),
+        criterion: match comparison.criterion {
+            Criterion::Bits => json!("bits"),
+            Criterion::Ulp(ulps) => json!({ "ulp": ulps }),
+            Criterion::Close { rtol, atol, .. } => json!({ "rtol": rtol, "atol": atol }),
+        },
+        tensors: comparison.pairs.iter().map(tensor).collect(),
+        only_a: &comparison.only_actual,
+        only_b: &comparison.only_expected,
+    };
+    Ok(serde_json::to_string_pretty(&output)? + "\n")
+}
+
+fn tensor(pair: &NamedComparison) -> Tensor<'_> {
+    let comparison = &pair.comparison;
+    Tensor {
+        name: &pair.name,
+        name_in_a: &pair.original,
+        same: comparison.is_same(),
+        failure: comparison.failure.map(|failure| match failure {
+            Failure::Shape => "shape",
+            Failure::Dtype => "dtype",
+            Failure::Promotion => "promotion",
+            Failure::Tolerance => "tolerance",
+            _ => "values",
+        }),
+        dtype_a: comparison.dtypes.actual.name(),
+        dtype_b: comparison.dtypes.expected.name(),
+        shape_a: &comparison.shapes.actual,
+        shape_b: &comparison.shapes.expected,
+        elements: comparison.elements,
+        bits_differ: comparison.differing,
+        mismatched: comparison.mismatched,
+        max_abs: worst(&comparison.absolute, |difference| match difference {
+            Difference::Integer(integer) => json!(integer),
+            Difference::Float(float) => number(*float),
+        }),
+        max_rel: worst(&comparison.relative, |difference| number(*difference)),
+        max_ulp: worst(&comparison.ulps, |ulps| {
+            ulps.map_or(json!("nan"), |ulps| json!(ulps))
+        }),
+        nan_a: comparison.specials.actual.nan,
+        nan_b: comparison.specials.expected.nan,
+        inf_a: comparison.specials.actual.inf,
+        inf_b: comparison.specials.expected.inf,
+        signed_zeros: comparison.signed_zeros,
+        nan_payloads: comparison.nan_payloads,
+    }
+}
+
+fn worst<D>(extreme: &Option<Extreme<D>>, say: impl Fn(&D) -> Value) -> Option<Worst<'_>> {
+    extreme.as_ref().map(|extreme| Worst {
+        difference: say(&extreme.difference),
+        index: &extreme.at.index,
+        a: value(&extreme.at.values.actual),
+        b: value(&extreme.at.values.expected),
+    })
+}
+
+/// Floats as numbers, integers exactly, complex numbers as PyTorch writes them.
+fn value(element: &Element) -> Value {
+    match (element.to_f64(), element.to_integer()) {
+        (Some(float), _) => number(float),
+        (None, Some(integer)) => match (i64::try_from(integer), u64::try_from(integer)) {
+            (Ok(integer), _) => json!(integer),
+            (_, Ok(integer)) => json!(integer),
+            _ => json!(integer.to_string()),
+        },
+        (None, None) => json!(element.to_string()),
+    }
+}
+
+fn number(value: f64) -> Value {
+    match value {
+        value if value.is_nan() => json!("nan"),
+        value if value.is_infinite() => json!(if value > 0.0 { "inf" } else { "-inf" }),
+        value => json!(value),
+    }
+}

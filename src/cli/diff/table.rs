@@ -1,0 +1,245 @@
+//! A comparison for people.
+
+use anstyle::{AnsiColor, Style};
+use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
+use std::fmt::Write;
+use tch_init::parity::{
+    Comparison, Criterion, Difference, Extreme, Failure, NamedComparison, Site, TensorComparison,
+};
+
+/// The width of a table where there is no terminal.
+const WIDTH: u16 = 100;
+
+/// A row for every tensor that differs, the figures of the worst in words, and what the two sides
+/// do not share.
+pub fn text(comparison: &Comparison, all: bool) -> String {
+    let mut text = String::new();
+    let shown: Vec<&NamedComparison> = comparison
+        .pairs
+        .iter()
+        .filter(|pair| all || !pair.comparison.is_same())
+        .collect();
+    if !shown.is_empty() {
+        // Cells are padded to the width of their column, the last one in vain.
+        for row in table(&shown).lines() {
+            line(&mut text, row.trim_end());
+        }
+    }
+    for pair in &shown {
+        notes(&mut text, pair);
+    }
+    if let Some(worst) = worst(&shown) {
+        section(
+            &mut text,
+            &format!("\nworst: {}", worst.name),
+            &worst.comparison,
+        );
+    }
+    for (side, names) in [
+        ("only in A", &comparison.only_actual),
+        ("only in B", &comparison.only_expected),
+    ] {
+        for name in names {
+            line(&mut text, &format!("{side}: {name}"));
+        }
+    }
+    let colour = match comparison.is_same() {
+        true => AnsiColor::Green,
+        false => AnsiColor::Red,
+    };
+    let style = Style::new().fg_color(Some(colour.into()));
+    line(
+        &mut text,
+        &format!("{style}{}{style:#}", summary(comparison)),
+    );
+    text
+}
+
+fn table(pairs: &[&NamedComparison]) -> Table {
+    let mut table = Table::new();
+    table
+        .load_style(presets::NOTHING)
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_width(terminal_size::terminal_size().map_or(WIDTH, |(width, _)| width.0))
+        .set_header([
+            "tensor", "dtype", "shape", "differ", "max abs", "max rel", "max ULP",
+        ]);
+    for column in table.column_iter_mut().skip(3) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    for pair in pairs {
+        table.add_row(row(pair));
+    }
+    table
+}
+
+fn row(pair: &NamedComparison) -> Vec<Cell> {
+    let comparison = &pair.comparison;
+    let both = |actual: String, expected: String| match actual == expected {
+        true => actual,
+        false => format!("{actual} / {expected}"),
+    };
+    let dtypes = both(
+        comparison.dtypes.actual.to_string(),
+        comparison.dtypes.expected.to_string(),
+    );
+    let shapes = both(
+        format!("{:?}", comparison.shapes.actual),
+        format!("{:?}", comparison.shapes.expected),
+    );
+    let differ = match comparison.compared_in {
+        None => "-".to_owned(),
+        Some(_) if comparison.mismatched == 0 => "0".to_owned(),
+        Some(_) => format!("{} of {}", comparison.mismatched, comparison.elements),
+    };
+    vec![
+        Cell::new(&pair.name),
+        Cell::new(dtypes),
+        Cell::new(shapes),
+        Cell::new(differ),
+        Cell::new(figure(&comparison.absolute, |d| short(d.to_f64()))),
+        Cell::new(figure(&comparison.relative, |d| short(*d))),
+        Cell::new(figure(&comparison.ulps, |d| {
+            d.map_or("NaN".to_owned(), |d| d.to_string())
+        })),
+    ]
+}
+
+fn figure<D>(extreme: &Option<Extreme<D>>, say: impl Fn(&D) -> String) -> String {
+    extreme
+        .as_ref()
+        .map_or("-".to_owned(), |extreme| say(&extreme.difference))
+}
+
+fn short(value: f64) -> String {
+    match value {
+        0.0 => "0".to_owned(),
+        value if value.fract() == 0.0 && value.abs() < 1e6 => value.to_string(),
+        value => format!("{value:.2e}"),
+    }
+}
+
+/// What the row has no column for.
+fn notes(text: &mut String, pair: &NamedComparison) {
+    let comparison = &pair.comparison;
+    let mut notes = Vec::new();
+    match comparison.failure {
+        Some(Failure::Shape) => notes.push("shapes differ".to_owned()),
+        Some(Failure::Dtype) => notes.push("dtypes differ".to_owned()),
+        Some(Failure::Promotion) => notes.push("no dtype holds both".to_owned()),
+        Some(Failure::Tolerance) => {
+            notes.push("PyTorch has no tolerance for floats of one byte".to_owned());
+        }
+        _ => {}
+    }
+    let specials = &comparison.specials;
+    for (what, actual, expected) in [
+        ("NaN", specials.actual.nan, specials.expected.nan),
+        ("inf", specials.actual.inf, specials.expected.inf),
+    ] {
+        if actual + expected > 0 {
+            notes.push(format!("{what}: {actual} in A, {expected} in B"));
+        }
+    }
+    for (what, count) in [
+        ("zeros of other sign", comparison.signed_zeros),
+        ("NaN of other bits", comparison.nan_payloads),
+    ] {
+        if count > 0 {
+            notes.push(format!("{count} {what}"));
+        }
+    }
+    if comparison.mismatched < comparison.differing {
+        let allowed = comparison.differing - comparison.mismatched;
+        notes.push(format!("{allowed} more differ in bits, as allowed"));
+    }
+    if !notes.is_empty() {
+        line(text, &format!("{}: {}", pair.name, notes.join("; ")));
+    }
+}
+
+/// The pair whose values lie furthest apart in ULPs, or else absolutely.
+fn worst<'a>(pairs: &[&'a NamedComparison]) -> Option<&'a NamedComparison> {
+    let key = |pair: &&NamedComparison| {
+        let comparison = &pair.comparison;
+        let ulps = comparison
+            .ulps
+            .as_ref()
+            .map(|e| e.difference.unwrap_or(u64::MAX));
+        let absolute = comparison
+            .absolute
+            .as_ref()
+            .map_or(0.0, |e| e.difference.to_f64());
+        (ulps.unwrap_or(0), absolute)
+    };
+    let mut worst: Option<&NamedComparison> = None;
+    for pair in pairs
+        .iter()
+        .copied()
+        .filter(|pair| !pair.comparison.is_same() && pair.comparison.absolute.is_some())
+    {
+        // The first of equals, and a NaN is worse than any number.
+        let worse = worst.is_none_or(|known| {
+            let (a, b) = (key(&pair), key(&known));
+            a.0 > b.0 || (a.0 == b.0 && a.1.total_cmp(&b.1).is_gt())
+        });
+        if worse {
+            worst = Some(pair);
+        }
+    }
+    worst
+}
+
+fn section(text: &mut String, title: &str, comparison: &TensorComparison) {
+    line(text, title);
+    for told in comparison
+        .to_string()
+        .lines()
+        .filter(|line| !line.is_empty())
+        .skip(1)
+    {
+        line(text, &format!("  {told}"));
+    }
+    if let Some(Extreme {
+        at: Site { values, .. },
+        difference,
+    }) = &comparison.absolute
+        && matches!(difference, Difference::Integer(_))
+    {
+        line(
+            text,
+            &format!("  {} against {}", values.actual, values.expected),
+        );
+    }
+}
+
+fn summary(comparison: &Comparison) -> String {
+    let (all, differing) = (comparison.pairs.len(), comparison.differing());
+    let by = match comparison.criterion {
+        Criterion::Bits => "bit for bit".to_owned(),
+        Criterion::Ulp(ulps) => format!("within {ulps} ULP"),
+        Criterion::Close { .. } => "within tolerance".to_owned(),
+    };
+    let mut text = match differing {
+        0 => format!("{all} tensors are equal, {by}"),
+        _ => format!(
+            "{differing} of {all} tensors differ; {} are equal, {by}",
+            all - differing
+        ),
+    };
+    for (side, names) in [
+        ("A", &comparison.only_actual),
+        ("B", &comparison.only_expected),
+    ] {
+        // Writing to a string cannot fail; the check keeps that from being a promise.
+        if !names.is_empty() && write!(text, "; {} only in {side}", names.len()).is_err() {
+            break;
+        }
+    }
+    text
+}
+
+fn line(text: &mut String, line: &str) {
+    text.push_str(line);
+    text.push('\n');
+}
