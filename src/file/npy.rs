@@ -132,7 +132,7 @@ impl Header {
         let strided = self.fortran_order.then(|| {
             let strides = self.shape.iter().scan(1, |stride, size| {
                 let this = *stride;
-                *stride *= (*size).max(1);
+                *stride *= *size;
                 Some(this)
             });
             (strides.collect(), 0)

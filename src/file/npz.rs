@@ -71,12 +71,10 @@ fn read_member(
         None => scratch.insert(Scratch::new().map_err(Flaw::temporary)?),
     };
     let range = scratch.inflate(&mut reader, needed)?;
-    // The end of the data is where the checksum is compared.
-    match reader.read(&mut [0]) {
-        Ok(0) => Ok(header.entry(name, 1, range)),
-        Ok(_) => Err(Flaw::damaged("more bytes than the archive claims")),
-        Err(error) => Err(Flaw::damaged(error.to_string())),
-    }
+    // At the end of the data the checksum is compared, and more data than the archive claims refused.
+    let end = reader.read(&mut [0]);
+    end.map_err(|error| Flaw::damaged(error.to_string()))?;
+    Ok(header.entry(name, 1, range))
 }
 
 fn inflate(reader: &mut impl Read, buffer: &mut [u8]) -> Result<(), Flaw> {

@@ -194,6 +194,15 @@ fn npz_files() {
             ),
         ),
         (
+            central(&packed, 16, &[0, 1, 2, 3]),
+            again!("npz file: `big`: Invalid checksum"),
+        ),
+        (
+            // Of 100001 elements, where archive and header agree on 100000.
+            central(&deflated(&[("long.npy", &long)]), 24, &size),
+            again!("npz file: `long`: File is larger than its declared uncompressed size"),
+        ),
+        (
             deflated(&[("short.npy", &short)]),
             again!(
                 "npz file: `short`: a uint8 array of shape [100000] needs 100073 bytes, the archive claims 100072"

@@ -130,6 +130,21 @@ fn indexes() {
         }
     }
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+    // Each tensor from its own file, in the order of the index.
+    let index = map("\"v\":\"b.bin\",\"w\":\"a.safetensors\",\"u\":\"b.bin\"");
+    let header = "{\"u\":{\"dtype\":\"U8\",\"shape\":[],\"data_offsets\":[0,1]},\"v\":{\"dtype\":\"U8\",\"shape\":[],\"data_offsets\":[1,2]}}";
+    let second = safetensors(header, &[8, 9]);
+    let shards = folder(&[
+        ("i.json", &index),
+        ("a.safetensors", &one_tensor("w")),
+        ("b.bin", &second),
+    ]);
+    let file = TensorFile::open(shards.path().join("i.json")).unwrap();
+    let read: Vec<_> = file
+        .iter()
+        .map(|(name, tensor)| (name, tensor.to_bytes()))
+        .collect();
+    assert_eq!(read, [("v", vec![9]), ("w", vec![1]), ("u", vec![8])]);
     // Tensors that the index does not name stay out.
     let index = map("");
     let folder = folder(&[("i.json", &index), ("a.safetensors", &one_tensor("w"))]);

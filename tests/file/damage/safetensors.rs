@@ -154,3 +154,19 @@ fn metadata_twice_is_harmless() {
     let file = TensorFile::from_bytes("a.safetensors", safetensors(header, &[9])).unwrap();
     assert_eq!(file.get("w").unwrap().to_bytes(), [9]);
 }
+
+/// The order is that of the bytes; among tensors without any, that of the header.
+#[test]
+fn tensors_without_elements_keep_the_order_of_the_header() {
+    let names: Vec<_> = (0..100).map(|i| (i * 37 % 100).to_string()).collect();
+    let none =
+        |name| format!("\"{name}\":{{\"dtype\":\"F32\",\"shape\":[0],\"data_offsets\":[1,1]}}");
+    let mut entries: Vec<_> = names.iter().map(none).collect();
+    entries.push("\"first\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]}".to_owned());
+    let bytes = safetensors(&format!("{{{}}}", entries.join(",")), &[5]);
+    let file = TensorFile::from_bytes("a.safetensors", bytes).unwrap();
+    let expected = ["first"]
+        .into_iter()
+        .chain(names.iter().map(String::as_str));
+    assert!(file.names().eq(expected));
+}

@@ -1,6 +1,7 @@
 //! Archives of PyTorch, and their pickles.
 
 use super::{again, check};
+use crate::alloc::most_held;
 use crate::build::{pickle::*, replaced, stored, torch, zip};
 use crate::stored::path;
 use ::zip::CompressionMethod;
@@ -263,6 +264,15 @@ fn torch_archives() {
             again!("torch.save file: `w`: a size, stride or offset that is no natural number"),
         ),
         (
+            // The shape (-1,), in as few bytes as pickle can.
+            replaced(
+                &view(0, &[0x1234], &[1]),
+                &int(0x1234),
+                b"N0N0(N1\x8a\x01\xff",
+            ),
+            again!("torch.save file: `w`: a size, stride or offset that is no natural number"),
+        ),
+        (
             view(0, &[2], &[-1]),
             again!("torch.save file: `w`: a size, stride or offset that is no natural number"),
         ),
@@ -305,4 +315,52 @@ fn torch_archives() {
             .len(),
         1
     );
+}
+
+/// Short pickles that stand for very much: found before the memory or the time is spent.
+#[test]
+fn pickles_that_explode() {
+    let x = || [&floats("0", 2)[..], b"q\x00"].concat();
+    let again = b"h\x00".to_vec();
+    // Each level twice the one below, and no tensor in any.
+    let mut empty = b"]q\x00".to_vec();
+    for _ in 0..60 {
+        empty = [&list(&[empty, again.clone()])[..], b"q\x00"].concat();
+    }
+    // A long name before each of many references to one tensor.
+    let key = "k".repeat(100_000);
+    let references = list(&[vec![x()], vec![again; 100_000]].concat());
+    let cases = [
+        (
+            empty,
+            again!("torch.save file: it names the same tensors again and again"),
+        ),
+        (
+            dict(&[(&key, references)]),
+            again!("torch.save file: it names the same tensors again and again"),
+        ),
+        (
+            b"]0".repeat((1 << 23) + 1),
+            again!(
+                "torch.save file: `data.pkl at byte 16777208`: it builds more than 8388608 values"
+            ),
+        ),
+        (
+            b"N".repeat((1 << 23) + 1),
+            again!(
+                "torch.save file: `data.pkl at byte 8388610`: more than 8388608 values on the stack"
+            ),
+        ),
+        (
+            [&b"N"[..], &b"\x94".repeat(1 << 26)].concat(),
+            again!("torch.save file: a pickle of 67108868 bytes, more than 67108864 are not read"),
+        ),
+    ];
+    for (pickle, expected) in cases {
+        let bytes = torch(&whole(&pickle), &[&[0; 8]]);
+        let length = bytes.len();
+        let case = [("a.pt", bytes, expected)];
+        let ((), held) = most_held(|| check(&case));
+        assert!(held < (2 << 20) + 80 * length, "{held} held for {length}");
+    }
 }
