@@ -30,10 +30,10 @@ pub struct Arguments {
     ulp: Option<u64>,
     /// Allow a relative difference; without a number PyTorch's default for the dtype. The other
     /// tolerance is PyTorch's default too then, and 0 beside a number
-    #[arg(long, value_name = "X", num_args = 0..=1, conflicts_with = "criterion")]
+    #[arg(long, value_name = "X", num_args = 0..=1, allow_negative_numbers = true, conflicts_with = "criterion")]
     rtol: Option<Option<f64>>,
     /// Allow an absolute difference; without a number PyTorch's default for the dtype
-    #[arg(long, value_name = "Y", num_args = 0..=1, conflicts_with = "criterion")]
+    #[arg(long, value_name = "Y", num_args = 0..=1, allow_negative_numbers = true, conflicts_with = "criterion")]
     atol: Option<Option<f64>>,
     /// With --rtol or --atol: two NaN are equal
     #[arg(long)]

@@ -1,9 +1,11 @@
 //! `tch-init explain`: why tensors differ from what PyTorch would have drawn.
 
 use super::Report;
+use super::names::{Names, Selection};
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::path::PathBuf;
 use tch::Kind;
@@ -20,6 +22,8 @@ pub struct Arguments {
     /// Instead of PyTorch's tensors: a text file with what Python's print(model) prints
     #[arg(long, value_name = "FILE", requires = "seed")]
     layers: Option<PathBuf>,
+    #[command(flatten)]
+    names: Selection,
     /// The seed that was meant
     #[arg(long, allow_negative_numbers = true)]
     seed: Option<i64>,
@@ -54,18 +58,28 @@ impl ModelDtype {
 }
 
 pub fn run(arguments: &Arguments) -> Result<Report> {
+    let names = Names::new(&arguments.names)?;
     let yours = TensorFile::open(&arguments.yours)?;
-    let yours = named(&yours);
+    let yours = renamed(named(&yours), &names)?;
     let options = Options {
         // PyTorch takes negative seeds as the same 64 bits.
         seed: arguments.seed.map(|seed| seed as u64),
         other_seeds: arguments.other_seeds,
     };
-    let report = |expected: &[Expected<'_>]| -> Result<Report> {
+    let report = |mut expected: Vec<Expected<'_>>| -> Result<Report> {
+        expected.retain(|e| names.keep(&e.tensor.name));
+        let expected = expected.as_slice();
         let spinner = super::spinner("looking through random streams");
         let explanations = explain(&yours, expected, &options);
         spinner.finish_and_clear();
         let explanations = explanations?;
+        names.warn_of_unused();
+        if explanations.is_empty() {
+            bail!(
+                "{} and the reference have no tensor of the same name; --rename can give them one",
+                arguments.yours.display()
+            );
+        }
         let unpaired = Unpaired::new(&yours, expected);
         Ok(Report {
             found: explanations.iter().any(|e| !e.equal) || !unpaired.is_empty(),
@@ -85,11 +99,11 @@ pub fn run(arguments: &Arguments) -> Result<Report> {
                     drawn: None,
                 })
                 .collect();
-            report(&expected)
+            report(expected)
         }
         (None, Some(layers), Some(seed)) => {
             let model = printed_model(arguments, layers, seed, &yours)?;
-            report(&model.expected()?)
+            report(model.expected()?)
         }
         _ => bail!("give a file of PyTorch's tensors, or --layers and --seed"),
     }
@@ -126,6 +140,25 @@ fn named(file: &TensorFile) -> Vec<NamedView<'_>> {
             view,
         })
         .collect()
+}
+
+/// The tensors that are looked at, under the names that were asked for.
+fn renamed<'a>(tensors: Vec<NamedView<'a>>, names: &Names) -> Result<Vec<NamedView<'a>>> {
+    let mut renamed: Vec<NamedView<'a>> = Vec::new();
+    let mut known = BTreeSet::new();
+    for tensor in tensors {
+        let name = names.rename(&tensor.name);
+        if !known.insert(name.clone()) {
+            bail!(
+                "{} gets the name {name} by --rename, which another tensor has",
+                tensor.name
+            );
+        }
+        if names.keep(&name) {
+            renamed.push(NamedView { name, ..tensor });
+        }
+    }
+    Ok(renamed)
 }
 
 /// Names that only one side has.

@@ -273,7 +273,8 @@ fn partly_overwritten(pair: &Pair<'_>, differing: &[usize]) -> Option<Change> {
     let slack = 4.0 * precision * greatest(pair.reference);
     let apart = differing
         .iter()
-        .any(|i| !((pair.yours[*i] - pair.reference[*i]).abs() <= slack)); // NaN is apart
+        .map(|i| (pair.yours[*i] - pair.reference[*i]).abs())
+        .any(|distance| distance > slack || distance.is_nan());
     (telling && apart && equal * 4 >= pair.yours.len()).then(|| Change::PartlyOverwritten {
         region: region(pair, differing),
     })

@@ -141,12 +141,20 @@ fn notes(text: &mut String, pair: &NamedComparison) {
             notes.push(format!("{what}: {actual} in A, {expected} in B"));
         }
     }
-    for (what, count) in [
-        ("zeros of other sign", comparison.signed_zeros),
-        ("NaN of other bits", comparison.nan_payloads),
+    for (one, many, count) in [
+        (
+            "zero of other sign",
+            "zeros of other sign",
+            comparison.signed_zeros,
+        ),
+        (
+            "NaN of other bits",
+            "NaN of other bits",
+            comparison.nan_payloads,
+        ),
     ] {
         if count > 0 {
-            notes.push(format!("{count} {what}"));
+            notes.push(format!("{count} {}", if count == 1 { one } else { many }));
         }
     }
     if comparison.mismatched < comparison.differing {
@@ -220,12 +228,13 @@ fn summary(comparison: &Comparison) -> String {
         Criterion::Ulp(ulps) => format!("within {ulps} ULP"),
         Criterion::Close { .. } => "within tolerance".to_owned(),
     };
+    let tensors = if all == 1 { "tensor" } else { "tensors" };
+    let differ = if differing == 1 { "differs" } else { "differ" };
     let mut text = match differing {
+        0 if all == 1 => format!("1 tensor is equal, {by}"),
         0 => format!("{all} tensors are equal, {by}"),
-        _ => format!(
-            "{differing} of {all} tensors differ; {} are equal, {by}",
-            all - differing
-        ),
+        _ if differing == all => format!("{differing} of {all} {tensors} {differ}, {by}"),
+        _ => format!("{differing} of {all} tensors {differ}, the others are equal, {by}"),
     };
     for (side, names) in [
         ("A", &comparison.only_actual),

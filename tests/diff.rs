@@ -1,0 +1,262 @@
+//! `tch-init diff` as a user runs it, and `Comparison` over tch's own things.
+
+#![cfg(feature = "cli")]
+
+use safetensors::{Dtype, tensor::TensorView};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use tch::nn::VarStore;
+use tch::{Device, Kind, Tensor};
+use tch_init::parity::{Comparison, Criterion};
+use tch_init::{assert_bits_eq, assert_ulp_le};
+
+struct Folder(tempfile::TempDir);
+
+impl Folder {
+    fn new() -> Folder {
+        Folder(tempfile::tempdir().unwrap())
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    /// A safetensors file of f32 tensors of one dimension.
+    fn write(&self, name: &str, tensors: &[(&str, &[f32])]) -> PathBuf {
+        let bytes: Vec<Vec<u8>> = tensors
+            .iter()
+            .map(|(_, values)| values.iter().flat_map(|v| v.to_le_bytes()).collect())
+            .collect();
+        let views = tensors.iter().zip(&bytes).map(|((name, values), bytes)| {
+            let view = TensorView::new(Dtype::F32, vec![values.len()], bytes);
+            (*name, view.unwrap())
+        });
+        let path = self.path(name);
+        std::fs::write(&path, safetensors::serialize(views, None).unwrap()).unwrap();
+        path
+    }
+}
+
+fn diff(a: &Path, b: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_tch-init"))
+        .arg("diff")
+        .args([a, b])
+        .args(arguments)
+        .env_remove("RUST_LOG")
+        .output()
+        .unwrap()
+}
+
+fn told(output: &Output) -> (Option<i32>, &str) {
+    (
+        output.status.code(),
+        std::str::from_utf8(&output.stdout).unwrap(),
+    )
+}
+
+/// The one line of a failure.
+fn failure(output: &Output) -> &str {
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    assert!(output.stdout.is_empty(), "{output:?}");
+    let text = std::str::from_utf8(&output.stderr).unwrap();
+    assert_eq!(text.trim_end().lines().count(), 1, "{text}");
+    text
+}
+
+const NEXT: f32 = 1.0 + f32::EPSILON;
+
+#[test]
+fn a_table_of_what_differs() {
+    let folder = Folder::new();
+    let a = folder.write(
+        "a",
+        &[
+            ("same", &[1.0, 2.0]),
+            ("w", &[1.0, -0.0, f32::NAN, 3.0]),
+            ("x", &[0.0]),
+        ],
+    );
+    let b = folder.write(
+        "b",
+        &[
+            ("same", &[1.0, 2.0]),
+            ("w", &[NEXT, 0.0, 5.0, 3.0]),
+            ("y", &[0.0]),
+        ],
+    );
+    let output = diff(&a, &b, &[]);
+    let expected = " tensor  dtype    shape  differ  max abs  max rel  max ULP
+ w       float32  [4]    3 of 4      NaN      NaN      NaN
+w: NaN: 1 in A, 0 in B; 1 zero of other sign
+
+worst: w
+  Mismatched elements: 3 / 4 (75.0%)
+  Greatest absolute difference: nan at index (2,)
+  Greatest relative difference: nan at index (2,)
+  Greatest ULP distance: only one is NaN at index (2,): nan (0x7fc00000) against 5.0 (0x40a00000)
+only in A: x
+only in B: y
+1 of 2 tensors differs, the others are equal, bit for bit; 1 only in A; 1 only in B
+";
+    assert_eq!(told(&output), (Some(1), expected));
+    assert!(output.stderr.is_empty(), "{output:?}");
+}
+
+#[test]
+fn verdicts_by_criterion() {
+    let folder = Folder::new();
+    let a = folder.write("a", &[("w", &[1.0, 2.0, 3.0])]);
+    let b = folder.write("b", &[("w", &[NEXT, 2.0, 3.0])]);
+    for (arguments, code) in [
+        (vec![], 1),
+        (vec!["--bits"], 1),
+        (vec!["--ulp", "0"], 1),
+        (vec!["--ulp", "1"], 0),
+        (vec!["--rtol", "--atol"], 0),
+        (vec!["--rtol"], 0),
+        (vec!["--rtol", "0"], 1),
+        (vec!["--rtol", "1e-8", "--atol", "0"], 1),
+        (vec!["--atol", "1e-6"], 0),
+    ] {
+        let output = diff(&a, &b, &arguments);
+        assert_eq!(
+            output.status.code(),
+            Some(code),
+            "{arguments:?}: {output:?}"
+        );
+    }
+    let same = diff(&a, &a, &[]);
+    assert_eq!(told(&same), (Some(0), "1 tensor is equal, bit for bit\n"));
+}
+
+#[test]
+fn names_are_chosen_and_changed() {
+    let folder = Folder::new();
+    let a = folder.write(
+        "a",
+        &[("fc.ws", &[1.0]), ("fc.bs", &[2.0]), ("step", &[7.0])],
+    );
+    let b = folder.write(
+        "b",
+        &[("fc.weight", &[1.0]), ("fc.bias", &[2.0]), ("step", &[8.0])],
+    );
+    let renames = [
+        "--rename",
+        r"s/\.ws$/.weight/",
+        "--rename",
+        r"s/\.bs$/.bias/",
+    ];
+    let code = |more: &[&str]| diff(&a, &b, &[&renames, more].concat()).status.code();
+    assert_eq!(code(&[]), Some(1));
+    assert_eq!(code(&["--ignore", "step"]), Some(0));
+    assert_eq!(code(&["--only", "fc.*"]), Some(0));
+    assert_eq!(code(&["--only", "st?p"]), Some(1));
+    let unused = diff(&a, &b, &["--only", "step", "--ignore", "gone*"]);
+    let warning = std::str::from_utf8(&unused.stderr).unwrap();
+    assert!(
+        warning.contains("--ignore 'gone*' fits no tensor"),
+        "{warning}"
+    );
+    let collision = diff(&a, &b, &["--rename", "s/.*/x/"]);
+    let line = failure(&collision);
+    assert!(
+        line.contains(r#"both have the name "x" after renaming"#),
+        "{line}"
+    );
+    let nothing = diff(&a, &b, &["--only", "gone"]);
+    let lines = std::str::from_utf8(&nothing.stderr).unwrap();
+    assert_eq!(nothing.status.code(), Some(2));
+    assert!(
+        lines.contains("have no tensor of the same name after"),
+        "{lines}"
+    );
+}
+
+#[test]
+fn bad_input_is_one_line() {
+    let folder = Folder::new();
+    let a = folder.write("a", &[("w", &[1.0])]);
+    let text = folder.path("text");
+    std::fs::write(&text, "hello").unwrap();
+    for (b, arguments, part) in [
+        (&text, vec![], "not a file of tensors"),
+        (&folder.path("gone"), vec![], "cannot be read: No such file"),
+        (&a, vec!["--rename", "x"], "not of the form"),
+        (&a, vec!["--rename", "s/(/x/"], "no regular expression"),
+        (&a, vec!["--only", "[a"], "--only '[a' is no pattern"),
+        (
+            &a,
+            vec!["--rtol", "-1"],
+            "rtol must be greater than or equal to zero",
+        ),
+        (&a, vec!["--ulp", "1", "--bits"], "cannot be used with"),
+        (&a, vec!["--ulp", "1", "--rtol", "1"], "cannot be used with"),
+        (&a, vec!["--equal-nan"], "need --rtol or --atol"),
+        (&a, vec!["--ulp", "x"], "invalid value"),
+    ] {
+        let output = diff(&a, b, &arguments);
+        let line = failure(&output);
+        assert!(line.contains(part), "{arguments:?}: {line}");
+    }
+}
+
+#[test]
+fn json_is_exact() {
+    let folder = Folder::new();
+    let a = folder.write("a", &[("w", &[1.0, f32::INFINITY])]);
+    let b = folder.write("b", &[("w", &[NEXT, 1.0])]);
+    let output = diff(&a, &b, &["--json"]);
+    let (code, text) = told(&output);
+    assert_eq!(code, Some(1));
+    let told: Value = serde_json::from_str(text).unwrap();
+    assert_eq!(told["same"], false);
+    let w = &told["tensors"][0];
+    assert_eq!(
+        (&w["bits_differ"], &w["inf_a"], &w["inf_b"]),
+        (&2.into(), &1.into(), &0.into())
+    );
+    assert_eq!(w["max_abs"]["difference"], "inf");
+    assert_eq!(w["max_abs"]["index"], serde_json::json!([1]));
+    assert_eq!(w["max_abs"]["b"], 1.0);
+    assert_eq!(diff(&a, &b, &["--json"]).stdout, output.stdout);
+}
+
+#[test]
+fn var_stores_and_tensors() {
+    let net = |bias: f64| {
+        let vs = VarStore::new(Device::Cpu);
+        let _no_grad = tch::no_grad_guard();
+        tch_init::nn::linear(vs.root() / "fc", 3, 2, Default::default());
+        drop(vs.variables()["fc.weight"].shallow_clone().fill_(1.5));
+        drop(vs.variables()["fc.bias"].shallow_clone().fill_(bias));
+        vs
+    };
+    let (a, b) = (net(0.5), net(0.25));
+    let comparison = Comparison::new(&a, &b, Criterion::Bits).unwrap();
+    let names: Vec<(&str, bool)> = comparison
+        .pairs
+        .iter()
+        .map(|pair| (pair.name.as_str(), pair.comparison.is_same()))
+        .collect();
+    assert_eq!(names, [("fc.weight", true), ("fc.bias", false)]);
+
+    let ones = Tensor::ones([2, 2], (Kind::BFloat16, Device::Cpu));
+    assert_bits_eq!(ones, ones.copy());
+    let panicked = std::panic::catch_unwind(|| {
+        let next = Tensor::from_slice(&[1.0f32, NEXT]);
+        assert_ulp_le!(next, Tensor::from_slice(&[1.0f32, NEXT]), 0);
+        assert_ulp_le!(next, Tensor::from_slice(&[1.0f32, 1.0]), 0, "step {}", 3);
+    });
+    let message = *panicked.unwrap_err().downcast::<String>().unwrap();
+    for part in [
+        "step 3",
+        "index (1,)",
+        "0x3f800001",
+        "0x3f800000",
+        "distance: 1",
+        "1 / 2",
+    ] {
+        assert!(message.contains(part), "{part} is missing:\n{message}");
+    }
+}
