@@ -4,9 +4,9 @@
 //! (`ATen/native/cpu/DistributionTemplates.h`) and `uniform_real`
 //! (`ATen/core/TransformationHelper.h`), PyTorch 2.13.
 
-use super::DrawError;
 use super::element::{Element, Opmath, sealed};
-use crate::rng::Mt19937;
+use super::{DrawError, Engine};
+use crate::rng::{Mt19937, Simd};
 
 /// Fills with values in `[from, to)`, as `torch.Tensor.uniform_` does.
 ///
@@ -35,20 +35,31 @@ pub fn uniform_<T: Element>(
     from: f64,
     to: f64,
 ) -> Result<(), DrawError> {
-    let interval = Interval::new(from, to)?;
+    Engine::default().uniform_(generator, values, from, to)
+}
+
+/// Fills by SIMD, if there is one that can, otherwise value by value.
+pub(super) fn fill<T: Element>(
+    simd: Option<Simd>,
+    generator: &mut Mt19937,
+    values: &mut [T],
+    interval: &Interval<T>,
+) {
+    if simd.is_some_and(|simd| T::uniform(simd, generator, values, interval)) {
+        return;
+    }
     for value in values {
         *value = interval.draw(generator);
     }
-    Ok(())
 }
 
 /// Bounds that libtorch accepts, as it uses them.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Interval<T: Element> {
-    from: T::Opmath,
-    range: T::Opmath,
-    from_stored: T,
-    to_stored: T,
+pub struct Interval<T: sealed::Element> {
+    pub(super) from: T::Opmath,
+    pub(super) range: T::Opmath,
+    pub(super) from_stored: T,
+    pub(super) to_stored: T,
 }
 
 impl<T: Element> Interval<T> {

@@ -1,6 +1,6 @@
 //! Against draws that PyTorch 2.13 made, in tests/data/engine.json; no libtorch needed.
 
-use crate::case::{DTYPES, Draw};
+use crate::case::{DTYPES, Draw, engines};
 use serde_json::Value;
 use tch_init::rng::Mt19937;
 
@@ -32,31 +32,32 @@ fn stored_draws() {
             "normal_" => Draw::Normal { mean: a, std: b },
             other => panic!("no such function: {other}"),
         };
-        let mut generator = Mt19937::new(number("seed"));
-        generator.skip(number("skip"));
+        let mut start = Mt19937::new(number("seed"));
+        start.skip(number("skip"));
         if case["keep"].as_bool().unwrap() {
-            tch_init::distribution::normal_(&mut generator, &mut [0f32], 0.0, 1.0).unwrap();
+            tch_init::distribution::normal_(&mut start, &mut [0f32], 0.0, 1.0).unwrap();
         }
         let numel = number("numel") as usize;
-        let mut passed = generator.clone();
-        passed.skip(draw.words(dtype, numel, generator.next_double_normal().is_some()));
-        let start = generator.clone();
-        let bytes = draw.bytes(&mut generator, dtype, numel).unwrap();
-        assert_eq!(hex(&bytes[..bytes.len().min(16)]), text("first"), "{case}");
-        assert_eq!(fnv(&bytes), text("values"), "{case}");
-        assert_eq!(
-            fnv(&generator.to_state().to_bytes()),
-            text("state"),
-            "{case}"
-        );
-        assert_eq!(passed.next_u32(), generator.next_u32(), "{case}");
-        if let Draw::Normal { mean, std } = draw
-            && std > 0.0
-            && numel > 0
-        {
-            let serial = Draw::NormalSerial { mean, std };
-            let serial = serial.bytes(&mut start.clone(), dtype, numel).unwrap();
-            assert_eq!(serial == bytes, numel < 16, "{case}");
+        for engine in engines() {
+            let case = format!("{}: {case}", engine.backend());
+            let mut generator = start.clone();
+            let bytes = draw.bytes(&engine, &mut generator, dtype, numel, 0);
+            let bytes = bytes.unwrap();
+            assert_eq!(hex(&bytes[..bytes.len().min(16)]), text("first"), "{case}");
+            assert_eq!(fnv(&bytes), text("values"), "{case}");
+            let state = generator.to_state().to_bytes();
+            assert_eq!(fnv(&state), text("state"), "{case}");
+            let mut passed = start.clone();
+            passed.skip(draw.words(dtype, numel, start.next_double_normal().is_some()));
+            assert_eq!(passed.next_u32(), generator.next_u32(), "{case}");
+            if let Draw::Normal { mean, std } = draw
+                && std > 0.0
+                && numel > 0
+            {
+                let serial = Draw::NormalSerial { mean, std };
+                let serial = serial.bytes(&engine, &mut start.clone(), dtype, numel, 0);
+                assert_eq!(serial.unwrap() == bytes, numel < 16, "{case}");
+            }
         }
     }
 }
