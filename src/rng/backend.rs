@@ -14,9 +14,9 @@ use super::arch::{Avx2, Avx512};
 pub enum Backend {
     /// One word at a time, on any CPU. What the others are held against.
     Scalar,
-    /// x86-64 with AVX2, FMA and F16C.
+    /// x86-64 with AVX2, FMA, F16C and PCLMULQDQ.
     Avx2,
-    /// x86-64 with AVX-512 F, DQ, BW and VL.
+    /// x86-64 with AVX-512 F, DQ, BW and VL, and PCLMULQDQ.
     Avx512,
 }
 

@@ -5,6 +5,7 @@
 
 pub(crate) mod arch;
 mod backend;
+mod jump;
 mod mt19937;
 mod state;
 pub(crate) mod stream;

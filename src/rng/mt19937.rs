@@ -3,7 +3,9 @@
 //! Follows `mt19937_engine` (`ATen/core/MT19937RNGEngine.h`) and the draws of `CPUGeneratorImpl`
 //! (`ATen/CPUGeneratorImpl.cpp`), PyTorch 2.13.
 
+use super::arch::{Isa, Kernel, Portable};
 use super::backend::{Backend, Simd};
+use super::jump::{Jump, WORTHWHILE};
 use super::state::{State, StateError};
 use super::stream::{Fill, Pass};
 use super::words::Words;
@@ -153,30 +155,42 @@ impl Mt19937 {
     }
 
     /// Goes on as if `n` words had been drawn.
+    ///
+    /// Far jumps take a fraction of a millisecond, whatever their distance.
+    ///
+    /// ```
+    /// use tch_init::rng::Mt19937;
+    ///
+    /// let (mut once, mut twice) = (Mt19937::new(1), Mt19937::new(1));
+    /// once.skip(1 << 45);
+    /// twice.skip(1 << 44);
+    /// twice.skip(1 << 44);
+    /// assert_eq!(once, twice);
+    /// ```
     pub fn skip(&mut self, n: u64) {
         self.skip_with(Backend::selected().simd(), n);
     }
 
-    fn skip_with(&mut self, simd: Option<Simd>, mut n: u64) {
+    pub(crate) fn skip_with(&mut self, simd: Option<Simd>, mut n: u64) {
         let here = n.min(u64::from(self.left - 1));
         self.advance(here as u32);
         n -= here;
         if n == 0 {
             return;
         }
-        if let Some(simd) = simd {
-            simd.run(Pass {
-                generator: self,
-                words: n,
-            });
-            return;
+        // Of the words up to here, the last block's are left.
+        let blocks = n.div_ceil(N as u64);
+        let last = n - (blocks - 1) * N as u64;
+        if n >= WORTHWHILE {
+            let generator = &mut *self;
+            run(simd, Jump { generator, blocks });
+        } else {
+            let words = blocks * N as u64;
+            let generator = &mut *self;
+            run(simd, Pass { generator, words });
         }
-        while n > 0 {
-            self.regenerate();
-            let here = n.min(N as u64);
-            self.advance(here as u32);
-            n -= here;
-        }
+        self.left = N as u32 + 1 - last as u32;
+        self.next = last as u32;
     }
 
     /// Passes `count` words of the block, which must be there.
@@ -186,14 +200,22 @@ impl Mt19937 {
     }
 
     /// Makes the next block. libtorch does so when a word of it is asked for, not before.
-    fn regenerate(&mut self) {
+    pub(super) fn regenerate(&mut self) {
         let x = &mut self.block.0;
         for i in 0..N {
             x[i] = twist(x[i], x[(i + 1) % N], x[(i + M) % N]);
         }
-        // One more than the words there are; drawing the first brings it to 624.
+        // One more than the words there are: drawing the first brings it to 624.
         self.left = N as u32 + 1;
         self.next = 0;
+    }
+}
+
+/// With or without SIMD.
+fn run<K: Kernel>(simd: Option<Simd>, kernel: K) -> K::Output {
+    match simd {
+        Some(simd) => simd.run(kernel),
+        None => Portable::<8>.run(kernel),
     }
 }
 

@@ -268,10 +268,10 @@ impl<'a> Stream<'a> {
 ///
 /// # Safety
 ///
-/// `words` is aligned to 64 bytes, `N` words of it are initialised, and there is room for `count`
-/// more, a multiple of [`N`].
+/// The first `N` of `words` are initialised, and there is room for `count` more, a multiple of
+/// [`N`].
 #[inline(always)]
-unsafe fn regenerate<I: Isa>(isa: I, words: *mut u32, count: usize) {
+pub(super) unsafe fn regenerate<I: Isa>(isa: I, words: *mut u32, count: usize) {
     const { assert!(N.is_multiple_of(I::LANES)) };
     let far = M / I::LANES * I::LANES;
     let (upper, lower) = (isa.splat(0x8000_0000), isa.splat(0x7fff_ffff));

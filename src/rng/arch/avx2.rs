@@ -1,9 +1,9 @@
-//! AVX2 with FMA and F16C: 8 lanes.
+//! AVX2 with FMA, F16C and PCLMULQDQ: 8 lanes.
 
 use super::{Isa, Kernel};
 use std::arch::x86_64::*;
 
-/// Proof that this CPU has AVX2, FMA and F16C.
+/// Proof that this CPU has AVX2, FMA, F16C and PCLMULQDQ.
 #[derive(Debug, Clone, Copy)]
 pub struct Avx2(());
 
@@ -11,7 +11,8 @@ impl Avx2 {
     pub(crate) fn new() -> Option<Avx2> {
         let has = is_x86_feature_detected!("avx2")
             && is_x86_feature_detected!("fma")
-            && is_x86_feature_detected!("f16c");
+            && is_x86_feature_detected!("f16c")
+            && is_x86_feature_detected!("pclmulqdq");
         has.then_some(Avx2(()))
     }
 }
@@ -36,7 +37,7 @@ impl Isa for Avx2 {
 
     #[inline]
     fn run<K: Kernel>(self, kernel: K) -> K::Output {
-        #[target_feature(enable = "avx2,fma,f16c")]
+        #[target_feature(enable = "avx2,fma,f16c,pclmulqdq")]
         fn compiled<K: Kernel>(isa: Avx2, kernel: K) -> K::Output {
             kernel.run(isa)
         }
@@ -128,6 +129,30 @@ impl Isa for Avx2 {
     fn sar<const BITS: u32>(self, a: __m256i) -> __m256i {
         // SAFETY: `self` proves that the CPU has the instruction.
         unsafe { _mm256_sra_epi32(a, _mm_cvtsi32_si128(BITS as i32)) }
+    }
+
+    #[inline(always)]
+    fn shl_u64(self, a: __m256i, bits: u32) -> __m256i {
+        // SAFETY: `self` proves that the CPU has the instructions.
+        unsafe { _mm256_sll_epi64(a, _mm_cvtsi32_si128(bits as i32)) }
+    }
+
+    #[inline(always)]
+    fn shr_u64(self, a: __m256i, bits: u32) -> __m256i {
+        // SAFETY: `self` proves that the CPU has the instructions.
+        unsafe { _mm256_srl_epi64(a, _mm_cvtsi32_si128(bits as i32)) }
+    }
+
+    #[inline(always)]
+    fn square(self, bits: u64) -> u128 {
+        // SAFETY: `self` proves that the CPU has the instructions.
+        unsafe {
+            let bits = _mm_set_epi64x(0, bits as i64);
+            let square = _mm_clmulepi64_si128::<0>(bits, bits);
+            let high = _mm_unpackhi_epi64(square, square);
+            (_mm_cvtsi128_si64(square) as u64 as u128)
+                | (_mm_cvtsi128_si64(high) as u64 as u128) << 64
+        }
     }
 
     #[inline(always)]

@@ -1,10 +1,10 @@
-//! AVX-512 (F, DQ, BW, VL): 16 lanes.
+//! AVX-512 (F, DQ, BW, VL) with PCLMULQDQ: 16 lanes.
 
 use super::{Isa, Kernel};
 use crate::rng::mt19937::M;
 use std::arch::x86_64::*;
 
-/// Proof that this CPU has AVX-512 F, DQ, BW and VL.
+/// Proof that this CPU has AVX-512 F, DQ, BW and VL, and PCLMULQDQ.
 #[derive(Debug, Clone, Copy)]
 pub struct Avx512(());
 
@@ -13,7 +13,8 @@ impl Avx512 {
         let has = is_x86_feature_detected!("avx512f")
             && is_x86_feature_detected!("avx512dq")
             && is_x86_feature_detected!("avx512bw")
-            && is_x86_feature_detected!("avx512vl");
+            && is_x86_feature_detected!("avx512vl")
+            && is_x86_feature_detected!("pclmulqdq");
         has.then_some(Avx512(()))
     }
 }
@@ -41,7 +42,7 @@ impl Isa for Avx512 {
 
     #[inline]
     fn run<K: Kernel>(self, kernel: K) -> K::Output {
-        #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl")]
+        #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,pclmulqdq")]
         fn compiled<K: Kernel>(isa: Avx512, kernel: K) -> K::Output {
             kernel.run(isa)
         }
@@ -132,6 +133,30 @@ impl Isa for Avx512 {
     fn sar<const BITS: u32>(self, a: __m512i) -> __m512i {
         // SAFETY: `self` proves that the CPU has the instruction.
         unsafe { _mm512_srai_epi32::<BITS>(a) }
+    }
+
+    #[inline(always)]
+    fn shl_u64(self, a: __m512i, bits: u32) -> __m512i {
+        // SAFETY: `self` proves that the CPU has the instructions.
+        unsafe { _mm512_sll_epi64(a, _mm_cvtsi32_si128(bits as i32)) }
+    }
+
+    #[inline(always)]
+    fn shr_u64(self, a: __m512i, bits: u32) -> __m512i {
+        // SAFETY: `self` proves that the CPU has the instructions.
+        unsafe { _mm512_srl_epi64(a, _mm_cvtsi32_si128(bits as i32)) }
+    }
+
+    #[inline(always)]
+    fn square(self, bits: u64) -> u128 {
+        // SAFETY: `self` proves that the CPU has the instructions.
+        unsafe {
+            let bits = _mm_set_epi64x(0, bits as i64);
+            let square = _mm_clmulepi64_si128::<0>(bits, bits);
+            let high = _mm_unpackhi_epi64(square, square);
+            (_mm_cvtsi128_si64(square) as u64 as u128)
+                | (_mm_cvtsi128_si64(high) as u64 as u128) << 64
+        }
     }
 
     #[inline(always)]

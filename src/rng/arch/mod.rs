@@ -5,11 +5,17 @@
 //! methods of the token, are safe to call, but for those that take a pointer. Code that is generic
 //! over [`Isa`] is a [`Kernel`], and runs compiled for the instruction set by [`Isa::run`].
 
+#[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(target_arch = "x86_64")]
 mod avx512;
+mod portable;
 
+#[cfg(target_arch = "x86_64")]
 pub(crate) use avx2::Avx2;
+#[cfg(target_arch = "x86_64")]
 pub(crate) use avx512::Avx512;
+pub(crate) use portable::Portable;
 
 /// Code that one function compiled for an instruction set runs.
 pub(crate) trait Kernel {
@@ -70,6 +76,12 @@ pub(crate) trait Isa: Copy {
     fn shr<const BITS: u32>(self, a: Self::U) -> Self::U;
     /// Shifts signed numbers.
     fn sar<const BITS: u32>(self, a: Self::U) -> Self::U;
+    /// Shifts pairs of words, the low half first, by less than 64.
+    fn shl_u64(self, a: Self::U, bits: u32) -> Self::U;
+    /// Shifts pairs of words, the low half first, by less than 64.
+    fn shr_u64(self, a: Self::U, bits: u32) -> Self::U;
+    /// The square of a polynomial over GF(2): a zero between each two bits.
+    fn square(self, bits: u64) -> u128;
     /// `value` with `other` added bit by bit where `odd` has its lowest bit set.
     fn xor_if_odd(self, value: Self::U, odd: Self::U, other: Self::U) -> Self::U;
 
