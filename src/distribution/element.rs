@@ -64,7 +64,7 @@ pub(super) mod sealed {
 }
 
 /// `float` or `double`.
-pub trait Opmath: Copy {
+pub trait Opmath: Copy + Send + Sync {
     /// Words of one uniform value.
     const WORDS: u64;
 

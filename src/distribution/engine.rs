@@ -3,8 +3,9 @@
 use super::element::Element;
 use super::{DrawError, normal, uniform};
 use crate::rng::{Backend, Mt19937};
+use std::num::NonZero;
 
-/// Makes draws with a backend of one's choice. The choice changes no bit.
+/// Makes draws with a backend and a number of threads of one's choice. The choice changes no bit.
 ///
 /// ```
 /// use tch_init::distribution::{Engine, uniform_};
@@ -19,14 +20,16 @@ use crate::rng::{Backend, Mt19937};
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Engine {
-    backend: Backend,
+    pub(super) backend: Backend,
+    pub(super) threads: Option<NonZero<usize>>,
 }
 
 impl Default for Engine {
-    /// With the backend that is [selected](Backend::selected).
+    /// With the backend that is [selected](Backend::selected), and as many threads as rayon has.
     fn default() -> Engine {
         Engine {
             backend: Backend::selected(),
+            threads: None,
         }
     }
 }
@@ -41,12 +44,24 @@ impl Engine {
         if !backend.is_available() {
             return Err(DrawError::Backend(backend));
         }
-        Ok(Engine { backend })
+        Ok(Engine {
+            backend,
+            threads: None,
+        })
     }
 
     /// What draws are computed with.
     pub fn backend(&self) -> Backend {
         self.backend
+    }
+
+    /// The same engine with so many threads at most, of those that rayon has. Draws too small to
+    /// gain by it stay on one.
+    pub fn with_threads(self, threads: NonZero<usize>) -> Engine {
+        Engine {
+            threads: Some(threads),
+            ..self
+        }
     }
 
     /// [`uniform_`](super::uniform_).
@@ -62,7 +77,7 @@ impl Engine {
         to: f64,
     ) -> Result<(), DrawError> {
         let interval = uniform::Interval::new(from, to)?;
-        uniform::fill(self.backend.simd(), generator, values, &interval);
+        uniform::fill(self, generator, values, &interval);
         Ok(())
     }
 
@@ -101,7 +116,7 @@ impl Engine {
         if values.len() < normal::BLOCK {
             return Err(DrawError::Block(values.len()));
         }
-        normal::fill(self.backend.simd(), generator, values, mean, std);
+        normal::fill(self, generator, values, mean, std);
         Ok(())
     }
 }

@@ -343,3 +343,81 @@ fn sincos<I: Isa>(isa: I, word: I::U) -> (I::F, I::F) {
         isa.with_bits(isa.xor(isa.bits(cos), cos_sign)),
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::distribution::Engine;
+    use crate::rng::arch::Portable;
+    use crate::rng::stream::Fill;
+    use crate::rng::{Backend, Mt19937};
+
+    /// Vectors of 8 and of 16 lanes in plain Rust against the scalar code: so the code around the
+    /// instructions runs for both widths on any CPU, and under Miri.
+    fn on_both_widths<R: Recipe + Copy>(
+        recipe: R,
+        zero: R::Item,
+        scalar: impl Fn(&mut Mt19937, &mut [R::Item]),
+    ) where
+        R::Item: PartialEq,
+    {
+        for numel in [0, 16, 32, 48, 80, 624, 5120, 5136] {
+            let mut start = Mt19937::new(numel as u64);
+            start.skip(20);
+            let (mut generator, mut expected) = (start.clone(), vec![zero; numel]);
+            scalar(&mut generator, &mut expected);
+            for lanes in [8, 16] {
+                let mut filled = start.clone();
+                let mut out = vec![zero; numel];
+                let fill = Fill {
+                    generator: &mut filled,
+                    recipe,
+                    out: &mut out,
+                };
+                match lanes {
+                    8 => Portable::<8>.run(fill),
+                    _ => Portable::<16>.run(fill),
+                }
+                assert!(out == expected, "{numel} in {lanes} lanes");
+                assert_eq!(filled, generator, "{numel} in {lanes} lanes");
+            }
+        }
+    }
+
+    #[test]
+    fn any_width_draws_the_same() {
+        let scalar = Engine::new(Backend::Scalar).unwrap();
+        let normal = |generator: &mut Mt19937, out: &mut [f32]| {
+            if !out.is_empty() {
+                scalar.normal_block_(generator, out, 1.0, 2.0).unwrap();
+            }
+        };
+        let sink = Stored;
+        let (mean, std) = (1.0, 2.0);
+        on_both_widths(Normal { mean, std, sink }, 0.0, normal);
+        let sink = bf16::ZERO;
+        on_both_widths(Normal { mean, std, sink }, sink, |generator, out| {
+            if !out.is_empty() {
+                scalar.normal_block_(generator, out, 1.0, 2.0).unwrap();
+            }
+        });
+        let uniform = Uniform::<f16, true> {
+            from: -1.0,
+            scale: 2.0 / 16_777_216.0,
+            to: 1.0,
+            from_stored: -1.0,
+            sink: f16::ZERO,
+        };
+        on_both_widths(uniform, f16::ZERO, |generator, out| {
+            scalar.uniform_(generator, out, -1.0, 1.0).unwrap();
+        });
+        let uniform = UniformF64 {
+            from: -1.0,
+            scale: f64::EPSILON,
+            to: 1.0,
+        };
+        on_both_widths(uniform, 0.0, |generator, out| {
+            scalar.uniform_(generator, out, -1.0, 1.0).unwrap();
+        });
+    }
+}

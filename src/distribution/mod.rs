@@ -5,8 +5,8 @@
 //! generator. The bits are those of libtorch's AVX2 and AVX-512 kernels, which are equal; with
 //! `ATEN_CPU_CAPABILITY=default`, or on another architecture, libtorch rounds differently.
 //!
-//! How a draw is computed changes no bit of it: the functions take the fastest
-//! [`Backend`] of this CPU, an [`Engine`] the one it is told.
+//! How a draw is computed changes no bit of it: the functions take the fastest [`Backend`] of this
+//! CPU and all threads of rayon, an [`Engine`] what it is told.
 //!
 //! [`normal_`] has two paths with different values and different words, as libtorch has: from 16
 //! elements on a contiguous tensor it takes [`normal_block_`], otherwise [`normal_serial_`].
@@ -20,6 +20,7 @@ mod element;
 mod engine;
 mod kernel;
 mod normal;
+mod parts;
 mod uniform;
 mod words;
 

@@ -4,8 +4,9 @@
 //! `normal_distribution` (`ATen/core/DistributionsHelper.h`), PyTorch 2.13.
 
 use super::element::{Element, Opmath};
+use super::parts::{self, Cost};
 use super::{DrawError, Engine};
-use crate::rng::{Mt19937, Simd};
+use crate::rng::Mt19937;
 use std::f64::consts::PI;
 
 /// The elements of a block; also the fewest for which libtorch takes the block path.
@@ -88,42 +89,43 @@ fn draws_remainder<T: Element>() -> bool {
 
 /// The block path, for at least 16 values and a `std` that was checked.
 pub(super) fn fill<T: Element>(
-    simd: Option<Simd>,
+    engine: &Engine,
     generator: &mut Mt19937,
     values: &mut [T],
     mean: f64,
     std: f64,
 ) {
+    let simd = engine.backend.simd();
     let (mean, std) = (T::Opmath::from_f64(mean), T::Opmath::from_f64(std));
+    let cost = Cost {
+        words: T::Opmath::WORDS,
+        nanoseconds: match simd {
+            Some(_) if T::Opmath::WORDS == 1 => 1.1,
+            _ => 20.0,
+        },
+    };
+    let blocks = |generator: &mut Mt19937, part: &mut [T]| {
+        if simd.is_some_and(|simd| T::normal(simd, generator, part, mean, std)) {
+            return;
+        }
+        let (zero, one) = (T::Opmath::from_f64(0.0), T::Opmath::from_f64(1.0));
+        for block in part.chunks_exact_mut(BLOCK) {
+            let mut values = [(); BLOCK].map(|()| T::Opmath::uniform(generator, zero, one));
+            T::Opmath::box_muller(&mut values, mean, std);
+            for (element, value) in block.iter_mut().zip(values) {
+                *element = T::from_opmath(value);
+            }
+        }
+    };
     let numel = values.len();
     let rest = numel % BLOCK;
-    fill_blocks(simd, generator, &mut values[..numel - rest], mean, std);
+    let whole = &mut values[..numel - rest];
+    parts::fill(engine, cost, generator, whole, blocks);
     if rest > 0 {
         if draws_remainder::<T>() {
-            generator.skip(T::Opmath::WORDS * rest as u64);
+            generator.skip_with(simd, T::Opmath::WORDS * rest as u64);
         }
-        fill_blocks(simd, generator, &mut values[numel - BLOCK..], mean, std);
-    }
-}
-
-/// Whole blocks, by SIMD if there is one that can.
-fn fill_blocks<T: Element>(
-    simd: Option<Simd>,
-    generator: &mut Mt19937,
-    values: &mut [T],
-    mean: T::Opmath,
-    std: T::Opmath,
-) {
-    if simd.is_some_and(|simd| T::normal(simd, generator, values, mean, std)) {
-        return;
-    }
-    let (zero, one) = (T::Opmath::from_f64(0.0), T::Opmath::from_f64(1.0));
-    for block in values.chunks_exact_mut(BLOCK) {
-        let mut values = [(); BLOCK].map(|()| T::Opmath::uniform(generator, zero, one));
-        T::Opmath::box_muller(&mut values, mean, std);
-        for (element, value) in block.iter_mut().zip(values) {
-            *element = T::from_opmath(value);
-        }
+        blocks(generator, &mut values[numel - BLOCK..]);
     }
 }
 

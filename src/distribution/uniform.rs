@@ -5,8 +5,9 @@
 //! (`ATen/core/TransformationHelper.h`), PyTorch 2.13.
 
 use super::element::{Element, Opmath, sealed};
+use super::parts::{self, Cost};
 use super::{DrawError, Engine};
-use crate::rng::{Mt19937, Simd};
+use crate::rng::Mt19937;
 
 /// Fills with values in `[from, to)`, as `torch.Tensor.uniform_` does.
 ///
@@ -38,19 +39,29 @@ pub fn uniform_<T: Element>(
     Engine::default().uniform_(generator, values, from, to)
 }
 
-/// Fills by SIMD, if there is one that can, otherwise value by value.
+/// Fills by SIMD where that can, otherwise value by value.
 pub(super) fn fill<T: Element>(
-    simd: Option<Simd>,
+    engine: &Engine,
     generator: &mut Mt19937,
     values: &mut [T],
     interval: &Interval<T>,
 ) {
-    if simd.is_some_and(|simd| T::uniform(simd, generator, values, interval)) {
-        return;
-    }
-    for value in values {
-        *value = interval.draw(generator);
-    }
+    let simd = engine.backend.simd();
+    let cost = Cost {
+        words: T::Opmath::WORDS,
+        nanoseconds: match simd {
+            Some(_) => 0.4 * T::Opmath::WORDS as f64,
+            None => 3.0 * T::Opmath::WORDS as f64,
+        },
+    };
+    parts::fill(engine, cost, generator, values, |generator, part| {
+        if simd.is_some_and(|simd| T::uniform(simd, generator, part, interval)) {
+            return;
+        }
+        for value in part {
+            *value = interval.draw(generator);
+        }
+    });
 }
 
 /// Bounds that libtorch accepts, as it uses them.

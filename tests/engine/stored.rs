@@ -2,6 +2,7 @@
 
 use crate::case::{DTYPES, Draw, engines};
 use serde_json::Value;
+use std::num::NonZero;
 use tch_init::rng::Mt19937;
 
 /// FNV-1a, 64 bits, as tests/data/engine.py computes it.
@@ -57,6 +58,50 @@ fn stored_draws() {
                 let serial = Draw::NormalSerial { mean, std };
                 let serial = serial.bytes(&engine, &mut start.clone(), dtype, numel, 0);
                 assert_eq!(serial.unwrap() == bytes, numel < 16, "{case}");
+            }
+        }
+    }
+}
+
+/// The number of threads shows in no bit; nor does it where every part is a different one.
+#[test]
+fn threads_change_nothing() {
+    let draws = [
+        (
+            Draw::Uniform {
+                from: -0.1,
+                to: 0.1,
+            },
+            [3_000_001, 1_500_001, 3_000_001, 3_000_001],
+        ),
+        (
+            Draw::Normal {
+                mean: 0.5,
+                std: 2.0,
+            },
+            [1_500_003, 100_001, 1_500_003, 1_500_003],
+        ),
+    ];
+    let backends = engines();
+    let fastest = backends.last().unwrap();
+    for (draw, sizes) in draws {
+        for (dtype, numel) in DTYPES.into_iter().zip(sizes) {
+            let mut start = Mt19937::new(3);
+            start.skip(77);
+            let run = |threads: usize| {
+                let engine = fastest.with_threads(NonZero::new(threads).unwrap());
+                let mut generator = start.clone();
+                let bytes = draw
+                    .bytes(&engine, &mut generator, dtype, numel, 0)
+                    .unwrap();
+                (bytes, generator)
+            };
+            let one = run(1);
+            let mut passed = start.clone();
+            passed.skip(draw.words(dtype, numel, false));
+            assert!(passed == one.1, "{draw:?} {dtype}");
+            for threads in [2, 3, 7, 64] {
+                assert!(run(threads) == one, "{draw:?} {dtype} on {threads} threads");
             }
         }
     }
