@@ -25,7 +25,7 @@ pub struct Engine {
 }
 
 impl Default for Engine {
-    /// With the backend that is [selected](Backend::selected), and as many threads as rayon has.
+    /// With the backend that is [selected](Backend::selected), and as many threads as the CPU runs at once.
     fn default() -> Engine {
         Engine {
             backend: Backend::selected(),
@@ -55,8 +55,7 @@ impl Engine {
         self.backend
     }
 
-    /// The same engine with so many threads at most, of those that rayon has. Draws too small to
-    /// gain by it stay on one.
+    /// The same engine with so many threads at most. Draws too small to gain by it stay on one.
     pub fn with_threads(self, threads: NonZero<usize>) -> Engine {
         Engine {
             threads: Some(threads),

@@ -6,7 +6,7 @@
 //! `ATEN_CPU_CAPABILITY=default`, or on another architecture, libtorch rounds differently.
 //!
 //! How a draw is computed changes no bit of it: the functions take the fastest [`Backend`] of this
-//! CPU and all threads of rayon, an [`Engine`] what it is told.
+//! CPU and as many threads as it runs at once, an [`Engine`] what it is told.
 //!
 //! [`normal_`] has two paths with different values and different words, as libtorch has: from 16
 //! elements on a contiguous tensor it takes [`normal_block_`], otherwise [`normal_serial_`].

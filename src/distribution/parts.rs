@@ -36,36 +36,27 @@ pub(super) fn fill<T: Send>(
     }
     let simd = engine.backend.simd();
     let start = generator.clone();
-    let fill = &fill;
-    rayon::scope(|scope| {
+    let (start, fill) = (&start, &fill);
+    // Threads of our own: one of a pool would take up other work while it waits, and that may wait
+    // for the generator that is in use here.
+    std::thread::scope(|scope| {
         let mut rest = values;
         let mut passed = 0;
-        // The part that ends the draw leaves the generator where it ends.
-        let mut generator = Some(generator);
-        for (i, length) in lengths.iter().enumerate() {
+        for length in &lengths[..lengths.len() - 1] {
             let (part, behind) = std::mem::take(&mut rest).split_at_mut(*length);
             rest = behind;
             let words = cost.words * passed as u64;
             passed += length;
-            let last = if i + 1 == lengths.len() {
-                generator.take()
-            } else {
-                None
-            };
-            let start = &start;
-            scope.spawn(move |_| {
-                let mut own;
-                let generator = match last {
-                    Some(generator) => generator,
-                    None => {
-                        own = start.clone();
-                        &mut own
-                    }
-                };
+            let draw = move || {
+                let mut generator = start.clone();
                 generator.skip_with(simd, words);
-                fill(generator, part);
-            });
+                fill(&mut generator, part);
+            };
+            scope.spawn(draw);
         }
+        // The part that ends the draw leaves the generator where it ends.
+        generator.skip_with(simd, cost.words * passed as u64);
+        fill(generator, rest);
     });
 }
 
@@ -76,7 +67,8 @@ fn lengths(threads: Option<NonZero<usize>>, nanoseconds: f64, numel: usize) -> V
     if useful < 2 {
         return vec![numel];
     }
-    let threads = threads.map_or_else(rayon::current_num_threads, NonZero::get);
+    let threads = threads.or_else(|| std::thread::available_parallelism().ok());
+    let threads = threads.map_or(1, NonZero::get);
     let threads = threads.min(useful);
     let later = ((total - START) / threads as f64 / nanoseconds) as usize / ALIGN * ALIGN;
     let mut lengths = vec![later; threads];

@@ -45,8 +45,9 @@ impl Backend {
     /// if there is none; read once a process.
     ///
     /// The variable holds names with commas between: `avx2` forces that backend, `avx2,scalar`
-    /// keeps AVX-512 out. Unset or empty it stands for all. Names that nobody knows are warned of
-    /// in the log and count for nothing.
+    /// keeps AVX-512 out. Unset or empty it stands for all. `libtorch` is no backend, but a known
+    /// name: alone it says that [`init`](crate::init) shall leave all draws to libtorch. Other
+    /// names are warned of in the log and count for nothing.
     ///
     /// ```
     /// use tch_init::rng::Backend;
@@ -54,12 +55,14 @@ impl Backend {
     /// assert!(Backend::selected().is_available());
     /// ```
     pub fn selected() -> Backend {
-        static SELECTED: OnceLock<Backend> = OnceLock::new();
-        *SELECTED.get_or_init(|| {
-            let wanted = std::env::var(BACKEND_VARIABLE).unwrap_or_default();
-            let usable = named(&wanted).into_iter().filter(|b| b.is_available());
-            usable.max().unwrap_or(Backend::Scalar)
-        })
+        choice().unwrap_or(Backend::Scalar)
+    }
+
+    /// The backend to be used where libtorch could draw too: the scalar one is slower than that,
+    /// and so only if it is named.
+    #[cfg(feature = "tch")]
+    pub(crate) fn instead_of_libtorch() -> Option<Backend> {
+        choice()
     }
 
     /// The instructions, if the backend has any of its own and the CPU has them.
@@ -80,21 +83,33 @@ impl std::fmt::Display for Backend {
     }
 }
 
-/// The backends that a value of [`BACKEND_VARIABLE`] allows.
+/// The fastest backend that is named and available.
+fn choice() -> Option<Backend> {
+    static CHOICE: OnceLock<Option<Backend>> = OnceLock::new();
+    *CHOICE.get_or_init(|| {
+        let names = std::env::var(BACKEND_VARIABLE).unwrap_or_default();
+        named(&names).into_iter().filter(|b| b.is_available()).max()
+    })
+}
+
+/// The backends that a value of [`BACKEND_VARIABLE`] names: all with SIMD if it is empty.
 fn named(value: &str) -> Vec<Backend> {
-    let mut names = value.split(',').map(str::trim).filter(|n| !n.is_empty());
+    let names = value.split(',').map(str::trim).filter(|n| !n.is_empty());
+    let names: Vec<&str> = names.collect();
+    if names.is_empty() {
+        return vec![Backend::Avx2, Backend::Avx512];
+    }
     let mut backends = Vec::new();
-    let mut any = false;
-    for name in &mut names {
-        any = true;
+    for name in names {
         match Backend::ALL.into_iter().find(|b| b.name() == name) {
             Some(backend) => backends.push(backend),
+            None if name == "libtorch" => {}
             None => log::warn!(
-                "{BACKEND_VARIABLE}: {name:?} is no backend, use some of scalar, avx2, avx512"
+                "{BACKEND_VARIABLE}: {name:?} is not known, use some of scalar, avx2, avx512, libtorch"
             ),
         }
     }
-    if any { backends } else { Backend::ALL.to_vec() }
+    backends
 }
 
 /// SIMD instructions that this CPU is proven to have.
@@ -124,9 +139,9 @@ mod tests {
 
     #[test]
     fn names_choose() {
-        assert_eq!(named(""), Backend::ALL);
-        assert_eq!(named(" , "), Backend::ALL);
+        assert_eq!(named(""), [Backend::Avx2, Backend::Avx512]);
+        assert_eq!(named(" , "), [Backend::Avx2, Backend::Avx512]);
         assert_eq!(named("avx2, scalar"), [Backend::Avx2, Backend::Scalar]);
-        assert_eq!(named("sse9"), []);
+        assert_eq!(named("sse9,libtorch"), []);
     }
 }

@@ -7,7 +7,7 @@ use tch_init::rng::{Mt19937, State};
 use tch_init::tensor::Dtype;
 use tch_init::{get_rng_state, set_rng_state};
 
-fn kind(dtype: Dtype) -> Kind {
+pub fn kind(dtype: Dtype) -> Kind {
     match dtype {
         Dtype::Float32 => Kind::Float,
         Dtype::Float64 => Kind::Double,
@@ -93,10 +93,14 @@ fn compare(start: &State, draw: Draw, dtype: Dtype, numel: usize, offset: usize)
 }
 
 /// Arguments from a stream of ours: plain ones, and those at the edges of the dtypes.
-struct Choice(Mt19937);
+pub struct Choice(Mt19937);
 
 impl Choice {
-    fn below(&mut self, n: usize) -> usize {
+    pub fn new(seed: u64) -> Choice {
+        Choice(Mt19937::new(seed))
+    }
+
+    pub fn below(&mut self, n: usize) -> usize {
         (self.0.random64() % n as u64) as usize
     }
 
@@ -145,7 +149,7 @@ impl Choice {
         }
     }
 
-    fn numel(&mut self) -> usize {
+    pub fn numel(&mut self) -> usize {
         match self.below(32) {
             0..16 => self.below(64),
             16..31 => self.below(3000),
@@ -153,7 +157,7 @@ impl Choice {
         }
     }
 
-    fn state(&mut self) -> State {
+    pub fn state(&mut self) -> State {
         let mut generator = Mt19937::new(self.0.random64());
         generator.skip(self.below(2000) as u64);
         let mut state = generator.to_state();
@@ -175,7 +179,7 @@ impl Choice {
 #[test]
 fn random_draws() {
     let _stream = default_stream();
-    let mut choice = Choice(Mt19937::new(20));
+    let mut choice = Choice::new(20);
     for _ in 0..5000 {
         let (state, draw) = (choice.state(), choice.draw());
         let (dtype, numel) = (choice.of(&DTYPES), choice.numel());

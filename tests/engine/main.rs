@@ -7,5 +7,7 @@ mod common;
 #[cfg(feature = "tch")]
 mod exhaustive;
 #[cfg(feature = "tch")]
+mod init;
+#[cfg(feature = "tch")]
 mod libtorch;
 mod stored;

@@ -12,9 +12,8 @@ use super::arch::{Isa, Kernel};
 use super::mt19937::{Mt19937, N};
 use super::stream::regenerate;
 use polynomial::{DEGREE, Polynomial};
-use std::cell::RefCell;
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Words from which on a jump takes less time than passing them.
 pub(super) const WORTHWHILE: u64 = 1 << 21;
@@ -69,16 +68,19 @@ fn power<I: Isa>(isa: I, blocks: u64) -> Arc<Polynomial> {
     power
 }
 
-thread_local! {
-    /// Room for the words and their sums. Memory that is new each time would cost more to fault in
-    /// than the sums do.
-    static ROOM: RefCell<Vec<u32>> = const { RefCell::new(Vec::new()) };
+/// Room for the words and their sums, which whoever is done with it leaves to the next. Memory that
+/// is new each time would cost about as much to fault in as the sums take.
+static ROOMS: Mutex<Vec<Vec<u32>>> = Mutex::new(Vec::new());
+
+fn rooms() -> MutexGuard<'static, Vec<Vec<u32>>> {
+    // What is in there is as good after a panic as before.
+    ROOMS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Makes `block` the block that lies as far behind it as the polynomial says.
 #[inline(always)]
 fn apply<I: Isa>(isa: I, polynomial: &Polynomial, block: &mut [u32; N]) {
-    let mut room = ROOM.take();
+    let mut room = rooms().pop().unwrap_or_default();
     room.resize(WORDS * WINDOWS.len(), 0);
     room[..N].copy_from_slice(block);
     // SAFETY: the first `N` words are initialised, as are all others, of which there are
@@ -92,7 +94,7 @@ fn apply<I: Isa>(isa: I, polynomial: &Polynomial, block: &mut [u32; N]) {
     for (i, out) in block.chunks_exact_mut(at_once).enumerate() {
         add_terms(isa, &terms, &room[i * at_once..], out);
     }
-    ROOM.set(room);
+    rooms().push(room);
 }
 
 /// Vectors in registers at a time: 13 times 8 or 16 words divide a block.
