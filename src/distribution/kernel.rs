@@ -361,7 +361,13 @@ mod tests {
     ) where
         R::Item: PartialEq,
     {
-        for numel in [0, 16, 32, 48, 80, 624, 5120, 5136] {
+        // Under Miri, just far enough for a block to be made.
+        let sizes = if cfg!(miri) {
+            &[0, 16, 48, 640][..]
+        } else {
+            &[0, 16, 32, 48, 80, 624, 5120, 5136]
+        };
+        for numel in sizes.iter().copied() {
             let mut start = Mt19937::new(numel as u64);
             start.skip(20);
             let (mut generator, mut expected) = (start.clone(), vec![zero; numel]);

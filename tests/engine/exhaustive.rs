@@ -103,14 +103,12 @@ fn chosen_words_are_drawn() {
 }
 
 #[test]
-#[ignore = "takes half a minute without optimisation: run `make test`"]
 fn every_radius() {
     let _stream = default_stream();
     compare(states(true, 0));
 }
 
 #[test]
-#[ignore = "takes half a minute without optimisation: run `make test`"]
 fn every_sine_and_cosine() {
     let _stream = default_stream();
     compare(states(false, radius_one()));

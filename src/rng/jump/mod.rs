@@ -236,7 +236,6 @@ mod tests {
     }
 
     #[test]
-    #[ignore = "takes half a minute without optimisation: run `make test`"]
     fn jumps_start_at_every_place() {
         far_from(0..=N as u64);
     }
