@@ -3,11 +3,12 @@
 CARGO ?= cargo
 PYTHON ?= python3
 
-.PHONY: help demo test setup reference doc lint clean
+.PHONY: help demo test bench setup reference doc lint clean
 
 help:
 	@echo 'make demo       the experiment: fetches libtorch if need be (540 MB), builds, runs it'
 	@echo 'make test       every test, the live ones against PyTorch too (fetches it: 2.4 GB)'
+	@echo 'make bench      how long draws take here and in PyTorch, on this machine'
 	@echo 'make setup      find or fetch libtorch, so that plain cargo commands work'
 	@echo 'make reference  also make .venv, the PyTorch that the live tests run against'
 	@echo 'make doc        the documentation, in target/doc'
@@ -24,6 +25,10 @@ test:
 	$(CARGO) test -- --include-ignored
 	$(CARGO) test --no-default-features
 	$(CARGO) check --all-targets --no-default-features --features tch
+
+bench:
+	$(PYTHON) ./setup --reference
+	$(CARGO) bench --bench engine
 
 setup:
 	$(PYTHON) ./setup

@@ -138,6 +138,75 @@ char* tch_init_normal_(
   return guarded([&] { tensor->normal_(mean, std, optional(generator)); });
 }
 
+// A CPU stream between two draws, as src/init/engine.rs has it.
+struct TchInitStream {
+  uint64_t seed;
+  double next_double_normal;
+  uint32_t has_next_double_normal;
+  uint32_t left;
+  uint32_t next;
+  uint32_t words[at::MERSENNE_STATE_N];
+};
+
+// Fills `numel` elements of a dtype from the stream and returns 1, or does nothing and returns 0.
+using TchInitDraw =
+    int (*)(void* context, void* data, int64_t numel, int dtype, TchInitStream* stream);
+
+// Hands a tensor's memory and the CPU generator's stream to `draw`, if the tensor is nothing but
+// contiguous memory of the CPU; `*drawn` says whether it was and `draw` returned 1. A null
+// generator means the default one. The generator is locked meanwhile, as by libtorch's kernels.
+char* tch_init_draw(
+    at::Tensor* tensor,
+    const at::Generator* generator,
+    int64_t min_numel,
+    TchInitDraw draw,
+    void* context,
+    int* drawn) {
+  *drawn = 0;
+  return guarded([&] {
+    const auto keys = tensor->key_set() - c10::autograd_dispatch_keyset_with_ADInplaceOrView -
+        c10::autocast_dispatch_keyset;
+    if (keys != c10::DispatchKeySet(c10::DispatchKey::CPU) || tensor->is_inference() ||
+        tensor->numel() < min_numel || !tensor->is_contiguous()) {
+      return;
+    }
+    const auto& chosen =
+        generator != nullptr ? *generator : at::detail::getDefaultCPUGenerator();
+    if (chosen.device().type() != at::kCPU) {
+      return;
+    }
+    auto* cpu = at::check_generator<at::CPUGeneratorImpl>(chosen);
+    std::lock_guard<std::mutex> lock(cpu->mutex_);
+    at::mt19937 engine = cpu->engine();
+    at::mt19937_data_pod data = engine.data();
+    const auto normal = cpu->next_double_normal_sample();
+    TchInitStream stream;
+    stream.seed = data.seed_;
+    stream.next_double_normal = normal.value_or(0.0);
+    stream.has_next_double_normal = normal.has_value() ? 1 : 0;
+    stream.left = static_cast<uint32_t>(data.left_);
+    stream.next = data.next_;
+    std::copy(data.state_.begin(), data.state_.end(), stream.words);
+    if (draw(
+            context,
+            tensor->mutable_data_ptr(),
+            tensor->numel(),
+            static_cast<int>(tensor->scalar_type()),
+            &stream) == 0) {
+      return;
+    }
+    // The block path, which alone is drawn here, leaves the kept normals alone.
+    data.left_ = static_cast<int>(stream.left);
+    data.next_ = stream.next;
+    std::copy(stream.words, stream.words + at::MERSENNE_STATE_N, data.state_.begin());
+    engine.set_data(data);
+    cpu->set_engine(engine);
+    // Autograd must see that the values are others.
+    tensor->unsafeGetTensorImpl()->bump_version();
+    *drawn = 1;
+  });
+}
+
 // tch's own fallible calls panic where libtorch refuses a scalar: its `Scalar` is dropped, and
 // finds the error, before the call returns it. Hence the two that a user can make fail.
 

@@ -15,6 +15,17 @@ pub(crate) struct CWeakTensor {
     _private: [u8; 0],
 }
 
+/// A CPU generator's stream between two draws.
+#[repr(C)]
+pub(crate) struct CStream {
+    pub(crate) seed: u64,
+    pub(crate) next_double_normal: f64,
+    pub(crate) has_next_double_normal: u32,
+    pub(crate) left: u32,
+    pub(crate) next: u32,
+    pub(crate) words: [u32; 624],
+}
+
 /// Null, or a message that [`check`] takes.
 type Failure = *mut c_char;
 
@@ -55,6 +66,14 @@ unsafe extern "C" {
         mean: f64,
         std: f64,
         generator: *const CGenerator,
+    ) -> Failure;
+    pub(crate) fn tch_init_draw(
+        tensor: *mut C_tensor,
+        generator: *const CGenerator,
+        min_numel: i64,
+        draw: unsafe extern "C" fn(*mut c_void, *mut c_void, i64, c_int, *mut CStream) -> c_int,
+        context: *mut c_void,
+        drawn: *mut c_int,
     ) -> Failure;
     pub(crate) fn tch_init_fill_(tensor: *mut C_tensor, value: f64) -> Failure;
     pub(crate) fn tch_init_outside(

@@ -1,7 +1,10 @@
 //! The dtypes that are drawn, and the dtypes they are computed in.
 
 use super::box_muller;
-use crate::rng::Mt19937;
+use super::kernel::{Normal, Sink, Stored, Streamed, Uniform, UniformF64};
+use super::uniform::Interval;
+use crate::rng::stream::Fill;
+use crate::rng::{Mt19937, Simd};
 use crate::tensor::Dtype;
 use half::{bf16, f16};
 
@@ -26,6 +29,8 @@ impl Element for f16 {
 
 pub(super) mod sealed {
     use super::Opmath;
+    use crate::distribution::uniform::Interval;
+    use crate::rng::{Mt19937, Simd};
 
     /// How an element is computed and stored.
     pub trait Element: Copy + PartialEq + Send + Sync + 'static {
@@ -37,11 +42,29 @@ pub(super) mod sealed {
 
         fn from_f64(value: f64) -> Self;
         fn from_opmath(value: Self::Opmath) -> Self;
+
+        /// Fills with uniform values. `false`, with nothing done, where the arguments are such that
+        /// SIMD would round differently.
+        fn uniform(
+            simd: Simd,
+            generator: &mut Mt19937,
+            values: &mut [Self],
+            interval: &Interval<Self>,
+        ) -> bool;
+
+        /// Fills whole blocks with normal values, or returns `false` for the same reason.
+        fn normal(
+            simd: Simd,
+            generator: &mut Mt19937,
+            values: &mut [Self],
+            mean: Self::Opmath,
+            std: Self::Opmath,
+        ) -> bool;
     }
 }
 
 /// `float` or `double`.
-pub trait Opmath: Copy {
+pub trait Opmath: Copy + Send + Sync {
     /// Words of one uniform value.
     const WORDS: u64;
 
@@ -50,10 +73,12 @@ pub trait Opmath: Copy {
     /// `uniform_real_distribution(from, to)`, with `range = to - from`.
     fn uniform(generator: &mut Mt19937, from: Self, range: Self) -> Self;
 
-    fn zero() -> Self;
-    fn one() -> Self;
     fn minus(self, other: Self) -> Self;
     fn is_finite(self) -> bool;
+    fn is_normal(self) -> bool;
+    fn is_zero(self) -> bool;
+    /// Divided by `2^bits`.
+    fn scaled(self, bits: u32) -> Self;
 
     /// Sixteen uniform values become normal ones: `NormalFill16`.
     fn box_muller(values: &mut [Self; 16], mean: Self, std: Self);
@@ -71,12 +96,16 @@ impl Opmath for f32 {
         unit.mul_add(range, from)
     }
 
-    fn zero() -> f32 {
-        0.0
+    fn is_normal(self) -> bool {
+        self.is_normal()
     }
 
-    fn one() -> f32 {
-        1.0
+    fn is_zero(self) -> bool {
+        self == 0.0
+    }
+
+    fn scaled(self, bits: u32) -> f32 {
+        self / (1u64 << bits) as f32
     }
 
     fn minus(self, other: f32) -> f32 {
@@ -105,12 +134,16 @@ impl Opmath for f64 {
         unit.mul_add(range, from)
     }
 
-    fn zero() -> f64 {
-        0.0
+    fn is_normal(self) -> bool {
+        self.is_normal()
     }
 
-    fn one() -> f64 {
-        1.0
+    fn is_zero(self) -> bool {
+        self == 0.0
+    }
+
+    fn scaled(self, bits: u32) -> f64 {
+        self / (1u64 << bits) as f64
     }
 
     fn minus(self, other: f64) -> f64 {
@@ -137,6 +170,29 @@ impl sealed::Element for f32 {
     fn from_opmath(value: f32) -> f32 {
         value
     }
+
+    fn uniform(
+        simd: Simd,
+        generator: &mut Mt19937,
+        values: &mut [f32],
+        interval: &Interval<f32>,
+    ) -> bool {
+        if streams(values) {
+            uniform_by_f32(simd, generator, values, interval, Streamed)
+        } else {
+            uniform_by_f32(simd, generator, values, interval, Stored)
+        }
+    }
+
+    fn normal(
+        simd: Simd,
+        generator: &mut Mt19937,
+        values: &mut [f32],
+        mean: f32,
+        std: f32,
+    ) -> bool {
+        normal_by_f32(simd, generator, values, mean, std, Stored)
+    }
 }
 
 impl sealed::Element for f64 {
@@ -149,6 +205,52 @@ impl sealed::Element for f64 {
 
     fn from_opmath(value: f64) -> f64 {
         value
+    }
+
+    fn uniform(
+        simd: Simd,
+        generator: &mut Mt19937,
+        values: &mut [f64],
+        interval: &Interval<f64>,
+    ) -> bool {
+        let Some(scale) = exact_part(interval.range, f64::MANTISSA_DIGITS) else {
+            return false;
+        };
+        simd.run(Fill {
+            generator,
+            recipe: UniformF64 {
+                from: interval.from,
+                scale,
+                to: interval.to_stored,
+            },
+            out: values,
+        });
+        true
+    }
+
+    fn normal(
+        simd: Simd,
+        generator: &mut Mt19937,
+        values: &mut [f64],
+        mean: f64,
+        std: f64,
+    ) -> bool {
+        let unit = UniformF64 {
+            from: 0.0,
+            scale: f64::EPSILON / 2.0,
+            to: 1.0,
+        };
+        for values in values.chunks_mut(F64_AT_A_TIME) {
+            simd.run(Fill {
+                generator,
+                recipe: unit,
+                out: values,
+            });
+            for block in values.as_chunks_mut().0 {
+                box_muller::f64(block, mean, std);
+            }
+        }
+        true
     }
 }
 
@@ -169,6 +271,25 @@ impl sealed::Element for bf16 {
         }
         bf16::from_f32(value)
     }
+
+    fn uniform(
+        simd: Simd,
+        generator: &mut Mt19937,
+        values: &mut [bf16],
+        interval: &Interval<bf16>,
+    ) -> bool {
+        uniform_by_f32(simd, generator, values, interval, bf16::ZERO)
+    }
+
+    fn normal(
+        simd: Simd,
+        generator: &mut Mt19937,
+        values: &mut [bf16],
+        mean: f32,
+        std: f32,
+    ) -> bool {
+        normal_by_f32(simd, generator, values, mean, std, bf16::ZERO)
+    }
 }
 
 impl sealed::Element for f16 {
@@ -183,6 +304,114 @@ impl sealed::Element for f16 {
     fn from_opmath(value: f32) -> f16 {
         f16::from_f32(value)
     }
+
+    fn uniform(
+        simd: Simd,
+        generator: &mut Mt19937,
+        values: &mut [f16],
+        interval: &Interval<f16>,
+    ) -> bool {
+        uniform_by_f32(simd, generator, values, interval, f16::ZERO)
+    }
+
+    fn normal(
+        simd: Simd,
+        generator: &mut Mt19937,
+        values: &mut [f16],
+        mean: f32,
+        std: f32,
+    ) -> bool {
+        normal_by_f32(simd, generator, values, mean, std, f16::ZERO)
+    }
+}
+
+/// Values of f64 that stay in a level-1 cache between their draw and their transform.
+const F64_AT_A_TIME: usize = 1024;
+
+/// Whether to store past the caches: what would not stay in them need not be read into them.
+/// That is a sixth of the time of uniform values, and nothing of that of normal ones.
+fn streams(values: &[f32]) -> bool {
+    size_of_val(values) >= STREAM_BYTES && values.as_ptr().addr().is_multiple_of(64)
+}
+
+/// The bytes from which on a tensor is taken to be larger than what the caches keep of it.
+const STREAM_BYTES: usize = 16 << 20;
+
+/// `range / 2^bits`, unless that underflows.
+fn exact_part<T: Opmath>(range: T, bits: u32) -> Option<T> {
+    let scale = range.scaled(bits);
+    (scale.is_normal() || range.is_zero()).then_some(scale)
+}
+
+fn uniform_by_f32<T, S>(
+    simd: Simd,
+    generator: &mut Mt19937,
+    values: &mut [T],
+    interval: &Interval<T>,
+    sink: S,
+) -> bool
+where
+    T: sealed::Element<Opmath = f32> + Into<f32>,
+    S: Sink<Item = T>,
+{
+    let Some(scale) = exact_part(interval.range, f32::MANTISSA_DIGITS) else {
+        return false;
+    };
+    let from = interval.from;
+    let (to, from_stored) = (interval.to_stored.into(), interval.from_stored.into());
+    // Values grow with the unit: if the largest stays below `to`, none has to be compared with it.
+    let largest = T::from_opmath(16_777_215f32.mul_add(scale, from));
+    if largest.into() < to {
+        let recipe = Uniform::<S, false> {
+            from,
+            scale,
+            to,
+            from_stored,
+            sink,
+        };
+        simd.run(Fill {
+            generator,
+            recipe,
+            out: values,
+        });
+    } else {
+        let recipe = Uniform::<S, true> {
+            from,
+            scale,
+            to,
+            from_stored,
+            sink,
+        };
+        simd.run(Fill {
+            generator,
+            recipe,
+            out: values,
+        });
+    }
+    true
+}
+
+fn normal_by_f32<T, S>(
+    simd: Simd,
+    generator: &mut Mt19937,
+    values: &mut [T],
+    mean: f32,
+    std: f32,
+    sink: S,
+) -> bool
+where
+    S: Sink<Item = T>,
+{
+    // A radius of -0 shows behind a mean of -0, and NaN behind what is not finite.
+    if !mean.is_finite() || !std.is_finite() || mean.to_bits() == (-0f32).to_bits() {
+        return false;
+    }
+    simd.run(Fill {
+        generator,
+        recipe: Normal { mean, std, sink },
+        out: values,
+    });
+    true
 }
 
 #[cfg(test)]

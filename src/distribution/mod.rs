@@ -5,6 +5,9 @@
 //! generator. The bits are those of libtorch's AVX2 and AVX-512 kernels, which are equal; with
 //! `ATEN_CPU_CAPABILITY=default`, or on another architecture, libtorch rounds differently.
 //!
+//! How a draw is computed changes no bit of it: the functions take the fastest [`Backend`] of this
+//! CPU and as many threads as it runs at once, an [`Engine`] what it is told.
+//!
 //! [`normal_`] has two paths with different values and different words, as libtorch has: from 16
 //! elements on a contiguous tensor it takes [`normal_block_`], otherwise [`normal_serial_`].
 //!
@@ -14,15 +17,20 @@
 mod box_muller;
 mod cephes;
 mod element;
+mod engine;
+mod kernel;
 mod normal;
+mod parts;
 mod uniform;
 mod words;
 
 pub use element::Element;
+pub use engine::Engine;
 pub use normal::{normal_, normal_block_, normal_serial_};
 pub use uniform::uniform_;
 pub use words::{words_of_normal, words_of_normal_block, words_of_normal_serial, words_of_uniform};
 
+use crate::rng::Backend;
 use crate::tensor::Dtype;
 
 /// Arguments that libtorch refuses too.
@@ -48,4 +56,7 @@ pub enum DrawError {
     /// Fewer elements than the block path fills.
     #[error("normal_block_: {0} elements, a block has 16")]
     Block(usize),
+    /// A backend that this CPU has not the instructions for.
+    #[error("this CPU has not what the backend {0} needs")]
+    Backend(Backend),
 }

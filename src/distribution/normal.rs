@@ -3,8 +3,9 @@
 //! Follows `normal_kernel` and `normal_fill` (`ATen/native/cpu/DistributionTemplates.h`) and
 //! `normal_distribution` (`ATen/core/DistributionsHelper.h`), PyTorch 2.13.
 
-use super::DrawError;
 use super::element::{Element, Opmath};
+use super::parts::{self, Cost};
+use super::{DrawError, Engine};
 use crate::rng::Mt19937;
 use std::f64::consts::PI;
 
@@ -34,11 +35,7 @@ pub fn normal_<T: Element>(
     mean: f64,
     std: f64,
 ) -> Result<(), DrawError> {
-    if values.len() < BLOCK {
-        normal_serial_(generator, values, mean, std)
-    } else {
-        normal_block_(generator, values, mean, std)
-    }
+    Engine::default().normal_(generator, values, mean, std)
 }
 
 /// Fills with normal values by Box and Muller's transform of blocks of 16 uniform values, where
@@ -59,24 +56,7 @@ pub fn normal_block_<T: Element>(
     mean: f64,
     std: f64,
 ) -> Result<(), DrawError> {
-    check_std(std)?;
-    let numel = values.len();
-    if numel < BLOCK {
-        return Err(DrawError::Block(numel));
-    }
-    let (mean, std) = (T::Opmath::from_f64(mean), T::Opmath::from_f64(std));
-    let mut blocks = values.chunks_exact_mut(BLOCK);
-    for block in &mut blocks {
-        draw_block(generator, block, mean, std);
-    }
-    let rest = blocks.into_remainder().len();
-    if rest > 0 {
-        if draws_remainder::<T>() {
-            generator.skip(T::Opmath::WORDS * rest as u64);
-        }
-        draw_block(generator, &mut values[numel - BLOCK..], mean, std);
-    }
-    Ok(())
+    Engine::default().normal_block_(generator, values, mean, std)
 }
 
 /// Fills with normal values one after the other, in f64 and then rounded. libtorch does this below
@@ -103,29 +83,57 @@ pub fn normal_serial_<T: Element>(
 
 /// Whether the words of the elements behind the last whole block are drawn, only to be drawn over:
 /// where libtorch writes the uniform values into the tensor itself.
-pub(super) fn draws_remainder<T: Element>() -> bool {
+fn draws_remainder<T: Element>() -> bool {
     size_of::<T>() == size_of::<T::Opmath>()
 }
 
-fn check_std(std: f64) -> Result<(), DrawError> {
+/// The block path, for at least 16 values and a `std` that was checked.
+pub(super) fn fill<T: Element>(
+    engine: &Engine,
+    generator: &mut Mt19937,
+    values: &mut [T],
+    mean: f64,
+    std: f64,
+) {
+    let simd = engine.backend.simd();
+    let (mean, std) = (T::Opmath::from_f64(mean), T::Opmath::from_f64(std));
+    let cost = Cost {
+        words: T::Opmath::WORDS,
+        nanoseconds: match simd {
+            Some(_) if T::Opmath::WORDS == 1 => 1.1,
+            _ => 20.0,
+        },
+    };
+    let blocks = |generator: &mut Mt19937, part: &mut [T]| {
+        if simd.is_some_and(|simd| T::normal(simd, generator, part, mean, std)) {
+            return;
+        }
+        let (zero, one) = (T::Opmath::from_f64(0.0), T::Opmath::from_f64(1.0));
+        for block in part.chunks_exact_mut(BLOCK) {
+            let mut values = [(); BLOCK].map(|()| T::Opmath::uniform(generator, zero, one));
+            T::Opmath::box_muller(&mut values, mean, std);
+            for (element, value) in block.iter_mut().zip(values) {
+                *element = T::from_opmath(value);
+            }
+        }
+    };
+    let numel = values.len();
+    let rest = numel % BLOCK;
+    let whole = &mut values[..numel - rest];
+    parts::fill(engine, cost, generator, whole, blocks);
+    if rest > 0 {
+        if draws_remainder::<T>() {
+            generator.skip_with(simd, T::Opmath::WORDS * rest as u64);
+        }
+        blocks(generator, &mut values[numel - BLOCK..]);
+    }
+}
+
+pub(super) fn check_std(std: f64) -> Result<(), DrawError> {
     if std >= 0.0 {
         Ok(())
     } else {
         Err(DrawError::Std(std))
-    }
-}
-
-fn draw_block<T: Element>(
-    generator: &mut Mt19937,
-    block: &mut [T],
-    mean: T::Opmath,
-    std: T::Opmath,
-) {
-    let mut values =
-        [(); BLOCK].map(|()| T::Opmath::uniform(generator, T::Opmath::zero(), T::Opmath::one()));
-    T::Opmath::box_muller(&mut values, mean, std);
-    for (element, value) in block.iter_mut().zip(values) {
-        *element = T::from_opmath(value);
     }
 }
 

@@ -4,8 +4,9 @@
 //! (`ATen/native/cpu/DistributionTemplates.h`) and `uniform_real`
 //! (`ATen/core/TransformationHelper.h`), PyTorch 2.13.
 
-use super::DrawError;
 use super::element::{Element, Opmath, sealed};
+use super::parts::{self, Cost};
+use super::{DrawError, Engine};
 use crate::rng::Mt19937;
 
 /// Fills with values in `[from, to)`, as `torch.Tensor.uniform_` does.
@@ -35,20 +36,41 @@ pub fn uniform_<T: Element>(
     from: f64,
     to: f64,
 ) -> Result<(), DrawError> {
-    let interval = Interval::new(from, to)?;
-    for value in values {
-        *value = interval.draw(generator);
-    }
-    Ok(())
+    Engine::default().uniform_(generator, values, from, to)
+}
+
+/// Fills by SIMD where that can, otherwise value by value.
+pub(super) fn fill<T: Element>(
+    engine: &Engine,
+    generator: &mut Mt19937,
+    values: &mut [T],
+    interval: &Interval<T>,
+) {
+    let simd = engine.backend.simd();
+    let cost = Cost {
+        words: T::Opmath::WORDS,
+        nanoseconds: match simd {
+            Some(_) => 0.4 * T::Opmath::WORDS as f64,
+            None => 3.0 * T::Opmath::WORDS as f64,
+        },
+    };
+    parts::fill(engine, cost, generator, values, |generator, part| {
+        if simd.is_some_and(|simd| T::uniform(simd, generator, part, interval)) {
+            return;
+        }
+        for value in part {
+            *value = interval.draw(generator);
+        }
+    });
 }
 
 /// Bounds that libtorch accepts, as it uses them.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Interval<T: Element> {
-    from: T::Opmath,
-    range: T::Opmath,
-    from_stored: T,
-    to_stored: T,
+pub struct Interval<T: sealed::Element> {
+    pub(super) from: T::Opmath,
+    pub(super) range: T::Opmath,
+    pub(super) from_stored: T,
+    pub(super) to_stored: T,
 }
 
 impl<T: Element> Interval<T> {

@@ -3,8 +3,8 @@
 //! [`explain`] takes two sets of tensors, yours and what they ought to be, and tries hypotheses:
 //! what the two sets of values show by themselves (a constant factor, other order of dimensions,
 //! rounding, a change after the draw), and what the random stream shows (another place, another
-//! seed, another way of drawing). A hypothesis about the stream is reported only if libtorch,
-//! drawing again as the hypothesis says, makes your bits. Nothing that fits is an honest answer too.
+//! seed, another way of drawing). A hypothesis about the stream is reported only if drawing
+//! again as the hypothesis says makes your bits. Nothing that fits is an honest answer too.
 //!
 //! The default stream is neither read nor moved.
 

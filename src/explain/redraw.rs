@@ -1,7 +1,7 @@
 //! Draws a tensor again, as libtorch draws it and as ports do instead.
 //!
-//! Whether a hypothesis holds is decided here, by libtorch's own kernels: what is made must have
-//! the bits that are to be explained.
+//! Whether a hypothesis holds is decided here, by the draws of `init`: what is made must have the
+//! bits that are to be explained.
 
 use super::distribution::Distribution;
 use crate::error::InitError;

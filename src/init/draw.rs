@@ -1,5 +1,6 @@
 //! The in-place calls that the functions of this module end in.
 
+use super::engine::{self, Draw};
 use crate::error::InitError;
 use crate::ffi::{self, CGenerator};
 use crate::generator::Generator;
@@ -14,12 +15,12 @@ pub(crate) fn uniform(
     to: f64,
     generator: Option<&mut Generator>,
 ) -> Result<(), InitError> {
-    let _no_grad = tch::no_grad_guard();
-    // SAFETY: the tensor is live for the call and not otherwise borrowed, as is the generator.
-    let failure =
-        unsafe { ffi::tch_init_uniform_(tensor.as_ptr().cast_mut(), from, to, raw(generator)) };
-    // SAFETY: made by the call above and read once.
-    unsafe { check(function, tensor, failure) }?;
+    let draw = Draw::Uniform { from, to };
+    if !engine::fill(draw, tensor, generator.as_deref()) {
+        let failure = libtorch(draw, tensor, generator.as_deref());
+        // SAFETY: made by the call above and read once.
+        unsafe { check(function, tensor, failure) }?;
+    }
     note(tensor, Source::Uniform { from, to });
     Ok(())
 }
@@ -31,14 +32,32 @@ pub(crate) fn normal(
     std: f64,
     generator: Option<&mut Generator>,
 ) -> Result<(), InitError> {
-    let _no_grad = tch::no_grad_guard();
-    // SAFETY: the tensor is live for the call and not otherwise borrowed, as is the generator.
-    let failure =
-        unsafe { ffi::tch_init_normal_(tensor.as_ptr().cast_mut(), mean, std, raw(generator)) };
-    // SAFETY: made by the call above and read once.
-    unsafe { check(function, tensor, failure) }?;
+    let draw = Draw::Normal { mean, std };
+    if !engine::fill(draw, tensor, generator.as_deref()) {
+        let failure = libtorch(draw, tensor, generator.as_deref());
+        // SAFETY: made by the call above and read once.
+        unsafe { check(function, tensor, failure) }?;
+    }
     note(tensor, Source::Normal { mean, std });
     Ok(())
+}
+
+/// A draw of libtorch's own.
+pub(super) fn libtorch(
+    draw: Draw,
+    tensor: &mut Tensor,
+    generator: Option<&Generator>,
+) -> *mut c_char {
+    let _no_grad = tch::no_grad_guard();
+    let generator = raw(generator);
+    let tensor = tensor.as_ptr().cast_mut();
+    // SAFETY: the tensor is live for the call and not otherwise borrowed, as is the generator.
+    unsafe {
+        match draw {
+            Draw::Uniform { from, to } => ffi::tch_init_uniform_(tensor, from, to, generator),
+            Draw::Normal { mean, std } => ffi::tch_init_normal_(tensor, mean, std, generator),
+        }
+    }
 }
 
 pub(crate) fn fill(
@@ -71,7 +90,7 @@ pub(crate) fn outside(
     Ok(unsafe { Tensor::from_ptr(mask) })
 }
 
-fn raw(generator: Option<&mut Generator>) -> *const CGenerator {
+pub(super) fn raw(generator: Option<&Generator>) -> *const CGenerator {
     generator.map_or(std::ptr::null(), |g| g.as_ptr())
 }
 

@@ -29,6 +29,8 @@
 mod constant;
 #[cfg(feature = "tch")]
 mod draw;
+#[cfg(feature = "tch")]
+mod engine;
 mod fan;
 mod gain;
 #[cfg(feature = "tch")]
@@ -46,6 +48,8 @@ mod uniform;
 
 #[cfg(feature = "tch")]
 pub use constant::{constant_, dirac_, eye_, ones_, zeros_};
+#[cfg(feature = "tch")]
+pub use engine::last_backend;
 pub use fan::{FanMode, calculate_correct_fan, calculate_fan_in_and_fan_out};
 pub use gain::{Nonlinearity, calculate_gain};
 #[cfg(feature = "tch")]

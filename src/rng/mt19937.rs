@@ -3,7 +3,12 @@
 //! Follows `mt19937_engine` (`ATen/core/MT19937RNGEngine.h`) and the draws of `CPUGeneratorImpl`
 //! (`ATen/CPUGeneratorImpl.cpp`), PyTorch 2.13.
 
+use super::arch::{Isa, Kernel, Portable};
+use super::backend::{Backend, Simd};
+use super::jump::{Jump, WORTHWHILE};
 use super::state::{State, StateError};
+use super::stream::{Fill, Pass};
+use super::words::Words;
 
 /// The words of one block.
 pub(crate) const N: usize = 624;
@@ -131,49 +136,86 @@ impl Mt19937 {
     }
 
     /// The next `words.len()` words.
-    pub fn fill_words(&mut self, mut words: &mut [u32]) {
-        while !words.is_empty() {
-            if self.left == 1 {
-                self.regenerate();
+    pub fn fill_words(&mut self, words: &mut [u32]) {
+        self.fill_words_with(Backend::selected().simd(), words);
+    }
+
+    fn fill_words_with(&mut self, simd: Option<Simd>, words: &mut [u32]) {
+        let Some(simd) = simd else {
+            for word in words {
+                *word = self.next_u32();
             }
-            let (now, later) = words.split_at_mut(words.len().min(self.left as usize - 1));
-            let from = &self.block.0[self.next as usize..];
-            for (word, raw) in now.iter_mut().zip(from) {
-                *word = temper(*raw);
-            }
-            self.advance(now.len() as u32);
-            words = later;
-        }
+            return;
+        };
+        simd.run(Fill {
+            generator: self,
+            recipe: Words,
+            out: words,
+        });
     }
 
     /// Goes on as if `n` words had been drawn.
-    pub fn skip(&mut self, mut n: u64) {
-        loop {
-            let here = n.min(u64::from(self.left - 1));
-            self.advance(here as u32);
-            n -= here;
-            if n == 0 {
-                return;
-            }
-            self.regenerate();
+    ///
+    /// Far jumps take a fraction of a millisecond, whatever their distance.
+    ///
+    /// ```
+    /// use tch_init::rng::Mt19937;
+    ///
+    /// let (mut once, mut twice) = (Mt19937::new(1), Mt19937::new(1));
+    /// once.skip(1 << 45);
+    /// twice.skip(1 << 44);
+    /// twice.skip(1 << 44);
+    /// assert_eq!(once, twice);
+    /// ```
+    pub fn skip(&mut self, n: u64) {
+        self.skip_with(Backend::selected().simd(), n);
+    }
+
+    pub(crate) fn skip_with(&mut self, simd: Option<Simd>, mut n: u64) {
+        let here = n.min(u64::from(self.left - 1));
+        self.advance(here as u32);
+        n -= here;
+        if n == 0 {
+            return;
         }
+        // Of the words up to here, the last block's are left.
+        let blocks = n.div_ceil(N as u64);
+        let last = n - (blocks - 1) * N as u64;
+        if n >= WORTHWHILE {
+            let generator = &mut *self;
+            run(simd, Jump { generator, blocks });
+        } else {
+            let words = blocks * N as u64;
+            let generator = &mut *self;
+            run(simd, Pass { generator, words });
+        }
+        self.left = N as u32 + 1 - last as u32;
+        self.next = last as u32;
     }
 
     /// Passes `count` words of the block, which must be there.
-    fn advance(&mut self, count: u32) {
+    pub(super) fn advance(&mut self, count: u32) {
         self.left -= count;
         self.next += count;
     }
 
     /// Makes the next block. libtorch does so when a word of it is asked for, not before.
-    fn regenerate(&mut self) {
+    pub(super) fn regenerate(&mut self) {
         let x = &mut self.block.0;
         for i in 0..N {
             x[i] = twist(x[i], x[(i + 1) % N], x[(i + M) % N]);
         }
-        // One more than the words there are; drawing the first brings it to 624.
+        // One more than the words there are: drawing the first brings it to 624.
         self.left = N as u32 + 1;
         self.next = 0;
+    }
+}
+
+/// With or without SIMD.
+fn run<K: Kernel>(simd: Option<Simd>, kernel: K) -> K::Output {
+    match simd {
+        Some(simd) => simd.run(kernel),
+        None => Portable::<8>.run(kernel),
     }
 }
 
@@ -194,6 +236,10 @@ pub(crate) fn temper(mut word: u32) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn available() -> impl Iterator<Item = Backend> {
+        Backend::ALL.into_iter().filter(|b| b.is_available())
+    }
 
     #[test]
     fn the_standard_word_is_drawn() {
@@ -220,20 +266,25 @@ mod tests {
 
     #[test]
     fn words_and_skips_are_draws() {
-        for n in [0, 1, 2, 623, 624, 625, 1247, 1248, 1249, 5000] {
+        for n in [
+            0, 1, 2, 15, 33, 623, 624, 625, 1247, 1248, 1249, 4992, 4993, 12000,
+        ] {
             for start in [0, 1, 100, 623, 624, 625] {
                 let mut drawn = Mt19937::new(u64::MAX);
                 for _ in 0..start {
                     drawn.next_u32();
                 }
-                let (mut filled, mut skipped) = (drawn.clone(), drawn.clone());
+                let before = drawn.clone();
                 let expected: Vec<u32> = (0..n).map(|_| drawn.next_u32()).collect();
-                let mut words = vec![0; n];
-                filled.fill_words(&mut words);
-                skipped.skip(n as u64);
-                assert_eq!(words, expected);
-                assert_eq!(filled, drawn, "fill_words of {n} from {start}");
-                assert_eq!(skipped, drawn, "skip of {n} from {start}");
+                for backend in available() {
+                    let (mut filled, mut skipped) = (before.clone(), before.clone());
+                    let mut words = vec![0; n];
+                    filled.fill_words_with(backend.simd(), &mut words);
+                    skipped.skip_with(backend.simd(), n as u64);
+                    assert_eq!(words, expected, "{backend}: words of {n} from {start}");
+                    assert_eq!(filled, drawn, "{backend}: after {n} from {start}");
+                    assert_eq!(skipped, drawn, "{backend}: skip of {n} from {start}");
+                }
             }
         }
     }

@@ -1,8 +1,9 @@
 //! One draw, and its bytes.
 
 use half::{bf16, f16};
+use std::sync::Once;
 use tch_init::distribution::*;
-use tch_init::rng::Mt19937;
+use tch_init::rng::{Backend, Mt19937};
 use tch_init::tensor::Dtype;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -22,46 +23,29 @@ pub const DTYPES: [Dtype; 4] = [
 ];
 
 impl Draw {
-    /// The bytes of `numel` elements that held zero.
+    /// The bytes of `numel` elements that begin `offset` elements into their memory.
     pub fn bytes(
         self,
+        engine: &Engine,
         generator: &mut Mt19937,
         dtype: Dtype,
         numel: usize,
+        offset: usize,
     ) -> Result<Vec<u8>, DrawError> {
+        let run = Run {
+            draw: self,
+            engine,
+            generator,
+            numel,
+            offset,
+        };
         match dtype {
-            Dtype::Float32 => {
-                let values = self.fill::<f32>(generator, numel)?;
-                Ok(values.into_iter().flat_map(f32::to_le_bytes).collect())
-            }
-            Dtype::Float64 => {
-                let values = self.fill::<f64>(generator, numel)?;
-                Ok(values.into_iter().flat_map(f64::to_le_bytes).collect())
-            }
-            Dtype::Bfloat16 => {
-                let values = self.fill::<bf16>(generator, numel)?;
-                Ok(values.into_iter().flat_map(bf16::to_le_bytes).collect())
-            }
-            Dtype::Float16 => {
-                let values = self.fill::<f16>(generator, numel)?;
-                Ok(values.into_iter().flat_map(f16::to_le_bytes).collect())
-            }
+            Dtype::Float32 => run.fill(f32::from_bits(GUARD)),
+            Dtype::Float64 => run.fill(f64::from_bits(u64::from(GUARD))),
+            Dtype::Bfloat16 => run.fill(bf16::from_bits(GUARD as u16)),
+            Dtype::Float16 => run.fill(f16::from_bits(GUARD as u16)),
             other => panic!("{other} is not drawn"),
         }
-    }
-
-    fn fill<T: Element + Default>(
-        self,
-        generator: &mut Mt19937,
-        numel: usize,
-    ) -> Result<Vec<T>, DrawError> {
-        let mut values = vec![T::default(); numel];
-        match self {
-            Uniform { from, to } => uniform_(generator, &mut values, from, to)?,
-            Normal { mean, std } => normal_(generator, &mut values, mean, std)?,
-            NormalSerial { mean, std } => normal_serial_(generator, &mut values, mean, std)?,
-        }
-        Ok(values)
     }
 
     pub fn words(self, dtype: Dtype, numel: usize, kept: bool) -> u64 {
@@ -73,4 +57,73 @@ impl Draw {
         }
         .expect("a small draw of a drawn dtype")
     }
+}
+
+/// What lies around the elements and must stay.
+const GUARD: u32 = 0x1234_5678;
+const GUARDS: usize = 8;
+
+struct Run<'a> {
+    draw: Draw,
+    engine: &'a Engine,
+    generator: &'a mut Mt19937,
+    numel: usize,
+    offset: usize,
+}
+
+impl Run<'_> {
+    fn fill<T: Element>(self, guard: T) -> Result<Vec<u8>, DrawError> {
+        let mut memory = vec![guard; self.offset + self.numel + GUARDS];
+        let values = &mut memory[self.offset..][..self.numel];
+        let generator = self.generator;
+        match self.draw {
+            Uniform { from, to } => self.engine.uniform_(generator, values, from, to)?,
+            Normal { mean, std } => self.engine.normal_(generator, values, mean, std)?,
+            NormalSerial { mean, std } => normal_serial_(generator, values, mean, std)?,
+        }
+        let (before, rest) = memory.split_at(self.offset);
+        let (values, behind) = rest.split_at(self.numel);
+        for guards in [before, behind] {
+            let untouched = vec![guard; guards.len()];
+            assert!(bytes_of(guards) == bytes_of(&untouched), "written outside");
+        }
+        Ok(bytes_of(values).to_vec())
+    }
+}
+
+/// An engine for every backend of this CPU. What is not tested for want of instructions is named.
+pub fn engines() -> Vec<Engine> {
+    static MISSING: Once = Once::new();
+    MISSING.call_once(|| {
+        for backend in Backend::ALL.into_iter().filter(|b| !b.is_available()) {
+            eprintln!("NOT TESTED: this CPU has not what the backend {backend} needs");
+        }
+    });
+    Backend::ALL
+        .into_iter()
+        .filter_map(|backend| Engine::new(backend).ok())
+        .collect()
+}
+
+/// The bytes of numbers.
+pub fn bytes_of<T: Copy>(values: &[T]) -> &[u8] {
+    // SAFETY: the types that tests draw have no padding, and the slice is borrowed as long.
+    unsafe { std::slice::from_raw_parts(values.as_ptr().cast(), size_of_val(values)) }
+}
+
+/// The word of a block that is drawn as `drawn`.
+#[cfg(feature = "tch")]
+pub fn untemper(drawn: u32) -> u32 {
+    let mut word = drawn ^ (drawn >> 18);
+    word ^= (word << 15) & 0xefc6_0000;
+    // The low 7 bits are right, and each step makes 7 more so.
+    let mut low = word;
+    for _ in 0..4 {
+        low = word ^ ((low << 7) & 0x9d2c_5680);
+    }
+    let mut high = low;
+    for _ in 0..2 {
+        high = low ^ (high >> 11);
+    }
+    high
 }

@@ -1,13 +1,13 @@
 //! Against libtorch's own kernels, called through tch: values, and the state afterwards.
 
-use crate::case::{DTYPES, Draw};
+use crate::case::{DTYPES, Draw, engines, untemper};
 use crate::common::{bytes, default_stream};
 use tch::{Device, Kind, Tensor};
 use tch_init::rng::{Mt19937, State};
 use tch_init::tensor::Dtype;
 use tch_init::{get_rng_state, set_rng_state};
 
-fn kind(dtype: Dtype) -> Kind {
+pub fn kind(dtype: Dtype) -> Kind {
     match dtype {
         Dtype::Float32 => Kind::Float,
         Dtype::Float64 => Kind::Double,
@@ -34,58 +34,73 @@ fn libtorch(draw: Draw, dtype: Dtype, numel: usize) -> Option<Vec<u8>> {
     filled.ok().map(|filled| bytes(&filled))
 }
 
-/// Runs one draw on both sides from the same state and compares all there is.
-fn compare(start: &State, draw: Draw, dtype: Dtype, numel: usize) {
-    let case = || {
-        format!(
-            "{draw:?} {dtype} {numel} from left = {}, kept = {:?}, seed = {}",
-            start.left, start.next_double_normal, start.initial_seed
-        )
-    };
+/// Runs one draw in libtorch and with every backend, from the same state, and compares all there
+/// is. Our elements begin `offset` elements into their memory.
+fn compare(start: &State, draw: Draw, dtype: Dtype, numel: usize, offset: usize) {
     set_rng_state(&start.to_bytes()).unwrap();
     let expected = libtorch(draw, dtype, numel);
-    let mut generator = Mt19937::from_state(start).unwrap();
-    let ours = draw.bytes(&mut generator, dtype, numel);
-    match (expected, ours) {
-        (Some(expected), Ok(ours)) => {
-            let size = dtype.size();
-            let differ =
-                |i: &usize| expected[i * size..(i + 1) * size] != ours[i * size..(i + 1) * size];
-            if let Some(i) = (0..numel).find(differ) {
-                panic!(
-                    "{}: element {i} is {:02x?}, libtorch has {:02x?}",
-                    case(),
-                    &ours[i * size..(i + 1) * size],
-                    &expected[i * size..(i + 1) * size]
-                );
+    let expected_state = get_rng_state().unwrap();
+    for engine in engines() {
+        let case = || {
+            format!(
+                "{}: {draw:?} {dtype} {numel} at {offset} from ({}, {}), kept = {:?}, seed = {}",
+                engine.backend(),
+                start.left,
+                start.next,
+                start.next_double_normal,
+                start.initial_seed
+            )
+        };
+        let mut generator = Mt19937::from_state(start).unwrap();
+        let ours = draw.bytes(&engine, &mut generator, dtype, numel, offset);
+        match (&expected, ours) {
+            (Some(expected), Ok(ours)) => {
+                let size = dtype.size();
+                let element = |i: usize| i * size..(i + 1) * size;
+                let differs = |i: &usize| expected[element(*i)] != ours[element(*i)];
+                if *expected != ours
+                    && let Some(i) = (0..numel).find(differs)
+                {
+                    panic!(
+                        "{}: element {i} is {:02x?}, libtorch has {:02x?}",
+                        case(),
+                        &ours[element(i)],
+                        &expected[element(i)]
+                    );
+                }
+                let mut passed = Mt19937::from_state(start).unwrap();
+                passed.skip(draw.words(dtype, numel, start.next_double_normal.is_some()));
+                let (passed, drawn) = (passed.to_state(), generator.to_state());
+                let place = |state: &State| (state.left, state.next);
+                assert_eq!(place(&passed), place(&drawn), "{}", case());
+                assert!(passed.words == drawn.words, "{}: words", case());
             }
-            let mut passed = Mt19937::from_state(start).unwrap();
-            passed.skip(draw.words(dtype, numel, start.next_double_normal.is_some()));
-            let (passed, drawn) = (passed.to_state(), generator.to_state());
-            assert_eq!((passed.left, passed.next), (drawn.left, drawn.next));
-            assert!(passed.words == drawn.words, "{}: words", case());
+            (None, Err(_)) => {}
+            (expected, ours) => panic!(
+                "{}: libtorch {}, ours {:?}",
+                case(),
+                if expected.is_some() {
+                    "draws"
+                } else {
+                    "refuses"
+                },
+                ours.map(drop)
+            ),
         }
-        (None, Err(_)) => {}
-        (expected, ours) => panic!(
-            "{}: libtorch {}, ours {:?}",
-            case(),
-            if expected.is_some() {
-                "draws"
-            } else {
-                "refuses"
-            },
-            ours.map(drop)
-        ),
+        let state = generator.to_state().to_bytes();
+        assert!(state == expected_state, "{}: the state", case());
     }
-    let left = generator.to_state().to_bytes();
-    assert!(left == get_rng_state().unwrap(), "{}: the state", case());
 }
 
 /// Arguments from a stream of ours: plain ones, and those at the edges of the dtypes.
-struct Choice(Mt19937);
+pub struct Choice(Mt19937);
 
 impl Choice {
-    fn below(&mut self, n: usize) -> usize {
+    pub fn new(seed: u64) -> Choice {
+        Choice(Mt19937::new(seed))
+    }
+
+    pub fn below(&mut self, n: usize) -> usize {
         (self.0.random64() % n as u64) as usize
     }
 
@@ -134,15 +149,15 @@ impl Choice {
         }
     }
 
-    fn numel(&mut self) -> usize {
-        match self.below(8) {
-            0..4 => self.below(64),
-            4..7 => self.below(3000),
+    pub fn numel(&mut self) -> usize {
+        match self.below(32) {
+            0..16 => self.below(64),
+            16..31 => self.below(3000),
             _ => self.below(100_000),
         }
     }
 
-    fn state(&mut self) -> State {
+    pub fn state(&mut self) -> State {
         let mut generator = Mt19937::new(self.0.random64());
         generator.skip(self.below(2000) as u64);
         let mut state = generator.to_state();
@@ -164,15 +179,14 @@ impl Choice {
 #[test]
 fn random_draws() {
     let _stream = default_stream();
-    let mut choice = Choice(Mt19937::new(20));
+    let mut choice = Choice::new(20);
     for _ in 0..5000 {
         let (state, draw) = (choice.state(), choice.draw());
         let (dtype, numel) = (choice.of(&DTYPES), choice.numel());
-        compare(&state, draw, dtype, numel);
+        compare(&state, draw, dtype, numel, choice.below(9));
     }
 }
 
-/// A program of draws keeps one stream, as libtorch does.
 #[test]
 fn every_small_size_from_every_place() {
     let _stream = default_stream();
@@ -182,25 +196,85 @@ fn every_small_size_from_every_place() {
                 let mut generator = Mt19937::new(numel as u64);
                 generator.skip(skip);
                 let state = generator.to_state();
-                compare(
-                    &state,
-                    Draw::Uniform {
-                        from: -1.0,
-                        to: 1.0,
-                    },
-                    dtype,
-                    numel,
-                );
-                compare(
-                    &state,
-                    Draw::Normal {
-                        mean: 0.5,
-                        std: 2.0,
-                    },
-                    dtype,
-                    numel,
-                );
+                let uniform = Draw::Uniform {
+                    from: -1.0,
+                    to: 1.0,
+                };
+                let normal = Draw::Normal {
+                    mean: 0.5,
+                    std: 2.0,
+                };
+                compare(&state, uniform, dtype, numel, 0);
+                compare(&state, normal, dtype, numel, 0);
             }
         }
     }
+}
+
+/// Sizes at which stores go past the caches, from an aligned and from an unaligned place.
+#[test]
+fn large_draws() {
+    let _stream = default_stream();
+    let state = Mt19937::new(7).to_state();
+    for offset in [0, 1] {
+        let numel = (16 << 20) / 4 + 5;
+        compare(
+            &state,
+            Draw::Uniform { from: 0.0, to: 3.0 },
+            Dtype::Float32,
+            numel,
+            offset,
+        );
+    }
+}
+
+/// Uniform values of 0 and of the largest that there is, with arguments at the edges.
+#[test]
+fn edges() {
+    let _stream = default_stream();
+    let numbers = [
+        0.0,
+        -0.0,
+        1.0,
+        -2.5,
+        1e-40,
+        3.4e38,
+        f64::INFINITY,
+        f64::NEG_INFINITY,
+        f64::NAN,
+        -f64::NAN,
+    ];
+    // Raw words of 0 are drawn as 0; these are drawn as words whose low 24 bits are all ones.
+    let states = [0, untemper(0xff_ffff), untemper(u32::MAX)].map(|raw| {
+        let mut state = Mt19937::new(0).to_state();
+        (state.left, state.next) = (560, 65);
+        for (i, word) in state.words[65..].iter_mut().enumerate() {
+            if i % 3 != 0 {
+                *word = raw;
+            }
+        }
+        state
+    });
+    for state in &states {
+        for a in numbers {
+            for b in numbers {
+                for dtype in DTYPES {
+                    compare(state, Draw::Uniform { from: a, to: b }, dtype, 80, 0);
+                    compare(state, Draw::Normal { mean: a, std: b }, dtype, 80, 0);
+                    compare(state, Draw::NormalSerial { mean: a, std: b }, dtype, 20, 0);
+                }
+            }
+        }
+    }
+}
+
+/// Bounds whose difference is within the dtype, until both are rounded to it.
+#[test]
+fn bounds_too_far_apart_once_rounded() {
+    let _stream = default_stream();
+    let to = 2f64.powi(127) + 0.6 * 2f64.powi(104);
+    let from = to - f64::from(f32::MAX);
+    assert_eq!(to as f32 - from as f32, f32::INFINITY);
+    let state = Mt19937::new(0).to_state();
+    compare(&state, Draw::Uniform { from, to }, Dtype::Float32, 20, 0);
 }

@@ -5,5 +5,9 @@ mod case;
 #[path = "../common/mod.rs"]
 mod common;
 #[cfg(feature = "tch")]
+mod exhaustive;
+#[cfg(feature = "tch")]
+mod init;
+#[cfg(feature = "tch")]
 mod libtorch;
 mod stored;

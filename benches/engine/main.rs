@@ -1,0 +1,197 @@
+//! `make bench`: how long draws take here and in Python's PyTorch, in one run.
+//!
+//! Prints a table, and writes it as JSON and as a chart: `target/bench.json`, `target/bench.svg`.
+//! Medians, in nanoseconds: of an element, of a whole model, of a jump.
+
+mod chart;
+mod model;
+
+use serde::Serialize;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+use tch::{Device, Kind, Tensor};
+use tch_init::init;
+use tch_init::rng::Mt19937;
+
+const NUMEL: i64 = 1 << 24;
+
+/// One line of the table.
+#[derive(Debug, Serialize)]
+struct Row {
+    name: String,
+    ours_ns: f64,
+    /// Of Python's PyTorch; of libtorch called from here for `libtorch` names; 0 for none.
+    torch_ns: f64,
+    ratio: f64,
+    threads: i32,
+}
+
+type Fill = fn(&mut Tensor);
+
+const FILLS: [(&str, Fill); 5] = [
+    ("uniform_", |t| init::uniform_(t, -0.1, 0.1, None).unwrap()),
+    ("normal_", |t| init::normal_(t, 0.0, 0.02, None).unwrap()),
+    ("trunc_normal_", |t| {
+        init::trunc_normal_(t, 0.0, 1.0, -2.0, 2.0, None).unwrap();
+    }),
+    ("xavier_uniform_", |t| {
+        init::xavier_uniform_(t, 1.0, None).unwrap();
+    }),
+    ("kaiming_normal_", |t| {
+        let relu = init::Nonlinearity::Relu;
+        init::kaiming_normal_(t, init::FanMode::FanOut, relu, None).unwrap();
+    }),
+];
+
+fn median(mut times: Vec<f64>) -> f64 {
+    times.sort_by(f64::total_cmp);
+    times[times.len() / 2]
+}
+
+/// The median time of a call in nanoseconds, in runs of `batch` calls.
+fn time(runs: usize, batch: usize, mut call: impl FnMut()) -> f64 {
+    call();
+    let one = |_| {
+        let start = Instant::now();
+        (0..batch).for_each(|_| call());
+        start.elapsed().as_nanos() as f64 / batch as f64
+    };
+    median((0..runs).map(one).collect())
+}
+
+/// Nanoseconds as Python's PyTorch takes them for the same.
+fn python(arguments: &[String]) -> f64 {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let python = std::env::var_os("TCH_INIT_PYTHON")
+        .map_or_else(|| root.join(".venv/bin/python"), PathBuf::from);
+    let output = Command::new(python)
+        .arg(root.join("benches/engine/reference.py"))
+        .args(arguments)
+        .output()
+        .expect("the Python reference is there: run `./setup --reference`");
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout)
+        .unwrap()
+        .trim()
+        .parse()
+        .unwrap()
+}
+
+fn row(name: impl Into<String>, ours_ns: f64, torch_ns: f64, threads: i32) -> Row {
+    let row = Row {
+        name: name.into(),
+        ours_ns,
+        torch_ns,
+        ratio: torch_ns / ours_ns,
+        threads,
+    };
+    println!(
+        "{:34} {:2} {:>14.3} {:>14.3} {:>8.1}",
+        row.name, row.threads, row.ours_ns, row.torch_ns, row.ratio
+    );
+    row
+}
+
+fn large(rows: &mut Vec<Row>) {
+    let dtypes = [
+        ("float32", Kind::Float),
+        ("bfloat16", Kind::BFloat16),
+        ("float16", Kind::Half),
+        ("float64", Kind::Double),
+    ];
+    for (name, fill) in FILLS {
+        for (dtype, kind) in dtypes {
+            if !matches!(name, "uniform_" | "normal_") && kind != Kind::Float {
+                continue;
+            }
+            for threads in [1, 2] {
+                tch::set_num_threads(threads);
+                let mut tensor = Tensor::zeros([4096, NUMEL / 4096], (kind, Device::Cpu));
+                let ours = time(9, 1, || fill(&mut tensor)) / NUMEL as f64;
+                let arguments = [name, dtype, &threads.to_string()].map(str::to_owned);
+                let torch = python(&arguments) / NUMEL as f64;
+                rows.push(row(
+                    format!("{name} {dtype}, an element"),
+                    ours,
+                    torch,
+                    threads,
+                ));
+            }
+        }
+    }
+}
+
+/// Against libtorch's own call from Rust, where a call costs as much as its elements.
+fn small(rows: &mut Vec<Row>) {
+    tch::set_num_threads(1);
+    for numel in [1, 16, 64, 127, 128, 200, 300, 500, 1000] {
+        let mut tensor = Tensor::zeros([numel], (Kind::Float, Device::Cpu));
+        let mut other = tensor.zeros_like();
+        let _no_grad = tch::no_grad_guard();
+        let ours = time(300, 50, || {
+            init::uniform_(&mut tensor, -0.1, 0.1, None).unwrap();
+        });
+        let libtorch = time(300, 50, || drop(other.uniform_(-0.1, 0.1)));
+        rows.push(row(
+            format!("uniform_ of {numel}, libtorch"),
+            ours,
+            libtorch,
+            1,
+        ));
+        let ours = time(300, 50, || {
+            init::normal_(&mut tensor, 0.0, 0.02, None).unwrap();
+        });
+        let libtorch = time(300, 50, || drop(other.normal_(0.0, 0.02)));
+        rows.push(row(
+            format!("normal_ of {numel}, libtorch"),
+            ours,
+            libtorch,
+            1,
+        ));
+    }
+}
+
+fn jumps(rows: &mut Vec<Row>) {
+    for power in [22, 26, 45] {
+        let mut step = 0;
+        // Another distance each time, as the last ones are kept.
+        let ours = time(50, 1, || {
+            step += 624;
+            Mt19937::new(1).skip((1 << power) + step);
+        });
+        rows.push(row(format!("skip of 2^{power} words"), ours, 0.0, 1));
+    }
+}
+
+fn main() {
+    // `cargo bench` hands its own arguments on.
+    let arguments: Vec<String> = std::env::args().filter(|a| a != "--bench").collect();
+    if let [_, model, memory] = &arguments[..]
+        && model == "model"
+    {
+        return model::run(memory == "fresh");
+    }
+    println!(
+        "{:34} {:>2} {:>14} {:>14} {:>8}",
+        "", "th", "ours, ns", "PyTorch, ns", "ratio"
+    );
+    let mut rows = Vec::new();
+    let wanted = |name: &str| arguments.len() < 2 || arguments[1..].iter().any(|a| a == name);
+    if wanted("small") {
+        small(&mut rows);
+    }
+    if wanted("jump") {
+        jumps(&mut rows);
+    }
+    if wanted("large") {
+        large(&mut rows);
+    }
+    if wanted("model") {
+        model::compare(&mut rows);
+    }
+    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("target");
+    let json = serde_json::to_string_pretty(&rows).unwrap();
+    std::fs::write(target.join("bench.json"), json + "\n").unwrap();
+    std::fs::write(target.join("bench.svg"), chart::svg(&rows)).unwrap();
+}

@@ -1,0 +1,62 @@
+"""The same as benches/engine in Python's PyTorch: prints nanoseconds.
+
+    reference.py FUNCTION DTYPE THREADS     the median of filling 2^24 elements
+    reference.py model warm|fresh THREADS   one initialisation of a model of GPT-2's shape
+"""
+
+import math
+import statistics
+import sys
+import time
+
+import torch
+from torch.nn import init
+
+FILLS = {
+    "uniform_": lambda t: init.uniform_(t, -0.1, 0.1),
+    "normal_": lambda t: init.normal_(t, 0.0, 0.02),
+    "trunc_normal_": lambda t: init.trunc_normal_(t),
+    "xavier_uniform_": lambda t: init.xavier_uniform_(t),
+    "kaiming_normal_": lambda t: init.kaiming_normal_(t, mode="fan_out", nonlinearity="relu"),
+}
+
+
+def timed(call):
+    start = time.perf_counter_ns()
+    call()
+    return time.perf_counter_ns() - start
+
+
+def fill(name, dtype):
+    tensor = torch.zeros(4096, 4096, dtype=getattr(torch, dtype))
+    FILLS[name](tensor)
+    return statistics.median(timed(lambda: FILLS[name](tensor)) for _ in range(3))
+
+
+def initialise(embeddings, layers):
+    for embedding in embeddings:
+        init.normal_(embedding)
+    for weight, bias in layers:
+        init.kaiming_uniform_(weight, a=math.sqrt(5))
+        bound = 1 / math.sqrt(weight.shape[1])
+        init.uniform_(bias, -bound, bound)
+    for embedding in embeddings:
+        init.normal_(embedding, 0.0, 0.02)
+    for weight, bias in layers:
+        init.normal_(weight, 0.0, 0.02)
+        init.zeros_(bias)
+
+
+def model(memory):
+    init.normal_(torch.zeros(1 << 20))
+    embeddings = [torch.empty(50257, 768), torch.empty(1024, 768)]
+    shapes = [(2304, 768), (768, 768), (3072, 768), (768, 3072)] * 12
+    layers = [(torch.empty(shape), torch.empty(shape[0])) for shape in shapes]
+    if memory == "warm":
+        initialise(embeddings, layers)
+    return timed(lambda: initialise(embeddings, layers))
+
+
+torch.set_num_threads(int(sys.argv[3]))
+with torch.no_grad():
+    print(model(sys.argv[2]) if sys.argv[1] == "model" else fill(sys.argv[1], sys.argv[2]))

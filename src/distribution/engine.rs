@@ -1,0 +1,121 @@
+//! How draws are made.
+
+use super::element::Element;
+use super::{DrawError, normal, uniform};
+use crate::rng::{Backend, Mt19937};
+use std::num::NonZero;
+
+/// Makes draws with a backend and a number of threads of one's choice. The choice changes no bit.
+///
+/// ```
+/// use tch_init::distribution::{Engine, uniform_};
+/// use tch_init::rng::{Backend, Mt19937};
+///
+/// let (mut fast, mut plain) = ([0f32; 100], [0f32; 100]);
+/// uniform_(&mut Mt19937::new(1), &mut fast, -1.0, 1.0)?;
+/// let engine = Engine::new(Backend::Scalar)?;
+/// engine.uniform_(&mut Mt19937::new(1), &mut plain, -1.0, 1.0)?;
+/// assert_eq!(fast, plain);
+/// # Ok::<(), tch_init::distribution::DrawError>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Engine {
+    pub(super) backend: Backend,
+    pub(super) threads: Option<NonZero<usize>>,
+}
+
+impl Default for Engine {
+    /// With the backend that is [selected](Backend::selected), and as many threads as the CPU runs at once.
+    fn default() -> Engine {
+        Engine {
+            backend: Backend::selected(),
+            threads: None,
+        }
+    }
+}
+
+impl Engine {
+    /// An engine with this backend.
+    ///
+    /// # Errors
+    ///
+    /// [`DrawError::Backend`] if this CPU has not what it needs.
+    pub fn new(backend: Backend) -> Result<Engine, DrawError> {
+        if !backend.is_available() {
+            return Err(DrawError::Backend(backend));
+        }
+        Ok(Engine {
+            backend,
+            threads: None,
+        })
+    }
+
+    /// What draws are computed with.
+    pub fn backend(&self) -> Backend {
+        self.backend
+    }
+
+    /// The same engine with so many threads at most. Draws too small to gain by it stay on one.
+    pub fn with_threads(self, threads: NonZero<usize>) -> Engine {
+        Engine {
+            threads: Some(threads),
+            ..self
+        }
+    }
+
+    /// [`uniform_`](super::uniform_).
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn uniform_<T: Element>(
+        &self,
+        generator: &mut Mt19937,
+        values: &mut [T],
+        from: f64,
+        to: f64,
+    ) -> Result<(), DrawError> {
+        let interval = uniform::Interval::new(from, to)?;
+        uniform::fill(self, generator, values, &interval);
+        Ok(())
+    }
+
+    /// [`normal_`](super::normal_).
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn normal_<T: Element>(
+        &self,
+        generator: &mut Mt19937,
+        values: &mut [T],
+        mean: f64,
+        std: f64,
+    ) -> Result<(), DrawError> {
+        if values.len() < normal::BLOCK {
+            super::normal_serial_(generator, values, mean, std)
+        } else {
+            self.normal_block_(generator, values, mean, std)
+        }
+    }
+
+    /// [`normal_block_`](super::normal_block_).
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn normal_block_<T: Element>(
+        &self,
+        generator: &mut Mt19937,
+        values: &mut [T],
+        mean: f64,
+        std: f64,
+    ) -> Result<(), DrawError> {
+        normal::check_std(std)?;
+        if values.len() < normal::BLOCK {
+            return Err(DrawError::Block(values.len()));
+        }
+        normal::fill(self, generator, values, mean, std);
+        Ok(())
+    }
+}

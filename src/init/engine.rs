@@ -1,0 +1,284 @@
+//! Draws into contiguous memory of the CPU, by this crate's own engine instead of libtorch's.
+//!
+//! The bits are the same, and so is where the stream stands afterwards; the time is not. Whatever
+//! the engine does not draw is left to libtorch.
+
+use super::draw;
+use crate::distribution::{DrawError, Element, Engine};
+use crate::ffi::{self, CStream, Fact};
+use crate::generator::Generator;
+use crate::rng::{Backend, Mt19937, State};
+use half::{bf16, f16};
+use std::cell::Cell;
+use std::ffi::{c_int, c_void};
+use std::num::NonZero;
+use std::sync::OnceLock;
+use tch::{Device, Kind, Tensor};
+
+/// Fewer elements than this take libtorch's own call as long, or less.
+const MIN_NUMEL: i64 = 128;
+
+/// A draw and its arguments.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Draw {
+    Uniform { from: f64, to: f64 },
+    Normal { mean: f64, std: f64 },
+}
+
+thread_local! {
+    static LAST: Cell<Option<Backend>> = const { Cell::new(None) };
+}
+
+/// What computed the last draw that a function of this module made on this thread: a backend of
+/// this crate, or `None` for libtorch itself.
+///
+/// Contiguous CPU tensors of f32, f64, bf16 and f16 with at least 128 elements are drawn by the
+/// fastest [`Backend`] that the CPU has and [`TCH_INIT_BACKEND`](crate::rng::BACKEND_VARIABLE)
+/// allows; all else, and everything if libtorch runs with another CPU capability than AVX2 or
+/// AVX512, by libtorch. It changes no bit.
+///
+/// ```
+/// use tch::{Tensor, kind::FLOAT_CPU};
+/// use tch_init::init;
+///
+/// let mut few = Tensor::zeros([10], FLOAT_CPU);
+/// init::uniform_(&mut few, 0.0, 1.0, None)?;
+/// assert_eq!(init::last_backend(), None);
+/// # Ok::<(), tch_init::InitError>(())
+/// ```
+pub fn last_backend() -> Option<Backend> {
+    LAST.get()
+}
+
+/// Fills the tensor, or returns `false` with nothing done if libtorch has to.
+pub(super) fn fill(draw: Draw, tensor: &mut Tensor, generator: Option<&Generator>) -> bool {
+    LAST.set(None);
+    let Some(backend) = usable_backend() else {
+        return false;
+    };
+    let mut context = Context { draw, backend };
+    let mut drawn = 0;
+    // SAFETY: the tensor is live for the call and not otherwise borrowed, as is the generator. The
+    // function calls `fill_memory` on this thread only, with this context.
+    let failure = unsafe {
+        ffi::tch_init_draw(
+            tensor.as_ptr().cast_mut(),
+            draw::raw(generator),
+            MIN_NUMEL,
+            fill_memory,
+            (&raw mut context).cast(),
+            &mut drawn,
+        )
+    };
+    // SAFETY: made by the call above and read once.
+    if let Err(message) = unsafe { ffi::check(failure) } {
+        // libtorch will say the same, or do without what failed here.
+        log::debug!("left to libtorch: {message}");
+    }
+    if drawn == 1 {
+        LAST.set(Some(backend));
+    }
+    drawn == 1
+}
+
+struct Context {
+    draw: Draw,
+    backend: Backend,
+}
+
+/// # Safety
+///
+/// `context` is a [`Context`]; `data` are `numel` elements of `dtype` that nobody else uses, and
+/// nobody else uses `stream`.
+unsafe extern "C" fn fill_memory(
+    context: *mut c_void,
+    data: *mut c_void,
+    numel: i64,
+    dtype: c_int,
+    stream: *mut CStream,
+) -> c_int {
+    // SAFETY: the caller's promise.
+    let (context, stream) = unsafe { (&*context.cast::<Context>(), &mut *stream) };
+    let numel = usize::try_from(numel).unwrap_or(0);
+    // SAFETY: the caller's promise: the elements are of the type that their dtype says. libtorch
+    // aligns memory to 64 bytes, and elements lie at multiples of their size.
+    let drawn = unsafe {
+        match dtype {
+            FLOAT => fill_elements::<f32>(context, data, numel, stream),
+            DOUBLE => fill_elements::<f64>(context, data, numel, stream),
+            BFLOAT16 => fill_elements::<bf16>(context, data, numel, stream),
+            HALF => fill_elements::<f16>(context, data, numel, stream),
+            _ => false,
+        }
+    };
+    c_int::from(drawn)
+}
+
+// `c10::ScalarType`.
+const HALF: c_int = 5;
+const FLOAT: c_int = 6;
+const DOUBLE: c_int = 7;
+const BFLOAT16: c_int = 15;
+
+/// # Safety
+///
+/// `data` are `numel` elements that nobody else uses.
+unsafe fn fill_elements<T: Checked>(
+    context: &Context,
+    data: *mut c_void,
+    numel: usize,
+    stream: &mut CStream,
+) -> bool {
+    let data = data.cast::<T>();
+    if !data.is_aligned() || !context.is_verified::<T>() {
+        return false;
+    }
+    let state = State {
+        initial_seed: stream.seed,
+        left: stream.left,
+        next: stream.next,
+        words: stream.words,
+        next_double_normal: (stream.has_next_double_normal != 0)
+            .then_some(stream.next_double_normal),
+        next_float_normal: None,
+    };
+    // A place that no block has is libtorch's to read from.
+    let Ok(mut generator) = Mt19937::from_state(&state) else {
+        return false;
+    };
+    // SAFETY: the caller's promise, and `data` is aligned. Tensors that were never written hold
+    // whatever the memory held, which is a value of every one of these types.
+    let values = unsafe { std::slice::from_raw_parts_mut(data, numel) };
+    let threads = usize::try_from(tch::get_num_threads()).ok();
+    let threads = threads
+        .and_then(NonZero::new)
+        .unwrap_or(NonZero::<usize>::MIN);
+    let drawn = Engine::new(context.backend).and_then(|engine| {
+        context
+            .draw
+            .fill(&engine.with_threads(threads), &mut generator, values)
+    });
+    // What the engine refuses, libtorch does, and it has PyTorch's words for it.
+    if drawn.is_err() {
+        return false;
+    }
+    let state = generator.to_state();
+    stream.left = state.left;
+    stream.next = state.next;
+    stream.words = state.words;
+    true
+}
+
+impl Draw {
+    fn fill<T: Element>(
+        self,
+        engine: &Engine,
+        generator: &mut Mt19937,
+        values: &mut [T],
+    ) -> Result<(), DrawError> {
+        match self {
+            Draw::Uniform { from, to } => engine.uniform_(generator, values, from, to),
+            Draw::Normal { mean, std } => engine.normal_block_(generator, values, mean, std),
+        }
+    }
+}
+
+/// The backend, if libtorch draws the bits that it draws.
+fn usable_backend() -> Option<Backend> {
+    static BACKEND: OnceLock<Option<Backend>> = OnceLock::new();
+    *BACKEND.get_or_init(|| {
+        let capability = ffi::fact(Fact::CpuCapability).unwrap_or_default();
+        if capability != "AVX2" && capability != "AVX512" {
+            log::debug!("libtorch's CPU capability is {capability}: all draws are left to it");
+            return None;
+        }
+        Backend::instead_of_libtorch()
+    })
+}
+
+/// Types that libtorch draws, with what a comparison with libtorch said of each of their draws.
+trait Checked: Element + Copy {
+    const KIND: Kind;
+    const ZERO: Self;
+
+    /// For [`Draw::Uniform`] and [`Draw::Normal`].
+    fn verdicts() -> &'static [OnceLock<bool>; 2];
+}
+
+macro_rules! checked {
+    ($($type:ty: $kind:ident, $zero:expr;)*) => {$(
+        impl Checked for $type {
+            const KIND: Kind = Kind::$kind;
+            const ZERO: $type = $zero;
+
+            fn verdicts() -> &'static [OnceLock<bool>; 2] {
+                static VERDICTS: [OnceLock<bool>; 2] = [const { OnceLock::new() }; 2];
+                &VERDICTS
+            }
+        }
+    )*};
+}
+
+checked! {
+    f32: Float, 0.0;
+    f64: Double, 0.0;
+    bf16: BFloat16, bf16::ZERO;
+    f16: Half, f16::ZERO;
+}
+
+impl Context {
+    /// Whether the engine and libtorch draw the same, tried once for each draw and dtype: another
+    /// libtorch may draw otherwise.
+    fn is_verified<T: Checked>(&self) -> bool {
+        let (verdict, draw) = match self.draw {
+            Draw::Uniform { .. } => (
+                0,
+                Draw::Uniform {
+                    from: -0.7,
+                    to: 1.1,
+                },
+            ),
+            Draw::Normal { .. } => (
+                1,
+                Draw::Normal {
+                    mean: 0.3,
+                    std: 0.9,
+                },
+            ),
+        };
+        *T::verdicts()[verdict].get_or_init(|| {
+            let equal = draws_the_same::<T>(draw, self.backend).unwrap_or(false);
+            if !equal {
+                log::warn!(
+                    "{draw:?} of {} on the backend {} is not what this libtorch draws: \
+                     such draws are left to libtorch, and are slower",
+                    T::DTYPE,
+                    self.backend
+                );
+            }
+            equal
+        })
+    }
+}
+
+/// Draws a few blocks on both sides.
+fn draws_the_same<T: Checked>(draw: Draw, backend: Backend) -> Option<bool> {
+    const NUMEL: usize = 1501;
+    let mut libtorchs = Generator::new(Device::Cpu).ok()?;
+    libtorchs.manual_seed(20).ok()?;
+    let mut tensor = Tensor::f_zeros([NUMEL as i64], (T::KIND, Device::Cpu)).ok()?;
+    let failure = draw::libtorch(draw, &mut tensor, Some(&libtorchs));
+    // SAFETY: made by the call above and read once.
+    unsafe { ffi::check(failure) }.ok()?;
+    let mut expected = vec![0u8; NUMEL * size_of::<T>()];
+    tensor.f_copy_data_u8(&mut expected, NUMEL).ok()?;
+
+    let mut ours = Mt19937::new(20);
+    let mut values = vec![T::ZERO; NUMEL];
+    let engine = Engine::new(backend).ok()?;
+    draw.fill(&engine, &mut ours, &mut values).ok()?;
+    // SAFETY: the types have no padding, and the slice is borrowed as long.
+    let values =
+        unsafe { std::slice::from_raw_parts(values.as_ptr().cast::<u8>(), expected.len()) };
+    Some(values == expected && ours.to_state().to_bytes() == libtorchs.get_state().ok()?)
+}

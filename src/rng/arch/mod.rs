@@ -1,0 +1,152 @@
+//! Vectors of the CPU, one file per instruction set.
+//!
+//! A value of a token type ([`Avx2`], [`Avx512`]) proves that this CPU has the instructions: only
+//! the type's `new` makes one, after it has asked the CPU. So the operations of [`Isa`], which are
+//! methods of the token, are safe to call, but for those that take a pointer. Code that is generic
+//! over [`Isa`] is a [`Kernel`], and runs compiled for the instruction set by [`Isa::run`].
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod portable;
+
+#[cfg(target_arch = "x86_64")]
+pub(crate) use avx2::Avx2;
+#[cfg(target_arch = "x86_64")]
+pub(crate) use avx512::Avx512;
+pub(crate) use portable::Portable;
+
+/// Code that one function compiled for an instruction set runs.
+pub(crate) trait Kernel {
+    type Output;
+
+    /// Must be `#[inline(always)]`, and so everything it calls that takes an `Isa`: only what ends
+    /// up inside [`Isa::run`] is compiled for the instruction set.
+    fn run<I: Isa>(self, isa: I) -> Self::Output;
+}
+
+/// An instruction set, as far as draws need one. The lanes of a vector are numbered as memory is.
+pub(crate) trait Isa: Copy {
+    /// `LANES` words of 32 bits.
+    type U: Copy;
+    /// `LANES` values of f32.
+    type F: Copy;
+    /// `LANES / 2` values of f64.
+    type D: Copy;
+
+    const LANES: usize;
+
+    fn run<K: Kernel>(self, kernel: K) -> K::Output;
+
+    fn splat(self, word: u32) -> Self::U;
+    fn splat_f32(self, value: f32) -> Self::F;
+    fn splat_f64(self, value: f64) -> Self::D;
+
+    /// # Safety
+    ///
+    /// `LANES` words can be read at `from`.
+    unsafe fn load(self, from: *const u32) -> Self::U;
+
+    /// What begins one lane behind the begin of `low`, of which `high` is the neighbour in memory.
+    ///
+    /// # Safety
+    ///
+    /// `LANES` words can be read at `from`, and they are those.
+    unsafe fn load_next(self, low: Self::U, high: Self::U, from: *const u32) -> Self::U;
+
+    /// The same, `M % LANES` lanes behind.
+    ///
+    /// # Safety
+    ///
+    /// As [`load_next`](Self::load_next).
+    unsafe fn load_far(self, low: Self::U, high: Self::U, from: *const u32) -> Self::U;
+
+    /// # Safety
+    ///
+    /// `LANES` words can be written at `to`.
+    unsafe fn store(self, to: *mut u32, words: Self::U);
+
+    fn and(self, a: Self::U, b: Self::U) -> Self::U;
+    fn or(self, a: Self::U, b: Self::U) -> Self::U;
+    fn xor(self, a: Self::U, b: Self::U) -> Self::U;
+    fn add(self, a: Self::U, b: Self::U) -> Self::U;
+    fn sub(self, a: Self::U, b: Self::U) -> Self::U;
+    fn shl<const BITS: u32>(self, a: Self::U) -> Self::U;
+    fn shr<const BITS: u32>(self, a: Self::U) -> Self::U;
+    /// Shifts signed numbers.
+    fn sar<const BITS: u32>(self, a: Self::U) -> Self::U;
+    /// Shifts pairs of words, the low half first, by less than 64.
+    fn shl_u64(self, a: Self::U, bits: u32) -> Self::U;
+    /// Shifts pairs of words, the low half first, by less than 64.
+    fn shr_u64(self, a: Self::U, bits: u32) -> Self::U;
+    /// The square of a polynomial over GF(2): a zero between each two bits.
+    fn square(self, bits: u64) -> u128;
+    /// `value` with `other` added bit by bit where `odd` has its lowest bit set.
+    fn xor_if_odd(self, value: Self::U, odd: Self::U, other: Self::U) -> Self::U;
+
+    /// From signed numbers, rounded to nearest even.
+    fn to_f32(self, a: Self::U) -> Self::F;
+    fn bits(self, a: Self::F) -> Self::U;
+    fn with_bits(self, a: Self::U) -> Self::F;
+    fn add_f32(self, a: Self::F, b: Self::F) -> Self::F;
+    fn sub_f32(self, a: Self::F, b: Self::F) -> Self::F;
+    fn mul_f32(self, a: Self::F, b: Self::F) -> Self::F;
+    /// `a * b + c`, rounded once.
+    fn fmadd(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F;
+    /// `a * b - c`, rounded once.
+    fn fmsub(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F;
+    fn sqrt(self, a: Self::F) -> Self::F;
+    /// `ones` where `mask` has the bit `BIT`, elsewhere `zeros`; `SHIFT` is `31 - BIT`.
+    fn select<const BIT: u32, const SHIFT: u32>(
+        self,
+        mask: Self::U,
+        ones: Self::F,
+        zeros: Self::F,
+    ) -> Self::F;
+    /// `with` where `a` equals `what`, elsewhere `a`.
+    fn replace(self, a: Self::F, what: Self::F, with: Self::F) -> Self::F;
+    /// Rounded to f16.
+    fn round_f16(self, a: Self::F) -> Self::F;
+
+    /// # Safety
+    ///
+    /// `LANES` values can be written at `to`.
+    unsafe fn store_f32(self, to: *mut f32, a: Self::F);
+    /// Past the caches; [`fence`](Self::fence) must follow before other threads may read.
+    ///
+    /// # Safety
+    ///
+    /// `LANES` values can be written at `to`, which is aligned to as many bytes as they have.
+    unsafe fn stream_f32(self, to: *mut f32, a: Self::F);
+    /// Orders streamed stores before all later ones.
+    fn fence(self);
+    /// Two vectors, one behind the other, rounded to f16.
+    ///
+    /// # Safety
+    ///
+    /// `2 LANES` values of 16 bits can be written at `to`.
+    unsafe fn store_f16(self, to: *mut u16, a: Self::F, b: Self::F);
+    /// The low 16 bits of two vectors of words that have no others.
+    ///
+    /// # Safety
+    ///
+    /// `2 LANES` values of 16 bits can be written at `to`.
+    unsafe fn store_u16(self, to: *mut u16, a: Self::U, b: Self::U);
+
+    /// From `2 LANES` words in blocks of 16, the first halves of the blocks and the second halves.
+    fn halves(self, a: Self::U, b: Self::U) -> (Self::U, Self::U);
+    /// Undoes [`halves`](Self::halves).
+    fn blocks(self, first: Self::F, second: Self::F) -> (Self::F, Self::F);
+
+    /// The low 53 bits of pairs of words, the first of a pair being the high half.
+    fn low_53(self, words: Self::U) -> Self::D;
+    /// `a * b + c`, rounded once.
+    fn fmadd_f64(self, a: Self::D, b: Self::D, c: Self::D) -> Self::D;
+    /// `with` where `a` equals `what`, elsewhere `a`.
+    fn replace_f64(self, a: Self::D, what: Self::D, with: Self::D) -> Self::D;
+    /// # Safety
+    ///
+    /// `LANES / 2` values can be written at `to`.
+    unsafe fn store_f64(self, to: *mut f64, a: Self::D);
+}

@@ -1,0 +1,268 @@
+//! Going to a far place of the stream without passing the words between.
+//!
+//! Each bit of the raw words is a linear recurrence over GF(2) whose characteristic polynomial `P`
+//! is that of MT19937. So if `x^n mod P = sum g_i x^i`, then word `n` of the sequence is the sum of
+//! the words `i` for which `g_i` is 1, and likewise the 624 words from there on. See Haramoto,
+//! Matsumoto, Nishimura, Panneton, L'Ecuyer (2008), "Efficient Jump Ahead for F2-Linear Random
+//! Number Generators".
+
+mod polynomial;
+
+use super::arch::{Isa, Kernel};
+use super::mt19937::{Mt19937, N};
+use super::stream::regenerate;
+use polynomial::{DEGREE, Polynomial};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Words from which on a jump takes less time than passing them.
+pub(super) const WORTHWHILE: u64 = 1 << 21;
+
+/// The words that the polynomial is applied to, a multiple of [`N`], and a little more: it reads
+/// `DEGREE + N`, and as far as a window of bits behind them.
+const WORDS: usize = (DEGREE + N + WINDOW).next_multiple_of(N);
+/// The most bits of the polynomial that are taken at once.
+const WINDOW: usize = 3;
+/// Sums of words for every window that begins and ends with a 1, and for the single 1: by the bits
+/// of the window, lowest first.
+const WINDOWS: [u64; 4] = [0b1, 0b11, 0b101, 0b111];
+
+/// Moves by `blocks` whole blocks.
+pub(super) struct Jump<'a> {
+    pub(super) generator: &'a mut Mt19937,
+    pub(super) blocks: u64,
+}
+
+impl Kernel for Jump<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<I: Isa>(self, isa: I) {
+        let Some(after_one) = self.blocks.checked_sub(1) else {
+            return;
+        };
+        // The low 31 bits of the first word of a seeded block are not of the recurrence. Those of
+        // a block that was made are.
+        self.generator.regenerate();
+        let power = power(isa, after_one);
+        apply(isa, &power, &mut self.generator.block.0);
+    }
+}
+
+/// `x` to the power of so many blocks' words. The last ones are kept, as tensors of one shape come
+/// in numbers and divide among threads in one way.
+#[inline(always)]
+fn power<I: Isa>(isa: I, blocks: u64) -> Arc<Polynomial> {
+    static KEPT: Mutex<VecDeque<(u64, Arc<Polynomial>)>> = Mutex::new(VecDeque::new());
+    const KEEP: usize = 64;
+    // What is kept is whole at all times, whoever panicked.
+    let kept = || KEPT.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((_, power)) = kept().iter().find(|(b, _)| *b == blocks) {
+        return Arc::clone(power);
+    }
+    let words = u128::from(blocks) * N as u128;
+    let power = Arc::new(Polynomial::power_of_x(isa, words));
+    let mut kept = kept();
+    kept.truncate(KEEP - 1);
+    kept.push_front((blocks, Arc::clone(&power)));
+    power
+}
+
+/// Room for the words and their sums, which whoever is done with it leaves to the next. Memory that
+/// is new each time would cost about as much to fault in as the sums take.
+static ROOMS: Mutex<Vec<Vec<u32>>> = Mutex::new(Vec::new());
+
+fn rooms() -> MutexGuard<'static, Vec<Vec<u32>>> {
+    // What is in there is as good after a panic as before.
+    ROOMS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Makes `block` the block that lies as far behind it as the polynomial says.
+#[inline(always)]
+fn apply<I: Isa>(isa: I, polynomial: &Polynomial, block: &mut [u32; N]) {
+    let mut room = rooms().pop().unwrap_or_default();
+    room.resize(WORDS * WINDOWS.len(), 0);
+    room[..N].copy_from_slice(block);
+    // SAFETY: the first `N` words are initialised, as are all others, of which there are
+    // `WORDS - N` before the sums.
+    unsafe { regenerate(isa, room.as_mut_ptr(), WORDS - N) };
+    let (words, sums) = room.split_at_mut(WORDS);
+    sum(isa, words, sums);
+    let terms = terms(polynomial);
+    // As many words as stay in registers while all terms are added; `N` is a multiple.
+    let at_once = SUMS * I::LANES;
+    for (i, out) in block.chunks_exact_mut(at_once).enumerate() {
+        add_terms(isa, &terms, &room[i * at_once..], out);
+    }
+    rooms().push(room);
+}
+
+/// Vectors in registers at a time: 13 times 8 or 16 words divide a block.
+const SUMS: usize = 13;
+
+/// Sums of neighbours, as [`WINDOWS`] says, behind each other.
+#[inline(always)]
+fn sum<I: Isa>(isa: I, words: &[u32], sums: &mut [u32]) {
+    let (pairs, rest) = sums.split_at_mut(WORDS);
+    let (ends, triples) = rest.split_at_mut(WORDS);
+    for at in (0..WORDS - I::LANES).step_by(I::LANES) {
+        let in_reach = &words[at..at + I::LANES + 2];
+        // SAFETY: two words more than a vector are in reach, and a vector fits everywhere at `at`.
+        unsafe {
+            let from = in_reach.as_ptr();
+            let (a, b, c) = (isa.load(from), isa.load(from.add(1)), isa.load(from.add(2)));
+            isa.store(pairs[at..at + I::LANES].as_mut_ptr(), isa.xor(a, b));
+            isa.store(ends[at..at + I::LANES].as_mut_ptr(), isa.xor(a, c));
+            let triple = isa.xor(isa.xor(a, b), c);
+            isa.store(triples[at..at + I::LANES].as_mut_ptr(), triple);
+        }
+    }
+}
+
+/// Where the words lie that are to be added, in the room for words and sums: for each window of the
+/// polynomial that begins with a 1.
+#[inline(always)]
+fn terms(polynomial: &Polynomial) -> Vec<u32> {
+    // A window and the zeros behind it are four bits on average.
+    let mut terms = Vec::with_capacity(DEGREE / 3);
+    let mut at = 0;
+    while let Some(one) = polynomial.next_one(at) {
+        let window = polynomial.bits(one) & 0b111;
+        let which = WINDOWS.iter().position(|bits| *bits == window).unwrap_or(0);
+        terms.push((which * WORDS + one) as u32);
+        at = one + WINDOW;
+    }
+    terms
+}
+
+#[inline(always)]
+fn add_terms<I: Isa>(isa: I, terms: &[u32], room: &[u32], out: &mut [u32]) {
+    let mut accumulated = [isa.splat(0); SUMS];
+    for term in terms {
+        let words = &room[*term as usize..*term as usize + SUMS * I::LANES];
+        let mut k = 0;
+        while k < SUMS {
+            // SAFETY: `SUMS` vectors of `words` are there.
+            let word = unsafe { isa.load(words.as_ptr().add(k * I::LANES)) };
+            accumulated[k] = isa.xor(accumulated[k], word);
+            k += 1;
+        }
+    }
+    assert!(out.len() == SUMS * I::LANES);
+    for (k, sum) in accumulated.into_iter().enumerate() {
+        // SAFETY: `out` has room for `SUMS` vectors.
+        unsafe { isa.store(out.as_mut_ptr().add(k * I::LANES), sum) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rng::Backend;
+    use crate::rng::arch::Portable;
+    use crate::rng::stream::Pass;
+
+    fn jump(isa: impl Isa, generator: &mut Mt19937, blocks: u64) {
+        isa.run(Jump { generator, blocks });
+    }
+
+    fn pass(generator: &mut Mt19937, blocks: u64) {
+        let words = blocks * N as u64;
+        Portable::<8>.run(Pass { generator, words });
+    }
+
+    #[test]
+    fn a_jump_is_as_many_steps() {
+        for blocks in [0, 1, 2, 3, 31, 32, 33, 34, 100, 1681] {
+            let mut passed = Mt19937::new(blocks);
+            let start = passed.clone();
+            pass(&mut passed, blocks);
+            let (mut eight, mut sixteen) = (start.clone(), start.clone());
+            jump(Portable::<8>, &mut eight, blocks);
+            jump(Portable::<16>, &mut sixteen, blocks);
+            assert_eq!(eight.block, passed.block, "{blocks} blocks, 8 lanes");
+            assert_eq!(sixteen.block, passed.block, "{blocks} blocks, 16 lanes");
+            for backend in Backend::ALL {
+                let Some(simd) = backend.simd() else { continue };
+                let mut jumped = start.clone();
+                let generator = &mut jumped;
+                simd.run(Jump { generator, blocks });
+                assert_eq!(jumped.block, passed.block, "{blocks} blocks, {backend}");
+            }
+        }
+    }
+
+    /// Not by way of the powers that are kept.
+    #[test]
+    fn powers_are_equal_on_all_instructions() {
+        struct Power(u128);
+        impl Kernel for Power {
+            type Output = Polynomial;
+
+            #[inline(always)]
+            fn run<I: Isa>(self, isa: I) -> Polynomial {
+                Polynomial::power_of_x(isa, self.0)
+            }
+        }
+        for n in [20_000, (1 << 45) - 1, u128::from(u64::MAX) * 624] {
+            let power = Portable::<8>.run(Power(n));
+            assert_eq!(Portable::<16>.run(Power(n)), power);
+            for simd in Backend::ALL.into_iter().filter_map(Backend::simd) {
+                assert_eq!(simd.run(Power(n)), power, "{simd:?}");
+            }
+        }
+    }
+
+    const FAR: u64 = 1 << 45;
+
+    fn skip(generator: &Mt19937, n: u64) -> Mt19937 {
+        let mut generator = generator.clone();
+        generator.skip(n);
+        generator
+    }
+
+    fn far_from(places: impl Iterator<Item = u64>) {
+        let start = Mt19937::new(5);
+        let far = skip(&start, FAR);
+        for place in places {
+            let (to, back) = (skip(&start, place), skip(&far, place));
+            assert_eq!(skip(&to, FAR), back, "from {place}");
+        }
+    }
+
+    #[test]
+    fn jumps_start_at_any_place() {
+        far_from([0, 1, 2, 311, 622, 623, 624].into_iter());
+    }
+
+    #[test]
+    fn jumps_start_at_every_place() {
+        far_from(0..=N as u64);
+    }
+
+    #[test]
+    fn jumps_add_up() {
+        let start = Mt19937::new(5);
+        let far = skip(&start, FAR);
+        for part in [1, 623, 624, 625, 1 << 21, (1 << 44) + 12345, FAR - 1] {
+            let way = skip(&skip(&start, part), FAR - part);
+            assert_eq!(way, far, "by way of {part}");
+        }
+    }
+
+    /// The longest walk on foot that takes a second or so.
+    #[test]
+    fn a_jump_passes_what_steps_pass() {
+        for simd in Backend::ALL.map(Backend::simd) {
+            let mut jumped = Mt19937::new(9);
+            jumped.skip_with(simd, 100);
+            let mut passed = jumped.clone();
+            let words = WORTHWHILE + 77;
+            jumped.skip_with(simd, words);
+            for _ in 0..words {
+                passed.next_u32();
+            }
+            assert_eq!(jumped, passed);
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! The functions of `init`, whose draws the engine makes, among libtorch's own draws.
+
+use crate::case::DTYPES;
+use crate::common::{bytes, default_stream};
+use crate::libtorch::{Choice, kind};
+use tch::{Device, Kind, Tensor};
+use tch_init::rng::{Backend, Mt19937};
+use tch_init::{Generator, get_rng_state, init, manual_seed, set_rng_state};
+
+/// What the tests expect of this machine; a fall-back to libtorch that nobody asked for would
+/// make them prove nothing.
+fn backend() -> Option<Backend> {
+    Some(Backend::selected())
+}
+
+fn zeros(numel: i64, kind: Kind) -> Tensor {
+    Tensor::zeros([numel], (kind, Device::Cpu))
+}
+
+#[test]
+fn the_engine_draws() {
+    let _stream = default_stream();
+    assert!(backend() > Some(Backend::Scalar), "this CPU has no AVX2");
+    for dtype in DTYPES {
+        for numel in [128, 1000, 1_000_001] {
+            let mut ours = zeros(numel, kind(dtype));
+            manual_seed(3).unwrap();
+            init::uniform_(&mut ours, -0.1, 0.3, None).unwrap();
+            assert_eq!(init::last_backend(), backend(), "{dtype} {numel}");
+            init::normal_(&mut ours, 0.1, 0.3, None).unwrap();
+            assert_eq!(init::last_backend(), backend(), "{dtype} {numel}");
+            let state = get_rng_state().unwrap();
+            manual_seed(3).unwrap();
+            let mut libtorchs = zeros(numel, kind(dtype));
+            let libtorchs = libtorchs.uniform_(-0.1, 0.3).normal_(0.1, 0.3);
+            assert!(bytes(&ours) == bytes(&libtorchs), "{dtype} {numel}");
+            assert!(state == get_rng_state().unwrap(), "{dtype} {numel}");
+        }
+    }
+}
+
+#[test]
+fn a_generator_of_ones_own_is_drawn_from() {
+    let mut ours = zeros(500, Kind::Float);
+    let mut generator = Generator::new(Device::Cpu).unwrap();
+    generator.manual_seed(-5).unwrap();
+    init::normal_(&mut ours, 0.0, 1.0, Some(&mut generator)).unwrap();
+    assert_eq!(init::last_backend(), backend());
+    let mut stream = Mt19937::new(-5i64 as u64);
+    let mut values = [0f32; 500];
+    tch_init::distribution::normal_(&mut stream, &mut values, 0.0, 1.0).unwrap();
+    assert_eq!(Vec::<f32>::try_from(&ours).unwrap(), values);
+    assert!(generator.get_state().unwrap() == stream.to_state().to_bytes());
+}
+
+/// A view into the middle of a storage: contiguous, and aligned to no more than its elements.
+#[test]
+fn views_are_filled_and_nothing_else() {
+    let _stream = default_stream();
+    for dtype in DTYPES {
+        for offset in 1..5 {
+            let draw = |fill: &dyn Fn(&mut Tensor)| {
+                manual_seed(4).unwrap();
+                let storage = zeros(1000, kind(dtype));
+                fill(&mut storage.narrow(0, offset, 777));
+                bytes(&storage)
+            };
+            let ours = draw(&|view| {
+                init::uniform_(view, 1.0, 2.0, None).unwrap();
+                assert_eq!(init::last_backend(), backend());
+            });
+            let libtorchs = draw(&|view| drop(view.uniform_(1.0, 2.0)));
+            assert!(ours == libtorchs, "{dtype} at {offset}");
+        }
+    }
+}
+
+#[test]
+fn what_is_not_contiguous_or_small_or_refused_is_libtorchs() {
+    let _stream = default_stream();
+    for mut tensor in [
+        zeros(0, Kind::Float),
+        zeros(127, Kind::Float),
+        zeros(1000, Kind::Float).slice(0, 0, None, 2),
+        Tensor::zeros([40, 50], (Kind::Float, Device::Cpu)).tr(),
+        zeros(1000, Kind::ComplexFloat),
+    ] {
+        init::normal_(&mut tensor, 0.0, 1.0, None).unwrap();
+        assert_eq!(init::last_backend(), None, "{:?}", tensor.size());
+    }
+    let state = get_rng_state().unwrap();
+    let mut tensor = zeros(1000, Kind::Float);
+    for error in [
+        init::uniform_(&mut tensor, 1.0, 0.0, None).unwrap_err(),
+        init::normal_(&mut tensor, 0.0, -1.0, None).unwrap_err(),
+        init::uniform_(&mut zeros(1000, Kind::Int64), 0.0, 1.0, None).unwrap_err(),
+    ] {
+        assert!(error.to_string().contains("libtorch"), "{error}");
+    }
+    assert!(state == get_rng_state().unwrap());
+}
+
+/// What autograd saved before a draw is known to be old after it.
+#[test]
+fn autograd_sees_that_values_changed() {
+    let mut w = zeros(1000, Kind::Float).set_requires_grad(true);
+    let loss = (&w * &w).sum(Kind::Float);
+    init::uniform_(&mut w, 0.0, 1.0, None).unwrap();
+    assert_eq!(init::last_backend(), backend());
+    let error = loss.f_backward().unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("modified by an inplace operation")
+    );
+}
+
+/// Programs of draws, ours and libtorch's in turn, on one stream.
+#[test]
+fn draws_of_both_kinds_take_turns() {
+    let _stream = default_stream();
+    let mut choice = Choice::new(21);
+    for program in 0..60 {
+        let start = choice.state();
+        let steps: Vec<(usize, usize, usize)> = (0..12)
+            .map(|_| (choice.below(6), choice.below(4), choice.numel()))
+            .collect();
+        let run = |ours: bool| {
+            set_rng_state(&start.to_bytes()).unwrap();
+            let mut log = Vec::new();
+            for (what, dtype, numel) in &steps {
+                let (kind, numel) = (kind(DTYPES[*dtype]), *numel as i64);
+                let mut tensor = zeros(numel, kind);
+                let filled = match what {
+                    0 if ours => {
+                        init::uniform_(&mut tensor, -1.0, 1.0, None).unwrap();
+                        tensor
+                    }
+                    0 => tensor.uniform_(-1.0, 1.0),
+                    1 if ours => {
+                        init::normal_(&mut tensor, 0.0, 0.5, None).unwrap();
+                        tensor
+                    }
+                    1 => tensor.normal_(0.0, 0.5),
+                    2 => Tensor::randperm(numel % 100, (Kind::Int64, Device::Cpu)),
+                    3 => tensor.f_add_scalar_(1.0).unwrap().dropout(0.5, true),
+                    4 => Tensor::randn([numel % 40], (Kind::Float, Device::Cpu)),
+                    _ => tensor.bernoulli_float_(0.3),
+                };
+                log.push(bytes(&filled));
+            }
+            log.push(get_rng_state().unwrap());
+            log
+        };
+        assert!(run(true) == run(false), "program {program}: {steps:?}");
+    }
+}
