@@ -1,7 +1,8 @@
 //! Names of the constants by which ports are off.
 
 use super::distribution::{Distribution, Known, known};
-use super::finding::{Finding, named};
+use super::finding::Finding;
+use super::told::named;
 use crate::init::calculate_fan_in_and_fan_out;
 
 /// The name of a factor, if it has one. `slack` is how far, relatively, the factor may be off.

@@ -1,9 +1,10 @@
 //! Where in a stream the tensors were drawn.
 
 use super::distribution::{Distribution, known};
-use super::locate::{Search, Trace};
 use super::orthogonal::settle_orthogonal;
 use super::redraw::{Method, Place, redraw};
+use super::search::Search;
+use super::trace::Trace;
 use super::values::{epsilon, values, varies};
 use crate::distribution::{
     words_of_normal, words_of_normal_block, words_of_normal_serial, words_of_uniform,

@@ -8,6 +8,7 @@
 //!
 //! The default stream is neither read nor moved.
 
+mod among;
 mod case;
 mod constant;
 mod data;
@@ -15,10 +16,13 @@ mod distribution;
 mod finding;
 mod layers;
 mod lead;
-mod locate;
 mod order;
 mod orthogonal;
+mod permutation;
 mod redraw;
+mod search;
+mod told;
+mod trace;
 mod values;
 
 pub use distribution::Distribution;

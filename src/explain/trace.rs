@@ -1,20 +1,18 @@
-//! Finds the place in a stream where values were drawn.
+//! What the words behind a tensor's values must look like.
 //!
 //! A uniform value gives its word away but for rounding, and a pair of Box-Muller normals both of
-//! theirs. So every tensor becomes a few predictions, "the word after so many is about this", and
-//! one pass over a stream tests the predictions of all tensors at once. What is found is a lead:
-//! [`redraw`](super::redraw) decides.
+//! theirs. So every tensor becomes a few predictions, "the word after so many is about this", which
+//! [`search`](super::search) tests. What is found is a lead: [`redraw`](super::redraw) decides.
 
 use super::distribution::Distribution;
-use super::redraw::Method;
+use super::redraw::{Method, libm_erf};
 use super::values::epsilon;
-use crate::rng::Mt19937;
 use crate::tensor::Dtype;
 use std::f64::consts::{SQRT_2, TAU};
 
 /// How a word holds the fraction that was drawn from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Part {
+pub(super) enum Part {
     /// A fraction of 24 bits: the low bits of the word.
     Single,
     /// The upper 21 bits of a fraction of 53: the low bits of the first of two words.
@@ -39,11 +37,11 @@ impl Part {
 
 /// The word `offset` words after the first one that the tensor drew holds about this fraction.
 #[derive(Debug, Clone, Copy)]
-struct Prediction {
-    offset: u64,
-    part: Part,
-    fraction: f64,
-    tolerance: f64,
+pub(super) struct Prediction {
+    pub offset: u64,
+    pub part: Part,
+    pub fraction: f64,
+    pub tolerance: f64,
 }
 
 impl Prediction {
@@ -135,7 +133,7 @@ impl Trace {
         choices * chances.iter().take(self.needed).product::<f64>()
     }
 
-    fn fits(&self, words: &[u32], start: usize) -> bool {
+    pub(super) fn fits(&self, words: &[u32], start: usize) -> bool {
         let mut spare = self.predictions.len() - self.needed;
         self.predictions.iter().all(|p| {
             let word = words.get(start + p.offset as usize);
@@ -148,7 +146,7 @@ impl Trace {
         })
     }
 
-    fn span(&self) -> u64 {
+    pub(super) fn span(&self) -> u64 {
         self.predictions
             .iter()
             .map(|p| p.offset + 1)
@@ -157,7 +155,7 @@ impl Trace {
     }
 
     /// The predictions by which a scan finds the place: enough that at least one holds.
-    fn pivots(&self) -> impl Iterator<Item = &Prediction> {
+    pub(super) fn pivots(&self) -> impl Iterator<Item = &Prediction> {
         let spare = self.predictions.len() - self.needed;
         let count = match spare {
             0 => 1,
@@ -353,90 +351,5 @@ fn part(drawn: Dtype) -> (Part, u64) {
     match drawn {
         Dtype::Float64 => (Part::Double, 2),
         _ => (Part::Single, 1),
-    }
-}
-
-use super::redraw::libm_erf;
-
-/// Many traces, ready to be looked for in one pass over a stream.
-pub(super) struct Search<'a> {
-    traces: &'a [Trace],
-    /// By the upper bits of a fraction: which traces may have drawn such a word, and at which
-    /// offset. One table for each part of a word.
-    single: Vec<Vec<(u32, u64)>>,
-    double: Vec<Vec<(u32, u64)>>,
-    span: u64,
-}
-
-/// Buckets of a table. A power of two, so that the upper bits of a word name the bucket.
-const BUCKETS: usize = 1 << 12;
-
-/// Words that are looked at together.
-const CHUNK: usize = 1 << 16;
-
-impl<'a> Search<'a> {
-    pub(super) fn new(traces: &'a [Trace]) -> Search<'a> {
-        let mut search = Search {
-            traces,
-            single: vec![Vec::new(); BUCKETS],
-            double: vec![Vec::new(); BUCKETS],
-            span: traces.iter().map(Trace::span).max().unwrap_or(0),
-        };
-        for (number, trace) in traces.iter().enumerate() {
-            for pivot in trace.pivots() {
-                let table = match pivot.part {
-                    Part::Single => &mut search.single,
-                    Part::Double => &mut search.double,
-                };
-                let bucket = |fraction: f64| (fraction * BUCKETS as f64).floor() as i64;
-                let low = bucket(pivot.fraction - pivot.tolerance);
-                let high = bucket(pivot.fraction + pivot.tolerance);
-                for place in low..=high.min(low + BUCKETS as i64 - 1) {
-                    let place = place.rem_euclid(BUCKETS as i64) as usize;
-                    table[place].push((number as u32, pivot.offset));
-                }
-            }
-        }
-        search
-    }
-
-    /// The places among the first `words` of a seed's stream where traces fit: the number of the
-    /// trace and its first word, in the order of the stream.
-    pub(super) fn scan(&self, seed: u64, words: u64) -> Vec<(usize, u64)> {
-        let mut found = Vec::new();
-        let mut stream = Mt19937::new(seed);
-        let mut window: Vec<u32> = Vec::new();
-        // Words before the window.
-        let mut before = 0u64;
-        while before < words {
-            let wanted = (words - before).min(CHUNK as u64) + 2 * self.span;
-            let have = window.len();
-            window.resize(wanted as usize, 0);
-            stream.fill_words(&mut window[have.min(wanted as usize)..]);
-            let overlap = self.span as usize;
-            let end = window.len() - overlap;
-            // A pivot may lie `span` words after its trace's start.
-            let first = if before == 0 { 0 } else { overlap };
-            for at in first..end {
-                let word = window[at];
-                let single = &self.single[(word & 0x00ff_ffff) as usize >> 12];
-                let double = &self.double[(word & 0x001f_ffff) as usize >> 9];
-                for (number, offset) in single.iter().chain(double) {
-                    let Some(start) = (at as u64).checked_sub(*offset) else {
-                        continue;
-                    };
-                    if before + start < words
-                        && self.traces[*number as usize].fits(&window, start as usize)
-                    {
-                        found.push((*number as usize, before + start));
-                    }
-                }
-            }
-            window.drain(..end - overlap.min(end));
-            before += (end - overlap.min(end)) as u64;
-        }
-        found.sort_unstable_by_key(|(number, start)| (*start, *number));
-        found.dedup();
-        found
     }
 }
