@@ -85,6 +85,8 @@ fn what_is_not_contiguous_or_small_or_refused_is_libtorchs() {
         Tensor::zeros([40, 50], (Kind::Float, Device::Cpu)).tr(),
         zeros(1000, Kind::ComplexFloat),
     ] {
+        init::normal_(&mut zeros(1000, Kind::Float), 0.0, 1.0, None).unwrap();
+        assert_eq!(init::last_backend(), backend());
         init::normal_(&mut tensor, 0.0, 1.0, None).unwrap();
         assert_eq!(init::last_backend(), None, "{:?}", tensor.size());
     }
