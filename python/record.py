@@ -54,20 +54,16 @@ class Refused(BaseException):
 
 def user_line():
     """File and line of the innermost frame that is neither PyTorch's, nor Python's, nor ours."""
-    own = os.path.realpath(__file__) if "__file__" in globals() else "<string>"
-    skipped = tuple(os.path.dirname(os.path.realpath(m.__file__)) + os.sep for m in (torch, contextlib))
+    torch_root, python_root = (os.path.dirname(os.path.realpath(m.__file__)) + os.sep for m in (torch, os))
     frame, fallback = sys._getframe(1), None
     while frame is not None:
         name = frame.f_code.co_filename
-        path = os.path.realpath(name)
-        if frame.f_globals is not globals() and path != own and not name.startswith("<frozen"):
-            fallback = fallback or (name, frame.f_lineno)
-            if name == "<expression>":
-                return None
-            if "site-packages" in path.split(os.sep) and not path.startswith(skipped[0]):
-                return name, frame.f_lineno
-            if not path.startswith(skipped):
-                return name, frame.f_lineno
+        if frame.f_globals is not globals() and not name.startswith("<"):
+            place, path = (name, frame.f_lineno), os.path.realpath(name)
+            fallback = fallback or place
+            packages = os.sep + "site-packages" + os.sep in path
+            if not path.startswith(torch_root) and (packages or not path.startswith(python_root)):
+                return place
         frame = frame.f_back
     return fallback
 
@@ -376,11 +372,9 @@ def hooked_init(recorder):
         for name, (_, signature, arguments) in HOOKED.items():
             generator = "generator" if "generator" in signature else "None"
             scope = {}
-            exec(
-                f"def f({signature}):\n return _tch_init_recorder.init_event({name!r}, tensor, ({arguments}), {generator})",
-                init.__dict__,
-                scope,
-            )
+            source = f"def f({signature}):\n return _tch_init_recorder.init_event({name!r}, tensor, ({arguments}), {generator})"
+            # Under the name of PyTorch's file: a place inside is none of the user's.
+            exec(compile(source, init.__file__, "exec"), init.__dict__, scope)
             function = getattr(init, name)
             saved[function] = function.__code__
             function.__code__ = scope["f"].__code__
@@ -862,7 +856,17 @@ def generator_hooks(recorder):
         for owner in (torch, torch.random):
             if hasattr(owner, name):
                 changes.append((owner, name, refusing(f"calls torch.{name}; a plan is drawn from one stream")))
-    for owner, label in ((random, "random"), (getattr(sys.modules.get("numpy"), "random", None), "numpy.random")):
+    numpy = sys.modules.get("numpy")
+    if numpy is not None:
+        plain = numpy.random.default_rng
+
+        def default_rng(seed=None):
+            if seed is None:
+                recorder.refuse("the constructor draws from numpy.random (default_rng without a seed), which no seed of PyTorch sets")
+            return plain(seed)
+
+        changes.append((numpy.random, "default_rng", default_rng))
+    for owner, label in ((random, "random"), (getattr(numpy, "random", None), "numpy.random")):
         for name in dir(owner) if owner else ():
             method = getattr(owner, name)
             if getattr(method, "__self__", None) is not None and not name.startswith("_") and name not in ("getstate", "get_state"):
