@@ -1,0 +1,1319 @@
+"""Records the initialisation of a PyTorch model as a plan (docs/plan.md). Needs nothing but torch.
+
+    python record.py 'torchvision.models.resnet50()' -o resnet50.plan.json
+    python record.py transformers:GPT2LMHeadModel --config config.json -o gpt2.plan.json
+
+The constructor runs on CPU tensors. What draws, and what depends on a draw, is written down and not executed: such a tensor
+is *deferred*, its memory stays untouched. What does not depend on a draw is executed and written down, as constructors
+read such values (`[x.item() for x in torch.linspace(0, rate, depth)]`), unless it is large. Reading a value of a deferred tensor
+is an error: a plan of one branch would be wrong for other seeds.
+"""
+
+import argparse
+import ast
+import base64
+import builtins
+import contextlib
+import hashlib
+import importlib
+import json
+import math
+import mmap
+import os
+import random
+import struct
+import sys
+import tempfile
+import types
+
+import torch
+import torch.nn.init as init
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_flatten, tree_map
+
+VERSION = 1
+SEMANTICS = "2.13"
+MAX_CONST = 1 << 16  # bytes
+MAX_ROWS = 1_000_000
+MAX_FILE = 64 << 20
+# Larger tensors are not filled, nor is any once this much has been filled.
+MAX_FILLED = 4 << 20
+MAX_FILLED_TOTAL = 256 << 20
+# From here on a deferred tensor's memory is mapped without reserve, so that no allocator refuses it.
+MAPPED = 1 << 20
+
+DTYPES = {
+    getattr(torch, name): name
+    for name in "bool uint8 int8 int16 int32 int64 float16 bfloat16 float32 float64".split()
+}
+
+
+class Refused(BaseException):
+    """The model cannot be recorded. No Exception: a constructor's `except` must not swallow it."""
+
+
+def user_line():
+    """File and line of the innermost frame that is neither PyTorch's, nor Python's, nor ours."""
+    torch_root, python_root = (os.path.dirname(os.path.realpath(m.__file__)) + os.sep for m in (torch, os))
+    frame, fallback = sys._getframe(1), None
+    while frame is not None:
+        name = frame.f_code.co_filename
+        if frame.f_globals is not globals() and not name.startswith("<"):
+            place, path = (name, frame.f_lineno), os.path.realpath(name)
+            fallback = fallback or place
+            packages = os.sep + "site-packages" + os.sep in path
+            if not path.startswith(torch_root) and (packages or not path.startswith(python_root)):
+                return place
+        frame = frame.f_back
+    return fallback
+
+
+def at_line(message):
+    line = user_line()
+    return f"{line[0]}:{line[1]}: {message}" if line else message
+
+
+# ---------------------------------------------------------------- views and steps
+
+
+def itemsize(dtype):
+    return torch.empty(0, dtype=dtype, device="meta").element_size()
+
+
+class View:
+    """Where a tensor lies: storage, dtype, offset, shape, stride (None if contiguous)."""
+
+    __slots__ = ("storage", "dtype", "shape", "offset", "stride")
+
+    def __init__(self, storage, dtype, shape, offset=0, stride=None):
+        self.storage, self.dtype, self.shape = storage, dtype, tuple(shape)
+        self.offset = offset if self.numel() else 0
+        self.stride = None if stride is None else tuple(stride)
+
+    @classmethod
+    def of(cls, storage, tensor):
+        stride = None if tensor.is_contiguous() else tensor.stride()
+        return cls(storage, tensor.dtype, tensor.shape, tensor.storage_offset(), stride)
+
+    def key(self):
+        return self.storage, self.dtype, self.shape, self.offset, self.stride
+
+    def numel(self):
+        return math.prod(self.shape)
+
+    def strides(self):
+        if self.stride is not None:
+            return self.stride
+        strides, step = [], 1
+        for size in reversed(self.shape):
+            strides.append(step)
+            step *= max(size, 1)
+        return tuple(reversed(strides))
+
+    def extent(self):
+        """First byte, end, and whether the view holds every element between; None without elements."""
+        if not self.numel():
+            return None
+        size = itemsize(self.dtype)
+        last = sum((n - 1) * s for n, s in zip(self.shape, self.strides()))
+        dense = last + 1 == self.numel() and not self.overlaps_itself()
+        return self.offset * size, (self.offset + last + 1) * size, dense
+
+    def overlaps_itself(self):
+        span = 0
+        for stride, size in sorted((s, n) for n, s in zip(self.shape, self.strides()) if n > 1):
+            if stride <= span:
+                return True
+            span += (size - 1) * stride
+        return False
+
+
+class Step:
+    """One row: op, out, arguments. An `op` of None has no row: `why` says what it was, for the case that somebody needs it."""
+
+    __slots__ = ("op", "out", "args", "draws", "why", "reads")
+
+    def __init__(self, op, out, args=(), draws=False, why=None, reads=None):
+        self.op, self.out, self.args, self.draws, self.why = op, out, list(args), draws, why
+        if reads is None:
+            reads = [x for x in tree_flatten(self.args)[0] if isinstance(x, View)]
+        self.reads = reads
+
+
+class Unsupported(Exception):
+    """An op, or a form of one, that no row can hold."""
+
+
+# ---------------------------------------------------------------- aten ops to rows
+# Each takes the arguments by the schema's names, tensors as views, and gives (op, arguments).
+
+
+def like_dtype(value, dtype):
+    """A fill value in the number type of the tensor, where that loses nothing."""
+    if dtype.is_floating_point and isinstance(value, (bool, int)) and abs(value) < 1 << 53:
+        return float(value)
+    if dtype == torch.bool:
+        return bool(value)
+    if not dtype.is_floating_point and isinstance(value, bool):
+        return int(value)
+    return value
+
+
+def fill(value):
+    return lambda a, out: ("fill_", [like_dtype(value, out.dtype)])
+
+
+def fill_with(name):
+    def row(a, out):
+        value = a[name]
+        if isinstance(value, View):
+            return "copy_", [expanded(value, out.shape)]
+        return "fill_", [like_dtype(value, out.dtype)]
+
+    return row
+
+
+def expanded(view, shape):
+    """The view, repeated by strides of 0 as `expand` does."""
+    lead = len(shape) - len(view.shape)
+    strides = [0] * lead + [
+        s if n == shape[lead + i] else 0 for i, (n, s) in enumerate(zip(view.shape, view.strides()))
+    ]
+    if tuple(shape) == view.shape:
+        return view
+    return View(view.storage, view.dtype, shape, view.offset, strides)
+
+
+def unary(name):
+    return lambda a, out: (name, [a["self"]])
+
+
+def compared(name):
+    return lambda a, out: (name, [a["self"], a["other"]])
+
+
+def with_alpha(name):
+    return lambda a, out: (name, [a["self"], a["other"], a.get("alpha", 1)])
+
+
+def div(a, out):
+    mode = a.get("rounding_mode")
+    return "div", [a["self"], a["other"], mode]
+
+
+def clamp(low, high):
+    def row(a, out):
+        bounds = [a.get(low) if low else None, a.get(high) if high else None]
+        if any(isinstance(b, View) for b in bounds):
+            raise Unsupported
+        return "clamp", [a["self"], *bounds]
+
+    return row
+
+
+def where(a, out):
+    if a["condition"].dtype != torch.bool:
+        raise Unsupported
+    return "where", [a["condition"], a["self"], a["other"]]
+
+
+def masked_fill(a, out):
+    if isinstance(a["value"], View):
+        raise Unsupported
+    return "masked_fill", [a["self"], a["mask"], a["value"]]
+
+
+def dims_of(view, dims):
+    if dims is None:
+        return None
+    dims = [dims] if isinstance(dims, int) else list(dims)
+    return [d % max(len(view.shape), 1) for d in dims] or None
+
+
+def same_dtype(a, expected):
+    if a.get("dtype") not in (None, expected):
+        raise Unsupported
+
+
+def total(a, out):
+    x = a["self"]
+    same_dtype(a, x.dtype if x.dtype.is_floating_point else torch.int64)
+    return "sum", [x, dims_of(x, a.get("dim")), a.get("keepdim", False)]
+
+
+def norm(name, power):
+    def row(a, out):
+        x, p = a["self"], a.get(power)
+        same_dtype(a, x.dtype)
+        return name, [x, 2 if p is None else p, dims_of(x, a.get("dim")), a.get("keepdim", False)]
+
+    return row
+
+
+def joined(name):
+    def row(a, out):
+        tensors = list(a["tensors"])
+        if name == "cat" and any(t.shape == (0,) for t in tensors):
+            tensors = [t for t in tensors if t.shape != (0,)] or tensors[:1]
+        rank = max(len(t.shape) for t in tensors) + (name == "stack")
+        return name, [tensors, a.get("dim", 0) % max(rank, 1)]
+
+    return row
+
+
+def arange(a, out):
+    return "arange", [a.get("start", 0), a["end"], a.get("step", 1)]
+
+
+def copy(name):
+    def row(a, out):
+        return "copy_", [expanded(a[name], out.shape)]
+
+    return row
+
+
+def repeat(a, out):
+    """`repeat` as a copy of the view, repeated by strides of 0, to `out` seen as (repeat, size, repeat, size, ...)."""
+    x, times = a["self"], a["repeats"]
+    lead = len(times) - len(x.shape)
+    shape = (1,) * lead + x.shape
+    strides = (0,) * lead + x.strides()
+    out_shape, source = [], []
+    for n, size, stride in zip(times, shape, strides):
+        out_shape += [n, size]
+        source += [0, stride]
+    if out.stride is not None or len(out_shape) > 16:
+        raise Unsupported
+    return "copy_", [View(x.storage, x.dtype, out_shape, x.offset, source)], View(
+        out.storage, out.dtype, out_shape, out.offset
+    )
+
+
+ROWS = {
+    "uniform_": lambda a, out: ("uniform_", [float(a["from"]), float(a["to"])]),
+    "normal_": lambda a, out: ("normal_", [float(a["mean"]), float(a["std"])]),
+    "rand": lambda a, out: ("uniform_", [0.0, 1.0]),
+    "randn": lambda a, out: ("normal_", [0.0, 1.0]),
+    "rand_like": lambda a, out: ("uniform_", [0.0, 1.0]),
+    "randn_like": lambda a, out: ("normal_", [0.0, 1.0]),
+    "randperm": lambda a, out: ("randperm", []),
+    "arange": arange,
+    "eye": lambda a, out: ("eye", []),
+    "copy_": copy("src"),
+    "clone": copy("self"),
+    "_to_copy": copy("self"),
+    "lift_fresh_copy": copy("self"),
+    "repeat": repeat,
+    "add": with_alpha("add"),
+    "sub": with_alpha("sub"),
+    "rsub": with_alpha("rsub"),
+    "mul": lambda a, out: ("mul", [a["self"], a["other"]]),
+    "div": div,
+    "floor_divide": lambda a, out: ("div", [a["self"], a["other"], "floor"]),
+    "pow": lambda a, out: ("pow", [a["self"], a["exponent"]]),
+    "clamp": clamp("min", "max"),
+    "clamp_min": clamp("min", None),
+    "clamp_max": clamp(None, "max"),
+    "where": where,
+    "masked_fill": masked_fill,
+    "sum": total,
+    "norm": norm("norm", "p"),
+    "linalg_vector_norm": norm("linalg_vector_norm", "ord"),
+    "mv": lambda a, out: ("mv", [a["self"], a["vec"]]),
+    "cat": joined("cat"),
+    "stack": joined("stack"),
+    "constant_pad_nd": lambda a, out: ("constant_pad_nd", [a["self"], list(a["pad"]), a.get("value", 0)]),
+}
+for _name in "neg abs sign reciprocal exp expm1 log sin cos erfinv bitwise_not".split():
+    ROWS[_name] = unary(_name)
+for _name in "eq ne lt le gt ge".split():
+    ROWS[_name] = compared(_name)
+for _name in "zero_ zeros zeros_like new_zeros zero".split():
+    ROWS[_name] = fill(0)
+for _name in "ones ones_like new_ones".split():
+    ROWS[_name] = fill(1)
+for _name, _value in (("fill_", "value"), ("fill", "value"), ("full", "fill_value"), ("full_like", "fill_value"),
+                      ("new_full", "fill_value"), ("scalar_tensor", "s")):
+    ROWS[_name] = fill_with(_value)
+
+# Overwrite all they write to, and read nothing of it.
+OVERWRITE = {"uniform_", "normal_", "zero_", "fill_", "copy_"}
+EMPTY = {"empty", "empty_like", "empty_strided", "empty_permuted", "new_empty", "new_empty_strided"}
+# Give another tensor of the same memory, though their schemas do not say so.
+VIEWS = {"_unsafe_view", "_reshape_alias", "lift"}
+# Their dtype is that of `out`, whatever the default dtype is.
+NO_PROMOTION = {"fill_", "arange", "eye", "copy_", "uniform_", "normal_", "randperm"}
+
+
+# ---------------------------------------------------------------- torch.nn.init's functions as one event each
+
+HOOKED = {
+    "_no_grad_trunc_normal_": ("trunc_normal_", "tensor, mean, std, a, b, generator=None", "mean, std, a, b"),
+    "orthogonal_": ("orthogonal_", "tensor, gain=1, generator=None", "gain,"),
+    "sparse_": ("sparse_", "tensor, sparsity, std=0.01, generator=None", "sparsity, std"),
+    "dirac_": ("dirac_", "tensor, groups=1", "groups,"),
+}
+
+
+def original(name):
+    f = getattr(init, name)
+    return types.FunctionType(f.__code__, f.__globals__, name, f.__defaults__, f.__closure__)
+
+
+ORIGINAL = {name: original(name) for name in HOOKED}
+
+
+@contextlib.contextmanager
+def hooked_init(recorder):
+    """The functions' code is replaced, not the functions: others may have imported them by name."""
+    saved = {}
+    init._tch_init_recorder = recorder
+    try:
+        for name, (_, signature, arguments) in HOOKED.items():
+            generator = "generator" if "generator" in signature else "None"
+            scope = {}
+            source = f"def f({signature}):\n return _tch_init_recorder.init_event({name!r}, tensor, ({arguments}), {generator})"
+            # Under the name of PyTorch's file: a place inside is none of the user's.
+            exec(compile(source, init.__file__, "exec"), init.__dict__, scope)
+            function = getattr(init, name)
+            saved[function] = function.__code__
+            function.__code__ = scope["f"].__code__
+        yield
+    finally:
+        for function, code in saved.items():
+            function.__code__ = code
+        del init._tch_init_recorder
+
+
+@contextlib.contextmanager
+def replaced(changes):
+    """Attributes replaced for a while: (owner, name, value)."""
+    missing, saved = object(), []
+    try:
+        for owner, name, value in changes:
+            saved.append((owner, name, vars(owner).get(name, missing)))
+            setattr(owner, name, value)
+        yield
+    finally:
+        for owner, name, value in reversed(saved):
+            if value is missing:
+                delattr(owner, name)
+            else:
+                setattr(owner, name, value)
+
+
+# ---------------------------------------------------------------- the recorder
+
+
+class Recorder(TorchDispatchMode):
+    def __init__(self):
+        super().__init__()
+        self.steps, self.bytes, self.dtypes, self.keep = [], [], [], []
+        self.storages = {}  # address of a storage -> number; `keep` keeps the address from being used again
+        self.known = set()  # storages whose contents the steps so far account for
+        self.deferred = {}  # storage -> "random" | "large"
+        self.paused = 0
+        self.filled = 0
+        self.refused = None
+
+    # ------------------------------------------------ errors
+
+    def refuse(self, message):
+        error = Refused(at_line(message))
+        self.refused = self.refused or error
+        raise error
+
+    @contextlib.contextmanager
+    def pause(self):
+        self.paused += 1
+        try:
+            yield
+        finally:
+            self.paused -= 1
+
+    # ------------------------------------------------ memory
+
+    def storage(self, untyped, dtype=torch.uint8):
+        key = untyped._cdata
+        number = self.storages.get(key)
+        if number is None:
+            number = self.storages[key] = len(self.bytes)
+            self.keep.append(untyped)
+            self.bytes.append(0)
+            self.dtypes.append(dtype)
+        self.bytes[number] = max(self.bytes[number], untyped.nbytes())
+        return number
+
+    def view(self, tensor):
+        if tensor.layout != torch.strided or tensor.is_quantized:
+            self.refuse(f"a tensor of layout {tensor.layout} cannot be recorded")
+        if tensor.device.type != "cpu":
+            self.refuse(f"a tensor on device {tensor.device} meets one on the CPU; only CPU models can be recorded")
+        return View.of(self.storage(tensor.untyped_storage(), tensor.dtype), tensor)
+
+    def allocate(self, nbytes):
+        """Memory of which no page is touched."""
+        if nbytes < MAPPED or not hasattr(mmap, "MAP_PRIVATE"):
+            return torch.empty(nbytes, dtype=torch.uint8).untyped_storage()
+        flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+        if sys.platform.startswith("linux"):
+            flags |= 0x4000  # MAP_NORESERVE
+        return torch.frombuffer(mmap.mmap(-1, nbytes, flags=flags), dtype=torch.uint8).untyped_storage()
+
+    def empty_as(self, meta):
+        """An untouched CPU tensor with the geometry of a meta tensor."""
+        if not isinstance(meta, torch.Tensor):
+            return meta
+        if meta.dtype not in DTYPES:
+            self.refuse(f"a tensor of dtype {meta.dtype} that depends on random values cannot be recorded")
+        last = sum((n - 1) * s for n, s in zip(meta.shape, meta.stride())) + 1 if meta.numel() else 0
+        storage = self.allocate(last * meta.element_size())
+        return torch.empty(0, dtype=meta.dtype).set_(storage, 0, meta.shape, meta.stride())
+
+    def read(self, view):
+        """A view as an argument: what no step made is a constant, taken as it is now."""
+        number = view.storage
+        if number not in self.known:
+            self.known.add(number)
+            untyped = self.keep[number]
+            size = itemsize(view.dtype)
+            dtype = view.dtype if untyped.nbytes() % size == 0 else torch.uint8
+            with self.pause():
+                whole = torch.empty(0, dtype=dtype).set_(untyped)
+                self.constant(whole, View(number, dtype, whole.shape), "a tensor made outside the constructor")
+        return view
+
+    def constant(self, tensor, out, why):
+        """A step for values that are there."""
+        nbytes = tensor.numel() * tensor.element_size()
+        if nbytes == 0:
+            return
+        if tensor.dtype not in DTYPES or nbytes > MAX_CONST:
+            why = f"{why} ({nbytes} bytes of {str(tensor.dtype)[6:]})"
+            self.steps.append(Step(None, out, why=at_line(why)))
+            return
+        values = tensor.detach().contiguous()
+        raw = bytes(values.reshape(-1).view(torch.uint8).tolist())
+        size = tensor.element_size()
+        first = values.reshape(-1)[0].item()
+        if raw == raw[:size] * (nbytes // size) and first == first:
+            self.steps.append(Step("fill_", out, [first]))
+            return
+        if out.stride is not None:  # a const is contiguous: through a storage of its own
+            number = self.storage(values.untyped_storage(), tensor.dtype)
+            self.known.add(number)
+            part = View(number, tensor.dtype, tensor.shape, values.storage_offset())
+            self.steps.append(Step("const", part, [base64.b64encode(raw).decode()]))
+            self.steps.append(Step("copy_", out, [part]))
+        else:
+            self.steps.append(Step("const", out, [base64.b64encode(raw).decode()]))
+
+    def clone_storage(self, untyped):
+        """What a deep copy does to memory."""
+        number = self.storages.get(untyped._cdata)
+        if self.paused or number is None:
+            return None
+        dtype = self.dtypes[number]
+        if untyped.nbytes() % itemsize(dtype):
+            dtype = torch.uint8
+        with self.pause():
+            if number in self.deferred or untyped.nbytes() > MAX_FILLED:
+                new = self.allocate(untyped.nbytes())
+            else:
+                new = torch.empty(0, dtype=torch.uint8).set_(untyped).clone().untyped_storage()
+        copied = self.storage(new, dtype)
+        if number in self.deferred or untyped.nbytes() > MAX_FILLED:
+            self.deferred[copied] = self.deferred.get(number, "large")
+        shape = (untyped.nbytes() // itemsize(dtype),)
+        source = self.read(View(number, dtype, shape))
+        self.known.add(copied)
+        self.steps.append(Step("copy_", View(copied, dtype, shape), [source]))
+        return new
+
+    # ------------------------------------------------ torch.nn.init
+
+    def init_event(self, name, tensor, args, generator):
+        op = HOOKED[name][0]
+        if self.paused or tensor.device.type == "meta":
+            return ORIGINAL[name](tensor, *args, **({} if generator is None else {"generator": generator}))
+        if generator is not None:
+            self.refuse(f"{op} draws from an explicit generator")
+        args = [int(x) for x in args] if op == "dirac_" else [float(x) for x in args]
+        # PyTorch's own complaints about bad arguments, from a tensor of one element and a stream of its own.
+        with self.pause(), torch.no_grad():
+            scratch = {"generator": torch.Generator()}
+            if op == "trunc_normal_":
+                ORIGINAL[name](torch.empty(1, dtype=tensor.dtype), *args, **scratch)
+            elif op == "sparse_" and tensor.ndim == 2:
+                ORIGINAL[name](torch.empty(1, 1, dtype=tensor.dtype), *args, **scratch)
+            elif op == "dirac_":
+                ORIGINAL[name](torch.empty(tensor.shape, dtype=tensor.dtype, device="meta"), *args)
+            else:
+                shape = [1] * tensor.ndim
+                ORIGINAL[name](torch.empty(shape, dtype=tensor.dtype), *args, **scratch)
+        out = self.view(tensor)
+        if not tensor.numel():
+            return tensor
+        self.written(out)
+        self.steps.append(Step(op, out, args, draws=op != "dirac_"))
+        random_before = self.deferred.get(out.storage) == "random"
+        self.deferred[out.storage] = "random" if op != "dirac_" or random_before else "large"
+        return tensor
+
+    def written(self, out):
+        """Before a step that overwrites `out`: if it leaves some of an unknown storage, that is a constant."""
+        extent = out.extent()
+        if extent is None or extent != (0, self.bytes[out.storage], True):
+            self.read(out)
+        self.known.add(out.storage)
+
+    # ------------------------------------------------ aten
+
+    def __torch_dispatch__(self, func, types_, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        if self.paused:
+            return func(*args, **kwargs)
+        if self.refused:
+            raise self.refused
+        arguments = bound(func, args, kwargs)
+        tensors = [x for x in tree_flatten((args, kwargs))[0] if isinstance(x, torch.Tensor)]
+        name = func._schema.name.split("::")[1]
+        draws = torch.Tag.nondeterministic_seeded in func.tags
+        device = arguments.get("device")
+        if device is not None and torch.device(device).type not in ("cpu", "meta"):
+            self.refuse(f"{func.name()} on device {device}: only models on the CPU can be recorded")
+        if (device is not None and torch.device(device).type == "meta") or (
+            tensors and all(t.device.type == "meta" for t in tensors)
+        ):
+            return func(*args, **kwargs)
+        if torch.Tag.inplace_view in func.tags or func.is_view or name in VIEWS or name == "set_":
+            for x in tensors:
+                self.view(x)
+            return func(*args, **kwargs)
+        if draws and arguments.get("generator") is not None:
+            self.refuse(f"{func.name()} draws from an explicit generator")
+        if name in EMPTY:
+            return self.empty(func, args, kwargs)
+        return self.step(func, name, arguments, args, kwargs, tensors, draws)
+
+    def on_meta(self, func, args, kwargs):
+        """What the op gives, without values."""
+
+        def meta(x):
+            if isinstance(x, torch.Tensor):
+                return torch.empty_strided(x.shape, x.stride(), dtype=x.dtype, device="meta")
+            return x
+
+        args, kwargs = tree_map(meta, (args, kwargs))
+        kwargs = dict(kwargs)
+        if any(a.name == "device" for a in func._schema.arguments):
+            kwargs["device"] = torch.device("meta")
+        if kwargs.get("pin_memory"):
+            kwargs["pin_memory"] = False
+        kwargs.pop("generator", None)
+        return func(*args, **kwargs)
+
+    def empty(self, func, args, kwargs):
+        with self.pause():
+            meta = self.on_meta(func, args, kwargs)
+            big = meta.numel() * meta.element_size() >= MAPPED and meta.dtype in DTYPES
+            result = self.empty_as(meta) if big else func(*args, **kwargs)
+        self.known.add(self.view(result).storage)
+        return result
+
+    def step(self, func, name, arguments, args, kwargs, tensors, draws):
+        written = [
+            x
+            for a in func._schema.arguments
+            if a.alias_info is not None and a.alias_info.is_write
+            for x in tree_flatten(arguments.get(a.name))[0]
+            if isinstance(x, torch.Tensor)
+        ]
+        overwrites = name in OVERWRITE or any(a.is_out for a in func._schema.arguments)
+        inputs = [x for x in tensors if not (overwrites and any(x is w for w in written))]
+        deferred = {self.deferred.get(self.view(x).storage) for x in inputs} - {None}
+
+        if draws:
+            self.check_draw(func, arguments, written)
+        returns = func._schema.returns
+        if deferred and not written and not all("Tensor" in str(r.type) for r in returns):
+            self.refuse_read(deferred, func.name())
+
+        # The arguments as they are before the op.
+        views = tree_map(lambda x: self.view(x) if isinstance(x, torch.Tensor) else x, arguments)
+        reads = [self.view(x) for x in inputs]
+        for view in reads:
+            self.read(view)
+        if overwrites:
+            for x in written:
+                self.written(self.view(x))
+
+        kind = "random" if draws or "random" in deferred else "large" if deferred else None
+        if kind is None:
+            kind = self.too_large(func, args, kwargs, written)
+        if kind is None and overwrites:
+            # A part of a deferred tensor stays deferred with the rest; a whole one is there again.
+            for x in written:
+                view = self.view(x)
+                if view.extent() == (0, self.bytes[view.storage], True):
+                    self.deferred.pop(view.storage, None)
+                else:
+                    kind = kind or self.deferred.get(view.storage)
+        elif kind is None:
+            kind = next((k for k in (self.deferred.get(self.view(x).storage) for x in written) if k), None)
+
+        if kind is None:
+            result = func(*args, **kwargs)
+        elif written:
+            self.same_shape(func, args, kwargs, written)
+            result = written[0] if len(returns) == 1 else tuple(written)
+            result = None if not returns else result
+            for x in written:
+                number = self.view(x).storage
+                if self.deferred.get(number) != "random":
+                    self.deferred[number] = kind
+        else:
+            result = self.unexecuted(func, args, kwargs, deferred)
+        mine = {x.untyped_storage()._cdata for x in tensors}
+        outs = list(written)
+        for x in tree_flatten(result)[0]:
+            if isinstance(x, torch.Tensor) and x.untyped_storage()._cdata not in mine:
+                outs.append(x)
+                number = self.view(x).storage
+                self.known.add(number)
+                if kind:
+                    self.deferred[number] = kind
+        self.append(func, name, views, reads, outs, kind, draws, overwrites)
+        return result
+
+    def append(self, func, name, arguments, reads, outs, kind, draws, overwrites):
+        """The step's row, or a stand-in for an op that no row can hold."""
+        out = self.view(outs[0]) if len(outs) == 1 else None
+        base = name[:-1] if name.endswith("_") and name not in ROWS else name
+        if out is not None:
+            if not out.numel():
+                return
+            try:
+                if base not in ROWS:
+                    raise Unsupported
+                row = ROWS[base](arguments, out)
+                op, args = row[0], row[1]
+                self.check_promotion(op, args, out)
+            except Unsupported:
+                pass
+            else:
+                if op == "copy_" and args[0].key() == out.key():
+                    return
+                self.steps.append(Step(op, row[2] if len(row) > 2 else out, args, draws))
+                return
+        if draws:
+            self.refuse(f"{func.name()} draws in a way that a plan cannot hold")
+        what = f"{func.name()} is not in a plan's vocabulary"
+        for x in outs:
+            out = self.view(x)
+            if kind is None:
+                with self.pause():
+                    self.constant(x, out, f"the result of {func.name()}, a constant")
+            else:
+                own = [] if overwrites else [out]
+                self.steps.append(Step(None, out, why=at_line(what), reads=reads + own))
+
+    def check_promotion(self, op, args, out):
+        """Integers become floats of the default dtype, which is float32 in a plan."""
+        views = [x for x in tree_flatten(args)[0] if isinstance(x, View)]
+        if any(v.dtype not in DTYPES for v in [*views, out]):
+            raise Unsupported
+        if op in NO_PROMOTION or torch.get_default_dtype() == torch.float32:
+            return
+        if out.dtype.is_floating_point and not any(v.dtype.is_floating_point for v in views):
+            raise Unsupported
+
+    def check_draw(self, func, arguments, written):
+        """PyTorch's own complaints about bad arguments, from a tensor of one element and a stream of its own."""
+        if written and func._schema.name in ("aten::uniform_", "aten::normal_"):
+            values = [arguments[n] for n in (("from", "to") if "uniform" in func._schema.name else ("mean", "std"))]
+            with self.pause():
+                func(torch.empty(1, dtype=written[0].dtype), *values, generator=torch.Generator())
+
+    def too_large(self, func, args, kwargs, written):
+        """Whether an op that could be executed is deferred all the same, as it would fill much memory."""
+        if written:
+            nbytes = max(x.numel() * x.element_size() for x in written)
+        else:
+            name = func._schema.name.split("::")[1]
+            if name not in ROWS:
+                return None
+            with self.pause():
+                metas = [x for x in tree_flatten(self.on_meta(func, args, kwargs))[0] if isinstance(x, torch.Tensor)]
+            nbytes = max((x.numel() * x.element_size() for x in metas), default=0)
+        if nbytes > MAX_FILLED or self.filled + nbytes > MAX_FILLED_TOTAL:
+            return "large"
+        self.filled += nbytes
+        return None
+
+    def same_shape(self, func, args, kwargs, written):
+        """PyTorch's own complaints about shapes and dtypes of an in-place op that is not executed."""
+        if torch.Tag.nondeterministic_seeded in func.tags:
+            return
+        with self.pause():
+            try:
+                self.on_meta(func, args, kwargs)
+            except NotImplementedError:
+                pass
+
+    def unexecuted(self, func, args, kwargs, deferred):
+        with self.pause():
+            try:
+                metas = self.on_meta(func, args, kwargs)
+            except NotImplementedError:
+                self.refuse_read(deferred, func.name())
+            except RuntimeError as error:
+                if "meta" in str(error).lower():
+                    self.refuse_read(deferred, func.name())
+                raise
+            return tree_map(self.empty_as, metas)
+
+    def refuse_read(self, deferred, what):
+        if "random" in deferred:
+            self.refuse(f"the constructor branches on random values: {what} reads a tensor that depends on a draw")
+        self.refuse(f"{what} reads back a value of a large tensor (above {MAX_FILLED} bytes), which is not filled while recording")
+
+    def check_read(self, tensor, what):
+        """For ways to read values that do not pass through aten."""
+        if self.paused or tensor.device.type != "cpu" or tensor.layout != torch.strided:
+            return
+        number = self.storages.get(tensor.untyped_storage()._cdata)
+        if number in self.deferred:
+            self.refuse_read({self.deferred[number]}, what)
+
+
+def bound(func, args, kwargs):
+    """Arguments by the schema's names, defaults filled in."""
+    named = {}
+    for i, a in enumerate(func._schema.arguments):
+        if i < len(args):
+            named[a.name] = args[i]
+        elif a.name in kwargs:
+            named[a.name] = kwargs[a.name]
+        elif a.has_default_value():
+            named[a.name] = a.default_value
+    return named
+
+
+# ---------------------------------------------------------------- what does not pass through aten
+
+
+def tensor_hooks(recorder):
+    """Ways out of a tensor that do not pass through aten, and what a deep copy does to memory."""
+
+    def reading(method, what):
+        def read(self, *args, **kwargs):
+            recorder.check_read(self, what)
+            return method(self, *args, **kwargs)
+
+        return read
+
+    def numpy(self, *args, **kwargs):
+        recorder.check_read(self, "numpy()")
+        array = plain_numpy(self, *args, **kwargs)
+        if not recorder.paused and self.device.type == "cpu":
+            array.flags.writeable = False  # a write through it would go unseen
+        return array
+
+    def storage_access(method, what):
+        def access(self, *args, **kwargs):
+            if not recorder.paused and self._cdata in recorder.storages:
+                recorder.refuse(f"{what} of a storage reaches into a tensor's memory unseen")
+            return method(self, *args, **kwargs)
+
+        return access
+
+    def clone(self):
+        new = recorder.clone_storage(self)
+        return plain_clone(self) if new is None else new
+
+    plain_numpy, plain_clone = torch.Tensor.numpy, torch.UntypedStorage.clone
+    changes = [(torch.Tensor, "numpy", numpy), (torch.UntypedStorage, "clone", clone)]
+    for name in "tolist __dlpack__ __reduce_ex__".split():
+        changes.append((torch.Tensor, name, reading(getattr(torch.Tensor, name), name)))
+    for name in "__getitem__ __setitem__ fill_ tolist copy_".split():
+        method = getattr(torch.UntypedStorage, name)
+        changes.append((torch.UntypedStorage, name, storage_access(method, name)))
+    return changes
+
+
+def generator_hooks(recorder):
+    """PyTorch's seeds and states, and Python's and numpy's generators."""
+
+    def refusing(what):
+        def refuse(*args, **kwargs):
+            recorder.refuse(f"the constructor {what}")
+
+        return refuse
+
+    changes = []
+    for name in "manual_seed seed initial_seed get_rng_state set_rng_state fork_rng".split():
+        for owner in (torch, torch.random):
+            if hasattr(owner, name):
+                changes.append((owner, name, refusing(f"calls torch.{name}; a plan is drawn from one stream")))
+    numpy = sys.modules.get("numpy")
+    if numpy is not None:
+        plain = numpy.random.default_rng
+
+        def default_rng(seed=None):
+            if seed is None:
+                recorder.refuse("the constructor draws from numpy.random (default_rng without a seed), which no seed of PyTorch sets")
+            return plain(seed)
+
+        changes.append((numpy.random, "default_rng", default_rng))
+    for owner, label in ((random, "random"), (getattr(numpy, "random", None), "numpy.random")):
+        for name in dir(owner) if owner else ():
+            method = getattr(owner, name)
+            if getattr(method, "__self__", None) is not None and not name.startswith("_") and name not in ("getstate", "get_state"):
+                changes.append((owner, name, refusing(f"draws from {label} ({name}), which no seed of PyTorch sets")))
+    return changes
+
+
+def generator_states():
+    numpy = sys.modules.get("numpy")
+    states = [("random", random.getstate()), ("torch", bytes(torch.default_generator.get_state().tolist()))]
+    if numpy is not None:
+        state = numpy.random.get_state(legacy=False)
+        states.append(("numpy.random", repr((state["state"]["key"].tobytes(), state["state"]["pos"], state["has_gauss"]))))
+    return states
+
+
+def run(construct):
+    """Runs the constructor: the recorder and the model."""
+    recorder = Recorder()
+    before = generator_states()
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(hooked_init(recorder))
+        stack.enter_context(replaced(tensor_hooks(recorder) + generator_hooks(recorder)))
+        stack.enter_context(contextlib.redirect_stdout(sys.stderr))
+        stack.enter_context(recorder)
+        model = construct()
+    if recorder.refused:
+        raise recorder.refused
+    for (name, old), (_, new) in zip(before, generator_states()):
+        if old != new:
+            what = "PyTorch's generator moved in a way that was not seen" if name == "torch" else f"the constructor draws from {name}, which no seed of PyTorch sets"
+            raise Refused(what)
+    if not isinstance(model, torch.nn.Module):
+        raise Refused(f"this is a {type(model).__name__}, not a torch.nn.Module")
+    return recorder, model
+
+
+# ---------------------------------------------------------------- from steps to the plan
+
+
+def subtract(intervals, a, b):
+    parts = []
+    for x, y in intervals:
+        if y <= a or x >= b:
+            parts.append((x, y))
+        else:
+            parts += [(x, a)] if x < a else []
+            parts += [(b, y)] if y > b else []
+    return parts
+
+
+def add(intervals, a, b):
+    rest = []
+    for x, y in intervals:
+        if y < a or x > b:
+            rest.append((x, y))
+        else:
+            a, b = min(a, x), max(b, y)
+    return [*rest, (a, b)]
+
+
+def needed(steps, names):
+    """The steps that draw or that reach a name. Refuses if one that no row can hold is among them."""
+    live = {}  # storage -> [(first byte, end, name)]: read later
+
+    def mark(view, name):
+        extent = view.extent()
+        if extent:
+            live.setdefault(view.storage, {}).setdefault(name, [])
+            live[view.storage][name] = add(live[view.storage][name], extent[0], extent[1])
+
+    for _, name, view, _ in names:
+        mark(view, name)
+    kept = []
+    for step in reversed(steps):
+        extent = step.out.extent()
+        users = live.get(step.out.storage, {})
+        used_by = next((n for n, parts in users.items() if any(x < extent[1] and y > extent[0] for x, y in parts)), None)
+        if used_by is None:
+            if step.draws:
+                kept.append(step)
+            continue
+        if step.op is None:
+            raise Refused(f"{used_by}: {step.why}" + ("" if "vocabulary" in step.why else f": more than the {MAX_CONST} bytes that a plan may hold"))
+        if extent[2]:
+            for name in users:
+                users[name] = subtract(users[name], extent[0], extent[1])
+        for view in step.reads:
+            mark(view, used_by)
+        kept.append(step)
+    kept.reverse()
+    return kept
+
+
+class Written:
+    """Which bytes of a storage have been written."""
+
+    def __init__(self):
+        self.dense, self.sparse = [], []
+
+    def write(self, view):
+        first, end, dense = view.extent()
+        if dense:
+            self.dense = add(self.dense, first, end)
+        else:
+            self.sparse.append(view)
+
+    def covers(self, view):
+        first, end, _ = view.extent()
+        return any(a <= first and end <= b for a, b in self.dense) or self.by_element(view)
+
+    def by_element(self, view):
+        size = itemsize(view.dtype)
+        _, end, _ = view.extent()
+        # Too many to look at each, or of several sizes: by their number.
+        if end // size > 1 << 28 or any(itemsize(v.dtype) != size for v in self.sparse):
+            count = sum(v.numel() for v in self.sparse) + sum((b - a) // size for a, b in self.dense)
+            return count >= view.numel()
+        mask = torch.zeros(end // size, dtype=torch.bool)
+        for a, b in self.dense:
+            mask[a // size : b // size] = True
+        for v in self.sparse:
+            last = v.extent()[1] // size
+            if last > mask.numel():
+                mask = torch.cat([mask, mask.new_zeros(last - mask.numel())])
+            mask.as_strided(v.shape, v.strides(), v.offset).fill_(True)
+        return bool(mask.as_strided(view.shape, view.strides(), view.offset).all())
+
+
+def drop_unset(steps):
+    """Without copies of memory that nothing has written, which have no values; and what has been written."""
+    written, kept = {}, []
+    for step in steps:
+        unset = [v for v in step.reads if v.storage not in written]
+        if unset and step.op == "copy_":
+            continue
+        if unset:
+            raise Refused(f"{step.op} reads uninitialised memory")
+        written.setdefault(step.out.storage, Written()).write(step.out)
+        kept.append(step)
+    return kept, written
+
+
+def named(recorder, model):
+    """(section, name, view, options) of parameters and buffers."""
+    rows = []
+    persistent = set()
+    for prefix, module in model.named_modules(remove_duplicate=False):
+        for name, buffer in module._buffers.items():
+            if buffer is not None and name not in module._non_persistent_buffers_set:
+                persistent.add(f"{prefix}.{name}" if prefix else name)
+    for section, items in (
+        ("parameters", model.named_parameters(remove_duplicate=False)),
+        ("buffers", model.named_buffers(remove_duplicate=False)),
+    ):
+        for name, tensor in items:
+            if isinstance(tensor, torch.nn.parameter.UninitializedTensorMixin):
+                raise Refused(f"{name} is lazy: it has no shape before the first forward")
+            if tensor.device.type != "cpu":
+                raise Refused(f"{name} is on device {tensor.device}; only models on the CPU can be recorded")
+            if tensor.layout != torch.strided or tensor.dtype not in DTYPES:
+                raise Refused(f"{name} has dtype {str(tensor.dtype)[6:]} and layout {tensor.layout}, which a plan cannot hold")
+            options = {}
+            if section == "parameters" and not tensor.requires_grad:
+                options["requires_grad"] = False
+            if section == "buffers" and name not in persistent:
+                options["persistent"] = False
+            view = recorder.view(tensor)
+            recorder.read(view)
+            rows.append((section, name, view, options))
+    return rows
+
+
+def number(value):
+    """A scalar, bool, null, string, list or view reference as JSON."""
+    if value is None or isinstance(value, (bool, str)):
+        return json.dumps(value)
+    if isinstance(value, int):
+        if not -(1 << 63) <= value < 1 << 63:
+            raise Refused(f"the number {value} is out of the range of 64 bits")
+        return str(int(value))
+    if isinstance(value, float):
+        value = float(value)
+        return repr(value) if math.isfinite(value) else json.dumps("nan" if value != value else "inf" if value > 0 else "-inf")
+    if isinstance(value, (list, tuple)):
+        return "[" + ",".join(map(number, value)) + "]"
+    raise Refused(f"a {type(value).__name__} cannot stand in a plan")
+
+
+class Tables:
+    """Numbers of storages and views, by first use."""
+
+    def __init__(self, recorder):
+        self.bytes = recorder.bytes
+        self.storages, self.views, self.rows = {}, {}, []
+
+    def view(self, view):
+        key = view.key()
+        if key not in self.views:
+            storage = self.storages.setdefault(view.storage, len(self.storages))
+            row = [storage, DTYPES[view.dtype], list(view.shape)]
+            if view.stride is not None:
+                row += [view.offset, list(view.stride)]
+            elif view.offset:
+                row.append(view.offset)
+            self.views[key] = len(self.rows)
+            self.rows.append(number(row))
+        return self.views[key]
+
+    def argument(self, value):
+        if isinstance(value, View):
+            return f'{{"view": {self.view(value)}}}'
+        if isinstance(value, (list, tuple)):
+            return "[" + ",".join(map(self.argument, value)) + "]"
+        return number(value)
+
+
+def check_limits(tables, steps, names):
+    for what, count in (("storages", len(tables.storages)), ("views", len(tables.rows)), ("steps", len(steps)), ("names", len(names))):
+        if count > MAX_ROWS:
+            raise Refused(f"{count} {what}: a plan holds at most {MAX_ROWS}")
+    if sum(tables.bytes[s] for s in tables.storages) >= 1 << 53:
+        raise Refused("the storages are larger than 2^53 bytes together")
+    seen = set()
+    for _, name, view, _ in names:
+        if not name or len(name.encode()) > 1024:
+            raise Refused(f"the name {name[:40]!r} is empty or longer than 1,024 bytes")
+        if name in seen:
+            raise Refused(f"{name} is the name of two tensors")
+        seen.add(name)
+        if len(view.shape) > 16:
+            raise Refused(f"{name} has {len(view.shape)} dimensions: a plan holds at most 16")
+
+
+def plan_of(construct, label):
+    """The plan's text."""
+    version = torch.__version__.split("+")[0]
+    if ".".join(version.split(".")[:2]) != SEMANTICS:
+        raise Refused(f"this is PyTorch {version}; plans of version {VERSION} are those of PyTorch {SEMANTICS}")
+    recorder, model = run(construct)
+    names = named(recorder, model)
+    steps, written = drop_unset(needed(recorder.steps, names))
+    tables = Tables(recorder)
+    rows = []
+    for step in steps:
+        # Arguments before `out`: numbered as they are read.
+        args = [tables.argument(x) for x in step.args]
+        rows.append("[" + ",".join([json.dumps(step.op), str(tables.view(step.out)), *args]) + "]")
+    sections = {"parameters": [], "buffers": []}
+    unset = []
+    for section, name, view, options in names:
+        covered = view.extent() is None or (view.storage in written and written[view.storage].covers(view))
+        if not covered:
+            options["unset"] = True
+            unset.append(name)
+        entry = f"{json.dumps(name)},{tables.view(view)}"
+        if options:
+            entry += "," + json.dumps(options, separators=(",", ": "))
+        sections[section].append(f"[{entry}]")
+    check_limits(tables, steps, names)
+    if len(label.encode()) > 65536:
+        raise Refused("the model's expression and arguments are longer than 65,536 bytes")
+
+    def table(key, rows):
+        return f'"{key}": [\n' + ",\n".join(rows) + "\n]" if rows else f'"{key}": []'
+
+    parts = [
+        '"format": "tch-init plan"',
+        f'"version": {VERSION}',
+        f'"pytorch": {json.dumps(version)}',
+        f'"semantics": {json.dumps(SEMANTICS)}',
+        f'"model": {json.dumps(label)}',
+        table("storages", [str(recorder.bytes[s]) for s in tables.storages]),
+        table("views", tables.rows),
+        table("steps", rows),
+        table("parameters", sections["parameters"]),
+        table("buffers", sections["buffers"]),
+    ]
+    text = "{\n" + ",\n".join(parts) + "\n}\n"
+    if len(text) > MAX_FILE:
+        raise Refused(f"the plan has {len(text)} bytes: at most {MAX_FILE} are allowed")
+    for name in unset:
+        print(f"record.py: warning: {name} is left uninitialised (in part) by its constructor; zeros stand for it", file=sys.stderr)
+    return text
+
+
+# ---------------------------------------------------------------- the program
+
+
+def import_prefix(dotted, namespace):
+    """Imports the modules that a dotted name starts with."""
+    parts = dotted.split(".")
+    for i in range(1, len(parts) + 1):
+        try:
+            module = importlib.import_module(".".join(parts[:i]))
+        except ModuleNotFoundError as error:
+            if i == 1 or not ".".join(parts[:i]).startswith(error.name or "\0"):
+                raise
+            return
+        if i == 1:
+            namespace[parts[0]] = module
+
+
+def dotted_names(tree):
+    for node in ast.walk(tree):
+        chain = []
+        while isinstance(node, ast.Attribute):
+            chain.append(node.attr)
+            node = node.value
+        if isinstance(node, ast.Name):
+            yield ".".join([node.id, *reversed(chain)])
+
+
+def load_config(path, target):
+    with open(path, encoding="utf-8") as file:
+        values = json.load(file)
+    if not isinstance(values, dict):
+        raise Refused(f"{path} is no JSON object")
+    config_class = getattr(target, "config_class", None)
+    if config_class is not None:
+        return config_class.from_dict(values)
+    if "model_type" not in values:
+        raise Refused(f'{path} has no "model_type", so that it is not known which config it is')
+    from transformers import AutoConfig
+
+    values = dict(values)
+    return AutoConfig.for_model(values.pop("model_type"), **values)
+
+
+def constructor(options):
+    """What makes the model, and its label."""
+    namespace = {"torch": torch, "nn": torch.nn}
+    for name in options.imports:
+        namespace[name.split(".")[0]] = importlib.import_module(name.split(".")[0])
+        importlib.import_module(name)
+    label = options.expression
+    positional, keywords = [], {}
+    if options.args is not None:
+        try:
+            given = json.loads(options.args)
+        except ValueError as error:
+            raise Refused(f"--args is no JSON: {error}") from None
+        if isinstance(given, dict):
+            keywords = given
+        elif isinstance(given, list):
+            positional = given
+        else:
+            raise Refused("--args is a JSON array (positional arguments) or object (named ones)")
+        label += " --args " + json.dumps(given, separators=(",", ":"))
+    if options.config:
+        with open(options.config, "rb") as file:
+            label += " --config sha256:" + hashlib.sha256(file.read()).hexdigest()
+    module, colon, path = options.expression.partition(":")
+    if colon and all(part.isidentifier() for part in [*module.split("."), *path.split(".")]):
+        target = importlib.import_module(module)
+        for part in path.split("."):
+            target = getattr(target, part)
+        if options.config:
+            positional = [load_config(options.config, target), *positional]
+        return (lambda: target(*positional, **keywords)), label
+    if options.args is not None:
+        raise Refused("--args needs EXPR to be module:function")
+    try:
+        tree = ast.parse(options.expression, "<expression>", "eval")
+    except SyntaxError as error:
+        raise Refused(f"{options.expression!r} is neither module:function nor a Python expression: {error.msg}") from None
+    bound_names = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+    bound_names |= {n.arg for n in ast.walk(tree) if isinstance(n, ast.arg)} | set(dir(builtins)) | {"config", "nn"}
+    for dotted in sorted(set(dotted_names(tree))):
+        if dotted.split(".")[0] not in bound_names:
+            import_prefix(dotted, namespace)
+    if options.config:
+        namespace["config"] = load_config(options.config, None)
+    code = compile(tree, "<expression>", "eval")
+    return (lambda: eval(code, namespace)), label
+
+
+def write(text, path):
+    """Through a temporary file, so that nobody sees half a plan."""
+    if path is None:
+        sys.stdout.write(text)
+        return
+    folder = os.path.dirname(os.path.abspath(path))
+    descriptor, temporary = tempfile.mkstemp(prefix=".plan-", suffix=".tmp", dir=folder)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(temporary, 0o666 & ~mask)
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
+class Parser(argparse.ArgumentParser):
+    def error(self, message):
+        raise Refused(f"{message}; try --help")
+
+
+def arguments(argv):
+    parser = Parser(prog="record.py", description="Record the initialisation of a PyTorch model as a plan.")
+    parser.add_argument("expression", metavar="EXPR", help="a Python expression, or module:function")
+    parser.add_argument("-o", dest="output", metavar="OUT", help="the plan's file (default: stdout)")
+    parser.add_argument("--import", dest="imports", action="append", default=[], metavar="MODULE", help="import this first")
+    parser.add_argument("--config", metavar="FILE", help="a config.json of transformers: `config` in EXPR, or the function's argument")
+    parser.add_argument("--args", metavar="JSON", help="the function's arguments, as an array or an object")
+    return parser.parse_args(argv)
+
+
+def failure(error):
+    """One line for an error of the constructor: its place in the user's code, and what it says."""
+    text = f"{type(error).__name__}: {error}"
+    place, trace = None, error.__traceback__
+    root = os.path.dirname(os.path.realpath(torch.__file__)) + os.sep
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        if trace.tb_frame.f_globals is not globals() and not code.co_filename.startswith("<"):
+            if not os.path.realpath(code.co_filename).startswith(root):
+                place = f"{code.co_filename}:{trace.tb_lineno}: "
+        trace = trace.tb_next
+    return (place or "") + text
+
+
+def main(argv=None):
+    sys.path.insert(0, os.getcwd())
+    try:
+        options = arguments(argv)
+        construct, label = constructor(options)
+        text = plan_of(construct, label)
+        write(text, options.output)
+        return 0
+    except Refused as error:
+        message = str(error)
+    except KeyboardInterrupt:
+        message = "interrupted"
+    except OSError as error:
+        message = f"{error.filename or ''}: {error.strerror or error}"
+    except Exception as error:
+        message = failure(error)
+    print("record.py: " + " ".join(message.split()), file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,88 @@
+"""Executes a plan (docs/plan.md) on PyTorch itself, one step after the other: the proof of a plan without any of Rust."""
+
+import base64
+import json
+
+import torch
+
+FUNCTIONS = {
+    "add": lambda a, b, alpha: torch.add(a, b, alpha=alpha),
+    "sub": lambda a, b, alpha: torch.sub(a, b, alpha=alpha),
+    "rsub": lambda a, b, alpha: torch.rsub(a, b, alpha=alpha),
+    "div": lambda a, b, mode: torch.div(a, b, rounding_mode=mode),
+    "sum": lambda x, dims, keepdim: torch.ops.aten.sum.dim_IntList(x, dims, keepdim),
+    "norm": lambda x, p, dims, keepdim: torch.ops.aten.norm.ScalarOpt_dim(x, p, dims or [], keepdim),
+    "linalg_vector_norm": lambda x, order, dims, keepdim: torch.linalg.vector_norm(x, order, dims, keepdim),
+    "constant_pad_nd": lambda x, pad, value: torch.constant_pad_nd(x, pad, value),
+    "clamp": torch.clamp,
+    "where": torch.where,
+    "masked_fill": lambda x, mask, value: x.masked_fill(mask, value),
+    "cat": torch.cat,
+    "stack": torch.stack,
+    "copy_": lambda x: x,
+}
+for _name in (
+    "mul pow neg abs sign reciprocal exp expm1 log sin cos erfinv bitwise_not eq ne lt le gt ge mv"
+).split():
+    FUNCTIONS[_name] = getattr(torch, _name)
+
+INIT = {name: getattr(torch.nn.init, name) for name in ("trunc_normal_", "orthogonal_", "sparse_", "dirac_")}
+KEYS = "format version pytorch semantics model storages views steps parameters buffers".split()
+
+
+class Plan:
+    """A plan that was read, strictly."""
+
+    def __init__(self, text):
+        self.plan = json.loads(text)
+        assert list(self.plan) == KEYS, list(self.plan)
+        assert self.plan["format"] == "tch-init plan" and self.plan["version"] == 1
+
+    def replay(self, seed):
+        """Parameters and buffers by name, after `manual_seed(seed)`; the generator is left where the plan leaves it."""
+        torch.manual_seed(seed)
+        storages = [torch.zeros(n, dtype=torch.uint8).untyped_storage() for n in self.plan["storages"]]
+
+        def view(index):
+            storage, dtype, shape, *rest = self.plan["views"][index]
+            offset = rest[0] if rest else 0
+            result = torch.empty(0, dtype=getattr(torch, dtype))
+            if len(rest) == 2:
+                assert not torch.empty_strided(shape, rest[1], device="meta").is_contiguous()
+                return result.set_(storages[storage], offset, shape, rest[1])
+            return result.set_(storages[storage], offset, shape)
+
+        def argument(x):
+            if isinstance(x, dict):
+                assert list(x) == ["view"]
+                return view(x["view"])
+            if isinstance(x, list):
+                return [argument(y) for y in x]
+            return float(x) if x in ("inf", "-inf", "nan") else x
+
+        with torch.no_grad():
+            for op, out, *args in self.plan["steps"]:
+                if op == "const":
+                    raw = torch.frombuffer(bytearray(base64.b64decode(args[0])), dtype=torch.uint8)
+                    target = view(out)
+                    target.copy_(raw.view(target.dtype).view(target.shape))
+                    continue
+                self.step(op, view(out), [argument(x) for x in args])
+        return {row[0]: view(row[1]) for section in ("parameters", "buffers") for row in self.plan[section]}
+
+    def step(self, op, out, args):
+        if op in ("uniform_", "normal_", "fill_"):
+            getattr(out, op)(*args)
+        elif op in INIT:
+            INIT[op](out, *args)
+        elif op == "randperm":
+            out.copy_(torch.randperm(*out.shape))
+        elif op == "arange":
+            out.copy_(torch.arange(*args, dtype=out.dtype))
+        elif op == "eye":
+            out.copy_(torch.eye(*out.shape, dtype=out.dtype))
+        else:
+            result = FUNCTIONS[op](*args)
+            assert result.shape == out.shape, (op, result.shape, out.shape)
+            # All of the result before any of `out` is written.
+            out.copy_(result.clone())
