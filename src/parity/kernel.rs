@@ -15,8 +15,10 @@ pub(super) const CLOSE: u8 = 2;
 pub(super) struct Limits<C: Compute> {
     ulps: u64,
     rtol: C,
-    /// `rtol` for `complex32`, whose scalars PyTorch rounds.
+    /// `rtol` in the dtype, for complex ones: the kernel that multiplies real halves takes a scalar
+    /// as it is, that of complex halves and that of sums round it first.
     rtol_rounded: C,
+    /// In the dtype.
     atol: C,
     tolerant: bool,
     equal_nan: bool,
@@ -34,7 +36,7 @@ impl<C: Compute> Limits<C> {
             },
             rtol: C::from_f64(rtol),
             rtol_rounded: round(C::from_f64(rtol)),
-            atol: C::from_f64(atol),
+            atol: round(C::from_f64(atol)),
             tolerant: rule.tolerances.is_some(),
             equal_nan: rule.equal_nan,
         }
@@ -64,7 +66,7 @@ pub(super) trait Lane: Copy {
     type Compute: Compute;
     const SIZE: usize;
     fn load(bytes: &[u8]) -> Self;
-    /// Where PyTorch rounds scalars to the dtype.
+    /// The nearest number of the dtype, where differences are computed in a wider one.
     fn round(x: Self::Compute) -> Self::Compute {
         x
     }
@@ -142,6 +144,10 @@ impl<F: Format> Lane for Real<F> {
         Real(F::load(bytes))
     }
 
+    fn round(x: F::Compute) -> F::Compute {
+        F::round(x)
+    }
+
     #[inline(always)]
     fn judge<const MODE: u8>(
         Real(a): Real<F>,
@@ -200,7 +206,10 @@ impl<F: Format> Lane for Complex<F> {
         let (re, im) = (parts(a.0, b.0), parts(a.1, b.1));
         let [x, y] = [a, b].map(|z| [z.0.value(), z.1.value()]);
         let modulus = |re, im| F::round(Compute::modulus(re, im));
-        let error = modulus(F::round(x[0] - y[0]), F::round(x[1] - y[1]));
+        // PyTorch adds the product with -1 + 0j, in which an infinite part makes the other NaN.
+        let zero = F::Compute::ZERO;
+        let minus = [zero - y[0] - y[1] * zero, zero - y[1] + y[0] * zero];
+        let error = modulus(F::round(x[0] + minus[0]), F::round(x[1] + minus[1]));
         let ulps = re.ulps.max(im.ulps);
         let differs = re.differs | im.differs;
         let fails = match MODE {

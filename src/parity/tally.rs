@@ -78,7 +78,12 @@ impl Tally {
             (a, b) => a.or(b),
         };
         self.failing_extremes.add(&other.failing_extremes);
-        self.differing_extremes.add(&other.differing_extremes);
+        if self.failing > 0 {
+            // How far it had come when the first failed depends on the pieces.
+            self.differing_extremes = Extremes::default();
+        } else {
+            self.differing_extremes.add(&other.differing_extremes);
+        }
     }
 
     /// Over those that fail; where none does, over those that differ in their bits.

@@ -373,3 +373,6 @@ impl Rank {
         (rank != one_nan).then_some(rank)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,6 +15,7 @@ mod embeddings;
 mod explain;
 mod family;
 mod init;
+mod isclose;
 mod layers;
 mod lazy;
 mod losses;
