@@ -2,6 +2,8 @@
 
 CARGO ?= cargo
 PYTHON ?= python3
+# The interpreter with PyTorch that `./setup --reference` makes.
+TCH_INIT_PYTHON ?= .venv/bin/python
 
 .PHONY: help demo test bench setup reference doc lint clean
 
@@ -22,6 +24,7 @@ demo: setup
 test:
 	$(PYTHON) -m unittest discover -s tests/setup
 	$(PYTHON) ./setup --reference
+	$(TCH_INIT_PYTHON) -m unittest discover -s tests/record -t .
 	$(CARGO) test -- --include-ignored
 	$(CARGO) test --no-default-features
 	$(CARGO) check --all-targets --no-default-features --features tch

@@ -60,7 +60,7 @@ impl Arguments {
                 anyhow::bail!("--equal-nan and --no-check-dtype need --rtol or --atol, not --ulp")
             }
             (Some(ulps), _, _) => Ok(Criterion::Ulp(ulps)),
-            // As in PyTorch, one tolerance that is given makes the other zero unless it is named.
+            // PyTorch wants both or neither. Here a number makes the tolerance that is not named zero.
             (None, rtol, atol) => Ok(Criterion::Close {
                 rtol: rtol.unwrap_or(if matches!(atol, Some(None)) {
                     None
