@@ -1,4 +1,4 @@
-//! Box and Muller's transform of 16 uniform values.
+//! Box and Muller's transform of a pair of uniform values.
 //!
 //! Follows `NormalFill16` (`ATen/native/cpu/DistributionTemplates.h`) and, for f32, `log256_ps` and
 //! `sincos256_ps` (`ATen/native/cpu/avx_mathfun.h`), PyTorch 2.13. libtorch is compiled so that a
@@ -11,24 +11,24 @@ use std::f64::consts::PI;
 /// In C++ `2.0f * c10::pi<double>`.
 const TWO_PI: f64 = 2.0 * PI;
 
-pub(super) fn f64(values: &mut [f64; 16], mean: f64, std: f64) {
-    for j in 0..8 {
-        let u1 = 1.0 - values[j];
-        let radius = (-2.0 * u1.ln()).sqrt();
-        let (sin, cos) = (TWO_PI * values[j + 8]).sin_cos();
-        values[j] = (radius * cos).mul_add(std, mean);
-        values[j + 8] = (radius * sin).mul_add(std, mean);
-    }
+/// What the uniform values `u1` and `u2`, eight apart in a block, become.
+pub(super) fn f64(u1: f64, u2: f64, mean: f64, std: f64) -> (f64, f64) {
+    let radius = (-2.0 * (1.0 - u1).ln()).sqrt();
+    let (sin, cos) = (TWO_PI * u2).sin_cos();
+    (
+        (radius * cos).mul_add(std, mean),
+        (radius * sin).mul_add(std, mean),
+    )
 }
 
-pub(super) fn f32(values: &mut [f32; 16], mean: f32, std: f32) {
-    for j in 0..8 {
-        let u1 = 1.0 - values[j];
-        let radius = (-2.0 * log(u1)).sqrt();
-        let (sin, cos) = sincos(TWO_PI as f32 * values[j + 8]);
-        values[j] = (radius * cos).mul_add(std, mean);
-        values[j + 8] = (radius * sin).mul_add(std, mean);
-    }
+/// The same in f32.
+pub(super) fn f32(u1: f32, u2: f32, mean: f32, std: f32) -> (f32, f32) {
+    let radius = (-2.0 * log(1.0 - u1)).sqrt();
+    let (sin, cos) = sincos(TWO_PI as f32 * u2);
+    (
+        (radius * cos).mul_add(std, mean),
+        (radius * sin).mul_add(std, mean),
+    )
 }
 
 /// The natural logarithm of a positive normal number.

@@ -2,6 +2,9 @@
 
 use super::box_muller;
 use super::kernel::{Normal, Sink, Stored, Streamed, Uniform, UniformF64};
+use super::normal::BLOCK;
+use super::opmath::Opmath;
+use super::truncated::{self, Round, Truncation};
 use super::uniform::Interval;
 use crate::rng::stream::Fill;
 use crate::rng::{Mt19937, Simd};
@@ -28,12 +31,13 @@ impl Element for f16 {
 }
 
 pub(super) mod sealed {
-    use super::Opmath;
+    use crate::distribution::opmath::Opmath;
+    use crate::distribution::truncated::{Round, Truncation};
     use crate::distribution::uniform::Interval;
     use crate::rng::{Mt19937, Simd};
 
     /// How an element is computed and stored.
-    pub trait Element: Copy + PartialEq + Send + Sync + 'static {
+    pub trait Element: Copy + PartialOrd + Send + Sync + 'static {
         /// `at::opmath_type`: what arithmetic is done in.
         type Opmath: Opmath;
 
@@ -60,102 +64,15 @@ pub(super) mod sealed {
             mean: Self::Opmath,
             std: Self::Opmath,
         ) -> bool;
-    }
-}
 
-/// `float` or `double`.
-pub trait Opmath: Copy + Send + Sync {
-    /// Words of one uniform value.
-    const WORDS: u64;
-
-    fn from_f64(value: f64) -> Self;
-
-    /// `uniform_real_distribution(from, to)`, with `range = to - from`.
-    fn uniform(generator: &mut Mt19937, from: Self, range: Self) -> Self;
-
-    fn minus(self, other: Self) -> Self;
-    fn is_finite(self) -> bool;
-    fn is_normal(self) -> bool;
-    fn is_zero(self) -> bool;
-    /// Divided by `2^bits`.
-    fn scaled(self, bits: u32) -> Self;
-
-    /// Sixteen uniform values become normal ones: `NormalFill16`.
-    fn box_muller(values: &mut [Self; 16], mean: Self, std: Self);
-}
-
-impl Opmath for f32 {
-    const WORDS: u64 = 1;
-
-    fn from_f64(value: f64) -> f32 {
-        value as f32
-    }
-
-    fn uniform(generator: &mut Mt19937, from: f32, range: f32) -> f32 {
-        let unit = (generator.next_u32() & 0xff_ffff) as f32 * (1.0 / 16_777_216.0);
-        unit.mul_add(range, from)
-    }
-
-    fn is_normal(self) -> bool {
-        self.is_normal()
-    }
-
-    fn is_zero(self) -> bool {
-        self == 0.0
-    }
-
-    fn scaled(self, bits: u32) -> f32 {
-        self / (1u64 << bits) as f32
-    }
-
-    fn minus(self, other: f32) -> f32 {
-        self - other
-    }
-
-    fn is_finite(self) -> bool {
-        self.is_finite()
-    }
-
-    fn box_muller(values: &mut [f32; 16], mean: f32, std: f32) {
-        box_muller::f32(values, mean, std);
-    }
-}
-
-impl Opmath for f64 {
-    const WORDS: u64 = 2;
-
-    fn from_f64(value: f64) -> f64 {
-        value
-    }
-
-    fn uniform(generator: &mut Mt19937, from: f64, range: f64) -> f64 {
-        let unit =
-            (generator.random64() & ((1 << 53) - 1)) as f64 * (1.0 / 9_007_199_254_740_992.0);
-        unit.mul_add(range, from)
-    }
-
-    fn is_normal(self) -> bool {
-        self.is_normal()
-    }
-
-    fn is_zero(self) -> bool {
-        self == 0.0
-    }
-
-    fn scaled(self, bits: u32) -> f64 {
-        self / (1u64 << bits) as f64
-    }
-
-    fn minus(self, other: f64) -> f64 {
-        self - other
-    }
-
-    fn is_finite(self) -> bool {
-        self.is_finite()
-    }
-
-    fn box_muller(values: &mut [f64; 16], mean: f64, std: f64) {
-        box_muller::f64(values, mean, std);
+        /// Draws blocks of normal values once more where the round says, or returns `false` for the
+        /// same reason.
+        fn truncated(
+            simd: Simd,
+            generator: &mut Mt19937,
+            round: Round<'_, Self>,
+            truncation: &Truncation<Self>,
+        ) -> bool;
     }
 }
 
@@ -192,6 +109,16 @@ impl sealed::Element for f32 {
         std: f32,
     ) -> bool {
         normal_by_f32(simd, generator, values, mean, std, Stored)
+    }
+
+    fn truncated(
+        simd: Simd,
+        generator: &mut Mt19937,
+        round: Round<'_, f32>,
+        truncation: &Truncation<f32>,
+    ) -> bool {
+        takes_normal(truncation.mean, truncation.std)
+            && truncated::kernel::run(simd, generator, round, truncation, Stored)
     }
 }
 
@@ -246,11 +173,24 @@ impl sealed::Element for f64 {
                 recipe: unit,
                 out: values,
             });
-            for block in values.as_chunks_mut().0 {
-                box_muller::f64(block, mean, std);
+            for block in values.as_chunks_mut::<BLOCK>().0 {
+                for j in 0..BLOCK / 2 {
+                    let (u1, u2) = (block[j], block[j + BLOCK / 2]);
+                    (block[j], block[j + BLOCK / 2]) = box_muller::f64(u1, u2, mean, std);
+                }
             }
         }
         true
+    }
+
+    /// Pairs are transformed one by one in any case.
+    fn truncated(
+        _simd: Simd,
+        _generator: &mut Mt19937,
+        _round: Round<'_, f64>,
+        _truncation: &Truncation<f64>,
+    ) -> bool {
+        false
     }
 }
 
@@ -290,6 +230,16 @@ impl sealed::Element for bf16 {
     ) -> bool {
         normal_by_f32(simd, generator, values, mean, std, bf16::ZERO)
     }
+
+    fn truncated(
+        simd: Simd,
+        generator: &mut Mt19937,
+        round: Round<'_, bf16>,
+        truncation: &Truncation<bf16>,
+    ) -> bool {
+        takes_normal(truncation.mean, truncation.std)
+            && truncated::kernel::run(simd, generator, round, truncation, bf16::ZERO)
+    }
 }
 
 impl sealed::Element for f16 {
@@ -322,6 +272,16 @@ impl sealed::Element for f16 {
         std: f32,
     ) -> bool {
         normal_by_f32(simd, generator, values, mean, std, f16::ZERO)
+    }
+
+    fn truncated(
+        simd: Simd,
+        generator: &mut Mt19937,
+        round: Round<'_, f16>,
+        truncation: &Truncation<f16>,
+    ) -> bool {
+        takes_normal(truncation.mean, truncation.std)
+            && truncated::kernel::run(simd, generator, round, truncation, f16::ZERO)
     }
 }
 
@@ -391,6 +351,11 @@ where
     true
 }
 
+/// A radius of -0 shows behind a mean of -0, and NaN behind what is not finite.
+fn takes_normal(mean: f32, std: f32) -> bool {
+    mean.is_finite() && std.is_finite() && mean.to_bits() != (-0f32).to_bits()
+}
+
 fn normal_by_f32<T, S>(
     simd: Simd,
     generator: &mut Mt19937,
@@ -402,8 +367,7 @@ fn normal_by_f32<T, S>(
 where
     S: Sink<Item = T>,
 {
-    // A radius of -0 shows behind a mean of -0, and NaN behind what is not finite.
-    if !mean.is_finite() || !std.is_finite() || mean.to_bits() == (-0f32).to_bits() {
+    if !takes_normal(mean, std) {
         return false;
     }
     simd.run(Fill {

@@ -1,7 +1,7 @@
 //! How draws are made.
 
 use super::element::Element;
-use super::{DrawError, normal, uniform};
+use super::{DrawError, normal, truncated, uniform};
 use crate::rng::{Backend, Mt19937};
 use std::num::NonZero;
 
@@ -117,5 +117,31 @@ impl Engine {
         }
         normal::fill(self, generator, values, mean, std);
         Ok(())
+    }
+
+    /// [`trunc_normal_`](super::trunc_normal_).
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn trunc_normal_<T: Element>(
+        &self,
+        generator: &mut Mt19937,
+        values: &mut [T],
+        mean: f64,
+        std: f64,
+        a: f64,
+        b: f64,
+    ) -> Result<(), DrawError> {
+        truncated::check(mean, std, a, b)?;
+        let truncation = truncated::Truncation::new(mean, std, a, b);
+        match values.len() {
+            0 => Ok(()),
+            1..normal::BLOCK => truncated::fill_serial(generator, values, (mean, std), &truncation),
+            _ => {
+                truncated::fill(self, generator, values, &truncation);
+                Ok(())
+            }
+        }
     }
 }

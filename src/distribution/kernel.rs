@@ -268,16 +268,49 @@ impl<I: Isa, S: Sink> Step<I> for NormalStep<I, S> {
 
     #[inline(always)]
     unsafe fn step(self, isa: I, raw: *const u32, out: *mut S::Item) {
-        // SAFETY: the caller promises that twice `LANES` words are there.
+        // SAFETY: the caller promises that twice `LANES` words and items are there.
+        unsafe {
+            let (values, more) = self.values(isa, raw);
+            S::store(isa, out, values, more);
+        }
+    }
+}
+
+impl<I: Isa, S: Sink> NormalStep<I, S> {
+    /// The values of the next `2 LANES` words.
+    ///
+    /// # Safety
+    ///
+    /// The words can be read at `raw`.
+    #[inline(always)]
+    pub(super) unsafe fn values(self, isa: I, raw: *const u32) -> (I::F, I::F) {
+        // SAFETY: the caller's promise.
         let (words, more) = unsafe { (isa.load(raw), isa.load(raw.add(I::LANES))) };
         let (first, second) = isa.halves(temper(isa, words), temper(isa, more));
         let radius = radius(isa, first);
         let (sin, cos) = sincos(isa, second);
-        let cos = isa.fmadd(isa.mul_f32(radius, cos), self.std, self.mean);
-        let sin = isa.fmadd(isa.mul_f32(radius, sin), self.std, self.mean);
-        let (values, more) = isa.blocks(cos, sin);
-        // SAFETY: the caller promises that there is room for as many items.
-        unsafe { S::store(isa, out, values, more) };
+        let (cos, sin) = (isa.mul_f32(radius, cos), isa.mul_f32(radius, sin));
+        isa.blocks(self.scaled(isa, cos), self.scaled(isa, sin))
+    }
+
+    /// One value of each pair of words: that of the second word where `which` has the bit `BIT`,
+    /// elsewhere that of the first; `SHIFT` is `31 - BIT`.
+    #[inline(always)]
+    pub(super) fn either<const BIT: u32, const SHIFT: u32>(
+        self,
+        isa: I,
+        (first, second): (I::U, I::U),
+        which: I::U,
+    ) -> I::F {
+        let radius = radius(isa, temper(isa, first));
+        let (sin, cos) = sincos(isa, temper(isa, second));
+        let either = isa.select::<BIT, SHIFT>(which, sin, cos);
+        self.scaled(isa, isa.mul_f32(radius, either))
+    }
+
+    #[inline(always)]
+    fn scaled(self, isa: I, standard: I::F) -> I::F {
+        isa.fmadd(standard, self.std, self.mean)
     }
 }
 

@@ -20,13 +20,18 @@ mod element;
 mod engine;
 mod kernel;
 mod normal;
+mod opmath;
 mod parts;
+mod truncated;
 mod uniform;
 mod words;
 
 pub use element::Element;
 pub use engine::Engine;
 pub use normal::{normal_, normal_block_, normal_serial_};
+#[cfg(feature = "tch")]
+pub(crate) use truncated::redraws;
+pub use truncated::{normal_share, trunc_normal_};
 pub use uniform::uniform_;
 pub use words::{words_of_normal, words_of_normal_block, words_of_normal_serial, words_of_uniform};
 
@@ -53,6 +58,21 @@ pub enum DrawError {
     /// A standard deviation below zero or NaN.
     #[error("normal_: std = {0} must be at least 0")]
     Std(f64),
+    /// Bounds with too little of the distribution between them to draw again what lies outside.
+    #[error(
+        "trunc_normal_: between a = {a} and b = {b} lie less than 0.3 of the normal distribution \
+         with mean = {mean} and std = {std}, for which PyTorch has another method"
+    )]
+    Truncation {
+        /// The mean.
+        mean: f64,
+        /// The standard deviation.
+        std: f64,
+        /// The lower bound.
+        a: f64,
+        /// The upper bound.
+        b: f64,
+    },
     /// Fewer elements than the block path fills.
     #[error("normal_block_: {0} elements, a block has 16")]
     Block(usize),

@@ -3,10 +3,11 @@
 //! Follows `normal_kernel` and `normal_fill` (`ATen/native/cpu/DistributionTemplates.h`) and
 //! `normal_distribution` (`ATen/core/DistributionsHelper.h`), PyTorch 2.13.
 
-use super::element::{Element, Opmath};
+use super::element::Element;
+use super::opmath::Opmath;
 use super::parts::{self, Cost};
 use super::{DrawError, Engine};
-use crate::rng::Mt19937;
+use crate::rng::{Mt19937, Simd};
 use std::f64::consts::PI;
 
 /// The elements of a block; also the fewest for which libtorch takes the block path.
@@ -83,7 +84,7 @@ pub fn normal_serial_<T: Element>(
 
 /// Whether the words of the elements behind the last whole block are drawn, only to be drawn over:
 /// where libtorch writes the uniform values into the tensor itself.
-fn draws_remainder<T: Element>() -> bool {
+pub(super) fn draws_remainder<T: Element>() -> bool {
     size_of::<T>() == size_of::<T::Opmath>()
 }
 
@@ -104,19 +105,8 @@ pub(super) fn fill<T: Element>(
             _ => 20.0,
         },
     };
-    let blocks = |generator: &mut Mt19937, part: &mut [T]| {
-        if simd.is_some_and(|simd| T::normal(simd, generator, part, mean, std)) {
-            return;
-        }
-        let (zero, one) = (T::Opmath::from_f64(0.0), T::Opmath::from_f64(1.0));
-        for block in part.chunks_exact_mut(BLOCK) {
-            let mut values = [(); BLOCK].map(|()| T::Opmath::uniform(generator, zero, one));
-            T::Opmath::box_muller(&mut values, mean, std);
-            for (element, value) in block.iter_mut().zip(values) {
-                *element = T::from_opmath(value);
-            }
-        }
-    };
+    let blocks =
+        |generator: &mut Mt19937, part: &mut [T]| fill_blocks(simd, generator, part, mean, std);
     let numel = values.len();
     let rest = numel % BLOCK;
     let whole = &mut values[..numel - rest];
@@ -126,6 +116,48 @@ pub(super) fn fill<T: Element>(
             generator.skip_with(simd, T::Opmath::WORDS * rest as u64);
         }
         blocks(generator, &mut values[numel - BLOCK..]);
+    }
+}
+
+/// Fills whole blocks, by SIMD where that can.
+pub(super) fn fill_blocks<T: Element>(
+    simd: Option<Simd>,
+    generator: &mut Mt19937,
+    values: &mut [T],
+    mean: T::Opmath,
+    std: T::Opmath,
+) {
+    if simd.is_some_and(|simd| T::normal(simd, generator, values, mean, std)) {
+        return;
+    }
+    for block in values.as_chunks_mut().0 {
+        draw_block(generator, block, u16::MAX, mean, std);
+    }
+}
+
+/// Draws a block, of which the elements with a 1 in `wanted` are written. The lowest bit is the
+/// first's.
+pub(super) fn draw_block<T: Element>(
+    generator: &mut Mt19937,
+    values: &mut [T; BLOCK],
+    wanted: u16,
+    mean: T::Opmath,
+    std: T::Opmath,
+) {
+    const HALF: usize = BLOCK / 2;
+    let (zero, one) = (T::Opmath::from_f64(0.0), T::Opmath::from_f64(1.0));
+    let units = [(); BLOCK].map(|()| T::Opmath::uniform(generator, zero, one));
+    for j in 0..HALF {
+        let (first, second) = (wanted >> j & 1 != 0, wanted >> (j + HALF) & 1 != 0);
+        if first || second {
+            let (cos, sin) = T::Opmath::box_muller(units[j], units[j + HALF], mean, std);
+            if first {
+                values[j] = T::from_opmath(cos);
+            }
+            if second {
+                values[j + HALF] = T::from_opmath(sin);
+            }
+        }
     }
 }
 

@@ -21,8 +21,9 @@ pub(super) struct Cost {
     pub(super) nanoseconds: f64,
 }
 
-/// Draws `values` on as many threads as the engine may use and as gain by it. `fill` fills a part from a generator that stands
-/// where the part begins; the parts but for the last are multiples of [`ALIGN`] long.
+/// Draws `values` on as many threads as the engine may use and as gain by it. `fill` fills a part
+/// from a generator that stands where the part begins; the parts but for the last are multiples of
+/// [`ALIGN`] long.
 pub(super) fn fill<T: Send>(
     engine: &Engine,
     cost: Cost,
@@ -30,34 +31,60 @@ pub(super) fn fill<T: Send>(
     values: &mut [T],
     fill: impl Fn(&mut Mt19937, &mut [T]) + Sync,
 ) {
-    let lengths = lengths(engine.threads, cost.nanoseconds, values.len());
-    if lengths.len() < 2 {
-        return fill(generator, values);
+    let ends = each(engine, cost, generator, values, |mut generator, part, _| {
+        fill(&mut generator, part);
+        generator
+    });
+    // The part that ends the draw leaves the generator where it ends.
+    if let Some(end) = ends.into_iter().next_back() {
+        *generator = end;
     }
+}
+
+/// The same for draws that do not end where their last part ends: `draw` takes a generator of its
+/// own and is told whether the part is the last; what it returns comes in the order of the parts.
+pub(super) fn each<T: Send, R: Send>(
+    engine: &Engine,
+    cost: Cost,
+    generator: &Mt19937,
+    values: &mut [T],
+    draw: impl Fn(Mt19937, &mut [T], bool) -> R + Sync,
+) -> Vec<R> {
+    let lengths = lengths(engine.threads, cost.nanoseconds, values.len());
+    let [earlier @ .., _] = &lengths[..] else {
+        return Vec::new();
+    };
     let simd = engine.backend.simd();
-    let start = generator.clone();
-    let (start, fill) = (&start, &fill);
+    let begin = |passed: usize| {
+        let mut generator = generator.clone();
+        generator.skip_with(simd, cost.words * passed as u64);
+        generator
+    };
+    let (begin, draw) = (&begin, &draw);
     // Threads of our own: one of a pool would take up other work while it waits, and that may wait
     // for the generator that is in use here.
     std::thread::scope(|scope| {
         let mut rest = values;
         let mut passed = 0;
-        for length in &lengths[..lengths.len() - 1] {
+        let mut threads = Vec::with_capacity(earlier.len());
+        for length in earlier {
             let (part, behind) = std::mem::take(&mut rest).split_at_mut(*length);
             rest = behind;
-            let words = cost.words * passed as u64;
+            let before = passed;
             passed += length;
-            let draw = move || {
-                let mut generator = start.clone();
-                generator.skip_with(simd, words);
-                fill(&mut generator, part);
-            };
-            scope.spawn(draw);
+            threads.push(scope.spawn(move || draw(begin(before), part, false)));
         }
-        // The part that ends the draw leaves the generator where it ends.
-        generator.skip_with(simd, cost.words * passed as u64);
-        fill(generator, rest);
-    });
+        let last = draw(begin(passed), rest, true);
+        let mut results: Vec<R> = Vec::with_capacity(lengths.len());
+        for thread in threads {
+            match thread.join() {
+                Ok(result) => results.push(result),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+        results.push(last);
+        results
+    })
 }
 
 /// How many values each thread draws: the first has no way to go, and so more to draw.

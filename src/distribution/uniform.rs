@@ -4,7 +4,8 @@
 //! (`ATen/native/cpu/DistributionTemplates.h`) and `uniform_real`
 //! (`ATen/core/TransformationHelper.h`), PyTorch 2.13.
 
-use super::element::{Element, Opmath, sealed};
+use super::element::{Element, sealed};
+use super::opmath::Opmath;
 use super::parts::{self, Cost};
 use super::{DrawError, Engine};
 use crate::rng::Mt19937;

@@ -1,7 +1,7 @@
 //! The in-place calls that the functions of this module end in.
 
 use super::engine::{self, Draw};
-use crate::error::InitError;
+use crate::error::{Context, InitError};
 use crate::ffi::{self, CGenerator};
 use crate::generator::Generator;
 use crate::init::observe::{Source, note};
@@ -15,12 +15,7 @@ pub(crate) fn uniform(
     to: f64,
     generator: Option<&mut Generator>,
 ) -> Result<(), InitError> {
-    let draw = Draw::Uniform { from, to };
-    if !engine::fill(draw, tensor, generator.as_deref()) {
-        let failure = libtorch(draw, tensor, generator.as_deref());
-        // SAFETY: made by the call above and read once.
-        unsafe { check(function, tensor, failure) }?;
-    }
+    draw(function, tensor, Draw::Uniform { from, to }, generator)?;
     note(tensor, Source::Uniform { from, to });
     Ok(())
 }
@@ -32,32 +27,97 @@ pub(crate) fn normal(
     std: f64,
     generator: Option<&mut Generator>,
 ) -> Result<(), InitError> {
-    let draw = Draw::Normal { mean, std };
-    if !engine::fill(draw, tensor, generator.as_deref()) {
-        let failure = libtorch(draw, tensor, generator.as_deref());
-        // SAFETY: made by the call above and read once.
-        unsafe { check(function, tensor, failure) }?;
-    }
+    draw(function, tensor, Draw::Normal { mean, std }, generator)?;
     note(tensor, Source::Normal { mean, std });
     Ok(())
 }
 
-/// A draw of libtorch's own.
+/// Normal values, drawn again as long as they lie below `a` or above `b`, both of the tensor's
+/// dtype.
+pub(super) fn trunc_normal(
+    function: &'static str,
+    tensor: &mut Tensor,
+    [mean, std, a, b]: [f64; 4],
+    generator: Option<&mut Generator>,
+) -> Result<(), InitError> {
+    let truncated = Draw::TruncNormal { mean, std, a, b };
+    draw(function, tensor, truncated, generator)?;
+    note(tensor, Source::TruncNormal { mean, std, a, b });
+    Ok(())
+}
+
+/// By the engine where that can, otherwise by libtorch.
+fn draw(
+    function: &'static str,
+    tensor: &mut Tensor,
+    draw: Draw,
+    generator: Option<&mut Generator>,
+) -> Result<(), InitError> {
+    if engine::fill(draw, tensor, generator.as_deref()) {
+        return Ok(());
+    }
+    libtorch(function, draw, tensor, generator.as_deref())
+}
+
+/// A draw by libtorch's own calls.
 pub(super) fn libtorch(
+    function: &'static str,
     draw: Draw,
     tensor: &mut Tensor,
     generator: Option<&Generator>,
-) -> *mut c_char {
+) -> Result<(), InitError> {
     let _no_grad = tch::no_grad_guard();
-    let generator = raw(generator);
-    let tensor = tensor.as_ptr().cast_mut();
+    let raw_generator = raw(generator);
+    let raw_tensor = tensor.as_ptr().cast_mut();
     // SAFETY: the tensor is live for the call and not otherwise borrowed, as is the generator.
-    unsafe {
+    let failure = unsafe {
         match draw {
-            Draw::Uniform { from, to } => ffi::tch_init_uniform_(tensor, from, to, generator),
-            Draw::Normal { mean, std } => ffi::tch_init_normal_(tensor, mean, std, generator),
+            Draw::Uniform { from, to } => {
+                ffi::tch_init_uniform_(raw_tensor, from, to, raw_generator)
+            }
+            Draw::Normal { mean, std } => {
+                ffi::tch_init_normal_(raw_tensor, mean, std, raw_generator)
+            }
+            Draw::TruncNormal { mean, std, a, b } => {
+                return redraw(function, tensor, [mean, std, a, b], generator);
+            }
         }
+    };
+    // SAFETY: made by the call above and read once.
+    unsafe { check(function, tensor, failure) }
+}
+
+/// Whole draws of libtorch's, until each element has been inside once.
+fn redraw(
+    function: &'static str,
+    tensor: &mut Tensor,
+    [mean, std, a, b]: [f64; 4],
+    generator: Option<&Generator>,
+) -> Result<(), InitError> {
+    let normal = Draw::Normal { mean, std };
+    libtorch(function, normal, tensor, generator)?;
+    let mut result = tensor.shallow_clone();
+    let mut redrawn = false;
+    loop {
+        let rejected = outside(function, &result, a, b)?;
+        if !any(&rejected).context(function, tensor)? {
+            break;
+        }
+        let mut fresh = result.f_empty_like().context(function, tensor)?;
+        libtorch(function, normal, &mut fresh, generator)?;
+        result = fresh
+            .f_where_self(&rejected, &result)
+            .context(function, tensor)?;
+        redrawn = true;
     }
+    if redrawn {
+        tensor.f_copy_(&result).context(function, tensor)?;
+    }
+    Ok(())
+}
+
+pub(super) fn any(mask: &Tensor) -> Result<bool, tch::TchError> {
+    Ok(mask.f_any()?.f_int64_value(&[])? != 0)
 }
 
 pub(crate) fn fill(
@@ -75,7 +135,7 @@ pub(crate) fn fill(
 }
 
 /// Which elements lie below `low` or above `high`, as a mask of the tensor's shape.
-pub(crate) fn outside(
+fn outside(
     function: &'static str,
     tensor: &Tensor,
     low: f64,

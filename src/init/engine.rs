@@ -21,8 +21,21 @@ const MIN_NUMEL: i64 = 128;
 /// A draw and its arguments.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Draw {
-    Uniform { from: f64, to: f64 },
-    Normal { mean: f64, std: f64 },
+    Uniform {
+        from: f64,
+        to: f64,
+    },
+    Normal {
+        mean: f64,
+        std: f64,
+    },
+    /// Where PyTorch draws again what lies outside.
+    TruncNormal {
+        mean: f64,
+        std: f64,
+        a: f64,
+        b: f64,
+    },
 }
 
 thread_local! {
@@ -179,6 +192,9 @@ impl Draw {
         match self {
             Draw::Uniform { from, to } => engine.uniform_(generator, values, from, to),
             Draw::Normal { mean, std } => engine.normal_block_(generator, values, mean, std),
+            Draw::TruncNormal { mean, std, a, b } => {
+                engine.trunc_normal_(generator, values, mean, std, a, b)
+            }
         }
     }
 }
@@ -201,8 +217,8 @@ trait Checked: Element + Copy {
     const KIND: Kind;
     const ZERO: Self;
 
-    /// For [`Draw::Uniform`] and [`Draw::Normal`].
-    fn verdicts() -> &'static [OnceLock<bool>; 2];
+    /// For each [`Draw`], in their order.
+    fn verdicts() -> &'static [OnceLock<bool>; 3];
 }
 
 macro_rules! checked {
@@ -211,8 +227,8 @@ macro_rules! checked {
             const KIND: Kind = Kind::$kind;
             const ZERO: $type = $zero;
 
-            fn verdicts() -> &'static [OnceLock<bool>; 2] {
-                static VERDICTS: [OnceLock<bool>; 2] = [const { OnceLock::new() }; 2];
+            fn verdicts() -> &'static [OnceLock<bool>; 3] {
+                static VERDICTS: [OnceLock<bool>; 3] = [const { OnceLock::new() }; 3];
                 &VERDICTS
             }
         }
@@ -245,6 +261,15 @@ impl Context {
                     std: 0.9,
                 },
             ),
+            Draw::TruncNormal { .. } => (
+                2,
+                Draw::TruncNormal {
+                    mean: 0.3,
+                    std: 0.9,
+                    a: -0.2,
+                    b: 1.5,
+                },
+            ),
         };
         *T::verdicts()[verdict].get_or_init(|| {
             let equal = draws_the_same::<T>(draw, self.backend).unwrap_or(false);
@@ -267,9 +292,7 @@ fn draws_the_same<T: Checked>(draw: Draw, backend: Backend) -> Option<bool> {
     let mut libtorchs = Generator::new(Device::Cpu).ok()?;
     libtorchs.manual_seed(20).ok()?;
     let mut tensor = Tensor::f_zeros([NUMEL as i64], (T::KIND, Device::Cpu)).ok()?;
-    let failure = draw::libtorch(draw, &mut tensor, Some(&libtorchs));
-    // SAFETY: made by the call above and read once.
-    unsafe { ffi::check(failure) }.ok()?;
+    draw::libtorch("self-check", draw, &mut tensor, Some(&libtorchs)).ok()?;
     let mut expected = vec![0u8; NUMEL * size_of::<T>()];
     tensor.f_copy_data_u8(&mut expected, NUMEL).ok()?;
 

@@ -19,6 +19,7 @@ pub(crate) struct Fill {
 pub(crate) enum Source {
     Uniform { from: f64, to: f64 },
     Normal { mean: f64, std: f64 },
+    TruncNormal { mean: f64, std: f64, a: f64, b: f64 },
     Constant,
 }
 

@@ -1,6 +1,7 @@
 //! Truncated normal draws, by the two methods of PyTorch 2.13.
 
 use super::{draw, python_square};
+use crate::distribution::redraws;
 use crate::error::{Context, InitError};
 use crate::generator::Generator;
 use tch::{Device, Tensor};
@@ -54,48 +55,17 @@ pub fn trunc_normal_(
             shape: Some(tensor.size()),
         });
     }
-    let p = normal_cdf((b - mean) / std) - normal_cdf((a - mean) / std);
     let _no_grad = tch::no_grad_guard();
-    if p > 0.3 {
-        redraw_rejected(tensor, mean, std, a, b, generator)
+    if redraws(mean, std, a, b) {
+        let low = rounded(tensor, a).context(FUNCTION, tensor)?;
+        let high = rounded(tensor, b).context(FUNCTION, tensor)?;
+        draw::trunc_normal(FUNCTION, tensor, [mean, std, low, high], generator)
     } else {
         accept_by_density(tensor, mean, std, a, b, generator)
     }
 }
 
 const FUNCTION: &str = "trunc_normal_";
-
-fn redraw_rejected(
-    tensor: &mut Tensor,
-    mean: f64,
-    std: f64,
-    a: f64,
-    b: f64,
-    mut generator: Option<&mut Generator>,
-) -> Result<(), InitError> {
-    let low = rounded(tensor, a).context(FUNCTION, tensor)?;
-    let high = rounded(tensor, b).context(FUNCTION, tensor)?;
-    draw::normal(FUNCTION, tensor, mean, std, generator.as_deref_mut())?;
-    let mut result = tensor.shallow_clone();
-    let mut redrawn = false;
-    loop {
-        let rejected = draw::outside(FUNCTION, &result, low, high)?;
-        if !any(&rejected).context(FUNCTION, tensor)? {
-            break;
-        }
-        let mut fresh = result.f_empty_like().context(FUNCTION, tensor)?;
-        draw::normal(FUNCTION, &mut fresh, mean, std, generator.as_deref_mut())?;
-        result = fresh
-            .f_where_self(&rejected, &result)
-            .context(FUNCTION, tensor)?;
-        redrawn = true;
-    }
-    if redrawn {
-        let copied = tensor.f_copy_(&result);
-        copied.context(FUNCTION, tensor)?;
-    }
-    Ok(())
-}
 
 fn accept_by_density(
     tensor: &mut Tensor,
@@ -129,7 +99,7 @@ fn accept_by_density(
     draw::uniform(FUNCTION, tensor, a, b, generator.as_deref_mut())?;
     candidates.f_copy_(tensor).context(FUNCTION, tensor)?;
     let mut pending = too_unlikely(&mut candidates, generator.as_deref_mut())?;
-    if !any(&pending).context(FUNCTION, tensor)? {
+    if !draw::any(&pending).context(FUNCTION, tensor)? {
         return Ok(());
     }
     let mut result = tensor.shallow_clone();
@@ -142,7 +112,7 @@ fn accept_by_density(
         pending = rejected
             .f_where_self(&pending, &pending)
             .context(FUNCTION, tensor)?;
-        if !any(&pending).context(FUNCTION, tensor)? {
+        if !draw::any(&pending).context(FUNCTION, tensor)? {
             break;
         }
     }
@@ -166,18 +136,6 @@ fn rounded(tensor: &Tensor, value: f64) -> Result<f64, tch::TchError> {
         .f_to_kind(tensor.f_kind()?)?
         .f_to_device(Device::Cpu)?
         .f_double_value(&[0])
-}
-
-fn any(mask: &Tensor) -> Result<bool, tch::TchError> {
-    Ok(mask.f_any()?.f_int64_value(&[])? != 0)
-}
-
-fn normal_cdf(x: f64) -> f64 {
-    unsafe extern "C" {
-        // CPython's `math.erf` is libm's, which std does not offer.
-        safe fn erf(x: f64) -> f64;
-    }
-    (1.0 + erf(x / 2f64.sqrt())) / 2.0
 }
 
 // Python's `min` and `max` keep their first argument unless the second is strictly beyond it,

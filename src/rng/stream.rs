@@ -61,6 +61,54 @@ impl<R: Recipe> Kernel for Fill<'_, R> {
     }
 }
 
+/// What reads raw words in blocks of [`BLOCK`](Self::BLOCK), as many at a time as lie in one line.
+pub(crate) trait Read {
+    /// The words of a block, at most [`STEP_WORDS`].
+    const BLOCK: usize;
+
+    /// Must be `#[inline(always)]`. The words are raw, as for a [`Step`].
+    ///
+    /// # Safety
+    ///
+    /// The words of `blocks` blocks can be read at `raw`, and [`STEP_WORDS`] more. No more blocks
+    /// come in all than the reader was told of.
+    unsafe fn read<I: Isa>(&mut self, isa: I, raw: *const u32, blocks: usize);
+}
+
+/// The most words that a [`Read`] gets at a time.
+pub(crate) const READ_WORDS: usize = N * (BLOCKS + 1);
+
+/// Lets `blocks` blocks of the generator be read, and moves it.
+pub(crate) struct Reading<'a, R: Read> {
+    pub(crate) generator: &'a mut Mt19937,
+    pub(crate) reader: R,
+    pub(crate) blocks: usize,
+}
+
+impl<R: Read> Kernel for Reading<'_, R> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<I: Isa>(mut self, isa: I) {
+        const { assert!(R::BLOCK <= STEP_WORDS) };
+        let mut buffer = MaybeUninit::uninit();
+        let mut stream = Stream::new(self.generator, &mut buffer);
+        let mut blocks = self.blocks;
+        while blocks > 0 {
+            if stream.available() < R::BLOCK {
+                stream.refill(isa, blocks * R::BLOCK);
+            }
+            let now = blocks.min(stream.available() / R::BLOCK);
+            // SAFETY: so many words are available, and `SLACK` follow; the blocks add up to those
+            // of the reader.
+            unsafe { self.reader.read(isa, stream.raw(), now) };
+            stream.next += now * R::BLOCK;
+            blocks -= now;
+        }
+        stream.save();
+    }
+}
+
 /// Passes words without drawing them, block by block.
 pub(crate) struct Pass<'a> {
     pub(crate) generator: &'a mut Mt19937,

@@ -11,6 +11,7 @@ pub enum Draw {
     Uniform { from: f64, to: f64 },
     Normal { mean: f64, std: f64 },
     NormalSerial { mean: f64, std: f64 },
+    TruncNormal { mean: f64, std: f64, a: f64, b: f64 },
 }
 
 use Draw::*;
@@ -48,14 +49,15 @@ impl Draw {
         }
     }
 
-    pub fn words(self, dtype: Dtype, numel: usize, kept: bool) -> u64 {
+    /// How many words it takes; `None` if that depends on the values.
+    pub fn words(self, dtype: Dtype, numel: usize, kept: bool) -> Option<u64> {
         let numel = numel as u64;
         match self {
             Uniform { .. } => words_of_uniform(dtype, numel),
             Normal { .. } => words_of_normal(dtype, numel, kept),
             NormalSerial { .. } => words_of_normal_serial(numel, kept),
+            TruncNormal { .. } => None,
         }
-        .expect("a small draw of a drawn dtype")
     }
 }
 
@@ -80,6 +82,10 @@ impl Run<'_> {
             Uniform { from, to } => self.engine.uniform_(generator, values, from, to)?,
             Normal { mean, std } => self.engine.normal_(generator, values, mean, std)?,
             NormalSerial { mean, std } => normal_serial_(generator, values, mean, std)?,
+            TruncNormal { mean, std, a, b } => {
+                self.engine
+                    .trunc_normal_(generator, values, mean, std, a, b)?;
+            }
         }
         let (before, rest) = memory.split_at(self.offset);
         let (values, behind) = rest.split_at(self.numel);

@@ -3,6 +3,7 @@
 use crate::case::{DTYPES, Draw, engines, untemper};
 use crate::common::{bytes, default_stream};
 use tch::{Device, Kind, Tensor};
+use tch_init::distribution::normal_share;
 use tch_init::rng::{Mt19937, State};
 use tch_init::tensor::Dtype;
 use tch_init::{get_rng_state, set_rng_state};
@@ -30,8 +31,28 @@ fn libtorch(draw: Draw, dtype: Dtype, numel: usize) -> Option<Vec<u8>> {
         Draw::Normal { mean, std } | Draw::NormalSerial { mean, std } => {
             tensor.f_normal_(mean, std)
         }
+        Draw::TruncNormal { mean, std, a, b } => return truncated(tensor, mean, std, a, b),
     };
     filled.ok().map(|filled| bytes(&filled))
+}
+
+/// As `torch.nn.init.trunc_normal_` draws again what lies outside, or `None` where it would not.
+fn truncated(mut tensor: Tensor, mean: f64, std: f64, a: f64, b: f64) -> Option<Vec<u8>> {
+    let redraws = normal_share(mean, std, a, b) > 0.3;
+    if !redraws {
+        return None;
+    }
+    let bound = |bound: f64| Tensor::from_slice(&[bound]).to_kind(tensor.kind());
+    let (low, high) = (bound(a), bound(b));
+    tensor.f_normal_(mean, std).ok()?;
+    loop {
+        let outside = tensor.lt_tensor(&low).logical_or(&tensor.gt_tensor(&high));
+        if outside.any().int64_value(&[]) == 0 {
+            return Some(bytes(&tensor));
+        }
+        let fresh = tensor.empty_like().normal_(mean, std);
+        tensor = fresh.where_self(&outside, &tensor);
+    }
 }
 
 /// Runs one draw in libtorch and with every backend, from the same state, and compares all there
@@ -68,12 +89,14 @@ fn compare(start: &State, draw: Draw, dtype: Dtype, numel: usize, offset: usize)
                         &expected[element(i)]
                     );
                 }
-                let mut passed = Mt19937::from_state(start).unwrap();
-                passed.skip(draw.words(dtype, numel, start.next_double_normal.is_some()));
-                let (passed, drawn) = (passed.to_state(), generator.to_state());
-                let place = |state: &State| (state.left, state.next);
-                assert_eq!(place(&passed), place(&drawn), "{}", case());
-                assert!(passed.words == drawn.words, "{}: words", case());
+                if let Some(words) = draw.words(dtype, numel, start.next_double_normal.is_some()) {
+                    let mut passed = Mt19937::from_state(start).unwrap();
+                    passed.skip(words);
+                    let (passed, drawn) = (passed.to_state(), generator.to_state());
+                    let place = |state: &State| (state.left, state.next);
+                    assert_eq!(place(&passed), place(&drawn), "{}", case());
+                    assert!(passed.words == drawn.words, "{}: words", case());
+                }
             }
             (None, Err(_)) => {}
             (expected, ours) => panic!(
@@ -128,7 +151,7 @@ impl Choice {
 
     fn draw(&mut self) -> Draw {
         let (a, b) = (self.number(), self.number());
-        match self.below(5) {
+        match self.below(6) {
             0 | 1 => Draw::Uniform {
                 // In order, but for one case in 32.
                 from: if self.below(32) == 0 { a } else { a.min(b) },
@@ -142,10 +165,21 @@ impl Choice {
                     _ => b.abs(),
                 },
             },
-            _ => Draw::NormalSerial {
+            4 => Draw::NormalSerial {
                 mean: a,
                 std: b.abs(),
             },
+            _ => {
+                // Bounds so many deviations away that some of what is drawn is outside.
+                let (mean, std) = (a, b.abs());
+                let [low, high] = self.of(&[[-2.0, 2.0], [-0.4, 0.4], [-5.0, 0.0], [-0.1, 9.0]]);
+                Draw::TruncNormal {
+                    mean,
+                    std,
+                    a: mean + low * std,
+                    b: mean + high * std,
+                }
+            }
         }
     }
 

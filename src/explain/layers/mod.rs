@@ -187,7 +187,8 @@ impl Position {
     fn pass(&mut self, fill: &Fill, dtype: Dtype) -> Option<Drawn> {
         let numel = fill.numel as u64;
         let (distribution, words) = match fill.with {
-            Source::Constant => return None,
+            // No layer is truncated by default: how many words that takes depends on the values.
+            Source::Constant | Source::TruncNormal { .. } => return None,
             Source::Uniform { from, to } => (
                 Distribution::Uniform { from, to },
                 words_of_uniform(dtype, numel),

@@ -114,6 +114,16 @@ impl Isa for Avx2 {
     }
 
     #[inline(always)]
+    fn outside(self, a: __m256, low: __m256, high: __m256) -> u32 {
+        // SAFETY: `self` proves that the CPU has the instructions.
+        unsafe {
+            let below = _mm256_cmp_ps::<_CMP_LT_OQ>(a, low);
+            let above = _mm256_cmp_ps::<_CMP_GT_OQ>(a, high);
+            _mm256_movemask_ps(_mm256_or_ps(below, above)) as u32
+        }
+    }
+
+    #[inline(always)]
     fn shl<const BITS: u32>(self, a: __m256i) -> __m256i {
         // SAFETY: `self` proves that the CPU has the instruction.
         unsafe { _mm256_sll_epi32(a, _mm_cvtsi32_si128(BITS as i32)) }

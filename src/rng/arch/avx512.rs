@@ -118,6 +118,16 @@ impl Isa for Avx512 {
     }
 
     #[inline(always)]
+    fn outside(self, a: __m512, low: __m512, high: __m512) -> u32 {
+        // SAFETY: `self` proves that the CPU has the instructions.
+        unsafe {
+            let below = _mm512_cmp_ps_mask::<_CMP_LT_OQ>(a, low);
+            let above = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(a, high);
+            u32::from(below | above)
+        }
+    }
+
+    #[inline(always)]
     fn shl<const BITS: u32>(self, a: __m512i) -> __m512i {
         // SAFETY: `self` proves that the CPU has the instruction.
         unsafe { _mm512_slli_epi32::<BITS>(a) }

@@ -106,6 +106,8 @@ pub(crate) trait Isa: Copy {
     ) -> Self::F;
     /// `with` where `a` equals `what`, elsewhere `a`.
     fn replace(self, a: Self::F, what: Self::F, with: Self::F) -> Self::F;
+    /// A bit for every lane, the first lane's lowest: whether it is below `low` or above `high`. NaN is neither.
+    fn outside(self, a: Self::F, low: Self::F, high: Self::F) -> u32;
     /// Rounded to f16.
     fn round_f16(self, a: Self::F) -> Self::F;
 

@@ -194,6 +194,13 @@ impl<const L: usize> Isa for Portable<L> {
     }
 
     #[inline(always)]
+    fn outside(self, a: [f32; L], low: [f32; L], high: [f32; L]) -> u32 {
+        (0..L).fold(0, |bits, i| {
+            bits | u32::from(a[i] < low[i] || a[i] > high[i]) << i
+        })
+    }
+
+    #[inline(always)]
     fn round_f16(self, a: [f32; L]) -> [f32; L] {
         a.map(|a| f16::from_f32(a).to_f32())
     }
