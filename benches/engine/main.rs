@@ -122,6 +122,24 @@ fn large(rows: &mut Vec<Row>) {
     }
 }
 
+/// Two threads against one, in turn, so that what else the machine does meets both.
+fn threads(rows: &mut Vec<Row>) {
+    for (name, fill) in FILLS {
+        let mut tensor = Tensor::zeros([4096, NUMEL / 4096], (Kind::Float, Device::Cpu));
+        let mut times = [Vec::new(), Vec::new()];
+        for _ in 0..15 {
+            for threads in [1, 2] {
+                tch::set_num_threads(threads);
+                let start = Instant::now();
+                fill(&mut tensor);
+                times[threads as usize - 1].push(start.elapsed().as_nanos() as f64 / NUMEL as f64);
+            }
+        }
+        let [one, two] = times.map(median);
+        rows.push(row(format!("{name} float32, one thread"), two, one, 2));
+    }
+}
+
 /// Against libtorch's own call from Rust, where a call costs as much as its elements.
 fn small(rows: &mut Vec<Row>) {
     tch::set_num_threads(1);
@@ -183,6 +201,9 @@ fn main() {
     }
     if wanted("jump") {
         jumps(&mut rows);
+    }
+    if wanted("threads") {
+        threads(&mut rows);
     }
     if wanted("large") {
         large(&mut rows);
