@@ -246,12 +246,23 @@ pub(super) struct NormalStep<I: Isa, S> {
     _sink: S,
 }
 
+/// The chain from word to value is long, so it is taken with wide vectors.
+#[derive(Clone, Copy)]
+pub(super) struct WideNormalStep<I: Isa, S>(NormalStep<I::Wide, S>);
+
 impl<S: Sink> Recipe for Normal<S> {
     type Item = S::Item;
-    type Step<I: Isa> = NormalStep<I, S>;
+    type Step<I: Isa> = WideNormalStep<I, S>;
 
     #[inline(always)]
-    fn step<I: Isa>(&self, isa: I) -> NormalStep<I, S> {
+    fn step<I: Isa>(&self, isa: I) -> WideNormalStep<I, S> {
+        WideNormalStep(self.with(isa.wide()))
+    }
+}
+
+impl<S: Sink> Normal<S> {
+    #[inline(always)]
+    pub(super) fn with<I: Isa>(&self, isa: I) -> NormalStep<I, S> {
         NormalStep {
             mean: isa.splat_f32(self.mean),
             std: isa.splat_f32(self.std),
@@ -260,17 +271,18 @@ impl<S: Sink> Recipe for Normal<S> {
     }
 }
 
-impl<I: Isa, S: Sink> Step<I> for NormalStep<I, S> {
+impl<I: Isa, S: Sink> Step<I> for WideNormalStep<I, S> {
     type Item = S::Item;
-    const WORDS: usize = 2 * I::LANES;
-    const ITEMS: usize = 2 * I::LANES;
+    const WORDS: usize = 2 * I::Wide::LANES;
+    const ITEMS: usize = 2 * I::Wide::LANES;
     const STREAMS: bool = S::STREAMS;
 
     #[inline(always)]
     unsafe fn step(self, isa: I, raw: *const u32, out: *mut S::Item) {
+        let isa = isa.wide();
         // SAFETY: the caller promises that twice `LANES` words and items are there.
         unsafe {
-            let (values, more) = self.values(isa, raw);
+            let (values, more) = self.0.values(isa, raw);
             S::store(isa, out, values, more);
         }
     }
@@ -381,11 +393,11 @@ fn sincos<I: Isa>(isa: I, word: I::U) -> (I::F, I::F) {
 mod tests {
     use super::*;
     use crate::distribution::Engine;
-    use crate::rng::arch::Portable;
+    use crate::rng::arch::{Portable, Twice};
     use crate::rng::stream::Fill;
     use crate::rng::{Backend, Mt19937};
 
-    /// Vectors of 8 and of 16 lanes in plain Rust against the scalar code: so the code around the
+    /// Vectors of 8, of 16 and of twice 8 lanes in plain Rust against the scalar code: so the code around the
     /// instructions runs for both widths on any CPU, and under Miri.
     fn on_both_widths<R: Recipe + Copy>(
         recipe: R,
@@ -405,7 +417,7 @@ mod tests {
             start.skip(20);
             let (mut generator, mut expected) = (start.clone(), vec![zero; numel]);
             scalar(&mut generator, &mut expected);
-            for lanes in [8, 16] {
+            for vectors in ["8", "16", "2 x 8"] {
                 let mut filled = start.clone();
                 let mut out = vec![zero; numel];
                 let fill = Fill {
@@ -413,12 +425,13 @@ mod tests {
                     recipe,
                     out: &mut out,
                 };
-                match lanes {
-                    8 => Portable::<8>.run(fill),
-                    _ => Portable::<16>.run(fill),
+                match vectors {
+                    "8" => Portable::<8>.run(fill),
+                    "16" => Portable::<16>.run(fill),
+                    _ => Twice(Portable::<8>).run(fill),
                 }
-                assert!(out == expected, "{numel} in {lanes} lanes");
-                assert_eq!(filled, generator, "{numel} in {lanes} lanes");
+                assert!(out == expected, "{numel} in {vectors} lanes");
+                assert_eq!(filled, generator, "{numel} in {vectors} lanes");
             }
         }
     }

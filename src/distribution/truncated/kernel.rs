@@ -5,7 +5,7 @@ use crate::distribution::element::Element;
 use crate::distribution::kernel::{Normal, Sink};
 use crate::distribution::normal::BLOCK;
 use crate::rng::arch::Isa;
-use crate::rng::stream::{READ_WORDS, Read, Reading, Recipe as _};
+use crate::rng::stream::{READ_WORDS, Read, Reading};
 use crate::rng::{Mt19937, Simd};
 use std::mem::MaybeUninit;
 
@@ -83,10 +83,12 @@ impl<S: Sink> Read for First<'_, S> {
 
     #[inline(always)]
     unsafe fn read<I: Isa>(&mut self, isa: I, raw: *const u32, blocks: usize) {
-        const { assert!(I::LANES <= LANES && (2 * I::LANES).is_multiple_of(BLOCK)) };
-        let step = self.normal.step(isa);
+        const { assert!(I::Wide::LANES <= LANES && (2 * I::Wide::LANES).is_multiple_of(BLOCK)) };
+        let isa = isa.wide();
+        let lanes = I::Wide::LANES;
+        let step = self.normal.with(isa);
         let (low, high) = (isa.splat_f32(self.bounds.0), isa.splat_f32(self.bounds.1));
-        let at_once = 2 * I::LANES / BLOCK;
+        let at_once = 2 * lanes / BLOCK;
         let mut block = 0;
         while block < blocks {
             // SAFETY: behind the words of the blocks more can be read than a step takes. Blocks
@@ -94,7 +96,7 @@ impl<S: Sink> Read for First<'_, S> {
             unsafe {
                 let (values, more) = step.values(isa, raw.add(block * BLOCK));
                 let outside = isa.outside(S::round(isa, values), low, high)
-                    | isa.outside(S::round(isa, more), low, high) << I::LANES;
+                    | isa.outside(S::round(isa, more), low, high) << lanes;
                 let now = at_once.min(blocks - block);
                 if now == at_once {
                     S::store(isa, self.place.values, values, more);
@@ -154,7 +156,7 @@ impl<S: Sink> Read for Again<'_, S> {
         }
         // The last vector is filled up with whatever can be drawn.
         self.list[count..count + LANES].fill(0);
-        let step = self.normal.step(isa);
+        let step = self.normal.with(isa);
         let (low, high) = (isa.splat_f32(self.bounds.0), isa.splat_f32(self.bounds.1));
         for from in (0..count).step_by(I::LANES) {
             let list = &self.list[from..from + I::LANES];

@@ -1,5 +1,6 @@
 //! AVX2 with FMA, F16C and PCLMULQDQ: 8 lanes.
 
+use super::twice::Twice;
 use super::{Isa, Kernel};
 use std::arch::x86_64::*;
 
@@ -30,10 +31,16 @@ macro_rules! instructions {
 
 impl Isa for Avx2 {
     type U = __m256i;
+    type Wide = Twice<Avx2>;
     type F = __m256;
     type D = __m256d;
 
     const LANES: usize = 8;
+
+    #[inline(always)]
+    fn wide(self) -> Twice<Avx2> {
+        Twice(self)
+    }
 
     #[inline]
     fn run<K: Kernel>(self, kernel: K) -> K::Output {

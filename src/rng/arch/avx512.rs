@@ -35,10 +35,16 @@ const NEAREST: i32 = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
 
 impl Isa for Avx512 {
     type U = __m512i;
+    type Wide = Avx512;
     type F = __m512;
     type D = __m512d;
 
     const LANES: usize = 16;
+
+    #[inline(always)]
+    fn wide(self) -> Avx512 {
+        self
+    }
 
     #[inline]
     fn run<K: Kernel>(self, kernel: K) -> K::Output {

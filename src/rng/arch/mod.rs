@@ -10,12 +10,15 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 mod portable;
+mod twice;
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) use avx2::Avx2;
 #[cfg(target_arch = "x86_64")]
 pub(crate) use avx512::Avx512;
 pub(crate) use portable::Portable;
+#[cfg(test)]
+pub(crate) use twice::Twice;
 
 /// Code that one function compiled for an instruction set runs.
 pub(crate) trait Kernel {
@@ -35,7 +38,12 @@ pub(crate) trait Isa: Copy {
     /// `LANES / 2` values of f64.
     type D: Copy;
 
+    /// Vectors wide enough to keep the CPU busy with one step at a time.
+    type Wide: Isa;
+
     const LANES: usize;
+
+    fn wide(self) -> Self::Wide;
 
     fn run<K: Kernel>(self, kernel: K) -> K::Output;
 

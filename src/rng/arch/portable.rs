@@ -15,8 +15,14 @@ impl<const L: usize> Isa for Portable<L> {
     type U = [u32; L];
     type F = [f32; L];
     type D = Halved<L>;
+    type Wide = Portable<L>;
 
     const LANES: usize = L;
+
+    #[inline(always)]
+    fn wide(self) -> Portable<L> {
+        self
+    }
 
     #[inline]
     fn run<K: Kernel>(self, kernel: K) -> K::Output {
