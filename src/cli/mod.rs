@@ -8,7 +8,9 @@ mod demo;
 mod diff;
 mod doctor;
 mod explain;
+mod materialize;
 mod names;
+mod plan;
 
 use clap::{Parser, Subcommand};
 use std::io::Write;
@@ -30,6 +32,10 @@ enum Command {
     Diff(diff::Arguments),
     /// Say why tensors differ from what PyTorch would have drawn
     Explain(explain::Arguments),
+    /// Make the tensors of a plan at any seed, with the bits of PyTorch's constructor
+    Materialize(materialize::Arguments),
+    /// Show what a plan draws
+    Plan(plan::Arguments),
     /// Show what was found (libtorch, CPU capability, threads, CUDA, Python) and what is wrong
     Doctor,
 }
@@ -55,6 +61,8 @@ pub fn main() -> ExitCode {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Diff(arguments) => diff::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
+        Command::Materialize(arguments) => materialize::run(&arguments),
+        Command::Plan(arguments) => plan::run(&arguments),
         Command::Doctor => doctor::run(),
     };
     match report.and_then(|report| print(&report.text).map(|()| report.found)) {
