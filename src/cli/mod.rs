@@ -11,6 +11,7 @@ mod explain;
 mod materialize;
 mod names;
 mod plan;
+mod record;
 
 use clap::{Parser, Subcommand};
 use std::io::Write;
@@ -36,6 +37,8 @@ enum Command {
     Materialize(materialize::Arguments),
     /// Show what a plan draws
     Plan(plan::Arguments),
+    /// Write down how a PyTorch model is initialised, once, as a plan that any seed can be drawn from
+    Record(record::Arguments),
     /// Show what was found (libtorch, CPU capability, threads, CUDA, Python) and what is wrong
     Doctor,
 }
@@ -63,6 +66,7 @@ pub fn main() -> ExitCode {
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Materialize(arguments) => materialize::run(&arguments),
         Command::Plan(arguments) => plan::run(&arguments),
+        Command::Record(arguments) => record::run(&arguments),
         Command::Doctor => doctor::run(),
     };
     match report.and_then(|report| print(&report.text).map(|()| report.found)) {
