@@ -92,7 +92,7 @@ fn rows_of_the_wrong_kind_are_refused() {
             "invalid value: integer `-1`",
         ),
         (
-            and("views", json!([0, "float32", [1; 17]])),
+            and("views", json!([0, "float32", vec![1; 17]])),
             "a list of more than 16",
         ),
         (and("steps", json!([])), "the op of a step is missing"),
