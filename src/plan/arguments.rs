@@ -261,7 +261,8 @@ fn expected(what: &str, found: &Arg) -> String {
         Arg::Null => "null",
         Arg::Text(_) => "a text",
         Arg::Views(_) => "a list of views",
-        Arg::Ints(_) => "a list",
+        Arg::Ints(ints) if ints.is_empty() => "an empty list",
+        Arg::Ints(_) => "a list of ints",
     };
     format!("{what} is expected, {found} stands there")
 }

@@ -1,6 +1,7 @@
 //! Whether what a step computes has the shape of what it writes, and whether its numbers can be
 //! drawn from. So nothing is computed whose size the plan does not say.
 
+use super::limit::DIMS;
 use super::step::{Op, Operand, Scalar, Step};
 use super::view::View;
 use crate::tensor::Dtype;
@@ -35,7 +36,9 @@ fn numbers(op: &Op, out: &View) -> Result<(), String> {
         Op::Uniform { from, to } if !(from <= to && (to - from).is_finite()) => {
             Err(format!("from = {from} and to = {to} are no interval"))
         }
-        Op::Normal { std, .. } | Op::Sparse { std, .. } if !(std >= 0.0) => {
+        Op::Normal { mean, .. } if mean.is_nan() => Err("mean = NaN".to_owned()),
+        Op::Orthogonal { gain } if gain.is_nan() => Err("gain = NaN".to_owned()),
+        Op::Normal { std, .. } | Op::Sparse { std, .. } if std.is_nan() || std < 0.0 => {
             Err(format!("std = {std} is not 0 or more"))
         }
         Op::Sparse { sparsity, .. } if !(sparsity * out.numel() as f64).is_finite() => {
@@ -88,12 +91,17 @@ fn shape(op: &Op, out: &View, views: &[View]) -> Result<Option<Vec<u64>>, String
     let of = |view: usize| &views[view].shape;
     let dims = |wanted: std::ops::RangeInclusive<usize>| match wanted.contains(&out.shape.len()) {
         true => Ok(None),
-        false => Err(format!(
-            "it writes shape {:?}, its dimensions can be {} to {}",
-            out.shape,
-            wanted.start(),
-            wanted.end()
-        )),
+        false => {
+            let dims = match (*wanted.start(), *wanted.end()) {
+                (least, DIMS) => format!("{least} or more"),
+                (least, most) if least == most => least.to_string(),
+                (least, most) => format!("{least} to {most}"),
+            };
+            let shape = &out.shape;
+            Err(format!(
+                "it writes shape {shape:?}, but takes {dims} dimensions"
+            ))
+        }
     };
     let broadcast = |operands: &[Operand]| {
         let mut shape = Vec::new();
@@ -106,7 +114,7 @@ fn shape(op: &Op, out: &View, views: &[View]) -> Result<Option<Vec<u64>>, String
     };
     match op {
         Op::Uniform { .. } | Op::Normal { .. } | Op::TruncNormal { .. } | Op::Fill(_) => Ok(None),
-        Op::Orthogonal { .. } => dims(2..=usize::MAX),
+        Op::Orthogonal { .. } => dims(2..=DIMS),
         Op::Sparse { .. } | Op::Eye => dims(2..=2),
         Op::Dirac { .. } => dims(3..=5),
         Op::Randperm => dims(1..=1),

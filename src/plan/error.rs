@@ -77,7 +77,7 @@ pub enum PlanError {
         /// The first parameter or buffer that depends on it.
         parameter: Option<String>,
         /// What went wrong.
-        source: InitError,
+        source: Box<InitError>,
     },
     /// More memory than the machine has.
     #[error(

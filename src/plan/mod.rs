@@ -197,6 +197,7 @@ impl InitPlan {
     }
 
     /// The first parameter or buffer that depends on a step.
+    #[cfg(feature = "tch")]
     fn needed_by(&self, step: usize) -> Option<String> {
         let mut reached = Reached::new(self.views[self.steps[step].out].storage);
         for later in &self.steps[step + 1..] {

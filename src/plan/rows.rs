@@ -71,8 +71,8 @@ impl InitPlan {
                 let whole = self.execute(&mut generator, &[known.view])?.remove(0);
                 let cut = whole.f_narrow(0, rows.start as i64, (rows.end - rows.start) as i64);
                 // A copy, so that the whole can go.
-                cut.and_then(|cut| cut.f_clone(&cut))
-                    .map_err(|error| failed(error).into())
+                let cut = cut.and_then(|cut| super::run::copied(&cut));
+                Ok(cut.map_err(failed)?)
             }
         }
     }

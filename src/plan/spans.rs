@@ -59,6 +59,7 @@ impl Spans {
     }
 
     /// Whether all numbers of `range` are in the set.
+    #[cfg(any(feature = "tch", test))]
     pub(super) fn cover(&self, range: &Range<u64>) -> bool {
         range.is_empty()
             || self

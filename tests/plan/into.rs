@@ -62,18 +62,15 @@ fn what_does_not_fit_is_refused_before_anything_is_drawn() {
     );
 
     let mut vs = VarStore::new(Device::Cpu);
-    vs.root().var("bias", &[3], nn::Init::Const(0.0));
+    drop(vs.root().var("bias", &[3], nn::Init::Const(0.0)));
     assert_eq!(
         refused(&mut vs, &strip),
         "variable \"weight\": a parameter of the plan that no variable takes"
     );
 
     let mut vs = VarStore::new(Device::Cpu);
-    vs.root().add(
-        "bias",
-        Tensor::zeros([3], (Kind::Int64, Device::Cpu)),
-        false,
-    );
+    let integers = Tensor::zeros([3], (Kind::Int64, Device::Cpu));
+    drop(vs.root().add("bias", integers, false));
     assert_eq!(
         refused(&mut vs, &strip),
         "variable \"bias\": it is Int64, the plan has float32"

@@ -5,13 +5,26 @@ use crate::build::{Builder, linear, seeded, view};
 use serde_json::{Value, json};
 use tch_init::plan::{InitPlan, PlanError};
 
-fn refused(json: &Value) -> String {
+fn refused_plan(json: &Value) -> PlanError {
     let text = serde_json::to_vec(json).unwrap();
     let (result, held) = most_held(|| InitPlan::from_json(&text));
-    let error = result.expect_err(&format!("{json}")).to_string();
-    assert!(!error.contains(char::is_control), "{error:?}");
+    let error = result.expect_err(&format!("{json}"));
+    assert!(!error.to_string().contains(char::is_control), "{error:?}");
     assert!(held < 1 << 20, "{held} bytes held for {json}");
     error
+}
+
+fn refused(json: &Value) -> String {
+    refused_plan(json).to_string()
+}
+
+/// Lines of `list row => message`.
+fn table(text: &'static str) -> impl Iterator<Item = (&'static str, Value, &'static str)> {
+    text.lines().filter(|line| !line.is_empty()).map(|line| {
+        let (row, message) = line.split_once(" => ").unwrap();
+        let (list, row) = row.split_once(' ').unwrap();
+        (list, serde_json::from_str(row).unwrap(), message)
+    })
 }
 
 fn with(path: &str, value: Value) -> Value {
@@ -71,81 +84,40 @@ fn other_formats_versions_and_keys_are_refused() {
     assert!(refused(&plan).starts_with("version is 7"));
 }
 
+/// A row that is added to a list of the plan, and what is said of it after "not a plan: ".
+const TYPES: &str = r#"
+storages -1 => invalid value: integer `-1`, expected u64
+storages 1.5 => invalid type: floating point `1.5`, expected u64
+storages "1" => invalid type: string "1", expected u64
+views {} => invalid type: map, expected [storage, dtype, shape, offset, stride]
+views [0] => the dtype of a view is missing
+views [0,"float32"] => the shape of a view is missing
+views [0,"float32",[1],0,[1],0] => too many entries in a row
+views [0,"float32",[-1]] => invalid value: integer `-1`, expected u64
+views [0,"float32",[1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1]] => a list of more than 16
+steps [] => the op of a step is missing
+steps ["fill_"] => the view that a step writes is missing
+steps ["fill_",0,{"view":0,"of":1}] => an object that is not {"view": index}
+steps ["fill_",0,{"storage":0}] => an object that is not {"view": index}
+steps ["fill_",0,{"view":-1}] => invalid value: integer `-1`, expected u64
+steps ["cat",0,[1,{"view":0}],0] => a list of both ints and views
+steps ["cat",0,[[1]],0] => a list of arguments holds ints or views
+steps ["fill_",0,9300000000000000000] => 9300000000000000000 is no i64
+parameters ["x"] => the view of a name is missing
+parameters ["x",0,{"frozen":true}] => unknown option `frozen`
+parameters ["x",0,{"unset":1}] => invalid type: integer `1`, expected a boolean
+parameters ["x",0,{},1] => too many entries in a row
+"#;
+
 #[test]
 fn rows_of_the_wrong_kind_are_refused() {
-    for (plan, message) in [
-        (and("storages", json!(-1)), "invalid value: integer `-1`"),
-        (and("storages", json!(1.5)), "invalid type: floating point"),
-        (and("storages", json!("1")), "invalid type: string"),
-        (and("views", json!({})), "invalid type: map"),
-        (and("views", json!([0])), "the dtype of a view is missing"),
-        (
-            and("views", json!([0, "float32"])),
-            "the shape of a view is missing",
-        ),
-        (
-            and("views", json!([0, "float32", [1], 0, [1], 0])),
-            "too many entries",
-        ),
-        (
-            and("views", json!([0, "float32", [-1]])),
-            "invalid value: integer `-1`",
-        ),
-        (
-            and("views", json!([0, "float32", vec![1; 17]])),
-            "a list of more than 16",
-        ),
-        (and("steps", json!([])), "the op of a step is missing"),
-        (
-            and("steps", json!(["fill_"])),
-            "the view that a step writes is missing",
-        ),
-        (
-            and("steps", json!(["fill_", 0, {"view": 0, "of": 1}])),
-            "an object that is not",
-        ),
-        (
-            and("steps", json!(["fill_", 0, {"storage": 0}])),
-            "an object that is not",
-        ),
-        (
-            and("steps", json!(["fill_", 0, {"view": -1}])),
-            "invalid value",
-        ),
-        (
-            and("steps", json!(["cat", 0, [1, {"view": 0}], 0])),
-            "a list of both ints and views",
-        ),
-        (
-            and("steps", json!(["cat", 0, [[1]], 0])),
-            "a list of arguments holds ints or views",
-        ),
-        (
-            and("steps", json!(["fill_", 0, 9_300_000_000_000_000_000u64])),
-            "is no i64",
-        ),
-        (
-            and("parameters", json!(["x"])),
-            "the view of a name is missing",
-        ),
-        (
-            and("parameters", json!(["x", 0, {"frozen": true}])),
-            "unknown option `frozen`",
-        ),
-        (
-            and("parameters", json!(["x", 0, {"unset": 1}])),
-            "invalid type: integer",
-        ),
-        (
-            and("parameters", json!(["x", 0, {}, 1])),
-            "too many entries",
-        ),
-    ] {
-        let error = refused(&plan);
-        assert!(
-            error.starts_with("not a plan: ") && error.contains(message),
-            "{error}"
-        );
+    for (list, row, message) in table(TYPES) {
+        let error = refused_plan(&and(list, row));
+        assert!(matches!(error, PlanError::Json(_)), "{error:?}");
+        let error = error.to_string();
+        let (said, column) = error.split_once(" at line 1 column ").unwrap();
+        assert_eq!(said, format!("not a plan: {message}"));
+        assert!(column.ends_with("; record it again"), "{error}");
     }
     let twice =
         serde_json::to_string(&linear().json())
@@ -164,282 +136,118 @@ fn rows_of_the_wrong_kind_are_refused() {
     assert!(error.contains("the option `unset` stands twice"), "{error}");
 }
 
+/// A row that is added to a list of the plan, and what is said of it.
+const CONTRADICTIONS: &str = r#"
+views [18446744073709551615,"float32",[1]] => view 2: there is no storage 18446744073709551615, there are 2
+views [0,"float33",[1]] => view 2: unknown dtype "float33"
+views [0,"complex64",[1]] => view 2: unknown dtype "complex64"
+views [0,"float32",[7]] => view 2: it ends at byte 28 of storage 0, which has 24
+views [0,"float32",[1],6] => view 2: it ends at byte 28 of storage 0, which has 24
+views [0,"float32",[2,3],0,[4,1]] => view 2: it ends at byte 28 of storage 0, which has 24
+views [0,"float32",[1],18446744073709551615] => view 2: shape [1] with strides [1] and offset 18446744073709551615 exceeds 9007199254740991
+views [0,"float32",[18446744073709551615]] => view 2: shape [18446744073709551615] with strides [1] and offset 0 exceeds 9007199254740991
+views [0,"float32",[1099511627776,1099511627776]] => view 2: shape [1099511627776, 1099511627776] with strides [1099511627776, 1] and offset 0 exceeds 9007199254740991
+views [0,"float32",[2],0,[18446744073709551615]] => view 2: shape [2] with strides [18446744073709551615] and offset 0 exceeds 9007199254740991
+views [0,"float32",[2],0,[1,1]] => view 2: a shape of 1 dimensions with 2 strides
+views [0,"float32",[1099511627776],0,[0]] => view 2: 1099511627776 elements, repeated from less
+storages 18446744073709551615 => storage 2: 18446744073709551615 bytes up to here, at most 9007199254740991
+steps ["neg",0,{"view":18446744073709551615}] => step 4 ("neg"): there is no view 18446744073709551615, there are 2
+buffers ["x",2] => buffer "x": there is no view 2
+buffers ["weight",0] => buffer "weight": the name stands twice
+parameters ["weight",0] => parameter "weight": the name stands twice
+parameters ["",0] => parameter "": a name has 1 to 1024 bytes
+parameters ["x",0,{"persistent":false}] => parameter "x": the option `persistent` is for buffers
+buffers ["x",0,{"requires_grad":false}] => buffer "x": the option `requires_grad` is for parameters
+steps ["fill_",0] => step 4 ("fill_"): too few arguments
+steps ["fill_",0,0.0,0.0] => step 4 ("fill_"): too many arguments
+steps ["fill_",0,{"view":0}] => step 4 ("fill_"): a number is expected, a view stands there
+steps ["fill_",0,"infinity"] => step 4 ("fill_"): a number is expected, a text stands there
+steps ["uniform_",0,0,1] => step 4 ("uniform_"): a float is expected, an int or bool stands there
+steps ["uniform_",0,"nan",1.0] => step 4 ("uniform_"): from = NaN and to = 1 are no interval
+steps ["uniform_",0,1.0,0.5] => step 4 ("uniform_"): from = 1 and to = 0.5 are no interval
+steps ["uniform_",0,"-inf","inf"] => step 4 ("uniform_"): from = -inf and to = inf are no interval
+steps ["normal_",0,0.0,"nan"] => step 4 ("normal_"): std = NaN is not 0 or more
+steps ["normal_",0,0.0,-1.0] => step 4 ("normal_"): std = -1 is not 0 or more
+steps ["trunc_normal_",0,"nan",1.0,-2.0,2.0] => step 4 ("trunc_normal_"): NaN among mean = NaN, std = 1, a = -2, b = 2
+steps ["trunc_normal_",0,0.0,0.0,-2.0,2.0] => step 4 ("trunc_normal_"): mean = 0 and std = 0 are no normal distribution
+steps ["trunc_normal_",0,0.0,1.0,2.0,-2.0] => step 4 ("trunc_normal_"): a = 2 and b = -2 are no interval
+steps ["sparse_",0,"inf",1.0] => step 4 ("sparse_"): sparsity = inf is not finite
+steps ["randperm",1] => step 4 ("randperm"): it writes float32, a permutation is int64
+steps ["orthogonal_",1,1.0] => step 4 ("orthogonal_"): it writes shape [3], but takes 2 or more dimensions
+steps ["dirac_",0,1] => step 4 ("dirac_"): it writes shape [3, 2], but takes 3 to 5 dimensions
+steps ["dirac_",0,0] => step 4 ("dirac_"): groups = 0 does not divide the first size
+steps ["const",1,"AAAA"] => step 4 ("const"): 3 bytes, its elements have 12
+steps ["const",1,"A"] => step 4 ("const"): no base64: Invalid input length: 1
+steps ["pow",1,2,2] => step 4 ("pow"): neither argument is a view
+steps ["clamp",1,{"view":1},null,null] => step 4 ("clamp"): without any bound
+steps ["div",1,{"view":1},2,"up"] => step 4 ("div"): "floor", "trunc" or null is expected, a text stands there
+steps ["where",1,{"view":1},0.0,1.0] => step 4 ("where"): view 1 is float32, a mask is bool
+steps ["neg",0,{"view":1}] => step 4 ("neg"): its result has shape [3], what it writes [3, 2]
+steps ["add",0,{"view":0},{"view":1},1] => step 4 ("add"): shapes [3, 2] and [3] do not broadcast
+steps ["arange",1,0,4,1] => step 4 ("arange"): its result has shape [4], what it writes [3]
+steps ["arange",1,0,3,0] => step 4 ("arange"): from 0 to 3 by 0 is no range
+steps ["arange",1,0.0,"nan",1.0] => step 4 ("arange"): from 0 to NaN by 1 is no range
+steps ["sum",1,{"view":0},[2],false] => step 4 ("sum"): shape [3, 2] has no dimension 2 to reduce
+steps ["sum",1,{"view":0},[1,1],false] => step 4 ("sum"): shape [3, 2] has no dimension 1 to reduce
+steps ["sum",1,{"view":0},[-1],false] => step 4 ("sum"): shape [3, 2] has no dimension -1 to reduce
+steps ["mv",1,{"view":0},{"view":1}] => step 4 ("mv"): shapes [3, 2] and [3] do not multiply
+steps ["cat",1,[],0] => step 4 ("cat"): a list of views is expected, an empty list stands there
+steps ["cat",1,[{"view":0},{"view":1}],0] => step 4 ("cat"): shapes [3, 2] and [3] differ beside dimension 0
+steps ["cat",1,[{"view":1}],1] => step 4 ("cat"): shape [3] has no dimension 1
+steps ["stack",1,[{"view":0},{"view":1}],0] => step 4 ("stack"): shapes [3, 2] and [3] differ
+steps ["constant_pad_nd",1,{"view":1},[1],0.0] => step 4 ("constant_pad_nd"): 1 entries do not pad shape [3]
+steps ["constant_pad_nd",1,{"view":1},[-4,0],0.0] => step 4 ("constant_pad_nd"): [-4, 0] does not pad shape [3]
+steps ["constant_pad_nd",1,{"view":1},[9223372036854775807,9223372036854775807],0.0] => step 4 ("constant_pad_nd"): [9223372036854775807, 9223372036854775807] does not pad shape [3]
+views [0,"float32",[2],2147483648] => view 2: it ends at byte 8589934600 of storage 0, which has 24
+steps ["uniform_",0,1.0] => step 4 ("uniform_"): too few arguments
+steps ["normal_",0,"nan",1.0] => step 4 ("normal_"): mean = NaN
+steps ["eye",1] => step 4 ("eye"): it writes shape [3], but takes 2 dimensions
+steps ["sparse_",1,0.5,0.01] => step 4 ("sparse_"): it writes shape [3], but takes 2 dimensions
+steps ["sparse_",0,0.5,"nan"] => step 4 ("sparse_"): std = NaN is not 0 or more
+steps ["orthogonal_",0,true] => step 4 ("orthogonal_"): a float is expected, an int or bool stands there
+steps ["masked_fill",1,{"view":1},{"view":1},0.0] => step 4 ("masked_fill"): view 1 is float32, a mask is bool
+steps ["copy_",1,{"view":0}] => step 4 ("copy_"): its result has shape [3, 2], what it writes [3]
+steps ["add",1,{"view":1},1,null] => step 4 ("add"): a number is expected, null stands there
+steps ["cat",0,[{"view":0}],-1] => step 4 ("cat"): shape [3, 2] has no dimension -1
+steps ["stack",0,[{"view":1}],2] => step 4 ("stack"): shape [3] has no place for dimension 2
+steps ["sum",1,{"view":0},[],false] => step 4 ("sum"): its result has shape [], what it writes [3]
+steps ["norm",1,{"view":0},{"view":0},null,false] => step 4 ("norm"): a number is expected, a view stands there
+steps ["const",0,7] => step 4 ("const"): base64 is expected
+steps ["mul",0,3,{"view":0}] => step 4 ("mul"): a view is expected, an int stands there
+steps ["fill_",0,null] => step 4 ("fill_"): a number is expected, null stands there
+steps ["neg",1,{"view":1},{"view":1}] => step 4 ("neg"): too many arguments
+steps ["orthogonal_",0,"nan"] => step 4 ("orthogonal_"): gain = NaN
+steps ["sparse_",0,"nan",1.0] => step 4 ("sparse_"): sparsity = NaN is not finite
+steps ["trunc_normal_",0,0.0,"inf",-2.0,2.0] => step 4 ("trunc_normal_"): mean = 0 and std = inf are no normal distribution
+"#;
+
 #[test]
 fn plans_that_contradict_themselves_are_refused() {
-    const HUGE: u64 = u64::MAX;
-    for (plan, message) in [
-        // Missing storages, views outside of theirs, sizes that overflow.
-        (
-            and("views", json!([2, "float32", [1]])),
-            "view 2: there is no storage 2, there are 2;",
-        ),
-        (
-            and("views", json!([HUGE, "float32", [1]])),
-            "view 2: there is no storage",
-        ),
-        (
-            and("views", json!([0, "float33", [1]])),
-            "view 2: unknown dtype \"float33\"",
-        ),
-        (
-            and("views", json!([0, "complex64", [1]])),
-            "view 2: unknown dtype \"complex64\"",
-        ),
-        (
-            and("views", json!([0, "float32", [7]])),
-            "view 2: it ends at byte 28 of storage 0, which has 24",
-        ),
-        (
-            and("views", json!([0, "float32", [1], 6])),
-            "view 2: it ends at byte 28",
-        ),
-        (
-            and("views", json!([0, "float32", [2, 3], 0, [4, 1]])),
-            "view 2: it ends at byte 28",
-        ),
-        (
-            and("views", json!([0, "float32", [1], HUGE])),
-            "view 2: shape [1]",
-        ),
-        (
-            and("views", json!([0, "float32", [HUGE]])),
-            "view 2: shape [",
-        ),
-        (
-            and("views", json!([0, "float32", [1 << 40, 1 << 40]])),
-            "view 2: shape [",
-        ),
-        (
-            and("views", json!([0, "float32", [2], 0, [HUGE]])),
-            "view 2: shape [2]",
-        ),
-        (
-            and("views", json!([0, "float32", [2], 0, [1, 1]])),
-            "view 2: a shape of 1 dimensions with 2 strides",
-        ),
-        (
-            and("views", json!([0, "float32", [1u64 << 40], 0, [0]])),
-            "view 2: 1099511627776 elements, repeated from less",
-        ),
-        (and("storages", json!(HUGE)), "storage 2: "),
-        (
-            with("/storages", json!([24, 12, 1u64 << 52, 1u64 << 52])),
-            "storage 3: ",
-        ),
-        // Views that are not there, in steps and names.
-        (
-            and("steps", json!(["fill_", 2, 0.0])),
-            "step 4 (\"fill_\"): there is no view 2, there are 2;",
-        ),
-        (
-            and("steps", json!(["neg", 0, {"view": HUGE}])),
-            "step 4 (\"neg\"): there is no view",
-        ),
-        (
-            and("buffers", json!(["x", 2])),
-            "buffer \"x\": there is no view 2",
-        ),
-        // Names.
-        (
-            and("buffers", json!(["weight", 0])),
-            "buffer \"weight\": the name stands twice",
-        ),
-        (
-            and("parameters", json!(["weight", 0])),
-            "parameter \"weight\": the name stands twice",
-        ),
-        (
-            and("parameters", json!(["", 0])),
-            "parameter \"\": a name has 1 to 1024 bytes",
-        ),
-        (
-            and("parameters", json!(["x".repeat(1025), 0])),
-            "parameter \"xxx",
-        ),
-        (
-            and("parameters", json!(["x", 0, {"persistent": false}])),
-            "parameter \"x\": the option `persistent`",
-        ),
-        (
-            and("buffers", json!(["x", 0, {"requires_grad": false}])),
-            "buffer \"x\": the option `requires_grad`",
-        ),
-        (
-            with("/model", json!("x".repeat(65_537))),
-            "model: 65537 bytes",
-        ),
-        // Arguments.
-        (
-            and("steps", json!(["fill_", 0])),
-            "step 4 (\"fill_\"): too few arguments",
-        ),
-        (
-            and("steps", json!(["fill_", 0, 0.0, 0.0])),
-            "step 4 (\"fill_\"): too many arguments",
-        ),
-        (
-            and("steps", json!(["fill_", 0, {"view": 0}])),
-            "step 4 (\"fill_\"): a number is expected, a view",
-        ),
-        (
-            and("steps", json!(["fill_", 0, "infinity"])),
-            "step 4 (\"fill_\"): a number is expected, a text",
-        ),
-        (
-            and("steps", json!(["uniform_", 0, 0, 1])),
-            "step 4 (\"uniform_\"): a float is expected",
-        ),
-        (
-            and("steps", json!(["uniform_", 0, "nan", 1.0])),
-            "step 4 (\"uniform_\"): from = NaN",
-        ),
-        (
-            and("steps", json!(["uniform_", 0, 1.0, 0.5])),
-            "step 4 (\"uniform_\"): from = 1",
-        ),
-        (
-            and("steps", json!(["uniform_", 0, "-inf", "inf"])),
-            "step 4 (\"uniform_\"): from = -inf",
-        ),
-        (
-            and("steps", json!(["normal_", 0, 0.0, "nan"])),
-            "step 4 (\"normal_\"): std = NaN",
-        ),
-        (
-            and("steps", json!(["normal_", 0, 0.0, -1.0])),
-            "step 4 (\"normal_\"): std = -1",
-        ),
-        (
-            and("steps", json!(["trunc_normal_", 0, "nan", 1.0, -2.0, 2.0])),
-            "step 4 (\"trunc_normal_\"): NaN",
-        ),
-        (
-            and("steps", json!(["trunc_normal_", 0, 0.0, 0.0, -2.0, 2.0])),
-            "step 4 (\"trunc_normal_\"): mean = 0",
-        ),
-        (
-            and("steps", json!(["trunc_normal_", 0, 0.0, 1.0, 2.0, -2.0])),
-            "step 4 (\"trunc_normal_\"): a = 2",
-        ),
-        (
-            and("steps", json!(["sparse_", 0, "inf", 1.0])),
-            "step 4 (\"sparse_\"): sparsity = inf",
-        ),
-        (
-            and("steps", json!(["randperm", 1])),
-            "step 4 (\"randperm\"): it writes float32",
-        ),
-        (
-            and("steps", json!(["orthogonal_", 1, 1.0])),
-            "step 4 (\"orthogonal_\"): it writes shape [3]",
-        ),
-        (
-            and("steps", json!(["dirac_", 0, 1])),
-            "step 4 (\"dirac_\"): it writes shape [3, 2]",
-        ),
-        (
-            and("steps", json!(["dirac_", 0, 0])),
-            "step 4 (\"dirac_\"): groups = 0",
-        ),
-        (
-            and("steps", json!(["const", 1, "AAAA"])),
-            "step 4 (\"const\"): 3 bytes, its elements have 12",
-        ),
-        (
-            and("steps", json!(["const", 1, "A"])),
-            "step 4 (\"const\"): no base64",
-        ),
-        (
-            and("steps", json!(["pow", 1, 2, 2])),
-            "step 4 (\"pow\"): neither argument is a view",
-        ),
-        (
-            and("steps", json!(["clamp", 1, {"view": 1}, null, null])),
-            "step 4 (\"clamp\"): without any bound",
-        ),
-        (
-            and("steps", json!(["div", 1, {"view": 1}, 2, "up"])),
-            "step 4 (\"div\"): \"floor\", \"trunc\" or null",
-        ),
-        (
-            and("steps", json!(["where", 1, {"view": 1}, 0.0, 1.0])),
-            "step 4 (\"where\"): view 1 is float32, a mask is bool",
-        ),
-        // Results that are not what is written.
-        (
-            and("steps", json!(["neg", 0, {"view": 1}])),
-            "step 4 (\"neg\"): its result has shape [3], what it writes [3, 2]",
-        ),
-        (
-            and("steps", json!(["add", 0, {"view": 0}, {"view": 1}, 1])),
-            "step 4 (\"add\"): shapes [3, 2] and [3] do not broadcast",
-        ),
-        (
-            and("steps", json!(["arange", 1, 0, 4, 1])),
-            "step 4 (\"arange\"): its result has shape [4]",
-        ),
-        (
-            and("steps", json!(["arange", 1, 0, 3, 0])),
-            "step 4 (\"arange\"): from 0 to 3 by 0 is no range",
-        ),
-        (
-            and("steps", json!(["arange", 1, 0.0, "nan", 1.0])),
-            "step 4 (\"arange\"): from 0 to NaN",
-        ),
-        (
-            and("steps", json!(["sum", 1, {"view": 0}, [2], false])),
-            "step 4 (\"sum\"): shape [3, 2] has no dimension 2",
-        ),
-        (
-            and("steps", json!(["sum", 1, {"view": 0}, [1, 1], false])),
-            "step 4 (\"sum\"): shape [3, 2] has no dimension 1",
-        ),
-        (
-            and("steps", json!(["sum", 1, {"view": 0}, [-1], false])),
-            "step 4 (\"sum\"): shape [3, 2] has no dimension -1",
-        ),
-        (
-            and("steps", json!(["mv", 1, {"view": 0}, {"view": 1}])),
-            "step 4 (\"mv\"): shapes [3, 2] and [3]",
-        ),
-        (
-            and("steps", json!(["cat", 1, [], 0])),
-            "step 4 (\"cat\"): a list of views is expected",
-        ),
-        (
-            and("steps", json!(["cat", 1, [view(0), view(1)], 0])),
-            "step 4 (\"cat\"): shapes [3, 2] and [3] differ",
-        ),
-        (
-            and("steps", json!(["cat", 1, [view(1)], 1])),
-            "step 4 (\"cat\"): shape [3] has no dimension 1",
-        ),
-        (
-            and("steps", json!(["stack", 1, [view(0), view(1)], 0])),
-            "step 4 (\"stack\"): shapes [3, 2] and [3] differ",
-        ),
-        (
-            and("steps", json!(["constant_pad_nd", 1, view(1), [1], 0.0])),
-            "step 4 (\"constant_pad_nd\"): 1 entries",
-        ),
-        (
-            and(
-                "steps",
-                json!(["constant_pad_nd", 1, view(1), [-4, 0], 0.0]),
-            ),
-            "step 4 (\"constant_pad_nd\"): [-4, 0]",
-        ),
-        (
-            and(
-                "steps",
-                json!(["constant_pad_nd", 1, view(1), [i64::MAX, i64::MAX], 0.0]),
-            ),
-            "step 4 (\"constant_pad_nd\"): [",
-        ),
-    ] {
-        let error = refused(&plan);
-        assert!(error.starts_with(message), "{error}\n{message}");
+    for (list, row, message) in table(CONTRADICTIONS) {
+        let error = refused_plan(&and(list, row));
+        assert!(matches!(error, PlanError::Invalid { .. }), "{error:?}");
+        assert_eq!(error.to_string(), format!("{message}; record it again"));
     }
+}
+
+#[test]
+fn what_is_too_long_is_refused() {
+    let name = "x".repeat(1025);
+    assert_eq!(
+        refused(&and("parameters", json!([name, 0]))),
+        format!(
+            "parameter \"{}...\": a name has 1 to 1024 bytes; record it again",
+            "x".repeat(100)
+        )
+    );
+    assert_eq!(
+        refused(&with("/model", json!("x".repeat(65_537)))),
+        "model: 65537 bytes, at most 65536; record it again"
+    );
+    assert_eq!(
+        refused(&with("/storages", json!([24, 12, 1u64 << 52, 1u64 << 52]))),
+        "storage 3: 9007199254741028 bytes up to here, at most 9007199254740991; record it again"
+    );
 }
 
 /// Broadcasting two small views would be 4 TiB.

@@ -27,7 +27,7 @@ const MODELS: [&str; 22] = [
     "torch.nn.LayerNorm(7, bias=False)",
     "torch.nn.PReLU(3)",
     "torch.nn.LSTM(8, 5, 2, bidirectional=True)",
-    "torch.nn.GRU(3, 4, proj_size=0)",
+    "torch.nn.GRU(3, 4, 2)",
     "torch.nn.MultiheadAttention(16, 4, kdim=3, vdim=5, add_bias_kv=True)",
     "torch.nn.Transformer(32, 4, 2, 2, 48)",
     "torch.nn.TransformerEncoder(torch.nn.TransformerEncoderLayer(8, 2, 16), 3)",

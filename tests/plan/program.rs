@@ -169,8 +169,7 @@ fn parts_and_dtypes_can_be_chosen() {
         .unwrap()
         .get("weight")
         .unwrap()
-        .to_bytes()
-        .into_owned();
+        .to_bytes();
     done(&materialize(
         &path,
         &weights,

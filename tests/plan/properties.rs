@@ -120,7 +120,7 @@ proptest! {
         for (place, value) in changes {
             let mut all = Vec::new();
             places(&json, String::new(), &mut all);
-            *json.pointer_mut(place.get(&all)).unwrap() = value;
+            *json.pointer_mut(&all[place.index(all.len())]).unwrap() = value;
         }
         read(&serde_json::to_vec(&json).unwrap())?;
     }

@@ -26,6 +26,7 @@ parameter bias  float32 [3]
     step 1: uniform_(-0.5, 0.5), words 6 + 3, dead
     step 3: fill_(0.0)
 buffer window  float32 [2], not in the state_dict
+    step 0: uniform_(-0.5, 0.5) on [3, 2], words 0 + 6, dead
     step 2: normal_(0, 0.02) on [3, 2], words 9 + 12
     step 6: copy_
 memory without a name

@@ -3,6 +3,7 @@
 use crate::build::{Builder, elements, seeded, view};
 use crate::common::bytes;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use tch::{Kind, Tensor};
 use tch_init::plan::InitPlan;
 
@@ -57,387 +58,120 @@ fn one(dtype: &str, shape: &[u64], op: &str, arguments: &[Value]) -> (InitPlan, 
     (plan.plan(), kind)
 }
 
-#[test]
-fn every_step_computes_what_its_name_says() {
-    let (a, b, i, m, s) = (view(0), view(1), view(2), view(3), view(4));
-    let null = Value::Null;
-    let f = "float32";
-    let cases: Vec<(&str, &[u64], &str, Vec<Value>, &[f64])> = vec![
-        (f, &[3], "fill_", vec![json!(-0.5)], &[-0.5; 3]),
-        ("bool", &[3], "fill_", vec![json!(true)], &[1.0; 3]),
-        (
-            "int64",
-            &[2],
-            "fill_",
-            vec![json!(9007199254740993i64)],
-            &[9007199254740992.0; 2],
-        ),
-        (
-            f,
-            &[4],
-            "arange",
-            vec![json!(1), json!(8), json!(2)],
-            &[1.0, 3.0, 5.0, 7.0],
-        ),
-        (
-            "int64",
-            &[3],
-            "arange",
-            vec![json!(5), json!(0), json!(-2)],
-            &[5.0, 3.0, 1.0],
-        ),
-        (
-            f,
-            &[3],
-            "arange",
-            vec![json!(0.0), json!(1.25), json!(0.5)],
-            &[0.0, 0.5, 1.0],
-        ),
-        (f, &[2, 3], "eye", vec![], &[1.0, 0.0, 0.0, 0.0, 1.0, 0.0]),
-        (
-            f,
-            &[2, 1, 3],
-            "dirac_",
-            vec![json!(2)],
-            &[0.0, 1.0, 0.0, 0.0, 1.0, 0.0],
-        ),
-        (f, &[3], "copy_", vec![i.clone()], &[3.0, -7.0, 2.0]),
-        ("bool", &[3], "copy_", vec![a.clone()], &[1.0; 3]),
-        (
-            f,
-            &[2, 3],
-            "add",
-            vec![a.clone(), b.clone(), json!(1)],
-            &[3.0, 0.0, 6.0, 0.0, -3.0, 3.0],
-        ),
-        (
-            f,
-            &[3],
-            "add",
-            vec![a.clone(), json!(0.5), json!(1)],
-            &[1.5, -1.5, 4.5],
-        ),
-        (
-            f,
-            &[2, 3],
-            "sub",
-            vec![a.clone(), b.clone(), json!(1)],
-            &[-1.0, -4.0, 2.0, 2.0, -1.0, 5.0],
-        ),
-        (
-            f,
-            &[3],
-            "sub",
-            vec![a.clone(), json!(1), json!(1)],
-            &[0.0, -3.0, 3.0],
-        ),
-        (
-            f,
-            &[3],
-            "rsub",
-            vec![a.clone(), json!(1), json!(1)],
-            &[0.0, 3.0, -3.0],
-        ),
-        (
-            f,
-            &[2, 3],
-            "mul",
-            vec![a.clone(), b.clone()],
-            &[2.0, -4.0, 8.0, -1.0, 2.0, -4.0],
-        ),
-        (
-            f,
-            &[3],
-            "mul",
-            vec![i.clone(), json!(0.5)],
-            &[1.5, -3.5, 1.0],
-        ),
-        (
-            "int64",
-            &[3],
-            "mul",
-            vec![i.clone(), json!(2)],
-            &[6.0, -14.0, 4.0],
-        ),
-        (
-            f,
-            &[3],
-            "mul",
-            vec![a.clone(), s.clone()],
-            &[0.5, -1.0, 2.0],
-        ),
-        (
-            f,
-            &[3],
-            "div",
-            vec![i.clone(), json!(2), null.clone()],
-            &[1.5, -3.5, 1.0],
-        ),
-        (
-            "int64",
-            &[3],
-            "div",
-            vec![i.clone(), json!(2), json!("floor")],
-            &[1.0, -4.0, 1.0],
-        ),
-        (
-            "int64",
-            &[3],
-            "div",
-            vec![i.clone(), json!(2), json!("trunc")],
-            &[1.0, -3.0, 1.0],
-        ),
-        (
-            f,
-            &[3],
-            "div",
-            vec![a.clone(), s.clone(), json!("floor")],
-            &[2.0, -4.0, 8.0],
-        ),
-        (
-            f,
-            &[3],
-            "div",
-            vec![a.clone(), s.clone(), null.clone()],
-            &[2.0, -4.0, 8.0],
-        ),
-        (f, &[3], "pow", vec![a.clone(), json!(2)], &[1.0, 4.0, 16.0]),
-        (
-            f,
-            &[3],
-            "pow",
-            vec![json!(2.0), a.clone()],
-            &[2.0, 0.25, 16.0],
-        ),
-        (
-            f,
-            &[3],
-            "pow",
-            vec![a.clone(), a.clone()],
-            &[1.0, 0.25, 256.0],
-        ),
-        (
-            f,
-            &[3],
-            "clamp",
-            vec![a.clone(), json!(-1.0), json!(2.0)],
-            &[1.0, -1.0, 2.0],
-        ),
-        (
-            f,
-            &[3],
-            "clamp",
-            vec![a.clone(), json!(0.0), null.clone()],
-            &[1.0, 0.0, 4.0],
-        ),
-        (
-            f,
-            &[3],
-            "clamp",
-            vec![a.clone(), null.clone(), json!(0)],
-            &[0.0, -2.0, 0.0],
-        ),
-        (f, &[3], "neg", vec![a.clone()], &[-1.0, 2.0, -4.0]),
-        (f, &[3], "abs", vec![a.clone()], &[1.0, 2.0, 4.0]),
-        (f, &[3], "sign", vec![a.clone()], &[1.0, -1.0, 1.0]),
-        (f, &[3], "reciprocal", vec![a.clone()], &[1.0, -0.5, 0.25]),
-        (f, &[], "exp", vec![s.clone()], &[f64::from(0.5f32.exp())]),
-        (
-            f,
-            &[],
-            "expm1",
-            vec![s.clone()],
-            &[f64::from(0.5f32.exp_m1())],
-        ),
-        (f, &[], "log", vec![s.clone()], &[f64::from(0.5f32.ln())]),
-        (f, &[], "sin", vec![s.clone()], &[f64::from(0.5f32.sin())]),
-        (f, &[], "cos", vec![s.clone()], &[f64::from(0.5f32.cos())]),
-        // scipy.special.erfinv(0.5)
-        (
-            f,
-            &[],
-            "erfinv",
-            vec![s.clone()],
-            &[f64::from(0.476_936_28f32)],
-        ),
-        (
-            "bool",
-            &[3],
-            "bitwise_not",
-            vec![m.clone()],
-            &[0.0, 1.0, 0.0],
-        ),
-        (
-            "bool",
-            &[3],
-            "eq",
-            vec![a.clone(), json!(4)],
-            &[0.0, 0.0, 1.0],
-        ),
-        (
-            "bool",
-            &[3],
-            "ne",
-            vec![a.clone(), json!(4)],
-            &[1.0, 1.0, 0.0],
-        ),
-        (
-            "bool",
-            &[3],
-            "lt",
-            vec![a.clone(), i.clone()],
-            &[1.0, 0.0, 0.0],
-        ),
-        (
-            "bool",
-            &[3],
-            "le",
-            vec![a.clone(), json!(1.0)],
-            &[1.0, 1.0, 0.0],
-        ),
-        (
-            "bool",
-            &[3],
-            "gt",
-            vec![a.clone(), i.clone()],
-            &[0.0, 1.0, 1.0],
-        ),
-        (
-            "bool",
-            &[3],
-            "ge",
-            vec![a.clone(), json!(1.0)],
-            &[1.0, 0.0, 1.0],
-        ),
-        (
-            f,
-            &[3],
-            "where",
-            vec![m.clone(), a.clone(), json!(0.0)],
-            &[1.0, 0.0, 4.0],
-        ),
-        (
-            f,
-            &[3],
-            "where",
-            vec![m.clone(), json!(0.0), a.clone()],
-            &[0.0, -2.0, 0.0],
-        ),
-        (
-            f,
-            &[3],
-            "where",
-            vec![m.clone(), a.clone(), s.clone()],
-            &[1.0, 0.5, 4.0],
-        ),
-        (
-            f,
-            &[3],
-            "where",
-            vec![m.clone(), json!(1.0), json!(2.0)],
-            &[1.0, 2.0, 1.0],
-        ),
-        (
-            f,
-            &[3],
-            "masked_fill",
-            vec![a.clone(), m.clone(), json!(9.0)],
-            &[9.0, -2.0, 9.0],
-        ),
-        (
-            "int64",
-            &[],
-            "sum",
-            vec![i.clone(), null.clone(), json!(false)],
-            &[-2.0],
-        ),
-        (
-            f,
-            &[1, 1],
-            "sum",
-            vec![b.clone(), json!([0]), json!(true)],
-            &[1.0],
-        ),
-        (
-            "int64",
-            &[],
-            "sum",
-            vec![m.clone(), json!([0]), json!(false)],
-            &[2.0],
-        ),
-        (
-            f,
-            &[2],
-            "norm",
-            vec![b.clone(), json!(2), json!([1]), json!(false)],
-            &[2.0, 1.0],
-        ),
-        (
-            f,
-            &[],
-            "linalg_vector_norm",
-            vec![a.clone(), json!(1.0), null.clone(), json!(false)],
-            &[7.0],
-        ),
-        (
-            f,
-            &[],
-            "linalg_vector_norm",
-            vec![a.clone(), json!("inf"), json!([0]), json!(false)],
-            &[4.0],
-        ),
-        (
-            f,
-            &[6],
-            "cat",
-            vec![json!([a.clone(), a.clone()]), json!(0)],
-            &[1.0, -2.0, 4.0, 1.0, -2.0, 4.0],
-        ),
-        (
-            f,
-            &[3, 2],
-            "stack",
-            vec![json!([a.clone(), i.clone()]), json!(1)],
-            &[1.0, 3.0, -2.0, -7.0, 4.0, 2.0],
-        ),
-        (
-            f,
-            &[4],
-            "constant_pad_nd",
-            vec![a.clone(), json!([2, -1]), json!(7.0)],
-            &[7.0, 7.0, 1.0, -2.0],
-        ),
-        (
-            "int64",
-            &[4],
-            "constant_pad_nd",
-            vec![i.clone(), json!([0, 1]), json!(1)],
-            &[3.0, -7.0, 2.0, 1.0],
-        ),
-        (
-            f,
-            &[2],
-            "mv",
-            vec![json!({"view": 5}), a.clone()],
-            &[5.0, 10.0],
-        ),
-    ];
-    for (dtype, shape, op, arguments, expected) in cases {
-        let (plan, kind) = match op {
-            "mv" => matrix(&arguments),
-            _ => one(dtype, shape, op, &arguments),
-        };
-        let made = plan
-            .materialize(&mut seeded(0))
-            .unwrap_or_else(|error| panic!("{op} {arguments:?}: {error}"));
-        let tensor = &made.last().unwrap().1;
-        assert_eq!(tensor.kind(), kind, "{op}");
-        assert_eq!(elements(tensor), expected, "{op} {arguments:?}");
+/// Step, dtype and shape of the result, arguments (`"a"` is the view of that name), result.
+const CASES: &str = r#"
+["fill_","float32",[3],[-0.5],[-0.5,-0.5,-0.5]]
+["fill_","bool",[3],[true],[1.0,1.0,1.0]]
+["fill_","int64",[2],[9007199254740993],[9007199254740992.0,9007199254740992.0]]
+["arange","float32",[4],[1,8,2],[1.0,3.0,5.0,7.0]]
+["arange","int64",[3],[5,0,-2],[5.0,3.0,1.0]]
+["arange","float32",[3],[0.0,1.25,0.5],[0.0,0.5,1.0]]
+["eye","float32",[2,3],[],[1.0,0.0,0.0,0.0,1.0,0.0]]
+["dirac_","float32",[2,1,3],[2],[0.0,1.0,0.0,0.0,1.0,0.0]]
+["copy_","float32",[3],["i"],[3.0,-7.0,2.0]]
+["copy_","bool",[3],["a"],[1.0,1.0,1.0]]
+["add","float32",[2,3],["a","b",1],[3.0,0.0,6.0,0.0,-3.0,3.0]]
+["add","float32",[3],["a",0.5,1],[1.5,-1.5,4.5]]
+["sub","float32",[2,3],["a","b",1],[-1.0,-4.0,2.0,2.0,-1.0,5.0]]
+["sub","float32",[3],["a",1,1],[0.0,-3.0,3.0]]
+["rsub","float32",[3],["a",1,1],[0.0,3.0,-3.0]]
+["add","float32",[3],["a","i",2],[7.0,-16.0,8.0]]
+["add","float32",[3],["a",0.5,-2.0],[0.0,-3.0,3.0]]
+["sub","float32",[3],["a","i",0.5],[-0.5,1.5,3.0]]
+["sub","int64",[3],["i",1,3],[0,-10,-1]]
+["rsub","float32",[3],["a",1,0.5],[0.5,2.0,-1.0]]
+["mul","float32",[2,3],["a","b"],[2.0,-4.0,8.0,-1.0,2.0,-4.0]]
+["mul","float32",[3],["i",0.5],[1.5,-3.5,1.0]]
+["mul","int64",[3],["i",2],[6.0,-14.0,4.0]]
+["mul","float32",[3],["a","s"],[0.5,-1.0,2.0]]
+["div","float32",[3],["i",2,null],[1.5,-3.5,1.0]]
+["div","int64",[3],["i",2,"floor"],[1.0,-4.0,1.0]]
+["div","int64",[3],["i",2,"trunc"],[1.0,-3.0,1.0]]
+["div","float32",[3],["a","s","floor"],[2.0,-4.0,8.0]]
+["div","float32",[3],["a","s",null],[2.0,-4.0,8.0]]
+["pow","float32",[3],["a",2],[1.0,4.0,16.0]]
+["pow","float32",[3],[2.0,"a"],[2.0,0.25,16.0]]
+["pow","float32",[3],["a","a"],[1.0,0.25,256.0]]
+["clamp","float32",[3],["a",-1.0,2.0],[1.0,-1.0,2.0]]
+["clamp","float32",[3],["a",0.0,null],[1.0,0.0,4.0]]
+["clamp","float32",[3],["a",null,0],[0.0,-2.0,0.0]]
+["neg","float32",[3],["a"],[-1.0,2.0,-4.0]]
+["abs","float32",[3],["a"],[1.0,2.0,4.0]]
+["sign","float32",[3],["a"],[1.0,-1.0,1.0]]
+["reciprocal","float32",[3],["a"],[1.0,-0.5,0.25]]
+["exp","float32",[],["s"],[1.6487212181091309]]
+["expm1","float32",[],["s"],[0.6487212777137756]]
+["log","float32",[],["s"],[-0.6931471824645996]]
+["sin","float32",[],["s"],[0.4794255495071411]]
+["cos","float32",[],["s"],[0.8775825500488281]]
+["erfinv","float32",[],["s"],[0.4769362807273865]]
+["bitwise_not","bool",[3],["m"],[0.0,1.0,0.0]]
+["eq","bool",[3],["a",4],[0.0,0.0,1.0]]
+["ne","bool",[3],["a",4],[1.0,1.0,0.0]]
+["lt","bool",[3],["a","i"],[1.0,0.0,0.0]]
+["le","bool",[3],["a",1.0],[1.0,1.0,0.0]]
+["gt","bool",[3],["a","i"],[0.0,1.0,1.0]]
+["ge","bool",[3],["a",1.0],[1.0,0.0,1.0]]
+["where","float32",[3],["m","a",0.0],[1.0,0.0,4.0]]
+["where","float32",[3],["m",0.0,"a"],[0.0,-2.0,0.0]]
+["where","float32",[3],["m","a","s"],[1.0,0.5,4.0]]
+["where","float32",[3],["m",1.0,2.0],[1.0,2.0,1.0]]
+["masked_fill","float32",[3],["a","m",9.0],[9.0,-2.0,9.0]]
+["sum","int64",[],["i",null,false],[-2.0]]
+["sum","float32",[1,1],["b",[0],true],[1.0]]
+["sum","int64",[],["m",[0],false],[2.0]]
+["norm","float32",[2],["b",2,[1],false],[2.0,1.0]]
+["linalg_vector_norm","float32",[],["a",1.0,null,false],[7.0]]
+["linalg_vector_norm","float32",[],["a","inf",[0],false],[4.0]]
+["cat","float32",[6],[["a","a"],0],[1.0,-2.0,4.0,1.0,-2.0,4.0]]
+["stack","float32",[3,2],[["a","i"],1],[1.0,3.0,-2.0,-7.0,4.0,2.0]]
+["constant_pad_nd","float32",[4],["a",[2,-1],7.0],[7.0,7.0,1.0,-2.0]]
+["constant_pad_nd","int64",[4],["i",[0,1],1],[3.0,-7.0,2.0,1.0]]
+["mv","float32",[2],[{"view":5},"a"],[5.0,10.0]]
+"#;
+
+/// An argument of [`CASES`] as the format has it.
+fn argument(value: Value) -> Value {
+    match value {
+        Value::String(name) if name.len() == 1 => match "abims".find(&name) {
+            Some(index) => view(index as u64),
+            None => Value::String(name),
+        },
+        Value::Array(items) => items.into_iter().map(argument).collect(),
+        other => other,
     }
 }
 
+#[test]
+fn every_step_computes_what_its_name_says() {
+    let mut seen = BTreeSet::new();
+    for case in CASES.lines().filter(|line| !line.is_empty()) {
+        let (op, dtype, shape, arguments, expected): (
+            String,
+            String,
+            Vec<u64>,
+            Vec<Value>,
+            Vec<f64>,
+        ) = serde_json::from_str(case).unwrap();
+        let arguments: Vec<_> = arguments.into_iter().map(argument).collect();
+        let (plan, kind) = match op.as_str() {
+            "mv" => matrix(),
+            _ => one(&dtype, &shape, &op, &arguments),
+        };
+        let made = plan
+            .materialize(&mut seeded(0))
+            .unwrap_or_else(|error| panic!("{case}: {error}"));
+        let tensor = &made.last().unwrap().1;
+        assert_eq!(tensor.kind(), kind, "{case}");
+        assert_eq!(elements(tensor), expected, "{case}");
+        seen.insert(op);
+    }
+    // `const` makes the inputs.
+    assert_eq!(seen.len(), 38, "{seen:?}");
+}
+
 /// `[[1, 0, 1], [2, 2, 3]]` in memory of its columns, times `a`.
-fn matrix(_: &[Value]) -> (InitPlan, Kind) {
+fn matrix() -> (InitPlan, Kind) {
     let mut plan = inputs();
     plan.storage(24);
     let storage = plan.storages.len() - 1;
@@ -471,7 +205,7 @@ fn views_share_their_storage() {
     assert_eq!(elements(&made[0].1), [10.0, 1.0, 10.0, 1.0, 12.0, 3.0]);
     assert_eq!(elements(&made[1].1), [10.0, 10.0, 12.0]);
     let mut tied = made[1].1.shallow_clone();
-    tied.f_fill_(0.0).unwrap();
+    drop(tied.f_fill_(0.0).unwrap());
     assert_eq!(elements(&made[0].1), [0.0, 1.0, 0.0, 1.0, 0.0, 3.0]);
 
     // The same bytes as another dtype; 1.0 is 0x3f800000.

@@ -63,7 +63,10 @@ fn the_plan_is_that_of_the_script() {
     let expression = "torch.nn.Linear(2, 3)";
     let output = record(&reference(), &[expression, "-o", file.to_str().unwrap()]);
     assert!(output.status.success(), "{output:?}");
-    assert!(output.stdout.is_empty() && output.stderr.is_empty(), "{output:?}");
+    assert!(
+        output.stdout.is_empty() && output.stderr.is_empty(),
+        "{output:?}"
+    );
     let written = std::fs::read(&file).unwrap();
     let script = Command::new(reference())
         .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("python/record.py"))
@@ -73,10 +76,9 @@ fn the_plan_is_that_of_the_script() {
     assert!(script.status.success(), "{script:?}");
     assert_eq!(written, script.stdout);
     // The schema shows this very plan.
-    let schema = std::fs::read_to_string(
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/plan.md"),
-    )
-    .unwrap();
+    let schema =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/plan.md"))
+            .unwrap();
     assert!(schema.contains(std::str::from_utf8(&written).unwrap().trim_end()));
 }
 
@@ -89,8 +91,14 @@ fn failures_of_the_script_are_the_programs() {
         (&["torch.nn.LazyLinear(2)"], "lazy"),
         (&["no_such_module:make"], "no_such_module"),
         (&["torch.nn:Linear", "--args", "{"], "--args"),
-        (&["torch.nn.Linear(2, 3)", "-o", "no/such/folder/a"], "no/such/folder"),
-        (&["torch.nn.Linear(2, 3)", "--import", "no_such_module"], "no_such_module"),
+        (
+            &["torch.nn.Linear(2, 3)", "-o", "no/such/folder/a"],
+            "no/such/folder",
+        ),
+        (
+            &["torch.nn.Linear(2, 3)", "--import", "no_such_module"],
+            "no_such_module",
+        ),
     ] {
         let line = failure(&python, arguments);
         assert!(line.contains(said), "{arguments:?}: {line}");

@@ -28,7 +28,12 @@ pub(super) fn compute(
     match op {
         Op::Arange { start, end, step } => raw::arange([*start, *end, *step], kind),
         Op::Copy(a) => view(*a),
-        Op::Add { a, b, subtract, .. } => add(operand(a)?, operand(b)?, *subtract),
+        Op::Add {
+            a,
+            b,
+            alpha,
+            subtract,
+        } => add(operand(a)?, operand(b)?, *alpha, *subtract),
         Op::Mul(a, b) => match operand(b)? {
             // SAFETY: this multiplies.
             Value::Scalar(b) => unsafe { raw::of_scalar(aten::atg_mul_scalar, &view(*a)?, b) },
@@ -46,8 +51,9 @@ pub(super) fn compute(
         },
         Op::Clamp(a, min, max) => match (view(*a)?, *min, *max) {
             (a, Some(min), Some(max)) => raw::clamp(&a, min, max),
-            // SAFETY: these take the larger, the smaller.
+            // SAFETY: this takes the larger.
             (a, Some(min), None) => unsafe { raw::of_scalar(aten::atg_clamp_min, &a, min) },
+            // SAFETY: this takes the smaller.
             (a, None, Some(max)) => unsafe { raw::of_scalar(aten::atg_clamp_max, &a, max) },
             (_, None, None) => Err(no_tensor()),
         },
@@ -108,23 +114,20 @@ fn no_tensor() -> TchError {
     TchError::Torch("nothing is computed".to_owned())
 }
 
-fn add(a: Value, b: Value, subtract: bool) -> Result<Tensor, TchError> {
-    // SAFETY: these add and subtract.
-    unsafe {
-        match (a, b, subtract) {
-            (Value::Tensor(a), Value::Tensor(b), false) => a.f_add(&b),
-            (Value::Tensor(a), Value::Tensor(b), true) => a.f_sub(&b),
-            (Value::Tensor(a), Value::Scalar(b), false) => {
-                raw::of_scalar(aten::atg_add_scalar, &a, b)
-            }
-            (Value::Tensor(a), Value::Scalar(b), true) => {
-                raw::of_scalar(aten::atg_sub_scalar, &a, b)
-            }
-            (Value::Scalar(a), Value::Tensor(b), true) => {
-                raw::of_scalar(aten::atg_rsub_scalar, &b, a)
-            }
-            (Value::Scalar(_), _, _) => Err(no_tensor()),
+fn add(a: Value, b: Value, alpha: Scalar, subtract: bool) -> Result<Tensor, TchError> {
+    match (a, b, subtract) {
+        (Value::Tensor(a), Value::Tensor(b), false) => raw::add(raw::Sum::Plus, &a, &b, alpha),
+        (Value::Tensor(a), Value::Tensor(b), true) => raw::add(raw::Sum::Minus, &a, &b, alpha),
+        (Value::Tensor(a), Value::Scalar(b), false) => {
+            raw::add_scalar(raw::Sum::Plus, &a, b, alpha)
         }
+        (Value::Tensor(a), Value::Scalar(b), true) => {
+            raw::add_scalar(raw::Sum::Minus, &a, b, alpha)
+        }
+        (Value::Scalar(b), Value::Tensor(a), true) => {
+            raw::add_scalar(raw::Sum::MinusFirst, &a, b, alpha)
+        }
+        (Value::Scalar(_), _, _) => Err(no_tensor()),
     }
 }
 

@@ -141,7 +141,7 @@ impl InitPlan {
             step,
             op: self.steps[step].op.name(),
             parameter: self.needed_by(step),
-            source,
+            source: Box::new(source),
         }
     }
 
@@ -247,7 +247,7 @@ impl Run<'_> {
                     && from.bytes().start < out.bytes().end
                     && out.bytes().start < from.bytes().end;
                 if overlaps {
-                    result = result.f_clone(&result)?;
+                    result = copied(&result)?;
                 }
             }
             _ if self.is_whole(out)
@@ -336,6 +336,13 @@ fn as_view(bytes: &Tensor, view: &View) -> Result<Tensor, TchError> {
         .f_narrow(0, 0, whole)?
         .f_view_dtype(kind(view.dtype))?;
     typed.f_as_strided(shape, stride, view.offset as i64)
+}
+
+/// A tensor of its own. (tch's `f_clone` takes where to clone to.)
+pub(super) fn copied(tensor: &Tensor) -> Result<Tensor, TchError> {
+    let mut copy = tensor.f_empty_like()?;
+    copy.f_copy_(tensor)?;
+    Ok(copy)
 }
 
 fn constant(out: &mut Tensor, view: &View, bytes: &[u8]) -> Result<(), TchError> {

@@ -3,6 +3,7 @@
 //! tch's own fallible calls panic where libtorch refuses a scalar: its `Scalar` is dropped, and
 //! finds the error, before the call returns it. Here the number outlives the reading of the error.
 
+use crate::ffi;
 use crate::plan::step::Scalar;
 use std::ffi::{CStr, c_char, c_int, c_void};
 use tch::{Kind, TchError, Tensor};
@@ -30,6 +31,55 @@ impl Drop for Number {
         // SAFETY: made by `new` and not used again.
         unsafe { torch_sys::ats_free(self.0) }
     }
+}
+
+/// The sums of `cpp/libtorch.cpp`, by their numbers there.
+#[derive(Clone, Copy)]
+pub(super) enum Sum {
+    /// `a + alpha * b`
+    Plus,
+    /// `a - alpha * b`
+    Minus,
+    /// `b - alpha * a`
+    MinusFirst,
+}
+
+pub(super) fn add(
+    operation: Sum,
+    a: &Tensor,
+    b: &Tensor,
+    alpha: Scalar,
+) -> Result<Tensor, TchError> {
+    added(operation, a, pointer(b), std::ptr::null(), alpha)
+}
+
+pub(super) fn add_scalar(
+    operation: Sum,
+    a: &Tensor,
+    b: Scalar,
+    alpha: Scalar,
+) -> Result<Tensor, TchError> {
+    let b = Number::new(b);
+    added(operation, a, std::ptr::null(), b.0, alpha)
+}
+
+/// Of a tensor or a number that is live, the other one null.
+fn added(
+    operation: Sum,
+    a: &Tensor,
+    b: *const C_tensor,
+    number: *const C_scalar,
+    alpha: Scalar,
+) -> Result<Tensor, TchError> {
+    let alpha = Number::new(alpha);
+    let mut out = std::ptr::null_mut();
+    // SAFETY: all live for the call, and `out` is a valid place for a new tensor.
+    let failure =
+        unsafe { ffi::tch_init_add(a.as_ptr(), b, number, alpha.0, operation as c_int, &mut out) };
+    // SAFETY: made by the call above and read once.
+    unsafe { ffi::check(failure) }.map_err(TchError::Torch)?;
+    // SAFETY: the call succeeded, so `out` is a new tensor that nobody else owns.
+    Ok(unsafe { Tensor::from_ptr(out) })
 }
 
 /// A function of a tensor and a number, as torch-sys declares it.
