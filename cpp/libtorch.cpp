@@ -8,7 +8,10 @@
 #include <ATen/Context.h>
 #include <ATen/Version.h>
 #include <ATen/core/Tensor.h>
+#include <ATen/ops/add.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/rsub.h>
+#include <ATen/ops/sub.h>
 #include <c10/core/TensorImpl.h>
 #include <dlfcn.h>
 #include <torch/csrc/autograd/function.h>
@@ -217,6 +220,25 @@ char* tch_init_fill_(at::Tensor* tensor, double value) {
 // `*out` is a new tensor: which elements lie below `low` or above `high`.
 char* tch_init_outside(const at::Tensor* tensor, double low, double high, at::Tensor** out) {
   return guarded([&] { *out = new at::Tensor(tensor->lt(low).bitwise_or_(tensor->gt(high))); });
+}
+
+// `a + alpha * b`, `a - alpha * b`, or `b - alpha * a` if `operation` is 0, 1, 2; torch-sys has
+// them without `alpha`. `b` is a tensor, or a number if that is null.
+char* tch_init_add(const at::Tensor* a, const at::Tensor* b, const at::Scalar* number,
+                   const at::Scalar* alpha, int operation, at::Tensor** out) {
+  return guarded([&] {
+    const auto computed = [&](const auto& b) {
+      switch (operation) {
+        case 0:
+          return at::add(*a, b, *alpha);
+        case 1:
+          return at::sub(*a, b, *alpha);
+        default:
+          return at::rsub(*a, b, *alpha);
+      }
+    };
+    *out = new at::Tensor(b != nullptr ? computed(*b) : computed(*number));
+  });
 }
 
 // The address that all handles of one tensor share.

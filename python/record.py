@@ -26,7 +26,11 @@ import sys
 import tempfile
 import types
 
-import torch
+try:
+    import torch
+except ImportError as error:
+    print(f"record.py: {sys.executable} has no PyTorch ({error}); name a Python that has it", file=sys.stderr)
+    sys.exit(2)
 import torch.nn.init as init
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map

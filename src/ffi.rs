@@ -1,6 +1,8 @@
 //! The functions of `cpp/libtorch.cpp`, and the one place that reads their errors.
 
 use std::ffi::{CStr, c_char, c_int, c_void};
+#[cfg(feature = "files")]
+use torch_sys::C_scalar;
 use torch_sys::C_tensor;
 
 /// `at::Generator`.
@@ -76,6 +78,15 @@ unsafe extern "C" {
         drawn: *mut c_int,
     ) -> Failure;
     pub(crate) fn tch_init_fill_(tensor: *mut C_tensor, value: f64) -> Failure;
+    #[cfg(feature = "files")]
+    pub(crate) fn tch_init_add(
+        a: *const C_tensor,
+        b: *const C_tensor,
+        number: *const C_scalar,
+        alpha: *const C_scalar,
+        operation: c_int,
+        out: *mut *mut C_tensor,
+    ) -> Failure;
     pub(crate) fn tch_init_outside(
         tensor: *const C_tensor,
         low: f64,

@@ -11,6 +11,8 @@ mod error;
 pub mod file;
 pub mod init;
 pub mod parity;
+#[cfg(feature = "files")]
+pub mod plan;
 mod python;
 pub mod rng;
 pub mod tensor;

@@ -8,7 +8,10 @@ mod demo;
 mod diff;
 mod doctor;
 mod explain;
+mod materialize;
 mod names;
+mod plan;
+mod record;
 
 use clap::{Parser, Subcommand};
 use std::io::Write;
@@ -30,6 +33,12 @@ enum Command {
     Diff(diff::Arguments),
     /// Say why tensors differ from what PyTorch would have drawn
     Explain(explain::Arguments),
+    /// Make the tensors of a plan at any seed, with the bits of PyTorch's constructor
+    Materialize(materialize::Arguments),
+    /// Show what a plan draws
+    Plan(plan::Arguments),
+    /// Write down how a PyTorch model is initialised, once, as a plan that any seed can be drawn from
+    Record(record::Arguments),
     /// Show what was found (libtorch, CPU capability, threads, CUDA, Python) and what is wrong
     Doctor,
 }
@@ -55,6 +64,9 @@ pub fn main() -> ExitCode {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Diff(arguments) => diff::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
+        Command::Materialize(arguments) => materialize::run(&arguments),
+        Command::Plan(arguments) => plan::run(&arguments),
+        Command::Record(arguments) => record::run(&arguments),
         Command::Doctor => doctor::run(),
     };
     match report.and_then(|report| print(&report.text).map(|()| report.found)) {

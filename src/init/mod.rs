@@ -40,7 +40,7 @@ pub(crate) mod observe;
 #[cfg(feature = "tch")]
 mod orthogonal;
 #[cfg(feature = "tch")]
-mod sparse;
+pub(crate) mod sparse;
 #[cfg(feature = "tch")]
 mod trunc_normal;
 #[cfg(feature = "tch")]

@@ -3,7 +3,7 @@
 use super::draw;
 use crate::error::{Context, InitError};
 use crate::generator::Generator;
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Kind, TchError, Tensor};
 
 /// Fills a matrix with normal values of mean 0, then sets a share of each column to zero.
 /// PyTorch's default std: 0.01.
@@ -35,29 +35,49 @@ pub fn sparse_(
 ) -> Result<(), InitError> {
     let function = "sparse_";
     let shape = tensor.size();
-    let [rows, columns] = shape[..] else {
+    let [_, _] = shape[..] else {
         return Err(InitError::Dimensions {
             function,
             supported: "2",
             shape,
         });
     };
-    let zeros = (sparsity * rows as f64).ceil();
-    if !zeros.is_finite() {
-        return Err(InitError::Argument {
-            function,
+    check_share(sparsity, &shape)?;
+    draw::normal(function, tensor, 0.0, std, generator)?;
+    zero_share(tensor, sparsity, |rows| {
+        Tensor::f_randperm(rows, (Kind::Int64, Device::Cpu))
+    })
+}
+
+/// How many rows of a column are zeros, before it is known how many rows there are to be zeros.
+fn check_share(sparsity: f64, shape: &[i64]) -> Result<f64, InitError> {
+    let zeros = (sparsity * shape[0] as f64).ceil();
+    match zeros.is_finite() {
+        true => Ok(zeros),
+        false => Err(InitError::Argument {
+            function: "sparse_",
             argument: "sparsity",
             value: sparsity,
             reason: "the number of zeros in a column is not finite",
-            shape: Some(shape),
-        });
+            shape: Some(shape.to_vec()),
+        }),
     }
-    draw::normal(function, tensor, 0.0, std, generator)?;
+}
 
+/// Sets a share of each column of a matrix to zero: the first rows of a new permutation of them.
+pub(crate) fn zero_share(
+    tensor: &Tensor,
+    sparsity: f64,
+    mut permutation: impl FnMut(i64) -> Result<Tensor, TchError>,
+) -> Result<(), InitError> {
+    let shape = tensor.size();
+    let (rows, columns) = (shape[0], shape[1]);
+    let zeros = slice_end(check_share(sparsity, &shape)?, rows);
     let _no_grad = tch::no_grad_guard();
-    let zeros = slice_end(zeros, rows);
     for column in 0..columns {
-        zero_rows(tensor, column, rows, zeros).context(function, tensor)?;
+        permutation(rows)
+            .and_then(|permutation| zero_rows(tensor, column, &permutation, zeros))
+            .context("sparse_", tensor)?;
     }
     Ok(())
 }
@@ -72,8 +92,12 @@ fn slice_end(end: f64, length: i64) -> i64 {
     }
 }
 
-fn zero_rows(tensor: &Tensor, column: i64, rows: i64, zeros: i64) -> Result<(), tch::TchError> {
-    let permutation = Tensor::f_randperm(rows, (Kind::Int64, Device::Cpu))?;
+fn zero_rows(
+    tensor: &Tensor,
+    column: i64,
+    permutation: &Tensor,
+    zeros: i64,
+) -> Result<(), TchError> {
     let indices = permutation
         .f_narrow(0, 0, zeros)?
         .f_to_device(tensor.device())?;

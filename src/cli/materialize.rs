@@ -1,0 +1,123 @@
+//! `tch-init materialize`: a plan becomes tensors.
+
+use super::Report;
+use anyhow::{Context, Result, bail};
+use clap::{Args, ValueEnum};
+use globset::Glob;
+use std::num::NonZero;
+use std::path::{Path, PathBuf};
+use tch::Device;
+use tch_init::Generator;
+use tch_init::plan::{InitPlan, Save};
+use tch_init::tensor::Dtype;
+
+#[derive(Args)]
+pub struct Arguments {
+    /// The plan, as `tch-init record` writes it
+    plan: PathBuf,
+    /// The seed, as torch.manual_seed takes it
+    #[arg(long, allow_negative_numbers = true, required_unless_present = "state_in", value_parser = seed)]
+    seed: Option<u64>,
+    /// The safetensors file to write
+    #[arg(short, long, value_name = "FILE")]
+    output: PathBuf,
+    /// Instead of a seed: a file with the state to start from, as torch.get_rng_state() has it
+    #[arg(long, value_name = "FILE", conflicts_with = "seed")]
+    state_in: Option<PathBuf>,
+    /// Where to write the state that the constructor would have left
+    #[arg(long, value_name = "FILE")]
+    state_out: Option<PathBuf>,
+    /// Threads of libtorch [default: one a core]
+    #[arg(long, value_name = "N")]
+    threads: Option<NonZero<u16>>,
+    /// Only the names that fit, such as 'encoder.*'; may stand several times
+    #[arg(long, value_name = "GLOB")]
+    only: Vec<Glob>,
+    /// Cast floating point tensors, as model.to(dtype) does
+    #[arg(long, value_enum)]
+    dtype: Option<Float>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Float {
+    Float16,
+    Bfloat16,
+    Float32,
+    Float64,
+}
+
+impl Float {
+    fn dtype(self) -> Dtype {
+        match self {
+            Float::Float16 => Dtype::Float16,
+            Float::Bfloat16 => Dtype::Bfloat16,
+            Float::Float32 => Dtype::Float32,
+            Float::Float64 => Dtype::Float64,
+        }
+    }
+}
+
+/// Python takes seeds from -2^63 to 2^64 - 1, and negative ones as the same 64 bits.
+fn seed(text: &str) -> Result<u64, String> {
+    let negative = || text.parse().map(|seed: i64| seed as u64);
+    let seed = text.parse().or_else(|_| negative());
+    seed.map_err(|_| "a seed is -2^63 to 2^64 - 1".to_owned())
+}
+
+pub fn run(arguments: &Arguments) -> Result<Report> {
+    let plan = InitPlan::load(&arguments.plan)?;
+    let mut generator = Generator::new(Device::Cpu)?;
+    match (&arguments.state_in, arguments.seed) {
+        (Some(path), _) => {
+            let state = std::fs::read(path);
+            let state = state.with_context(|| format!("{}: cannot be read", path.display()))?;
+            generator
+                .set_state(&state)
+                .with_context(|| path.display().to_string())?;
+        }
+        (None, Some(seed)) => generator.manual_seed(seed as i64)?,
+        (None, None) => bail!("give --seed or --state-in"),
+    }
+    if let Some(threads) = arguments.threads {
+        tch::set_num_threads(threads.get().into());
+    }
+    let only: Vec<_> = arguments.only.iter().map(Glob::compile_matcher).collect();
+    for (glob, matcher) in arguments.only.iter().zip(&only) {
+        if !plan.names().any(|(name, _)| matcher.is_match(name)) {
+            bail!(
+                "--only {glob}: no parameter or buffer of the plan fits; `tch-init plan show` lists them"
+            );
+        }
+    }
+    let wanted = |name: &str| only.is_empty() || only.iter().any(|glob| glob.is_match(name));
+    let save = Save::default().dtype(arguments.dtype.map(Float::dtype));
+
+    let spinner = super::spinner("materialising");
+    let saved = plan.save(&arguments.output, &mut generator, save, wanted);
+    spinner.finish_and_clear();
+    let saved = saved?;
+    if let Some(path) = &arguments.state_out {
+        write_state(path, &generator.get_state()?)
+            .with_context(|| format!("{}: cannot be written", path.display()))?;
+    }
+    Ok(Report {
+        text: format!(
+            "{}: {} tensors, {} bytes\n",
+            arguments.output.display(),
+            saved.tensors,
+            saved.bytes
+        ),
+        found: false,
+    })
+}
+
+/// As the tensors: under another name first.
+fn write_state(path: &Path, state: &[u8]) -> Result<()> {
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    let mut file = tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new(".")))?;
+    std::io::Write::write_all(&mut file, state)?;
+    file.persist(path)?;
+    Ok(())
+}

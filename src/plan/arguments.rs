@@ -1,0 +1,268 @@
+//! The arguments of a step, by the table of the format.
+
+use super::json::{Arg, RawStep};
+use super::limit;
+use super::step::{Comparison, Op, Operand, Reduction, Rounding, Scalar, Step, Unary};
+use super::view::View;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+
+/// Why a row is no step.
+pub(super) enum NoStep {
+    /// No step is called so.
+    Unknown(String),
+    /// What is wrong with it.
+    Invalid(String),
+}
+
+impl From<String> for NoStep {
+    fn from(problem: String) -> NoStep {
+        NoStep::Invalid(problem)
+    }
+}
+
+/// The step of a row, whose views exist and whose arguments are of the right types.
+pub(super) fn step(row: RawStep, views: &[View]) -> Result<Step, NoStep> {
+    let out = index(row.out, views)?;
+    let mut args = Args {
+        rest: row.args.into_iter(),
+        views,
+    };
+    let op = match row.op.as_str() {
+        "uniform_" => Op::Uniform {
+            from: args.float()?,
+            to: args.float()?,
+        },
+        "normal_" => Op::Normal {
+            mean: args.float()?,
+            std: args.float()?,
+        },
+        "trunc_normal_" => Op::TruncNormal {
+            mean: args.float()?,
+            std: args.float()?,
+            a: args.float()?,
+            b: args.float()?,
+        },
+        "orthogonal_" => Op::Orthogonal {
+            gain: args.float()?,
+        },
+        "sparse_" => Op::Sparse {
+            sparsity: args.float()?,
+            std: args.float()?,
+        },
+        "randperm" => Op::Randperm,
+        "fill_" => Op::Fill(args.scalar()?),
+        "const" => Op::Const(args.bytes()?),
+        "arange" => Op::Arange {
+            start: args.scalar()?,
+            end: args.scalar()?,
+            step: args.scalar()?,
+        },
+        "eye" => Op::Eye,
+        "dirac_" => Op::Dirac {
+            groups: args.int()?,
+        },
+        "copy_" => Op::Copy(args.view()?),
+        "add" | "sub" => Op::Add {
+            a: Operand::View(args.view()?),
+            b: args.operand()?,
+            alpha: args.scalar()?,
+            subtract: row.op == "sub",
+        },
+        "rsub" => {
+            let b = Operand::View(args.view()?);
+            let a = Operand::Scalar(args.scalar()?);
+            Op::Add {
+                a,
+                b,
+                alpha: args.scalar()?,
+                subtract: true,
+            }
+        }
+        "mul" => Op::Mul(args.view()?, args.operand()?),
+        "div" => Op::Div(args.view()?, args.operand()?, args.rounding()?),
+        "pow" => match (args.operand()?, args.operand()?) {
+            (Operand::Scalar(_), Operand::Scalar(_)) => {
+                return Err("neither argument is a view".to_owned().into());
+            }
+            (base, exponent) => Op::Pow(base, exponent),
+        },
+        "clamp" => match (
+            args.view()?,
+            args.optional_scalar()?,
+            args.optional_scalar()?,
+        ) {
+            (_, None, None) => return Err("without any bound".to_owned().into()),
+            (view, min, max) => Op::Clamp(view, min, max),
+        },
+        "where" => Op::Where(args.view()?, args.operand()?, args.operand()?),
+        "masked_fill" => Op::MaskedFill(args.view()?, args.view()?, args.scalar()?),
+        "sum" => Op::Reduce(Reduction::Sum, args.view()?, args.dims()?, args.bool()?),
+        "norm" | "linalg_vector_norm" => {
+            let (view, order) = (args.view()?, args.scalar()?);
+            let norm = match row.op == "norm" {
+                true => Reduction::Norm(order),
+                false => Reduction::VectorNorm(order),
+            };
+            Op::Reduce(norm, view, args.dims()?, args.bool()?)
+        }
+        "mv" => Op::Mv(args.view()?, args.view()?),
+        "cat" => Op::Cat(args.views()?, args.int()?),
+        "stack" => Op::Stack(args.views()?, args.int()?),
+        "constant_pad_nd" => Op::Pad(args.view()?, args.ints()?, args.scalar()?),
+        name => {
+            let unary = Unary::ALL.into_iter().find(|unary| unary.name() == name);
+            let comparison = Comparison::ALL
+                .into_iter()
+                .find(|comparison| comparison.name() == name);
+            match (unary, comparison) {
+                (Some(unary), _) => Op::Unary(unary, args.view()?),
+                (_, Some(comparison)) => Op::Compare(comparison, args.view()?, args.operand()?),
+                (None, None) => return Err(NoStep::Unknown(row.op)),
+            }
+        }
+    };
+    match args.rest.next() {
+        None => Ok(Step { op, out }),
+        Some(_) => Err("too many arguments".to_owned().into()),
+    }
+}
+
+fn index(view: u64, views: &[View]) -> Result<usize, String> {
+    usize::try_from(view)
+        .ok()
+        .filter(|view| *view < views.len())
+        .ok_or_else(|| format!("there is no view {view}, there are {}", views.len()))
+}
+
+struct Args<'a> {
+    rest: std::vec::IntoIter<Arg>,
+    views: &'a [View],
+}
+
+impl Args<'_> {
+    fn next(&mut self) -> Result<Arg, String> {
+        self.rest
+            .next()
+            .ok_or_else(|| "too few arguments".to_owned())
+    }
+
+    fn view(&mut self) -> Result<usize, String> {
+        match self.next()? {
+            Arg::View(view) => index(view, self.views),
+            other => Err(expected("a view", &other)),
+        }
+    }
+
+    fn float(&mut self) -> Result<f64, String> {
+        match self.scalar()? {
+            Scalar::Float(value) => Ok(value),
+            _ => Err("a float is expected, an int or bool stands there".to_owned()),
+        }
+    }
+
+    fn int(&mut self) -> Result<i64, String> {
+        match self.next()? {
+            Arg::Int(value) => Ok(value),
+            other => Err(expected("an int", &other)),
+        }
+    }
+
+    fn bool(&mut self) -> Result<bool, String> {
+        match self.next()? {
+            Arg::Bool(value) => Ok(value),
+            other => Err(expected("a bool", &other)),
+        }
+    }
+
+    fn scalar(&mut self) -> Result<Scalar, String> {
+        scalar(self.next()?)
+    }
+
+    fn optional_scalar(&mut self) -> Result<Option<Scalar>, String> {
+        match self.next()? {
+            Arg::Null => Ok(None),
+            other => scalar(other).map(Some),
+        }
+    }
+
+    fn operand(&mut self) -> Result<Operand, String> {
+        match self.next()? {
+            Arg::View(view) => index(view, self.views).map(Operand::View),
+            other => scalar(other).map(Operand::Scalar),
+        }
+    }
+
+    fn rounding(&mut self) -> Result<Option<Rounding>, String> {
+        match self.next()? {
+            Arg::Null => Ok(None),
+            Arg::Text(mode) if mode == "floor" => Ok(Some(Rounding::Floor)),
+            Arg::Text(mode) if mode == "trunc" => Ok(Some(Rounding::Trunc)),
+            other => Err(expected("\"floor\", \"trunc\" or null", &other)),
+        }
+    }
+
+    fn ints(&mut self) -> Result<Box<[i64]>, String> {
+        match self.next()? {
+            Arg::Ints(ints) => Ok(ints.into()),
+            other => Err(expected("a list of ints", &other)),
+        }
+    }
+
+    fn dims(&mut self) -> Result<Option<Box<[i64]>>, String> {
+        match self.next()? {
+            Arg::Null => Ok(None),
+            Arg::Ints(ints) => Ok(Some(ints.into())),
+            other => Err(expected("a list of ints or null", &other)),
+        }
+    }
+
+    fn views(&mut self) -> Result<Box<[usize]>, String> {
+        match self.next()? {
+            Arg::Views(views) => views
+                .into_iter()
+                .map(|view| index(view, self.views))
+                .collect(),
+            other => Err(expected("a list of views", &other)),
+        }
+    }
+
+    fn bytes(&mut self) -> Result<Box<[u8]>, String> {
+        let Arg::Text(text) = self.next()? else {
+            return Err("base64 is expected".to_owned());
+        };
+        let bytes = BASE64_STANDARD.decode(text);
+        let bytes = bytes.map_err(|error| format!("no base64: {error}"))?;
+        match bytes.len() > limit::CONST {
+            true => Err(format!("more than {} bytes", limit::CONST)),
+            false => Ok(bytes.into()),
+        }
+    }
+}
+
+fn scalar(arg: Arg) -> Result<Scalar, String> {
+    match arg {
+        Arg::Int(value) => Ok(Scalar::Int(value)),
+        Arg::Float(value) => Ok(Scalar::Float(value)),
+        Arg::Bool(value) => Ok(Scalar::Bool(value)),
+        Arg::Text(text) if text == "inf" => Ok(Scalar::Float(f64::INFINITY)),
+        Arg::Text(text) if text == "-inf" => Ok(Scalar::Float(f64::NEG_INFINITY)),
+        Arg::Text(text) if text == "nan" => Ok(Scalar::Float(f64::NAN)),
+        other => Err(expected("a number", &other)),
+    }
+}
+
+fn expected(what: &str, found: &Arg) -> String {
+    let found = match found {
+        Arg::View(_) => "a view",
+        Arg::Int(_) => "an int",
+        Arg::Float(_) => "a float",
+        Arg::Bool(_) => "a bool",
+        Arg::Null => "null",
+        Arg::Text(_) => "a text",
+        Arg::Views(_) => "a list of views",
+        Arg::Ints(ints) if ints.is_empty() => "an empty list",
+        Arg::Ints(_) => "a list of ints",
+    };
+    format!("{what} is expected, {found} stands there")
+}

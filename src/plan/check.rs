@@ -1,0 +1,265 @@
+//! Whether what a step computes has the shape of what it writes, and whether its numbers can be
+//! drawn from. So nothing is computed whose size the plan does not say.
+
+use super::limit::DIMS;
+use super::step::{Op, Operand, Scalar, Step};
+use super::view::View;
+use crate::tensor::Dtype;
+
+/// What is wrong with a step whose arguments are of the right types.
+pub(super) fn check(step: &Step, views: &[View]) -> Result<(), String> {
+    let out = step.target(views);
+    if out.overlaps_itself() {
+        return Err(format!(
+            "it writes view {}, which overlaps itself",
+            step.out
+        ));
+    }
+    numbers(&step.op, out)?;
+    dtypes(&step.op, out, views)?;
+    let shape = match shape(&step.op, out, views)? {
+        Some(shape) => shape,
+        None => return Ok(()),
+    };
+    match shape == out.shape {
+        true => Ok(()),
+        false => Err(format!(
+            "its result has shape {shape:?}, what it writes {:?}",
+            out.shape
+        )),
+    }
+}
+
+/// Arguments of draws that libtorch refuses, or that no loop ends with.
+fn numbers(op: &Op, out: &View) -> Result<(), String> {
+    match *op {
+        Op::Uniform { from, to } if !(from <= to && (to - from).is_finite()) => {
+            Err(format!("from = {from} and to = {to} are no interval"))
+        }
+        Op::Normal { mean, .. } if mean.is_nan() => Err("mean = NaN".to_owned()),
+        Op::Orthogonal { gain } if gain.is_nan() => Err("gain = NaN".to_owned()),
+        Op::Normal { std, .. } | Op::Sparse { std, .. } if std.is_nan() || std < 0.0 => {
+            Err(format!("std = {std} is not 0 or more"))
+        }
+        Op::Sparse { sparsity, .. } if !(sparsity * out.numel() as f64).is_finite() => {
+            Err(format!("sparsity = {sparsity} is not finite"))
+        }
+        Op::TruncNormal { mean, std, a, b } => {
+            if [mean, std, a, b].iter().any(|x| x.is_nan()) {
+                Err(format!(
+                    "NaN among mean = {mean}, std = {std}, a = {a}, b = {b}"
+                ))
+            } else if !(std > 0.0 && std.is_finite() && mean.is_finite()) {
+                Err(format!(
+                    "mean = {mean} and std = {std} are no normal distribution"
+                ))
+            } else if a > b {
+                Err(format!("a = {a} and b = {b} are no interval"))
+            } else {
+                Ok(())
+            }
+        }
+        Op::Dirac { groups } => match out.shape.first() {
+            Some(channels) if groups > 0 && channels % groups as u64 == 0 => Ok(()),
+            _ => Err(format!("groups = {groups} does not divide the first size")),
+        },
+        _ => Ok(()),
+    }
+}
+
+fn dtypes(op: &Op, out: &View, views: &[View]) -> Result<(), String> {
+    let is_bool = |view: usize| match views[view].dtype {
+        Dtype::Bool => Ok(()),
+        dtype => Err(format!("view {view} is {dtype}, a mask is bool")),
+    };
+    match op {
+        Op::Randperm if out.dtype != Dtype::Int64 => {
+            Err(format!("it writes {}, a permutation is int64", out.dtype))
+        }
+        Op::Randperm => Ok(()),
+        _ if op.is_draw() && !out.dtype.is_floating_point() => {
+            Err(format!("it writes {}, draws are floating point", out.dtype))
+        }
+        Op::Where(condition, ..) => is_bool(*condition),
+        Op::MaskedFill(_, mask, _) => is_bool(*mask),
+        _ => Ok(()),
+    }
+}
+
+/// The shape of the result; `None` where it is that of `out` by definition.
+fn shape(op: &Op, out: &View, views: &[View]) -> Result<Option<Vec<u64>>, String> {
+    let of = |view: usize| &views[view].shape;
+    let dims = |wanted: std::ops::RangeInclusive<usize>| match wanted.contains(&out.shape.len()) {
+        true => Ok(None),
+        false => {
+            let dims = match (*wanted.start(), *wanted.end()) {
+                (least, DIMS) => format!("{least} or more"),
+                (least, most) if least == most => least.to_string(),
+                (least, most) => format!("{least} to {most}"),
+            };
+            let shape = &out.shape;
+            Err(format!(
+                "it writes shape {shape:?}, but takes {dims} dimensions"
+            ))
+        }
+    };
+    let broadcast = |operands: &[Operand]| {
+        let mut shape = Vec::new();
+        for operand in operands {
+            if let Operand::View(view) = operand {
+                shape = joined(&shape, of(*view))?;
+            }
+        }
+        Ok(Some(shape))
+    };
+    match op {
+        Op::Uniform { .. } | Op::Normal { .. } | Op::TruncNormal { .. } | Op::Fill(_) => Ok(None),
+        Op::Orthogonal { .. } => dims(2..=DIMS),
+        Op::Sparse { .. } | Op::Eye => dims(2..=2),
+        Op::Dirac { .. } => dims(3..=5),
+        Op::Randperm => dims(1..=1),
+        Op::Const(bytes) => {
+            let needed = out.numel() * out.dtype.size() as u64;
+            if bytes.len() as u64 != needed {
+                return Err(format!("{} bytes, its elements have {needed}", bytes.len()));
+            }
+            match out.is_contiguous() {
+                true => Ok(None),
+                false => Err("it writes a view that is not contiguous".to_owned()),
+            }
+        }
+        Op::Arange { start, end, step } => {
+            dims(1..=1)?;
+            Ok(Some(vec![steps(*start, *end, *step)?]))
+        }
+        Op::Copy(view) | Op::Clamp(view, ..) | Op::Unary(_, view) => Ok(Some(of(*view).clone())),
+        Op::Add { a, b, .. } | Op::Pow(a, b) => broadcast(&[*a, *b]),
+        Op::Mul(a, b) | Op::Div(a, b, _) | Op::Compare(_, a, b) => {
+            broadcast(&[Operand::View(*a), *b])
+        }
+        Op::Where(condition, a, b) => broadcast(&[Operand::View(*condition), *a, *b]),
+        Op::MaskedFill(view, mask, _) => broadcast(&[Operand::View(*view), Operand::View(*mask)]),
+        Op::Reduce(_, view, dims, keepdim) => {
+            reduced(of(*view), dims.as_deref(), *keepdim).map(Some)
+        }
+        Op::Mv(matrix, vector) => match (of(*matrix).as_slice(), of(*vector).as_slice()) {
+            ([rows, columns], [length]) if columns == length => Ok(Some(vec![*rows])),
+            (matrix, vector) => Err(format!("shapes {matrix:?} and {vector:?} do not multiply")),
+        },
+        Op::Cat(tensors, dim) => cat(tensors, *dim, &of).map(Some),
+        Op::Stack(tensors, dim) => stack(tensors, *dim, &of).map(Some),
+        Op::Pad(view, pad, _) => padded(of(*view), pad).map(Some),
+    }
+}
+
+/// Both shapes broadcast.
+fn joined(a: &[u64], b: &[u64]) -> Result<Vec<u64>, String> {
+    let (long, short) = if a.len() < b.len() { (b, a) } else { (a, b) };
+    let mut shape = long.to_vec();
+    for (size, other) in shape.iter_mut().rev().zip(short.iter().rev()) {
+        match (*size, *other) {
+            (size, other) if size == other => {}
+            (1, other) => *size = other,
+            (_, 1) => {}
+            _ => return Err(format!("shapes {a:?} and {b:?} do not broadcast")),
+        }
+    }
+    Ok(shape)
+}
+
+/// The elements of `arange`.
+fn steps(start: Scalar, end: Scalar, step: Scalar) -> Result<u64, String> {
+    let number = |scalar| match scalar {
+        Scalar::Int(value) => Ok(value as f64),
+        Scalar::Float(value) => Ok(value),
+        Scalar::Bool(_) => Err("bounds are numbers".to_owned()),
+    };
+    let (from, to, by) = (number(start)?, number(end)?, number(step)?);
+    let steps = match (start, end, step) {
+        (Scalar::Int(from), Scalar::Int(to), Scalar::Int(by)) if by != 0 => {
+            let (span, by) = (i128::from(to) - i128::from(from), i128::from(by));
+            // Rounded up, also where both are negative.
+            ((span + by - by.signum()) / by) as f64
+        }
+        _ => ((to - from) / by).ceil(),
+    };
+    let limit = super::limit::SIZE as f64;
+    match (0.0..=limit).contains(&steps) {
+        true => Ok(steps as u64),
+        false => Err(format!("from {from} to {to} by {by} is no range")),
+    }
+}
+
+fn reduced(shape: &[u64], dims: Option<&[i64]>, keepdim: bool) -> Result<Vec<u64>, String> {
+    let mut gone = vec![dims.is_none_or(<[i64]>::is_empty); shape.len()];
+    for dim in dims.unwrap_or_default() {
+        let place = usize::try_from(*dim).ok().and_then(|dim| gone.get_mut(dim));
+        match place {
+            Some(gone) if !*gone => *gone = true,
+            _ => return Err(format!("shape {shape:?} has no dimension {dim} to reduce")),
+        }
+    }
+    let kept = shape
+        .iter()
+        .zip(gone)
+        .filter_map(|(size, gone)| match gone {
+            true => keepdim.then_some(1),
+            false => Some(*size),
+        });
+    Ok(kept.collect())
+}
+
+fn cat<'a>(
+    tensors: &[usize],
+    dim: i64,
+    of: &impl Fn(usize) -> &'a Vec<u64>,
+) -> Result<Vec<u64>, String> {
+    let (first, rest) = tensors.split_first().ok_or("no tensors")?;
+    let mut shape = of(*first).clone();
+    let at = usize::try_from(dim).ok().filter(|dim| *dim < shape.len());
+    let at = at.ok_or_else(|| format!("shape {shape:?} has no dimension {dim}"))?;
+    for tensor in rest {
+        let other = of(*tensor);
+        let fits = other.len() == shape.len()
+            && (0..shape.len()).all(|dim| dim == at || other[dim] == shape[dim]);
+        if !fits {
+            return Err(format!(
+                "shapes {shape:?} and {other:?} differ beside dimension {dim}"
+            ));
+        }
+        shape[at] = shape[at].saturating_add(other[at]);
+    }
+    Ok(shape)
+}
+
+fn stack<'a>(
+    tensors: &[usize],
+    dim: i64,
+    of: &impl Fn(usize) -> &'a Vec<u64>,
+) -> Result<Vec<u64>, String> {
+    let (first, rest) = tensors.split_first().ok_or("no tensors")?;
+    let mut shape = of(*first).clone();
+    if let Some(other) = rest.iter().find(|other| *of(**other) != shape) {
+        return Err(format!("shapes {shape:?} and {:?} differ", of(*other)));
+    }
+    let at = usize::try_from(dim).ok().filter(|dim| *dim <= shape.len());
+    let at = at.ok_or_else(|| format!("shape {shape:?} has no place for dimension {dim}"))?;
+    shape.insert(at, tensors.len() as u64);
+    Ok(shape)
+}
+
+fn padded(shape: &[u64], pad: &[i64]) -> Result<Vec<u64>, String> {
+    if !pad.len().is_multiple_of(2) || pad.len() > 2 * shape.len() {
+        return Err(format!("{} entries do not pad shape {shape:?}", pad.len()));
+    }
+    let mut padded = shape.to_vec();
+    for (size, both) in padded.iter_mut().rev().zip(pad.chunks(2)) {
+        let sum = both
+            .iter()
+            .try_fold(*size as i64, |sum, pad| sum.checked_add(*pad));
+        *size = sum
+            .and_then(|sum| u64::try_from(sum).ok())
+            .ok_or_else(|| format!("{pad:?} does not pad shape {shape:?}"))?;
+    }
+    Ok(padded)
+}

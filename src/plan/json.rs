@@ -1,0 +1,381 @@
+//! The JSON of a plan, as it stands there: types are right, nothing else is checked yet.
+//!
+//! Lists are cut off at their limits while they are read, so that memory stays within a small
+//! multiple of the file's size whatever stands in it.
+
+use super::PlanError;
+use super::limit;
+use serde::Deserialize;
+use serde::de::{Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use std::fmt;
+use std::marker::PhantomData;
+
+/// A plan before its rows are looked at.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Raw {
+    #[serde(rename = "format")]
+    _format: IgnoredAny,
+    #[serde(rename = "version")]
+    _version: IgnoredAny,
+    pub pytorch: String,
+    #[serde(rename = "semantics")]
+    _semantics: IgnoredAny,
+    pub model: String,
+    pub storages: Rows<u64>,
+    pub views: Rows<RawView>,
+    pub steps: Rows<RawStep>,
+    pub parameters: Rows<RawName>,
+    pub buffers: Rows<RawName>,
+}
+
+/// What is looked at first, so that a newer plan is called newer and not damaged.
+#[derive(Deserialize)]
+struct Head {
+    format: Short,
+    version: Short,
+    semantics: Short,
+}
+
+pub(super) fn parse(json: &[u8]) -> Result<Raw, PlanError> {
+    // The derived readers take an array of the values too.
+    match json.iter().find(|byte| !byte.is_ascii_whitespace()) {
+        Some(b'{') => {}
+        None => return Err(PlanError::Json("it is empty".to_owned())),
+        Some(_) => return Err(PlanError::Json("it is no JSON object".to_owned())),
+    }
+    let head: Head = read(json)?;
+    for (key, found, known) in [
+        ("format", head.format.0, "\"tch-init plan\""),
+        ("version", head.version.0, "1"),
+        ("semantics", head.semantics.0, "\"2.13\""),
+    ] {
+        if found != known {
+            return Err(PlanError::Version { key, found, known });
+        }
+    }
+    read(json)
+}
+
+fn read<'de, T: Deserialize<'de>>(json: &'de [u8]) -> Result<T, PlanError> {
+    serde_json::from_slice(json).map_err(|error| {
+        // It quotes what it found, which may be long or hold control characters.
+        let message = error.to_string();
+        let mut text: String = message
+            .chars()
+            .flat_map(char::escape_debug)
+            .take(300)
+            .collect();
+        if text.len() == 300 {
+            text += "...";
+        }
+        PlanError::Json(text.replace("\\\"", "\"").replace("\\'", "'"))
+    })
+}
+
+/// A number or a text, as JSON has it, for a message.
+struct Short(String);
+
+impl<'de> Deserialize<'de> for Short {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Short, D::Error> {
+        struct Text;
+        impl Visitor<'_> for Text {
+            type Value = Short;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a number or a text")
+            }
+            fn visit_u64<E>(self, number: u64) -> Result<Short, E> {
+                Ok(Short(number.to_string()))
+            }
+            fn visit_i64<E>(self, number: i64) -> Result<Short, E> {
+                Ok(Short(number.to_string()))
+            }
+            fn visit_f64<E>(self, number: f64) -> Result<Short, E> {
+                Ok(Short(format!("{number:?}")))
+            }
+            fn visit_str<E>(self, text: &str) -> Result<Short, E> {
+                Ok(Short(super::error::Shown(text).to_string()))
+            }
+        }
+        deserializer.deserialize_any(Text)
+    }
+}
+
+/// A list of at most [`limit::ROWS`].
+#[derive(Debug)]
+pub(super) struct Rows<T>(pub Vec<T>);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Rows<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer
+            .deserialize_seq(List(limit::ROWS, PhantomData))
+            .map(Rows)
+    }
+}
+
+/// Reads a list of at most so many.
+struct List<T>(usize, PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for List<T> {
+    type Value = Vec<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a list of at most {}", self.0)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Vec<T>, A::Error> {
+        let mut rows = Vec::new();
+        while let Some(row) = seq.next_element()? {
+            if rows.len() == self.0 {
+                return Err(A::Error::custom(format!("a list of more than {}", self.0)));
+            }
+            rows.push(row);
+        }
+        Ok(rows)
+    }
+}
+
+/// The sizes or strides of a view.
+#[derive(Default)]
+pub(super) struct Sizes(pub Vec<u64>);
+
+impl<'de> Deserialize<'de> for Sizes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer
+            .deserialize_seq(List(limit::DIMS, PhantomData))
+            .map(Sizes)
+    }
+}
+
+/// `[storage, dtype, shape, offset, stride]`, the last two optional.
+pub(super) struct RawView {
+    pub storage: u64,
+    pub dtype: String,
+    pub shape: Vec<u64>,
+    pub offset: u64,
+    pub stride: Option<Vec<u64>>,
+}
+
+/// `[op, out, args...]`.
+pub(super) struct RawStep {
+    pub op: String,
+    pub out: u64,
+    pub args: Vec<Arg>,
+}
+
+/// `[name, view, options]`, the last one optional.
+pub(super) struct RawName {
+    pub name: String,
+    pub view: u64,
+    pub options: Options,
+}
+
+/// What differs from the default.
+#[derive(Default)]
+pub(super) struct Options {
+    pub requires_grad: Option<bool>,
+    pub persistent: Option<bool>,
+    pub unset: Option<bool>,
+}
+
+/// Reads a row with a function of its elements.
+macro_rules! row {
+    ($row:ty, $expecting:literal, |$seq:ident| $read:block) => {
+        impl<'de> Deserialize<'de> for $row {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                struct Row;
+                impl<'de> Visitor<'de> for Row {
+                    type Value = $row;
+                    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                        f.write_str($expecting)
+                    }
+                    fn visit_seq<A: SeqAccess<'de>>(self, mut $seq: A) -> Result<$row, A::Error> {
+                        $read
+                    }
+                }
+                deserializer.deserialize_seq(Row)
+            }
+        }
+    };
+}
+
+row!(RawView, "[storage, dtype, shape, offset, stride]", |seq| {
+    let row = RawView {
+        storage: need(&mut seq, "the storage of a view")?,
+        dtype: need(&mut seq, "the dtype of a view")?,
+        shape: need::<Sizes, A>(&mut seq, "the shape of a view")?.0,
+        offset: seq.next_element()?.unwrap_or(0),
+        stride: seq.next_element::<Sizes>()?.map(|sizes| sizes.0),
+    };
+    end(&mut seq)?;
+    Ok(row)
+});
+
+row!(RawStep, "[op, out, args...]", |seq| {
+    let (op, out) = (
+        need(&mut seq, "the op of a step")?,
+        need(&mut seq, "the view that a step writes")?,
+    );
+    let args = List(limit::ARGS, PhantomData).visit_seq(seq)?;
+    Ok(RawStep { op, out, args })
+});
+
+row!(RawName, "[name, view, options]", |seq| {
+    let row = RawName {
+        name: need(&mut seq, "a name")?,
+        view: need(&mut seq, "the view of a name")?,
+        options: seq.next_element()?.unwrap_or_default(),
+    };
+    end(&mut seq)?;
+    Ok(row)
+});
+
+fn need<'de, T: Deserialize<'de>, A: SeqAccess<'de>>(
+    seq: &mut A,
+    what: &str,
+) -> Result<T, A::Error> {
+    seq.next_element()?
+        .ok_or_else(|| A::Error::custom(format!("{what} is missing")))
+}
+
+fn end<'de, A: SeqAccess<'de>>(seq: &mut A) -> Result<(), A::Error> {
+    match seq.next_element::<IgnoredAny>()? {
+        None => Ok(()),
+        Some(_) => Err(A::Error::custom("too many entries in a row")),
+    }
+}
+
+impl<'de> Deserialize<'de> for Options {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Object;
+        impl<'de> Visitor<'de> for Object {
+            type Value = Options;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object of options")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Options, A::Error> {
+                let mut options = Options::default();
+                while let Some(key) = map.next_key::<String>()? {
+                    let option = match key.as_str() {
+                        "requires_grad" => &mut options.requires_grad,
+                        "persistent" => &mut options.persistent,
+                        "unset" => &mut options.unset,
+                        _ => return Err(A::Error::custom(format!("unknown option `{key}`"))),
+                    };
+                    if option.replace(map.next_value()?).is_some() {
+                        return Err(A::Error::custom(format!("the option `{key}` stands twice")));
+                    }
+                }
+                Ok(options)
+            }
+        }
+        deserializer.deserialize_map(Object)
+    }
+}
+
+/// An argument of a step.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Arg {
+    View(u64),
+    Int(i64),
+    Float(f64),
+    Bool(bool),
+    Null,
+    Text(String),
+    /// A list of views.
+    Views(Vec<u64>),
+    /// A list of ints, or an empty list.
+    Ints(Vec<i64>),
+}
+
+/// What stands in a list of arguments.
+enum Item {
+    View(u64),
+    Int(i64),
+}
+
+impl<'de> Deserialize<'de> for Item {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match Arg::deserialize(deserializer)? {
+            Arg::View(view) => Ok(Item::View(view)),
+            Arg::Int(int) => Ok(Item::Int(int)),
+            _ => Err(D::Error::custom("a list of arguments holds ints or views")),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Arg {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Any;
+        impl<'de> Visitor<'de> for Any {
+            type Value = Arg;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an argument of a step")
+            }
+            fn visit_bool<E>(self, value: bool) -> Result<Arg, E> {
+                Ok(Arg::Bool(value))
+            }
+            fn visit_i64<E>(self, value: i64) -> Result<Arg, E> {
+                Ok(Arg::Int(value))
+            }
+            fn visit_u64<E: serde::de::Error>(self, value: u64) -> Result<Arg, E> {
+                i64::try_from(value)
+                    .map(Arg::Int)
+                    .map_err(|_| E::custom(format!("{value} is no i64")))
+            }
+            fn visit_f64<E>(self, value: f64) -> Result<Arg, E> {
+                Ok(Arg::Float(value))
+            }
+            fn visit_unit<E>(self) -> Result<Arg, E> {
+                Ok(Arg::Null)
+            }
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Arg, E> {
+                if text.len() > limit::TEXT {
+                    return Err(E::custom(format!(
+                        "a text of more than {} bytes",
+                        limit::TEXT
+                    )));
+                }
+                Ok(Arg::Text(text.to_owned()))
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Arg, A::Error> {
+                let mut list = Arg::Ints(Vec::new());
+                while let Some(item) = seq.next_element()? {
+                    if let (Arg::Ints(ints), Item::View(_)) = (&list, &item)
+                        && ints.is_empty()
+                    {
+                        list = Arg::Views(Vec::new());
+                    }
+                    let length = match (&mut list, item) {
+                        (Arg::Ints(ints), Item::Int(int)) => {
+                            ints.push(int);
+                            ints.len()
+                        }
+                        (Arg::Views(views), Item::View(view)) => {
+                            views.push(view);
+                            views.len()
+                        }
+                        _ => return Err(A::Error::custom("a list of both ints and views")),
+                    };
+                    if length > limit::LIST {
+                        let limit = limit::LIST;
+                        return Err(A::Error::custom(format!("a list of more than {limit}")));
+                    }
+                }
+                Ok(list)
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Arg, A::Error> {
+                let view = match map.next_key::<String>()?.as_deref() {
+                    Some("view") => Arg::View(map.next_value()?),
+                    _ => return Err(A::Error::custom("an object that is not {\"view\": index}")),
+                };
+                match map.next_key::<IgnoredAny>()? {
+                    None => Ok(view),
+                    Some(_) => Err(A::Error::custom("an object that is not {\"view\": index}")),
+                }
+            }
+        }
+        deserializer.deserialize_any(Any)
+    }
+}

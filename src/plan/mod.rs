@@ -1,0 +1,382 @@
+//! Plans: what PyTorch does to initialise a model, recorded once, materialised here at any seed.
+//!
+//! `tch-init record` writes a plan from a model's Python code; `docs/plan.md` is its format.
+//! [`InitPlan::load`] reads and checks it, [`InitPlan::materialize`] makes every parameter and
+//! buffer with the bits that PyTorch's constructor would have given them, and leaves the generator
+//! where PyTorch would have left its own. What is drawn only to be overwritten is not drawn: the
+//! stream is moved past it.
+//!
+//! ```
+//! use tch_init::plan::InitPlan;
+//!
+//! // python record.py 'torch.nn.Linear(2, 3)'
+//! let json = br#"{"format": "tch-init plan", "version": 1, "pytorch": "2.13.0",
+//!     "semantics": "2.13", "model": "torch.nn.Linear(2, 3)", "storages": [24, 12],
+//!     "views": [[0, "float32", [3, 2]], [1, "float32", [3]]],
+//!     "steps": [["uniform_", 0, -0.7071067811865475, 0.7071067811865475],
+//!               ["uniform_", 1, -0.7071067811865475, 0.7071067811865475]],
+//!     "parameters": [["weight", 0], ["bias", 1]], "buffers": []}"#;
+//! let plan = InitPlan::from_json(json)?;
+//! assert_eq!(plan.names().next().map(|(name, _)| name), Some("weight"));
+//! # Ok::<(), tch_init::plan::PlanError>(())
+//! ```
+
+mod arguments;
+mod check;
+mod error;
+mod json;
+mod limit;
+mod live;
+mod offset;
+mod show;
+mod spans;
+mod step;
+mod view;
+
+#[cfg(feature = "tch")]
+mod into;
+#[cfg(feature = "tch")]
+mod rows;
+#[cfg(feature = "tch")]
+mod run;
+#[cfg(feature = "tch")]
+mod save;
+
+pub use error::PlanError;
+#[cfg(feature = "tch")]
+pub use save::{Save, Saved};
+
+use crate::tensor::Dtype;
+use arguments::NoStep;
+use json::{Raw, RawName, RawStep};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::Read as _;
+use std::path::Path;
+use step::Step;
+use view::View;
+
+/// A recorded initialisation; see the [module](self).
+#[derive(Debug, Clone, PartialEq)]
+pub struct InitPlan {
+    pytorch: String,
+    model: String,
+    /// Bytes of each.
+    storages: Vec<u64>,
+    views: Vec<View>,
+    steps: Vec<Step>,
+    names: Vec<Name>,
+    sha256: String,
+}
+
+/// A parameter or a buffer of a plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Name {
+    name: String,
+    view: usize,
+    entry: Entry,
+}
+
+/// What a plan says of a parameter or buffer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Entry {
+    /// The dtype.
+    pub dtype: Dtype,
+    /// The size of each dimension.
+    pub shape: Vec<u64>,
+    /// A parameter; otherwise a buffer.
+    pub is_parameter: bool,
+    /// Whether it is trained. Buffers are not.
+    pub requires_grad: bool,
+    /// Whether the `state_dict` has it. All parameters are in it.
+    pub persistent: bool,
+    /// Whether PyTorch leaves some of it uninitialised; here it is zero there.
+    pub unset: bool,
+}
+
+impl InitPlan {
+    /// Reads a plan from a file, and checks all of it.
+    ///
+    /// # Errors
+    ///
+    /// [`PlanError::InFile`], with what is wrong.
+    pub fn load(path: impl AsRef<Path>) -> Result<InitPlan, PlanError> {
+        let path = path.as_ref();
+        InitPlan::read(path).map_err(|error| PlanError::InFile {
+            path: path.to_owned(),
+            error: Box::new(error),
+        })
+    }
+
+    fn read(path: &Path) -> Result<InitPlan, PlanError> {
+        let file = File::open(path).map_err(PlanError::Read)?;
+        let metadata = file.metadata().map_err(PlanError::Read)?;
+        let too_large = |bytes| PlanError::TooLarge {
+            bytes,
+            limit: limit::FILE,
+        };
+        if metadata.len() > limit::FILE {
+            return Err(too_large(metadata.len()));
+        }
+        let mut json = Vec::new();
+        // A pipe has no length before it is read.
+        file.take(limit::FILE + 1)
+            .read_to_end(&mut json)
+            .map_err(PlanError::Read)?;
+        match json.len() as u64 > limit::FILE {
+            true => Err(too_large(json.len() as u64)),
+            false => InitPlan::from_json(&json),
+        }
+    }
+
+    /// Reads a plan from the content of a file, and checks all of it: every view lies in its
+    /// storage, every step computes what it writes. Nothing of the plan's sizes is allocated.
+    ///
+    /// # Errors
+    ///
+    /// [`PlanError::Json`], [`PlanError::Version`], [`PlanError::UnknownStep`] or
+    /// [`PlanError::Invalid`].
+    pub fn from_json(json: &[u8]) -> Result<InitPlan, PlanError> {
+        if json.len() as u64 > limit::FILE {
+            return Err(PlanError::TooLarge {
+                bytes: json.len() as u64,
+                limit: limit::FILE,
+            });
+        }
+        let raw = json::parse(json)?;
+        if raw.model.len() > limit::MODEL {
+            let problem = format!("{} bytes, at most {}", raw.model.len(), limit::MODEL);
+            return Err(PlanError::invalid("model", problem));
+        }
+        let views = views(&raw)?;
+        let names = names(raw.parameters.0, raw.buffers.0, &views)?;
+        let steps = steps(raw.steps.0, &views, &names)?;
+        Ok(InitPlan {
+            pytorch: raw.pytorch,
+            model: raw.model,
+            storages: raw.storages.0,
+            views,
+            steps,
+            names,
+            sha256: hexadecimal(&Sha256::digest(json)),
+        })
+    }
+
+    /// The version of PyTorch that was recorded.
+    pub fn pytorch(&self) -> &str {
+        &self.pytorch
+    }
+
+    /// The expression that was recorded.
+    pub fn model(&self) -> &str {
+        &self.model
+    }
+
+    /// The SHA-256 of the plan's JSON, in hexadecimal: the same plan, the same hash.
+    pub fn sha256(&self) -> &str {
+        &self.sha256
+    }
+
+    /// The parameters, then the buffers, in the order of `named_parameters()` and
+    /// `named_buffers()`.
+    pub fn names(&self) -> impl ExactSizeIterator<Item = (&str, &Entry)> {
+        self.names
+            .iter()
+            .map(|name| (name.name.as_str(), &name.entry))
+    }
+
+    /// What the plan says of one parameter or buffer.
+    pub fn get(&self, name: &str) -> Option<&Entry> {
+        self.find(name).map(|name| &name.entry)
+    }
+
+    fn find(&self, name: &str) -> Option<&Name> {
+        self.names.iter().find(|known| known.name == name)
+    }
+
+    /// The first parameter or buffer that depends on a step.
+    #[cfg(feature = "tch")]
+    fn needed_by(&self, step: usize) -> Option<String> {
+        let mut reached = Reached::new(self.views[self.steps[step].out].storage);
+        for later in &self.steps[step + 1..] {
+            let reads = later.op.reads();
+            reached.step(
+                reads.iter().map(|view| &self.views[*view]),
+                &self.views[later.out],
+            );
+        }
+        reached.name(&self.names, &self.views)
+    }
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The storages that depend on one of them.
+struct Reached(BTreeSet<usize>);
+
+impl Reached {
+    fn new(storage: usize) -> Reached {
+        Reached(BTreeSet::from([storage]))
+    }
+
+    fn step<'a>(&mut self, mut reads: impl Iterator<Item = &'a View>, out: &View) {
+        if reads.any(|view| self.0.contains(&view.storage)) {
+            self.0.insert(out.storage);
+        }
+    }
+
+    fn name(&self, names: &[Name], views: &[View]) -> Option<String> {
+        let name = names
+            .iter()
+            .find(|name| self.0.contains(&views[name.view].storage));
+        name.map(|name| name.name.clone())
+    }
+}
+
+fn views(raw: &Raw) -> Result<Vec<View>, PlanError> {
+    let storages = &raw.storages.0;
+    let mut total = 0u64;
+    for (storage, bytes) in storages.iter().enumerate() {
+        total = total.saturating_add(*bytes);
+        if total > limit::SIZE {
+            let problem = format!("{total} bytes up to here, at most {}", limit::SIZE);
+            return Err(PlanError::invalid(
+                format_args!("storage {storage}"),
+                problem,
+            ));
+        }
+    }
+    let repeated = total.max(limit::REPEATED);
+    let view = |row: &json::RawView| {
+        let storage = usize::try_from(row.storage).ok();
+        let (storage, size) = storage
+            .and_then(|storage| Some((storage, *storages.get(storage)?)))
+            .ok_or_else(|| {
+                format!(
+                    "there is no storage {}, there are {}",
+                    row.storage,
+                    storages.len()
+                )
+            })?;
+        let dtype = dtype(&row.dtype)?;
+        let stride = match &row.stride {
+            Some(stride) => stride.clone(),
+            None => view::row_major(&row.shape),
+        };
+        let view = View::new(storage, dtype, row.offset, row.shape.clone(), stride, size)?;
+        match view.numel() > repeated / dtype.size() as u64 {
+            true => Err(format!("{} elements, repeated from less", view.numel())),
+            false => Ok(view),
+        }
+    };
+    raw.views
+        .0
+        .iter()
+        .enumerate()
+        .map(|(i, row)| {
+            view(row).map_err(|problem| PlanError::invalid(format_args!("view {i}"), problem))
+        })
+        .collect()
+}
+
+fn dtype(name: &str) -> Result<Dtype, String> {
+    const KNOWN: [Dtype; 10] = [
+        Dtype::Bool,
+        Dtype::Uint8,
+        Dtype::Int8,
+        Dtype::Int16,
+        Dtype::Int32,
+        Dtype::Int64,
+        Dtype::Float16,
+        Dtype::Bfloat16,
+        Dtype::Float32,
+        Dtype::Float64,
+    ];
+    let known = KNOWN.into_iter().find(|dtype| dtype.name() == name);
+    known.ok_or_else(|| format!("unknown dtype {}", error::Shown(name)))
+}
+
+fn names(
+    parameters: Vec<RawName>,
+    buffers: Vec<RawName>,
+    views: &[View],
+) -> Result<Vec<Name>, PlanError> {
+    let mut seen = BTreeSet::new();
+    let mut names = Vec::new();
+    let rows = parameters.into_iter().map(|row| (true, row));
+    for (is_parameter, row) in rows.chain(buffers.into_iter().map(|row| (false, row))) {
+        let invalid = |problem: String| {
+            let kind = if is_parameter { "parameter" } else { "buffer" };
+            PlanError::invalid(format_args!("{kind} {}", error::Shown(&row.name)), problem)
+        };
+        if row.name.is_empty() || row.name.len() > limit::NAME {
+            return Err(invalid(format!("a name has 1 to {} bytes", limit::NAME)));
+        }
+        let view = usize::try_from(row.view)
+            .ok()
+            .filter(|view| *view < views.len());
+        let view = view.ok_or_else(|| invalid(format!("there is no view {}", row.view)))?;
+        if row.options.persistent.is_some() && is_parameter {
+            return Err(invalid("the option `persistent` is for buffers".to_owned()));
+        }
+        if row.options.requires_grad.is_some() && !is_parameter {
+            return Err(invalid(
+                "the option `requires_grad` is for parameters".to_owned(),
+            ));
+        }
+        if !seen.insert(row.name.clone()) {
+            return Err(invalid("the name stands twice".to_owned()));
+        }
+        let entry = Entry {
+            dtype: views[view].dtype,
+            shape: views[view].shape.clone(),
+            is_parameter,
+            requires_grad: is_parameter && row.options.requires_grad.unwrap_or(true),
+            persistent: row.options.persistent.unwrap_or(true),
+            unset: row.options.unset.unwrap_or(false),
+        };
+        names.push(Name {
+            name: row.name,
+            view,
+            entry,
+        });
+    }
+    Ok(names)
+}
+
+fn steps(rows: Vec<RawStep>, views: &[View], names: &[Name]) -> Result<Vec<Step>, PlanError> {
+    let mut steps = Vec::with_capacity(rows.len());
+    let mut rows = rows.into_iter().enumerate();
+    while let Some((i, row)) = rows.next() {
+        let place = |op: &str| format!("step {i} ({})", error::Shown(op));
+        let (op, out) = (row.op.clone(), row.out);
+        let step = match arguments::step(row, views) {
+            Ok(step) => step,
+            Err(NoStep::Invalid(problem)) => return Err(PlanError::invalid(place(&op), problem)),
+            Err(NoStep::Unknown(op)) => {
+                let parameter = usize::try_from(out).ok().and_then(|out| {
+                    let mut reached = Reached::new(views.get(out)?.storage);
+                    for (_, later) in rows {
+                        let later = arguments::step(later, views).ok()?;
+                        let reads = later.op.reads();
+                        reached.step(reads.iter().map(|view| &views[*view]), &views[later.out]);
+                    }
+                    reached.name(names, views)
+                });
+                let op = op.escape_debug().take(100).collect();
+                return Err(PlanError::UnknownStep {
+                    step: i,
+                    op,
+                    parameter,
+                });
+            }
+        };
+        check::check(&step, views).map_err(|problem| PlanError::invalid(place(&op), problem))?;
+        steps.push(step);
+    }
+    Ok(steps)
+}

@@ -1,0 +1,104 @@
+//! The generator of a run, which is either drawn from or moved past what is not drawn.
+
+use crate::distribution::normal_serial_;
+use crate::error::InitError;
+use crate::generator::Generator;
+use crate::plan::offset::{SMALL_PERMUTATION, is_serial};
+use crate::plan::step::{Op, Step};
+use crate::plan::view::View;
+use crate::rng::{Mt19937, State};
+use tch::Device;
+
+pub(in crate::plan) struct Stream<'a> {
+    generator: &'a mut Generator,
+    /// Where the stream stands, if the generator has not been told yet.
+    ahead: Option<Mt19937>,
+}
+
+impl<'a> Stream<'a> {
+    pub(in crate::plan) fn new(generator: &'a mut Generator) -> Result<Stream<'a>, InitError> {
+        match generator.device() {
+            Device::Cpu => Ok(Stream {
+                generator,
+                ahead: None,
+            }),
+            other => Err(InitError::libtorch(
+                "materialize",
+                &format!("a plan draws from a stream of the CPU, not of {other:?}"),
+            )),
+        }
+    }
+
+    /// To draw by libtorch.
+    pub(in crate::plan) fn generator(&mut self) -> Result<&mut Generator, InitError> {
+        if let Some(ahead) = self.ahead.take() {
+            self.generator.set_state(&ahead.to_state().to_bytes())?;
+        }
+        Ok(self.generator)
+    }
+
+    /// To draw or to move on without libtorch.
+    pub(in crate::plan) fn words(&mut self) -> Result<&mut Mt19937, InitError> {
+        let ahead = match self.ahead.take() {
+            Some(ahead) => ahead,
+            None => Mt19937::from_state(&State::from_bytes(&self.generator.get_state()?)?)?,
+        };
+        Ok(self.ahead.insert(ahead))
+    }
+
+    /// Moves past a step that nobody reads; `false` if only drawing tells where it ends.
+    pub(in crate::plan) fn pass(&mut self, step: &Step, views: &[View]) -> Result<bool, InitError> {
+        let out = step.target(views);
+        let serial = match step.op {
+            Op::Normal { .. } | Op::Sparse { .. } => is_serial(out),
+            Op::Orthogonal { .. } => out.numel() < 16,
+            _ => false,
+        };
+        let words = self.words()?;
+        let kept = words.next_double_normal().is_some();
+        let Some(count) = step.taken(views, Some(kept)).words else {
+            return Ok(false);
+        };
+        let normals = match serial {
+            true => pass_serial(words, out.numel()),
+            false => 0,
+        };
+        words.skip(count - normals);
+        Ok(true)
+    }
+}
+
+/// Moves past so many normals that are drawn one at a time, and returns the words of them. The
+/// last pair is drawn, since the generator may keep one of it.
+fn pass_serial(words: &mut Mt19937, mut numel: u64) -> u64 {
+    let draw = |words: &mut Mt19937, count: u64| {
+        // A standard deviation of 1 is never refused.
+        normal_serial_(words, &mut [0f64; 2][..count as usize], 0.0, 1.0).unwrap_or_default();
+    };
+    if numel > 0 && words.next_double_normal().is_some() {
+        draw(words, 1);
+        numel -= 1;
+    }
+    if numel == 0 {
+        return 0;
+    }
+    let pairs = numel.div_ceil(2);
+    words.skip(4 * (pairs - 1));
+    draw(words, numel - 2 * (pairs - 1));
+    4 * pairs
+}
+
+/// `torch.randperm(n)`. Follows `randperm_cpu` in `ATen/native/TensorFactories.cpp`, PyTorch 2.13.
+pub(in crate::plan) fn randperm(words: &mut Mt19937, n: i64) -> Vec<i64> {
+    let mut permutation: Vec<i64> = (0..n).collect();
+    let length = permutation.len();
+    for i in 0..length.saturating_sub(1) {
+        let left = (length - i) as u64;
+        let step = match (length as u64) < SMALL_PERMUTATION {
+            true => u64::from(words.next_u32()) % left,
+            false => words.random64() % left,
+        };
+        permutation.swap(i, i + step as usize);
+    }
+    permutation
+}

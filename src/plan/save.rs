@@ -1,0 +1,245 @@
+//! Tensors to a safetensors file, one after the other.
+
+use super::{InitPlan, PlanError};
+use crate::error::InitError;
+use crate::generator::Generator;
+use crate::rng::{Mt19937, State};
+use crate::tensor::Dtype;
+use safetensors::Dtype as Stored;
+use serde_json::json;
+use sha2::{Digest, Sha256};
+use std::fs::{File, Permissions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use tch::{Kind, Tensor};
+use tempfile::NamedTempFile;
+
+/// How [`InitPlan::save`] writes.
+#[derive(Debug, Clone, Copy, Default)]
+#[non_exhaustive]
+pub struct Save {
+    /// What floating point tensors are cast to, as `Module.to(dtype)` casts them.
+    pub dtype: Option<Dtype>,
+}
+
+impl Save {
+    /// Casts floating point tensors.
+    #[must_use]
+    pub fn dtype(mut self, dtype: Option<Dtype>) -> Save {
+        self.dtype = dtype;
+        self
+    }
+}
+
+/// What was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Saved {
+    /// How many tensors.
+    pub tensors: usize,
+    /// The size of the file.
+    pub bytes: u64,
+}
+
+impl InitPlan {
+    /// Materialises the names that `wanted` says, and that a `state_dict` has, to a safetensors
+    /// file. Tied weights are written under each of their names.
+    ///
+    /// The file is written under another name in its folder and then renamed: whatever happens,
+    /// a file that was there before is whole, or replaced by a whole one. The same plan and
+    /// generator give the same bytes; the metadata say which (`seed`, or `state_sha256` of a
+    /// generator that had been drawn from; `plan_sha256`; versions).
+    ///
+    /// # Errors
+    ///
+    /// [`PlanError::Write`] if the file cannot be written, of which a missing folder is found
+    /// before anything is drawn; otherwise as [`materialize`](Self::materialize).
+    ///
+    /// ```
+    /// # use tch_init::plan::{InitPlan, Save};
+    /// # let json = br#"{"format": "tch-init plan", "version": 1, "pytorch": "2.13.0",
+    /// #   "semantics": "2.13", "model": "torch.nn.Linear(2, 3)", "storages": [24, 12],
+    /// #   "views": [[0, "float32", [3, 2]], [1, "float32", [3]]],
+    /// #   "steps": [["uniform_", 0, -0.7071067811865475, 0.7071067811865475],
+    /// #             ["uniform_", 1, -0.7071067811865475, 0.7071067811865475]],
+    /// #   "parameters": [["weight", 0], ["bias", 1]], "buffers": []}"#;
+    /// # let plan = InitPlan::from_json(json)?;
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("weights.safetensors");
+    /// let mut generator = tch_init::Generator::new(tch::Device::Cpu)?;
+    /// generator.manual_seed(1)?;
+    /// let saved = plan.save(&path, &mut generator, Save::default(), |name| name != "bias")?;
+    /// assert_eq!(saved.tensors, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn save(
+        &self,
+        path: impl AsRef<Path>,
+        generator: &mut Generator,
+        save: Save,
+        mut wanted: impl FnMut(&str) -> bool,
+    ) -> Result<Saved, PlanError> {
+        let path = path.as_ref();
+        let failed = |source| PlanError::Write {
+            path: path.to_owned(),
+            source,
+        };
+        let mut file = temporary(path).map_err(failed)?;
+        let metadata = self.metadata(generator)?;
+
+        let chosen =
+            |name: &str| wanted(name) && self.get(name).is_some_and(|entry| entry.persistent);
+        let tensors = self.materialize_only(generator, chosen)?;
+        let mut tensors: Vec<Written> = tensors
+            .into_iter()
+            .map(|(name, tensor)| Written::new(name, tensor, save.dtype))
+            .collect::<Result<_, _>>()?;
+        // The order of `safetensors.torch.save_file`.
+        tensors.sort_by(|a, b| b.stored.cmp(&a.stored).then_with(|| a.name.cmp(&b.name)));
+
+        let count = tensors.len();
+        let header = header(&metadata, &tensors).map_err(failed)?;
+        file.write_all(&header).map_err(failed)?;
+        for tensor in tensors {
+            // Each goes when it is written.
+            tensor
+                .write(file.as_file_mut())
+                .map_err(|error| match error {
+                    Failed::Write(source) => failed(source),
+                    Failed::Cast(error) => error.into(),
+                })?;
+        }
+        file.as_file().sync_all().map_err(failed)?;
+        let bytes = file.as_file().metadata().map_err(failed)?.len();
+        file.persist(path).map_err(|error| failed(error.error))?;
+        Ok(Saved {
+            tensors: count,
+            bytes,
+        })
+    }
+
+    /// What made the file, each key once and sorted.
+    fn metadata(&self, generator: &Generator) -> Result<serde_json::Value, PlanError> {
+        let state = generator.get_state()?;
+        let seed = generator.initial_seed()?;
+        let fresh =
+            State::from_bytes(&state).is_ok_and(|state| state == Mt19937::new(seed).to_state());
+        let (key, start) = match fresh {
+            true => ("seed", seed.to_string()),
+            false => ("state_sha256", super::hexadecimal(&Sha256::digest(&state))),
+        };
+        Ok(json!({
+            "format": "pt",
+            "plan_sha256": self.sha256,
+            "pytorch": self.pytorch,
+            key: start,
+            "tch_init": env!("CARGO_PKG_VERSION"),
+        }))
+    }
+}
+
+/// A new file beside `path`, with the permissions of any new file.
+fn temporary(path: &Path) -> io::Result<NamedTempFile> {
+    let name = path
+        .file_name()
+        .ok_or_else(|| io::Error::other("it names no file"))?;
+    if path.is_dir() {
+        return Err(io::Error::from(io::ErrorKind::IsADirectory));
+    }
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    let folder = folder.map_or_else(|| PathBuf::from("."), Path::to_owned);
+    let mut prefix = std::ffi::OsString::from(".");
+    prefix.push(name);
+    prefix.push(".");
+    tempfile::Builder::new()
+        .prefix(&prefix)
+        .suffix(".tmp")
+        // The user's mask applies.
+        .permissions(Permissions::from_mode(0o666))
+        .tempfile_in(folder)
+}
+
+/// A tensor on its way to the file.
+struct Written {
+    name: String,
+    tensor: Tensor,
+    kind: Kind,
+    stored: Stored,
+    bytes: u64,
+}
+
+enum Failed {
+    Write(io::Error),
+    Cast(InitError),
+}
+
+impl Written {
+    fn new(name: String, tensor: Tensor, dtype: Option<Dtype>) -> Result<Written, PlanError> {
+        let kind = match dtype {
+            Some(dtype) if super::run::is_floating(tensor.kind()) => super::run::kind(dtype),
+            _ => tensor.kind(),
+        };
+        let stored = match kind {
+            Kind::Bool => Stored::BOOL,
+            Kind::Uint8 => Stored::U8,
+            Kind::Int8 => Stored::I8,
+            Kind::Int16 => Stored::I16,
+            Kind::Int => Stored::I32,
+            Kind::Int64 => Stored::I64,
+            Kind::Half => Stored::F16,
+            Kind::BFloat16 => Stored::BF16,
+            Kind::Double => Stored::F64,
+            _ => Stored::F32,
+        };
+        let bytes = (tensor.numel() * kind.elt_size_in_bytes()) as u64;
+        Ok(Written {
+            name,
+            tensor,
+            kind,
+            stored,
+            bytes,
+        })
+    }
+
+    fn write(self, file: &mut File) -> Result<(), Failed> {
+        let tensor = self
+            .tensor
+            .f_to_kind(self.kind)
+            .and_then(|tensor| tensor.f_contiguous());
+        let tensor = tensor.map_err(|error| Failed::Cast(InitError::tch("save", error)))?;
+        if self.bytes == 0 {
+            return Ok(());
+        }
+        // SAFETY: a contiguous tensor of the CPU that lives until the end of this function and
+        // that nobody writes to meanwhile; it has `numel` elements of its kind.
+        let bytes = unsafe {
+            std::slice::from_raw_parts(tensor.data_ptr().cast::<u8>(), self.bytes as usize)
+        };
+        file.write_all(bytes).map_err(Failed::Write)
+    }
+}
+
+/// The length of the header, then the header.
+fn header(metadata: &serde_json::Value, tensors: &[Written]) -> io::Result<Vec<u8>> {
+    let mut json = Vec::new();
+    write!(json, "{{\"__metadata__\":{metadata}")?;
+    let mut at = 0;
+    for tensor in tensors {
+        let info = json!({
+            "dtype": tensor.stored,
+            "shape": tensor.tensor.size(),
+            "data_offsets": [at, at + tensor.bytes],
+        });
+        write!(json, ",{}:{info}", json!(tensor.name))?;
+        at += tensor.bytes;
+    }
+    json.push(b'}');
+    // The tensors begin at a multiple of 8.
+    json.resize(json.len().next_multiple_of(8), b' ');
+    let mut header = (json.len() as u64).to_le_bytes().to_vec();
+    header.append(&mut json);
+    Ok(header)
+}

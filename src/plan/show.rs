@@ -1,0 +1,216 @@
+//! A plan for people.
+
+use super::step::{Op, Scalar, Step};
+use super::{InitPlan, Name};
+use std::fmt::{self, Display, Formatter};
+
+/// What the plan draws, parameter by parameter: every step that writes to its memory, in order,
+/// where in the stream it draws, and whether that is dead (overwritten before anybody reads it).
+///
+/// Places are counted in words of the stream from the start of the plan, on a generator that has
+/// just been seeded, or from the end of the last step whose number of words depends on its values.
+impl Display for InitPlan {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let live = self.live(self.names.iter().map(|name| name.view));
+        let offsets = self.offsets(false);
+        let mut shown = vec![false; self.steps.len()];
+        let mut totals = Totals::default();
+        let line = |f: &mut Formatter<'_>, i: usize, shape: Option<&[u64]>| {
+            let step = &self.steps[i];
+            write!(f, "    step {i}: {}", Call(step))?;
+            if let Some(shape) = shape {
+                write!(f, " on {shape:?}")?;
+            }
+            if step.op.is_draw() {
+                let (offset, words) = offsets[i];
+                match offset.after {
+                    None => write!(f, ", words {}", offset.words)?,
+                    Some(before) => write!(f, ", words {} after step {before}", offset.words)?,
+                }
+                match words {
+                    Some(words) => write!(f, " + {words}")?,
+                    None => write!(f, " + as many as it takes")?,
+                }
+            }
+            writeln!(f, "{}", if live[i] { "" } else { ", dead" })
+        };
+
+        writeln!(
+            f,
+            "{} (PyTorch {})",
+            one_line(&self.model),
+            one_line(&self.pytorch)
+        )?;
+        let by_storage = self.writers();
+        for name in &self.names {
+            writeln!(f, "{}", Heading(name))?;
+            let view = &self.views[name.view];
+            for i in &by_storage[view.storage] {
+                let out = self.steps[*i].target(&self.views);
+                if out.bytes().start < view.bytes().end && view.bytes().start < out.bytes().end {
+                    line(f, *i, (out.shape != view.shape).then_some(&out.shape))?;
+                    shown[*i] = true;
+                }
+            }
+        }
+        if shown.contains(&false) {
+            writeln!(f, "memory without a name")?;
+            for i in (0..self.steps.len()).filter(|i| !shown[*i]) {
+                line(f, i, Some(&self.steps[i].target(&self.views).shape))?;
+            }
+        }
+        for (i, step) in self.steps.iter().enumerate() {
+            totals.add(
+                step,
+                offsets[i].1,
+                step.target(&self.views).numel(),
+                live[i],
+            );
+        }
+        let parameters = self
+            .names
+            .iter()
+            .filter(|name| name.entry.is_parameter)
+            .count();
+        let buffers = self.names.len() - parameters;
+        let numel: u64 = self
+            .names
+            .iter()
+            .map(|name| self.views[name.view].numel())
+            .sum();
+        writeln!(
+            f,
+            "{parameters} parameters, {buffers} buffers: {numel} elements"
+        )?;
+        write!(f, "{totals}")
+    }
+}
+
+#[derive(Default)]
+struct Totals {
+    steps: usize,
+    draws: usize,
+    drawn: u128,
+    dead: u128,
+    words: u128,
+    open: usize,
+}
+
+impl Totals {
+    fn add(&mut self, step: &Step, words: Option<u64>, numel: u64, live: bool) {
+        self.steps += 1;
+        if !step.op.is_draw() {
+            return;
+        }
+        self.draws += 1;
+        self.drawn += u128::from(numel);
+        if !live {
+            self.dead += u128::from(numel);
+        }
+        match words {
+            Some(words) => self.words += u128::from(words),
+            None => self.open += 1,
+        }
+    }
+}
+
+impl Display for Totals {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Totals {
+            steps,
+            draws,
+            drawn,
+            dead,
+            words,
+            open,
+        } = self;
+        // Tenths of a percent, rounded down.
+        let share = (dead * 1000).checked_div(*drawn).unwrap_or(0);
+        write!(
+            f,
+            "{steps} steps, {draws} draws of {drawn} values, {dead} of them dead ({}.{}%); {words} words",
+            share / 10,
+            share % 10
+        )?;
+        match open {
+            0 => writeln!(f),
+            1 => writeln!(f, ", and those of 1 draw that depend on its values"),
+            _ => writeln!(f, ", and those of {open} draws that depend on their values"),
+        }
+    }
+}
+
+struct Heading<'a>(&'a Name);
+
+impl Display for Heading<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Name { name, entry, .. } = self.0;
+        let kind = if entry.is_parameter {
+            "parameter"
+        } else {
+            "buffer"
+        };
+        write!(
+            f,
+            "{kind} {}  {} {:?}",
+            one_line(name),
+            entry.dtype,
+            entry.shape
+        )?;
+        for (note, holds) in [
+            ("frozen", entry.is_parameter && !entry.requires_grad),
+            ("not in the state_dict", !entry.persistent),
+            ("PyTorch leaves some of it uninitialised", entry.unset),
+        ] {
+            if holds {
+                write!(f, ", {note}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A step as a call.
+struct Call<'a>(&'a Step);
+
+impl Display for Call<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.op.name())?;
+        match &self.0.op {
+            Op::Uniform { from: a, to: b } | Op::Normal { mean: a, std: b } => {
+                write!(f, "({a}, {b})")
+            }
+            Op::TruncNormal { mean, std, a, b } => write!(f, "({mean}, {std}, {a}, {b})"),
+            Op::Orthogonal { gain } => write!(f, "({gain})"),
+            Op::Sparse { sparsity, std } => write!(f, "({sparsity}, {std})"),
+            Op::Dirac { groups } => write!(f, "({groups})"),
+            Op::Fill(Scalar::Int(value)) => write!(f, "({value})"),
+            Op::Fill(Scalar::Float(value)) => write!(f, "({value:?})"),
+            Op::Fill(Scalar::Bool(value)) => write!(f, "({value})"),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn one_line(text: &str) -> String {
+    text.chars()
+        .flat_map(|c| {
+            if c.is_control() {
+                c.escape_default().collect::<Vec<_>>()
+            } else {
+                vec![c]
+            }
+        })
+        .collect()
+}
+
+impl InitPlan {
+    /// The steps that write to each storage, in order.
+    fn writers(&self) -> Vec<Vec<usize>> {
+        let mut writers = vec![Vec::new(); self.storages.len()];
+        for (i, step) in self.steps.iter().enumerate() {
+            writers[step.target(&self.views).storage].push(i);
+        }
+        writers
+    }
+}

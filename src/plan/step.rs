@@ -1,0 +1,276 @@
+//! What a plan says is done.
+
+use super::view::View;
+
+/// A step: `out` is overwritten, and nothing is read but the arguments.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Step {
+    pub op: Op,
+    /// The view that is written.
+    pub out: usize,
+}
+
+/// A Python number, whose type decides what is computed.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Scalar {
+    Int(i64),
+    Float(f64),
+    Bool(bool),
+}
+
+/// A tensor, by its view, or a number.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Operand {
+    View(usize),
+    Scalar(Scalar),
+}
+
+/// The steps of `docs/plan.md`; a `usize` is a view.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Op {
+    Uniform {
+        from: f64,
+        to: f64,
+    },
+    Normal {
+        mean: f64,
+        std: f64,
+    },
+    TruncNormal {
+        mean: f64,
+        std: f64,
+        a: f64,
+        b: f64,
+    },
+    Orthogonal {
+        gain: f64,
+    },
+    Sparse {
+        sparsity: f64,
+        std: f64,
+    },
+    Randperm,
+    Fill(Scalar),
+    Const(Box<[u8]>),
+    Arange {
+        start: Scalar,
+        end: Scalar,
+        step: Scalar,
+    },
+    Eye,
+    Dirac {
+        groups: i64,
+    },
+    Copy(usize),
+    Add {
+        a: Operand,
+        b: Operand,
+        alpha: Scalar,
+        subtract: bool,
+    },
+    Mul(usize, Operand),
+    Div(usize, Operand, Option<Rounding>),
+    Pow(Operand, Operand),
+    Clamp(usize, Option<Scalar>, Option<Scalar>),
+    Unary(Unary, usize),
+    Compare(Comparison, usize, Operand),
+    Where(usize, Operand, Operand),
+    MaskedFill(usize, usize, Scalar),
+    Reduce(Reduction, usize, Option<Box<[i64]>>, bool),
+    Mv(usize, usize),
+    Cat(Box<[usize]>, i64),
+    Stack(Box<[usize]>, i64),
+    Pad(usize, Box<[i64]>, Scalar),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Rounding {
+    Floor,
+    Trunc,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Unary {
+    Neg,
+    Abs,
+    Sign,
+    Reciprocal,
+    Exp,
+    Expm1,
+    Log,
+    Sin,
+    Cos,
+    Erfinv,
+    BitwiseNot,
+}
+
+impl Unary {
+    pub(super) const ALL: [Unary; 11] = [
+        Unary::Neg,
+        Unary::Abs,
+        Unary::Sign,
+        Unary::Reciprocal,
+        Unary::Exp,
+        Unary::Expm1,
+        Unary::Log,
+        Unary::Sin,
+        Unary::Cos,
+        Unary::Erfinv,
+        Unary::BitwiseNot,
+    ];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Unary::Neg => "neg",
+            Unary::Abs => "abs",
+            Unary::Sign => "sign",
+            Unary::Reciprocal => "reciprocal",
+            Unary::Exp => "exp",
+            Unary::Expm1 => "expm1",
+            Unary::Log => "log",
+            Unary::Sin => "sin",
+            Unary::Cos => "cos",
+            Unary::Erfinv => "erfinv",
+            Unary::BitwiseNot => "bitwise_not",
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Comparison {
+    Eq,
+    Ne,
+    Lt,
+    Le,
+    Gt,
+    Ge,
+}
+
+impl Comparison {
+    pub(super) const ALL: [Comparison; 6] = [
+        Comparison::Eq,
+        Comparison::Ne,
+        Comparison::Lt,
+        Comparison::Le,
+        Comparison::Gt,
+        Comparison::Ge,
+    ];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Comparison::Eq => "eq",
+            Comparison::Ne => "ne",
+            Comparison::Lt => "lt",
+            Comparison::Le => "le",
+            Comparison::Gt => "gt",
+            Comparison::Ge => "ge",
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Reduction {
+    Sum,
+    Norm(Scalar),
+    VectorNorm(Scalar),
+}
+
+impl Op {
+    /// As the format calls it.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Op::Uniform { .. } => "uniform_",
+            Op::Normal { .. } => "normal_",
+            Op::TruncNormal { .. } => "trunc_normal_",
+            Op::Orthogonal { .. } => "orthogonal_",
+            Op::Sparse { .. } => "sparse_",
+            Op::Randperm => "randperm",
+            Op::Fill(_) => "fill_",
+            Op::Const(_) => "const",
+            Op::Arange { .. } => "arange",
+            Op::Eye => "eye",
+            Op::Dirac { .. } => "dirac_",
+            Op::Copy(_) => "copy_",
+            Op::Add {
+                subtract: false, ..
+            } => "add",
+            Op::Add {
+                subtract: true,
+                a: Operand::Scalar(_),
+                ..
+            } => "rsub",
+            Op::Add { subtract: true, .. } => "sub",
+            Op::Mul(..) => "mul",
+            Op::Div(..) => "div",
+            Op::Pow(..) => "pow",
+            Op::Clamp(..) => "clamp",
+            Op::Unary(unary, _) => unary.name(),
+            Op::Compare(comparison, ..) => comparison.name(),
+            Op::Where(..) => "where",
+            Op::MaskedFill(..) => "masked_fill",
+            Op::Reduce(Reduction::Sum, ..) => "sum",
+            Op::Reduce(Reduction::Norm(_), ..) => "norm",
+            Op::Reduce(Reduction::VectorNorm(_), ..) => "linalg_vector_norm",
+            Op::Mv(..) => "mv",
+            Op::Cat(..) => "cat",
+            Op::Stack(..) => "stack",
+            Op::Pad(..) => "constant_pad_nd",
+        }
+    }
+
+    /// Whether it moves the generator.
+    pub(super) fn is_draw(&self) -> bool {
+        matches!(
+            self,
+            Op::Uniform { .. }
+                | Op::Normal { .. }
+                | Op::TruncNormal { .. }
+                | Op::Orthogonal { .. }
+                | Op::Sparse { .. }
+                | Op::Randperm
+        )
+    }
+
+    /// The views that it reads.
+    pub(super) fn reads(&self) -> Vec<usize> {
+        let operands = |operands: &[Operand]| {
+            let views = operands.iter().filter_map(|operand| match operand {
+                Operand::View(view) => Some(*view),
+                Operand::Scalar(_) => None,
+            });
+            views.collect()
+        };
+        match self {
+            Op::Uniform { .. }
+            | Op::Normal { .. }
+            | Op::TruncNormal { .. }
+            | Op::Orthogonal { .. }
+            | Op::Sparse { .. }
+            | Op::Randperm
+            | Op::Fill(_)
+            | Op::Const(_)
+            | Op::Arange { .. }
+            | Op::Eye
+            | Op::Dirac { .. } => Vec::new(),
+            Op::Copy(view)
+            | Op::Clamp(view, ..)
+            | Op::Unary(_, view)
+            | Op::Reduce(_, view, ..)
+            | Op::Pad(view, ..) => vec![*view],
+            Op::MaskedFill(a, b, _) | Op::Mv(a, b) => vec![*a, *b],
+            Op::Mul(a, b) | Op::Div(a, b, _) | Op::Compare(_, a, b) => {
+                operands(&[Operand::View(*a), *b])
+            }
+            Op::Add { a, b, .. } | Op::Pow(a, b) => operands(&[*a, *b]),
+            Op::Where(condition, a, b) => operands(&[Operand::View(*condition), *a, *b]),
+            Op::Cat(views, _) | Op::Stack(views, _) => views.to_vec(),
+        }
+    }
+}
+
+impl Step {
+    /// The place that is written.
+    pub(super) fn target<'a>(&self, views: &'a [View]) -> &'a View {
+        &views[self.out]
+    }
+}

@@ -1,0 +1,217 @@
+//! Places in a storage, seen as tensors.
+
+use super::limit;
+use crate::tensor::Dtype;
+use std::ops::Range;
+
+/// A tensor that lies in a storage of the plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct View {
+    /// Number of the storage.
+    pub storage: usize,
+    pub dtype: Dtype,
+    /// In elements, as the strides are.
+    pub offset: u64,
+    pub shape: Vec<u64>,
+    pub stride: Vec<u64>,
+    numel: u64,
+    /// From its first byte in the storage to behind its last.
+    bytes: Range<u64>,
+}
+
+impl View {
+    /// A view of a storage of `size` bytes, or what is wrong with it.
+    pub(super) fn new(
+        storage: usize,
+        dtype: Dtype,
+        offset: u64,
+        shape: Vec<u64>,
+        stride: Vec<u64>,
+        size: u64,
+    ) -> Result<View, String> {
+        if shape.len() != stride.len() {
+            let (dims, strides) = (shape.len(), stride.len());
+            return Err(format!(
+                "a shape of {dims} dimensions with {strides} strides"
+            ));
+        }
+        let too_large = || {
+            let limit = limit::SIZE;
+            format!("shape {shape:?} with strides {stride:?} and offset {offset} exceeds {limit}")
+        };
+        if shape
+            .iter()
+            .chain(&stride)
+            .chain([&offset])
+            .any(|size| *size > limit::SIZE)
+        {
+            return Err(too_large());
+        }
+        let element = dtype.size() as u64;
+        let numel = product(&shape)
+            .filter(|numel| {
+                numel
+                    .checked_mul(element)
+                    .is_some_and(|bytes| bytes <= limit::SIZE)
+            })
+            .ok_or_else(too_large)?;
+        let reach = match numel {
+            0 => Some(0),
+            _ => shape
+                .iter()
+                .zip(&stride)
+                .try_fold(1u64, |reach, (size, stride)| {
+                    reach.checked_add((size - 1).checked_mul(*stride)?)
+                }),
+        };
+        let byte = |elements: u64| elements.checked_mul(element);
+        let bytes = reach
+            .and_then(|reach| Some(byte(offset)?..byte(offset.checked_add(reach)?)?))
+            .ok_or_else(too_large)?;
+        if bytes.end > size {
+            let end = bytes.end;
+            return Err(format!(
+                "it ends at byte {end} of storage {storage}, which has {size}"
+            ));
+        }
+        Ok(View {
+            storage,
+            dtype,
+            offset,
+            shape,
+            stride,
+            numel,
+            bytes,
+        })
+    }
+
+    pub(super) fn numel(&self) -> u64 {
+        self.numel
+    }
+
+    /// From its first byte in the storage to behind its last; empty without elements.
+    pub(super) fn bytes(&self) -> Range<u64> {
+        self.bytes.clone()
+    }
+
+    /// Whether its elements lie one after the other, the last dimension running fastest
+    /// (`Tensor.is_contiguous()`).
+    pub(super) fn is_contiguous(&self) -> bool {
+        let mut expected = 1;
+        self.numel == 0
+            || self
+                .shape
+                .iter()
+                .zip(&self.stride)
+                .rev()
+                .all(|(size, stride)| {
+                    let fits = *size == 1 || *stride == expected;
+                    expected *= size;
+                    fits
+                })
+    }
+
+    /// Whether its elements fill its bytes, each its own.
+    pub(super) fn is_dense(&self) -> bool {
+        !self.overlaps_itself()
+            && self.numel * self.dtype.size() as u64 == self.bytes.end - self.bytes.start
+    }
+
+    /// Whether two of its elements may be one place: by strides alone, as the format forbids it
+    /// for what is written.
+    pub(super) fn overlaps_itself(&self) -> bool {
+        let mut dims: Vec<_> = self.stride.iter().zip(&self.shape).collect();
+        dims.retain(|(_, size)| **size > 1);
+        dims.sort_unstable();
+        let mut span = 0;
+        self.numel > 0
+            && dims.into_iter().any(|(stride, size)| {
+                let overlaps = *stride <= span;
+                span += (size - 1) * stride;
+                overlaps
+            })
+    }
+}
+
+/// The product of the sizes, if it can be counted. As libtorch: zero wherever one of them is.
+pub(super) fn product(shape: &[u64]) -> Option<u64> {
+    if shape.contains(&0) {
+        return Some(0);
+    }
+    shape
+        .iter()
+        .try_fold(1u64, |product, size| product.checked_mul(*size))
+}
+
+/// The strides of a contiguous tensor.
+pub(super) fn row_major(shape: &[u64]) -> Vec<u64> {
+    let mut strides = vec![1; shape.len()];
+    for i in (1..shape.len()).rev() {
+        strides[i - 1] = strides[i] * shape[i].max(1);
+    }
+    strides
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+
+    proptest! {
+        /// Against every element's place.
+        #[test]
+        fn places_are_those_of_the_elements(
+            dims in prop::collection::vec((0u64..4, 0u64..9), 0..4),
+            offset in 0u64..3,
+        ) {
+            let (shape, stride): (Vec<u64>, Vec<u64>) = dims.iter().copied().unzip();
+            let view = View::new(0, Dtype::Float32, offset, shape, stride, 1000).unwrap();
+            let mut places = vec![offset];
+            for (size, stride) in &dims {
+                places = places.iter().flat_map(|at| (0..*size).map(move |i| at + i * stride)).collect();
+            }
+            let own: BTreeSet<u64> = places.iter().copied().collect();
+            prop_assert_eq!(view.numel(), places.len() as u64);
+            match own.last() {
+                None => prop_assert!(view.bytes().is_empty()),
+                Some(last) => prop_assert_eq!(view.bytes(), offset * 4..(last + 1) * 4),
+            }
+            let in_order = places.iter().enumerate().all(|(i, at)| *at == offset + i as u64);
+            prop_assert_eq!(view.is_contiguous(), in_order);
+            if own.len() < places.len() {
+                prop_assert!(view.overlaps_itself());
+            }
+            let filled = own.len() == places.len() && own.len() as u64 == own.last().map_or(0, |last| last + 1 - offset);
+            prop_assert_eq!(view.is_dense(), filled);
+        }
+    }
+
+    #[test]
+    fn what_exceeds_its_storage_is_refused() {
+        let view = |offset, shape: &[u64], stride: &[u64]| {
+            View::new(
+                3,
+                Dtype::Float32,
+                offset,
+                shape.to_vec(),
+                stride.to_vec(),
+                24,
+            )
+        };
+        assert!(view(0, &[2, 3], &[3, 1]).is_ok());
+        assert!(
+            view(1, &[2, 3], &[3, 1])
+                .unwrap_err()
+                .contains("byte 28 of storage 3")
+        );
+        assert!(view(0, &[2, 3], &[1]).is_err());
+        for huge in [u64::MAX, 1 << 63, 1 << 53] {
+            assert!(view(huge, &[1], &[1]).is_err());
+            assert!(view(0, &[huge], &[0]).is_err());
+            assert!(view(0, &[2], &[huge]).is_err());
+        }
+        assert!(view(0, &[1 << 32, 1 << 32], &[0, 0]).is_err());
+        assert!(view(0, &[1 << 40, 0, 1 << 40], &[0, 0, 0]).is_ok());
+    }
+}

@@ -1,0 +1,380 @@
+//! Plans that lie: each is refused in one line that says where.
+
+use crate::alloc::most_held;
+use crate::build::{Builder, linear, seeded, view};
+use serde_json::{Value, json};
+use tch_init::plan::{InitPlan, PlanError};
+
+fn refused_plan(json: &Value) -> PlanError {
+    let text = serde_json::to_vec(json).unwrap();
+    let (result, held) = most_held(|| InitPlan::from_json(&text));
+    let error = result.expect_err(&format!("{json}"));
+    assert!(!error.to_string().contains(char::is_control), "{error:?}");
+    assert!(held < 1 << 20, "{held} bytes held for {json}");
+    error
+}
+
+fn refused(json: &Value) -> String {
+    refused_plan(json).to_string()
+}
+
+/// Lines of `list row => message`.
+fn table(text: &'static str) -> impl Iterator<Item = (&'static str, Value, &'static str)> {
+    text.lines().filter(|line| !line.is_empty()).map(|line| {
+        let (row, message) = line.split_once(" => ").unwrap();
+        let (list, row) = row.split_once(' ').unwrap();
+        (list, serde_json::from_str(row).unwrap(), message)
+    })
+}
+
+fn with(path: &str, value: Value) -> Value {
+    let mut json = linear().json();
+    *json.pointer_mut(path).unwrap_or_else(|| panic!("{path}")) = value;
+    json
+}
+
+fn without(key: &str) -> Value {
+    let mut json = linear().json();
+    json.as_object_mut().unwrap().remove(key);
+    json
+}
+
+fn and(key: &str, row: Value) -> Value {
+    let mut json = linear().json();
+    json[key].as_array_mut().unwrap().push(row);
+    json
+}
+
+#[test]
+fn the_plan_itself_is_fine() {
+    linear().plan();
+}
+
+#[test]
+fn other_formats_versions_and_keys_are_refused() {
+    for (plan, message) in [
+        (with("/version", json!(2)), "version is 2, known is 1"),
+        (with("/version", json!(1.0)), "version is 1.0, known is 1"),
+        (with("/version", json!("1")), "version is \"1\", known is 1"),
+        (
+            with("/version", json!([[1]])),
+            "not a plan: invalid type: sequence",
+        ),
+        (
+            with("/format", json!("plan\u{7}")),
+            "format is \"plan\\u{7}\", known is \"tch-init plan\"",
+        ),
+        (
+            with("/semantics", json!("2.12")),
+            "semantics is \"2.12\", known is \"2.13\"",
+        ),
+        (without("version"), "not a plan: missing field `version`"),
+        (without("steps"), "not a plan: missing field `steps`"),
+        (json!([]), "not a plan: it is no JSON object"),
+        (json!("tch-init plan"), "not a plan: it is no JSON object"),
+    ] {
+        let error = refused(&plan);
+        assert!(error.starts_with(message), "{error}");
+    }
+    let mut plan = linear().json();
+    plan["later"] = json!(1);
+    assert!(refused(&plan).contains("unknown field `later`"));
+    // A newer version may have other keys: its number is what is said.
+    plan["version"] = json!(7);
+    assert!(refused(&plan).starts_with("version is 7"));
+}
+
+/// A row that is added to a list of the plan, and what is said of it after "not a plan: ".
+const TYPES: &str = r#"
+storages -1 => invalid value: integer `-1`, expected u64
+storages 1.5 => invalid type: floating point `1.5`, expected u64
+storages "1" => invalid type: string "1", expected u64
+views {} => invalid type: map, expected [storage, dtype, shape, offset, stride]
+views [0] => the dtype of a view is missing
+views [0,"float32"] => the shape of a view is missing
+views [0,"float32",[1],0,[1],0] => too many entries in a row
+views [0,"float32",[-1]] => invalid value: integer `-1`, expected u64
+views [0,"float32",[1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1]] => a list of more than 16
+steps [] => the op of a step is missing
+steps ["fill_"] => the view that a step writes is missing
+steps ["fill_",0,{"view":0,"of":1}] => an object that is not {"view": index}
+steps ["fill_",0,{"storage":0}] => an object that is not {"view": index}
+steps ["fill_",0,{"view":-1}] => invalid value: integer `-1`, expected u64
+steps ["cat",0,[1,{"view":0}],0] => a list of both ints and views
+steps ["cat",0,[[1]],0] => a list of arguments holds ints or views
+steps ["fill_",0,9300000000000000000] => 9300000000000000000 is no i64
+parameters ["x"] => the view of a name is missing
+parameters ["x",0,{"frozen":true}] => unknown option `frozen`
+parameters ["x",0,{"unset":1}] => invalid type: integer `1`, expected a boolean
+parameters ["x",0,{},1] => too many entries in a row
+"#;
+
+#[test]
+fn rows_of_the_wrong_kind_are_refused() {
+    for (list, row, message) in table(TYPES) {
+        let error = refused_plan(&and(list, row));
+        assert!(matches!(error, PlanError::Json(_)), "{error:?}");
+        let error = error.to_string();
+        let (said, column) = error.split_once(" at line 1 column ").unwrap();
+        assert_eq!(said, format!("not a plan: {message}"));
+        assert!(column.ends_with("; record it again"), "{error}");
+    }
+    let twice =
+        serde_json::to_string(&linear().json())
+            .unwrap()
+            .replacen('{', r#"{"steps":[],"#, 1);
+    let error = InitPlan::from_json(twice.as_bytes())
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("duplicate field `steps`"), "{error}");
+    let twice = r#"["x",0,{"unset":true,"unset":true}]"#;
+    let json = serde_json::to_string(&linear().json()).unwrap();
+    let json = json.replace(r#""buffers":[]"#, &format!(r#""buffers":[{twice}]"#));
+    let error = InitPlan::from_json(json.as_bytes())
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("the option `unset` stands twice"), "{error}");
+}
+
+/// A row that is added to a list of the plan, and what is said of it.
+const CONTRADICTIONS: &str = r#"
+views [18446744073709551615,"float32",[1]] => view 2: there is no storage 18446744073709551615, there are 2
+views [0,"float33",[1]] => view 2: unknown dtype "float33"
+views [0,"complex64",[1]] => view 2: unknown dtype "complex64"
+views [0,"float32",[7]] => view 2: it ends at byte 28 of storage 0, which has 24
+views [0,"float32",[1],6] => view 2: it ends at byte 28 of storage 0, which has 24
+views [0,"float32",[2,3],0,[4,1]] => view 2: it ends at byte 28 of storage 0, which has 24
+views [0,"float32",[1],18446744073709551615] => view 2: shape [1] with strides [1] and offset 18446744073709551615 exceeds 9007199254740991
+views [0,"float32",[18446744073709551615]] => view 2: shape [18446744073709551615] with strides [1] and offset 0 exceeds 9007199254740991
+views [0,"float32",[1099511627776,1099511627776]] => view 2: shape [1099511627776, 1099511627776] with strides [1099511627776, 1] and offset 0 exceeds 9007199254740991
+views [0,"float32",[2],0,[18446744073709551615]] => view 2: shape [2] with strides [18446744073709551615] and offset 0 exceeds 9007199254740991
+views [0,"float32",[2],0,[1,1]] => view 2: a shape of 1 dimensions with 2 strides
+views [0,"float32",[1099511627776],0,[0]] => view 2: 1099511627776 elements, repeated from less
+storages 18446744073709551615 => storage 2: 18446744073709551615 bytes up to here, at most 9007199254740991
+steps ["neg",0,{"view":18446744073709551615}] => step 4 ("neg"): there is no view 18446744073709551615, there are 2
+buffers ["x",2] => buffer "x": there is no view 2
+buffers ["weight",0] => buffer "weight": the name stands twice
+parameters ["weight",0] => parameter "weight": the name stands twice
+parameters ["",0] => parameter "": a name has 1 to 1024 bytes
+parameters ["x",0,{"persistent":false}] => parameter "x": the option `persistent` is for buffers
+buffers ["x",0,{"requires_grad":false}] => buffer "x": the option `requires_grad` is for parameters
+steps ["fill_",0] => step 4 ("fill_"): too few arguments
+steps ["fill_",0,0.0,0.0] => step 4 ("fill_"): too many arguments
+steps ["fill_",0,{"view":0}] => step 4 ("fill_"): a number is expected, a view stands there
+steps ["fill_",0,"infinity"] => step 4 ("fill_"): a number is expected, a text stands there
+steps ["uniform_",0,0,1] => step 4 ("uniform_"): a float is expected, an int or bool stands there
+steps ["uniform_",0,"nan",1.0] => step 4 ("uniform_"): from = NaN and to = 1 are no interval
+steps ["uniform_",0,1.0,0.5] => step 4 ("uniform_"): from = 1 and to = 0.5 are no interval
+steps ["uniform_",0,"-inf","inf"] => step 4 ("uniform_"): from = -inf and to = inf are no interval
+steps ["normal_",0,0.0,"nan"] => step 4 ("normal_"): std = NaN is not 0 or more
+steps ["normal_",0,0.0,-1.0] => step 4 ("normal_"): std = -1 is not 0 or more
+steps ["trunc_normal_",0,"nan",1.0,-2.0,2.0] => step 4 ("trunc_normal_"): NaN among mean = NaN, std = 1, a = -2, b = 2
+steps ["trunc_normal_",0,0.0,0.0,-2.0,2.0] => step 4 ("trunc_normal_"): mean = 0 and std = 0 are no normal distribution
+steps ["trunc_normal_",0,0.0,1.0,2.0,-2.0] => step 4 ("trunc_normal_"): a = 2 and b = -2 are no interval
+steps ["sparse_",0,"inf",1.0] => step 4 ("sparse_"): sparsity = inf is not finite
+steps ["randperm",1] => step 4 ("randperm"): it writes float32, a permutation is int64
+steps ["orthogonal_",1,1.0] => step 4 ("orthogonal_"): it writes shape [3], but takes 2 or more dimensions
+steps ["dirac_",0,1] => step 4 ("dirac_"): it writes shape [3, 2], but takes 3 to 5 dimensions
+steps ["dirac_",0,0] => step 4 ("dirac_"): groups = 0 does not divide the first size
+steps ["const",1,"AAAA"] => step 4 ("const"): 3 bytes, its elements have 12
+steps ["const",1,"A"] => step 4 ("const"): no base64: Invalid input length: 1
+steps ["pow",1,2,2] => step 4 ("pow"): neither argument is a view
+steps ["clamp",1,{"view":1},null,null] => step 4 ("clamp"): without any bound
+steps ["div",1,{"view":1},2,"up"] => step 4 ("div"): "floor", "trunc" or null is expected, a text stands there
+steps ["where",1,{"view":1},0.0,1.0] => step 4 ("where"): view 1 is float32, a mask is bool
+steps ["neg",0,{"view":1}] => step 4 ("neg"): its result has shape [3], what it writes [3, 2]
+steps ["add",0,{"view":0},{"view":1},1] => step 4 ("add"): shapes [3, 2] and [3] do not broadcast
+steps ["arange",1,0,4,1] => step 4 ("arange"): its result has shape [4], what it writes [3]
+steps ["arange",1,0,3,0] => step 4 ("arange"): from 0 to 3 by 0 is no range
+steps ["arange",1,0.0,"nan",1.0] => step 4 ("arange"): from 0 to NaN by 1 is no range
+steps ["sum",1,{"view":0},[2],false] => step 4 ("sum"): shape [3, 2] has no dimension 2 to reduce
+steps ["sum",1,{"view":0},[1,1],false] => step 4 ("sum"): shape [3, 2] has no dimension 1 to reduce
+steps ["sum",1,{"view":0},[-1],false] => step 4 ("sum"): shape [3, 2] has no dimension -1 to reduce
+steps ["mv",1,{"view":0},{"view":1}] => step 4 ("mv"): shapes [3, 2] and [3] do not multiply
+steps ["cat",1,[],0] => step 4 ("cat"): a list of views is expected, an empty list stands there
+steps ["cat",1,[{"view":0},{"view":1}],0] => step 4 ("cat"): shapes [3, 2] and [3] differ beside dimension 0
+steps ["cat",1,[{"view":1}],1] => step 4 ("cat"): shape [3] has no dimension 1
+steps ["stack",1,[{"view":0},{"view":1}],0] => step 4 ("stack"): shapes [3, 2] and [3] differ
+steps ["constant_pad_nd",1,{"view":1},[1],0.0] => step 4 ("constant_pad_nd"): 1 entries do not pad shape [3]
+steps ["constant_pad_nd",1,{"view":1},[-4,0],0.0] => step 4 ("constant_pad_nd"): [-4, 0] does not pad shape [3]
+steps ["constant_pad_nd",1,{"view":1},[9223372036854775807,9223372036854775807],0.0] => step 4 ("constant_pad_nd"): [9223372036854775807, 9223372036854775807] does not pad shape [3]
+views [0,"float32",[2],2147483648] => view 2: it ends at byte 8589934600 of storage 0, which has 24
+steps ["uniform_",0,1.0] => step 4 ("uniform_"): too few arguments
+steps ["normal_",0,"nan",1.0] => step 4 ("normal_"): mean = NaN
+steps ["eye",1] => step 4 ("eye"): it writes shape [3], but takes 2 dimensions
+steps ["sparse_",1,0.5,0.01] => step 4 ("sparse_"): it writes shape [3], but takes 2 dimensions
+steps ["sparse_",0,0.5,"nan"] => step 4 ("sparse_"): std = NaN is not 0 or more
+steps ["orthogonal_",0,true] => step 4 ("orthogonal_"): a float is expected, an int or bool stands there
+steps ["masked_fill",1,{"view":1},{"view":1},0.0] => step 4 ("masked_fill"): view 1 is float32, a mask is bool
+steps ["copy_",1,{"view":0}] => step 4 ("copy_"): its result has shape [3, 2], what it writes [3]
+steps ["add",1,{"view":1},1,null] => step 4 ("add"): a number is expected, null stands there
+steps ["cat",0,[{"view":0}],-1] => step 4 ("cat"): shape [3, 2] has no dimension -1
+steps ["stack",0,[{"view":1}],2] => step 4 ("stack"): shape [3] has no place for dimension 2
+steps ["sum",1,{"view":0},[],false] => step 4 ("sum"): its result has shape [], what it writes [3]
+steps ["norm",1,{"view":0},{"view":0},null,false] => step 4 ("norm"): a number is expected, a view stands there
+steps ["const",0,7] => step 4 ("const"): base64 is expected
+steps ["mul",0,3,{"view":0}] => step 4 ("mul"): a view is expected, an int stands there
+steps ["fill_",0,null] => step 4 ("fill_"): a number is expected, null stands there
+steps ["neg",1,{"view":1},{"view":1}] => step 4 ("neg"): too many arguments
+steps ["orthogonal_",0,"nan"] => step 4 ("orthogonal_"): gain = NaN
+steps ["sparse_",0,"nan",1.0] => step 4 ("sparse_"): sparsity = NaN is not finite
+steps ["trunc_normal_",0,0.0,"inf",-2.0,2.0] => step 4 ("trunc_normal_"): mean = 0 and std = inf are no normal distribution
+"#;
+
+#[test]
+fn plans_that_contradict_themselves_are_refused() {
+    for (list, row, message) in table(CONTRADICTIONS) {
+        let error = refused_plan(&and(list, row));
+        assert!(matches!(error, PlanError::Invalid { .. }), "{error:?}");
+        assert_eq!(error.to_string(), format!("{message}; record it again"));
+    }
+}
+
+#[test]
+fn what_is_too_long_is_refused() {
+    let name = "x".repeat(1025);
+    assert_eq!(
+        refused(&and("parameters", json!([name, 0]))),
+        format!(
+            "parameter \"{}...\": a name has 1 to 1024 bytes; record it again",
+            "x".repeat(100)
+        )
+    );
+    assert_eq!(
+        refused(&with("/model", json!("x".repeat(65_537)))),
+        "model: 65537 bytes, at most 65536; record it again"
+    );
+    assert_eq!(
+        refused(&with("/storages", json!([24, 12, 1u64 << 52, 1u64 << 52]))),
+        "storage 3: 9007199254741028 bytes up to here, at most 9007199254740991; record it again"
+    );
+}
+
+/// Broadcasting two small views would be 4 TiB.
+#[test]
+fn results_larger_than_what_is_written_are_refused() {
+    let mut plan = Builder::default();
+    let (a, b) = (
+        plan.tensor("float32", &[1 << 20, 1]),
+        plan.tensor("float32", &[1, 1 << 20]),
+    );
+    let out = plan.tensor("float32", &[1 << 20]);
+    plan.step(json!(["add", out, view(a), view(b), 1]))
+        .parameter("out", out);
+    assert!(refused(&plan.json()).contains("its result has shape [1048576, 1048576]"));
+}
+
+#[test]
+fn overlapping_writes_are_refused() {
+    for (shape, stride) in [([3, 2], [0, 1]), ([2, 3], [2, 1]), ([2, 3], [1, 1])] {
+        let mut plan = linear();
+        let out = plan.view(json!([0, "float32", shape, 0, stride]));
+        plan.step(json!(["fill_", out, 0.0]));
+        assert!(
+            refused(&plan.json())
+                .starts_with("step 4 (\"fill_\"): it writes view 2, which overlaps itself")
+        );
+        // Reading it is fine.
+        plan.steps.pop();
+        plan.plan();
+    }
+}
+
+#[test]
+fn unknown_steps_name_themselves_and_the_parameter() {
+    let mut plan = linear();
+    let (x, y) = (plan.tensor("float32", &[3]), plan.tensor("float32", &[3]));
+    plan.step(json!(["cauchy_", x, 0.0, 1.0]))
+        .step(json!(["copy_", y, view(x)]))
+        .parameter("y", y);
+    let error = plan.read().unwrap_err();
+    assert!(
+        matches!(&error, PlanError::UnknownStep { step: 4, op, parameter: Some(name) } if op == "cauchy_" && name == "y")
+    );
+    assert_eq!(
+        error.to_string(),
+        "step 4: unknown step `cauchy_` (needed by \"y\"); take a newer tch-init"
+    );
+    plan.parameters.pop();
+    assert!(refused(&plan.json()).starts_with("step 4: unknown step `cauchy_`; take"));
+}
+
+#[test]
+fn every_cut_is_refused() {
+    let json = serde_json::to_vec(&linear().json()).unwrap();
+    for length in 0..json.len() {
+        let error = InitPlan::from_json(&json[..length])
+            .unwrap_err()
+            .to_string();
+        assert!(error.starts_with("not a plan: "), "{error}");
+    }
+}
+
+/// A billion steps end at the first million, or before they are read.
+#[test]
+fn endless_plans_are_refused() {
+    let json = serde_json::to_string(&linear().json()).unwrap();
+    let steps = vec![r#"["fill_",0,0]"#; 1_000_001].join(",");
+    let endless = json.replace(r#""steps":["#, &format!(r#""steps":[{steps},"#));
+    let (error, held) = most_held(|| {
+        InitPlan::from_json(endless.as_bytes())
+            .unwrap_err()
+            .to_string()
+    });
+    assert!(error.contains("a list of more than 1000000"), "{error}");
+    assert!(
+        held < 16 * endless.len(),
+        "{held} bytes held for {}",
+        endless.len()
+    );
+
+    let file = tempfile::NamedTempFile::new().unwrap();
+    file.as_file().set_len(20 << 30).unwrap();
+    let (error, held) = most_held(|| InitPlan::load(file.path()).unwrap_err());
+    assert!(
+        error
+            .to_string()
+            .contains("21474836480 bytes, a plan has at most 67108864"),
+        "{error}"
+    );
+    assert!(held < 1 << 16);
+    let error = InitPlan::load("/dev/zero").unwrap_err().to_string();
+    assert!(
+        error.contains("67108865 bytes, a plan has at most"),
+        "{error}"
+    );
+    let error = InitPlan::load("no/such.plan.json").unwrap_err().to_string();
+    assert!(
+        error.starts_with("no/such.plan.json: cannot be read: No such file"),
+        "{error}"
+    );
+}
+
+/// Sizes are looked at before anything is allocated.
+#[test]
+fn what_exceeds_the_machine_is_refused() {
+    let mut plan = linear();
+    let huge = plan.tensor("float32", &[1 << 50]);
+    plan.step(json!(["normal_", huge, 0.0, 1.0]))
+        .parameter("huge", huge);
+    let error = plan
+        .plan()
+        .materialize(&mut seeded(0))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.starts_with("4503599627370532 bytes of tensors are needed at a time"),
+        "{error}"
+    );
+    // Never written.
+    plan.steps.pop();
+    let error = plan
+        .plan()
+        .materialize(&mut seeded(0))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("bytes of tensors are needed at a time"),
+        "{error}"
+    );
+}

@@ -1,0 +1,17 @@
+//! Plans: what is read, what is refused, and that what is made has PyTorch's bits.
+
+#![cfg(feature = "cli")]
+
+#[path = "../file/alloc.rs"]
+mod alloc;
+mod build;
+#[path = "../common/mod.rs"]
+mod common;
+mod draws;
+mod into;
+mod lies;
+mod live;
+mod program;
+mod properties;
+mod show;
+mod values;

@@ -1,0 +1,359 @@
+//! `tch-init materialize` and `tch-init plan show` as a user runs them.
+
+use crate::build::{Builder, linear, seeded};
+use crate::common::bytes;
+use serde_json::json;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+use tch::Kind;
+use tch_init::file::TensorFile;
+use tempfile::TempDir;
+
+fn program() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tch-init"));
+    command.env_remove("RUST_LOG");
+    command
+}
+
+fn folder(plan: &Builder) -> (TempDir, PathBuf, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let (plan_path, weights) = (
+        folder.path().join("a.plan.json"),
+        folder.path().join("weights.safetensors"),
+    );
+    fs::write(&plan_path, serde_json::to_vec(&plan.json()).unwrap()).unwrap();
+    (folder, plan_path, weights)
+}
+
+fn materialize(plan: &Path, weights: &Path, more: &[&str]) -> Output {
+    program()
+        .arg("materialize")
+        .arg(plan)
+        .arg("-o")
+        .arg(weights)
+        .args(more)
+        .output()
+        .unwrap()
+}
+
+fn done(output: &Output) -> &str {
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(output.stderr.is_empty(), "{output:?}");
+    std::str::from_utf8(&output.stdout).unwrap()
+}
+
+fn failure(output: &Output) -> String {
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    assert!(output.stdout.is_empty(), "{output:?}");
+    let text = String::from_utf8(output.stderr.clone()).unwrap();
+    assert_eq!(text.trim_end().lines().count(), 1, "{text}");
+    text.strip_prefix("tch-init: ")
+        .unwrap()
+        .trim_end()
+        .to_owned()
+}
+
+fn files(folder: &TempDir) -> Vec<String> {
+    let entries = fs::read_dir(folder.path()).unwrap();
+    let mut names: Vec<_> = entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn weights_and_state_are_those_of_the_library() {
+    let (folder, plan, weights) = folder(&linear());
+    let state = folder.path().join("out.bin");
+    let path = state.to_str().unwrap();
+    let output = materialize(
+        &plan,
+        &weights,
+        &["--seed", "-3", "--state-out", path, "--threads", "1"],
+    );
+    assert!(
+        done(&output).contains("weights.safetensors: 2 tensors, "),
+        "{output:?}"
+    );
+    assert_eq!(
+        files(&folder),
+        ["a.plan.json", "out.bin", "weights.safetensors"]
+    );
+
+    let mut generator = seeded(-3);
+    let made = linear().plan().materialize(&mut generator).unwrap();
+    let file = TensorFile::open(&weights).unwrap();
+    for (name, tensor) in &made {
+        assert_eq!(file.get(name).unwrap().to_bytes(), bytes(tensor), "{name}");
+    }
+    assert_eq!(fs::read(&state).unwrap(), generator.get_state().unwrap());
+
+    // Again: the same bytes. From the state that was left: those that follow.
+    let first = fs::read(&weights).unwrap();
+    done(&materialize(
+        &plan,
+        &weights,
+        &["--seed", "18446744073709551613"],
+    ));
+    assert_eq!(fs::read(&weights).unwrap(), first);
+    done(&materialize(&plan, &weights, &["--state-in", path]));
+    let made = linear().plan().materialize(&mut generator).unwrap();
+    let file = TensorFile::open(&weights).unwrap();
+    assert_eq!(file.get("weight").unwrap().to_bytes(), bytes(&made[0].1));
+}
+
+#[test]
+fn the_file_says_what_made_it() {
+    let (folder, plan, weights) = folder(&linear());
+    let header = || {
+        let bytes = fs::read(&weights).unwrap();
+        let length = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+        assert_eq!(length % 8, 0);
+        serde_json::from_slice::<serde_json::Value>(&bytes[8..8 + length]).unwrap()
+    };
+    done(&materialize(&plan, &weights, &["--seed", "7"]));
+    let hash = tch_init::plan::InitPlan::load(&plan)
+        .unwrap()
+        .sha256()
+        .to_owned();
+    assert_eq!(hash.len(), 64);
+    assert_eq!(
+        header()["__metadata__"],
+        json!({
+            "format": "pt",
+            "plan_sha256": hash,
+            "pytorch": "2.13.0",
+            "seed": "7",
+            "tch_init": env!("CARGO_PKG_VERSION"),
+        })
+    );
+    let state = folder.path().join("state");
+    fs::write(&state, {
+        let mut generator = seeded(7);
+        linear().plan().materialize(&mut generator).unwrap();
+        generator.get_state().unwrap()
+    })
+    .unwrap();
+    done(&materialize(
+        &plan,
+        &weights,
+        &["--state-in", state.to_str().unwrap()],
+    ));
+    let metadata = &header()["__metadata__"];
+    assert!(metadata["seed"].is_null());
+    assert_eq!(metadata["state_sha256"].as_str().unwrap().len(), 64);
+}
+
+#[test]
+fn parts_and_dtypes_can_be_chosen() {
+    let mut plan = linear();
+    let counter = plan.tensor("int64", &[]);
+    plan.step(json!(["fill_", counter, 0]));
+    plan.parameter("tied", 0);
+    plan.buffers.push(json!(["running.steps", counter]));
+    plan.buffers
+        .push(json!(["running.mask", 1, {"persistent": false}]));
+    let (_folder, path, weights) = folder(&plan);
+    let names = || {
+        let file = TensorFile::open(&weights).unwrap();
+        let mut names: Vec<_> = file.names().map(str::to_owned).collect();
+        names.sort();
+        names
+    };
+    done(&materialize(&path, &weights, &["--seed", "1"]));
+    assert_eq!(names(), ["bias", "running.steps", "tied", "weight"]);
+    let whole = TensorFile::open(&weights)
+        .unwrap()
+        .get("weight")
+        .unwrap()
+        .to_bytes();
+    done(&materialize(
+        &path,
+        &weights,
+        &[
+            "--seed",
+            "1",
+            "--only",
+            "running.*",
+            "--only",
+            "weight",
+            "--dtype",
+            "bfloat16",
+        ],
+    ));
+    assert_eq!(names(), ["running.steps", "weight"]);
+    let file = TensorFile::open(&weights).unwrap();
+    assert_eq!(file.get("running.steps").unwrap().dtype().name(), "int64");
+    let expected = tch::Tensor::f_from_data_size(&whole, &[6], Kind::Float)
+        .unwrap()
+        .to_kind(Kind::BFloat16);
+    assert_eq!(file.get("weight").unwrap().to_bytes(), bytes(&expected));
+
+    let refused = failure(&materialize(
+        &path,
+        &weights,
+        &["--seed", "1", "--only", "none*"],
+    ));
+    assert!(
+        refused.starts_with("--only none*: no parameter or buffer"),
+        "{refused}"
+    );
+}
+
+#[test]
+fn bad_input_is_one_line() {
+    let (folder, plan, weights) = folder(&linear());
+    for (arguments, message) in [
+        (&["--seed", "x"][..], "a seed is -2^63 to 2^64 - 1"),
+        (&["--seed", "18446744073709551616"], "a seed is"),
+        (&[], "--seed <SEED>"),
+        (&["--seed", "1", "--threads", "0"], "--threads"),
+        (&["--seed", "1", "--dtype", "int8"], "--dtype"),
+        (&["--seed", "1", "--only", "a{"], "--only"),
+        (
+            &["--state-in", plan.to_str().unwrap()],
+            "not the state of a CPU generator",
+        ),
+        (
+            &["--state-in", "no/such/file"],
+            "no/such/file: cannot be read",
+        ),
+    ] {
+        let refused = failure(&materialize(&plan, &weights, arguments));
+        assert!(refused.contains(message), "{refused}");
+    }
+    let refused = failure(&materialize(
+        &folder.path().join("none"),
+        &weights,
+        &["--seed", "1"],
+    ));
+    assert!(
+        refused.ends_with("none: cannot be read: No such file or directory (os error 2)"),
+        "{refused}"
+    );
+    assert_eq!(files(&folder), ["a.plan.json"]);
+}
+
+#[test]
+fn show_prints_the_plan() {
+    let (_folder, plan, _) = folder(&linear());
+    let output = program()
+        .args(["plan", "show"])
+        .arg(&plan)
+        .output()
+        .unwrap();
+    assert_eq!(done(&output), linear().plan().to_string());
+}
+
+#[test]
+fn a_missing_target_is_found_before_anything_is_drawn() {
+    // More than any machine has: were it looked at first, that would be the message.
+    let mut plan = linear();
+    let huge = plan.tensor("float32", &[1 << 50]);
+    plan.parameter("huge", huge);
+    let (folder, path, _) = folder(&plan);
+    let missing = folder.path().join("none/weights.safetensors");
+    let refused = failure(&materialize(&path, &missing, &["--seed", "1"]));
+    assert!(
+        refused.contains("none/weights.safetensors: cannot be written: No such file"),
+        "{refused}"
+    );
+    let refused = failure(&materialize(&path, folder.path(), &["--seed", "1"]));
+    assert!(
+        refused.contains("cannot be written: is a directory"),
+        "{refused}"
+    );
+    assert_eq!(files(&folder), ["a.plan.json"]);
+}
+
+/// 64 MiB of weights.
+fn large() -> Builder {
+    let mut plan = Builder::default();
+    for i in 0..8 {
+        let tensor = plan.tensor("float32", &[1 << 11, 1 << 10]);
+        plan.step(json!(["normal_", tensor, 0.0, 1.0]))
+            .parameter(&i.to_string(), tensor);
+    }
+    plan
+}
+
+/// A limit on the size of files stands for a disk that is full: both fail a write.
+#[test]
+fn a_full_disk_leaves_the_old_file_and_nothing_else() {
+    let (folder, plan, weights) = folder(&large());
+    fs::write(&weights, "old").unwrap();
+    let mut shell = Command::new("sh");
+    // In blocks of 512 or 1024 bytes.
+    shell.args([
+        "-c",
+        r#"trap "" XFSZ; ulimit -f 4096; exec "$@""#,
+        "sh",
+        env!("CARGO_BIN_EXE_tch-init"),
+    ]);
+    let output = shell
+        .arg("materialize")
+        .arg(&plan)
+        .args(["--seed", "1", "-o"])
+        .arg(&weights)
+        .output()
+        .unwrap();
+    let refused = failure(&output);
+    assert!(
+        refused.contains("weights.safetensors: cannot be written: File too large"),
+        "{refused}"
+    );
+    assert_eq!(fs::read(&weights).unwrap(), b"old");
+    assert_eq!(files(&folder), ["a.plan.json", "weights.safetensors"]);
+}
+
+#[test]
+fn a_killed_run_leaves_the_old_file() {
+    let (folder, plan, weights) = folder(&large());
+    fs::write(&weights, "old").unwrap();
+    let mut killed_while_writing = false;
+    for wait in [0, 4 << 20, 16 << 20, 40 << 20] {
+        let mut child = program()
+            .arg("materialize")
+            .arg(&plan)
+            .args(["--seed", "1", "-o"])
+            .arg(&weights)
+            .spawn()
+            .unwrap();
+        let started = Instant::now();
+        // Until so much stands in the temporary file.
+        let written = loop {
+            let temporary = files(&folder)
+                .into_iter()
+                .find(|name| name.ends_with(".tmp"));
+            let length = temporary
+                .and_then(|name| fs::metadata(folder.path().join(name)).ok())
+                .map(|file| file.len());
+            if length.is_some_and(|length| length >= wait) || child.try_wait().unwrap().is_some() {
+                break length;
+            }
+            assert!(started.elapsed() < Duration::from_secs(120));
+        };
+        child.kill().unwrap();
+        let status = child.wait().unwrap();
+        if !status.success() {
+            assert_eq!(
+                fs::read(&weights).unwrap(),
+                b"old",
+                "killed with {written:?} bytes written"
+            );
+            killed_while_writing = true;
+        } else {
+            // It was faster than the kill.
+            assert_eq!(TensorFile::open(&weights).unwrap().len(), 8);
+            fs::write(&weights, "old").unwrap();
+        }
+        for name in files(&folder).iter().filter(|name| name.ends_with(".tmp")) {
+            fs::remove_file(folder.path().join(name)).unwrap();
+        }
+    }
+    assert!(killed_while_writing);
+    assert_eq!(files(&folder), ["a.plan.json", "weights.safetensors"]);
+}
