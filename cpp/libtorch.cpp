@@ -10,6 +10,7 @@
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/add.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/randperm.h>
 #include <ATen/ops/rsub.h>
 #include <ATen/ops/sub.h>
 #include <c10/core/TensorImpl.h>
@@ -238,6 +239,15 @@ char* tch_init_add(const at::Tensor* a, const at::Tensor* b, const at::Scalar* n
       }
     };
     *out = new at::Tensor(b != nullptr ? computed(*b) : computed(*number));
+  });
+}
+
+// `*out` is a new permutation of the integers below `n`. A null generator means the default one.
+char* tch_init_randperm(int64_t n, const at::Generator* generator, at::Tensor** out) {
+  return guarded([&] {
+    const auto chosen =
+        generator != nullptr ? std::make_optional(*generator) : std::nullopt;
+    *out = new at::Tensor(at::randperm(n, chosen, at::kLong));
   });
 }
 

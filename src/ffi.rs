@@ -87,6 +87,11 @@ unsafe extern "C" {
         operation: c_int,
         out: *mut *mut C_tensor,
     ) -> Failure;
+    pub(crate) fn tch_init_randperm(
+        n: i64,
+        generator: *const CGenerator,
+        out: *mut *mut C_tensor,
+    ) -> Failure;
     pub(crate) fn tch_init_outside(
         tensor: *const C_tensor,
         low: f64,

@@ -1,6 +1,8 @@
 //! How draws are made.
 
 use super::element::Element;
+#[cfg(feature = "tch")]
+use super::parts;
 use super::{DrawError, normal, truncated, uniform};
 use crate::rng::{Backend, Mt19937};
 use std::num::NonZero;
@@ -143,5 +145,36 @@ impl Engine {
                 Ok(())
             }
         }
+    }
+}
+
+/// For draws that are made elsewhere.
+#[cfg(feature = "tch")]
+impl Engine {
+    pub(crate) fn skip(&self, generator: &mut Mt19937, words: u64) {
+        generator.skip_with(self.backend.simd(), words);
+    }
+
+    /// [`parts::each`].
+    pub(crate) fn each_part<T: Send, R: Send>(
+        &self,
+        cost: parts::Cost,
+        generator: &Mt19937,
+        values: &mut [T],
+        draw: impl Fn(Mt19937, &mut [T], bool) -> R + Sync,
+    ) -> Vec<R> {
+        parts::each(self, cost, generator, values, draw)
+    }
+
+    /// Draws a permutation of `n` and makes its first `count` elements; the memory of `permutation`
+    /// is used again.
+    pub(crate) fn begin_randperm(
+        &self,
+        generator: &mut Mt19937,
+        n: usize,
+        count: usize,
+        permutation: &mut Vec<i64>,
+    ) {
+        super::begin_randperm(generator, self.backend.simd(), n, count, permutation);
     }
 }

@@ -22,6 +22,7 @@ mod kernel;
 mod normal;
 mod opmath;
 mod parts;
+mod randperm;
 mod truncated;
 mod uniform;
 mod words;
@@ -29,11 +30,12 @@ mod words;
 pub use element::Element;
 pub use engine::Engine;
 pub use normal::{normal_, normal_block_, normal_serial_};
-#[cfg(feature = "tch")]
-pub(crate) use truncated::redraws;
+pub use randperm::{randperm, words_of_randperm};
 pub use truncated::{normal_share, trunc_normal_};
 pub use uniform::uniform_;
 pub use words::{words_of_normal, words_of_normal_block, words_of_normal_serial, words_of_uniform};
+#[cfg(feature = "tch")]
+pub(crate) use {parts::Cost, randperm::begin_randperm, truncated::redraws};
 
 use crate::rng::Backend;
 use crate::tensor::Dtype;

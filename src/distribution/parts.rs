@@ -14,11 +14,11 @@ const ALIGN: usize = 64;
 
 /// How a draw divides.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Cost {
+pub(crate) struct Cost {
     /// Words of a value.
-    pub(super) words: u64,
+    pub(crate) words: u64,
     /// What a value takes, in nanoseconds; only the times matter, not the bits, if it is wrong.
-    pub(super) nanoseconds: f64,
+    pub(crate) nanoseconds: f64,
 }
 
 /// Draws `values` on as many threads as the engine may use and as gain by it. `fill` fills a part

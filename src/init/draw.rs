@@ -1,12 +1,14 @@
 //! The in-place calls that the functions of this module end in.
 
+use super::density::Density;
 use super::engine::{self, Draw};
+use super::sparse::zero_rows;
 use crate::error::{Context, InitError};
 use crate::ffi::{self, CGenerator};
 use crate::generator::Generator;
 use crate::init::observe::{Source, note};
 use std::ffi::c_char;
-use tch::Tensor;
+use tch::{TchError, Tensor};
 
 pub(crate) fn uniform(
     function: &'static str,
@@ -46,6 +48,32 @@ pub(super) fn trunc_normal(
     Ok(())
 }
 
+/// Uniform values, accepted by the density of a normal distribution.
+pub(super) fn density(
+    function: &'static str,
+    tensor: &mut Tensor,
+    density: Density,
+    generator: Option<&mut Generator>,
+) -> Result<(), InitError> {
+    let Density {
+        mean, std, a, b, ..
+    } = density;
+    draw(function, tensor, Draw::Density(density), generator)?;
+    note(tensor, Source::TruncNormal { mean, std, a, b });
+    Ok(())
+}
+
+/// So many zeros in each column of a matrix, by permutations from the default stream.
+pub(super) fn sparse_zeros(
+    function: &'static str,
+    tensor: &mut Tensor,
+    zeros: i64,
+) -> Result<(), InitError> {
+    let rows = usize::try_from(tensor.size()[0]).unwrap_or(0);
+    let zeros = usize::try_from(zeros).unwrap_or(0);
+    draw(function, tensor, Draw::SparseZeros { rows, zeros }, None)
+}
+
 /// By the engine where that can, otherwise by libtorch.
 fn draw(
     function: &'static str,
@@ -80,6 +108,11 @@ pub(super) fn libtorch(
             }
             Draw::TruncNormal { mean, std, a, b } => {
                 return redraw(function, tensor, [mean, std, a, b], generator);
+            }
+            Draw::Density(density) => return accept(function, tensor, &density, generator),
+            Draw::SparseZeros { zeros, .. } => {
+                let permutation = |rows| randperm(rows, generator);
+                return zero_rows(tensor, zeros as i64, permutation).context(function, tensor);
             }
         }
     };
@@ -116,7 +149,60 @@ fn redraw(
     Ok(())
 }
 
-pub(super) fn any(mask: &Tensor) -> Result<bool, tch::TchError> {
+/// Whole draws of candidates and of the values that accept them, until each element has a candidate
+/// that was accepted.
+fn accept(
+    function: &'static str,
+    tensor: &mut Tensor,
+    density: &Density,
+    generator: Option<&Generator>,
+) -> Result<(), InitError> {
+    let candidate = Draw::Uniform {
+        from: density.a,
+        to: density.b,
+    };
+    let unit = Draw::Uniform { from: 0.0, to: 1.0 };
+    let mut candidates = tensor.f_empty_like().context(function, tensor)?;
+    let mut accepting = tensor.f_empty_like().context(function, tensor)?;
+    let mut rejected = |candidates: &mut Tensor| {
+        libtorch(function, unit, &mut accepting, generator)?;
+        let rejected = density.rejects(candidates, &mut accepting);
+        rejected.context(function, candidates)
+    };
+
+    libtorch(function, candidate, tensor, generator)?;
+    candidates.f_copy_(tensor).context(function, tensor)?;
+    let mut pending = rejected(&mut candidates)?;
+    if !any(&pending).context(function, tensor)? {
+        return Ok(());
+    }
+    let mut result = tensor.shallow_clone();
+    loop {
+        libtorch(function, candidate, &mut candidates, generator)?;
+        result = candidates
+            .f_where_self(&pending, &result)
+            .context(function, tensor)?;
+        pending = rejected(&mut candidates)?
+            .f_where_self(&pending, &pending)
+            .context(function, tensor)?;
+        if !any(&pending).context(function, tensor)? {
+            break;
+        }
+    }
+    tensor.f_copy_(&result).context(function, tensor).map(drop)
+}
+
+fn randperm(n: i64, generator: Option<&Generator>) -> Result<Tensor, TchError> {
+    let mut permutation = std::ptr::null_mut();
+    // SAFETY: the generator is live for the call, and `permutation` a valid place for a new tensor.
+    let failure = unsafe { ffi::tch_init_randperm(n, raw(generator), &mut permutation) };
+    // SAFETY: made by the call above and read once.
+    unsafe { ffi::check(failure) }.map_err(TchError::Torch)?;
+    // SAFETY: the call succeeded, so this is a new tensor that nobody else owns.
+    Ok(unsafe { Tensor::from_ptr(permutation) })
+}
+
+fn any(mask: &Tensor) -> Result<bool, tch::TchError> {
     Ok(mask.f_any()?.f_int64_value(&[])? != 0)
 }
 

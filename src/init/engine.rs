@@ -3,8 +3,9 @@
 //! The bits are the same, and so is where the stream stands afterwards; the time is not. Whatever
 //! the engine does not draw is left to libtorch.
 
+use super::density::{Density, Refusal};
 use super::draw;
-use crate::distribution::{DrawError, Element, Engine};
+use crate::distribution::{Element, Engine};
 use crate::ffi::{self, CStream, Fact};
 use crate::generator::Generator;
 use crate::rng::{Backend, Mt19937, State};
@@ -35,6 +36,13 @@ pub(super) enum Draw {
         std: f64,
         a: f64,
         b: f64,
+    },
+    /// Where it compares densities.
+    Density(Density),
+    /// Zeros in so many rows of each column of a matrix with so many rows.
+    SparseZeros {
+        rows: usize,
+        zeros: usize,
     },
 }
 
@@ -166,13 +174,13 @@ unsafe fn fill_elements<T: Checked>(
     let threads = threads
         .and_then(NonZero::new)
         .unwrap_or(NonZero::<usize>::MIN);
-    let drawn = Engine::new(context.backend).and_then(|engine| {
-        context
-            .draw
-            .fill(&engine.with_threads(threads), &mut generator, values)
-    });
+    let Ok(engine) = Engine::new(context.backend) else {
+        return false;
+    };
+    let engine = engine.with_threads(threads);
     // What the engine refuses, libtorch does, and it has PyTorch's words for it.
-    if drawn.is_err() {
+    if let Err(refusal) = context.draw.fill(&engine, &mut generator, values) {
+        log::debug!("left to libtorch: {refusal}");
         return false;
     }
     let state = generator.to_state();
@@ -183,18 +191,66 @@ unsafe fn fill_elements<T: Checked>(
 }
 
 impl Draw {
-    fn fill<T: Element>(
+    fn fill<T: Checked>(
         self,
         engine: &Engine,
         generator: &mut Mt19937,
         values: &mut [T],
-    ) -> Result<(), DrawError> {
+    ) -> Result<(), Refusal> {
         match self {
+            Draw::Density(density) => return density.fill(engine, generator, values),
+            Draw::SparseZeros { rows, zeros } => {
+                let columns = values.len().checked_div(rows).unwrap_or(0);
+                let mut permutation = Vec::new();
+                for column in 0..columns {
+                    engine.begin_randperm(generator, rows, zeros, &mut permutation);
+                    for row in &permutation[..zeros] {
+                        values[*row as usize * columns + column] = T::ZERO;
+                    }
+                }
+                return Ok(());
+            }
             Draw::Uniform { from, to } => engine.uniform_(generator, values, from, to),
             Draw::Normal { mean, std } => engine.normal_block_(generator, values, mean, std),
             Draw::TruncNormal { mean, std, a, b } => {
                 engine.trunc_normal_(generator, values, mean, std, a, b)
             }
+        }?;
+        Ok(())
+    }
+
+    /// What a comparison with libtorch tries of such draws, and where its verdict is kept.
+    fn trial(self) -> (usize, Draw) {
+        let (mean, std) = (0.3, 0.9);
+        match self {
+            Draw::Uniform { .. } => (
+                0,
+                Draw::Uniform {
+                    from: -0.7,
+                    to: 1.1,
+                },
+            ),
+            Draw::Normal { .. } => (1, Draw::Normal { mean, std }),
+            Draw::TruncNormal { .. } => (
+                2,
+                Draw::TruncNormal {
+                    mean,
+                    std,
+                    a: -0.25,
+                    b: 1.5,
+                },
+            ),
+            Draw::Density(_) => (
+                3,
+                Draw::Density(Density {
+                    mean,
+                    std,
+                    a: 1.5,
+                    b: 4.0,
+                    log_peak: -0.5 * ((1.5 - mean) / std).powi(2),
+                }),
+            ),
+            Draw::SparseZeros { .. } => (4, Draw::SparseZeros { rows: 79, zeros: 8 }),
         }
     }
 }
@@ -213,22 +269,24 @@ fn usable_backend() -> Option<Backend> {
 }
 
 /// Types that libtorch draws, with what a comparison with libtorch said of each of their draws.
-trait Checked: Element + Copy {
+pub(super) trait Checked: Element {
     const KIND: Kind;
     const ZERO: Self;
+    const ONE: Self;
 
     /// For each [`Draw`], in their order.
-    fn verdicts() -> &'static [OnceLock<bool>; 3];
+    fn verdicts() -> &'static [OnceLock<bool>; 5];
 }
 
 macro_rules! checked {
-    ($($type:ty: $kind:ident, $zero:expr;)*) => {$(
+    ($($type:ty: $kind:ident, $zero:expr, $one:expr;)*) => {$(
         impl Checked for $type {
             const KIND: Kind = Kind::$kind;
             const ZERO: $type = $zero;
+            const ONE: $type = $one;
 
-            fn verdicts() -> &'static [OnceLock<bool>; 3] {
-                static VERDICTS: [OnceLock<bool>; 3] = [const { OnceLock::new() }; 3];
+            fn verdicts() -> &'static [OnceLock<bool>; 5] {
+                static VERDICTS: [OnceLock<bool>; 5] = [const { OnceLock::new() }; 5];
                 &VERDICTS
             }
         }
@@ -236,41 +294,17 @@ macro_rules! checked {
 }
 
 checked! {
-    f32: Float, 0.0;
-    f64: Double, 0.0;
-    bf16: BFloat16, bf16::ZERO;
-    f16: Half, f16::ZERO;
+    f32: Float, 0.0, 1.0;
+    f64: Double, 0.0, 1.0;
+    bf16: BFloat16, bf16::ZERO, bf16::ONE;
+    f16: Half, f16::ZERO, f16::ONE;
 }
 
 impl Context {
     /// Whether the engine and libtorch draw the same, tried once for each draw and dtype: another
     /// libtorch may draw otherwise.
     fn is_verified<T: Checked>(&self) -> bool {
-        let (verdict, draw) = match self.draw {
-            Draw::Uniform { .. } => (
-                0,
-                Draw::Uniform {
-                    from: -0.7,
-                    to: 1.1,
-                },
-            ),
-            Draw::Normal { .. } => (
-                1,
-                Draw::Normal {
-                    mean: 0.3,
-                    std: 0.9,
-                },
-            ),
-            Draw::TruncNormal { .. } => (
-                2,
-                Draw::TruncNormal {
-                    mean: 0.3,
-                    std: 0.9,
-                    a: -0.2,
-                    b: 1.5,
-                },
-            ),
-        };
+        let (verdict, draw) = self.draw.trial();
         *T::verdicts()[verdict].get_or_init(|| {
             let equal = draws_the_same::<T>(draw, self.backend).unwrap_or(false);
             if !equal {
@@ -288,16 +322,17 @@ impl Context {
 
 /// Draws a few blocks on both sides.
 fn draws_the_same<T: Checked>(draw: Draw, backend: Backend) -> Option<bool> {
+    // 79 rows of 19, and no whole blocks.
     const NUMEL: usize = 1501;
     let mut libtorchs = Generator::new(Device::Cpu).ok()?;
     libtorchs.manual_seed(20).ok()?;
-    let mut tensor = Tensor::f_zeros([NUMEL as i64], (T::KIND, Device::Cpu)).ok()?;
+    let mut tensor = Tensor::f_ones([79, 19], (T::KIND, Device::Cpu)).ok()?;
     draw::libtorch("self-check", draw, &mut tensor, Some(&libtorchs)).ok()?;
     let mut expected = vec![0u8; NUMEL * size_of::<T>()];
     tensor.f_copy_data_u8(&mut expected, NUMEL).ok()?;
 
     let mut ours = Mt19937::new(20);
-    let mut values = vec![T::ZERO; NUMEL];
+    let mut values = vec![T::ONE; NUMEL];
     let engine = Engine::new(backend).ok()?;
     draw.fill(&engine, &mut ours, &mut values).ok()?;
     // SAFETY: the types have no padding, and the slice is borrowed as long.

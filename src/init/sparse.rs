@@ -3,7 +3,7 @@
 use super::draw;
 use crate::error::{Context, InitError};
 use crate::generator::Generator;
-use tch::{Device, Kind, TchError, Tensor};
+use tch::{TchError, Tensor};
 
 /// Fills a matrix with normal values of mean 0, then sets a share of each column to zero.
 /// PyTorch's default std: 0.01.
@@ -42,18 +42,16 @@ pub fn sparse_(
             shape,
         });
     };
-    check_share(sparsity, &shape)?;
+    let zeros = zeros_a_column(sparsity, &shape)?;
     draw::normal(function, tensor, 0.0, std, generator)?;
-    zero_share(tensor, sparsity, |rows| {
-        Tensor::f_randperm(rows, (Kind::Int64, Device::Cpu))
-    })
+    draw::sparse_zeros(function, tensor, zeros)
 }
 
-/// How many rows of a column are zeros, before it is known how many rows there are to be zeros.
-fn check_share(sparsity: f64, shape: &[i64]) -> Result<f64, InitError> {
+/// How many elements of each column of a matrix of this shape are zeros.
+fn zeros_a_column(sparsity: f64, shape: &[i64]) -> Result<i64, InitError> {
     let zeros = (sparsity * shape[0] as f64).ceil();
     match zeros.is_finite() {
-        true => Ok(zeros),
+        true => Ok(slice_end(zeros, shape[0])),
         false => Err(InitError::Argument {
             function: "sparse_",
             argument: "sparsity",
@@ -65,19 +63,33 @@ fn check_share(sparsity: f64, shape: &[i64]) -> Result<f64, InitError> {
 }
 
 /// Sets a share of each column of a matrix to zero: the first rows of a new permutation of them.
+#[cfg(feature = "files")]
 pub(crate) fn zero_share(
     tensor: &Tensor,
     sparsity: f64,
-    mut permutation: impl FnMut(i64) -> Result<Tensor, TchError>,
+    permutation: impl FnMut(i64) -> Result<Tensor, TchError>,
 ) -> Result<(), InitError> {
-    let shape = tensor.size();
-    let (rows, columns) = (shape[0], shape[1]);
-    let zeros = slice_end(check_share(sparsity, &shape)?, rows);
+    let zeros = zeros_a_column(sparsity, &tensor.size())?;
     let _no_grad = tch::no_grad_guard();
+    zero_rows(tensor, zeros, permutation).context("sparse_", tensor)
+}
+
+/// Sets so many elements of each column of a matrix to zero.
+pub(super) fn zero_rows(
+    tensor: &Tensor,
+    zeros: i64,
+    mut permutation: impl FnMut(i64) -> Result<Tensor, TchError>,
+) -> Result<(), TchError> {
+    let (rows, columns) = tensor.size2()?;
+    let zero = Tensor::f_zeros([], (tensor.f_kind()?, tensor.device()))?;
     for column in 0..columns {
-        permutation(rows)
-            .and_then(|permutation| zero_rows(tensor, column, &permutation, zeros))
-            .context("sparse_", tensor)?;
+        let indices = permutation(rows)?
+            .f_narrow(0, 0, zeros)?
+            .f_to_device(tensor.device())?;
+        let mut column = tensor.f_select(1, column)?;
+        column
+            .f_index_fill_int_tensor_(0, &indices, &zero)
+            .map(drop)?;
     }
     Ok(())
 }
@@ -90,22 +102,6 @@ fn slice_end(end: f64, length: i64) -> i64 {
     } else {
         end.min(length)
     }
-}
-
-fn zero_rows(
-    tensor: &Tensor,
-    column: i64,
-    permutation: &Tensor,
-    zeros: i64,
-) -> Result<(), TchError> {
-    let indices = permutation
-        .f_narrow(0, 0, zeros)?
-        .f_to_device(tensor.device())?;
-    let zero = Tensor::f_zeros([], (tensor.f_kind()?, tensor.device()))?;
-    tensor
-        .f_select(1, column)?
-        .f_index_fill_int_tensor_(0, &indices, &zero)
-        .map(drop)
 }
 
 #[cfg(test)]

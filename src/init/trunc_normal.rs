@@ -1,5 +1,6 @@
 //! Truncated normal draws, by the two methods of PyTorch 2.13.
 
+use super::density::Density;
 use super::{draw, python_square};
 use crate::distribution::redraws;
 use crate::error::{Context, InitError};
@@ -61,74 +62,27 @@ pub fn trunc_normal_(
         let high = rounded(tensor, b).context(FUNCTION, tensor)?;
         draw::trunc_normal(FUNCTION, tensor, [mean, std, low, high], generator)
     } else {
-        accept_by_density(tensor, mean, std, a, b, generator)
-    }
-}
-
-const FUNCTION: &str = "trunc_normal_";
-
-fn accept_by_density(
-    tensor: &mut Tensor,
-    mean: f64,
-    std: f64,
-    a: f64,
-    b: f64,
-    mut generator: Option<&mut Generator>,
-) -> Result<(), InitError> {
-    let mode = python_max(a, python_min(mean, b));
-    let deviations = (mode - mean) / std;
-    let log_peak = -0.5
-        * python_square(deviations).ok_or_else(|| InitError::Argument {
+        let mode = python_max(a, python_min(mean, b));
+        let deviations = (mode - mean) / std;
+        let square = python_square(deviations).ok_or_else(|| InitError::Argument {
             function: FUNCTION,
             argument: "(mode - mean) / std",
             value: deviations,
             reason: "its square overflows",
             shape: Some(tensor.size()),
         })?;
-
-    let mut candidates = tensor.f_empty_like().context(FUNCTION, tensor)?;
-    let mut accept = tensor.f_empty_like().context(FUNCTION, tensor)?;
-    // Which candidates stay rejected: log u > log density, relative to the density's peak.
-    let mut too_unlikely = |candidates: &mut Tensor, generator: Option<&mut Generator>| {
-        log_density(candidates, mean, std, log_peak).context(FUNCTION, candidates)?;
-        draw::uniform(FUNCTION, &mut accept, 0.0, 1.0, generator)?;
-        let rejected = accept.f_log_().and_then(|log| log.f_gt_tensor(candidates));
-        rejected.context(FUNCTION, candidates)
-    };
-
-    draw::uniform(FUNCTION, tensor, a, b, generator.as_deref_mut())?;
-    candidates.f_copy_(tensor).context(FUNCTION, tensor)?;
-    let mut pending = too_unlikely(&mut candidates, generator.as_deref_mut())?;
-    if !draw::any(&pending).context(FUNCTION, tensor)? {
-        return Ok(());
+        let density = Density {
+            mean,
+            std,
+            a,
+            b,
+            log_peak: -0.5 * square,
+        };
+        draw::density(FUNCTION, tensor, density, generator)
     }
-    let mut result = tensor.shallow_clone();
-    loop {
-        draw::uniform(FUNCTION, &mut candidates, a, b, generator.as_deref_mut())?;
-        result = candidates
-            .f_where_self(&pending, &result)
-            .context(FUNCTION, tensor)?;
-        let rejected = too_unlikely(&mut candidates, generator.as_deref_mut())?;
-        pending = rejected
-            .f_where_self(&pending, &pending)
-            .context(FUNCTION, tensor)?;
-        if !draw::any(&pending).context(FUNCTION, tensor)? {
-            break;
-        }
-    }
-    let copied = tensor.f_copy_(&result);
-    copied.context(FUNCTION, tensor)
 }
 
-/// `-((x - mean) / std)^2 / 2 - log_peak` in place, operation by operation as PyTorch does it.
-fn log_density(x: &mut Tensor, mean: f64, std: f64, log_peak: f64) -> Result<(), tch::TchError> {
-    x.f_sub_scalar_(mean)?
-        .f_div_scalar_(std)?
-        .f_pow_(2)?
-        .f_mul_scalar_(-0.5)?
-        .f_sub_scalar_(log_peak)
-        .map(drop)
-}
+const FUNCTION: &str = "trunc_normal_";
 
 /// `value` as the tensor's dtype holds it.
 fn rounded(tensor: &Tensor, value: f64) -> Result<f64, tch::TchError> {

@@ -3,7 +3,9 @@
 use super::InitPlan;
 use super::step::{Op, Step};
 use super::view::View;
-use crate::distribution::{words_of_normal, words_of_normal_serial, words_of_uniform};
+use crate::distribution::{
+    words_of_normal, words_of_normal_serial, words_of_randperm, words_of_uniform,
+};
 
 /// A place in the stream: so many words behind the start of the plan, or behind the end of the
 /// last step before whose number of words depends on what it draws.
@@ -20,20 +22,6 @@ pub(super) struct Taken {
     pub words: Option<u64>,
     /// Whether the generator keeps a normal afterwards; `None` if that depends too.
     pub kept: Option<bool>,
-}
-
-/// The most elements of which `randperm` takes a word each; of more it takes two.
-/// `randperm_cpu` in `ATen/native/TensorFactories.cpp`, PyTorch 2.13.
-pub(super) const SMALL_PERMUTATION: u64 = u32::MAX as u64 / 20;
-
-/// The words of a permutation.
-pub(super) fn words_of_randperm(n: u64) -> u64 {
-    let draws = n.saturating_sub(1);
-    if n < SMALL_PERMUTATION {
-        draws
-    } else {
-        2 * draws
-    }
 }
 
 /// How libtorch draws normals into a view.
@@ -56,14 +44,18 @@ impl Step {
             Op::Orthogonal { .. } => normal(out, numel < 16, kept),
             Op::Sparse { .. } => {
                 let taken = normal(out, is_serial(out), kept);
-                let permutations = out.shape[1].saturating_mul(words_of_randperm(out.shape[0]));
+                let permutations = words_of_randperm(out.shape[0])
+                    .and_then(|words| words.checked_mul(out.shape[1]));
                 Taken {
-                    words: taken.words.map(|words| words.saturating_add(permutations)),
+                    words: taken
+                        .words
+                        .zip(permutations)
+                        .and_then(|(a, b)| a.checked_add(b)),
                     ..taken
                 }
             }
             Op::Randperm => Taken {
-                words: Some(words_of_randperm(numel)),
+                words: words_of_randperm(numel),
                 kept,
             },
             Op::TruncNormal { .. } => Taken {

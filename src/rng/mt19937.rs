@@ -140,7 +140,7 @@ impl Mt19937 {
         self.fill_words_with(Backend::selected().simd(), words);
     }
 
-    fn fill_words_with(&mut self, simd: Option<Simd>, words: &mut [u32]) {
+    pub(crate) fn fill_words_with(&mut self, simd: Option<Simd>, words: &mut [u32]) {
         let Some(simd) = simd else {
             for word in words {
                 *word = self.next_u32();

@@ -117,6 +117,79 @@ fn autograd_sees_that_values_changed() {
     );
 }
 
+/// `trunc_normal_` by both of its methods, and `sparse_`: the engine against libtorch's calls, which
+/// draw what does not look contiguous.
+#[test]
+fn draws_of_many_draws() {
+    let _stream = default_stream();
+    let mut choice = Choice::new(22);
+    type Fill = fn(&mut Tensor);
+    let fills: [(&str, Fill); 6] = [
+        ("redrawn", |t| {
+            init::trunc_normal_(t, 0.5, 2.0, -1.5, 3.0, None).unwrap();
+        }),
+        ("redrawn often", |t| {
+            init::trunc_normal_(t, 0.0, 0.02, -0.009, 0.009, None).unwrap();
+        }),
+        ("by density, tail", |t| {
+            init::trunc_normal_(t, 0.0, 1.0, 2.0, 4.0, None).unwrap();
+        }),
+        ("by density, peak", |t| {
+            init::trunc_normal_(t, -1.0, 0.7, -1.1, -0.95, None).unwrap();
+        }),
+        ("sparse", |t| init::sparse_(t, 0.3, 0.1, None).unwrap()),
+        ("sparse, all", |t| init::sparse_(t, 1.0, 0.1, None).unwrap()),
+    ];
+    for dtype in DTYPES {
+        for [rows, columns] in [[16, 8], [100, 3], [3, 100], [37, 113], [300, 1000]] {
+            // Words that begin anywhere in a block.
+            let start = choice.state();
+            for (name, fill) in fills {
+                let case = format!("{name} {dtype} {rows} x {columns}");
+                let options = (kind(dtype), Device::Cpu);
+                let mut ours = Tensor::zeros([rows, columns], options);
+                set_rng_state(&start.to_bytes()).unwrap();
+                fill(&mut ours);
+                assert_eq!(init::last_backend(), backend(), "{case}");
+                let state = get_rng_state().unwrap();
+
+                // A lazily negated tensor is contiguous memory that the engine does not take.
+                let mut libtorchs = Tensor::zeros([rows, columns], options).internal_neg_view();
+                set_rng_state(&start.to_bytes()).unwrap();
+                fill(&mut libtorchs);
+                assert_eq!(init::last_backend(), None, "{case}");
+                assert!(
+                    bytes(&ours) == bytes(&libtorchs.resolve_neg()),
+                    "{case}: values"
+                );
+                assert!(state == get_rng_state().unwrap(), "{case}: state");
+            }
+        }
+    }
+}
+
+/// Enough elements for every number of threads to have its part.
+#[test]
+fn threads_change_no_truncated_value() {
+    let _stream = default_stream();
+    let threads = tch::get_num_threads();
+    let draw = |threads: i32, (a, b): (f64, f64)| {
+        tch::set_num_threads(threads);
+        manual_seed(9).unwrap();
+        let mut tensor = zeros(3_000_007, Kind::Float);
+        init::trunc_normal_(&mut tensor, 0.0, 1.0, a, b, None).unwrap();
+        assert_eq!(init::last_backend(), backend());
+        (bytes(&tensor), get_rng_state().unwrap())
+    };
+    for bounds in [(-2.0, 2.0), (1.5, 3.0)] {
+        let one = draw(1, bounds);
+        for threads in [2, 3, 7] {
+            assert!(draw(threads, bounds) == one, "{threads} threads");
+        }
+    }
+    tch::set_num_threads(threads);
+}
+
 /// Programs of draws, ours and libtorch's in turn, on one stream.
 #[test]
 fn draws_of_both_kinds_take_turns() {

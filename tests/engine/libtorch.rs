@@ -44,7 +44,7 @@ fn truncated(mut tensor: Tensor, mean: f64, std: f64, a: f64, b: f64) -> Option<
     }
     let bound = |bound: f64| Tensor::from_slice(&[bound]).to_kind(tensor.kind());
     let (low, high) = (bound(a), bound(b));
-    tensor.f_normal_(mean, std).ok()?;
+    tensor = tensor.f_normal_(mean, std).ok()?;
     loop {
         let outside = tensor.lt_tensor(&low).logical_or(&tensor.gt_tensor(&high));
         if outside.any().int64_value(&[]) == 0 {

@@ -8,13 +8,14 @@ pub(super) mod stream;
 use super::step::{Op, Step};
 use super::view::View;
 use super::{InitPlan, PlanError};
+use crate::distribution::randperm;
 use crate::error::InitError;
 use crate::generator::Generator;
 use crate::init;
 use crate::init::sparse::zero_share;
 use crate::tensor::Dtype;
 pub(super) use compute::fill;
-use stream::{Stream, randperm};
+use stream::Stream;
 use tch::{Device, Kind, TchError, Tensor};
 
 impl InitPlan {
@@ -316,11 +317,11 @@ fn draw(stream: &mut Stream<'_>, op: &Op, out: &mut Tensor) -> Result<(), InitEr
             // PyTorch permutes by the default stream, which for a recorded model is this one.
             let words = stream.words()?;
             zero_share(out, sparsity, |rows| {
-                Tensor::f_from_slice(&randperm(words, rows))
+                Tensor::f_from_slice(&randperm(words, rows as usize))
             })
         }
         _ => {
-            let permutation = randperm(stream.words()?, out.size().iter().product());
+            let permutation = randperm(stream.words()?, out.numel());
             let permutation = Tensor::f_from_slice(&permutation);
             let copied = permutation.and_then(|permutation| out.f_copy_(&permutation));
             copied.map_err(|error| InitError::tch("randperm", error))

@@ -3,7 +3,7 @@
 use crate::distribution::normal_serial_;
 use crate::error::InitError;
 use crate::generator::Generator;
-use crate::plan::offset::{SMALL_PERMUTATION, is_serial};
+use crate::plan::offset::is_serial;
 use crate::plan::step::{Op, Step};
 use crate::plan::view::View;
 use crate::rng::{Mt19937, State};
@@ -86,19 +86,4 @@ fn pass_serial(words: &mut Mt19937, mut numel: u64) -> u64 {
     words.skip(4 * (pairs - 1));
     draw(words, numel - 2 * (pairs - 1));
     4 * pairs
-}
-
-/// `torch.randperm(n)`. Follows `randperm_cpu` in `ATen/native/TensorFactories.cpp`, PyTorch 2.13.
-pub(in crate::plan) fn randperm(words: &mut Mt19937, n: i64) -> Vec<i64> {
-    let mut permutation: Vec<i64> = (0..n).collect();
-    let length = permutation.len();
-    for i in 0..length.saturating_sub(1) {
-        let left = (length - i) as u64;
-        let step = match (length as u64) < SMALL_PERMUTATION {
-            true => u64::from(words.next_u32()) % left,
-            false => words.random64() % left,
-        };
-        permutation.swap(i, i + step as usize);
-    }
-    permutation
 }
