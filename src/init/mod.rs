@@ -36,6 +36,8 @@ mod engine;
 mod fan;
 mod gain;
 #[cfg(feature = "tch")]
+mod memory;
+#[cfg(feature = "tch")]
 mod normal;
 #[cfg(feature = "tch")]
 pub(crate) mod observe;

@@ -3,7 +3,7 @@
 use crate::case::{DTYPES, Draw, engines, untemper};
 use crate::common::{bytes, default_stream};
 use tch::{Device, Kind, Tensor};
-use tch_init::distribution::normal_share;
+use tch_init::distribution::{normal_share, randperm, words_of_randperm};
 use tch_init::rng::{Mt19937, State};
 use tch_init::tensor::Dtype;
 use tch_init::{get_rng_state, set_rng_state};
@@ -242,6 +242,24 @@ fn every_small_size_from_every_place() {
                 compare(&state, normal, dtype, numel, 0);
             }
         }
+    }
+}
+
+#[test]
+fn permutations() {
+    let _stream = default_stream();
+    let mut choice = Choice::new(24);
+    for n in (0..70).chain([623, 624, 625, 1025, 2048, 100_000]) {
+        let start = choice.state();
+        let mut generator = Mt19937::from_state(&start).unwrap();
+        set_rng_state(&start.to_bytes()).unwrap();
+        let libtorchs = Tensor::randperm(n, (Kind::Int64, Device::Cpu));
+        let ours = randperm(&mut generator, n as usize);
+        assert_eq!(ours, Vec::<i64>::try_from(&libtorchs).unwrap());
+        assert!(generator.to_state().to_bytes() == get_rng_state().unwrap());
+        let mut passed = Mt19937::from_state(&start).unwrap();
+        passed.skip(words_of_randperm(n as u64).unwrap());
+        assert_eq!(passed.next_u32(), generator.next_u32());
     }
 }
 
