@@ -147,6 +147,10 @@ fn temporary(path: &Path) -> io::Result<NamedTempFile> {
     if path.is_dir() {
         return Err(io::Error::from(io::ErrorKind::IsADirectory));
     }
+    // A rename would put a file in the place of a device.
+    if path.exists() && !path.is_file() {
+        return Err(io::Error::other("it is no regular file"));
+    }
     let folder = path
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty());
