@@ -36,9 +36,9 @@ test-models: models
 	$(CARGO) build
 	PYTHONPATH=.models $(TCH_INIT_PYTHON) -m unittest tests.models.test_models
 
-bench:
-	$(PYTHON) ./setup --reference
+bench: models
 	$(CARGO) bench --bench engine
+	PYTHONPATH=.models $(CARGO) bench --bench models
 
 setup:
 	$(PYTHON) ./setup
