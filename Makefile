@@ -5,17 +5,19 @@ PYTHON ?= python3
 # The interpreter with PyTorch that `./setup --reference` makes.
 TCH_INIT_PYTHON ?= .venv/bin/python
 
-.PHONY: help demo test bench setup reference doc lint clean
+.PHONY: help demo test test-models bench setup reference models doc lint clean
 
 help:
 	@echo 'make demo       the experiment: fetches libtorch if need be (540 MB), builds, runs it'
 	@echo 'make test       every test, the live ones against PyTorch too (fetches it: 2.4 GB)'
+	@echo 'make test-models  models of torchvision, timm and transformers, against PyTorch'
 	@echo 'make bench      how long draws take here and in PyTorch, on this machine'
 	@echo 'make setup      find or fetch libtorch, so that plain cargo commands work'
 	@echo 'make reference  also make .venv, the PyTorch that the live tests run against'
+	@echo 'make models     also make .models: torchvision, timm, transformers (fetches 60 MB more)'
 	@echo 'make doc        the documentation, in target/doc'
 	@echo 'make lint       cargo fmt and clippy, as CI runs them'
-	@echo 'make clean      remove what cargo built; .libtorch and .venv, the downloads, stay'
+	@echo 'make clean      remove what cargo built; .libtorch, .venv, .models, the downloads, stay'
 
 demo: setup
 	$(CARGO) run --release -- demo
@@ -29,15 +31,23 @@ test:
 	$(CARGO) test --no-default-features
 	$(CARGO) check --all-targets --no-default-features --features tch
 
-bench:
-	$(PYTHON) ./setup --reference
+# In Python, which imports a library once for all its models.
+test-models: models
+	$(CARGO) build
+	PYTHONPATH=.models $(TCH_INIT_PYTHON) -m unittest tests.models.test_models
+
+bench: models
 	$(CARGO) bench --bench engine
+	PYTHONPATH=.models $(CARGO) bench --bench models
 
 setup:
 	$(PYTHON) ./setup
 
 reference:
 	$(PYTHON) ./setup --reference
+
+models:
+	$(PYTHON) ./setup --models
 
 doc: setup
 	$(CARGO) doc --no-deps

@@ -40,6 +40,7 @@ SEMANTICS = "2.13"
 MAX_CONST = 1 << 16  # bytes
 MAX_ROWS = 1_000_000
 MAX_FILE = 64 << 20
+MAX_MESSAGE = 400  # characters of an error: some list all that they know
 # Larger tensors are not filled, nor is any once this much has been filled.
 MAX_FILLED = 4 << 20
 MAX_FILLED_TOTAL = 256 << 20
@@ -56,17 +57,28 @@ class Refused(BaseException):
     """The model cannot be recorded. No Exception: a constructor's `except` must not swallow it."""
 
 
+def roots():
+    """The folders of PyTorch and of Python's own library."""
+    return [os.path.dirname(os.path.realpath(m.__file__)) + os.sep for m in (torch, os)]
+
+
+def of_user(name, torch_root, python_root):
+    """Whether a file is neither PyTorch's nor Python's."""
+    path = os.path.realpath(name)
+    packages = os.sep + "site-packages" + os.sep in path
+    return not path.startswith(torch_root) and (packages or not path.startswith(python_root))
+
+
 def user_line():
     """File and line of the innermost frame that is neither PyTorch's, nor Python's, nor ours."""
-    torch_root, python_root = (os.path.dirname(os.path.realpath(m.__file__)) + os.sep for m in (torch, os))
+    torch_root, python_root = roots()
     frame, fallback = sys._getframe(1), None
     while frame is not None:
         name = frame.f_code.co_filename
         if frame.f_globals is not globals() and not name.startswith("<"):
-            place, path = (name, frame.f_lineno), os.path.realpath(name)
+            place = name, frame.f_lineno
             fallback = fallback or place
-            packages = os.sep + "site-packages" + os.sep in path
-            if not path.startswith(torch_root) and (packages or not path.startswith(python_root)):
+            if of_user(name, torch_root, python_root):
                 return place
         frame = frame.f_back
     return fallback
@@ -1184,20 +1196,32 @@ def dotted_names(tree):
             yield ".".join([node.id, *reversed(chain)])
 
 
+def read_file(path):
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise Refused(f"{path}: {error.strerror or error}") from None
+
+
 def load_config(path, target):
-    with open(path, encoding="utf-8") as file:
-        values = json.load(file)
+    try:
+        values = json.loads(read_file(path))
+    except ValueError as error:
+        raise Refused(f"{path} is no JSON: {error}") from None
     if not isinstance(values, dict):
         raise Refused(f"{path} is no JSON object")
     config_class = getattr(target, "config_class", None)
-    if config_class is not None:
-        return config_class.from_dict(values)
-    if "model_type" not in values:
+    if config_class is None and "model_type" not in values:
         raise Refused(f'{path} has no "model_type", so that it is not known which config it is')
-    from transformers import AutoConfig
+    try:
+        if config_class is not None:
+            return config_class.from_dict(values)
+        from transformers import AutoConfig
 
-    values = dict(values)
-    return AutoConfig.for_model(values.pop("model_type"), **values)
+        return AutoConfig.for_model(values.pop("model_type"), **values)
+    except Exception as error:
+        raise Refused(f"{path}: {described(error)}") from error
 
 
 def constructor(options):
@@ -1221,8 +1245,7 @@ def constructor(options):
             raise Refused("--args is a JSON array (positional arguments) or object (named ones)")
         label += " --args " + json.dumps(given, separators=(",", ":"))
     if options.config:
-        with open(options.config, "rb") as file:
-            label += " --config sha256:" + hashlib.sha256(file.read()).hexdigest()
+        label += " --config sha256:" + hashlib.sha256(read_file(options.config)).hexdigest()
     module, colon, path = options.expression.partition(":")
     if colon and all(part.isidentifier() for part in [*module.split("."), *path.split(".")]):
         target = importlib.import_module(module)
@@ -1248,13 +1271,37 @@ def constructor(options):
     return (lambda: eval(code, namespace)), label
 
 
+def check_output(path):
+    """Before the work: where the plan would go. Its path, links followed."""
+    if path is None:
+        return None
+    path = os.path.realpath(path)
+    folder = os.path.dirname(path)
+    if not os.path.isdir(folder):
+        raise Refused(f"{path} cannot be written: there is no folder {folder}")
+    # A rename would put a file in the place of a folder or a device.
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise Refused(f"{path} cannot be written: it is no regular file")
+    return path
+
+
 def write(text, path):
     """Through a temporary file, so that nobody sees half a plan."""
-    if path is None:
-        sys.stdout.write(text)
-        return
-    folder = os.path.dirname(os.path.abspath(path))
-    descriptor, temporary = tempfile.mkstemp(prefix=".plan-", suffix=".tmp", dir=folder)
+    try:
+        if path is None:
+            sys.stdout.write(text)
+            sys.stdout.flush()
+        else:
+            replace(path, text)
+    except BrokenPipeError:
+        # The reader has seen enough. Python would complain once more when it closes stdout.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        raise Refused(f"{path or 'stdout'} cannot be written: {error.strerror or error}") from None
+
+
+def replace(path, text):
+    descriptor, temporary = tempfile.mkstemp(prefix=".plan-", suffix=".tmp", dir=os.path.dirname(path))
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as file:
             file.write(text)
@@ -1285,34 +1332,38 @@ def arguments(argv):
     return parser.parse_args(argv)
 
 
+def described(error):
+    """What an error says, in one line of bearable length."""
+    if isinstance(error, ModuleNotFoundError):
+        return f"{sys.executable} has no module {error.name}: install it there, or name another Python"
+    text = " ".join(f"{type(error).__name__}: {error}".split())
+    return text if len(text) <= MAX_MESSAGE else text[:MAX_MESSAGE] + " [...]"
+
+
 def failure(error):
     """One line for an error of the constructor: its place in the user's code, and what it says."""
-    text = f"{type(error).__name__}: {error}"
-    place, trace = None, error.__traceback__
-    root = os.path.dirname(os.path.realpath(torch.__file__)) + os.sep
+    place, trace = "", error.__traceback__
+    torch_root, python_root = roots()
     while trace is not None:
-        code = trace.tb_frame.f_code
-        if trace.tb_frame.f_globals is not globals() and not code.co_filename.startswith("<"):
-            if not os.path.realpath(code.co_filename).startswith(root):
-                place = f"{code.co_filename}:{trace.tb_lineno}: "
+        name = trace.tb_frame.f_code.co_filename
+        if trace.tb_frame.f_globals is not globals() and not name.startswith("<") and of_user(name, torch_root, python_root):
+            place = f"{name}:{trace.tb_lineno}: "
         trace = trace.tb_next
-    return (place or "") + text
+    return place + described(error)
 
 
 def main(argv=None):
     sys.path.insert(0, os.getcwd())
     try:
         options = arguments(argv)
+        path = check_output(options.output)
         construct, label = constructor(options)
-        text = plan_of(construct, label)
-        write(text, options.output)
+        write(plan_of(construct, label), path)
         return 0
     except Refused as error:
         message = str(error)
     except KeyboardInterrupt:
         message = "interrupted"
-    except OSError as error:
-        message = f"{error.filename or ''}: {error.strerror or error}"
     except Exception as error:
         message = failure(error)
     print("record.py: " + " ".join(message.split()), file=sys.stderr)

@@ -1,31 +1,21 @@
 //! `make bench`: how long draws take here and in Python's PyTorch, in one run.
 //!
-//! Prints a table, and writes it as JSON and as a chart: `target/bench.json`, `target/bench.svg`.
+//! Prints a table, and adds it to `target/bench.json` and to the chart `target/bench.svg`.
 //! Medians, in nanoseconds: of an element, of a whole model, of a jump.
 
-mod chart;
 mod model;
+#[path = "../table/mod.rs"]
+mod table;
 
-use serde::Serialize;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
+use table::{Row, median, row};
 use tch::{Device, Kind, Tensor};
 use tch_init::init;
 use tch_init::rng::Mt19937;
 
 const NUMEL: i64 = 1 << 24;
-
-/// One line of the table.
-#[derive(Debug, Serialize)]
-struct Row {
-    name: String,
-    ours_ns: f64,
-    /// Of Python's PyTorch; of libtorch called from here for `libtorch` names; 0 for none.
-    torch_ns: f64,
-    ratio: f64,
-    threads: i32,
-}
 
 type Fill = fn(&mut Tensor);
 
@@ -44,11 +34,6 @@ const FILLS: [(&str, Fill); 5] = [
     }),
 ];
 
-fn median(mut times: Vec<f64>) -> f64 {
-    times.sort_by(f64::total_cmp);
-    times[times.len() / 2]
-}
-
 /// The median time of a call in nanoseconds, in runs of `batch` calls.
 fn time(runs: usize, batch: usize, mut call: impl FnMut()) -> f64 {
     call();
@@ -63,9 +48,7 @@ fn time(runs: usize, batch: usize, mut call: impl FnMut()) -> f64 {
 /// Nanoseconds as Python's PyTorch takes them for the same.
 fn python(arguments: &[String]) -> f64 {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let python = std::env::var_os("TCH_INIT_PYTHON")
-        .map_or_else(|| root.join(".venv/bin/python"), PathBuf::from);
-    let output = Command::new(python)
+    let output = Command::new(table::python())
         .arg(root.join("benches/engine/reference.py"))
         .args(arguments)
         .output()
@@ -76,21 +59,6 @@ fn python(arguments: &[String]) -> f64 {
         .trim()
         .parse()
         .unwrap()
-}
-
-fn row(name: impl Into<String>, ours_ns: f64, torch_ns: f64, threads: i32) -> Row {
-    let row = Row {
-        name: name.into(),
-        ours_ns,
-        torch_ns,
-        ratio: torch_ns / ours_ns,
-        threads,
-    };
-    println!(
-        "{:34} {:2} {:>14.3} {:>14.3} {:>8.1}",
-        row.name, row.threads, row.ours_ns, row.torch_ns, row.ratio
-    );
-    row
 }
 
 fn large(rows: &mut Vec<Row>) {
@@ -190,10 +158,7 @@ fn main() {
     {
         return model::run(memory == "fresh");
     }
-    println!(
-        "{:34} {:>2} {:>14} {:>14} {:>8}",
-        "", "th", "ours, ns", "PyTorch, ns", "ratio"
-    );
+    table::print_head();
     let mut rows = Vec::new();
     let wanted = |name: &str| arguments.len() < 2 || arguments[1..].iter().any(|a| a == name);
     if wanted("small") {
@@ -211,8 +176,5 @@ fn main() {
     if wanted("model") {
         model::compare(&mut rows);
     }
-    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("target");
-    let json = serde_json::to_string_pretty(&rows).unwrap();
-    std::fs::write(target.join("bench.json"), json + "\n").unwrap();
-    std::fs::write(target.join("bench.svg"), chart::svg(&rows)).unwrap();
+    table::save(rows);
 }

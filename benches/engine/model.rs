@@ -1,7 +1,7 @@
 //! The initialisation of a model of GPT-2's shape, 124 million parameters: every layer's own, then
 //! normal weights and zero biases over it. No draw is left out.
 
-use crate::{Row, python, row};
+use crate::{Row, median, python, row};
 use std::process::Command;
 use std::time::Instant;
 use tch::{Device, Kind, Tensor};
@@ -64,9 +64,9 @@ pub fn compare(rows: &mut Vec<Row>) {
             let output = String::from_utf8(output.unwrap().stdout).unwrap();
             output.trim().parse().unwrap()
         };
-        let ours = crate::median((0..5).map(|_| ours()).collect());
+        let ours = median((0..5).map(|_| ours()).collect());
         let arguments = ["model", memory, &THREADS.to_string()].map(str::to_owned);
-        let torch = crate::median((0..3).map(|_| python(&arguments)).collect());
+        let torch = median((0..3).map(|_| python(&arguments)).collect());
         rows.push(row(
             format!("GPT-2 124M, {memory} memory"),
             ours,

@@ -36,6 +36,9 @@ pub struct Arguments {
     /// Cast floating point tensors, as model.to(dtype) does
     #[arg(long, value_enum)]
     dtype: Option<Float>,
+    /// Also buffers that no state_dict has (persistent=False)
+    #[arg(long)]
+    non_persistent: bool,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -90,7 +93,9 @@ pub fn run(arguments: &Arguments) -> Result<Report> {
         }
     }
     let wanted = |name: &str| only.is_empty() || only.iter().any(|glob| glob.is_match(name));
-    let save = Save::default().dtype(arguments.dtype.map(Float::dtype));
+    let save = Save::default()
+        .dtype(arguments.dtype.map(Float::dtype))
+        .non_persistent(arguments.non_persistent);
 
     let spinner = super::spinner("materialising");
     let saved = plan.save(&arguments.output, &mut generator, save, wanted);

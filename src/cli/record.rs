@@ -30,15 +30,14 @@ pub struct Arguments {
     /// The function's arguments: a JSON array, or an object of named ones
     #[arg(long, value_name = "JSON")]
     args: Option<String>,
-    /// The Python that has PyTorch [default: the environment's TCH_INIT_PYTHON, or python3]
+    /// The Python that has PyTorch [default: $TCH_INIT_PYTHON, or the active environment's, or
+    /// .venv/bin/python, or python3]
     #[arg(long, value_name = "PROGRAM")]
     python: Option<PathBuf>,
 }
 
 pub fn run(arguments: &Arguments) -> Result<Report> {
-    let python = arguments.python.clone().unwrap_or_else(|| {
-        std::env::var_os("TCH_INIT_PYTHON").map_or_else(|| PathBuf::from("python3"), PathBuf::from)
-    });
+    let python = arguments.python.clone().unwrap_or_else(default_python);
     let spinner = super::spinner("recording");
     let mut child = Command::new(&python)
         .arg("-c")
@@ -85,6 +84,18 @@ pub fn run(arguments: &Arguments) -> Result<Report> {
             "{} did not record: it ended with {status}",
             python.display()
         ),
+    }
+}
+
+/// The first of these that there is.
+fn default_python() -> PathBuf {
+    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+    let local = PathBuf::from(".venv/bin/python");
+    match (set("TCH_INIT_PYTHON"), set("VIRTUAL_ENV")) {
+        (Some(python), _) => python.into(),
+        (None, None) if local.exists() => local,
+        // That of an active environment comes first on PATH.
+        _ => PathBuf::from("python3"),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Tensors to a safetensors file, one after the other.
 
-use super::{InitPlan, PlanError};
+use super::{Entry, InitPlan, PlanError};
 use crate::error::InitError;
 use crate::generator::Generator;
 use crate::rng::{Mt19937, State};
@@ -21,6 +21,8 @@ use tempfile::NamedTempFile;
 pub struct Save {
     /// What floating point tensors are cast to, as `Module.to(dtype)` casts them.
     pub dtype: Option<Dtype>,
+    /// Whether buffers that a `state_dict` lacks are written too.
+    pub non_persistent: bool,
 }
 
 impl Save {
@@ -28,6 +30,13 @@ impl Save {
     #[must_use]
     pub fn dtype(mut self, dtype: Option<Dtype>) -> Save {
         self.dtype = dtype;
+        self
+    }
+
+    /// Writes the buffers that a `state_dict` lacks too.
+    #[must_use]
+    pub fn non_persistent(mut self, non_persistent: bool) -> Save {
+        self.non_persistent = non_persistent;
         self
     }
 }
@@ -43,8 +52,8 @@ pub struct Saved {
 }
 
 impl InitPlan {
-    /// Materialises the names that `wanted` says, and that a `state_dict` has, to a safetensors
-    /// file. Tied weights are written under each of their names.
+    /// Materialises the names that `wanted` says, and that a `state_dict` has (or all, see
+    /// [`Save::non_persistent`]), to a safetensors file. Tied weights are written under each of their names.
     ///
     /// The file is written under another name in its folder and then renamed: whatever happens,
     /// a file that was there before is whole, or replaced by a whole one. The same plan and
@@ -88,8 +97,8 @@ impl InitPlan {
         let mut file = temporary(path).map_err(failed)?;
         let metadata = self.metadata(generator)?;
 
-        let chosen =
-            |name: &str| wanted(name) && self.get(name).is_some_and(|entry| entry.persistent);
+        let written = |entry: &Entry| entry.persistent || save.non_persistent;
+        let chosen = |name: &str| wanted(name) && self.get(name).is_some_and(written);
         let tensors = self.materialize_only(generator, chosen)?;
         let mut tensors: Vec<Written> = tensors
             .into_iter()
@@ -146,6 +155,10 @@ fn temporary(path: &Path) -> io::Result<NamedTempFile> {
         .ok_or_else(|| io::Error::other("it names no file"))?;
     if path.is_dir() {
         return Err(io::Error::from(io::ErrorKind::IsADirectory));
+    }
+    // A rename would put a file in the place of a device.
+    if path.exists() && !path.is_file() {
+        return Err(io::Error::other("it is no regular file"));
     }
     let folder = path
         .parent()

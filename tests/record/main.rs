@@ -55,6 +55,74 @@ fn a_python_that_dies_silently_is_one_line() {
     assert!(line.contains("exit status: 1"), "{line}");
 }
 
+/// An interpreter that says who it is and fails.
+#[cfg(unix)]
+fn impostor(path: &Path, name: &str) {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(
+        path,
+        format!("#!/bin/sh\necho record.py: {name} >&2\nexit 2\n"),
+    )
+    .unwrap();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+#[cfg(unix)]
+#[test]
+fn the_interpreter_is_the_first_that_there_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    impostor(&path("bin/python3"), "path");
+    impostor(&path("own"), "own");
+    impostor(&path("given"), "given");
+    let asked = |own: Option<&Path>, active: bool, given: bool| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tch-init"));
+        command
+            .args(["record", "torch.nn.Linear(1, 2)"])
+            .current_dir(folder.path());
+        command
+            .env_remove("TCH_INIT_PYTHON")
+            .env_remove("VIRTUAL_ENV")
+            .env_remove("RUST_LOG");
+        let paths = std::env::var_os("PATH").unwrap();
+        let paths = [path("bin")]
+            .into_iter()
+            .chain(std::env::split_paths(&paths));
+        command.env("PATH", std::env::join_paths(paths).unwrap());
+        if let Some(own) = own {
+            command.env("TCH_INIT_PYTHON", own);
+        }
+        if active {
+            command.env("VIRTUAL_ENV", folder.path());
+        }
+        if given {
+            command.arg("--python").arg(path("given"));
+        }
+        String::from_utf8(command.output().unwrap().stderr).unwrap()
+    };
+    assert_eq!(asked(None, false, false), "tch-init: path\n");
+    impostor(&path(".venv/bin/python"), "venv");
+    assert_eq!(asked(None, false, false), "tch-init: venv\n");
+    assert_eq!(asked(Some(Path::new("")), false, false), "tch-init: venv\n");
+    assert_eq!(asked(None, true, false), "tch-init: path\n");
+    assert_eq!(asked(Some(&path("own")), true, false), "tch-init: own\n");
+    assert_eq!(asked(Some(&path("own")), true, true), "tch-init: given\n");
+}
+
+#[cfg(unix)]
+#[test]
+#[ignore = "needs the Python reference: run `make test`"]
+fn a_python_without_pytorch_is_one_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let bare = folder.path().join("bare");
+    impostor(&bare, "");
+    let script = format!("#!/bin/sh\nexec '{}' -I -S \"$@\"\n", reference().display());
+    std::fs::write(&bare, script).unwrap();
+    let line = failure(&bare, &["torch.nn.Linear(1, 2)"]);
+    assert!(line.contains("has no PyTorch"), "{line}");
+}
+
 #[test]
 #[ignore = "needs the Python reference: run `make test`"]
 fn the_plan_is_that_of_the_script() {
@@ -86,18 +154,20 @@ fn the_plan_is_that_of_the_script() {
 #[ignore = "needs the Python reference: run `make test`"]
 fn failures_of_the_script_are_the_programs() {
     let python = reference();
+    // The script's own tests have the others.
     for (arguments, said) in [
         (&["torch.nn.Linear(2"][..], "torch.nn.Linear(2"),
-        (&["torch.nn.LazyLinear(2)"], "lazy"),
-        (&["no_such_module:make"], "no_such_module"),
-        (&["torch.nn:Linear", "--args", "{"], "--args"),
         (
-            &["torch.nn.Linear(2, 3)", "-o", "no/such/folder/a"],
-            "no/such/folder",
+            &["torch.nn:Linear", "--args", "{", "--import", "math"],
+            "--args",
         ),
         (
-            &["torch.nn.Linear(2, 3)", "--import", "no_such_module"],
-            "no_such_module",
+            &["torch.nn:Linear", "--config", "no.json"],
+            "no.json: No such file",
+        ),
+        (
+            &["torch.nn.Linear(2, 3)", "-o", "no/such/folder/a"],
+            "no folder",
         ),
     ] {
         let line = failure(&python, arguments);

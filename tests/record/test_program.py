@@ -88,7 +88,11 @@ class Program(unittest.TestCase):
         for args, words in (
             (["mine:branches"], ["mine.py:11", "branches on random values"]),
             (["mine:nothing"], ["nothing"]),
-            (["nomodule:make"], ["nomodule"]),
+            (["nomodule:make"], [sys.executable, "has no module nomodule"]),
+            (["mine.make(3)", "--import", "nomodule"], ["has no module nomodule"]),
+            (["mine.make(3)", "-o", "/dev/null"], ["/dev/null", "no regular file"]),
+            (["mine.make(3)", "--config", "mine.py"], ["mine.py is no JSON"]),
+            (["{}['x' * 9999]"], ["xxx [...]"]),
             (["nomodule.make()"], ["nomodule"]),
             (["mine.make("], ["mine.make("]),
             (["mine:make"], ["width"]),
@@ -96,7 +100,7 @@ class Program(unittest.TestCase):
             (["mine:make", "--args", "3"], ["--args"]),
             (["mine.make(3)", "--args", "[]"], ["--args"]),
             (["mine.make(3)", "--config", "none.json"], ["none.json"]),
-            (["mine.make(3)", "-o", "none/a.json"], ["none"]),
+            (["mine.make(3)", "-o", "none/a.json"], ["no folder", "none"]),
             (["mine.make(0/0)"], ["ZeroDivisionError"]),
             (["1"], ["int"]),
             ([], ["EXPR"]),
@@ -115,6 +119,25 @@ class Program(unittest.TestCase):
         self.assertEqual(self.run_script("mine:branches", "-o", "a.json").returncode, 2)
         with open(os.path.join(self.folder, "a.json")) as file:
             self.assertEqual(file.read(), "old")
+
+    def test_links_are_followed(self):
+        path = lambda name: os.path.join(self.folder, name)  # noqa: E731
+        os.mkdir(path("plans"))
+        os.symlink("plans/a.json", path("link.json"))
+        self.assertEqual(self.run_here("mine.make(3)", "-o", "link.json")[0], 0)
+        self.assertTrue(os.path.islink(path("link.json")))
+        self.assertEqual(os.listdir(path("plans")), ["a.json"])
+
+    def test_stdout_may_be_full_or_closed(self):
+        with open("/dev/full", "w") as full:
+            run = subprocess.run([sys.executable, SCRIPT, "nn.Linear(2, 2)"], stdout=full, stderr=subprocess.PIPE, text=True)
+        self.assertEqual(run.returncode, 2)
+        self.assertEqual(run.stderr, "record.py: stdout cannot be written: No space left on device\n")
+        read, write = os.pipe()
+        os.close(read)
+        run = subprocess.run([sys.executable, SCRIPT, "nn.Linear(2, 2)"], stdout=write, stderr=subprocess.PIPE, text=True)
+        os.close(write)
+        self.assertEqual((run.returncode, run.stderr), (0, ""))
 
     def test_seventy_billion_parameters(self):
         start = time.perf_counter()

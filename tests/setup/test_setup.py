@@ -36,7 +36,7 @@ mode = os.environ.get("FAKE_PIP", "ok")
 if sys.argv[1:] == ["--version"]:
     sys.exit("No module named pip" if mode == "absent" else 0)
 with open(os.environ["FAKE_PIP_CALLS"], "a") as calls:
-    print(os.getpid(), *sys.argv[1:], file=calls)
+    print(os.getpid(), *(sys.argv[1:] if mode != "who" else [sys.executable]), file=calls)
 target = pathlib.Path(sys.argv[sys.argv.index("--target") + 1])
 (pathlib.Path(os.environ["TMPDIR"]) / "half").write_text("half")
 (target / "half").mkdir(parents=True)
@@ -45,13 +45,15 @@ if mode == "full":
              "[Errno 28] No space left on device")
 if mode == "broken":
     sys.exit("noise\\nERROR: the wheel is broken\\nmore noise")
+if mode == "dumb":
+    sys.exit(0)
 if mode == "hang":
     time.sleep(60)
 if mode == "slow":
     time.sleep(0.5)
 for name, version in (word.split("==") if "==" in word else (word, "1.0")
-                      for word in sys.argv[1:] if word.split("==")[0] in
-                      ("torch", "numpy", "safetensors")):
+                      for word in sys.argv[1:]
+                      if "==" in word or word in ("numpy", "safetensors")):
     if name == "torch":
         shutil.copytree(os.environ["FAKE_TORCH"], target / "torch")
     else:
@@ -328,7 +330,7 @@ class SetupTest(unittest.TestCase):
     def hanging(self, *arguments):
         """A run that is in the midst of pip, and pip's process id."""
         process = self.start(*arguments, FAKE_PIP="hang")
-        wait_for(lambda: list(self.root.rglob("half")), "pip to write")
+        wait_for(lambda: list(self.root.glob(".*.part/**/half")), "pip to write")
         return process, int(self.installations()[-1].split()[0])
 
     def test_signals_leave_nothing(self):
@@ -504,6 +506,74 @@ class SetupTest(unittest.TestCase):
     def test_bad_choice_is_said_before_the_reference_is_fetched(self):
         self.fail("--reference", LIBTORCH="/nonexistent", says=["/nonexistent"])
         self.assertEqual(self.installations(), [])
+
+    # The libraries of models
+
+    def test_models_are_beside_the_reference(self):
+        out = self.succeed("--models")
+        self.assertIn("torchvision==0.28.0, timm==1.0.31, transformers==5.23.0", out)
+        self.assertEqual(set(os.listdir(self.root)), self.before | {".venv", ".models", ".cargo"})
+        reference, models = self.installations()
+        self.assertNotIn("torch==", models.replace("torchvision==", ""))
+        self.assertIn("--no-deps", models.split())
+        self.assertFalse((self.root / ".models" / "torch").exists())
+        self.assertFalse((self.root / ".models" / "tmp").exists())
+        self.assertFalse(next(self.root.glob(".venv/lib/python3*/site-packages/timm"), None))
+        first = tree(self.root)
+        self.succeed("--models")
+        self.succeed("--models", "--check")
+        self.assertEqual(tree(self.root), first)
+        self.assertEqual(len(self.installations()), 2)
+
+    def test_models_are_made_by_the_pip_of_the_references_python(self):
+        self.succeed("--models", FAKE_PIP="who")
+        reference, models = self.installations()
+        self.assertNotIn(str(self.root / ".venv" / "bin" / "python"), reference)
+        self.assertIn(str(self.root / ".venv" / "bin" / "python"), models)
+
+    def test_models_are_remade_if_they_are_ours(self):
+        self.succeed("--models")
+        models = self.root / ".models"
+        for damage in (lambda: shutil.rmtree(models / "timm-1.0.31.dist-info"),
+                       lambda: shutil.rmtree(models),
+                       lambda: write(models / "made-by-setup", "3.9"),
+                       lambda: write(models / "timm-1.0.31.dist-info" / "METADATA",
+                                     "Metadata-Version: 2.1\nName: timm\nVersion: 1.0\n")):
+            done = len(self.installations())
+            damage()
+            self.fail("--models", "--check", says=[str(models), "./setup --models makes it"])
+            self.succeed("--models")
+            self.assertEqual(len(self.installations()), done + 1)
+        self.succeed("--models", "--check")
+
+    def test_failures_leave_no_half_of_the_models(self):
+        self.succeed("--reference")
+        before = self.before | {".venv", ".cargo"}
+        for mode, says in (("full", "is full"), ("broken", "the wheel is broken"),
+                           ("dumb", "does not work with PyTorch")):
+            self.fail("--models", FAKE_PIP=mode, says=[says])
+            self.assertEqual(set(os.listdir(self.root)), before)
+        process, pip = self.hanging("--models")
+        process.send_signal(signal.SIGTERM)
+        self.assertEqual(self.finish(process)[0], 128 + signal.SIGTERM)
+        self.assertFalse(alive(pip))
+        self.assertEqual(set(os.listdir(self.root)), before)
+        write(self.root / ".models.part" / "half", "half")
+        write(self.root / ".models.old" / "half", "half")
+        self.succeed()
+        self.assertEqual(set(os.listdir(self.root)), before)
+
+    def test_failed_remake_keeps_the_models(self):
+        self.succeed("--models")
+        shutil.rmtree(self.root / ".models" / "timm-1.0.31.dist-info")
+        before = tree(self.root / ".models")
+        self.fail("--models", FAKE_PIP="full", says=["full"])
+        self.assertEqual(tree(self.root / ".models"), before)
+
+    def test_foreign_models_are_refused(self):
+        write(self.root / ".models" / "mine", "mine")
+        self.fail("--models", says=[str(self.root / ".models"), "not made by ./setup", "move it"])
+        self.assertEqual(os.listdir(self.root / ".models"), ["mine"])
 
     # --check
 

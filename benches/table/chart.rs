@@ -1,6 +1,6 @@
 //! The table as a picture.
 
-use crate::Row;
+use super::Row;
 use std::fmt::Write;
 
 /// How many times faster, a bar for every line of the table that has PyTorch beside it.

@@ -1,0 +1,24 @@
+"""Prints the nanoseconds that Python takes to construct a model: reference.py EXPR THREADS."""
+
+import importlib
+import sys
+import time
+
+import torch
+
+expression, threads = sys.argv[1:]
+library = expression.split(".")[0]
+scope = {library: importlib.import_module(library)}
+if library == "torchvision":
+    importlib.import_module("torchvision.models")
+else:
+    # Loads what transformers imports at first use.
+    getattr(scope[library], expression.split(".")[1].split("(")[0])
+torch.set_num_threads(int(threads))
+# What is done once a process is no part of it.
+torch.nn.init.normal_(torch.zeros(1 << 20))
+torch.nn.init.uniform_(torch.zeros(1 << 20))
+torch.manual_seed(1)
+start = time.perf_counter_ns()
+model = eval(expression, scope)
+print(time.perf_counter_ns() - start)

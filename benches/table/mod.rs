@@ -1,0 +1,71 @@
+//! The table of all benches: printed, and kept in `target/bench.json` and `target/bench.svg`.
+
+mod chart;
+
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+/// One line of the table.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Row {
+    pub name: String,
+    pub ours_ns: f64,
+    /// Of Python's PyTorch, or of what the name says; 0 for none.
+    pub torch_ns: f64,
+    pub ratio: f64,
+    pub threads: i32,
+}
+
+pub fn print_head() {
+    println!(
+        "{:34} {:>2} {:>14} {:>14} {:>8}",
+        "", "th", "ours, ns", "PyTorch, ns", "ratio"
+    );
+}
+
+/// A line, which is printed.
+pub fn row(name: impl Into<String>, ours_ns: f64, torch_ns: f64, threads: i32) -> Row {
+    let row = Row {
+        name: name.into(),
+        ours_ns,
+        torch_ns,
+        ratio: torch_ns / ours_ns,
+        threads,
+    };
+    println!(
+        "{:34} {:2} {:>14.3} {:>14.3} {:>8.1}",
+        row.name, row.threads, row.ours_ns, row.torch_ns, row.ratio
+    );
+    row
+}
+
+/// Puts the rows into the files, in the place of earlier ones of the same name and threads.
+pub fn save(rows: Vec<Row>) {
+    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("target");
+    let json = target.join("bench.json");
+    let mut all: Vec<Row> = std::fs::read(&json)
+        .ok()
+        .and_then(|earlier| serde_json::from_slice(&earlier).ok())
+        .unwrap_or_default();
+    for row in rows {
+        let same = |known: &&mut Row| (&known.name, known.threads) == (&row.name, row.threads);
+        match all.iter_mut().find(same) {
+            Some(known) => *known = row,
+            None => all.push(row),
+        }
+    }
+    let text = serde_json::to_string_pretty(&all).unwrap();
+    std::fs::write(json, text + "\n").unwrap();
+    std::fs::write(target.join("bench.svg"), chart::svg(&all)).unwrap();
+}
+
+pub fn median(mut times: Vec<f64>) -> f64 {
+    times.sort_by(f64::total_cmp);
+    times[times.len() / 2]
+}
+
+/// The interpreter of the Python reference.
+pub fn python() -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    std::env::var_os("TCH_INIT_PYTHON").map_or_else(|| root.join(".venv/bin/python"), PathBuf::from)
+}
