@@ -1,5 +1,6 @@
 //! Sparse matrices.
 
+use super::defer::{Fill, deferred};
 use super::draw;
 use crate::error::{Context, InitError};
 use crate::generator::Generator;
@@ -43,6 +44,10 @@ pub fn sparse_(
         });
     };
     check_share(sparsity, &shape)?;
+    let noted = || Fill::Sparse { sparsity, std };
+    if deferred(function, tensor, generator.as_deref(), noted)? {
+        return Ok(());
+    }
     draw::normal(function, tensor, 0.0, std, generator)?;
     zero_share(tensor, sparsity, |rows| {
         Tensor::f_randperm(rows, (Kind::Int64, Device::Cpu))

@@ -13,5 +13,7 @@ mod lies;
 mod live;
 mod program;
 mod properties;
+mod record;
 mod show;
 mod values;
+mod written;
