@@ -35,6 +35,8 @@ mod view;
 mod write;
 
 #[cfg(feature = "tch")]
+mod drawn;
+#[cfg(feature = "tch")]
 mod into;
 #[cfg(feature = "tch")]
 mod record;

@@ -8,6 +8,7 @@ mod build;
 #[path = "../common/mod.rs"]
 mod common;
 mod draws;
+mod explain;
 mod into;
 mod lies;
 mod live;

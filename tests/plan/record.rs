@@ -229,7 +229,8 @@ fn memory_is_not_touched() {
 fn what_cannot_be_recorded_is_refused() {
     let _stream = default_stream();
     let weight = |vs: &VarStore| nn::linear(vs.root(), 20, 30, Default::default()).ws;
-    let cases: [(&str, fn(Tensor, &Path<'_>)); 8] = [
+    type Then = fn(Tensor, &Path<'_>);
+    let cases: [(&str, Then); 8] = [
         ("aten::uniform_", |mut w, _| {
             tch::no_grad(|| drop(w.uniform_(0.0, 1.0)));
         }),
