@@ -9,6 +9,7 @@ mod build;
 mod common;
 mod draws;
 mod explain;
+mod interrupted;
 mod into;
 mod lies;
 mod live;
