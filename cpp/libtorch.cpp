@@ -8,6 +8,7 @@
 #include <ATen/Context.h>
 #include <ATen/Version.h>
 #include <ATen/core/Tensor.h>
+#include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/ops/add.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/randperm.h>
@@ -17,14 +18,18 @@
 #include <dlfcn.h>
 #include <torch/csrc/autograd/function.h>
 #include <torch/headeronly/version.h>
+#include <torch/library.h>
 
 #include <algorithm>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
+#include <unordered_map>
+#include <unordered_set>
 
 namespace {
 
@@ -55,7 +60,95 @@ std::optional<at::Generator> optional(const at::Generator* generator) {
   return *generator;
 }
 
+// What is watched while a model is constructed without values.
+struct Watch {
+  // Storages that have no values, kept so that no other gets their address.
+  std::unordered_map<const c10::StorageImpl*, c10::Storage> blank;
+  // What was asked first that cannot be done without values.
+  std::string refused;
+};
+
+thread_local std::unique_ptr<Watch> watch;
+
+// A key that all calls go through where it is included, and that nothing but tests of libtorch
+// uses.
+constexpr auto kWatched = c10::DispatchKey::TESTING_ONLY_GenericMode;
+
+bool is_blank(const at::Tensor& tensor) {
+  return watch != nullptr && tensor.defined() && tensor.has_storage() &&
+      watch->blank.count(tensor.storage().unsafeGetStorageImpl()) != 0;
+}
+
+void make_blank(const at::Tensor& tensor) {
+  if (watch != nullptr && tensor.defined() && tensor.has_storage()) {
+    const auto& storage = tensor.storage();
+    watch->blank.emplace(storage.unsafeGetStorageImpl(), storage);
+  }
+}
+
+template <typename F>
+void each_tensor(const c10::IValue& value, F f) {
+  if (value.isTensor()) {
+    f(value.toTensor());
+  } else if (value.isTensorList() || value.isOptionalTensorList() || value.isList()) {
+    for (const auto& item : value.toListRef()) {
+      each_tensor(item, f);
+    }
+  }
+}
+
+// Whether a call makes tensors that have no values.
+bool makes_blank(const std::string& name) {
+  static const std::unordered_set<std::string> names = {
+      "aten::empty",         "aten::empty_like",     "aten::empty_permuted",
+      "aten::empty_strided", "aten::new_empty",      "aten::new_empty_strided",
+  };
+  return names.count(name) != 0;
+}
+
+// Whether a call asks a tensor for its shape and dtype only.
+bool needs_no_values(const std::string& name) {
+  static const std::unordered_set<std::string> names = {
+      "aten::full_like", "aten::new_full", "aten::new_ones",   "aten::new_zeros",
+      "aten::ones_like", "aten::zeros_like",
+  };
+  return names.count(name) != 0;
+}
+
+// Every call of a thread that watches: new tensors without values, views of them, and whatever
+// needs no values go their way; the rest does too, but is refused at the end.
+void watched(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
+  c10::impl::ExcludeDispatchKeyGuard unwatched(kWatched);
+  const auto& schema = op.schema();
+  const auto count = schema.arguments().size();
+  bool reads_blank = false;
+  for (const auto& argument : torch::jit::last(*stack, count)) {
+    each_tensor(argument, [&](const at::Tensor& tensor) { reads_blank |= is_blank(tensor); });
+  }
+  reads_blank = reads_blank && !needs_no_values(schema.name());
+  const bool makes = makes_blank(schema.name());
+  const bool draws = op.hasTag(at::Tag::nondeterministic_seeded);
+  op.callBoxed(stack);
+  bool refused = draws || (reads_blank && !makes && schema.is_mutable());
+  for (const auto& result : torch::jit::last(*stack, schema.returns().size())) {
+    if (makes) {
+      each_tensor(result, make_blank);
+    } else if (reads_blank) {
+      bool is_view = false;
+      each_tensor(result, [&](const at::Tensor& tensor) { is_view = is_blank(tensor); });
+      refused |= !is_view;
+    }
+  }
+  if (refused && watch != nullptr && watch->refused.empty()) {
+    watch->refused = schema.name();
+  }
+}
+
 }  // namespace
+
+TORCH_LIBRARY_IMPL(_, TESTING_ONLY_GenericMode, library) {
+  library.fallback(torch::CppFunction::makeFromBoxedFunction<&watched>());
+}
 
 extern "C" {
 
@@ -249,6 +342,43 @@ char* tch_init_randperm(int64_t n, const at::Generator* generator, at::Tensor** 
         generator != nullptr ? std::make_optional(*generator) : std::nullopt;
     *out = new at::Tensor(at::randperm(n, chosen, at::kLong));
   });
+}
+
+// Where a tensor lies: an address that all tensors of one storage share, the storage's bytes, and
+// how many there are.
+void tch_init_storage(const at::Tensor* tensor, const void** id, const void** data,
+                      uint64_t* nbytes, int64_t* offset) {
+  const auto& storage = tensor->storage();
+  *id = storage.unsafeGetStorageImpl();
+  *data = storage.data();
+  *nbytes = storage.nbytes();
+  *offset = tensor->storage_offset();
+}
+
+// Begins to watch what this thread asks of libtorch.
+char* tch_init_watch_begin() {
+  return guarded([] {
+    TORCH_CHECK(watch == nullptr, "a recording cannot begin within another one");
+    watch = std::make_unique<Watch>();
+    c10::impl::tls_set_dispatch_key_included(kWatched, true);
+  });
+}
+
+// `*refused` is what was asked first of a tensor without values, or of the stream; or null.
+char* tch_init_watch_end(char** refused) {
+  return guarded([&] {
+    c10::impl::tls_set_dispatch_key_included(kWatched, false);
+    const auto ended = std::move(watch);
+    *refused = ended != nullptr && !ended->refused.empty() ? copy_of(ended->refused.c_str())
+                                                           : nullptr;
+  });
+}
+
+// Whether a tensor has no values, since whoever watches was to write them.
+int tch_init_watch_is_blank(const at::Tensor* tensor) { return is_blank(*tensor) ? 1 : 0; }
+
+char* tch_init_watch_make_blank(const at::Tensor* tensor) {
+  return guarded([&] { make_blank(*tensor); });
 }
 
 // The address that all handles of one tensor share.

@@ -92,6 +92,17 @@ unsafe extern "C" {
         generator: *const CGenerator,
         out: *mut *mut C_tensor,
     ) -> Failure;
+    pub(crate) fn tch_init_storage(
+        tensor: *const C_tensor,
+        id: *mut *const c_void,
+        data: *mut *const c_void,
+        nbytes: *mut u64,
+        offset: *mut i64,
+    );
+    pub(crate) fn tch_init_watch_begin() -> Failure;
+    pub(crate) fn tch_init_watch_end(refused: *mut *mut c_char) -> Failure;
+    pub(crate) fn tch_init_watch_is_blank(tensor: *const C_tensor) -> c_int;
+    pub(crate) fn tch_init_watch_make_blank(tensor: *const C_tensor) -> Failure;
     pub(crate) fn tch_init_outside(
         tensor: *const C_tensor,
         low: f64,
@@ -162,7 +173,9 @@ pub(crate) fn grad_fn(tensor: &tch::Tensor) -> Result<String, String> {
 ///
 /// `make` sets the place it is given to null or a string made by `cpp/libtorch.cpp` that is not
 /// used elsewhere, and returns what a function of this module returned.
-unsafe fn text(make: impl FnOnce(*mut *mut c_char) -> Failure) -> Result<String, String> {
+pub(crate) unsafe fn text(
+    make: impl FnOnce(*mut *mut c_char) -> Failure,
+) -> Result<String, String> {
     let mut text = std::ptr::null_mut();
     // SAFETY: by the caller's promise; the failure is read once.
     unsafe { check(make(&mut text)) }?;

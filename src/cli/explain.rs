@@ -7,16 +7,20 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::fmt::Write;
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
 use tch::Kind;
 use tch_init::explain::{Expected, Explanation, Model, NamedView, Options, explain};
 use tch_init::file::TensorFile;
+use tch_init::plan::InitPlan;
 
 #[derive(Args)]
 pub struct Arguments {
     /// The tensors to explain: a file of safetensors, npz, npy, pt or ot, or a folder of them
     yours: PathBuf,
-    /// PyTorch's tensors, in a file of any of these kinds
+    /// PyTorch's tensors, in a file of any of these kinds; or the plan of a model, with --seed,
+    /// which may stand first too
     #[arg(required_unless_present = "layers", conflicts_with = "layers")]
     reference: Option<PathBuf>,
     /// Instead of PyTorch's tensors: a text file with what Python's print(model) prints
@@ -59,7 +63,19 @@ impl ModelDtype {
 
 pub fn run(arguments: &Arguments) -> Result<Report> {
     let names = Names::new(&arguments.names)?;
-    let yours = TensorFile::open(&arguments.yours)?;
+    let (yours_path, reference) = match &arguments.reference {
+        Some(weights) if is_plan(&arguments.yours) && !is_plan(weights) => {
+            (weights, Some(&arguments.yours))
+        }
+        reference => (&arguments.yours, reference.as_ref()),
+    };
+    if is_plan(yours_path) {
+        bail!(
+            "{}: a plan has no tensors to explain; `tch-init materialize` makes them",
+            yours_path.display()
+        );
+    }
+    let yours = TensorFile::open(yours_path)?;
     let yours = renamed(named(&yours), &names)?;
     let options = Options {
         // PyTorch takes negative seeds as the same 64 bits.
@@ -77,7 +93,7 @@ pub fn run(arguments: &Arguments) -> Result<Report> {
         if explanations.is_empty() {
             bail!(
                 "{} and the reference have no tensor of the same name; --rename can give them one",
-                arguments.yours.display()
+                yours_path.display()
             );
         }
         let unpaired = Unpaired::new(&yours, expected);
@@ -89,7 +105,16 @@ pub fn run(arguments: &Arguments) -> Result<Report> {
             },
         })
     };
-    match (&arguments.reference, &arguments.layers, arguments.seed) {
+    match (reference, &arguments.layers, arguments.seed) {
+        (Some(reference), _, seed) if is_plan(reference) => {
+            let Some(seed) = seed else {
+                bail!("{}: give the --seed of the plan", reference.display());
+            };
+            let plan = InitPlan::load(reference)?;
+            let model = Model::of_plan(&plan, seed);
+            let model = model.with_context(|| reference.display().to_string())?;
+            report(model.expected()?)
+        }
         (Some(reference), _, _) => {
             let file = TensorFile::open(reference)?;
             let tensors = named(&file).into_iter();
@@ -107,6 +132,14 @@ pub fn run(arguments: &Arguments) -> Result<Report> {
         }
         _ => bail!("give a file of PyTorch's tensors, or --layers and --seed"),
     }
+}
+
+/// Whether a file is a plan: a JSON object that calls itself one where plans do.
+fn is_plan(path: &Path) -> bool {
+    let mut start = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(4096).read_to_end(&mut start));
+    let start = String::from_utf8_lossy(&start);
+    read.is_ok() && start.trim_start().starts_with('{') && start.contains("\"tch-init plan\"")
 }
 
 fn printed_model(

@@ -183,10 +183,18 @@ fn find_origins(cases: &mut [Case<'_>], options: &Options) -> Result<(), InitErr
         .iter()
         .map(|case| case.yours.view.numel() as u64)
         .sum();
+    // A plan has draws between those of the tensors.
+    let last = cases
+        .iter()
+        .filter_map(|case| case.expected.drawn.map(|drawn| drawn.word))
+        .max();
     let reach = Reach {
         seed: options.seed.or(known_seed),
         // Two times what f64 draws, and something before the first.
-        words: numel.saturating_mul(4).saturating_add(1 << 16),
+        words: numel
+            .saturating_mul(4)
+            .saturating_add(last.unwrap_or(0))
+            .saturating_add(1 << 16),
         seeds: options.other_seeds,
     };
     for ((index, whose), origin) in whose.into_iter().zip(origins(&wanted, &reach)?) {

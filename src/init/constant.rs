@@ -1,5 +1,6 @@
 //! Initialisations that draw nothing.
 
+use super::defer::{Fill, deferred};
 use super::draw;
 use crate::error::{Context, InitError};
 use tch::Tensor;
@@ -57,6 +58,9 @@ pub fn ones_(tensor: &mut Tensor) -> Result<(), InitError> {
 /// # Ok::<(), tch_init::InitError>(())
 /// ```
 pub fn zeros_(tensor: &mut Tensor) -> Result<(), InitError> {
+    if deferred("zeros_", tensor, None, || Fill::Constant(0.0))? {
+        return Ok(());
+    }
     let _no_grad = tch::no_grad_guard();
     let filled = tensor.f_zero_();
     filled.context("zeros_", tensor).map(drop)
@@ -85,6 +89,9 @@ pub fn eye_(tensor: &mut Tensor) -> Result<(), InitError> {
             shape,
         });
     };
+    if deferred("eye_", tensor, None, || Fill::Eye)? {
+        return Ok(());
+    }
     let _no_grad = tch::no_grad_guard();
     Tensor::f_eye_m_out(tensor, rows, columns)
         .context("eye_", tensor)
@@ -128,6 +135,13 @@ pub fn dirac_(tensor: &mut Tensor, groups: i64) -> Result<(), InitError> {
     }
     let out_channels_per_group = out_channels / groups;
     let kept = out_channels_per_group.min(in_channels);
+    let noted = || match groups > 0 {
+        true => Fill::Dirac { groups },
+        false => Fill::Constant(0.0),
+    };
+    if deferred(function, tensor, None, noted)? {
+        return Ok(());
+    }
 
     let _no_grad = tch::no_grad_guard();
     tensor.f_zero_().context(function, tensor).map(drop)?;

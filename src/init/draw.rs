@@ -6,6 +6,7 @@ use super::sparse::zero_rows;
 use crate::error::{Context, InitError};
 use crate::ffi::{self, CGenerator};
 use crate::generator::Generator;
+use crate::init::defer::{Fill, deferred};
 use crate::init::observe::{Source, note};
 use std::ffi::c_char;
 use tch::{TchError, Tensor};
@@ -17,6 +18,10 @@ pub(crate) fn uniform(
     to: f64,
     generator: Option<&mut Generator>,
 ) -> Result<(), InitError> {
+    let noted = || Fill::Uniform { from, to };
+    if deferred(function, tensor, generator.as_deref(), noted)? {
+        return Ok(());
+    }
     draw(function, tensor, Draw::Uniform { from, to }, generator)?;
     note(tensor, Source::Uniform { from, to });
     Ok(())
@@ -29,6 +34,10 @@ pub(crate) fn normal(
     std: f64,
     generator: Option<&mut Generator>,
 ) -> Result<(), InitError> {
+    let noted = || Fill::Normal { mean, std };
+    if deferred(function, tensor, generator.as_deref(), noted)? {
+        return Ok(());
+    }
     draw(function, tensor, Draw::Normal { mean, std }, generator)?;
     note(tensor, Source::Normal { mean, std });
     Ok(())
@@ -211,6 +220,9 @@ pub(crate) fn fill(
     tensor: &mut Tensor,
     value: f64,
 ) -> Result<(), InitError> {
+    if deferred(function, tensor, None, || Fill::Constant(value))? {
+        return Ok(());
+    }
     let _no_grad = tch::no_grad_guard();
     // SAFETY: the tensor is live for the call and not otherwise borrowed.
     let failure = unsafe { ffi::tch_init_fill_(tensor.as_ptr().cast_mut(), value) };

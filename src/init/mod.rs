@@ -28,6 +28,8 @@
 #[cfg(feature = "tch")]
 mod constant;
 #[cfg(feature = "tch")]
+pub(crate) mod defer;
+#[cfg(feature = "tch")]
 mod density;
 #[cfg(feature = "tch")]
 mod draw;

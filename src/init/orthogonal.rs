@@ -1,5 +1,6 @@
 //! Orthogonal matrices.
 
+use super::defer::{Fill, deferred};
 use super::draw;
 use crate::error::{Context, InitError};
 use crate::generator::Generator;
@@ -46,6 +47,10 @@ pub fn orthogonal_(
     };
     let numel: i64 = shape.iter().product();
     if numel == 0 {
+        return Ok(());
+    }
+    let noted = || Fill::Orthogonal { gain };
+    if deferred(function, tensor, generator.as_deref(), noted)? {
         return Ok(());
     }
     let columns = numel / rows;

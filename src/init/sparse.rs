@@ -1,5 +1,6 @@
 //! Sparse matrices.
 
+use super::defer::{Fill, deferred};
 use super::draw;
 use crate::error::{Context, InitError};
 use crate::generator::Generator;
@@ -43,6 +44,10 @@ pub fn sparse_(
         });
     };
     let zeros = zeros_a_column(sparsity, &shape)?;
+    let noted = || Fill::Sparse { sparsity, std };
+    if deferred(function, tensor, generator.as_deref(), noted)? {
+        return Ok(());
+    }
     draw::normal(function, tensor, 0.0, std, generator)?;
     draw::sparse_zeros(function, tensor, zeros)
 }

@@ -1,5 +1,6 @@
 //! Truncated normal draws, by the two methods of PyTorch 2.13.
 
+use super::defer::{Fill, deferred};
 use super::density::Density;
 use super::{draw, python_square};
 use crate::distribution::redraws;
@@ -55,6 +56,10 @@ pub fn trunc_normal_(
             reason: "division by zero",
             shape: Some(tensor.size()),
         });
+    }
+    let noted = || Fill::TruncNormal { mean, std, a, b };
+    if deferred(FUNCTION, tensor, generator.as_deref(), noted)? {
+        return Ok(());
     }
     let _no_grad = tch::no_grad_guard();
     if redraws(mean, std, a, b) {

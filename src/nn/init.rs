@@ -1,6 +1,7 @@
 //! `tch::nn::init`, and the value that stands for PyTorch's default.
 
 use crate::error::{Context, InitError};
+use crate::init::defer::copy_;
 use tch::Tensor;
 pub use tch::nn::init::*;
 
@@ -44,16 +45,16 @@ pub(super) fn is_pytorch_default(init: Init) -> bool {
 pub(super) fn fill(tensor: &mut Tensor, init: Init) -> Result<(), InitError> {
     let function = "nn::init";
     let kind = tensor.f_kind().context(function, tensor)?;
-    let _no_grad = tch::no_grad_guard();
     if is_no_bias(init) {
         return Err(InitError::libtorch(
             function,
             "NO_BIAS is for normalisations; this layer's config has a field of its own for it",
         ));
     }
+    let _no_grad = tch::no_grad_guard();
     // tch makes an orthogonal matrix of a convolution's flattened shape.
     let values = f_init(init, &tensor.size(), tensor.device(), kind)
-        .and_then(|values| values.f_view_as(tensor))
+        .and_then(|values| values.f_view(&*tensor.size()))
         .context(function, tensor)?;
-    tensor.f_copy_(&values).context(function, tensor)
+    copy_(function, tensor, &values)
 }

@@ -4,6 +4,7 @@ use super::build::{Build, make, python_bool, python_module, python_tuple};
 use super::start::Start;
 use super::{LayerKind, linear, or_panic};
 use crate::error::{Context, InitError};
+use crate::init::defer::copy_;
 use crate::repr::python_float;
 use std::borrow::Borrow;
 use tch::nn::{Linear, Path};
@@ -217,8 +218,7 @@ fn class_weights(
 ) -> Result<Tensor, InitError> {
     let kind = given.f_kind().context(KIND.name(), given)?;
     let mut weight = build.buffer("weight", &[num_classes], kind)?;
-    let _no_grad = tch::no_grad_guard();
-    weight.f_copy_(given).context(KIND.name(), given)?;
+    copy_(KIND.name(), &mut weight, given)?;
     Ok(weight)
 }
 

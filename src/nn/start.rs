@@ -3,6 +3,7 @@
 use super::LayerKind;
 use super::named::Named;
 use crate::error::{Context, InitError};
+use crate::init::defer::copy_;
 use crate::init::{
     FanMode, Nonlinearity, calculate_fan_in_and_fan_out, constant_, kaiming_uniform_, normal_,
     ones_, uniform_, zeros_,
@@ -150,8 +151,7 @@ fn in_contiguous_memory(
     let options = (weight.f_kind().context(function, weight)?, weight.device());
     let mut contiguous = Tensor::f_empty(weight.size(), options).context(function, weight)?;
     fill_(&mut contiguous)?;
-    let _no_grad = tch::no_grad_guard();
-    weight.f_copy_(&contiguous).context(function, weight)
+    copy_(function, weight, &contiguous)
 }
 
 /// Uniform over `+-1/sqrt(fan_in)` of the weight. Without a fan the range is empty, and the draw

@@ -115,6 +115,14 @@ pub enum PlanError {
         /// What does not fit.
         problem: String,
     },
+    /// What a plan cannot say of a model that is recorded.
+    #[error("{}: {problem}", Shown(.name))]
+    Record {
+        /// The parameter or buffer.
+        name: String,
+        /// Why it cannot be recorded.
+        problem: String,
+    },
     /// The tensors could not be written; no file was touched.
     #[error("{}: cannot be written: {source}", path.display())]
     Write {

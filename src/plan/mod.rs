@@ -32,9 +32,14 @@ mod show;
 mod spans;
 mod step;
 mod view;
+mod write;
 
 #[cfg(feature = "tch")]
+mod drawn;
+#[cfg(feature = "tch")]
 mod into;
+#[cfg(feature = "tch")]
+mod record;
 #[cfg(feature = "tch")]
 mod rows;
 #[cfg(feature = "tch")]
@@ -283,20 +288,22 @@ fn views(raw: &Raw) -> Result<Vec<View>, PlanError> {
         .collect()
 }
 
+/// The dtypes of the format.
+const DTYPES: [Dtype; 10] = [
+    Dtype::Bool,
+    Dtype::Uint8,
+    Dtype::Int8,
+    Dtype::Int16,
+    Dtype::Int32,
+    Dtype::Int64,
+    Dtype::Float16,
+    Dtype::Bfloat16,
+    Dtype::Float32,
+    Dtype::Float64,
+];
+
 fn dtype(name: &str) -> Result<Dtype, String> {
-    const KNOWN: [Dtype; 10] = [
-        Dtype::Bool,
-        Dtype::Uint8,
-        Dtype::Int8,
-        Dtype::Int16,
-        Dtype::Int32,
-        Dtype::Int64,
-        Dtype::Float16,
-        Dtype::Bfloat16,
-        Dtype::Float32,
-        Dtype::Float64,
-    ];
-    let known = KNOWN.into_iter().find(|dtype| dtype.name() == name);
+    let known = DTYPES.into_iter().find(|dtype| dtype.name() == name);
     known.ok_or_else(|| format!("unknown dtype {}", error::Shown(name)))
 }
 

@@ -217,23 +217,40 @@ impl Written {
         })
     }
 
+    /// By rows, so that a cast needs no second tensor of its size.
     fn write(self, file: &mut File) -> Result<(), Failed> {
-        let tensor = self
-            .tensor
-            .f_to_kind(self.kind)
-            .and_then(|tensor| tensor.f_contiguous());
-        let tensor = tensor.map_err(|error| Failed::Cast(InitError::tch("save", error)))?;
+        let cast = |error| Failed::Cast(InitError::tch("save", error));
         if self.bytes == 0 {
             return Ok(());
         }
+        let rows = self.tensor.size().first().copied().unwrap_or(0);
+        if self.tensor.kind() == self.kind && self.tensor.is_contiguous() || rows == 0 {
+            return self.write_part(&self.tensor, file);
+        }
+        let at_once = (PART / (self.bytes / rows as u64).max(1)).max(1) as i64;
+        for start in (0..rows).step_by(at_once as usize) {
+            let length = at_once.min(rows - start);
+            let part = self.tensor.f_narrow(0, start, length).map_err(cast)?;
+            self.write_part(&part, file)?;
+        }
+        Ok(())
+    }
+
+    fn write_part(&self, part: &Tensor, file: &mut File) -> Result<(), Failed> {
+        let part = part
+            .f_to_kind(self.kind)
+            .and_then(|part| part.f_contiguous())
+            .map_err(|error| Failed::Cast(InitError::tch("save", error)))?;
+        let length = part.numel() * self.kind.elt_size_in_bytes();
         // SAFETY: a contiguous tensor of the CPU that lives until the end of this function and
-        // that nobody writes to meanwhile; it has `numel` elements of its kind.
-        let bytes = unsafe {
-            std::slice::from_raw_parts(tensor.data_ptr().cast::<u8>(), self.bytes as usize)
-        };
+        // that nobody writes to meanwhile; it has `numel` elements of its kind, and not none.
+        let bytes = unsafe { std::slice::from_raw_parts(part.data_ptr().cast::<u8>(), length) };
         file.write_all(bytes).map_err(Failed::Write)
     }
 }
+
+/// Bytes that are cast together, where rows are not longer.
+const PART: u64 = 4 << 20;
 
 /// The length of the header, then the header.
 fn header(metadata: &serde_json::Value, tensors: &[Written]) -> io::Result<Vec<u8>> {

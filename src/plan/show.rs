@@ -2,6 +2,7 @@
 
 use super::step::{Op, Scalar, Step};
 use super::{InitPlan, Name};
+use std::collections::BTreeSet;
 use std::fmt::{self, Display, Formatter};
 
 /// What the plan draws, parameter by parameter: every step that writes to its memory, in order,
@@ -73,15 +74,16 @@ impl Display for InitPlan {
             .filter(|name| name.entry.is_parameter)
             .count();
         let buffers = self.names.len() - parameters;
-        let numel: u64 = self
-            .names
-            .iter()
-            .map(|name| self.views[name.view].numel())
-            .sum();
-        writeln!(
-            f,
-            "{parameters} parameters, {buffers} buffers: {numel} elements"
-        )?;
+        // Tied weights once.
+        let views: BTreeSet<usize> = self.names.iter().map(|name| name.view).collect();
+        let numel: u64 = views.iter().map(|view| self.views[*view].numel()).sum();
+        let plural = |count| if count == 1 { "" } else { "s" };
+        write!(f, "{parameters} parameter{}, ", plural(parameters))?;
+        write!(f, "{buffers} buffer{}", plural(buffers))?;
+        if views.len() < self.names.len() {
+            write!(f, ", {} of them tied", self.names.len() - views.len())?;
+        }
+        writeln!(f, ": {numel} elements")?;
         write!(f, "{totals}")
     }
 }

@@ -54,7 +54,10 @@ fn record(model: &str) -> InitPlan {
         "{model}: {}",
         String::from_utf8_lossy(&output.stderr)
     );
-    InitPlan::from_json(&output.stdout).unwrap_or_else(|error| panic!("{model}: {error}"))
+    let plan = InitPlan::from_json(&output.stdout);
+    let plan = plan.unwrap_or_else(|error| panic!("{model}: {error}"));
+    assert_eq!(plan.to_json().as_bytes(), output.stdout, "{model}");
+    plan
 }
 
 #[test]

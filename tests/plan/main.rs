@@ -8,10 +8,14 @@ mod build;
 #[path = "../common/mod.rs"]
 mod common;
 mod draws;
+mod explain;
+mod interrupted;
 mod into;
 mod lies;
 mod live;
 mod program;
 mod properties;
+mod record;
 mod show;
 mod values;
+mod written;

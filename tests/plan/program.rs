@@ -6,18 +6,17 @@ use serde_json::json;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::time::{Duration, Instant};
 use tch::Kind;
 use tch_init::file::TensorFile;
 use tempfile::TempDir;
 
-fn program() -> Command {
+pub fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tch-init"));
     command.env_remove("RUST_LOG");
     command
 }
 
-fn folder(plan: &Builder) -> (TempDir, PathBuf, PathBuf) {
+pub fn folder(plan: &Builder) -> (TempDir, PathBuf, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let (plan_path, weights) = (
         folder.path().join("a.plan.json"),
@@ -44,7 +43,7 @@ fn done(output: &Output) -> &str {
     std::str::from_utf8(&output.stdout).unwrap()
 }
 
-fn failure(output: &Output) -> String {
+pub fn failure(output: &Output) -> String {
     assert_eq!(output.status.code(), Some(2), "{output:?}");
     assert!(output.stdout.is_empty(), "{output:?}");
     let text = String::from_utf8(output.stderr.clone()).unwrap();
@@ -55,7 +54,7 @@ fn failure(output: &Output) -> String {
         .to_owned()
 }
 
-fn files(folder: &TempDir) -> Vec<String> {
+pub fn files(folder: &TempDir) -> Vec<String> {
     let entries = fs::read_dir(folder.path()).unwrap();
     let mut names: Vec<_> = entries
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
@@ -267,93 +266,4 @@ fn a_missing_target_is_found_before_anything_is_drawn() {
         "{refused}"
     );
     assert_eq!(files(&folder), ["a.plan.json"]);
-}
-
-/// 64 MiB of weights.
-fn large() -> Builder {
-    let mut plan = Builder::default();
-    for i in 0..8 {
-        let tensor = plan.tensor("float32", &[1 << 11, 1 << 10]);
-        plan.step(json!(["normal_", tensor, 0.0, 1.0]))
-            .parameter(&i.to_string(), tensor);
-    }
-    plan
-}
-
-/// A limit on the size of files stands for a disk that is full: both fail a write.
-#[test]
-fn a_full_disk_leaves_the_old_file_and_nothing_else() {
-    let (folder, plan, weights) = folder(&large());
-    fs::write(&weights, "old").unwrap();
-    let mut shell = Command::new("sh");
-    // In blocks of 512 or 1024 bytes.
-    shell.args([
-        "-c",
-        r#"trap "" XFSZ; ulimit -f 4096; exec "$@""#,
-        "sh",
-        env!("CARGO_BIN_EXE_tch-init"),
-    ]);
-    let output = shell
-        .arg("materialize")
-        .arg(&plan)
-        .args(["--seed", "1", "-o"])
-        .arg(&weights)
-        .output()
-        .unwrap();
-    let refused = failure(&output);
-    assert!(
-        refused.contains("weights.safetensors: cannot be written: File too large"),
-        "{refused}"
-    );
-    assert_eq!(fs::read(&weights).unwrap(), b"old");
-    assert_eq!(files(&folder), ["a.plan.json", "weights.safetensors"]);
-}
-
-#[test]
-fn a_killed_run_leaves_the_old_file() {
-    let (folder, plan, weights) = folder(&large());
-    fs::write(&weights, "old").unwrap();
-    let mut killed_while_writing = false;
-    for wait in [0, 4 << 20, 16 << 20, 40 << 20] {
-        let mut child = program()
-            .arg("materialize")
-            .arg(&plan)
-            .args(["--seed", "1", "-o"])
-            .arg(&weights)
-            .spawn()
-            .unwrap();
-        let started = Instant::now();
-        // Until so much stands in the temporary file.
-        let written = loop {
-            let temporary = files(&folder)
-                .into_iter()
-                .find(|name| name.ends_with(".tmp"));
-            let length = temporary
-                .and_then(|name| fs::metadata(folder.path().join(name)).ok())
-                .map(|file| file.len());
-            if length.is_some_and(|length| length >= wait) || child.try_wait().unwrap().is_some() {
-                break length;
-            }
-            assert!(started.elapsed() < Duration::from_secs(120));
-        };
-        child.kill().unwrap();
-        let status = child.wait().unwrap();
-        if !status.success() {
-            assert_eq!(
-                fs::read(&weights).unwrap(),
-                b"old",
-                "killed with {written:?} bytes written"
-            );
-            killed_while_writing = true;
-        } else {
-            // It was faster than the kill.
-            assert_eq!(TensorFile::open(&weights).unwrap().len(), 8);
-            fs::write(&weights, "old").unwrap();
-        }
-        for name in files(&folder).iter().filter(|name| name.ends_with(".tmp")) {
-            fs::remove_file(folder.path().join(name)).unwrap();
-        }
-    }
-    assert!(killed_while_writing);
-    assert_eq!(files(&folder), ["a.plan.json", "weights.safetensors"]);
 }

@@ -32,7 +32,7 @@ buffer window  float32 [2], not in the state_dict
 memory without a name
     step 4: trunc_normal_(0, 1, -2, 2) on [3], words 21 + as many as it takes, dead
     step 5: normal_(0, 1) on [3], words 0 after step 4 + as many as it takes, dead
-2 parameters, 1 buffers: 11 elements
+2 parameters, 1 buffer: 11 elements
 7 steps, 5 draws of 21 values, 15 of them dead (71.4%); 21 words, and those of 2 draws that depend on their values
 "
     );

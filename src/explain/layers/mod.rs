@@ -1,6 +1,8 @@
 //! A model by what Python prints of it, as a reference.
 
 mod build;
+#[cfg(feature = "files")]
+mod plan;
 mod text;
 
 pub use text::ModelError;

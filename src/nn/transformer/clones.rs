@@ -1,7 +1,8 @@
 //! Layers that start as copies of one.
 
 use super::TransformerNormConfig;
-use crate::error::{Context, InitError};
+use crate::error::InitError;
+use crate::init::defer::copy_;
 use crate::nn::build::{Build, python_module};
 use crate::nn::named::Named;
 use crate::nn::start::Start;
@@ -70,14 +71,12 @@ where
         }
         let first = tensors.child("layers.0");
         layer(&first)?;
-        let no_grad = tch::no_grad_guard();
         for i in 1..num_layers {
             let copy = tensors.child(&format!("layers.{i}"));
             for ((_, from), (_, to)) in first.iter().zip(copy.iter()) {
-                to.shallow_clone().f_copy_(from).context("layers", to)?;
+                copy_("layers", &mut to.shallow_clone(), from)?;
             }
         }
-        drop(no_grad);
         Start::Norm.run(&tensors.child("norm"))
     }
 }

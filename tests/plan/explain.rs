@@ -1,0 +1,157 @@
+//! Plans as what tensors are explained by.
+
+use crate::build::{Builder, seeded, view};
+use crate::common::bytes;
+use serde_json::json;
+use std::fs;
+use std::process::{Command, Output};
+use tch::{Device, Kind, Tensor};
+use tch_init::distribution::Engine;
+use tch_init::explain::{Distribution, Expected, Finding, Model, NamedView, Options, explain};
+use tch_init::init;
+use tch_init::plan::{InitPlan, Save};
+use tch_init::rng::{Backend, Mt19937};
+use tch_init::tensor::{Dtype, TensorView};
+
+/// Drawn, drawn over, copied, drawn in part, and a buffer that no `state_dict` has.
+fn model() -> Builder {
+    let mut plan = Builder::default();
+    let first = plan.tensor("float32", &[40, 30]);
+    let second = plan.tensor("float32", &[50, 20]);
+    let copy = plan.tensor("float32", &[50, 20]);
+    let computed = plan.tensor("float32", &[50, 20]);
+    let row = plan.view(json!([0, "float32", [30]]));
+    plan.step(json!(["uniform_", first, -0.5, 0.5]))
+        .step(json!(["uniform_", second, -0.5, 0.5]))
+        .step(json!(["normal_", first, 0.0, 0.02]))
+        .step(json!(["trunc_normal_", second, 0.0, 1.0, -2.0, 2.0]))
+        .step(json!(["uniform_", second, 0.0, 1.0]))
+        .step(json!(["copy_", copy, view(second)]))
+        .step(json!(["mul", computed, view(second), 2.0]))
+        .step(json!(["fill_", row, 0.0]))
+        .parameter("first", first)
+        .parameter("second", second)
+        .parameter("copy", copy)
+        .parameter("computed", computed);
+    plan.buffers
+        .push(json!(["hidden", 0, {"persistent": false}]));
+    plan
+}
+
+#[test]
+fn draws_are_known_by_what_and_where() {
+    let plan = model().plan();
+    let model = Model::of_plan(&plan, 7).unwrap();
+    let expected = model.expected().unwrap();
+    let names: Vec<&str> = expected.iter().map(|e| e.tensor.name.as_str()).collect();
+    assert_eq!(names, ["first", "second", "copy", "computed"]);
+    let uniform = Distribution::Uniform { from: 0.0, to: 1.0 };
+    let normal = Distribution::Normal {
+        mean: 0.0,
+        std: 0.02,
+    };
+    let first = expected[0].drawn.unwrap();
+    assert_eq!(
+        (first.distribution, first.word),
+        (normal, 40 * 30 + 50 * 20)
+    );
+    assert_eq!(first.seed, 7);
+    let second = expected[1].drawn.unwrap();
+    assert_eq!(second.distribution, uniform);
+    // At that word stand these values.
+    let mut stream = Mt19937::new(7);
+    stream.skip(second.word);
+    let mut values = vec![0f32; 1000];
+    let engine = Engine::new(Backend::Scalar).unwrap();
+    engine.uniform_(&mut stream, &mut values, 0.0, 1.0).unwrap();
+    let values: Vec<u8> = values.iter().flat_map(|x| x.to_le_bytes()).collect();
+    assert_eq!(expected[1].tensor.view.to_bytes(), values);
+    assert_eq!(expected[2].drawn, expected[1].drawn);
+    assert_eq!(expected[3].drawn, None);
+}
+
+/// As a program does that leaves out what is drawn over.
+#[test]
+fn leaving_out_dead_draws_is_explained() {
+    let model = Model::of_plan(&model().plan(), 7).unwrap();
+    let expected: Vec<Expected<'_>> = model.expected().unwrap();
+    let mut generator = seeded(7);
+    let mut first = Tensor::zeros([40, 30], (Kind::Float, Device::Cpu));
+    init::normal_(&mut first, 0.0, 0.02, Some(&mut generator)).unwrap();
+    let yours = bytes(&first);
+    let yours = NamedView {
+        name: "first".to_owned(),
+        view: TensorView::contiguous(Dtype::Float32, &[40, 30], &yours).unwrap(),
+    };
+    let options = Options {
+        other_seeds: 0,
+        ..Options::default()
+    };
+    let explained = explain(&[yours], &expected, &options).unwrap();
+    let offset = explained[0]
+        .findings
+        .iter()
+        .find_map(|finding| match finding {
+            Finding::OtherOffset { word, expected, .. } => Some((*word, *expected)),
+            _ => None,
+        });
+    assert_eq!(offset, Some((0, Some(2200))), "{:?}", explained[0].findings);
+}
+
+fn run(arguments: &[&std::ffi::OsStr]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tch-init"));
+    command.env_remove("RUST_LOG");
+    command.arg("explain").args(arguments).output().unwrap()
+}
+
+#[test]
+fn the_program_takes_a_plan_on_either_side() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let (plan, weights) = (path("a.plan.json"), path("w.safetensors"));
+    fs::write(&plan, serde_json::to_vec(&model().json()).unwrap()).unwrap();
+    let loaded = InitPlan::load(&plan).unwrap();
+    let save = Save::default();
+    loaded
+        .save(&weights, &mut seeded(7), save, |_| true)
+        .unwrap();
+    let (plan, weights) = (plan.as_os_str(), weights.as_os_str());
+    for order in [[plan, weights], [weights, plan]] {
+        let equal = run(&[order[0], order[1], "--seed".as_ref(), "7".as_ref()]);
+        let text = String::from_utf8(equal.stdout).unwrap();
+        assert_eq!(equal.status.code(), Some(0), "{text}");
+        assert!(text.ends_with("4 tensors: 4 equal\n"), "{text}");
+    }
+    let few = ["--other-seeds".as_ref(), "9".as_ref()];
+    let other = run(&[
+        plan,
+        weights,
+        "--seed".as_ref(),
+        "8".as_ref(),
+        few[0],
+        few[1],
+    ]);
+    let text = String::from_utf8(other.stdout).unwrap();
+    assert_eq!(other.status.code(), Some(1), "{text}");
+    assert!(
+        text.contains("drawn with another seed: 7, not 8\n"),
+        "{text}"
+    );
+
+    for (arguments, message) in [
+        (
+            &[plan, weights][..],
+            "a.plan.json: give the --seed of the plan",
+        ),
+        (
+            &[plan, plan, "--seed".as_ref(), "1".as_ref()],
+            "a.plan.json: a plan has no tensors to explain; `tch-init materialize` makes them",
+        ),
+    ] {
+        let refused = run(arguments);
+        let text = String::from_utf8(refused.stderr).unwrap();
+        assert_eq!(refused.status.code(), Some(2), "{text}");
+        assert!(text.trim_end().ends_with(message), "{text}");
+        assert_eq!(text.lines().count(), 1);
+    }
+}
