@@ -146,10 +146,6 @@ void watched(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
 
 }  // namespace
 
-TORCH_LIBRARY_IMPL(_, TESTING_ONLY_GenericMode, library) {
-  library.fallback(torch::CppFunction::makeFromBoxedFunction<&watched>());
-}
-
 extern "C" {
 
 void tch_init_free(char* text) { std::free(text); }
@@ -359,6 +355,12 @@ void tch_init_storage(const at::Tensor* tensor, const void** id, const void** da
 char* tch_init_watch_begin() {
   return guarded([] {
     TORCH_CHECK(watch == nullptr, "a recording cannot begin within another one");
+    // Once, and not before: it goes through the tables of all operators.
+    static const auto library = [] {
+      torch::Library all(torch::Library::IMPL, "_", kWatched, __FILE__, __LINE__);
+      all.fallback(torch::CppFunction::makeFromBoxedFunction<&watched>());
+      return all;
+    }();
     watch = std::make_unique<Watch>();
     c10::impl::tls_set_dispatch_key_included(kWatched, true);
   });

@@ -273,3 +273,19 @@ fn overwritten_draws_move_the_stream_only() {
     assert_eq!(made[1].1, [0; 12]);
     assert_eq!(state, generator.get_state().unwrap());
 }
+
+/// A write with gaps leaves what lies in them, and the draw that made it is not dead.
+#[test]
+fn draws_live_in_the_gaps_of_later_writes() {
+    let mut plan = Builder::default();
+    let whole = plan.tensor("float32", &[40]);
+    let even = plan.view(json!([0, "float32", [20], 0, [2]]));
+    plan.step(json!(["uniform_", whole, 0.0, 1.0]))
+        .step(json!(["fill_", even, 7.0]))
+        .parameter("whole", whole);
+    let made = plan.plan().materialize(&mut seeded(1)).unwrap();
+    let mut drawn = Tensor::zeros([40], (Kind::Float, Device::Cpu));
+    init::uniform_(&mut drawn, 0.0, 1.0, Some(&mut seeded(1))).unwrap();
+    drop(drawn.as_strided([20], [2], 0).fill_(7.0));
+    assert_eq!(bytes(&made[0].1), bytes(&drawn));
+}

@@ -13,6 +13,8 @@ pub(in crate::plan) struct Stream<'a> {
     generator: &'a mut Generator,
     /// Where the stream stands, if the generator has not been told yet.
     ahead: Option<Mt19937>,
+    /// Words behind that, which are passed when somebody draws: many dead draws are one jump.
+    pending: u64,
 }
 
 impl<'a> Stream<'a> {
@@ -21,6 +23,7 @@ impl<'a> Stream<'a> {
             Device::Cpu => Ok(Stream {
                 generator,
                 ahead: None,
+                pending: 0,
             }),
             other => Err(InitError::libtorch(
                 "materialize",
@@ -31,6 +34,9 @@ impl<'a> Stream<'a> {
 
     /// To draw by libtorch.
     pub(in crate::plan) fn generator(&mut self) -> Result<&mut Generator, InitError> {
+        if self.pending > 0 {
+            self.words()?;
+        }
         if let Some(ahead) = self.ahead.take() {
             self.generator.set_state(&ahead.to_state().to_bytes())?;
         }
@@ -39,6 +45,14 @@ impl<'a> Stream<'a> {
 
     /// To draw or to move on without libtorch.
     pub(in crate::plan) fn words(&mut self) -> Result<&mut Mt19937, InitError> {
+        let pending = std::mem::take(&mut self.pending);
+        let words = self.told()?;
+        words.skip(pending);
+        Ok(words)
+    }
+
+    /// But for what is pending.
+    fn told(&mut self) -> Result<&mut Mt19937, InitError> {
         let ahead = match self.ahead.take() {
             Some(ahead) => ahead,
             None => Mt19937::from_state(&State::from_bytes(&self.generator.get_state()?)?)?,
@@ -54,16 +68,21 @@ impl<'a> Stream<'a> {
             Op::Orthogonal { .. } => out.numel() < 16,
             _ => false,
         };
-        let words = self.words()?;
-        let kept = words.next_double_normal().is_some();
+        let kept = self.told()?.next_double_normal().is_some();
         let Some(count) = step.taken(views, Some(kept)).words else {
             return Ok(false);
         };
         let normals = match serial {
-            true => pass_serial(words, out.numel()),
+            true => pass_serial(self.words()?, out.numel()),
             false => 0,
         };
-        words.skip(count - normals);
+        self.pending = match self.pending.checked_add(count - normals) {
+            Some(pending) => pending,
+            None => {
+                self.words()?;
+                count - normals
+            }
+        };
         Ok(true)
     }
 }
