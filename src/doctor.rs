@@ -3,6 +3,8 @@
 use crate::cuda;
 use crate::ffi::{self, Fact};
 use crate::generator::Generator;
+use crate::init;
+use crate::rng::BACKEND_VARIABLE;
 use tch::{Device, Kind, Tensor};
 
 /// The libtorch whose bits this crate promises.
@@ -55,6 +57,7 @@ pub fn findings() -> Vec<Finding> {
         libtorch(),
         capability(),
         draws(),
+        engine(),
         good(
             "threads",
             format!(
@@ -65,6 +68,25 @@ pub fn findings() -> Vec<Finding> {
         mkl(),
         cuda(),
     ]
+}
+
+/// What `init` draws with: it decides over time, not over bits.
+fn engine() -> Finding {
+    let mut tensor = Tensor::zeros([1000], (Kind::Float, Device::Cpu));
+    let mut generator = match Generator::new(Device::Cpu) {
+        Ok(generator) => generator,
+        Err(error) => return good("engine", format!("unknown ({error})")),
+    };
+    let drawn = init::uniform_(&mut tensor, 0.0, 1.0, Some(&mut generator));
+    let backend = match (drawn, init::last_backend()) {
+        (Err(error), _) => format!("unknown ({error})"),
+        (Ok(()), Some(backend)) => backend.to_string(),
+        (Ok(()), None) => "libtorch's own draws, which are slower".to_owned(),
+    };
+    good(
+        "engine",
+        format!("{backend} (no bit depends on it; {BACKEND_VARIABLE} chooses)"),
+    )
 }
 
 fn good(what: &'static str, found: String) -> Finding {

@@ -6,7 +6,8 @@
 use super::density::{Density, Refusal};
 use super::draw;
 use super::memory::advise_huge_pages;
-use crate::distribution::{Element, Engine};
+use super::verify::{Checked, is_verified};
+use crate::distribution::Engine;
 use crate::ffi::{self, CStream, Fact};
 use crate::generator::Generator;
 use crate::rng::{Backend, Mt19937, State};
@@ -15,7 +16,7 @@ use std::cell::Cell;
 use std::ffi::{c_int, c_void};
 use std::num::NonZero;
 use std::sync::OnceLock;
-use tch::{Device, Kind, Tensor};
+use tch::Tensor;
 
 /// Fewer elements than this take libtorch's own call as long, or less.
 const MIN_NUMEL: i64 = 128;
@@ -152,7 +153,7 @@ unsafe fn fill_elements<T: Checked>(
     stream: &mut CStream,
 ) -> bool {
     let data = data.cast::<T>();
-    if !data.is_aligned() || !context.is_verified::<T>() {
+    if !data.is_aligned() || !is_verified::<T>(context.draw, context.backend) {
         return false;
     }
     let state = State {
@@ -193,7 +194,7 @@ unsafe fn fill_elements<T: Checked>(
 }
 
 impl Draw {
-    fn fill<T: Checked>(
+    pub(super) fn fill<T: Checked>(
         self,
         engine: &Engine,
         generator: &mut Mt19937,
@@ -220,41 +221,6 @@ impl Draw {
         }?;
         Ok(())
     }
-
-    /// What a comparison with libtorch tries of such draws, and where its verdict is kept.
-    fn trial(self) -> (usize, Draw) {
-        let (mean, std) = (0.3, 0.9);
-        match self {
-            Draw::Uniform { .. } => (
-                0,
-                Draw::Uniform {
-                    from: -0.7,
-                    to: 1.1,
-                },
-            ),
-            Draw::Normal { .. } => (1, Draw::Normal { mean, std }),
-            Draw::TruncNormal { .. } => (
-                2,
-                Draw::TruncNormal {
-                    mean,
-                    std,
-                    a: -0.25,
-                    b: 1.5,
-                },
-            ),
-            Draw::Density(_) => (
-                3,
-                Draw::Density(Density {
-                    mean,
-                    std,
-                    a: 1.5,
-                    b: 4.0,
-                    log_peak: -0.5 * ((1.5 - mean) / std).powi(2),
-                }),
-            ),
-            Draw::SparseZeros { .. } => (4, Draw::SparseZeros { rows: 79, zeros: 8 }),
-        }
-    }
 }
 
 /// The backend, if libtorch draws the bits that it draws.
@@ -268,77 +234,4 @@ fn usable_backend() -> Option<Backend> {
         }
         Backend::instead_of_libtorch()
     })
-}
-
-/// Types that libtorch draws, with what a comparison with libtorch said of each of their draws.
-pub(super) trait Checked: Element {
-    const KIND: Kind;
-    const ZERO: Self;
-    const ONE: Self;
-
-    /// For each [`Draw`], in their order.
-    fn verdicts() -> &'static [OnceLock<bool>; 5];
-}
-
-macro_rules! checked {
-    ($($type:ty: $kind:ident, $zero:expr, $one:expr;)*) => {$(
-        impl Checked for $type {
-            const KIND: Kind = Kind::$kind;
-            const ZERO: $type = $zero;
-            const ONE: $type = $one;
-
-            fn verdicts() -> &'static [OnceLock<bool>; 5] {
-                static VERDICTS: [OnceLock<bool>; 5] = [const { OnceLock::new() }; 5];
-                &VERDICTS
-            }
-        }
-    )*};
-}
-
-checked! {
-    f32: Float, 0.0, 1.0;
-    f64: Double, 0.0, 1.0;
-    bf16: BFloat16, bf16::ZERO, bf16::ONE;
-    f16: Half, f16::ZERO, f16::ONE;
-}
-
-impl Context {
-    /// Whether the engine and libtorch draw the same, tried once for each draw and dtype: another
-    /// libtorch may draw otherwise.
-    fn is_verified<T: Checked>(&self) -> bool {
-        let (verdict, draw) = self.draw.trial();
-        *T::verdicts()[verdict].get_or_init(|| {
-            let equal = draws_the_same::<T>(draw, self.backend).unwrap_or(false);
-            if !equal {
-                log::warn!(
-                    "{draw:?} of {} on the backend {} is not what this libtorch draws: \
-                     such draws are left to libtorch, and are slower",
-                    T::DTYPE,
-                    self.backend
-                );
-            }
-            equal
-        })
-    }
-}
-
-/// Draws a few blocks on both sides.
-fn draws_the_same<T: Checked>(draw: Draw, backend: Backend) -> Option<bool> {
-    // 79 rows of 19, and no whole blocks.
-    const NUMEL: usize = 1501;
-    let mut libtorchs = Generator::new(Device::Cpu).ok()?;
-    libtorchs.manual_seed(20).ok()?;
-    let mut tensor = Tensor::f_ones([79, 19], (T::KIND, Device::Cpu)).ok()?;
-    draw::libtorch("self-check", draw, &mut tensor, Some(&libtorchs)).ok()?;
-    let mut expected = vec![0u8; NUMEL * size_of::<T>()];
-    tensor.f_copy_data_u8(&mut expected, NUMEL).ok()?;
-
-    let mut ours = Mt19937::new(20);
-    let mut values = vec![T::ONE; NUMEL];
-    let engine = Engine::new(backend).ok()?;
-    draw.fill(&engine, &mut ours, &mut values).ok()?;
-    // SAFETY: the types have no padding, and the slice is borrowed as long.
-    let values =
-        unsafe { std::slice::from_raw_parts(values.as_ptr().cast::<u8>(), expected.len()) };
-    Some(values == expected && ours.to_state().to_bytes() == libtorchs.get_state().ok()?)
 }

@@ -51,6 +51,8 @@ pub(crate) mod sparse;
 mod trunc_normal;
 #[cfg(feature = "tch")]
 mod uniform;
+#[cfg(feature = "tch")]
+mod verify;
 
 #[cfg(feature = "tch")]
 pub use constant::{constant_, dirac_, eye_, ones_, zeros_};
