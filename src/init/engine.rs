@@ -5,7 +5,7 @@
 
 use super::density::{Density, Refusal};
 use super::draw;
-use super::memory::advise_huge_pages;
+use super::memory;
 use super::verify::{Checked, is_verified};
 use crate::distribution::Engine;
 use crate::ffi::{self, CStream, Fact};
@@ -172,7 +172,7 @@ unsafe fn fill_elements<T: Checked>(
     // SAFETY: the caller's promise, and `data` is aligned. Tensors that were never written hold
     // whatever the memory held, which is a value of every one of these types.
     let values = unsafe { std::slice::from_raw_parts_mut(data, numel) };
-    advise_huge_pages(data.cast(), size_of_val(values));
+    memory::before_draw(data.cast(), size_of_val(values));
     let threads = usize::try_from(tch::get_num_threads()).ok();
     let threads = threads
         .and_then(NonZero::new)

@@ -22,8 +22,9 @@
 //! | [`sparse_`] | as `normal_`, then a permutation a column | none |
 //!
 //! tch's own `Init` makes a new tensor or panics on a tensor it cannot fill, knows no generator,
-//! and has other bits where the last column says so. So the functions here call libtorch's
-//! in-place draws, and tch's `Init` serves the tests as a second opinion.
+//! and has other bits where the last column says so. So the functions here make libtorch's
+//! in-place draws, by kernels of this crate where those are faster ([`last_backend`]), and tch's
+//! `Init` serves the tests as a second opinion.
 
 #[cfg(feature = "tch")]
 mod constant;
@@ -38,7 +39,7 @@ mod engine;
 mod fan;
 mod gain;
 #[cfg(feature = "tch")]
-mod memory;
+pub(crate) mod memory;
 #[cfg(feature = "tch")]
 mod normal;
 #[cfg(feature = "tch")]
@@ -60,6 +61,8 @@ pub use constant::{constant_, dirac_, eye_, ones_, zeros_};
 pub use engine::last_backend;
 pub use fan::{FanMode, calculate_correct_fan, calculate_fan_in_and_fan_out};
 pub use gain::{Nonlinearity, calculate_gain};
+#[cfg(feature = "tch")]
+pub use memory::HUGE_PAGES_VARIABLE;
 #[cfg(feature = "tch")]
 pub use normal::{kaiming_normal_, normal_, xavier_normal_};
 #[cfg(feature = "tch")]

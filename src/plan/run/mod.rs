@@ -1,5 +1,6 @@
 //! Executes a plan: draws by the functions of [`init`](crate::init), everything else by libtorch.
 
+mod ahead;
 mod compute;
 mod memory;
 mod raw;
@@ -104,18 +105,19 @@ impl InitPlan {
             storages: self.storages.iter().map(|_| None).collect(),
             zeroed: uses.zeroed,
         };
-        let mut done = uses.done.into_iter().peekable();
-        for (i, (step, live)) in self.steps.iter().zip(live).enumerate() {
-            let result = match (live, step.op.is_draw()) {
-                (true, _) => run.step(step),
-                (false, true) => self.pass(&mut run.stream, step),
-                (false, false) => Ok(()),
-            };
-            result.map_err(|source| self.failed_step(i, source))?;
-            while let Some((_, storage)) = done.next_if(|(last, _)| *last == i) {
-                run.storages[storage] = None;
-            }
-        }
+        let drawn = self.drawn_into(&live, &uses.roots);
+        let drawn = drawn
+            .into_iter()
+            .map(|view| {
+                run.allocate(view)?;
+                Ok(run.storages[self.views[view].storage]
+                    .as_ref()
+                    .map(Tensor::shallow_clone))
+            })
+            .filter_map(Result::transpose)
+            .collect::<Result<Vec<Tensor>, TchError>>();
+        let drawn = drawn.map_err(|error| InitError::tch("materialize", error))?;
+        ahead::touched(&drawn, || run.steps(&live, uses.done))?;
         let tensors = roots
             .iter()
             .map(|root| run.allocated(*root))
@@ -123,6 +125,20 @@ impl InitPlan {
         let tensors = tensors.map_err(|error| InitError::tch("materialize", error))?;
         run.stream.generator()?;
         Ok(tensors)
+    }
+
+    /// Views of the storages that are asked for and drawn into, in the order in which they are.
+    fn drawn_into(&self, live: &[bool], roots: &[usize]) -> Vec<usize> {
+        let mut wanted = vec![false; self.storages.len()];
+        for root in roots {
+            wanted[*root] = true;
+        }
+        let steps = self.steps.iter().zip(live);
+        let draws = steps.filter(|(step, live)| **live && step.op.is_draw());
+        draws
+            .map(|(step, _)| step.out)
+            .filter(|out| std::mem::take(&mut wanted[self.views[*out].storage]))
+            .collect()
     }
 
     /// A draw whose values nobody reads.
@@ -207,6 +223,23 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
+    /// All steps, of which the live ones are made. Storages are given up after their last step.
+    fn steps(&mut self, live: &[bool], done: Vec<(usize, usize)>) -> Result<(), PlanError> {
+        let mut done = done.into_iter().peekable();
+        for (i, (step, live)) in self.plan.steps.iter().zip(live).enumerate() {
+            let result = match (live, step.op.is_draw()) {
+                (true, _) => self.step(step),
+                (false, true) => self.plan.pass(&mut self.stream, step),
+                (false, false) => Ok(()),
+            };
+            result.map_err(|source| self.plan.failed_step(i, source))?;
+            while let Some((_, storage)) = done.next_if(|(last, _)| *last == i) {
+                self.storages[storage] = None;
+            }
+        }
+        Ok(())
+    }
+
     fn step(&mut self, step: &Step) -> Result<(), InitError> {
         let tch = |error| InitError::tch(step.op.name(), error);
         if !step.op.is_draw()
