@@ -34,15 +34,25 @@ const FILLS: [(&str, Fill); 5] = [
     }),
 ];
 
-/// The median time of a call in nanoseconds, in runs of `batch` calls.
-fn time(runs: usize, batch: usize, mut call: impl FnMut()) -> f64 {
+/// The time of a call in nanoseconds, by `batch` calls.
+fn once(batch: usize, call: &mut impl FnMut()) -> f64 {
+    let start = Instant::now();
+    (0..batch).for_each(|_| call());
+    start.elapsed().as_nanos() as f64 / batch as f64
+}
+
+/// The median time of a call in nanoseconds.
+fn time(runs: usize, mut call: impl FnMut()) -> f64 {
     call();
-    let one = |_| {
-        let start = Instant::now();
-        (0..batch).for_each(|_| call());
-        start.elapsed().as_nanos() as f64 / batch as f64
-    };
-    median((0..runs).map(one).collect())
+    median((0..runs).map(|_| once(1, &mut call)).collect())
+}
+
+/// The median times of two calls in nanoseconds, which take turns.
+fn times(mut ours: impl FnMut(), mut theirs: impl FnMut()) -> (f64, f64) {
+    const BATCH: usize = 50;
+    let both = |_| (once(BATCH, &mut ours), once(BATCH, &mut theirs));
+    let (ours, theirs): (Vec<f64>, Vec<f64>) = (0..400).map(both).unzip();
+    (median(ours), median(theirs))
 }
 
 /// Nanoseconds as Python's PyTorch takes them for the same.
@@ -76,7 +86,7 @@ fn large(rows: &mut Vec<Row>) {
             for threads in [1, 2] {
                 tch::set_num_threads(threads);
                 let mut tensor = Tensor::zeros([4096, NUMEL / 4096], (kind, Device::Cpu));
-                let ours = time(9, 1, || fill(&mut tensor)) / NUMEL as f64;
+                let ours = time(9, || fill(&mut tensor)) / NUMEL as f64;
                 let arguments = [name, dtype, &threads.to_string()].map(str::to_owned);
                 let torch = python(&arguments) / NUMEL as f64;
                 rows.push(row(
@@ -111,30 +121,22 @@ fn threads(rows: &mut Vec<Row>) {
 /// Against libtorch's own call from Rust, where a call costs as much as its elements.
 fn small(rows: &mut Vec<Row>) {
     tch::set_num_threads(1);
-    for numel in [1, 16, 64, 127, 128, 200, 300, 500, 1000] {
+    for numel in [1, 16, 64, 127, 128, 200, 255, 256, 500, 1000] {
         let mut tensor = Tensor::zeros([numel], (Kind::Float, Device::Cpu));
         let mut other = tensor.zeros_like();
         let _no_grad = tch::no_grad_guard();
-        let ours = time(300, 50, || {
-            init::uniform_(&mut tensor, -0.1, 0.1, None).unwrap();
-        });
-        let libtorch = time(300, 50, || drop(other.uniform_(-0.1, 0.1)));
-        rows.push(row(
-            format!("uniform_ of {numel}, libtorch"),
-            ours,
-            libtorch,
-            1,
-        ));
-        let ours = time(300, 50, || {
-            init::normal_(&mut tensor, 0.0, 0.02, None).unwrap();
-        });
-        let libtorch = time(300, 50, || drop(other.normal_(0.0, 0.02)));
-        rows.push(row(
-            format!("normal_ of {numel}, libtorch"),
-            ours,
-            libtorch,
-            1,
-        ));
+        let (ours, libtorch) = times(
+            || init::uniform_(&mut tensor, -0.1, 0.1, None).unwrap(),
+            || drop(other.uniform_(-0.1, 0.1)),
+        );
+        let name = format!("uniform_ of {numel}, libtorch");
+        rows.push(row(name, ours, libtorch, 1));
+        let (ours, libtorch) = times(
+            || init::normal_(&mut tensor, 0.0, 0.02, None).unwrap(),
+            || drop(other.normal_(0.0, 0.02)),
+        );
+        let name = format!("normal_ of {numel}, libtorch");
+        rows.push(row(name, ours, libtorch, 1));
     }
 }
 
@@ -142,7 +144,7 @@ fn jumps(rows: &mut Vec<Row>) {
     for power in [22, 26, 45] {
         let mut step = 0;
         // Another distance each time, as the last ones are kept.
-        let ours = time(50, 1, || {
+        let ours = time(50, || {
             step += 624;
             Mt19937::new(1).skip((1 << power) + step);
         });

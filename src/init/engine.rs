@@ -18,9 +18,6 @@ use std::num::NonZero;
 use std::sync::OnceLock;
 use tch::Tensor;
 
-/// Fewer elements than this take libtorch's own call as long, or less.
-const MIN_NUMEL: i64 = 128;
-
 /// A draw and its arguments.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Draw {
@@ -55,7 +52,7 @@ thread_local! {
 /// What computed the last draw that a function of this module made on this thread: a backend of
 /// this crate, or `None` for libtorch itself.
 ///
-/// Contiguous CPU tensors of f32, f64, bf16 and f16 with at least 128 elements are drawn by the
+/// Contiguous CPU tensors of f32, f64, bf16 and f16 with at least 128 elements (256 for normal draws) are drawn by the
 /// fastest [`Backend`] that the CPU has and [`TCH_INIT_BACKEND`](crate::rng::BACKEND_VARIABLE)
 /// allows; all else, and everything if libtorch runs with another CPU capability than AVX2 or
 /// AVX512, by libtorch. It changes no bit.
@@ -87,7 +84,7 @@ pub(super) fn fill(draw: Draw, tensor: &mut Tensor, generator: Option<&Generator
         ffi::tch_init_draw(
             tensor.as_ptr().cast_mut(),
             draw::raw(generator),
-            MIN_NUMEL,
+            draw.min_numel(),
             fill_memory,
             (&raw mut context).cast(),
             &mut drawn,
@@ -194,6 +191,14 @@ unsafe fn fill_elements<T: Checked>(
 }
 
 impl Draw {
+    /// Fewer elements than this take libtorch's own call as long, or less.
+    fn min_numel(self) -> i64 {
+        match self {
+            Draw::Normal { .. } => 256,
+            _ => 128,
+        }
+    }
+
     pub(super) fn fill<T: Checked>(
         self,
         engine: &Engine,

@@ -22,7 +22,7 @@ fn the_engine_draws() {
     let _stream = default_stream();
     assert!(backend() > Some(Backend::Scalar), "this CPU has no AVX2");
     for dtype in DTYPES {
-        for numel in [128, 1000, 1_000_001] {
+        for numel in [256, 1000, 1_000_001] {
             let mut ours = zeros(numel, kind(dtype));
             manual_seed(3).unwrap();
             init::uniform_(&mut ours, -0.1, 0.3, None).unwrap();
@@ -80,7 +80,7 @@ fn what_is_not_contiguous_or_small_or_refused_is_libtorchs() {
     let _stream = default_stream();
     for mut tensor in [
         zeros(0, Kind::Float),
-        zeros(127, Kind::Float),
+        zeros(255, Kind::Float),
         zeros(1000, Kind::Float).slice(0, 0, None, 2),
         Tensor::zeros([40, 50], (Kind::Float, Device::Cpu)).tr(),
         zeros(1000, Kind::ComplexFloat),
@@ -89,6 +89,10 @@ fn what_is_not_contiguous_or_small_or_refused_is_libtorchs() {
         assert_eq!(init::last_backend(), backend());
         init::normal_(&mut tensor, 0.0, 1.0, None).unwrap();
         assert_eq!(init::last_backend(), None, "{:?}", tensor.size());
+    }
+    for (numel, backend) in [(127, None), (128, backend())] {
+        init::uniform_(&mut zeros(numel, Kind::Float), 0.0, 1.0, None).unwrap();
+        assert_eq!(init::last_backend(), backend, "{numel}");
     }
     let state = get_rng_state().unwrap();
     let mut tensor = zeros(1000, Kind::Float);

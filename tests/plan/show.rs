@@ -39,6 +39,20 @@ memory without a name
     assert_eq!(view(3), json!({"view": 3}));
 }
 
+/// Of three normal values, two pairs are drawn, and the second draw begins with the one that is kept.
+#[test]
+fn a_kept_normal_counts() {
+    let mut plan = linear();
+    let temporary = plan.tensor("float32", &[3]);
+    plan.step(json!(["normal_", temporary, 0.0, 1.0]))
+        .step(json!(["normal_", temporary, 0.0, 1.0]))
+        .step(json!(["normal_", temporary, 0.0, 1.0]));
+    let text = plan.plan().to_string();
+    for line in ["words 21 + 8", "words 29 + 4", "words 33 + 8"] {
+        assert!(text.contains(line), "{line}:\n{text}");
+    }
+}
+
 #[test]
 fn names_say_what_they_are() {
     let mut plan = linear();
