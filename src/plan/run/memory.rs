@@ -1,6 +1,6 @@
 //! Whether a run fits the machine, before it allocates anything.
 
-use super::Uses;
+use super::uses::Uses;
 use crate::plan::{InitPlan, PlanError};
 
 /// Refuses a run that holds more at a time than there is memory and swap space.

@@ -5,6 +5,7 @@ mod compute;
 mod memory;
 mod raw;
 pub(super) mod stream;
+mod uses;
 
 use super::step::{Op, Step};
 use super::view::View;
@@ -127,20 +128,6 @@ impl InitPlan {
         Ok(tensors)
     }
 
-    /// Views of the storages that are asked for and drawn into, in the order in which they are.
-    fn drawn_into(&self, live: &[bool], roots: &[usize]) -> Vec<usize> {
-        let mut wanted = vec![false; self.storages.len()];
-        for root in roots {
-            wanted[*root] = true;
-        }
-        let steps = self.steps.iter().zip(live);
-        let draws = steps.filter(|(step, live)| **live && step.op.is_draw());
-        draws
-            .map(|(step, _)| step.out)
-            .filter(|out| std::mem::take(&mut wanted[self.views[*out].storage]))
-            .collect()
-    }
-
     /// A draw whose values nobody reads.
     pub(super) fn pass(&self, stream: &mut Stream<'_>, step: &Step) -> Result<(), InitError> {
         if stream.pass(step, &self.views)? {
@@ -161,57 +148,6 @@ impl InitPlan {
             source: Box::new(source),
         }
     }
-
-    /// Which storages must be zeros at first, and when each is used last.
-    fn uses(&self, live: &[bool], roots: &[usize]) -> Uses {
-        let mut written = vec![super::spans::Spans::default(); self.storages.len()];
-        let mut zeroed = vec![false; self.storages.len()];
-        let mut last = vec![None; self.storages.len()];
-        for (i, (step, _)) in self
-            .steps
-            .iter()
-            .zip(live)
-            .enumerate()
-            .filter(|(_, (_, live))| **live)
-        {
-            for read in step.op.reads() {
-                let view = &self.views[read];
-                zeroed[view.storage] |= !written[view.storage].cover(&view.bytes());
-                last[view.storage] = Some(i);
-            }
-            let out = step.target(&self.views);
-            last[out.storage] = Some(i);
-            if out.is_dense() {
-                written[out.storage].add(out.bytes());
-            }
-        }
-        for root in roots {
-            let view = &self.views[*root];
-            zeroed[view.storage] |= !written[view.storage].cover(&view.bytes());
-            last[view.storage] = None;
-        }
-        let done = last.into_iter().enumerate();
-        let mut done: Vec<_> = done
-            .filter_map(|(storage, last)| Some((last?, storage)))
-            .collect();
-        done.sort_unstable();
-        let roots = roots.iter().map(|root| self.views[*root].storage).collect();
-        Uses {
-            zeroed,
-            done,
-            roots,
-        }
-    }
-}
-
-/// How the storages are used.
-struct Uses {
-    /// Whether some of it is read that no step has written.
-    zeroed: Vec<bool>,
-    /// The last step that uses a storage which is not asked for, in order.
-    done: Vec<(usize, usize)>,
-    /// The storages that are asked for.
-    roots: Vec<usize>,
 }
 
 struct Run<'a> {

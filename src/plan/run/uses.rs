@@ -1,0 +1,71 @@
+//! How a run uses the storages of its plan.
+
+use crate::plan::InitPlan;
+use crate::plan::spans::Spans;
+
+/// How the storages are used.
+pub(super) struct Uses {
+    /// Whether some of it is read that no step has written.
+    pub(super) zeroed: Vec<bool>,
+    /// The last step that uses a storage which is not asked for, in order.
+    pub(super) done: Vec<(usize, usize)>,
+    /// The storages that are asked for.
+    pub(super) roots: Vec<usize>,
+}
+
+impl InitPlan {
+    /// Which storages must be zeros at first, and when each is used last.
+    pub(super) fn uses(&self, live: &[bool], roots: &[usize]) -> Uses {
+        let mut written = vec![Spans::default(); self.storages.len()];
+        let mut zeroed = vec![false; self.storages.len()];
+        let mut last = vec![None; self.storages.len()];
+        for (i, (step, _)) in self
+            .steps
+            .iter()
+            .zip(live)
+            .enumerate()
+            .filter(|(_, (_, live))| **live)
+        {
+            for read in step.op.reads() {
+                let view = &self.views[read];
+                zeroed[view.storage] |= !written[view.storage].cover(&view.bytes());
+                last[view.storage] = Some(i);
+            }
+            let out = step.target(&self.views);
+            last[out.storage] = Some(i);
+            if out.is_dense() {
+                written[out.storage].add(out.bytes());
+            }
+        }
+        for root in roots {
+            let view = &self.views[*root];
+            zeroed[view.storage] |= !written[view.storage].cover(&view.bytes());
+            last[view.storage] = None;
+        }
+        let done = last.into_iter().enumerate();
+        let mut done: Vec<_> = done
+            .filter_map(|(storage, last)| Some((last?, storage)))
+            .collect();
+        done.sort_unstable();
+        let roots = roots.iter().map(|root| self.views[*root].storage).collect();
+        Uses {
+            zeroed,
+            done,
+            roots,
+        }
+    }
+
+    /// Views of the storages that are asked for and drawn into, in the order in which they are.
+    pub(super) fn drawn_into(&self, live: &[bool], roots: &[usize]) -> Vec<usize> {
+        let mut wanted = vec![false; self.storages.len()];
+        for root in roots {
+            wanted[*root] = true;
+        }
+        let steps = self.steps.iter().zip(live);
+        let draws = steps.filter(|(step, live)| **live && step.op.is_draw());
+        draws
+            .map(|(step, _)| step.out)
+            .filter(|out| std::mem::take(&mut wanted[self.views[*out].storage]))
+            .collect()
+    }
+}
