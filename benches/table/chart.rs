@@ -10,7 +10,12 @@ pub fn svg(rows: &[Row]) -> String {
     const WIDTH: usize = 360;
     let rows: Vec<&Row> = rows
         .iter()
-        .filter(|row| row.torch_ns > 0.0 && !row.name.contains("libtorch"))
+        .filter(|row| row.torch_ns > 0.0)
+        .filter(|row| {
+            !["libtorch", "one thread"]
+                .iter()
+                .any(|other| row.name.ends_with(other))
+        })
         .collect();
     let most = rows.iter().map(|row| row.ratio).fold(1.0, f64::max);
     let height = BAR * (rows.len() + 2);
