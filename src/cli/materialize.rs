@@ -4,12 +4,14 @@ use super::Report;
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use globset::Glob;
+use std::io::Write as _;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use tch::Device;
 use tch_init::Generator;
 use tch_init::plan::{InitPlan, Save};
 use tch_init::tensor::Dtype;
+use tempfile::NamedTempFile;
 
 #[derive(Args)]
 pub struct Arguments {
@@ -97,13 +99,18 @@ pub fn run(arguments: &Arguments) -> Result<Report> {
         .dtype(arguments.dtype.map(Float::dtype))
         .non_persistent(arguments.non_persistent);
 
+    let not_written = |path: &Path| format!("{}: cannot be written", path.display());
+    // Before any work is done that would be lost.
+    let state_out = match &arguments.state_out {
+        Some(path) => Some((state_file(path).with_context(|| not_written(path))?, path)),
+        None => None,
+    };
     let spinner = super::spinner("materialising");
     let saved = plan.save(&arguments.output, &mut generator, save, wanted);
     spinner.finish_and_clear();
     let saved = saved?;
-    if let Some(path) = &arguments.state_out {
-        write_state(path, &generator.get_state()?)
-            .with_context(|| format!("{}: cannot be written", path.display()))?;
+    if let Some((file, path)) = state_out {
+        write_state(file, path, &generator.get_state()?).with_context(|| not_written(path))?;
     }
     Ok(Report {
         text: format!(
@@ -116,13 +123,25 @@ pub fn run(arguments: &Arguments) -> Result<Report> {
     })
 }
 
-/// As the tensors: under another name first.
-fn write_state(path: &Path, state: &[u8]) -> Result<()> {
+/// A new file beside `path`, that becomes it once the state is written: as with the tensors.
+fn state_file(path: &Path) -> Result<NamedTempFile> {
+    // A rename would put a file in the place of a device or a folder.
+    if path.exists() && !path.is_file() {
+        bail!("it is no regular file");
+    }
     let folder = path
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty());
-    let mut file = tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new(".")))?;
-    std::io::Write::write_all(&mut file, state)?;
+    let mut builder = tempfile::Builder::new();
+    // Those of any new file: the process's mask takes from them.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    Ok(builder.tempfile_in(folder.unwrap_or(Path::new(".")))?)
+}
+
+fn write_state(mut file: NamedTempFile, path: &Path, state: &[u8]) -> Result<()> {
+    file.write_all(state)?;
+    file.as_file().sync_all()?;
     file.persist(path)?;
     Ok(())
 }

@@ -248,6 +248,25 @@ fn show_prints_the_plan() {
 }
 
 #[test]
+fn a_state_that_has_no_place_is_found_before_the_weights_are_made() {
+    let (folder, plan, weights) = folder(&linear());
+    let missing = folder.path().join("none/out.bin");
+    for (path, said) in [
+        (missing.as_path(), "No such file"),
+        (Path::new("/"), "regular file"),
+    ] {
+        let more = ["--seed", "1", "--state-out", path.to_str().unwrap()];
+        let refused = failure(&materialize(&plan, &weights, &more));
+        let begin = format!("{}: cannot be written: ", path.display());
+        assert!(
+            refused.starts_with(&begin) && refused.contains(said),
+            "{refused}"
+        );
+        assert_eq!(files(&folder), ["a.plan.json"]);
+    }
+}
+
+#[test]
 fn a_missing_target_is_found_before_anything_is_drawn() {
     // More than any machine has: were it looked at first, that would be the message.
     let mut plan = linear();
