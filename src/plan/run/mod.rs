@@ -49,7 +49,7 @@ impl InitPlan {
     /// generator.manual_seed(1)?;
     /// let tensors = plan.materialize(&mut generator)?;
     /// // torch.manual_seed(1); torch.nn.Linear(2, 3).weight[0, 0]
-    /// assert_eq!(tensors[0].1.double_value(&[0, 0]) as f32, 0.364_303_3);
+    /// assert_eq!(tensors[0].1.double_value(&[0, 0]) as f32, 0.364_346_1);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn materialize(
