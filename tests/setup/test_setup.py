@@ -12,7 +12,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import textwrap
 import time
 import unittest
 from pathlib import Path
@@ -64,6 +63,13 @@ for name, version in (word.split("==") if "==" in word else (word, "1.0")
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\\nName: {name}\\nVersion: {version}\\n")
 """
 
+# The disk's free bytes, so that no test is about how full this machine's disk happens to be.
+FAKE_DISK = """\
+import collections, os, shutil
+usage = collections.namedtuple("usage", "total used free")
+shutil.disk_usage = lambda path: usage(0, 0, float(os.environ.get("FAKE_FREE", "1e12")))
+"""
+
 
 def write(path, text, mode=0o644):
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -107,6 +113,7 @@ class SetupTest(unittest.TestCase):
         write(cls.shared / "bin" / "cargo", FAKE_CARGO, 0o755)
         write(cls.shared / "pip" / "pip" / "__init__.py", "")
         write(cls.shared / "pip" / "pip" / "__main__.py", FAKE_PIP)
+        write(cls.shared / "disk" / "sitecustomize.py", FAKE_DISK)
         # Found before any PyTorch that the python3 of this machine may have, and of no use.
         write(cls.shared / "hide" / "torch" / "__init__.py", "")
 
@@ -149,8 +156,10 @@ class SetupTest(unittest.TestCase):
         return folder
 
     def start(self, *arguments, **env):
+        env = {**self.env, **env}
+        env["PYTHONPATH"] = f"{self.shared / 'disk'}:{env['PYTHONPATH']}"
         return subprocess.Popen(
-            [sys.executable, self.root / "setup", *arguments], env={**self.env, **env},
+            [sys.executable, self.root / "setup", *arguments], env=env,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             encoding="utf-8", cwd="/")
 
@@ -163,7 +172,7 @@ class SetupTest(unittest.TestCase):
         self.assertEqual((status, err), (0, ""), out)
         return out
 
-    def fail(self, *arguments, says, **env):
+    def refuse(self, *arguments, says, **env):
         """Status 2, and one line that has all of `says`."""
         status, out, err = self.finish(self.start(*arguments, **env))
         self.assertEqual(status, 2, out + err)
@@ -205,7 +214,7 @@ class SetupTest(unittest.TestCase):
             with self.subTest(file=file):
                 folder = self.libtorch(self.outside / str(number))
                 write(folder / file, text)
-                self.fail(LIBTORCH=str(folder), says=["libtorch 2.12.1, not 2.13.0",
+                self.refuse(LIBTORCH=str(folder), says=["libtorch 2.12.1, not 2.13.0",
                                                       str(folder / file), "unset"])
         self.assert_untouched()
 
@@ -213,7 +222,7 @@ class SetupTest(unittest.TestCase):
         folder = self.libtorch(self.outside)
         (folder / "version.py").unlink()
         (folder / "include/torch/headeronly/version.h").unlink()
-        self.fail(LIBTORCH=str(folder), says=["does not tell its version"])
+        self.refuse(LIBTORCH=str(folder), says=["does not tell its version"])
         write(folder / "build-version", f"{VERSION}+cpu\n")
         self.succeed(LIBTORCH=str(folder))
 
@@ -227,10 +236,10 @@ class SetupTest(unittest.TestCase):
                              (unsound, "libneeded.so: cannot open shared object file"),
                              (headless, "has no headers")):
             with self.subTest(folder=folder):
-                self.fail(LIBTORCH=str(folder), says=[says, str(folder), "unset"])
-        self.fail(LIBTORCH="outside", says=["LIBTORCH=outside", "not an absolute path"])
-        self.fail(LIBTORCH="", says=["not an absolute path"])
-        self.fail(LIBTORCH_LIB="/opt", says=["LIBTORCH_LIB", "unset"])
+                self.refuse(LIBTORCH=str(folder), says=[says, str(folder), "unset"])
+        self.refuse(LIBTORCH="outside", says=["LIBTORCH=outside", "not an absolute path"])
+        self.refuse(LIBTORCH="", says=["not an absolute path"])
+        self.refuse(LIBTORCH_LIB="/opt", says=["LIBTORCH_LIB", "unset"])
         self.assert_untouched()
 
     def test_use_pytorch_goes_before_libtorch(self):
@@ -239,9 +248,9 @@ class SetupTest(unittest.TestCase):
         choice = {"LIBTORCH_USE_PYTORCH": "0", "LIBTORCH": "/nonexistent"}
         self.succeed(PYTHONPATH=paths, **choice)
         self.assertEqual(self.recorded(), str(torch))
-        self.fail(**choice, says=["LIBTORCH_USE_PYTORCH", "no working PyTorch"])
+        self.refuse(**choice, says=["LIBTORCH_USE_PYTORCH", "no working PyTorch"])
         write(torch / "version.py", "__version__ = '2.12.1'\n")
-        self.fail(PYTHONPATH=paths, **choice, says=["LIBTORCH_USE_PYTORCH", "2.12.1"])
+        self.refuse(PYTHONPATH=paths, **choice, says=["LIBTORCH_USE_PYTORCH", "2.12.1"])
 
     # The order of the search
 
@@ -294,7 +303,7 @@ class SetupTest(unittest.TestCase):
     def test_no_network(self):
         real = {"PYTHONPATH": str(self.shared / "hide"), "PIP_CONFIG_FILE": os.devnull,
                 "PIP_RETRIES": "0", "PIP_INDEX_URL": "http://127.0.0.1:9/simple"}
-        self.fail(**real, says=["pip cannot get them from its package index", "check the network"])
+        self.refuse(**real, says=["pip cannot get them from its package index", "check the network"])
         self.assert_untouched()
 
     def test_pip_failures_leave_nothing(self):
@@ -303,26 +312,20 @@ class SetupTest(unittest.TestCase):
                            ("broken", ["the wheel is broken", str(self.root / ".setup.log")])):
             for arguments in ([], ["--reference"]):
                 with self.subTest(mode=mode, arguments=arguments):
-                    self.fail(*arguments, FAKE_PIP=mode, says=says)
+                    self.refuse(*arguments, FAKE_PIP=mode, says=says)
                     self.assert_untouched()
         self.assertIn("more noise", (self.root / ".setup.log").read_text())
 
     def test_too_little_space_is_said_before_the_download(self):
-        write(self.outside / "sitecustomize.py", textwrap.dedent("""\
-            import collections, shutil
-            usage = collections.namedtuple("usage", "total used free")
-            shutil.disk_usage = lambda path: usage(0, 0, 1.5e9)
-            """))
-        paths = f"{self.outside}:{self.env['PYTHONPATH']}"
-        self.fail(PYTHONPATH=paths, says=["1.5 GB are free", ".libtorch needs 2 GB"])
-        self.fail("--reference", PYTHONPATH=paths, says=["1.5 GB are free", ".venv needs 8 GB"])
+        self.refuse(FAKE_FREE="1.5e9", says=["1.5 GB are free", ".libtorch needs 2 GB"])
+        self.refuse("--reference", FAKE_FREE="1.5e9", says=["1.5 GB are free", ".venv needs 8 GB"])
         self.assertEqual(self.installations(), [])
         self.assert_untouched()
 
     def test_wrong_wheel_is_not_kept(self):
         wrong = str(self.libtorch(self.outside / "torch", version="2.12.1"))
-        self.fail(FAKE_TORCH=wrong, says=["2.12.1", "pip's index"])
-        self.fail("--reference", FAKE_TORCH=wrong, says=["does not work"])
+        self.refuse(FAKE_TORCH=wrong, says=["2.12.1", "pip's index"])
+        self.refuse("--reference", FAKE_TORCH=wrong, says=["does not work"])
         self.assert_untouched()
 
     # Interruptions and company
@@ -394,7 +397,7 @@ class SetupTest(unittest.TestCase):
                             "without its counterpart")):
             with self.subTest(text=text):
                 write(self.config, text)
-                self.fail(says=[str(self.config), says])
+                self.refuse(says=[str(self.config), says])
                 self.assertEqual(self.config.read_text(), text)
         self.assertEqual(self.installations(), [])
 
@@ -442,12 +445,12 @@ class SetupTest(unittest.TestCase):
         write(self.outside / "old", "#!/bin/sh\necho error: no C++17 >&2\nexit 1\n", 0o755)
         write(self.outside / "dead" / "cargo", "#!/bin/sh\necho no toolchain >&2\nexit 1\n", 0o755)
         cxx = {"PATH": str(without), "CXX": ""}
-        self.fail(**cxx, says=["C++ compiler c++", "No such file", "apt-get install g++"])
-        self.fail(CXX="/nonexistent/g++ -O1", says=["CXX=/nonexistent/g++ -O1", "No such file"])
+        self.refuse(**cxx, says=["C++ compiler c++", "No such file", "apt-get install g++"])
+        self.refuse(CXX="/nonexistent/g++ -O1", says=["CXX=/nonexistent/g++ -O1", "No such file"])
         old = str(self.outside / "old").replace(" ", "\\ ")
-        self.fail(CXX=old, says=["C++17", "error: no C++17", "set CXX"])
-        self.fail(PATH=str(self.outside / "none"), says=["no cargo on PATH", "https://rustup.rs"])
-        self.fail(PATH=str(self.outside / "dead"), says=["no toolchain", "Rust"])
+        self.refuse(CXX=old, says=["C++17", "error: no C++17", "set CXX"])
+        self.refuse(PATH=str(self.outside / "none"), says=["no cargo on PATH", "https://rustup.rs"])
+        self.refuse(PATH=str(self.outside / "dead"), says=["no toolchain", "Rust"])
         self.assert_untouched()
 
     # The reference
@@ -494,17 +497,17 @@ class SetupTest(unittest.TestCase):
         self.succeed("--reference")
         shutil.rmtree(next(self.root.glob(".venv/lib/python3*/site-packages/numpy-1.0.dist-info")))
         before = tree(self.root / ".venv")
-        self.fail("--reference", FAKE_PIP="full", says=["full"])
+        self.refuse("--reference", FAKE_PIP="full", says=["full"])
         self.assertEqual(tree(self.root / ".venv"), before)
 
     def test_foreign_venv_is_refused(self):
         write(self.root / ".venv" / "mine", "mine")
-        self.fail("--reference", says=[str(self.root / ".venv"), "not made by ./setup", "move it"])
+        self.refuse("--reference", says=[str(self.root / ".venv"), "not made by ./setup", "move it"])
         self.assertEqual(os.listdir(self.root / ".venv"), ["mine"])
         self.assertEqual(self.installations(), [])
 
     def test_bad_choice_is_said_before_the_reference_is_fetched(self):
-        self.fail("--reference", LIBTORCH="/nonexistent", says=["/nonexistent"])
+        self.refuse("--reference", LIBTORCH="/nonexistent", says=["/nonexistent"])
         self.assertEqual(self.installations(), [])
 
     # The libraries of models
@@ -541,7 +544,7 @@ class SetupTest(unittest.TestCase):
                                      "Metadata-Version: 2.1\nName: timm\nVersion: 1.0\n")):
             done = len(self.installations())
             damage()
-            self.fail("--models", "--check", says=[str(models), "./setup --models makes it"])
+            self.refuse("--models", "--check", says=[str(models), "./setup --models makes it"])
             self.succeed("--models")
             self.assertEqual(len(self.installations()), done + 1)
         self.succeed("--models", "--check")
@@ -551,7 +554,7 @@ class SetupTest(unittest.TestCase):
         before = self.before | {".venv", ".cargo"}
         for mode, says in (("full", "is full"), ("broken", "the wheel is broken"),
                            ("dumb", "does not work with PyTorch")):
-            self.fail("--models", FAKE_PIP=mode, says=[says])
+            self.refuse("--models", FAKE_PIP=mode, says=[says])
             self.assertEqual(set(os.listdir(self.root)), before)
         process, pip = self.hanging("--models")
         process.send_signal(signal.SIGTERM)
@@ -567,12 +570,12 @@ class SetupTest(unittest.TestCase):
         self.succeed("--models")
         shutil.rmtree(self.root / ".models" / "timm-1.0.31.dist-info")
         before = tree(self.root / ".models")
-        self.fail("--models", FAKE_PIP="full", says=["full"])
+        self.refuse("--models", FAKE_PIP="full", says=["full"])
         self.assertEqual(tree(self.root / ".models"), before)
 
     def test_foreign_models_are_refused(self):
         write(self.root / ".models" / "mine", "mine")
-        self.fail("--models", says=[str(self.root / ".models"), "not made by ./setup", "move it"])
+        self.refuse("--models", says=[str(self.root / ".models"), "not made by ./setup", "move it"])
         self.assertEqual(os.listdir(self.root / ".models"), ["mine"])
 
     # --check
@@ -580,14 +583,14 @@ class SetupTest(unittest.TestCase):
     def test_check_changes_nothing(self):
         mine = str(self.libtorch(self.outside))
         before = tree(self.root)
-        self.fail("--check", says=["no libtorch", "./setup fetches it"])
-        self.fail("--check", LIBTORCH=mine, says=[mine, "not recorded"])
-        self.fail("--check", "--reference", says=["no libtorch", ".venv is missing"])
+        self.refuse("--check", says=["no libtorch", "./setup fetches it"])
+        self.refuse("--check", LIBTORCH=mine, says=[mine, "not recorded"])
+        self.refuse("--check", "--reference", says=["no libtorch", ".venv is missing"])
         self.assertEqual(tree(self.root), before)
         self.succeed(LIBTORCH=mine)
         before = tree(self.root)
         self.assertIn(mine, self.succeed("--check"))
-        self.fail("--check", "--reference", says=[".venv is missing", "--reference makes it"])
+        self.refuse("--check", "--reference", says=[".venv is missing", "--reference makes it"])
         self.assertEqual(tree(self.root), before)
         self.assertEqual(self.installations(), [])
 
