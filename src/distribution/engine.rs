@@ -3,6 +3,8 @@
 use super::element::Element;
 #[cfg(feature = "tch")]
 use super::parts;
+#[cfg(all(feature = "tch", feature = "files"))]
+use super::parts::Part;
 use super::{DrawError, normal, truncated, uniform};
 use crate::rng::{Backend, Mt19937};
 use std::num::NonZero;
@@ -65,6 +67,12 @@ impl Engine {
         }
     }
 
+    pub(super) fn threads(&self) -> usize {
+        let threads = self.threads;
+        let threads = threads.or_else(|| std::thread::available_parallelism().ok());
+        threads.map_or(1, NonZero::get)
+    }
+
     /// [`uniform_`](super::uniform_).
     ///
     /// # Errors
@@ -78,7 +86,7 @@ impl Engine {
         to: f64,
     ) -> Result<(), DrawError> {
         let interval = uniform::Interval::new(from, to)?;
-        uniform::fill(self, generator, values, &interval);
+        uniform::fill(self, generator, values, interval);
         Ok(())
     }
 
@@ -113,10 +121,7 @@ impl Engine {
         mean: f64,
         std: f64,
     ) -> Result<(), DrawError> {
-        normal::check_std(std)?;
-        if values.len() < normal::BLOCK {
-            return Err(DrawError::Block(values.len()));
-        }
+        normal::check_block(values, std)?;
         normal::fill(self, generator, values, mean, std);
         Ok(())
     }
@@ -176,5 +181,36 @@ impl Engine {
         permutation: &mut Vec<i64>,
     ) {
         super::begin_randperm(generator, self.backend.simd(), n, count, permutation);
+    }
+}
+
+/// For draws that are made together.
+#[cfg(all(feature = "tch", feature = "files"))]
+impl Engine {
+    /// The parts of [`uniform_`](Self::uniform_), to be drawn by [`draw`](Self::draw).
+    pub(crate) fn uniform_parts<'a, T: Element>(
+        &self,
+        values: &'a mut [T],
+        from: f64,
+        to: f64,
+    ) -> Result<impl Iterator<Item = Part<'a>>, DrawError> {
+        let interval = uniform::Interval::new(from, to)?;
+        Ok(uniform::parts(self, values, interval))
+    }
+
+    /// The parts of [`normal_block_`](Self::normal_block_).
+    pub(crate) fn normal_parts<'a, T: Element>(
+        &self,
+        values: &'a mut [T],
+        mean: f64,
+        std: f64,
+    ) -> Result<impl Iterator<Item = Part<'a>>, DrawError> {
+        normal::check_block(values, std)?;
+        Ok(normal::parts(self, values, mean, std))
+    }
+
+    /// Draws parts that lie one behind the other in the stream.
+    pub(crate) fn draw(&self, generator: &mut Mt19937, parts: Vec<Part<'_>>) {
+        parts::run(self, generator, parts);
     }
 }

@@ -19,17 +19,22 @@ mod cephes;
 mod element;
 mod engine;
 mod kernel;
+mod memory;
 mod normal;
 mod opmath;
 mod parts;
 mod randperm;
+mod threads;
 mod truncated;
 mod uniform;
 mod words;
 
 pub use element::Element;
 pub use engine::Engine;
+pub use memory::HUGE_PAGES_VARIABLE;
 pub use normal::{normal_, normal_block_, normal_serial_};
+#[cfg(all(feature = "tch", feature = "files"))]
+pub(crate) use parts::Part;
 pub use randperm::{randperm, words_of_randperm};
 pub use truncated::{normal_share, trunc_normal_};
 pub use uniform::uniform_;

@@ -5,6 +5,8 @@
 
 use super::element::Element;
 use super::opmath::Opmath;
+#[cfg(all(feature = "tch", feature = "files"))]
+use super::parts::Part;
 use super::parts::{self, Cost};
 use super::{DrawError, Engine};
 use crate::rng::{Mt19937, Simd};
@@ -96,26 +98,86 @@ pub(super) fn fill<T: Element>(
     mean: f64,
     std: f64,
 ) {
-    let simd = engine.backend.simd();
-    let (mean, std) = (T::Opmath::from_f64(mean), T::Opmath::from_f64(std));
-    let cost = Cost {
-        words: T::Opmath::WORDS,
-        nanoseconds: match simd {
-            Some(_) if T::Opmath::WORDS == 1 => 1.1,
-            _ => 20.0,
-        },
-    };
-    let blocks =
-        |generator: &mut Mt19937, part: &mut [T]| fill_blocks(simd, generator, part, mean, std);
-    let numel = values.len();
-    let rest = numel % BLOCK;
-    let whole = &mut values[..numel - rest];
-    parts::fill(engine, cost, generator, whole, blocks);
-    if rest > 0 {
-        if draws_remainder::<T>() {
-            generator.skip_with(simd, T::Opmath::WORDS * rest as u64);
+    let blocks = Blocks::new(engine, mean, std);
+    let whole = values.len() / BLOCK * BLOCK;
+    let by = |generator: &mut Mt19937, part: &mut [T]| blocks.fill(generator, part);
+    parts::fill(engine, blocks.cost(), generator, &mut values[..whole], by);
+    blocks.fill_rest(generator, values);
+}
+
+/// The same, in parts.
+#[cfg(all(feature = "tch", feature = "files"))]
+pub(super) fn parts<'a, T: Element>(
+    engine: &Engine,
+    values: &'a mut [T],
+    mean: f64,
+    std: f64,
+) -> impl Iterator<Item = Part<'a>> {
+    let blocks = Blocks::new(engine, mean, std);
+    let words = super::words_of_normal_block(T::DTYPE, values.len() as u64);
+    // What is drawn again comes with the block that it overlaps.
+    let (whole, last) = match values.len() % BLOCK {
+        0 => (values, None),
+        rest => {
+            let (whole, last) = values.split_at_mut(values.len() - rest - BLOCK);
+            (whole, Some(last))
         }
-        blocks(generator, &mut values[numel - BLOCK..]);
+    };
+    let cost = blocks.cost();
+    let words = words.unwrap_or(0) - cost.words * whole.len() as u64;
+    let last = last.map(|last| {
+        let nanoseconds = cost.nanoseconds * last.len() as f64;
+        Part::new(words, nanoseconds, move |generator| {
+            blocks.fill(generator, &mut last[..BLOCK]);
+            blocks.fill_rest(generator, last);
+        })
+    });
+    let by = move |generator: &mut Mt19937, part: &mut [T]| blocks.fill(generator, part);
+    parts::of(cost, whole, by).chain(last)
+}
+
+/// How blocks are filled.
+#[derive(Debug, Clone, Copy)]
+struct Blocks<O> {
+    simd: Option<Simd>,
+    mean: O,
+    std: O,
+}
+
+impl<O: Opmath> Blocks<O> {
+    fn new(engine: &Engine, mean: f64, std: f64) -> Self {
+        Blocks {
+            simd: engine.backend.simd(),
+            mean: O::from_f64(mean),
+            std: O::from_f64(std),
+        }
+    }
+
+    fn cost(&self) -> Cost {
+        Cost {
+            words: O::WORDS,
+            nanoseconds: match self.simd {
+                Some(_) if O::WORDS == 1 => 1.1,
+                _ => 20.0,
+            },
+        }
+    }
+
+    fn fill<T: Element<Opmath = O>>(&self, generator: &mut Mt19937, values: &mut [T]) {
+        fill_blocks(self.simd, generator, values, self.mean, self.std);
+    }
+
+    /// Draws the last 16 values again if they are not a block of the others; those are drawn.
+    fn fill_rest<T: Element<Opmath = O>>(&self, generator: &mut Mt19937, values: &mut [T]) {
+        let rest = values.len() % BLOCK;
+        if rest == 0 {
+            return;
+        }
+        if draws_remainder::<T>() {
+            generator.skip_with(self.simd, O::WORDS * rest as u64);
+        }
+        let last = values.len() - BLOCK;
+        self.fill(generator, &mut values[last..]);
     }
 }
 
@@ -167,6 +229,14 @@ pub(super) fn check_std(std: f64) -> Result<(), DrawError> {
     } else {
         Err(DrawError::Std(std))
     }
+}
+
+pub(super) fn check_block<T>(values: &[T], std: f64) -> Result<(), DrawError> {
+    check_std(std)?;
+    if values.len() < BLOCK {
+        return Err(DrawError::Block(values.len()));
+    }
+    Ok(())
 }
 
 fn standard_normal(generator: &mut Mt19937) -> f64 {

@@ -1,15 +1,22 @@
-//! One draw on several threads: each goes to its place in the stream and draws on from there, so
-//! that the bits do not depend on their number.
+//! Draws in parts, on several threads: each goes to its place in the stream and draws on from there,
+//! so that the bits do not depend on their number.
 
-use super::Engine;
+use super::threads::do_all;
+use super::{Engine, memory};
 use crate::rng::Mt19937;
-use std::num::NonZero;
 
-/// What a thread costs before it draws: going to its place, in nanoseconds.
+/// What a share costs before it is drawn: going to its place, in nanoseconds.
 const START: f64 = 200_000.0;
-/// What a thread must have to draw, in starts, to be worth one.
+/// What a share must have to draw, in starts, to be worth one.
 const WORTHWHILE: f64 = 2.0;
-/// Parts begin at multiples of this many values: whole blocks, and whole cache lines.
+/// Shares for each thread, if the draw is long enough: a thread that other work held up takes fewer.
+const SHARES_A_THREAD: usize = 4;
+/// What a share must have to draw, in starts, if there are more of them than threads.
+const LONG: f64 = 25.0;
+/// Bytes that are drawn together, and touched together if they are new.
+const PIECE: usize = 256 << 10;
+/// Shares begin at multiples of this many values where those are not drawn in pieces: whole blocks,
+/// and whole cache lines.
 const ALIGN: usize = 64;
 
 /// How a draw divides.
@@ -21,28 +28,170 @@ pub(crate) struct Cost {
     pub(crate) nanoseconds: f64,
 }
 
-/// Draws `values` on as many threads as the engine may use and as gain by it. `fill` fills a part
-/// from a generator that stands where the part begins; the parts but for the last are multiples of
-/// [`ALIGN`] long.
+impl Cost {
+    /// With the first touch of the memory, if that is new.
+    fn with_touch<T>(self, is_new: bool) -> Cost {
+        let touch = if is_new { memory::TOUCH } else { 0.0 };
+        Cost {
+            nanoseconds: self.nanoseconds + touch * size_of::<T>() as f64,
+            ..self
+        }
+    }
+}
+
+/// So many words of the stream, and what is drawn from them.
+pub(crate) struct Part<'a> {
+    words: u64,
+    nanoseconds: f64,
+    draw: Option<Draw<'a>>,
+}
+
+/// Moves the generator by the words of its part.
+type Draw<'a> = Box<dyn FnOnce(&mut Mt19937) + Send + 'a>;
+
+impl<'a> Part<'a> {
+    /// A draw that takes so many words and about so many nanoseconds.
+    pub(super) fn new(
+        words: u64,
+        nanoseconds: f64,
+        draw: impl FnOnce(&mut Mt19937) + Send + 'a,
+    ) -> Part<'a> {
+        Part {
+            words,
+            nanoseconds,
+            draw: Some(Box::new(draw)),
+        }
+    }
+
+    /// The words that it takes.
+    #[cfg(all(feature = "tch", feature = "files"))]
+    pub(crate) fn words(&self) -> u64 {
+        self.words
+    }
+
+    /// Words that are passed.
+    #[cfg(all(feature = "tch", feature = "files"))]
+    pub(crate) fn passed(words: u64) -> Part<'a> {
+        Part {
+            words,
+            nanoseconds: 0.0,
+            draw: None,
+        }
+    }
+}
+
+/// The parts of a draw in which each value has its own words. `fill` fills values from a generator
+/// that stands where they begin; all slices but for the last are multiples of [`ALIGN`] long.
+pub(super) fn of<'a, T: Send>(
+    cost: Cost,
+    values: &'a mut [T],
+    fill: impl Fn(&mut Mt19937, &mut [T]) + Copy + Send + 'a,
+) -> impl Iterator<Item = Part<'a>> {
+    let is_new = memory::is_new(values);
+    let cost = cost.with_touch::<T>(is_new);
+    let pieces = values.chunks_mut(PIECE / size_of::<T>());
+    pieces.map(move |piece| {
+        let words = cost.words * piece.len() as u64;
+        let nanoseconds = cost.nanoseconds * piece.len() as f64;
+        Part::new(words, nanoseconds, move |generator| {
+            if is_new {
+                memory::touch(piece);
+            }
+            fill(generator, piece);
+        })
+    })
+}
+
+/// Draws `values`, in parts if that gains; `fill` is as for [`of`].
 pub(super) fn fill<T: Send>(
     engine: &Engine,
     cost: Cost,
     generator: &mut Mt19937,
     values: &mut [T],
-    fill: impl Fn(&mut Mt19937, &mut [T]) + Sync,
+    fill: impl Fn(&mut Mt19937, &mut [T]) + Copy + Send,
 ) {
-    let ends = each(engine, cost, generator, values, |mut generator, part, _| {
-        fill(&mut generator, part);
+    if size_of_val(values) <= PIECE {
+        fill(generator, values);
+    } else {
+        run(engine, generator, of(cost, values, fill).collect());
+    }
+}
+
+/// Draws the parts, which lie one behind the other in the stream, on as many threads as the engine
+/// may use and as gain by it.
+pub(crate) fn run(engine: &Engine, generator: &mut Mt19937, parts: Vec<Part<'_>>) {
+    let simd = engine.backend.simd();
+    let threads = engine.threads();
+    let begin: &Mt19937 = generator;
+    let draw = |share: Share<'_>| {
+        let mut generator = begin.clone();
+        let mut passed = share.before;
+        for part in share.parts {
+            match part.draw {
+                Some(draw) => {
+                    generator.skip_with(simd, std::mem::take(&mut passed));
+                    draw(&mut generator);
+                }
+                None => passed += part.words,
+            }
+        }
+        generator.skip_with(simd, passed);
         generator
-    });
-    // The part that ends the draw leaves the generator where it ends.
+    };
+    let ends = do_all(threads, shares(threads, parts), draw);
+    // The share that ends the draw leaves the generator where it ends.
     if let Some(end) = ends.into_iter().next_back() {
         *generator = end;
     }
 }
 
-/// The same for draws that do not end where their last part ends: `draw` takes a generator of its
-/// own and is told whether the part is the last; what it returns comes in the order of the parts.
+/// Parts that are drawn one after the other.
+struct Share<'a> {
+    /// The words in front of them.
+    before: u64,
+    parts: Vec<Part<'a>>,
+}
+
+fn shares(threads: usize, parts: Vec<Part<'_>>) -> Vec<Share<'_>> {
+    let total: f64 = parts.iter().map(|part| part.nanoseconds).sum();
+    let count = count(threads, total);
+    let (mut shares, mut now) = (Vec::with_capacity(count), Vec::new());
+    let (mut before, mut words, mut drawn) = (0, 0, 0.0);
+    for part in parts {
+        // The first has no way to go, and so more to draw.
+        let end = later_share(total, count) * (shares.len() + 1) as f64 + START;
+        if drawn + part.nanoseconds / 2.0 > end && !now.is_empty() && shares.len() + 1 < count {
+            let parts = std::mem::take(&mut now);
+            shares.push(Share { before, parts });
+            before = words;
+        }
+        words += part.words;
+        drawn += part.nanoseconds;
+        now.push(part);
+    }
+    shares.push(Share { before, parts: now });
+    shares
+}
+
+/// How many shares a draw of so many nanoseconds has.
+fn count(threads: usize, total: f64) -> usize {
+    let worthwhile = (total / (WORTHWHILE * START)) as usize;
+    let long = (total / (LONG * START)) as usize;
+    let most = threads * (long / threads).clamp(1, SHARES_A_THREAD);
+    if threads == 1 {
+        1
+    } else {
+        worthwhile.clamp(1, most)
+    }
+}
+
+/// What a share but the first draws, in nanoseconds, so that all take as long.
+fn later_share(total: f64, count: usize) -> f64 {
+    (total - START) / count as f64
+}
+
+/// The same for draws that do not end where their last share ends: `draw` takes a generator of its
+/// own and is told whether the share is the last; what it returns comes in the order of the shares.
 pub(super) fn each<T: Send, R: Send>(
     engine: &Engine,
     cost: Cost,
@@ -50,73 +199,56 @@ pub(super) fn each<T: Send, R: Send>(
     values: &mut [T],
     draw: impl Fn(Mt19937, &mut [T], bool) -> R + Sync,
 ) -> Vec<R> {
-    let lengths = lengths(engine.threads, cost.nanoseconds, values.len());
-    let [earlier @ .., _] = &lengths[..] else {
-        return Vec::new();
-    };
-    let simd = engine.backend.simd();
-    let begin = |passed: usize| {
+    let threads = engine.threads();
+    let is_new = memory::is_new(values);
+    let lengths = lengths(threads, cost.with_touch::<T>(is_new), values.len());
+    let last = lengths.len() - 1;
+    let (mut rest, mut before) = (values, 0);
+    let shares = lengths.into_iter().enumerate().map(|(i, length)| {
+        let (share, behind) = std::mem::take(&mut rest).split_at_mut(length);
+        rest = behind;
+        before += length;
+        (before - length, share, i == last)
+    });
+    do_all(threads, shares.collect(), |(before, share, is_last)| {
+        if is_new {
+            memory::touch(share);
+        }
         let mut generator = generator.clone();
-        generator.skip_with(simd, cost.words * passed as u64);
-        generator
-    };
-    let (begin, draw) = (&begin, &draw);
-    // Threads of our own: one of a pool would take up other work while it waits, and that may wait
-    // for the generator that is in use here.
-    std::thread::scope(|scope| {
-        let mut rest = values;
-        let mut passed = 0;
-        let mut threads = Vec::with_capacity(earlier.len());
-        for length in earlier {
-            let (part, behind) = std::mem::take(&mut rest).split_at_mut(*length);
-            rest = behind;
-            let before = passed;
-            passed += length;
-            threads.push(scope.spawn(move || draw(begin(before), part, false)));
-        }
-        let last = draw(begin(passed), rest, true);
-        let mut results: Vec<R> = Vec::with_capacity(lengths.len());
-        for thread in threads {
-            match thread.join() {
-                Ok(result) => results.push(result),
-                Err(panic) => std::panic::resume_unwind(panic),
-            }
-        }
-        results.push(last);
-        results
+        generator.skip_with(engine.backend.simd(), cost.words * before as u64);
+        draw(generator, share, is_last)
     })
 }
 
-/// How many values each thread draws: the first has no way to go, and so more to draw.
-fn lengths(threads: Option<NonZero<usize>>, nanoseconds: f64, numel: usize) -> Vec<usize> {
-    let total = numel as f64 * nanoseconds;
-    let useful = (total / (WORTHWHILE * START)) as usize;
-    if useful < 2 {
+/// How many values each share has.
+fn lengths(threads: usize, cost: Cost, numel: usize) -> Vec<usize> {
+    let total = numel as f64 * cost.nanoseconds;
+    let count = count(threads, total).min(threads);
+    if count < 2 {
         return vec![numel];
     }
-    let threads = threads.or_else(|| std::thread::available_parallelism().ok());
-    let threads = threads.map_or(1, NonZero::get);
-    let threads = threads.min(useful);
-    let later = ((total - START) / threads as f64 / nanoseconds) as usize / ALIGN * ALIGN;
-    let mut lengths = vec![later; threads];
-    lengths[0] = numel - later * (threads - 1);
+    let later = (later_share(total, count) / cost.nanoseconds) as usize / ALIGN * ALIGN;
+    let mut lengths = vec![later; count];
+    lengths[0] = numel - later * (count - 1);
     // All but the last begin and end at multiples.
     let odd = lengths[0] % ALIGN;
     lengths[0] -= odd;
-    lengths[threads - 1] += odd;
+    lengths[count - 1] += odd;
     lengths
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::num::NonZero;
 
     #[test]
     fn lengths_add_up() {
         for numel in [0, 1, 63, 64, 65, 1000, 16_777_216, 16_777_217] {
             for threads in [1, 2, 3, 7, 64] {
                 for nanoseconds in [0.3, 20.0, 1e6, 1e9] {
-                    let lengths = lengths(NonZero::new(threads), nanoseconds, numel);
+                    let words = 1;
+                    let lengths = lengths(threads, Cost { words, nanoseconds }, numel);
                     assert_eq!(lengths.iter().sum::<usize>(), numel);
                     assert!(lengths.len() <= threads);
                     for length in &lengths[..lengths.len() - 1] {
@@ -125,33 +257,68 @@ mod tests {
                 }
             }
         }
-        assert_eq!(lengths(NonZero::new(64), 0.3, 100_000), [100_000]);
+        let lengths = |threads, nanoseconds, numel| {
+            let words = 1;
+            lengths(threads, Cost { words, nanoseconds }, numel)
+        };
+        assert_eq!(lengths(64, 0.3, 100_000), [100_000]);
+        // The first has more to draw.
+        assert_eq!(lengths(2, 1.0, 2_000_000), [1_100_032, 899_968]);
+    }
+
+    fn part(words: u64, nanoseconds: f64) -> Part<'static> {
+        Part {
+            words,
+            nanoseconds,
+            draw: None,
+        }
+    }
+
+    #[test]
+    fn shares_take_as_long() {
+        let times = |threads, parts: &[f64]| -> Vec<f64> {
+            let parts = parts.iter().map(|time| part(1, *time)).collect();
+            let shares = shares(threads, parts);
+            let before = shares.iter().map(|share| share.before);
+            let parts = shares.iter().map(|share| share.parts.len() as u64);
+            let expected = parts.scan(0, |before, parts| {
+                *before += parts;
+                Some(*before - parts)
+            });
+            assert!(before.eq(expected));
+            let time = |share: &Share| share.parts.iter().map(|part| part.nanoseconds).sum();
+            shares.iter().map(time).collect()
+        };
+        assert_eq!(times(1, &[1e6; 100]), [1e8]);
+        assert_eq!(times(2, &[]), [0.0]);
+        assert_eq!(times(2, &[1e5; 7]), [7e5]);
+        assert_eq!(times(2, &[1e5; 20]), [1.1e6, 0.9e6]);
+        assert_eq!(times(2, &[1e5; 100]), [5.1e6, 4.9e6]);
+        let many = times(2, &[1e5; 1000]);
+        assert_eq!(many.len(), 8);
+        // To within a part.
+        assert!(many[1..].iter().all(|time| (time - 1.25e7).abs() < 2e5));
+        // A part that is longer than a share.
+        assert_eq!(times(3, &[1e5, 9e6, 1e5, 1e5]), [1e5, 9e6, 2e5]);
     }
 
     /// Draws so small that none would be divided, were they not said to take long.
     #[test]
-    fn up_to_64_parts_are_one_draw() {
+    fn up_to_64_threads_make_one_draw() {
         let cost = Cost {
             words: 1,
-            nanoseconds: 1e6,
+            nanoseconds: 1e4,
         };
         let draw = |threads: usize, numel: usize| {
             let engine = Engine::default().with_threads(NonZero::new(threads).unwrap());
             let mut generator = Mt19937::new(numel as u64);
             generator.skip(100);
             let mut values = vec![0; numel];
-            fill(
-                &engine,
-                cost,
-                &mut generator,
-                &mut values,
-                |generator, part| {
-                    generator.fill_words(part);
-                },
-            );
+            let by = |generator: &mut Mt19937, part: &mut [u32]| generator.fill_words(part);
+            fill(&engine, cost, &mut generator, &mut values, by);
             (values, generator)
         };
-        for numel in [1, 64, 640, 5000, 12_345] {
+        for numel in [1, 64, 65_536, 65_537, 300_000, 400_001] {
             let one = draw(1, numel);
             for threads in 2..=64 {
                 assert_eq!(
@@ -164,8 +331,59 @@ mod tests {
     }
 
     #[test]
-    fn the_first_has_more_to_draw() {
-        let lengths = lengths(NonZero::new(2), 1.0, 2_000_000);
-        assert_eq!(lengths, [1_100_032, 899_968]);
+    fn up_to_64_threads_draw_each_share_once() {
+        let cost = Cost {
+            words: 1,
+            nanoseconds: 1e6,
+        };
+        for numel in [1, 64, 640, 12_345] {
+            let mut expected = vec![0u32; numel];
+            Mt19937::new(5).fill_words(&mut expected);
+            for threads in 1..=64 {
+                let engine = Engine::default().with_threads(NonZero::new(threads).unwrap());
+                let mut values = vec![0; numel];
+                let generator = Mt19937::new(5);
+                let by = |mut generator: Mt19937, share: &mut [u32], is_last: bool| {
+                    generator.fill_words(share);
+                    (share.len(), is_last)
+                };
+                let shares = each(&engine, cost, &generator, &mut values, by);
+                assert_eq!(values, expected);
+                assert_eq!(
+                    shares.iter().map(|(length, _)| length).sum::<usize>(),
+                    numel
+                );
+                let last = shares.iter().position(|(_, is_last)| *is_last);
+                assert_eq!(last, Some(shares.len() - 1));
+            }
+        }
+    }
+
+    #[test]
+    fn parts_lie_one_behind_the_other() {
+        let mut expected = [0u32; 1000];
+        Mt19937::new(6).fill_words(&mut expected);
+        for threads in 1..=64 {
+            let (mut first, mut last) = ([0u32; 300], [0u32; 200]);
+            let cost = Cost {
+                words: 1,
+                nanoseconds: 1e6,
+            };
+            let by = |generator: &mut Mt19937, part: &mut [u32]| generator.fill_words(part);
+            let mut parts: Vec<Part<'_>> = of(cost, &mut first, by).collect();
+            parts.extend([part(150, 0.0), part(250, 0.0)]);
+            parts.extend(of(cost, &mut last, by));
+            parts.push(part(100, 0.0));
+            let engine = Engine::default().with_threads(NonZero::new(threads).unwrap());
+            let mut generator = Mt19937::new(6);
+            run(&engine, &mut generator, parts);
+            assert_eq!(
+                (&first[..], &last[..]),
+                (&expected[..300], &expected[700..900])
+            );
+            let mut behind = Mt19937::new(6);
+            behind.skip(1000);
+            assert_eq!(generator, behind);
+        }
     }
 }

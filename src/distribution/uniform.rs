@@ -6,9 +6,11 @@
 
 use super::element::{Element, sealed};
 use super::opmath::Opmath;
+#[cfg(all(feature = "tch", feature = "files"))]
+use super::parts::Part;
 use super::parts::{self, Cost};
 use super::{DrawError, Engine};
-use crate::rng::Mt19937;
+use crate::rng::{Mt19937, Simd};
 
 /// Fills with values in `[from, to)`, as `torch.Tensor.uniform_` does.
 ///
@@ -40,29 +42,27 @@ pub fn uniform_<T: Element>(
     Engine::default().uniform_(generator, values, from, to)
 }
 
-/// Fills by SIMD where that can, otherwise value by value.
 pub(super) fn fill<T: Element>(
     engine: &Engine,
     generator: &mut Mt19937,
     values: &mut [T],
-    interval: &Interval<T>,
+    interval: Interval<T>,
 ) {
     let simd = engine.backend.simd();
-    let cost = Cost {
-        words: T::Opmath::WORDS,
-        nanoseconds: match simd {
-            Some(_) => 0.4 * T::Opmath::WORDS as f64,
-            None => 3.0 * T::Opmath::WORDS as f64,
-        },
-    };
-    parts::fill(engine, cost, generator, values, |generator, part| {
-        if simd.is_some_and(|simd| T::uniform(simd, generator, part, interval)) {
-            return;
-        }
-        for value in part {
-            *value = interval.draw(generator);
-        }
-    });
+    let by = |generator: &mut Mt19937, part: &mut [T]| interval.fill(simd, generator, part);
+    parts::fill(engine, interval.cost(simd), generator, values, by);
+}
+
+/// The same, in parts.
+#[cfg(all(feature = "tch", feature = "files"))]
+pub(super) fn parts<'a, T: Element>(
+    engine: &Engine,
+    values: &'a mut [T],
+    interval: Interval<T>,
+) -> impl Iterator<Item = Part<'a>> {
+    let simd = engine.backend.simd();
+    let by = move |generator: &mut Mt19937, part: &mut [T]| interval.fill(simd, generator, part);
+    parts::of(interval.cost(simd), values, by)
 }
 
 /// Bounds that libtorch accepts, as it uses them.
@@ -93,6 +93,24 @@ impl<T: Element> Interval<T> {
             from_stored: T::from_f64(from),
             to_stored: T::from_f64(to),
         })
+    }
+
+    fn cost(&self, simd: Option<Simd>) -> Cost {
+        let word = if simd.is_some() { 0.4 } else { 3.0 };
+        Cost {
+            words: T::Opmath::WORDS,
+            nanoseconds: word * T::Opmath::WORDS as f64,
+        }
+    }
+
+    /// Fills by SIMD where that can, otherwise value by value.
+    fn fill(&self, simd: Option<Simd>, generator: &mut Mt19937, values: &mut [T]) {
+        if simd.is_some_and(|simd| T::uniform(simd, generator, values, self)) {
+            return;
+        }
+        for value in values {
+            *value = self.draw(generator);
+        }
     }
 
     fn draw(&self, generator: &mut Mt19937) -> T {

@@ -72,15 +72,17 @@ pub(super) fn density(
     Ok(())
 }
 
-/// So many zeros in each column of a matrix, by permutations from the default stream.
+/// So many zeros in each column of a matrix, by permutations.
 pub(super) fn sparse_zeros(
     function: &'static str,
     tensor: &mut Tensor,
     zeros: i64,
+    generator: Option<&mut Generator>,
 ) -> Result<(), InitError> {
     let rows = usize::try_from(tensor.size()[0]).unwrap_or(0);
     let zeros = usize::try_from(zeros).unwrap_or(0);
-    draw(function, tensor, Draw::SparseZeros { rows, zeros }, None)
+    let zeros = Draw::SparseZeros { rows, zeros };
+    draw(function, tensor, zeros, generator)
 }
 
 /// By the engine where that can, otherwise by libtorch.

@@ -5,7 +5,6 @@
 
 use super::density::{Density, Refusal};
 use super::draw;
-use super::memory;
 use super::verify::{Checked, is_verified};
 use crate::distribution::Engine;
 use crate::ffi::{self, CStream, Fact};
@@ -73,10 +72,10 @@ pub fn last_backend() -> Option<Backend> {
 /// Fills the tensor, or returns `false` with nothing done if libtorch has to.
 pub(super) fn fill(draw: Draw, tensor: &mut Tensor, generator: Option<&Generator>) -> bool {
     LAST.set(None);
-    let Some(backend) = usable_backend() else {
+    let Some(engine) = usable() else {
         return false;
     };
-    let mut context = Context { draw, backend };
+    let mut context = Context { draw, engine };
     let mut drawn = 0;
     // SAFETY: the tensor is live for the call and not otherwise borrowed, as is the generator. The
     // function calls `fill_memory` on this thread only, with this context.
@@ -96,14 +95,14 @@ pub(super) fn fill(draw: Draw, tensor: &mut Tensor, generator: Option<&Generator
         log::debug!("left to libtorch: {message}");
     }
     if drawn == 1 {
-        LAST.set(Some(backend));
+        LAST.set(Some(engine.backend()));
     }
     drawn == 1
 }
 
 struct Context {
     draw: Draw,
-    backend: Backend,
+    engine: Engine,
 }
 
 /// # Safety
@@ -150,7 +149,7 @@ unsafe fn fill_elements<T: Checked>(
     stream: &mut CStream,
 ) -> bool {
     let data = data.cast::<T>();
-    if !data.is_aligned() || !is_verified::<T>(context.draw, context.backend) {
+    if !data.is_aligned() || !is_verified::<T>(context.draw, context.engine.backend()) {
         return false;
     }
     let state = State {
@@ -169,17 +168,8 @@ unsafe fn fill_elements<T: Checked>(
     // SAFETY: the caller's promise, and `data` is aligned. Tensors that were never written hold
     // whatever the memory held, which is a value of every one of these types.
     let values = unsafe { std::slice::from_raw_parts_mut(data, numel) };
-    memory::before_draw(data.cast(), size_of_val(values));
-    let threads = usize::try_from(tch::get_num_threads()).ok();
-    let threads = threads
-        .and_then(NonZero::new)
-        .unwrap_or(NonZero::<usize>::MIN);
-    let Ok(engine) = Engine::new(context.backend) else {
-        return false;
-    };
-    let engine = engine.with_threads(threads);
     // What the engine refuses, libtorch does, and it has PyTorch's words for it.
-    if let Err(refusal) = context.draw.fill(&engine, &mut generator, values) {
+    if let Err(refusal) = context.draw.fill(&context.engine, &mut generator, values) {
         log::debug!("left to libtorch: {refusal}");
         return false;
     }
@@ -228,15 +218,19 @@ impl Draw {
     }
 }
 
-/// The backend, if libtorch draws the bits that it draws.
-fn usable_backend() -> Option<Backend> {
+/// The engine with as many threads as libtorch has, if libtorch draws the bits that it draws.
+pub(super) fn usable() -> Option<Engine> {
     static BACKEND: OnceLock<Option<Backend>> = OnceLock::new();
-    *BACKEND.get_or_init(|| {
+    let backend = *BACKEND.get_or_init(|| {
         let capability = ffi::fact(Fact::CpuCapability).unwrap_or_default();
         if capability != "AVX2" && capability != "AVX512" {
             log::debug!("libtorch's CPU capability is {capability}: all draws are left to it");
             return None;
         }
         Backend::instead_of_libtorch()
-    })
+    });
+    let threads = usize::try_from(tch::get_num_threads()).ok();
+    let threads = threads.and_then(NonZero::new);
+    let engine = Engine::new(backend?).ok()?;
+    Some(engine.with_threads(threads.unwrap_or(NonZero::<usize>::MIN)))
 }

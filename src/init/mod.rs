@@ -26,6 +26,8 @@
 //! in-place draws, by kernels of this crate where those are faster ([`last_backend`]), and tch's
 //! `Init` serves the tests as a second opinion.
 
+#[cfg(all(feature = "tch", feature = "files"))]
+pub(crate) mod batch;
 #[cfg(feature = "tch")]
 mod constant;
 #[cfg(feature = "tch")]
@@ -38,8 +40,6 @@ mod draw;
 mod engine;
 mod fan;
 mod gain;
-#[cfg(feature = "tch")]
-pub(crate) mod memory;
 #[cfg(feature = "tch")]
 mod normal;
 #[cfg(feature = "tch")]
@@ -61,8 +61,6 @@ pub use constant::{constant_, dirac_, eye_, ones_, zeros_};
 pub use engine::last_backend;
 pub use fan::{FanMode, calculate_correct_fan, calculate_fan_in_and_fan_out};
 pub use gain::{Nonlinearity, calculate_gain};
-#[cfg(feature = "tch")]
-pub use memory::HUGE_PAGES_VARIABLE;
 #[cfg(feature = "tch")]
 pub use normal::{kaiming_normal_, normal_, xavier_normal_};
 #[cfg(feature = "tch")]

@@ -2,7 +2,7 @@
 
 use super::defer::{Fill, deferred};
 use super::draw;
-use crate::error::{Context, InitError};
+use crate::error::InitError;
 use crate::generator::Generator;
 use tch::{TchError, Tensor};
 
@@ -49,7 +49,20 @@ pub fn sparse_(
         return Ok(());
     }
     draw::normal(function, tensor, 0.0, std, generator)?;
-    draw::sparse_zeros(function, tensor, zeros)
+    draw::sparse_zeros(function, tensor, zeros, None)
+}
+
+/// [`sparse_`] with permutations from the generator too, as if that were the default stream.
+#[cfg(feature = "files")]
+pub(crate) fn sparse_from_(
+    tensor: &mut Tensor,
+    sparsity: f64,
+    std: f64,
+    generator: &mut Generator,
+) -> Result<(), InitError> {
+    let zeros = zeros_a_column(sparsity, &tensor.size())?;
+    draw::normal("sparse_", tensor, 0.0, std, Some(generator))?;
+    draw::sparse_zeros("sparse_", tensor, zeros, Some(generator))
 }
 
 /// How many elements of each column of a matrix of this shape are zeros.
@@ -65,18 +78,6 @@ fn zeros_a_column(sparsity: f64, shape: &[i64]) -> Result<i64, InitError> {
             shape: Some(shape.to_vec()),
         }),
     }
-}
-
-/// Sets a share of each column of a matrix to zero: the first rows of a new permutation of them.
-#[cfg(feature = "files")]
-pub(crate) fn zero_share(
-    tensor: &Tensor,
-    sparsity: f64,
-    permutation: impl FnMut(i64) -> Result<Tensor, TchError>,
-) -> Result<(), InitError> {
-    let zeros = zeros_a_column(sparsity, &tensor.size())?;
-    let _no_grad = tch::no_grad_guard();
-    zero_rows(tensor, zeros, permutation).context("sparse_", tensor)
 }
 
 /// Sets so many elements of each column of a matrix to zero.

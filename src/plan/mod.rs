@@ -29,7 +29,6 @@ mod limit;
 mod live;
 mod offset;
 mod show;
-mod spans;
 mod step;
 mod view;
 mod write;

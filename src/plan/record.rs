@@ -1,7 +1,6 @@
 //! A plan of a model of `tch_init::nn`.
 
 use super::run::kind;
-use super::spans::Spans;
 use super::step::{Op, Scalar, Step};
 use super::view::{View, row_major};
 use super::{DTYPES, Entry, InitPlan, Name, PlanError, check, hexadecimal, limit};
@@ -10,6 +9,7 @@ use crate::ffi::{Fact, fact};
 use crate::init::defer::{Event, Fill, Place, Recording, Values};
 use crate::nn::registry::identity;
 use crate::tensor::Dtype;
+use crate::tensor::Spans;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use tch::nn::VarStore;

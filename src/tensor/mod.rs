@@ -1,7 +1,12 @@
 //! Tensors as they lie in files and in memory, without libtorch.
 
 mod dtype;
+#[cfg(feature = "files")]
+mod spans;
 mod view;
 
 pub use dtype::Dtype;
 pub use view::{TensorView, ViewError};
+
+#[cfg(feature = "files")]
+pub(crate) use spans::Spans;

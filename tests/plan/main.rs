@@ -17,5 +17,6 @@ mod program;
 mod properties;
 mod record;
 mod show;
+mod together;
 mod values;
 mod written;

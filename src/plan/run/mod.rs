@@ -1,6 +1,5 @@
 //! Executes a plan: draws by the functions of [`init`](crate::init), everything else by libtorch.
 
-mod ahead;
 mod compute;
 mod memory;
 mod raw;
@@ -14,9 +13,10 @@ use crate::distribution::randperm;
 use crate::error::InitError;
 use crate::generator::Generator;
 use crate::init;
-use crate::init::sparse::zero_share;
+use crate::init::sparse::sparse_from_;
 use crate::tensor::Dtype;
 pub(super) use compute::fill;
+use std::ops::Range;
 use stream::Stream;
 use tch::{Device, Kind, TchError, Tensor};
 
@@ -106,19 +106,7 @@ impl InitPlan {
             storages: self.storages.iter().map(|_| None).collect(),
             zeroed: uses.zeroed,
         };
-        let drawn = self.drawn_into(&live, &uses.roots);
-        let drawn = drawn
-            .into_iter()
-            .map(|view| {
-                run.allocate(view)?;
-                Ok(run.storages[self.views[view].storage]
-                    .as_ref()
-                    .map(Tensor::shallow_clone))
-            })
-            .filter_map(Result::transpose)
-            .collect::<Result<Vec<Tensor>, TchError>>();
-        let drawn = drawn.map_err(|error| InitError::tch("materialize", error))?;
-        ahead::touched(&drawn, || run.steps(&live, uses.done))?;
+        run.steps(&live, uses.done)?;
         let tensors = roots
             .iter()
             .map(|root| run.allocated(*root))
@@ -178,6 +166,17 @@ impl Run<'_> {
 
     fn step(&mut self, step: &Step) -> Result<(), InitError> {
         let tch = |error| InitError::tch(step.op.name(), error);
+        for view in step.op.reads().into_iter().chain([step.out]) {
+            let view = &self.plan.views[view];
+            if let Some(bytes) = &self.storages[view.storage] {
+                let start = bytes.data_ptr().addr() as u64;
+                let Range {
+                    start: from,
+                    end: to,
+                } = view.bytes();
+                self.stream.settle(&(start + from..start + to))?;
+            }
+        }
         if !step.op.is_draw()
             && !matches!(
                 step.op,
@@ -194,6 +193,7 @@ impl Run<'_> {
             }
             Op::Eye => init::eye_(&mut out),
             Op::Dirac { groups } => init::dirac_(&mut out, *groups),
+            _ if self.stream.draw_later(step, &self.plan.views, &out)? => Ok(()),
             _ => draw(&mut self.stream, &step.op, &mut out),
         }
     }
@@ -282,12 +282,8 @@ fn draw(stream: &mut Stream<'_>, op: &Op, out: &mut Tensor) -> Result<(), InitEr
         }
         Op::Orthogonal { gain } => init::orthogonal_(out, gain, Some(stream.generator()?)),
         Op::Sparse { sparsity, std } => {
-            init::normal_(out, 0.0, std, Some(stream.generator()?))?;
             // PyTorch permutes by the default stream, which for a recorded model is this one.
-            let words = stream.words()?;
-            zero_share(out, sparsity, |rows| {
-                Tensor::f_from_slice(&randperm(words, rows as usize))
-            })
+            sparse_from_(out, sparsity, std, stream.generator()?)
         }
         _ => {
             let permutation = randperm(stream.words()?, out.numel());

@@ -3,11 +3,13 @@
 use crate::distribution::normal_serial_;
 use crate::error::InitError;
 use crate::generator::Generator;
+use crate::init::batch::Batch;
 use crate::plan::offset::is_serial;
 use crate::plan::step::{Op, Step};
 use crate::plan::view::View;
 use crate::rng::{Mt19937, State};
-use tch::Device;
+use std::ops::Range;
+use tch::{Device, Tensor};
 
 pub(in crate::plan) struct Stream<'a> {
     generator: &'a mut Generator,
@@ -15,6 +17,8 @@ pub(in crate::plan) struct Stream<'a> {
     ahead: Option<Mt19937>,
     /// Words behind that, which are passed when somebody draws: many dead draws are one jump.
     pending: u64,
+    /// Draws from some of these words, to be made then.
+    batch: Batch,
 }
 
 impl<'a> Stream<'a> {
@@ -24,6 +28,7 @@ impl<'a> Stream<'a> {
                 generator,
                 ahead: None,
                 pending: 0,
+                batch: Batch::default(),
             }),
             other => Err(InitError::libtorch(
                 "materialize",
@@ -46,9 +51,48 @@ impl<'a> Stream<'a> {
     /// To draw or to move on without libtorch.
     pub(in crate::plan) fn words(&mut self) -> Result<&mut Mt19937, InitError> {
         let pending = std::mem::take(&mut self.pending);
+        let batch = std::mem::take(&mut self.batch);
         let words = self.told()?;
-        words.skip(pending);
+        batch.run(words, pending);
         Ok(words)
+    }
+
+    /// Lets a step that is wanted wait for others, to be drawn with them when somebody else draws or
+    /// the memory is [looked at](Self::settle). `false` if it has to be drawn at once.
+    pub(super) fn draw_later(
+        &mut self,
+        step: &Step,
+        views: &[View],
+        tensor: &Tensor,
+    ) -> Result<bool, InitError> {
+        if is_serial(step.target(views)) {
+            return Ok(false);
+        }
+        // Blocks neither take nor leave a normal.
+        let Some(words) = step.taken(views, None).words else {
+            return Ok(false);
+        };
+        self.told()?;
+        let Some(pending) = self.pending.checked_add(words) else {
+            return Ok(false);
+        };
+        let waits = match step.op {
+            Op::Uniform { from, to } => self.batch.uniform(self.pending, tensor, from, to),
+            Op::Normal { mean, std } => self.batch.normal(self.pending, tensor, mean, std),
+            _ => false,
+        };
+        if waits {
+            self.pending = pending;
+        }
+        Ok(waits)
+    }
+
+    /// Makes the draws that wait, if one of them is into memory at these addresses.
+    pub(super) fn settle(&mut self, addresses: &Range<u64>) -> Result<(), InitError> {
+        if self.batch.touches(addresses) {
+            self.words()?;
+        }
+        Ok(())
     }
 
     /// But for what is pending.

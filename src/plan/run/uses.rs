@@ -1,7 +1,7 @@
 //! How a run uses the storages of its plan.
 
 use crate::plan::InitPlan;
-use crate::plan::spans::Spans;
+use crate::tensor::Spans;
 
 /// How the storages are used.
 pub(super) struct Uses {
@@ -53,19 +53,5 @@ impl InitPlan {
             done,
             roots,
         }
-    }
-
-    /// Views of the storages that are asked for and drawn into, in the order in which they are.
-    pub(super) fn drawn_into(&self, live: &[bool], roots: &[usize]) -> Vec<usize> {
-        let mut wanted = vec![false; self.storages.len()];
-        for root in roots {
-            wanted[*root] = true;
-        }
-        let steps = self.steps.iter().zip(live);
-        let draws = steps.filter(|(step, live)| **live && step.op.is_draw());
-        draws
-            .map(|(step, _)| step.out)
-            .filter(|out| std::mem::take(&mut wanted[self.views[*out].storage]))
-            .collect()
     }
 }

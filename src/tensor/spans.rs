@@ -5,14 +5,14 @@ use std::ops::Range;
 
 /// A set of numbers as ranges that neither touch nor overlap.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Spans {
+pub(crate) struct Spans {
     /// Start and end of each range.
     ranges: BTreeMap<u64, u64>,
 }
 
 impl Spans {
     /// Adds a range, joining those it touches.
-    pub(super) fn add(&mut self, range: Range<u64>) {
+    pub(crate) fn add(&mut self, range: Range<u64>) {
         if range.is_empty() {
             return;
         }
@@ -30,7 +30,7 @@ impl Spans {
     }
 
     /// Takes a range away.
-    pub(super) fn remove(&mut self, range: Range<u64>) {
+    pub(crate) fn remove(&mut self, range: Range<u64>) {
         if range.is_empty() {
             return;
         }
@@ -49,7 +49,7 @@ impl Spans {
     }
 
     /// Whether any number of `range` is in the set.
-    pub(super) fn touches(&self, range: &Range<u64>) -> bool {
+    pub(crate) fn touches(&self, range: &Range<u64>) -> bool {
         !range.is_empty()
             && self
                 .ranges
@@ -60,7 +60,7 @@ impl Spans {
 
     /// Whether all numbers of `range` are in the set.
     #[cfg(any(feature = "tch", test))]
-    pub(super) fn cover(&self, range: &Range<u64>) -> bool {
+    pub(crate) fn cover(&self, range: &Range<u64>) -> bool {
         range.is_empty()
             || self
                 .ranges
