@@ -1,17 +1,17 @@
 //! `tch-init materialize`: a plan becomes tensors.
 
 use super::Report;
+use super::dtype::FloatDtype;
 use anyhow::{Context, Result, bail};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use globset::Glob;
 use std::io::Write as _;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use tch::Device;
 use tch_init::Generator;
+use tch_init::file::NewFile;
 use tch_init::plan::{InitPlan, Save};
-use tch_init::tensor::Dtype;
-use tempfile::NamedTempFile;
 
 #[derive(Args)]
 pub struct Arguments {
@@ -37,29 +37,10 @@ pub struct Arguments {
     only: Vec<Glob>,
     /// Cast floating point tensors, as model.to(dtype) does
     #[arg(long, value_enum)]
-    dtype: Option<Float>,
+    dtype: Option<FloatDtype>,
     /// Also buffers that no state_dict has (persistent=False)
     #[arg(long)]
     non_persistent: bool,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum Float {
-    Float16,
-    Bfloat16,
-    Float32,
-    Float64,
-}
-
-impl Float {
-    fn dtype(self) -> Dtype {
-        match self {
-            Float::Float16 => Dtype::Float16,
-            Float::Bfloat16 => Dtype::Bfloat16,
-            Float::Float32 => Dtype::Float32,
-            Float::Float64 => Dtype::Float64,
-        }
-    }
 }
 
 /// Python takes seeds from -2^63 to 2^64 - 1, and negative ones as the same 64 bits.
@@ -96,21 +77,26 @@ pub fn run(arguments: &Arguments) -> Result<Report> {
     }
     let wanted = |name: &str| only.is_empty() || only.iter().any(|glob| glob.is_match(name));
     let save = Save::default()
-        .dtype(arguments.dtype.map(Float::dtype))
+        .dtype(arguments.dtype.map(FloatDtype::dtype))
         .non_persistent(arguments.non_persistent);
 
     let not_written = |path: &Path| format!("{}: cannot be written", path.display());
     // Before any work is done that would be lost.
     let state_out = match &arguments.state_out {
-        Some(path) => Some((state_file(path).with_context(|| not_written(path))?, path)),
+        Some(path) => Some((
+            NewFile::beside(path).with_context(|| not_written(path))?,
+            path,
+        )),
         None => None,
     };
     let spinner = super::spinner("materialising");
     let saved = plan.save(&arguments.output, &mut generator, save, wanted);
     spinner.finish_and_clear();
     let saved = saved?;
-    if let Some((file, path)) = state_out {
-        write_state(file, path, &generator.get_state()?).with_context(|| not_written(path))?;
+    if let Some((mut file, path)) = state_out {
+        let state = generator.get_state()?;
+        let written = file.write_all(&state).and_then(|()| file.finish());
+        written.with_context(|| not_written(path))?;
     }
     Ok(Report {
         text: format!(
@@ -121,27 +107,4 @@ pub fn run(arguments: &Arguments) -> Result<Report> {
         ),
         found: false,
     })
-}
-
-/// A new file beside `path`, that becomes it once the state is written: as with the tensors.
-fn state_file(path: &Path) -> Result<NamedTempFile> {
-    // A rename would put a file in the place of a device or a folder.
-    if path.exists() && !path.is_file() {
-        bail!("it is no regular file");
-    }
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty());
-    let mut builder = tempfile::Builder::new();
-    // Those of any new file: the process's mask takes from them.
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    Ok(builder.tempfile_in(folder.unwrap_or(Path::new(".")))?)
-}
-
-fn write_state(mut file: NamedTempFile, path: &Path, state: &[u8]) -> Result<()> {
-    file.write_all(state)?;
-    file.as_file().sync_all()?;
-    file.persist(path)?;
-    Ok(())
 }

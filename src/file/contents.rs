@@ -212,6 +212,8 @@ impl Contents {
         self.blobs[entry.blob].release(entry.range.clone());
     }
 
+    /// `new` has tried the same view of the same bytes, and every entry comes from there; what
+    /// [`Entry::view`] refuses depends on nothing else.
     pub(super) fn view(&self, entry: &Entry) -> TensorView<'_> {
         entry
             .view(&self.blobs[entry.blob])

@@ -2,18 +2,16 @@
 
 use super::{Entry, InitPlan, PlanError};
 use crate::error::InitError;
+use crate::file::NewFile;
 use crate::generator::Generator;
 use crate::rng::{Mt19937, State};
 use crate::tensor::Dtype;
 use safetensors::Dtype as Stored;
 use serde_json::json;
 use sha2::{Digest, Sha256};
-use std::fs::{File, Permissions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use tch::{Kind, Tensor};
-use tempfile::NamedTempFile;
 
 /// How [`InitPlan::save`] writes.
 #[derive(Debug, Clone, Copy, Default)]
@@ -94,7 +92,7 @@ impl InitPlan {
             path: path.to_owned(),
             source,
         };
-        let mut file = temporary(path).map_err(failed)?;
+        let mut file = NewFile::beside(path).map_err(failed)?;
         let metadata = self.metadata(generator)?;
 
         let written = |entry: &Entry| entry.persistent || save.non_persistent;
@@ -112,16 +110,12 @@ impl InitPlan {
         file.write_all(&header).map_err(failed)?;
         for tensor in tensors {
             // Each goes when it is written.
-            tensor
-                .write(file.as_file_mut())
-                .map_err(|error| match error {
-                    Failed::Write(source) => failed(source),
-                    Failed::Cast(error) => error.into(),
-                })?;
+            tensor.write(&mut file).map_err(|error| match error {
+                Failed::Write(source) => failed(source),
+                Failed::Cast(error) => error.into(),
+            })?;
         }
-        file.as_file().sync_all().map_err(failed)?;
-        let bytes = file.as_file().metadata().map_err(failed)?.len();
-        file.persist(path).map_err(|error| failed(error.error))?;
+        let bytes = file.finish().map_err(failed)?;
         Ok(Saved {
             tensors: count,
             bytes,
@@ -146,33 +140,6 @@ impl InitPlan {
             "tch_init": env!("CARGO_PKG_VERSION"),
         }))
     }
-}
-
-/// A new file beside `path`, with the permissions of any new file.
-fn temporary(path: &Path) -> io::Result<NamedTempFile> {
-    let name = path
-        .file_name()
-        .ok_or_else(|| io::Error::other("it names no file"))?;
-    if path.is_dir() {
-        return Err(io::Error::from(io::ErrorKind::IsADirectory));
-    }
-    // A rename would put a file in the place of a device.
-    if path.exists() && !path.is_file() {
-        return Err(io::Error::other("it is no regular file"));
-    }
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty());
-    let folder = folder.map_or_else(|| PathBuf::from("."), Path::to_owned);
-    let mut prefix = std::ffi::OsString::from(".");
-    prefix.push(name);
-    prefix.push(".");
-    tempfile::Builder::new()
-        .prefix(&prefix)
-        .suffix(".tmp")
-        // The user's mask applies.
-        .permissions(Permissions::from_mode(0o666))
-        .tempfile_in(folder)
 }
 
 /// A tensor on its way to the file.
@@ -218,7 +185,7 @@ impl Written {
     }
 
     /// By rows, so that a cast needs no second tensor of its size.
-    fn write(self, file: &mut File) -> Result<(), Failed> {
+    fn write(self, file: &mut NewFile) -> Result<(), Failed> {
         let cast = |error| Failed::Cast(InitError::tch("save", error));
         if self.bytes == 0 {
             return Ok(());
@@ -236,7 +203,7 @@ impl Written {
         Ok(())
     }
 
-    fn write_part(&self, part: &Tensor, file: &mut File) -> Result<(), Failed> {
+    fn write_part(&self, part: &Tensor, file: &mut NewFile) -> Result<(), Failed> {
         let part = part
             .f_to_kind(self.kind)
             .and_then(|part| part.f_contiguous())

@@ -253,7 +253,7 @@ fn a_state_that_has_no_place_is_found_before_the_weights_are_made() {
     let missing = folder.path().join("none/out.bin");
     for (path, said) in [
         (missing.as_path(), "No such file"),
-        (Path::new("/"), "regular file"),
+        (Path::new("/"), "is a directory"),
     ] {
         let more = ["--seed", "1", "--state-out", path.to_str().unwrap()];
         let refused = failure(&materialize(&plan, &weights, &more));
