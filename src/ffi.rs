@@ -1,6 +1,7 @@
 //! The functions of `cpp/libtorch.cpp`, and the one place that reads their errors.
 
 use std::ffi::{CStr, c_char, c_int, c_void};
+use tch::Kind;
 #[cfg(feature = "files")]
 use torch_sys::C_scalar;
 use torch_sys::C_tensor;
@@ -26,6 +27,22 @@ pub(crate) struct CStream {
     pub(crate) left: u32,
     pub(crate) next: u32,
     pub(crate) words: [u32; 624],
+}
+
+/// The number of a dtype (`c10/core/ScalarType.h`), of those that are filled or computed here.
+pub(crate) const fn scalar_type(kind: Kind) -> c_int {
+    match kind {
+        Kind::Uint8 => 0,
+        Kind::Int8 => 1,
+        Kind::Int16 => 2,
+        Kind::Int => 3,
+        Kind::Int64 => 4,
+        Kind::Half => 5,
+        Kind::Double => 7,
+        Kind::Bool => 11,
+        Kind::BFloat16 => 15,
+        _ => 6,
+    }
 }
 
 /// Null, or a message that [`check`] takes.

@@ -1,16 +1,16 @@
 //! `tch-init explain`: why tensors differ from what PyTorch would have drawn.
 
 use super::Report;
+use super::dtype::FloatDtype;
 use super::names::{Names, Selection};
 use anyhow::{Context, Result, bail};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
-use tch::Kind;
 use tch_init::explain::{Expected, Explanation, Model, NamedView, Options, explain};
 use tch_init::file::TensorFile;
 use tch_init::plan::InitPlan;
@@ -33,32 +33,13 @@ pub struct Arguments {
     seed: Option<i64>,
     /// The dtype in which a model of --layers is made
     #[arg(long, value_enum, default_value = "float32")]
-    dtype: ModelDtype,
+    dtype: FloatDtype,
     /// How many other seeds are tried, from 0 on
     #[arg(long, value_name = "N", default_value_t = Options::default().other_seeds)]
     other_seeds: u64,
     /// Write JSON: an array with an object for each tensor
     #[arg(long)]
     json: bool,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum ModelDtype {
-    Float16,
-    Bfloat16,
-    Float32,
-    Float64,
-}
-
-impl ModelDtype {
-    fn kind(self) -> Kind {
-        match self {
-            ModelDtype::Float16 => Kind::Half,
-            ModelDtype::Bfloat16 => Kind::BFloat16,
-            ModelDtype::Float32 => Kind::Float,
-            ModelDtype::Float64 => Kind::Double,
-        }
-    }
 }
 
 pub fn run(arguments: &Arguments) -> Result<Report> {

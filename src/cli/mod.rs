@@ -7,6 +7,7 @@ mod check;
 mod demo;
 mod diff;
 mod doctor;
+mod dtype;
 mod explain;
 mod materialize;
 mod names;

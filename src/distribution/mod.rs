@@ -40,7 +40,7 @@ pub use truncated::{normal_share, trunc_normal_};
 pub use uniform::uniform_;
 pub use words::{words_of_normal, words_of_normal_block, words_of_normal_serial, words_of_uniform};
 #[cfg(feature = "tch")]
-pub(crate) use {parts::Cost, randperm::begin_randperm, truncated::redraws};
+pub(crate) use {parts::Cost, randperm::begin_randperm, truncated::erf, truncated::redraws};
 
 use crate::rng::Backend;
 use crate::tensor::Dtype;

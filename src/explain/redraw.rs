@@ -4,6 +4,7 @@
 //! bits that are to be explained.
 
 use super::distribution::Distribution;
+use crate::distribution::erf;
 use crate::error::InitError;
 use crate::generator::Generator;
 use crate::init::{normal_, orthogonal_, trunc_normal_, uniform_};
@@ -90,7 +91,7 @@ pub(super) fn redraw(
         }
         (Method::InverseErf, Distribution::TruncNormal { mean, std, a, b }) => {
             // `_no_grad_trunc_normal_` of torch/nn/init.py before PyTorch 2.13.
-            let cdf = |x: f64| (1.0 + libm_erf((x - mean) / std / 2f64.sqrt())) / 2.0;
+            let cdf = |x: f64| (1.0 + erf((x - mean) / std / 2f64.sqrt())) / 2.0;
             let (low, high) = (2.0 * cdf(a) - 1.0, 2.0 * cdf(b) - 1.0);
             let mut tensor = empty(length, kind)?;
             uniform_(&mut tensor, low, high, Some(&mut generator))?;
@@ -204,23 +205,11 @@ fn box_muller(block: &mut [f32], mean: f32, std: f32) {
     }
 }
 
-pub(super) fn libm_erf(x: f64) -> f64 {
-    unsafe extern "C" {
-        // CPython's `math.erf` is libm's, which std does not offer.
-        safe fn erf(x: f64) -> f64;
-    }
-    erf(x)
-}
-
 /// tch's name for the floating point dtypes that libtorch draws.
 pub(super) fn kind(dtype: Dtype) -> Option<Kind> {
-    match dtype {
-        Dtype::Float16 => Some(Kind::Half),
-        Dtype::Bfloat16 => Some(Kind::BFloat16),
-        Dtype::Float32 => Some(Kind::Float),
-        Dtype::Float64 => Some(Kind::Double),
-        _ => None,
-    }
+    use Dtype::{Bfloat16, Float16, Float32, Float64};
+    let is_drawn = matches!(dtype, Float16 | Bfloat16 | Float32 | Float64);
+    dtype.kind().filter(|_| is_drawn)
 }
 
 /// The elements in logical order.

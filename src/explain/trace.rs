@@ -5,8 +5,9 @@
 //! [`search`](super::search) tests. What is found is a lead: [`redraw`](super::redraw) decides.
 
 use super::distribution::Distribution;
-use super::redraw::{Method, libm_erf};
+use super::redraw::Method;
 use super::values::epsilon;
+use crate::distribution::erf;
 use crate::tensor::Dtype;
 use std::f64::consts::{SQRT_2, TAU};
 
@@ -326,7 +327,7 @@ fn inverse_erf(
     drawn: Dtype,
     precision: f64,
 ) -> Vec<Prediction> {
-    let cdf = |x: f64| libm_erf((x - mean) / std / SQRT_2);
+    let cdf = |x: f64| erf((x - mean) / std / SQRT_2);
     let (low, high) = (cdf(a), cdf(b));
     if high <= low {
         return Vec::new();

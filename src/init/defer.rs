@@ -13,7 +13,7 @@ use crate::generator::{Generator, get_rng_state, set_rng_state};
 use std::cell::RefCell;
 use tch::{Device, Kind, Tensor};
 
-/// What would have been written.
+/// What is written, or would have been.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Fill {
     Uniform {

@@ -6,7 +6,7 @@
 //! computations, as their last bits decide.
 
 use super::verify::Checked;
-use crate::distribution::{Cost, DrawError, Element, Engine};
+use crate::distribution::{Cost, DrawError, Element, Engine, words_of_uniform};
 use crate::rng::Mt19937;
 use std::num::NonZero;
 use tch::{Device, TchError, Tensor};
@@ -57,15 +57,14 @@ impl Density {
     ) -> Result<(), Refusal> {
         // Candidates are what `uniform_` draws, or refuses.
         engine.uniform_(generator, &mut [T::ZERO; 0], self.a, self.b)?;
-        let words_a_value = (size_of::<T>() as u64).div_ceil(4);
-        let words_a_draw = words_a_value * values.len() as u64;
+        let words_a_draw = words(values);
         let cost = Cost {
-            words: words_a_value,
+            words: words(&[T::ZERO]),
             nanoseconds: 20.0,
         };
         let one_thread = engine.with_threads(NonZero::<usize>::MIN);
         let parts = engine.each_part(cost, generator, values, |generator, values, _| {
-            let elsewhere = words_a_draw - words_a_value * values.len() as u64;
+            let elsewhere = words_a_draw - words(values);
             let mut part = Part::new(self, one_thread, generator, values)?;
             let mut draws = 0u64;
             loop {
@@ -216,8 +215,10 @@ impl<'a, T: Checked> Part<'a, T> {
     }
 }
 
-fn words<T>(values: &[T]) -> u64 {
-    size_of_val(values).div_ceil(size_of::<T>().min(4)) as u64
+/// What a draw of all of them takes.
+fn words<T: Element>(values: &[T]) -> u64 {
+    // Every such type is drawn.
+    words_of_uniform(T::DTYPE, values.len() as u64).unwrap_or(0)
 }
 
 fn for_each_bit(words: &[u64], mut each: impl FnMut(usize)) {

@@ -7,7 +7,7 @@ use crate::error::{Context, InitError};
 use crate::ffi::{self, CGenerator};
 use crate::generator::Generator;
 use crate::init::defer::{Fill, deferred};
-use crate::init::observe::{Source, note};
+use crate::init::observe::note;
 use std::ffi::c_char;
 use tch::{TchError, Tensor};
 
@@ -23,7 +23,7 @@ pub(crate) fn uniform(
         return Ok(());
     }
     draw(function, tensor, Draw::Uniform { from, to }, generator)?;
-    note(tensor, Source::Uniform { from, to });
+    note(tensor, Fill::Uniform { from, to });
     Ok(())
 }
 
@@ -39,7 +39,7 @@ pub(crate) fn normal(
         return Ok(());
     }
     draw(function, tensor, Draw::Normal { mean, std }, generator)?;
-    note(tensor, Source::Normal { mean, std });
+    note(tensor, Fill::Normal { mean, std });
     Ok(())
 }
 
@@ -53,7 +53,7 @@ pub(super) fn trunc_normal(
 ) -> Result<(), InitError> {
     let truncated = Draw::TruncNormal { mean, std, a, b };
     draw(function, tensor, truncated, generator)?;
-    note(tensor, Source::TruncNormal { mean, std, a, b });
+    note(tensor, Fill::TruncNormal { mean, std, a, b });
     Ok(())
 }
 
@@ -68,7 +68,7 @@ pub(super) fn density(
         mean, std, a, b, ..
     } = density;
     draw(function, tensor, Draw::Density(density), generator)?;
-    note(tensor, Source::TruncNormal { mean, std, a, b });
+    note(tensor, Fill::TruncNormal { mean, std, a, b });
     Ok(())
 }
 
@@ -230,7 +230,7 @@ pub(crate) fn fill(
     let failure = unsafe { ffi::tch_init_fill_(tensor.as_ptr().cast_mut(), value) };
     // SAFETY: made by the call above and read once.
     unsafe { check(function, tensor, failure) }?;
-    note(tensor, Source::Constant);
+    note(tensor, Fill::Constant(value));
     Ok(())
 }
 

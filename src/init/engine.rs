@@ -15,7 +15,7 @@ use std::cell::Cell;
 use std::ffi::{c_int, c_void};
 use std::num::NonZero;
 use std::sync::OnceLock;
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 /// A draw and its arguments.
 #[derive(Debug, Clone, Copy)]
@@ -133,11 +133,10 @@ unsafe extern "C" fn fill_memory(
     c_int::from(drawn)
 }
 
-// `c10::ScalarType`.
-const HALF: c_int = 5;
-const FLOAT: c_int = 6;
-const DOUBLE: c_int = 7;
-const BFLOAT16: c_int = 15;
+const HALF: c_int = ffi::scalar_type(Kind::Half);
+const FLOAT: c_int = ffi::scalar_type(Kind::Float);
+const DOUBLE: c_int = ffi::scalar_type(Kind::Double);
+const BFLOAT16: c_int = ffi::scalar_type(Kind::BFloat16);
 
 /// # Safety
 ///

@@ -323,29 +323,8 @@ mod torch {
     }
 
     fn dtype(kind: Kind) -> Result<Dtype, SourceError> {
-        Ok(match kind {
-            Kind::Bool => Dtype::Bool,
-            Kind::Uint8 => Dtype::Uint8,
-            Kind::Int8 => Dtype::Int8,
-            Kind::Int16 => Dtype::Int16,
-            Kind::Int => Dtype::Int32,
-            Kind::Int64 => Dtype::Int64,
-            Kind::Half => Dtype::Float16,
-            Kind::BFloat16 => Dtype::Bfloat16,
-            Kind::Float => Dtype::Float32,
-            Kind::Double => Dtype::Float64,
-            Kind::ComplexHalf => Dtype::Complex32,
-            Kind::ComplexFloat => Dtype::Complex64,
-            Kind::ComplexDouble => Dtype::Complex128,
-            Kind::Float8e4m3fn => Dtype::Float8E4m3fn,
-            Kind::Float8e4m3fnuz => Dtype::Float8E4m3fnuz,
-            Kind::Float8e5m2 => Dtype::Float8E5m2,
-            Kind::Float8e5m2fnuz => Dtype::Float8E5m2fnuz,
-            Kind::QInt8 | Kind::QUInt8 | Kind::QInt32 => {
-                return Err(SourceError::new(
-                    "a quantized tensor cannot be compared; use dequantize() first",
-                ));
-            }
+        Dtype::of_kind(kind).ok_or_else(|| {
+            SourceError::new("a quantized tensor cannot be compared; use dequantize() first")
         })
     }
 

@@ -5,6 +5,7 @@ use super::run::{ints, kind};
 use super::step::Op;
 use super::view::View;
 use super::{InitPlan, PlanError};
+use crate::distribution::words_of_uniform;
 use crate::error::InitError;
 use crate::generator::Generator;
 use crate::init;
@@ -116,9 +117,7 @@ impl InitPlan {
         let part = match self.steps[step].op {
             Op::Uniform { from, to } => {
                 let mut stream = self.stream_at(step, generator)?;
-                stream
-                    .words()?
-                    .skip(wanted.start * words_a_value(view.dtype));
+                stream.words()?.skip(words(view.dtype, wanted.start));
                 init::uniform_(&mut part, from, to, Some(stream.generator()?))?;
                 part
             }
@@ -163,8 +162,9 @@ impl InitPlan {
     }
 }
 
-fn words_a_value(dtype: Dtype) -> u64 {
-    if dtype == Dtype::Float64 { 2 } else { 1 }
+/// What a draw of so many elements takes, of a dtype that is drawn.
+fn words(dtype: Dtype, numel: u64) -> u64 {
+    words_of_uniform(dtype, numel).unwrap_or(0)
 }
 
 /// What to draw for some elements of a normal draw of `numel`: whole blocks, as the elements that
@@ -184,10 +184,9 @@ fn normal_parts(
     let first = wanted.start..wanted.end.min(again);
     let last = wanted.start.max(again)..wanted.end;
     let blocks = first.start / BLOCK * BLOCK..first.end.next_multiple_of(BLOCK);
-    let words = words_a_value(dtype);
     [
-        (blocks.clone(), blocks.start * words, first),
-        (again..numel, before * words, last),
+        (blocks.clone(), words(dtype, blocks.start), first),
+        (again..numel, words(dtype, before), last),
     ]
     .into_iter()
     .filter(|(_, _, of)| !of.is_empty())

@@ -1,6 +1,8 @@
 //! Tensors as they lie in files and in memory, without libtorch.
 
 mod dtype;
+#[cfg(feature = "tch")]
+mod kind;
 #[cfg(feature = "files")]
 mod spans;
 mod view;

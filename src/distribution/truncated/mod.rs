@@ -74,12 +74,13 @@ pub fn trunc_normal_<T: Element>(
 /// assert_eq!(tch_init::distribution::normal_share(0.0, 1.0, -2.0, 2.0), 0.9544997361036416);
 /// ```
 pub fn normal_share(mean: f64, std: f64, a: f64, b: f64) -> f64 {
-    unsafe extern "C" {
-        // CPython's `math.erf` is libm's, which std does not offer.
-        safe fn erf(x: f64) -> f64;
-    }
     let cdf = |x: f64| (1.0 + erf(x / 2f64.sqrt())) / 2.0;
     cdf((b - mean) / std) - cdf((a - mean) / std)
+}
+
+unsafe extern "C" {
+    /// CPython's `math.erf` is libm's, which std does not offer.
+    pub(crate) safe fn erf(x: f64) -> f64;
 }
 
 /// The share from which on PyTorch draws again what lies outside.

@@ -12,7 +12,8 @@ use super::{Distribution, Drawn, Expected, NamedView};
 use crate::distribution::{words_of_normal, words_of_uniform};
 use crate::error::InitError;
 use crate::generator::{get_rng_state, manual_seed, set_rng_state};
-use crate::init::observe::{Fill, Source, observed};
+use crate::init::defer::Fill;
+use crate::init::observe::{Observed, observed};
 use crate::tensor::{Dtype, TensorView};
 use tch::nn::VarStore;
 use tch::{Device, Kind, Tensor};
@@ -109,11 +110,11 @@ impl Model {
         &mut self,
         vs: &VarStore,
         path: &str,
-        fills: &[Fill],
+        fills: &[Observed],
         position: &mut Position,
     ) -> Result<(), ModelError> {
         let tensors = build::tensors(vs)?;
-        let drawn = |fill: &Fill| {
+        let drawn = |fill: &Observed| {
             tensors
                 .iter()
                 .find(|(_, t)| t.data_ptr() as usize == fill.data && t.numel() == fill.numel)
@@ -123,14 +124,14 @@ impl Model {
             let of = tensors
                 .iter()
                 .position(|(_, t)| t.data_ptr() as usize == fill.data && t.numel() == fill.numel);
-            let dtype = drawn(fill).map_or(Dtype::Float32, |(_, t)| dtype(t.kind()));
+            let dtype = drawn(fill).map_or(Dtype::Float32, |(_, t)| dtype(t));
             let place = position.pass(fill, dtype);
             if let Some(of) = of {
                 places[of] = place;
             }
         }
         for ((name, tensor), drawn) in tensors.iter().zip(places) {
-            let dtype = dtype(tensor.kind());
+            let dtype = dtype(tensor);
             self.tensors.push(Stored {
                 name: join(path, name),
                 dtype,
@@ -186,22 +187,22 @@ struct Position {
 
 impl Position {
     /// Passes a fill; returns where it was drawn.
-    fn pass(&mut self, fill: &Fill, dtype: Dtype) -> Option<Drawn> {
+    fn pass(&mut self, fill: &Observed, dtype: Dtype) -> Option<Drawn> {
         let numel = fill.numel as u64;
-        let (distribution, words) = match fill.with {
-            // No layer is truncated by default: how many words that takes depends on the values.
-            Source::Constant | Source::TruncNormal { .. } => return None,
-            Source::Uniform { from, to } => (
+        let (distribution, words) = match fill.fill {
+            Fill::Uniform { from, to } => (
                 Distribution::Uniform { from, to },
                 words_of_uniform(dtype, numel),
             ),
-            Source::Normal { mean, std } => {
+            Fill::Normal { mean, std } => {
                 let words = words_of_normal(dtype, numel, self.kept);
                 if numel < 16 {
                     self.kept = (numel % 2 == 1) != self.kept;
                 }
                 (Distribution::Normal { mean, std }, words)
             }
+            // No layer is truncated by default: how many words that takes depends on the values.
+            _ => return None,
         };
         let word = self.word;
         self.word += words.unwrap_or(0);
@@ -221,15 +222,9 @@ fn join(path: &str, name: &str) -> String {
     }
 }
 
-/// Layers have parameters of floating point, and `num_batches_tracked`.
-fn dtype(kind: Kind) -> Dtype {
-    match kind {
-        Kind::Half => Dtype::Float16,
-        Kind::BFloat16 => Dtype::Bfloat16,
-        Kind::Double => Dtype::Float64,
-        Kind::Int64 => Dtype::Int64,
-        _ => Dtype::Float32,
-    }
+/// No layer has a quantized parameter.
+fn dtype(tensor: &Tensor) -> Dtype {
+    Dtype::of_kind(tensor.kind()).unwrap_or(Dtype::Float32)
 }
 
 impl From<InitError> for ModelError {

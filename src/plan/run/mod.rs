@@ -334,16 +334,6 @@ pub(super) fn ints(sizes: &[u64]) -> Vec<i64> {
 
 /// tch's word for a dtype of the format.
 pub(super) fn kind(dtype: Dtype) -> Kind {
-    match dtype {
-        Dtype::Bool => Kind::Bool,
-        Dtype::Uint8 => Kind::Uint8,
-        Dtype::Int8 => Kind::Int8,
-        Dtype::Int16 => Kind::Int16,
-        Dtype::Int32 => Kind::Int,
-        Dtype::Int64 => Kind::Int64,
-        Dtype::Float16 => Kind::Half,
-        Dtype::Bfloat16 => Kind::BFloat16,
-        Dtype::Float64 => Kind::Double,
-        _ => Kind::Float,
-    }
+    // The format has no dtype that tch does not know.
+    dtype.kind().unwrap_or(Kind::Float)
 }

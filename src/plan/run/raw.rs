@@ -225,26 +225,10 @@ pub(super) fn arange(bounds: [Scalar; 3], kind: Kind) -> Result<Tensor, TchError
                 start.0,
                 end.0,
                 step.0,
-                scalar_type(kind),
+                ffi::scalar_type(kind),
                 CPU,
             );
         })
-    }
-}
-
-/// The number of a dtype: `c10/core/ScalarType.h`.
-fn scalar_type(kind: Kind) -> c_int {
-    match kind {
-        Kind::Uint8 => 0,
-        Kind::Int8 => 1,
-        Kind::Int16 => 2,
-        Kind::Int => 3,
-        Kind::Int64 => 4,
-        Kind::Half => 5,
-        Kind::Double => 7,
-        Kind::Bool => 11,
-        Kind::BFloat16 => 15,
-        _ => 6,
     }
 }
 
