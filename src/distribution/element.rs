@@ -94,7 +94,8 @@ impl sealed::Element for f32 {
         values: &mut [f32],
         interval: &Interval<f32>,
     ) -> bool {
-        if streams(values) {
+        // Aligned to a cache line.
+        if interval.past_caches && values.as_ptr().addr().is_multiple_of(64) {
             uniform_by_f32(simd, generator, values, interval, Streamed)
         } else {
             uniform_by_f32(simd, generator, values, interval, Stored)
@@ -287,15 +288,6 @@ impl sealed::Element for f16 {
 
 /// Values of f64 that stay in a level-1 cache between their draw and their transform.
 const F64_AT_A_TIME: usize = 1024;
-
-/// Whether to store past the caches: what would not stay in them need not be read into them.
-/// That is a sixth of the time of uniform values, and nothing of that of normal ones.
-fn streams(values: &[f32]) -> bool {
-    size_of_val(values) >= STREAM_BYTES && values.as_ptr().addr().is_multiple_of(64)
-}
-
-/// The bytes from which on a tensor is taken to be larger than what the caches keep of it.
-const STREAM_BYTES: usize = 16 << 20;
 
 /// `range / 2^bits`, unless that underflows.
 fn exact_part<T: Opmath>(range: T, bits: u32) -> Option<T> {
