@@ -5,14 +5,14 @@ use super::threads::do_all;
 use super::{Engine, memory};
 use crate::rng::Mt19937;
 
-/// What a share costs before it is drawn: going to its place, in nanoseconds.
-const START: f64 = 200_000.0;
+/// What a share costs before it is drawn: a thread, and going to its place, in nanoseconds.
+const START: f64 = 300_000.0;
 /// What a share must have to draw, in starts, to be worth one.
-const WORTHWHILE: f64 = 2.0;
+const WORTHWHILE: f64 = 1.35;
 /// Shares for each thread, if the draw is long enough: a thread that other work held up takes fewer.
 const SHARES_A_THREAD: usize = 4;
 /// What a share must have to draw, in starts, if there are more of them than threads.
-const LONG: f64 = 25.0;
+const LONG: f64 = 17.0;
 /// Bytes that are drawn together, and touched together if they are new.
 const PIECE: usize = 256 << 10;
 /// Shares begin at multiples of this many values where those are not drawn in pieces: whole blocks,
@@ -263,7 +263,7 @@ mod tests {
         };
         assert_eq!(lengths(64, 0.3, 100_000), [100_000]);
         // The first has more to draw.
-        assert_eq!(lengths(2, 1.0, 2_000_000), [1_100_032, 899_968]);
+        assert_eq!(lengths(2, 1.0, 2_000_000), [1_150_016, 849_984]);
     }
 
     fn part(words: u64, nanoseconds: f64) -> Part<'static> {
@@ -292,8 +292,8 @@ mod tests {
         assert_eq!(times(1, &[1e6; 100]), [1e8]);
         assert_eq!(times(2, &[]), [0.0]);
         assert_eq!(times(2, &[1e5; 7]), [7e5]);
-        assert_eq!(times(2, &[1e5; 20]), [1.1e6, 0.9e6]);
-        assert_eq!(times(2, &[1e5; 100]), [5.1e6, 4.9e6]);
+        assert_eq!(times(2, &[1e5; 20]), [1.2e6, 0.8e6]);
+        assert_eq!(times(2, &[1e5; 100]), [5.2e6, 4.8e6]);
         let many = times(2, &[1e5; 1000]);
         assert_eq!(many.len(), 8);
         // To within a part.
