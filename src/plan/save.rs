@@ -216,8 +216,9 @@ impl Written {
     }
 }
 
-/// Bytes that are cast together, where rows are not longer.
-const PART: u64 = 4 << 20;
+/// Bytes that are cast together, where rows are not longer. C's `malloc` keeps some times as much of
+/// what is freed.
+const PART: u64 = 1 << 20;
 
 /// The length of the header, then the header.
 fn header(metadata: &serde_json::Value, tensors: &[Written]) -> io::Result<Vec<u8>> {

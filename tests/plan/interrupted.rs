@@ -4,7 +4,9 @@ use crate::build::Builder;
 use crate::program::{failure, files, folder, program};
 use serde_json::json;
 use std::fs;
-use std::process::{Child, Command};
+use std::io::{Read as _, Write as _};
+use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 use tch_init::file::TensorFile;
 
@@ -97,18 +99,24 @@ fn a_killed_run_leaves_the_old_file() {
     assert_eq!(files(&folder), ["a.plan.json", "weights.safetensors"]);
 }
 
-/// The most memory that a process has held, in bytes, as far as it lives long enough to be asked.
-fn peak(mut child: Child) -> u64 {
-    let mut peak = 0;
-    while child.try_wait().unwrap().is_none() {
-        let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
-        let line = status.lines().find(|line| line.starts_with("VmHWM:"));
-        let kilobytes = line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok());
-        peak = kilobytes.map_or(peak, |kilobytes: u64| peak.max(kilobytes * 1024));
-        std::thread::sleep(Duration::from_millis(5));
+/// The most memory that a program has held when it has written `file`, in bytes.
+fn peak(mut command: Command, file: &Path) -> u64 {
+    // Its last act is to say so, which it cannot as long as the pipe is full: it waits to be asked.
+    let (mut said, mut full) = std::io::pipe().unwrap();
+    full.write_all(&[0; 1 << 16]).unwrap();
+    let mut child = command.stdout(full).spawn().unwrap();
+    while !file.exists() {
+        assert!(child.try_wait().unwrap().is_none(), "it ended without");
+        std::thread::sleep(Duration::from_millis(1));
     }
+    let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+    // The end of the pipe that is not the program's.
+    drop(command);
+    said.read_to_end(&mut Vec::new()).unwrap();
     assert!(child.wait().unwrap().success());
-    peak
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"));
+    let kilobytes = line.and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
+    kilobytes.unwrap() * 1024
 }
 
 /// At most the tensors and a tenth, beyond what the program is with none: also where every tensor
@@ -132,7 +140,7 @@ fn memory_is_that_of_the_tensors() {
             .arg("-o")
             .arg(&weights);
         command.args(["--seed", "1", "--dtype", "bfloat16"]);
-        peak(command.stdout(std::process::Stdio::null()).spawn().unwrap())
+        peak(command, &weights)
     };
     let (without, with) = (of(1), of(1 << 12));
     let tensors = 4 * (1u64 << 26);
