@@ -246,7 +246,8 @@ pub(super) struct NormalStep<I: Isa, S> {
     _sink: S,
 }
 
-/// The chain from word to value is long, so it is taken with wide vectors.
+/// The chain from word to value is long, so it is taken with wide vectors: of short ones a CPU does
+/// not see enough ahead that need not wait for each other.
 #[derive(Clone, Copy)]
 pub(super) struct WideNormalStep<I: Isa, S>(NormalStep<I::Wide, S>);
 
@@ -305,18 +306,13 @@ impl<I: Isa, S: Sink> NormalStep<I, S> {
         isa.blocks(self.scaled(isa, cos), self.scaled(isa, sin))
     }
 
-    /// One value of each pair of words: that of the second word where `which` has the bit `BIT`,
-    /// elsewhere that of the first; `SHIFT` is `31 - BIT`.
+    /// One value of each pair of words: that of the second word where `which` has its highest bit
+    /// set, elsewhere that of the first.
     #[inline(always)]
-    pub(super) fn either<const BIT: u32, const SHIFT: u32>(
-        self,
-        isa: I,
-        (first, second): (I::U, I::U),
-        which: I::U,
-    ) -> I::F {
+    pub(super) fn either(self, isa: I, (first, second): (I::U, I::U), which: I::U) -> I::F {
         let radius = radius(isa, temper(isa, first));
         let (sin, cos) = sincos(isa, temper(isa, second));
-        let either = isa.select::<BIT, SHIFT>(which, sin, cos);
+        let either = isa.select(which, sin, cos);
         self.scaled(isa, isa.mul_f32(radius, either))
     }
 
@@ -338,12 +334,14 @@ fn radius<I: Isa>(isa: I, word: I::U) -> I::F {
     let above = isa.sub(isa.bits(isa.to_f32(rest)), half_scaled);
     let exponent = isa.to_f32(isa.sar::<23>(above));
     let mantissa = isa.add(isa.and(above, isa.splat(0x007f_ffff)), half);
-    let x = isa.sub_f32(isa.with_bits(mantissa), splat(1.0));
+    // All lanes of a wide vector in step from here on: left to itself, the compiler takes one part
+    // after the other, and each waits for itself.
+    let x = isa.opaque(isa.sub_f32(isa.with_bits(mantissa), splat(1.0)));
     let z = isa.mul_f32(x, x);
     let mut y = splat(-2.0 * LOG[0]);
     let mut power = 1;
     while power < LOG.len() {
-        y = isa.fmadd(y, x, splat(-2.0 * LOG[power]));
+        y = isa.opaque(isa.fmadd(y, x, splat(-2.0 * LOG[power])));
         power += 1;
     }
     y = isa.mul_f32(y, x);
@@ -359,9 +357,9 @@ fn sincos<I: Isa>(isa: I, word: I::U) -> (I::F, I::F) {
     let splat = |value| isa.splat_f32(value);
     const ANGLE: f32 = (2.0 * PI) as f32 / 16_777_216.0;
     let word = isa.and(word, isa.splat(BITS));
-    // Quarters of a turn, rounded, above 22 bits.
-    let quarters = isa.add(word, isa.splat(1 << 21));
-    let count = isa.to_f32(isa.shr::<22>(quarters));
+    // Quarters of a turn, rounded.
+    let quarters = isa.shr::<22>(isa.add(word, isa.splat(1 << 21)));
+    let count = isa.to_f32(quarters);
     let mut x = isa.mul_f32(isa.to_f32(word), splat(ANGLE));
     x = isa.fmadd(count, splat(2.0 * MINUS_QUARTER_PI[0]), x);
     x = isa.fmadd(count, splat(2.0 * MINUS_QUARTER_PI[1]), x);
@@ -376,13 +374,14 @@ fn sincos<I: Isa>(isa: I, word: I::U) -> (I::F, I::F) {
     near_zero = isa.mul_f32(isa.fmadd(near_zero, z, splat(SIN[2])), z);
     near_zero = isa.fmadd(near_zero, x, x);
 
-    let sin = isa.select::<22, 9>(quarters, near_one, near_zero);
-    let cos = isa.select::<22, 9>(quarters, near_zero, near_one);
+    // The highest bit says whether the quarter is an odd one. A compiler that knew where it comes
+    // from would compare instead.
+    let odd = isa.bits(isa.opaque(isa.with_bits(isa.shl::<31>(quarters))));
+    let sin = isa.select(odd, near_one, near_zero);
+    let cos = isa.select(odd, near_zero, near_one);
     // The sine is negative in the second half turn, the cosine in its middle quarters.
-    let sign = isa.splat(0x8000_0000);
-    let sin_sign = isa.and(isa.shl::<8>(quarters), sign);
-    let behind = isa.add(quarters, isa.splat(1 << 22));
-    let cos_sign = isa.and(isa.shl::<8>(behind), sign);
+    let sin_sign = isa.and(isa.shl::<30>(quarters), isa.splat(0x8000_0000));
+    let cos_sign = isa.xor(odd, sin_sign);
     (
         isa.with_bits(isa.xor(isa.bits(sin), sin_sign)),
         isa.with_bits(isa.xor(isa.bits(cos), cos_sign)),

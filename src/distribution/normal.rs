@@ -157,7 +157,7 @@ impl<O: Opmath> Blocks<O> {
         Cost {
             words: O::WORDS,
             nanoseconds: match self.simd {
-                Some(_) if O::WORDS == 1 => 1.1,
+                Some(_) if O::WORDS == 1 => 0.9,
                 _ => 20.0,
             },
         }

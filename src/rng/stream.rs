@@ -10,11 +10,11 @@ use std::mem::MaybeUninit;
 const BLOCKS: usize = 8;
 
 /// Words that can be read behind the last one.
-const SLACK: usize = 32;
+const SLACK: usize = 64;
 
 /// The most words and the most bytes of one [`Step`].
 const STEP_WORDS: usize = SLACK;
-const STEP_BYTES: usize = 128;
+const STEP_BYTES: usize = 256;
 
 /// What turns words into items, a few vectors at a time.
 pub(crate) trait Step<I: Isa>: Copy {

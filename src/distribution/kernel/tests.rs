@@ -6,9 +6,9 @@ use crate::rng::arch::{Portable, Twice};
 use crate::rng::stream::Fill;
 use crate::rng::{Backend, Mt19937};
 
-/// Vectors of 8, of 16 and of twice 8 lanes in plain Rust against the scalar code: so the code around the
-/// instructions runs for both widths on any CPU, and under Miri.
-fn on_both_widths<R: Recipe + Copy>(
+/// Vectors of 8, of 16 and of twice 8 lanes in plain Rust against the scalar code, wide ones up to
+/// twice 16: so the code around the instructions runs for all widths on any CPU, and under Miri.
+fn on_all_widths<R: Recipe + Copy>(
     recipe: R,
     zero: R::Item,
     scalar: impl Fn(&mut Mt19937, &mut [R::Item]),
@@ -55,9 +55,9 @@ fn any_width_draws_the_same() {
     };
     let sink = Stored;
     let (mean, std) = (1.0, 2.0);
-    on_both_widths(Normal { mean, std, sink }, 0.0, normal);
+    on_all_widths(Normal { mean, std, sink }, 0.0, normal);
     let sink = bf16::ZERO;
-    on_both_widths(Normal { mean, std, sink }, sink, |generator, out| {
+    on_all_widths(Normal { mean, std, sink }, sink, |generator, out| {
         if !out.is_empty() {
             scalar.normal_block_(generator, out, 1.0, 2.0).unwrap();
         }
@@ -69,7 +69,7 @@ fn any_width_draws_the_same() {
         from_stored: -1.0,
         sink: f16::ZERO,
     };
-    on_both_widths(uniform, f16::ZERO, |generator, out| {
+    on_all_widths(uniform, f16::ZERO, |generator, out| {
         scalar.uniform_(generator, out, -1.0, 1.0).unwrap();
     });
     let uniform = UniformF64 {
@@ -77,7 +77,7 @@ fn any_width_draws_the_same() {
         scale: f64::EPSILON,
         to: 1.0,
     };
-    on_both_widths(uniform, 0.0, |generator, out| {
+    on_all_widths(uniform, 0.0, |generator, out| {
         scalar.uniform_(generator, out, -1.0, 1.0).unwrap();
     });
 }

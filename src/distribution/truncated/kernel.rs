@@ -68,8 +68,9 @@ struct Place<'a, T> {
     _round: std::marker::PhantomData<&'a mut T>,
 }
 
-/// The most lanes of a vector.
+/// The most lanes of a vector, and of a wide one.
 const LANES: usize = 16;
+const WIDE_LANES: usize = 32;
 
 /// Every block, with who is outside.
 struct First<'a, S: Sink> {
@@ -83,7 +84,7 @@ impl<S: Sink> Read for First<'_, S> {
 
     #[inline(always)]
     unsafe fn read<I: Isa>(&mut self, isa: I, raw: *const u32, blocks: usize) {
-        const { assert!(I::Wide::LANES <= LANES && (2 * I::Wide::LANES).is_multiple_of(BLOCK)) };
+        const { assert!(I::Wide::LANES <= WIDE_LANES && (2 * I::Wide::LANES).is_multiple_of(BLOCK)) };
         let isa = isa.wide();
         let lanes = I::Wide::LANES;
         let step = self.normal.with(isa);
@@ -101,7 +102,7 @@ impl<S: Sink> Read for First<'_, S> {
                 if now == at_once {
                     S::store(isa, self.place.values, values, more);
                 } else {
-                    let mut items = MaybeUninit::<[S::Item; 2 * LANES]>::uninit();
+                    let mut items = MaybeUninit::<[S::Item; 2 * WIDE_LANES]>::uninit();
                     let items: *mut S::Item = items.as_mut_ptr().cast();
                     S::store(isa, items, values, more);
                     self.place
@@ -170,14 +171,14 @@ impl<S: Sink> Read for Again<'_, S> {
                     first[lane] = *raw.add(word);
                     second[lane] = *raw.add(word + 8);
                 }
-                which[lane] = u32::from(*element);
+                which[lane] = u32::from(*element & 8) << 28;
             }
             let mut items = MaybeUninit::<[S::Item; 2 * LANES]>::uninit();
             let items: *mut S::Item = items.as_mut_ptr().cast();
             // SAFETY: the arrays and the items are at least as long as the vectors.
             let outside = unsafe {
                 let words = (isa.load(first.as_ptr()), isa.load(second.as_ptr()));
-                let values = step.either::<3, 28>(isa, words, isa.load(which.as_ptr()));
+                let values = step.either(isa, words, isa.load(which.as_ptr()));
                 S::store(isa, items, values, values);
                 isa.outside(S::round(isa, values), low, high)
             };

@@ -2,6 +2,7 @@
 
 use super::twice::Twice;
 use super::{Isa, Kernel};
+use std::arch::asm;
 use std::arch::x86_64::*;
 
 /// Proof that this CPU has AVX2, FMA, F16C and PCLMULQDQ.
@@ -31,15 +32,15 @@ macro_rules! instructions {
 
 impl Isa for Avx2 {
     type U = __m256i;
-    type Wide = Twice<Avx2>;
+    type Wide = Twice<Twice<Avx2>>;
     type F = __m256;
     type D = __m256d;
 
     const LANES: usize = 8;
 
     #[inline(always)]
-    fn wide(self) -> Twice<Avx2> {
-        Twice(self)
+    fn wide(self) -> Twice<Twice<Avx2>> {
+        Twice(Twice(self))
     }
 
     #[inline]
@@ -111,6 +112,8 @@ impl Isa for Avx2 {
         fmadd(a: F, b: F, c: F) -> F = _mm256_fmadd_ps(a, b, c);
         fmsub(a: F, b: F, c: F) -> F = _mm256_fmsub_ps(a, b, c);
         sqrt(a: F) -> F = _mm256_sqrt_ps(a);
+        select(mask: U, ones: F, zeros: F) -> F =
+            _mm256_blendv_ps(zeros, ones, _mm256_castsi256_ps(mask));
         replace(a: F, what: F, with: F) -> F =
             _mm256_blendv_ps(a, with, _mm256_cmp_ps::<_CMP_EQ_OQ>(a, what));
         round_f16(a: F) -> F =
@@ -121,12 +124,28 @@ impl Isa for Avx2 {
     }
 
     #[inline(always)]
-    fn outside(self, a: __m256, low: __m256, high: __m256) -> u32 {
+    fn opaque(self, a: __m256) -> __m256 {
+        /// Assembly is not looked into, even if it has no instruction, and keeps its order.
+        #[inline]
+        #[target_feature(enable = "avx2")]
+        fn through_assembly(mut a: __m256) -> __m256 {
+            // SAFETY: it does nothing.
+            unsafe {
+                asm!("/* {} */", inout(ymm_reg) a, options(nomem, nostack, preserves_flags));
+            }
+            a
+        }
+        // SAFETY: `self` proves that the CPU has the registers.
+        unsafe { through_assembly(a) }
+    }
+
+    #[inline(always)]
+    fn outside(self, a: __m256, low: __m256, high: __m256) -> u64 {
         // SAFETY: `self` proves that the CPU has the instructions.
         unsafe {
             let below = _mm256_cmp_ps::<_CMP_LT_OQ>(a, low);
             let above = _mm256_cmp_ps::<_CMP_GT_OQ>(a, high);
-            _mm256_movemask_ps(_mm256_or_ps(below, above)) as u32
+            _mm256_movemask_ps(_mm256_or_ps(below, above)) as u64
         }
     }
 
@@ -174,20 +193,11 @@ impl Isa for Avx2 {
 
     #[inline(always)]
     fn xor_if_odd(self, value: __m256i, odd: __m256i, other: __m256i) -> __m256i {
-        let mask = self.sar::<31>(self.shl::<31>(odd));
-        self.xor(value, self.and(mask, other))
-    }
-
-    #[inline(always)]
-    fn select<const BIT: u32, const SHIFT: u32>(
-        self,
-        mask: __m256i,
-        ones: __m256,
-        zeros: __m256,
-    ) -> __m256 {
-        let sign = self.with_bits(self.shl::<SHIFT>(mask));
+        let odd = self.and(odd, self.splat(1));
+        // `other` as it is by a positive number, nothing by 0.
         // SAFETY: `self` proves that the CPU has the instruction.
-        unsafe { _mm256_blendv_ps(zeros, ones, sign) }
+        let other = unsafe { _mm256_sign_epi32(other, odd) };
+        self.xor(value, other)
     }
 
     #[inline(always)]

@@ -124,12 +124,12 @@ impl Isa for Avx512 {
     }
 
     #[inline(always)]
-    fn outside(self, a: __m512, low: __m512, high: __m512) -> u32 {
+    fn outside(self, a: __m512, low: __m512, high: __m512) -> u64 {
         // SAFETY: `self` proves that the CPU has the instructions.
         unsafe {
             let below = _mm512_cmp_ps_mask::<_CMP_LT_OQ>(a, low);
             let above = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(a, high);
-            u32::from(below | above)
+            u64::from(below | above)
         }
     }
 
@@ -185,17 +185,9 @@ impl Isa for Avx512 {
     }
 
     #[inline(always)]
-    fn select<const BIT: u32, const SHIFT: u32>(
-        self,
-        mask: __m512i,
-        ones: __m512,
-        zeros: __m512,
-    ) -> __m512 {
+    fn select(self, mask: __m512i, ones: __m512, zeros: __m512) -> __m512 {
         // SAFETY: `self` proves that the CPU has the instructions.
-        unsafe {
-            let mask = _mm512_test_epi32_mask(mask, _mm512_set1_epi32(1 << BIT));
-            _mm512_mask_mov_ps(zeros, mask, ones)
-        }
+        unsafe { _mm512_mask_mov_ps(zeros, _mm512_movepi32_mask(mask), ones) }
     }
 
     #[inline(always)]

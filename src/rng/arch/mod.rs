@@ -105,17 +105,17 @@ pub(crate) trait Isa: Copy {
     /// `a * b - c`, rounded once.
     fn fmsub(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F;
     fn sqrt(self, a: Self::F) -> Self::F;
-    /// `ones` where `mask` has the bit `BIT`, elsewhere `zeros`; `SHIFT` is `31 - BIT`.
-    fn select<const BIT: u32, const SHIFT: u32>(
-        self,
-        mask: Self::U,
-        ones: Self::F,
-        zeros: Self::F,
-    ) -> Self::F;
+    /// `a`, of which the compiler then knows nothing: what it was made from is done in all lanes
+    /// before anything is done with it in any. It is free to be just `a`.
+    fn opaque(self, a: Self::F) -> Self::F {
+        a
+    }
+    /// `ones` where `mask` has its highest bit set, elsewhere `zeros`.
+    fn select(self, mask: Self::U, ones: Self::F, zeros: Self::F) -> Self::F;
     /// `with` where `a` equals `what`, elsewhere `a`.
     fn replace(self, a: Self::F, what: Self::F, with: Self::F) -> Self::F;
     /// A bit for every lane, the first lane's lowest: whether it is below `low` or above `high`. NaN is neither.
-    fn outside(self, a: Self::F, low: Self::F, high: Self::F) -> u32;
+    fn outside(self, a: Self::F, low: Self::F, high: Self::F) -> u64;
     /// Rounded to f16.
     fn round_f16(self, a: Self::F) -> Self::F;
 

@@ -1,5 +1,6 @@
 //! Vectors in plain Rust, for any CPU and for Miri: `LANES` is 8 or 16.
 
+use super::twice::Twice;
 use super::{Isa, Kernel};
 use half::f16;
 use std::array::from_fn;
@@ -15,13 +16,13 @@ impl<const L: usize> Isa for Portable<L> {
     type U = [u32; L];
     type F = [f32; L];
     type D = Halved<L>;
-    type Wide = Portable<L>;
+    type Wide = Twice<Portable<L>>;
 
     const LANES: usize = L;
 
     #[inline(always)]
-    fn wide(self) -> Portable<L> {
-        self
+    fn wide(self) -> Twice<Portable<L>> {
+        Twice(self)
     }
 
     #[inline]
@@ -179,14 +180,9 @@ impl<const L: usize> Isa for Portable<L> {
     }
 
     #[inline(always)]
-    fn select<const BIT: u32, const SHIFT: u32>(
-        self,
-        mask: [u32; L],
-        ones: [f32; L],
-        zeros: [f32; L],
-    ) -> [f32; L] {
+    fn select(self, mask: [u32; L], ones: [f32; L], zeros: [f32; L]) -> [f32; L] {
         from_fn(|i| {
-            if mask[i] >> BIT & 1 == 0 {
+            if mask[i] >> 31 == 0 {
                 zeros[i]
             } else {
                 ones[i]
@@ -200,9 +196,9 @@ impl<const L: usize> Isa for Portable<L> {
     }
 
     #[inline(always)]
-    fn outside(self, a: [f32; L], low: [f32; L], high: [f32; L]) -> u32 {
+    fn outside(self, a: [f32; L], low: [f32; L], high: [f32; L]) -> u64 {
         (0..L).fold(0, |bits, i| {
-            bits | u32::from(a[i] < low[i] || a[i] > high[i]) << i
+            bits | u64::from(a[i] < low[i] || a[i] > high[i]) << i
         })
     }
 

@@ -65,6 +65,8 @@ impl<I: Isa> Isa for Twice<I> {
         fmadd(a: F, b: F, c: F) -> F;
         fmsub(a: F, b: F, c: F) -> F;
         sqrt(a: F) -> F;
+        opaque(a: F) -> F;
+        select(mask: U, ones: F, zeros: F) -> F;
         replace(a: F, what: F, with: F) -> F;
         round_f16(a: F) -> F;
         low_53(words: U) -> D;
@@ -154,20 +156,7 @@ impl<I: Isa> Isa for Twice<I> {
     }
 
     #[inline(always)]
-    fn select<const BIT: u32, const SHIFT: u32>(
-        self,
-        mask: Self::U,
-        ones: Self::F,
-        zeros: Self::F,
-    ) -> Self::F {
-        (
-            self.0.select::<BIT, SHIFT>(mask.0, ones.0, zeros.0),
-            self.0.select::<BIT, SHIFT>(mask.1, ones.1, zeros.1),
-        )
-    }
-
-    #[inline(always)]
-    fn outside(self, a: Self::F, low: Self::F, high: Self::F) -> u32 {
+    fn outside(self, a: Self::F, low: Self::F, high: Self::F) -> u64 {
         self.0.outside(a.0, low.0, high.0) | self.0.outside(a.1, low.1, high.1) << I::LANES
     }
 
