@@ -5,8 +5,11 @@ use super::threads::do_all;
 use super::{Engine, memory};
 use crate::rng::Mt19937;
 
-/// What a share costs before it is drawn: a thread, and going to its place, in nanoseconds.
-const START: f64 = 300_000.0;
+/// What a share costs before it is drawn, in nanoseconds: letting a thread know, and going to its
+/// place, a word at a time or at once.
+const THREAD: f64 = 40_000.0;
+const WORD: f64 = 0.15;
+const JUMP: f64 = 115_000.0;
 /// What a share must have to draw, in starts, to be worth one.
 const WORTHWHILE: f64 = 1.35;
 /// Shares for each thread, if the draw is long enough: a thread that other work held up takes fewer.
@@ -153,17 +156,24 @@ struct Share<'a> {
 }
 
 fn shares(threads: usize, parts: Vec<Part<'_>>) -> Vec<Share<'_>> {
-    let total: f64 = parts.iter().map(|part| part.nanoseconds).sum();
-    let count = count(threads, total);
-    let (mut shares, mut now) = (Vec::with_capacity(count), Vec::new());
+    let words = parts.iter().map(|part| part.words).sum();
+    let nanoseconds = parts.iter().map(|part| part.nanoseconds).sum();
+    let division = Division::new(threads, SHARES_A_THREAD, words, nanoseconds);
+    let (mut shares, mut now) = (Vec::with_capacity(division.count), Vec::new());
     let (mut before, mut words, mut drawn) = (0, 0, 0.0);
+    let mut share = 0;
     for part in parts {
-        // The first has no way to go, and so more to draw.
-        let end = later_share(total, count) * (shares.len() + 1) as f64 + START;
-        if drawn + part.nanoseconds / 2.0 > end && !now.is_empty() && shares.len() + 1 < count {
-            let parts = std::mem::take(&mut now);
-            shares.push(Share { before, parts });
-            before = words;
+        let middle = drawn + part.nanoseconds / 2.0;
+        if middle > division.end(share) {
+            if !now.is_empty() {
+                let parts = std::mem::take(&mut now);
+                shares.push(Share { before, parts });
+                before = words;
+            }
+            // A long part takes the place of several shares.
+            while middle > division.end(share) {
+                share += 1;
+            }
         }
         words += part.words;
         drawn += part.nanoseconds;
@@ -173,21 +183,44 @@ fn shares(threads: usize, parts: Vec<Part<'_>>) -> Vec<Share<'_>> {
     shares
 }
 
-/// How many shares a draw of so many nanoseconds has.
-fn count(threads: usize, total: f64) -> usize {
-    let worthwhile = (total / (WORTHWHILE * START)) as usize;
-    let long = (total / (LONG * START)) as usize;
-    let most = threads * (long / threads).clamp(1, SHARES_A_THREAD);
-    if threads == 1 {
-        1
-    } else {
-        worthwhile.clamp(1, most)
-    }
+/// How a draw divides into shares.
+struct Division {
+    /// How many there are.
+    count: usize,
+    /// What each but the first costs before it is drawn, in nanoseconds.
+    start: f64,
+    /// What each but the first draws, in nanoseconds, so that all take as long.
+    later: f64,
 }
 
-/// What a share but the first draws, in nanoseconds, so that all take as long.
-fn later_share(total: f64, count: usize) -> f64 {
-    (total - START) / count as f64
+impl Division {
+    fn new(threads: usize, shares_a_thread: usize, words: u64, nanoseconds: f64) -> Division {
+        // On average, half of the words are in front of a later share.
+        let start = THREAD + (WORD * words as f64 / 2.0).min(JUMP);
+        let worthwhile = (nanoseconds / (WORTHWHILE * start)) as usize;
+        let long = (nanoseconds / (LONG * start)) as usize;
+        let most = threads * (long / threads).clamp(1, shares_a_thread);
+        let count = if threads == 1 {
+            1
+        } else {
+            worthwhile.clamp(1, most)
+        };
+        let later = (nanoseconds - start) / count as f64;
+        Division {
+            count,
+            start,
+            later,
+        }
+    }
+
+    /// Where a share ends, in nanoseconds of the draw; the last one's end has no limit.
+    fn end(&self, share: usize) -> f64 {
+        if share + 1 < self.count {
+            self.later * (share + 1) as f64 + self.start
+        } else {
+            f64::INFINITY
+        }
+    }
 }
 
 /// The same for draws that do not end where their last share ends: `draw` takes a generator of its
@@ -222,12 +255,13 @@ pub(super) fn each<T: Send, R: Send>(
 
 /// How many values each share has.
 fn lengths(threads: usize, cost: Cost, numel: usize) -> Vec<usize> {
-    let total = numel as f64 * cost.nanoseconds;
-    let count = count(threads, total).min(threads);
+    let nanoseconds = numel as f64 * cost.nanoseconds;
+    let words = cost.words * numel as u64;
+    let Division { count, later, .. } = Division::new(threads, 1, words, nanoseconds);
     if count < 2 {
         return vec![numel];
     }
-    let later = (later_share(total, count) / cost.nanoseconds) as usize / ALIGN * ALIGN;
+    let later = (later / cost.nanoseconds) as usize / ALIGN * ALIGN;
     let mut lengths = vec![later; count];
     lengths[0] = numel - later * (count - 1);
     // All but the last begin and end at multiples.
@@ -263,7 +297,7 @@ mod tests {
         };
         assert_eq!(lengths(64, 0.3, 100_000), [100_000]);
         // The first has more to draw.
-        assert_eq!(lengths(2, 1.0, 2_000_000), [1_150_016, 849_984]);
+        assert_eq!(lengths(2, 1.0, 2_000_000), [1_077_504, 922_496]);
     }
 
     fn part(words: u64, nanoseconds: f64) -> Part<'static> {
@@ -276,24 +310,27 @@ mod tests {
 
     #[test]
     fn shares_take_as_long() {
-        let times = |threads, parts: &[f64]| -> Vec<f64> {
-            let parts = parts.iter().map(|time| part(1, *time)).collect();
+        let times_of = |threads, words, parts: &[f64]| -> Vec<f64> {
+            let parts = parts.iter().map(|time| part(words, *time)).collect();
             let shares = shares(threads, parts);
             let before = shares.iter().map(|share| share.before);
             let parts = shares.iter().map(|share| share.parts.len() as u64);
             let expected = parts.scan(0, |before, parts| {
-                *before += parts;
-                Some(*before - parts)
+                *before += parts * words;
+                Some(*before - parts * words)
             });
             assert!(before.eq(expected));
             let time = |share: &Share| share.parts.iter().map(|part| part.nanoseconds).sum();
             shares.iter().map(time).collect()
         };
+        let times = |threads, parts: &[f64]| times_of(threads, 1, parts);
         assert_eq!(times(1, &[1e6; 100]), [1e8]);
         assert_eq!(times(2, &[]), [0.0]);
-        assert_eq!(times(2, &[1e5; 7]), [7e5]);
-        assert_eq!(times(2, &[1e5; 20]), [1.2e6, 0.8e6]);
-        assert_eq!(times(2, &[1e5; 100]), [5.2e6, 4.8e6]);
+        assert_eq!(times(2, &[1e4; 7]), [7e4]);
+        assert_eq!(times(2, &[1e5; 7]), [4e5, 3e5]);
+        // The first has more to draw, the more so if the way to the others' places is long.
+        assert_eq!(times(2, &[1e4; 100]), [5.2e5, 4.8e5]);
+        assert_eq!(times_of(2, 1 << 40, &[1e4; 100]), [5.8e5, 4.2e5]);
         let many = times(2, &[1e5; 1000]);
         assert_eq!(many.len(), 8);
         // To within a part.

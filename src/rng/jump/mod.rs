@@ -44,28 +44,28 @@ impl Kernel for Jump<'_> {
         // The low 31 bits of the first word of a seeded block are not of the recurrence. Those of
         // a block that was made are.
         self.generator.regenerate();
-        let power = power(isa, after_one);
-        apply(isa, &power, &mut self.generator.block.0);
+        let terms = terms(isa, after_one);
+        apply(isa, &terms, &mut self.generator.block.0);
     }
 }
 
-/// `x` to the power of so many blocks' words. The last ones are kept, as tensors of one shape come
-/// in numbers and divide among threads in one way.
+/// The terms of `x` to the power of so many blocks' words. The last ones are kept, as tensors of one
+/// shape come in numbers and divide among threads in one way.
 #[inline(always)]
-fn power<I: Isa>(isa: I, blocks: u64) -> Arc<Polynomial> {
-    static KEPT: Mutex<VecDeque<(u64, Arc<Polynomial>)>> = Mutex::new(VecDeque::new());
+fn terms<I: Isa>(isa: I, blocks: u64) -> Arc<[u32]> {
+    static KEPT: Mutex<VecDeque<(u64, Arc<[u32]>)>> = Mutex::new(VecDeque::new());
     const KEEP: usize = 64;
     // What is kept is whole at all times, whoever panicked.
     let kept = || KEPT.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some((_, power)) = kept().iter().find(|(b, _)| *b == blocks) {
-        return Arc::clone(power);
+    if let Some((_, terms)) = kept().iter().find(|(b, _)| *b == blocks) {
+        return Arc::clone(terms);
     }
     let words = u128::from(blocks) * N as u128;
-    let power = Arc::new(Polynomial::power_of_x(isa, words));
+    let terms: Arc<[u32]> = terms_of(&Polynomial::power_of_x(isa, words)).into();
     let mut kept = kept();
     kept.truncate(KEEP - 1);
-    kept.push_front((blocks, Arc::clone(&power)));
-    power
+    kept.push_front((blocks, Arc::clone(&terms)));
+    terms
 }
 
 /// Room for the words and their sums, which whoever is done with it leaves to the next. Memory that
@@ -77,9 +77,9 @@ fn rooms() -> MutexGuard<'static, Vec<Vec<u32>>> {
     ROOMS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Makes `block` the block that lies as far behind it as the polynomial says.
+/// Makes `block` the block that lies as far behind it as the terms say.
 #[inline(always)]
-fn apply<I: Isa>(isa: I, polynomial: &Polynomial, block: &mut [u32; N]) {
+fn apply<I: Isa>(isa: I, terms: &[u32], block: &mut [u32; N]) {
     let mut room = rooms().pop().unwrap_or_default();
     room.resize(WORDS * WINDOWS.len(), 0);
     room[..N].copy_from_slice(block);
@@ -88,11 +88,10 @@ fn apply<I: Isa>(isa: I, polynomial: &Polynomial, block: &mut [u32; N]) {
     unsafe { regenerate(isa, room.as_mut_ptr(), WORDS - N) };
     let (words, sums) = room.split_at_mut(WORDS);
     sum(isa, words, sums);
-    let terms = terms(polynomial);
     // As many words as stay in registers while all terms are added; `N` is a multiple.
     let at_once = SUMS * I::LANES;
     for (i, out) in block.chunks_exact_mut(at_once).enumerate() {
-        add_terms(isa, &terms, &room[i * at_once..], out);
+        add_terms(isa, terms, &room[i * at_once..], out);
     }
     rooms().push(room);
 }
@@ -121,8 +120,7 @@ fn sum<I: Isa>(isa: I, words: &[u32], sums: &mut [u32]) {
 
 /// Where the words lie that are to be added, in the room for words and sums: for each window of the
 /// polynomial that begins with a 1.
-#[inline(always)]
-fn terms(polynomial: &Polynomial) -> Vec<u32> {
+fn terms_of(polynomial: &Polynomial) -> Vec<u32> {
     // A window and the zeros behind it are four bits on average.
     let mut terms = Vec::with_capacity(DEGREE / 3);
     let mut at = 0;
