@@ -215,7 +215,7 @@ class SetupTest(unittest.TestCase):
                 folder = self.libtorch(self.outside / str(number))
                 write(folder / file, text)
                 self.refuse(LIBTORCH=str(folder), says=["libtorch 2.12.1, not 2.13.0",
-                                                      str(folder / file), "unset"])
+                                                        str(folder / file), "unset"])
         self.assert_untouched()
 
     def test_zip_layout_is_accepted_and_no_version_is_not(self):

@@ -144,16 +144,20 @@ impl<S: Sink> Read for Again<'_, S> {
         // SAFETY: a bit for every element of the blocks, which are the round's.
         let waiting = unsafe { std::slice::from_raw_parts_mut(self.place.waiting, blocks) };
         let mut count = 0;
-        for (i, bits) in waiting.chunks(4).enumerate() {
-            let mut bits = bits
-                .iter()
-                .rev()
-                .fold(0, |all, bits| all << 16 | u64::from(*bits));
+        let mut add = |block: usize, mut bits: u64| {
             while bits != 0 {
-                self.list[count] = (i * 64) as u16 + bits.trailing_zeros() as u16;
+                self.list[count] = (block * BLOCK) as u16 + bits.trailing_zeros() as u16;
                 count += 1;
                 bits &= bits - 1;
             }
+        };
+        let (fours, rest) = waiting.as_chunks::<4>();
+        for (i, [a, b, c, d]) in fours.iter().enumerate() {
+            let [a, b, c, d] = [a, b, c, d].map(|bits| u64::from(*bits));
+            add(4 * i, a | b << 16 | c << 32 | d << 48);
+        }
+        for (i, bits) in rest.iter().enumerate() {
+            add(4 * fours.len() + i, u64::from(*bits));
         }
         // The last vector is filled up with whatever can be drawn.
         self.list[count..count + LANES].fill(0);

@@ -114,17 +114,12 @@ impl Model {
         position: &mut Position,
     ) -> Result<(), ModelError> {
         let tensors = build::tensors(vs)?;
-        let drawn = |fill: &Observed| {
-            tensors
-                .iter()
-                .find(|(_, t)| t.data_ptr() as usize == fill.data && t.numel() == fill.numel)
-        };
         let mut places: Vec<Option<Drawn>> = vec![None; tensors.len()];
         for fill in fills {
             let of = tensors
                 .iter()
                 .position(|(_, t)| t.data_ptr() as usize == fill.data && t.numel() == fill.numel);
-            let dtype = drawn(fill).map_or(Dtype::Float32, |(_, t)| dtype(t));
+            let dtype = of.map_or(Dtype::Float32, |of| dtype(&tensors[of].1));
             let place = position.pass(fill, dtype);
             if let Some(of) = of {
                 places[of] = place;
