@@ -105,7 +105,7 @@ fn threads(rows: &mut Vec<Row>) {
     for (name, fill) in FILLS {
         let mut tensor = Tensor::zeros([4096, NUMEL / 4096], (Kind::Float, Device::Cpu));
         let mut times = [Vec::new(), Vec::new()];
-        for _ in 0..15 {
+        for _ in 0..31 {
             for threads in [1, 2] {
                 tch::set_num_threads(threads);
                 let start = Instant::now();

@@ -53,7 +53,7 @@ fn compare(name: &str, expression: &str, plan: &Path) -> Row {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/models/reference.py");
     let program = std::env::current_exe().unwrap();
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-    for _ in 0..5 {
+    for _ in 0..7 {
         ours.push(nanoseconds(Command::new(&program).arg("run").arg(plan)));
         theirs.push(nanoseconds(
             Command::new(python())
