@@ -109,6 +109,7 @@ fn what_is_not_contiguous_or_small_or_refused_is_libtorchs() {
 /// What autograd saved before a draw is known to be old after it.
 #[test]
 fn autograd_sees_that_values_changed() {
+    let _stream = default_stream();
     let mut w = zeros(1000, Kind::Float).set_requires_grad(true);
     let loss = (&w * &w).sum(Kind::Float);
     init::uniform_(&mut w, 0.0, 1.0, None).unwrap();

@@ -251,6 +251,7 @@ fn error<T>(result: Result<T, InitError>) -> String {
 
 #[test]
 fn what_embeddings_refuse_is_said() {
+    let _stream = default_stream();
     let vs = VarStore::new(Device::Cpu);
     let padded = |n, padding_idx| {
         let config = EmbeddingConfig {
@@ -299,6 +300,7 @@ fn what_embeddings_refuse_is_said() {
 
 #[test]
 fn what_bags_refuse_is_said() {
+    let _stream = default_stream();
     let vs = VarStore::new(Device::Cpu);
     let bag = |mode, scale_grad_by_freq, sparse| {
         let config = EmbeddingBagConfig {

@@ -173,6 +173,7 @@ fn error<T>(result: Result<T, InitError>) -> String {
 
 #[test]
 fn what_norms_refuse_is_said() {
+    let _stream = default_stream();
     let vs = VarStore::new(Device::Cpu);
     let randn = |shape: &[i64]| Tensor::ones(shape, (Kind::Float, Device::Cpu));
     for (groups, channels) in [(4, 6), (0, 6), (-2, 6), (-1, i64::MIN)] {

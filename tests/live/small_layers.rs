@@ -1,5 +1,6 @@
 //! Bilinear layers and rectifiers with a learnable slope.
 
+use crate::common::default_stream;
 use crate::family::{Forward, Input, Twin, assert_twins};
 use tch::nn::VarStore;
 use tch::{Device, Kind, Tensor};
@@ -104,6 +105,7 @@ fn error<T>(result: Result<T, InitError>) -> String {
 
 #[test]
 fn what_bilinear_layers_and_prelu_refuse_is_said() {
+    let _stream = default_stream();
     let vs = VarStore::new(Device::Cpu);
     assert_eq!(
         error(nn::f_bilinear(vs.root(), 0, 3, 2, Default::default())),

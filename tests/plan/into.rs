@@ -2,6 +2,7 @@
 
 use crate::build::{linear, seeded};
 use crate::common::bytes;
+use crate::common::default_stream;
 use tch::nn::{self, VarStore};
 use tch::{Device, Kind, Tensor};
 
@@ -13,6 +14,7 @@ fn store() -> (VarStore, nn::Linear) {
 
 #[test]
 fn variables_get_the_values_under_their_names() {
+    let _stream = default_stream();
     let plan = linear().plan();
     let (mut vs, fc) = store();
     let mut generator = seeded(4);
@@ -36,6 +38,7 @@ fn variables_get_the_values_under_their_names() {
 
 #[test]
 fn what_does_not_fit_is_refused_before_anything_is_drawn() {
+    let _stream = default_stream();
     let plan = linear().plan();
     let refused = |vs: &mut VarStore, rename: &dyn Fn(&str) -> String| {
         let mut generator = seeded(4);
