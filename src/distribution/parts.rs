@@ -3,13 +3,10 @@
 
 use super::threads::do_all;
 use super::{Engine, memory};
-use crate::rng::Mt19937;
+use crate::rng::{Mt19937, Passing};
 
-/// What a share costs before it is drawn, in nanoseconds: letting a thread know, and going to its
-/// place, a word at a time or at once.
+/// What a share costs before a thread goes to its place, in nanoseconds: letting the thread know.
 const THREAD: f64 = 40_000.0;
-const WORD: f64 = 0.15;
-const JUMP: f64 = 115_000.0;
 /// What a share must have to draw, in starts, to be worth one.
 const WORTHWHILE: f64 = 1.35;
 /// Shares for each thread, if the draw is long enough: a thread that other work held up takes fewer.
@@ -141,7 +138,8 @@ pub(crate) fn run(engine: &Engine, generator: &mut Mt19937, parts: Vec<Part<'_>>
         generator.skip_with(simd, passed);
         generator
     };
-    let ends = do_all(threads, shares(threads, parts), draw);
+    let shares = shares(threads, Passing::with(simd), parts);
+    let ends = do_all(threads, shares, draw);
     // The share that ends the draw leaves the generator where it ends.
     if let Some(end) = ends.into_iter().next_back() {
         *generator = end;
@@ -155,10 +153,10 @@ struct Share<'a> {
     parts: Vec<Part<'a>>,
 }
 
-fn shares(threads: usize, parts: Vec<Part<'_>>) -> Vec<Share<'_>> {
-    let words = parts.iter().map(|part| part.words).sum();
+fn shares(threads: usize, passing: Passing, parts: Vec<Part<'_>>) -> Vec<Share<'_>> {
+    let start = start(passing, parts.iter().map(|part| part.words).sum());
     let nanoseconds = parts.iter().map(|part| part.nanoseconds).sum();
-    let division = Division::new(threads, SHARES_A_THREAD, words, nanoseconds);
+    let division = Division::new(threads, SHARES_A_THREAD, start, nanoseconds);
     let (mut shares, mut now) = (Vec::with_capacity(division.count), Vec::new());
     let (mut before, mut words, mut drawn) = (0, 0, 0.0);
     let mut share = 0;
@@ -183,6 +181,12 @@ fn shares(threads: usize, parts: Vec<Part<'_>>) -> Vec<Share<'_>> {
     shares
 }
 
+/// What a share of a draw of so many words costs before it is drawn, in nanoseconds.
+fn start(passing: Passing, words: u64) -> f64 {
+    // On average, half of the words are in front of a later share.
+    THREAD + (passing.word * words as f64 / 2.0).min(passing.jump)
+}
+
 /// How a draw divides into shares.
 struct Division {
     /// How many there are.
@@ -194,9 +198,8 @@ struct Division {
 }
 
 impl Division {
-    fn new(threads: usize, shares_a_thread: usize, words: u64, nanoseconds: f64) -> Division {
-        // On average, half of the words are in front of a later share.
-        let start = THREAD + (WORD * words as f64 / 2.0).min(JUMP);
+    /// Of a draw that takes so long; `start` is what each share but the first costs before it.
+    fn new(threads: usize, shares_a_thread: usize, start: f64, nanoseconds: f64) -> Division {
         let worthwhile = (nanoseconds / (WORTHWHILE * start)) as usize;
         let long = (nanoseconds / (LONG * start)) as usize;
         let most = threads * (long / threads).clamp(1, shares_a_thread);
@@ -234,7 +237,8 @@ pub(super) fn each<T: Send, R: Send>(
 ) -> Vec<R> {
     let threads = engine.threads();
     let is_new = memory::is_new(values);
-    let lengths = lengths(threads, cost.with_touch::<T>(is_new), values.len());
+    let passing = Passing::with(engine.backend.simd());
+    let lengths = lengths(threads, passing, cost.with_touch::<T>(is_new), values.len());
     let last = lengths.len() - 1;
     let (mut rest, mut before) = (values, 0);
     let shares = lengths.into_iter().enumerate().map(|(i, length)| {
@@ -254,10 +258,10 @@ pub(super) fn each<T: Send, R: Send>(
 }
 
 /// How many values each share has.
-fn lengths(threads: usize, cost: Cost, numel: usize) -> Vec<usize> {
+fn lengths(threads: usize, passing: Passing, cost: Cost, numel: usize) -> Vec<usize> {
     let nanoseconds = numel as f64 * cost.nanoseconds;
-    let words = cost.words * numel as u64;
-    let Division { count, later, .. } = Division::new(threads, 1, words, nanoseconds);
+    let start = start(passing, cost.words * numel as u64);
+    let Division { count, later, .. } = Division::new(threads, 1, start, nanoseconds);
     if count < 2 {
         return vec![numel];
     }

@@ -13,5 +13,6 @@ mod words;
 
 pub(crate) use backend::Simd;
 pub use backend::{BACKEND_VARIABLE, Backend};
+pub(crate) use jump::Passing;
 pub use mt19937::Mt19937;
 pub use state::{STATE_LEN, State, StateError};

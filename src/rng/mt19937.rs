@@ -5,7 +5,7 @@
 
 use super::arch::{Isa, Kernel, Portable};
 use super::backend::{Backend, Simd};
-use super::jump::{Jump, WORTHWHILE};
+use super::jump::{Jump, Passing};
 use super::state::{State, StateError};
 use super::stream::{Fill, Pass};
 use super::words::Words;
@@ -181,7 +181,7 @@ impl Mt19937 {
         // Of the words up to here, the last block's are left.
         let blocks = n.div_ceil(N as u64);
         let last = n - (blocks - 1) * N as u64;
-        if n >= WORTHWHILE {
+        if n >= Passing::with(simd).worth_a_jump {
             let generator = &mut *self;
             run(simd, Jump { generator, blocks });
         } else {

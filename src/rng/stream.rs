@@ -9,12 +9,14 @@ use std::mem::MaybeUninit;
 /// cache of 32 KB.
 const BLOCKS: usize = 8;
 
-/// Words that can be read behind the last one.
-const SLACK: usize = 64;
-
 /// The most words and the most bytes of one [`Step`].
-const STEP_WORDS: usize = SLACK;
+const STEP_WORDS: usize = 64;
 const STEP_BYTES: usize = 256;
+
+/// Words that [`Step::steps`] may read behind those that are drawn: three more steps.
+const AHEAD: usize = 3 * STEP_WORDS;
+/// Words that can be read behind the last one.
+const SLACK: usize = AHEAD;
 
 /// What turns words into items, a few vectors at a time.
 pub(crate) trait Step<I: Isa>: Copy {
@@ -34,6 +36,37 @@ pub(crate) trait Step<I: Isa>: Copy {
     /// `WORDS` words can be read at `raw`, and `ITEMS` items written at `out`, which is aligned to
     /// 64 bytes if the step streams.
     unsafe fn step(self, isa: I, raw: *const u32, out: *mut Self::Item);
+
+    /// So many steps, one behind the other. Must be `#[inline(always)]`.
+    ///
+    /// # Safety
+    ///
+    /// As [`step`](Self::step), for the words and items of all steps; and [`AHEAD`] words behind
+    /// those can be read.
+    #[inline(always)]
+    unsafe fn steps(self, isa: I, raw: *const u32, out: *mut Self::Item, count: usize) {
+        // SAFETY: the caller's promise.
+        unsafe { one_by_one(self, isa, raw, out, count) }
+    }
+}
+
+/// [`Step::steps`], of which each ends before the next begins.
+///
+/// # Safety
+///
+/// As there.
+#[inline(always)]
+pub(crate) unsafe fn one_by_one<I: Isa, S: Step<I>>(
+    step: S,
+    isa: I,
+    raw: *const u32,
+    out: *mut S::Item,
+    count: usize,
+) {
+    for i in 0..count {
+        // SAFETY: the caller's promise.
+        unsafe { step.step(isa, raw.add(i * S::WORDS), out.add(i * S::ITEMS)) }
+    }
 }
 
 /// Something that is made of words in the same way all along, on any instruction set.
@@ -157,16 +190,14 @@ fn fill<I: Isa, S: Step<I>>(isa: I, generator: &mut Mt19937, step: S, out: &mut 
             stream.refill(isa, steps * S::WORDS + rest * words_an_item);
         }
         let now = steps.min(stream.available() / S::WORDS);
-        for _ in 0..now {
-            // SAFETY: that many steps' words are available; as `at` moves by `ITEMS` for each of
-            // the `out.len() / ITEMS` steps, it stays inside `out`. The alignment was checked above
-            // and a step keeps it.
-            unsafe {
-                step.step(isa, stream.raw(), at);
-                at = at.add(S::ITEMS);
-            }
-            stream.next += S::WORDS;
+        // SAFETY: that many steps' words are available, and `SLACK` follow; as `at` moves by `ITEMS`
+        // for each of the `out.len() / ITEMS` steps, it stays inside `out`. The alignment was checked
+        // above and a step keeps it.
+        unsafe {
+            step.steps(isa, stream.raw(), at, now);
+            at = at.add(now * S::ITEMS);
         }
+        stream.next += now * S::WORDS;
         steps -= now;
     }
     if rest > 0 {
@@ -322,7 +353,7 @@ impl<'a> Stream<'a> {
 pub(super) unsafe fn regenerate<I: Isa>(isa: I, words: *mut u32, count: usize) {
     const { assert!(N.is_multiple_of(I::LANES)) };
     let far = M / I::LANES * I::LANES;
-    let (upper, lower) = (isa.splat(0x8000_0000), isa.splat(0x7fff_ffff));
+    let upper = isa.splat(0x8000_0000);
     let matrix = isa.splat(MATRIX);
     // SAFETY: a vector is made from words before `at + N`, which are initialised.
     unsafe {
@@ -333,7 +364,7 @@ pub(super) unsafe fn regenerate<I: Isa>(isa: I, words: *mut u32, count: usize) {
             let after = isa.load(at.add(I::LANES));
             let far_high = isa.load(at.add(far + I::LANES));
             let next = isa.load_next(this, after, at.add(1));
-            let mixed = isa.or(isa.and(this, upper), isa.and(next, lower));
+            let mixed = isa.select_bits(upper, this, next);
             let twisted = isa.xor(
                 isa.load_far(far_low, far_high, at.add(M)),
                 isa.shr::<1>(mixed),

@@ -9,7 +9,12 @@ fn lengths_add_up() {
         for threads in [1, 2, 3, 7, 64] {
             for nanoseconds in [0.3, 20.0, 1e6, 1e9] {
                 let words = 1;
-                let lengths = lengths(threads, Cost { words, nanoseconds }, numel);
+                let lengths = lengths(
+                    threads,
+                    Passing::with(None),
+                    Cost { words, nanoseconds },
+                    numel,
+                );
                 assert_eq!(lengths.iter().sum::<usize>(), numel);
                 assert!(lengths.len() <= threads);
                 for length in &lengths[..lengths.len() - 1] {
@@ -20,7 +25,12 @@ fn lengths_add_up() {
     }
     let lengths = |threads, nanoseconds, numel| {
         let words = 1;
-        lengths(threads, Cost { words, nanoseconds }, numel)
+        lengths(
+            threads,
+            Passing::with(None),
+            Cost { words, nanoseconds },
+            numel,
+        )
     };
     assert_eq!(lengths(64, 0.3, 100_000), [100_000]);
     // The first has more to draw.
@@ -39,7 +49,7 @@ fn part(words: u64, nanoseconds: f64) -> Part<'static> {
 fn shares_take_as_long() {
     let times_of = |threads, words, parts: &[f64]| -> Vec<f64> {
         let parts = parts.iter().map(|time| part(words, *time)).collect();
-        let shares = shares(threads, parts);
+        let shares = shares(threads, Passing::with(None), parts);
         let before = shares.iter().map(|share| share.before);
         let parts = shares.iter().map(|share| share.parts.len() as u64);
         let expected = parts.scan(0, |before, parts| {

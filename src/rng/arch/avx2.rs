@@ -37,6 +37,7 @@ impl Isa for Avx2 {
     type D = __m256d;
 
     const LANES: usize = 8;
+    const KEEPS_STAGES: bool = false;
 
     #[inline(always)]
     fn wide(self) -> Twice<Twice<Avx2>> {
@@ -99,7 +100,8 @@ impl Isa for Avx2 {
 
     instructions! {
         and(a: U, b: U) -> U = _mm256_and_si256(a, b);
-        or(a: U, b: U) -> U = _mm256_or_si256(a, b);
+        select_bits(mask: U, ones: U, zeros: U) -> U =
+            _mm256_or_si256(_mm256_and_si256(mask, ones), _mm256_andnot_si256(mask, zeros));
         xor(a: U, b: U) -> U = _mm256_xor_si256(a, b);
         add(a: U, b: U) -> U = _mm256_add_epi32(a, b);
         sub(a: U, b: U) -> U = _mm256_sub_epi32(a, b);
@@ -162,9 +164,31 @@ impl Isa for Avx2 {
     }
 
     #[inline(always)]
-    fn sar<const BITS: u32>(self, a: __m256i) -> __m256i {
-        // SAFETY: `self` proves that the CPU has the instruction.
-        unsafe { _mm256_sra_epi32(a, _mm_cvtsi32_si128(BITS as i32)) }
+    fn exponent(self, bits: __m256i) -> __m256 {
+        // SAFETY: `self` proves that the CPU has the instructions.
+        unsafe { _mm256_cvtepi32_ps(_mm256_srai_epi32::<23>(bits)) }
+    }
+
+    #[inline(always)]
+    fn quadrant<const BIT: u32>(
+        self,
+        angle: __m256i,
+        near_one: __m256,
+        near_zero: __m256,
+    ) -> (__m256, __m256) {
+        let above = self.shr::<BIT>(angle);
+        // The highest bit says whether the quarter is an odd one. A compiler that knew where it
+        // comes from would compare instead.
+        let odd = self.bits(self.opaque(self.with_bits(self.shl::<31>(above))));
+        let sin = self.select(odd, near_one, near_zero);
+        let cos = self.select(odd, near_zero, near_one);
+        // The sine is negative in the second half turn, the cosine in its middle quarters.
+        let sin_sign = self.and(self.shl::<30>(above), self.splat(0x8000_0000));
+        let cos_sign = self.xor(odd, sin_sign);
+        (
+            self.with_bits(self.xor(self.bits(sin), sin_sign)),
+            self.with_bits(self.xor(self.bits(cos), cos_sign)),
+        )
     }
 
     #[inline(always)]
@@ -240,9 +264,9 @@ impl Isa for Avx2 {
     }
 
     #[inline(always)]
-    fn halves(self, a: __m256i, b: __m256i) -> (__m256i, __m256i) {
-        // A register is half a block.
-        (a, b)
+    unsafe fn load_blocks(self, from: *const u32) -> (__m256i, __m256i) {
+        // SAFETY: the caller promises that the words are there. A register is half a block.
+        unsafe { (self.load(from), self.load(from.add(Self::LANES))) }
     }
 
     #[inline(always)]

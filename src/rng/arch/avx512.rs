@@ -1,6 +1,7 @@
 //! AVX-512 (F, DQ, BW, VL) with PCLMULQDQ: 16 lanes.
 
 use super::{Isa, Kernel};
+use crate::rng::jump::Planes;
 use crate::rng::mt19937::M;
 use std::arch::x86_64::*;
 
@@ -40,10 +41,18 @@ impl Isa for Avx512 {
     type D = __m512d;
 
     const LANES: usize = 16;
+    const KEEPS_STAGES: bool = true;
+    /// That of f32.
+    const EXPONENT_BIAS: u32 = 127 << 23;
 
     #[inline(always)]
     fn wide(self) -> Avx512 {
         self
+    }
+
+    #[inline(always)]
+    fn planes(self) -> Option<Planes> {
+        Planes::new()
     }
 
     #[inline]
@@ -102,11 +111,13 @@ impl Isa for Avx512 {
 
     instructions! {
         and(a: U, b: U) -> U = _mm512_and_si512(a, b);
-        or(a: U, b: U) -> U = _mm512_or_si512(a, b);
+        select_bits(mask: U, ones: U, zeros: U) -> U =
+            _mm512_ternarylogic_epi32::<0b11_00_10_10>(mask, ones, zeros);
         xor(a: U, b: U) -> U = _mm512_xor_si512(a, b);
         add(a: U, b: U) -> U = _mm512_add_epi32(a, b);
         sub(a: U, b: U) -> U = _mm512_sub_epi32(a, b);
         to_f32(a: U) -> F = _mm512_cvtepi32_ps(a);
+        exponent(bits: U) -> F = _mm512_getexp_ps(_mm512_castsi512_ps(bits));
         bits(a: F) -> U = _mm512_castps_si512(a);
         with_bits(a: U) -> F = _mm512_castsi512_ps(a);
         add_f32(a: F, b: F) -> F = _mm512_add_ps(a, b);
@@ -146,9 +157,25 @@ impl Isa for Avx512 {
     }
 
     #[inline(always)]
-    fn sar<const BITS: u32>(self, a: __m512i) -> __m512i {
-        // SAFETY: `self` proves that the CPU has the instruction.
-        unsafe { _mm512_srai_epi32::<BITS>(a) }
+    fn quadrant<const BIT: u32>(
+        self,
+        angle: __m512i,
+        near_one: __m512,
+        near_zero: __m512,
+    ) -> (__m512, __m512) {
+        // SAFETY: `self` proves that the CPU has the instructions.
+        unsafe {
+            let odd = _mm512_test_epi32_mask(angle, _mm512_set1_epi32(1 << BIT));
+            let second_half = _mm512_test_epi32_mask(angle, _mm512_set1_epi32(2 << BIT));
+            let sin = _mm512_mask_mov_ps(near_zero, odd, near_one);
+            let cos = _mm512_mask_mov_ps(near_one, odd, near_zero);
+            // The sine is negative in the second half turn, the cosine in its middle quarters.
+            let minus = _mm512_set1_ps(-0.0);
+            (
+                _mm512_mask_xor_ps(sin, second_half, sin, minus),
+                _mm512_mask_xor_ps(cos, second_half ^ odd, cos, minus),
+            )
+        }
     }
 
     #[inline(always)]
@@ -228,13 +255,15 @@ impl Isa for Avx512 {
     }
 
     #[inline(always)]
-    fn halves(self, a: __m512i, b: __m512i) -> (__m512i, __m512i) {
-        // SAFETY: `self` proves that the CPU has the instruction.
+    unsafe fn load_blocks(self, from: *const u32) -> (__m512i, __m512i) {
+        // SAFETY: as above; the caller promises that the words are there. Inserting from memory is
+        // a load, shuffling registers is not.
         unsafe {
-            (
-                _mm512_shuffle_i32x4::<0b01_00_01_00>(a, b),
-                _mm512_shuffle_i32x4::<0b11_10_11_10>(a, b),
-            )
+            let half = |i: usize| _mm256_loadu_si256(from.add(8 * i).cast());
+            let halves = |low: usize, high: usize| {
+                _mm512_inserti64x4::<1>(_mm512_castsi256_si512(half(low)), half(high))
+            };
+            (halves(0, 2), halves(1, 3))
         }
     }
 

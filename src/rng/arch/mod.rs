@@ -13,6 +13,9 @@ mod portable;
 mod twice;
 
 #[cfg(target_arch = "x86_64")]
+use super::jump::Planes;
+
+#[cfg(target_arch = "x86_64")]
 pub(crate) use avx2::Avx2;
 #[cfg(target_arch = "x86_64")]
 pub(crate) use avx512::Avx512;
@@ -42,8 +45,17 @@ pub(crate) trait Isa: Copy {
     type Wide: Isa;
 
     const LANES: usize;
+    /// Whether it has registers for several vectors, each at another stage of a long calculation.
+    const KEEPS_STAGES: bool;
 
     fn wide(self) -> Self::Wide;
+
+    /// Whether jumps add by bit planes.
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    fn planes(self) -> Option<Planes> {
+        None
+    }
 
     fn run<K: Kernel>(self, kernel: K) -> K::Output;
 
@@ -76,14 +88,13 @@ pub(crate) trait Isa: Copy {
     unsafe fn store(self, to: *mut u32, words: Self::U);
 
     fn and(self, a: Self::U, b: Self::U) -> Self::U;
-    fn or(self, a: Self::U, b: Self::U) -> Self::U;
+    /// The bits of `ones` where `mask` has a 1, elsewhere those of `zeros`.
+    fn select_bits(self, mask: Self::U, ones: Self::U, zeros: Self::U) -> Self::U;
     fn xor(self, a: Self::U, b: Self::U) -> Self::U;
     fn add(self, a: Self::U, b: Self::U) -> Self::U;
     fn sub(self, a: Self::U, b: Self::U) -> Self::U;
     fn shl<const BITS: u32>(self, a: Self::U) -> Self::U;
     fn shr<const BITS: u32>(self, a: Self::U) -> Self::U;
-    /// Shifts signed numbers.
-    fn sar<const BITS: u32>(self, a: Self::U) -> Self::U;
     /// Shifts pairs of words, the low half first, by less than 64.
     fn shl_u64(self, a: Self::U, bits: u32) -> Self::U;
     /// Shifts pairs of words, the low half first, by less than 64.
@@ -95,6 +106,11 @@ pub(crate) trait Isa: Copy {
 
     /// From signed numbers, rounded to nearest even.
     fn to_f32(self, a: Self::U) -> Self::F;
+    /// What is added to the exponents of bits for [`exponent`](Self::exponent), in their place.
+    const EXPONENT_BIAS: u32 = 0;
+    /// As numbers, the exponents of bits of floats to which [`EXPONENT_BIAS`](Self::EXPONENT_BIAS)
+    /// was added, and nothing else. Between -126 and 127.
+    fn exponent(self, bits: Self::U) -> Self::F;
     fn bits(self, a: Self::F) -> Self::U;
     fn with_bits(self, a: Self::U) -> Self::F;
     fn add_f32(self, a: Self::F, b: Self::F) -> Self::F;
@@ -112,6 +128,14 @@ pub(crate) trait Isa: Copy {
     }
     /// `ones` where `mask` has its highest bit set, elsewhere `zeros`.
     fn select(self, mask: Self::U, ones: Self::F, zeros: Self::F) -> Self::F;
+    /// The sine and the cosine of an angle, of which bit `BIT` says whether it is in the second or
+    /// last quarter of a turn, and the next one whether it is in the second half.
+    fn quadrant<const BIT: u32>(
+        self,
+        angle: Self::U,
+        near_one: Self::F,
+        near_zero: Self::F,
+    ) -> (Self::F, Self::F);
     /// `with` where `a` equals `what`, elsewhere `a`.
     fn replace(self, a: Self::F, what: Self::F, with: Self::F) -> Self::F;
     /// A bit for every lane, the first lane's lowest: whether it is below `low` or above `high`. NaN is neither.
@@ -144,9 +168,13 @@ pub(crate) trait Isa: Copy {
     /// `2 LANES` values of 16 bits can be written at `to`.
     unsafe fn store_u16(self, to: *mut u16, a: Self::U, b: Self::U);
 
-    /// From `2 LANES` words in blocks of 16, the first halves of the blocks and the second halves.
-    fn halves(self, a: Self::U, b: Self::U) -> (Self::U, Self::U);
-    /// Undoes [`halves`](Self::halves).
+    /// The first halves of blocks of 16 words, and the second halves.
+    ///
+    /// # Safety
+    ///
+    /// `2 LANES` words can be read at `from`.
+    unsafe fn load_blocks(self, from: *const u32) -> (Self::U, Self::U);
+    /// From the first and second halves of blocks of 16, the blocks.
     fn blocks(self, first: Self::F, second: Self::F) -> (Self::F, Self::F);
 
     /// The low 53 bits of pairs of words, the first of a pair being the high half.

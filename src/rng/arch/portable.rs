@@ -19,6 +19,8 @@ impl<const L: usize> Isa for Portable<L> {
     type Wide = Twice<Portable<L>>;
 
     const LANES: usize = L;
+    /// Both ways are tested.
+    const KEEPS_STAGES: bool = L == 16;
 
     #[inline(always)]
     fn wide(self) -> Twice<Portable<L>> {
@@ -76,8 +78,8 @@ impl<const L: usize> Isa for Portable<L> {
     }
 
     #[inline(always)]
-    fn or(self, a: [u32; L], b: [u32; L]) -> [u32; L] {
-        from_fn(|i| a[i] | b[i])
+    fn select_bits(self, mask: [u32; L], ones: [u32; L], zeros: [u32; L]) -> [u32; L] {
+        from_fn(|i| ones[i] & mask[i] | zeros[i] & !mask[i])
     }
 
     #[inline(always)]
@@ -103,11 +105,6 @@ impl<const L: usize> Isa for Portable<L> {
     #[inline(always)]
     fn shr<const BITS: u32>(self, a: [u32; L]) -> [u32; L] {
         a.map(|a| a >> BITS)
-    }
-
-    #[inline(always)]
-    fn sar<const BITS: u32>(self, a: [u32; L]) -> [u32; L] {
-        a.map(|a| (a as i32 >> BITS) as u32)
     }
 
     #[inline(always)]
@@ -242,11 +239,35 @@ impl<const L: usize> Isa for Portable<L> {
     }
 
     #[inline(always)]
-    fn halves(self, a: [u32; L], b: [u32; L]) -> ([u32; L], [u32; L]) {
-        let word = |i: usize| if i < L { a[i] } else { b[i - L] };
+    fn exponent(self, bits: [u32; L]) -> [f32; L] {
+        bits.map(|bits| (bits as i32 >> 23) as f32)
+    }
+
+    #[inline(always)]
+    fn quadrant<const BIT: u32>(
+        self,
+        angle: [u32; L],
+        near_one: [f32; L],
+        near_zero: [f32; L],
+    ) -> ([f32; L], [f32; L]) {
+        let odd = angle.map(|angle| angle >> BIT & 1);
+        let half = angle.map(|angle| angle >> (BIT + 1) & 1);
+        let either = |odd: u32, i: usize| if odd == 1 { near_one[i] } else { near_zero[i] };
+        let signed = |value: f32, minus: u32| if minus == 1 { -value } else { value };
         (
-            from_fn(|i| word(i / 8 * 16 + i % 8)),
-            from_fn(|i| word(i / 8 * 16 + i % 8 + 8)),
+            from_fn(|i| signed(either(odd[i], i), half[i])),
+            from_fn(|i| signed(either(1 - odd[i], i), half[i] ^ odd[i])),
+        )
+    }
+
+    #[inline(always)]
+    unsafe fn load_blocks(self, from: *const u32) -> ([u32; L], [u32; L]) {
+        // SAFETY: the caller promises that the words are there.
+        let words = unsafe { from.cast::<[[u32; L]; 2]>().read_unaligned() };
+        let words = words.as_flattened();
+        (
+            from_fn(|i| words[i / 8 * 16 + i % 8]),
+            from_fn(|i| words[i / 8 * 16 + i % 8 + 8]),
         )
     }
 

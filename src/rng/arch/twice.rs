@@ -27,6 +27,8 @@ impl<I: Isa> Isa for Twice<I> {
     type Wide = Twice<I>;
 
     const LANES: usize = 2 * I::LANES;
+    const KEEPS_STAGES: bool = I::KEEPS_STAGES;
+    const EXPONENT_BIAS: u32 = I::EXPONENT_BIAS;
 
     #[inline(always)]
     fn run<K: Kernel>(self, kernel: K) -> K::Output {
@@ -51,12 +53,13 @@ impl<I: Isa> Isa for Twice<I> {
 
     both! {
         and(a: U, b: U) -> U;
-        or(a: U, b: U) -> U;
+        select_bits(mask: U, ones: U, zeros: U) -> U;
         xor(a: U, b: U) -> U;
         add(a: U, b: U) -> U;
         sub(a: U, b: U) -> U;
         xor_if_odd(value: U, odd: U, other: U) -> U;
         to_f32(a: U) -> F;
+        exponent(bits: U) -> F;
         bits(a: F) -> U;
         with_bits(a: U) -> F;
         add_f32(a: F, b: F) -> F;
@@ -136,11 +139,6 @@ impl<I: Isa> Isa for Twice<I> {
     }
 
     #[inline(always)]
-    fn sar<const BITS: u32>(self, a: Self::U) -> Self::U {
-        (self.0.sar::<BITS>(a.0), self.0.sar::<BITS>(a.1))
-    }
-
-    #[inline(always)]
     fn shl_u64(self, a: Self::U, bits: u32) -> Self::U {
         (self.0.shl_u64(a.0, bits), self.0.shl_u64(a.1, bits))
     }
@@ -202,10 +200,28 @@ impl<I: Isa> Isa for Twice<I> {
     }
 
     #[inline(always)]
-    fn halves(self, a: Self::U, b: Self::U) -> (Self::U, Self::U) {
-        let (first, second) = self.0.halves(a.0, a.1);
-        let (third, fourth) = self.0.halves(b.0, b.1);
-        ((first, third), (second, fourth))
+    fn quadrant<const BIT: u32>(
+        self,
+        angle: Self::U,
+        near_one: Self::F,
+        near_zero: Self::F,
+    ) -> (Self::F, Self::F) {
+        let quadrant = |angle, one, zero| self.0.quadrant::<BIT>(angle, one, zero);
+        let low = quadrant(angle.0, near_one.0, near_zero.0);
+        let high = quadrant(angle.1, near_one.1, near_zero.1);
+        ((low.0, high.0), (low.1, high.1))
+    }
+
+    #[inline(always)]
+    unsafe fn load_blocks(self, from: *const u32) -> (Self::U, Self::U) {
+        // SAFETY: the caller promises that the words of both are there.
+        let (low, high) = unsafe {
+            (
+                self.0.load_blocks(from),
+                self.0.load_blocks(from.add(2 * I::LANES)),
+            )
+        };
+        ((low.0, high.0), (low.1, high.1))
     }
 
     #[inline(always)]

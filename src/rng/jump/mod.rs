@@ -6,17 +6,49 @@
 //! Matsumoto, Nishimura, Panneton, L'Ecuyer (2008), "Efficient Jump Ahead for F2-Linear Random
 //! Number Generators".
 
+#[cfg(target_arch = "x86_64")]
+mod planes;
 mod polynomial;
 
 use super::arch::{Isa, Kernel};
+use super::backend::Simd;
 use super::mt19937::{Mt19937, N};
 use super::stream::regenerate;
+#[cfg(target_arch = "x86_64")]
+pub(super) use planes::Planes;
 use polynomial::{DEGREE, Polynomial};
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-/// Words from which on a jump takes less time than passing them.
-pub(super) const WORTHWHILE: u64 = 1 << 21;
+/// What it takes to go on in the stream, in nanoseconds. No bit depends on it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Passing {
+    /// By a word, without a jump.
+    pub(crate) word: f64,
+    /// By a jump over a distance that was jumped before.
+    pub(crate) jump: f64,
+    /// Words from which on a jump takes less time, mostly of a distance jumped before: the first
+    /// one takes some 0.1 ms more.
+    pub(super) worth_a_jump: u64,
+}
+
+impl Passing {
+    pub(crate) fn with(simd: Option<Simd>) -> Passing {
+        match simd {
+            #[cfg(target_arch = "x86_64")]
+            Some(Simd::Avx512(isa)) if isa.planes().is_some() => Passing {
+                word: 0.1,
+                jump: 25_000.0,
+                worth_a_jump: 1 << 19,
+            },
+            _ => Passing {
+                word: 0.15,
+                jump: 115_000.0,
+                worth_a_jump: 1 << 21,
+            },
+        }
+    }
+}
 
 /// The words that the polynomial is applied to, a multiple of [`N`], and a little more: it reads
 /// `DEGREE + N`, and as far as a window of bits behind them.
@@ -44,28 +76,53 @@ impl Kernel for Jump<'_> {
         // The low 31 bits of the first word of a seeded block are not of the recurrence. Those of
         // a block that was made are.
         self.generator.regenerate();
-        let terms = terms(isa, after_one);
-        apply(isa, &terms, &mut self.generator.block.0);
+        let distance = distance(isa, after_one);
+        let block = &mut self.generator.block.0;
+        #[cfg(target_arch = "x86_64")]
+        if let Some(planes) = isa.planes() {
+            let mut room = rooms().pop().unwrap_or_default();
+            unroll(isa, block, &mut room, planes::WORDS);
+            if let Some(words) = room.first_chunk() {
+                planes.apply(&distance.polynomial, words, block);
+            }
+            return rooms().push(room);
+        }
+        apply(isa, distance.terms(), block);
     }
 }
 
-/// The terms of `x` to the power of so many blocks' words. The last ones are kept, as tensors of one
-/// shape come in numbers and divide among threads in one way.
+/// What is the same for all jumps over so many words.
+struct Distance {
+    polynomial: Polynomial,
+    terms: OnceLock<Vec<u32>>,
+}
+
+impl Distance {
+    fn terms(&self) -> &[u32] {
+        self.terms.get_or_init(|| terms_of(&self.polynomial))
+    }
+}
+
+/// The distance of so many blocks. The last ones are kept, as tensors of one shape come in numbers
+/// and divide among threads in one way.
 #[inline(always)]
-fn terms<I: Isa>(isa: I, blocks: u64) -> Arc<[u32]> {
-    static KEPT: Mutex<VecDeque<(u64, Arc<[u32]>)>> = Mutex::new(VecDeque::new());
+fn distance<I: Isa>(isa: I, blocks: u64) -> Arc<Distance> {
+    static KEPT: Mutex<VecDeque<(u64, Arc<Distance>)>> = Mutex::new(VecDeque::new());
     const KEEP: usize = 64;
     // What is kept is whole at all times, whoever panicked.
     let kept = || KEPT.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some((_, terms)) = kept().iter().find(|(b, _)| *b == blocks) {
-        return Arc::clone(terms);
+    if let Some((_, distance)) = kept().iter().find(|(b, _)| *b == blocks) {
+        return Arc::clone(distance);
     }
     let words = u128::from(blocks) * N as u128;
-    let terms: Arc<[u32]> = terms_of(&Polynomial::power_of_x(isa, words)).into();
+    let distance = Arc::new(Distance {
+        polynomial: Polynomial::power_of_x(isa, words),
+        terms: OnceLock::new(),
+    });
     let mut kept = kept();
     kept.truncate(KEEP - 1);
-    kept.push_front((blocks, Arc::clone(&terms)));
-    terms
+    kept.push_front((blocks, Arc::clone(&distance)));
+    distance
 }
 
 /// Room for the words and their sums, which whoever is done with it leaves to the next. Memory that
@@ -77,15 +134,24 @@ fn rooms() -> MutexGuard<'static, Vec<Vec<u32>>> {
     ROOMS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Fills the first `count` words of the room from those that begin with the block.
+#[inline(always)]
+fn unroll<I: Isa>(isa: I, block: &[u32; N], room: &mut Vec<u32>, count: usize) {
+    let made = (count - N).next_multiple_of(N);
+    if room.len() < N + made {
+        room.resize(N + made, 0);
+    }
+    room[..N].copy_from_slice(block);
+    // SAFETY: all words of the room are initialised, and there are `N + made`.
+    unsafe { regenerate(isa, room.as_mut_ptr(), made) };
+}
+
 /// Makes `block` the block that lies as far behind it as the terms say.
 #[inline(always)]
 fn apply<I: Isa>(isa: I, terms: &[u32], block: &mut [u32; N]) {
     let mut room = rooms().pop().unwrap_or_default();
+    unroll(isa, block, &mut room, WORDS);
     room.resize(WORDS * WINDOWS.len(), 0);
-    room[..N].copy_from_slice(block);
-    // SAFETY: the first `N` words are initialised, as are all others, of which there are
-    // `WORDS - N` before the sums.
-    unsafe { regenerate(isa, room.as_mut_ptr(), WORDS - N) };
     let (words, sums) = room.split_at_mut(WORDS);
     sum(isa, words, sums);
     // As many words as stay in registers while all terms are added; `N` is a multiple.
@@ -169,6 +235,25 @@ mod tests {
         Portable::<8>.run(Pass { generator, words });
     }
 
+    /// A jump as on CPUs that do not add by planes.
+    struct ByWords<'a> {
+        generator: &'a mut Mt19937,
+        blocks: u64,
+    }
+
+    impl Kernel for ByWords<'_> {
+        type Output = ();
+
+        #[inline(always)]
+        fn run<I: Isa>(self, isa: I) {
+            if let Some(after_one) = self.blocks.checked_sub(1) {
+                self.generator.regenerate();
+                let distance = distance(isa, after_one);
+                apply(isa, distance.terms(), &mut self.generator.block.0);
+            }
+        }
+    }
+
     #[test]
     fn a_jump_is_as_many_steps() {
         for blocks in [0, 1, 2, 3, 31, 32, 33, 34, 100, 1681] {
@@ -182,10 +267,13 @@ mod tests {
             assert_eq!(sixteen.block, passed.block, "{blocks} blocks, 16 lanes");
             for backend in Backend::ALL {
                 let Some(simd) = backend.simd() else { continue };
-                let mut jumped = start.clone();
+                let (mut jumped, mut by_words) = (start.clone(), start.clone());
                 let generator = &mut jumped;
                 simd.run(Jump { generator, blocks });
                 assert_eq!(jumped.block, passed.block, "{blocks} blocks, {backend}");
+                let generator = &mut by_words;
+                simd.run(ByWords { generator, blocks });
+                assert_eq!(by_words.block, passed.block, "{blocks} blocks, {backend}");
             }
         }
     }
@@ -255,7 +343,7 @@ mod tests {
             let mut jumped = Mt19937::new(9);
             jumped.skip_with(simd, 100);
             let mut passed = jumped.clone();
-            let words = WORTHWHILE + 77;
+            let words = Passing::with(simd).worth_a_jump + 77;
             jumped.skip_with(simd, words);
             for _ in 0..words {
                 passed.next_u32();

@@ -9,7 +9,7 @@ pub(super) const DEGREE: usize = 19937;
 
 /// Numbers of 64 bits that hold a polynomial of lower degree, and with them a whole number of
 /// vectors.
-const LIMBS: usize = DEGREE.div_ceil(64);
+pub(super) const LIMBS: usize = DEGREE.div_ceil(64);
 const VECTOR_LIMBS: usize = LIMBS.next_multiple_of(8);
 /// Of a square, and as much behind it as vectors reach.
 const SQUARE_LIMBS: usize = 2 * VECTOR_LIMBS + 8;
@@ -36,6 +36,12 @@ impl Polynomial {
             power = reduce(isa, &square(isa, &power, n >> bits_left & 1 == 1));
         }
         power
+    }
+
+    /// The coefficients, 64 in a number, whose lowest bit is that of the highest power.
+    #[cfg(target_arch = "x86_64")]
+    pub(super) fn turned_limbs(&self) -> [u64; LIMBS] {
+        std::array::from_fn(|limb| self.limbs[limb].reverse_bits())
     }
 
     /// The 64 coefficients from `at` on, as far as there are.
