@@ -1,58 +1,174 @@
 //! Memory that is about to be written for the first time: touching it costs more than the values
 //! that are drawn into it.
 
-use std::ffi::c_void;
+mod balloon;
+mod pace;
 
-/// The environment variable that decides over large pages: if it says `1`, the system is asked
-/// (`madvise`, on Linux) to back memory of 4 MB or more by large pages before a draw into it. Read once
-/// a process. It changes no bit.
+use pace::Pace;
+use std::ffi::c_void;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+/// The environment variable that decides over large pages: `0` never asks the system (`madvise`, on
+/// Linux) to back memory by them before a draw into it, `1` always does. Read once a process. It changes
+/// no bit.
 ///
-/// Where free memory lies in large pieces, new memory is then touched several times as fast. A
-/// virtual machine that has handed its free memory back to its host was found to be up to four times
-/// slower, so it is left to whoever knows the machine.
+/// Where free memory lies in large pieces, new memory is touched several times as fast with them.
+/// Where memory must be moved to make a large piece, or a virtual machine's host has taken free memory
+/// back, they were found to be several times as slow as small ones. So without the variable they are
+/// asked for as long as they have saved more time than they cost, and then not for a second; and never
+/// in a virtual machine that reports free memory to its host (virtio's balloon).
 pub const HUGE_PAGES_VARIABLE: &str = "TCH_INIT_HUGE_PAGES";
 
-/// What the first touch of a byte takes, in nanoseconds, on pages of 4 KB.
-pub(super) const TOUCH: f64 = 0.5;
+/// What the first touch of a byte takes, in nanoseconds: on pages of 4 KB, and on large ones.
+const TOUCH: f64 = 0.5;
+const TOUCH_LARGE: f64 = 0.15;
 
-/// Smaller memory is not asked about: it alone holds no large page, or was probably used before.
+/// Smaller memory is not asked about: it was probably used before.
 const WORTHWHILE: usize = 1 << 20;
-const WORTH_LARGE_PAGES: usize = 4 << 20;
+/// Bytes that are touched by one call: what a large page has.
+const AT_ONCE: usize = 2 << 20;
 
-/// Asks for large pages if that is wanted, and says whether some of the memory has no pages yet. It
-/// is looked at in a few places only.
-pub(super) fn is_new<T>(values: &[T]) -> bool {
-    let (data, bytes) = (values.as_ptr().cast_mut().cast(), size_of_val(values));
-    if bytes < WORTHWHILE {
-        return false;
-    }
-    if bytes >= WORTH_LARGE_PAGES && system::large_pages_are_wanted() {
-        system::ask_for_large_pages(data, bytes);
-    }
-    const PLACES: usize = 8;
-    (0..PLACES).any(|i| system::is_new(data.wrapping_byte_add(bytes / PLACES * i)))
+/// The memory of a draw.
+#[derive(Debug, Clone)]
+pub(super) struct Memory {
+    /// If some of it has no pages yet.
+    new: Option<Arc<New>>,
 }
 
-/// Touches the memory, as a write to it would, and leaves what is in it. One call for many pages
-/// takes about two thirds of the time that the pages take one by one.
-pub(super) fn touch<T>(values: &mut [T]) {
-    system::touch(values.as_mut_ptr().cast(), size_of_val(values));
+#[derive(Debug)]
+struct New {
+    begin: usize,
+    bytes: usize,
+    /// Whether large pages are asked for.
+    large: AtomicBool,
+    pages: &'static LargePages,
+}
+
+impl Memory {
+    /// Looks at the memory in a few places, and asks for large pages if it is new and they are at
+    /// hand.
+    pub(super) fn of<T>(values: &[T]) -> Memory {
+        Memory::on(large_pages(), values)
+    }
+
+    fn on<T>(pages: &'static LargePages, values: &[T]) -> Memory {
+        const PLACES: usize = 8;
+        let data: *mut c_void = values.as_ptr().cast_mut().cast();
+        let bytes = size_of_val(values);
+        let is_new = bytes >= WORTHWHILE
+            && (0..PLACES).any(|i| system::is_new(data.wrapping_byte_add(bytes / PLACES * i)));
+        if !is_new {
+            return Memory { new: None };
+        }
+        let large = pages.are_at_hand();
+        if large {
+            system::advise_large_pages(data, bytes, true);
+        }
+        let new = New {
+            begin: data.addr(),
+            bytes,
+            large: AtomicBool::new(large),
+            pages,
+        };
+        Memory {
+            new: Some(Arc::new(new)),
+        }
+    }
+
+    /// What the first touch of a byte takes, in nanoseconds.
+    pub(super) fn touch_cost(&self) -> f64 {
+        match &self.new {
+            Some(new) if new.large.load(Ordering::Relaxed) => TOUCH_LARGE,
+            Some(_) => TOUCH,
+            None => 0.0,
+        }
+    }
+
+    /// Touches a part of the memory if it is new, as a write to it would, and leaves what is in it.
+    /// One call for many pages takes about two thirds of the time that the pages take one by one.
+    pub(super) fn touch<T>(&self, part: &mut [T]) {
+        let Some(new) = &self.new else { return };
+        let (mut data, mut left) = (part.as_mut_ptr().cast(), size_of_val(part));
+        while left > 0 {
+            let now = left.min(AT_ONCE);
+            new.touch(data, now);
+            data = data.wrapping_byte_add(now);
+            left -= now;
+        }
+    }
+}
+
+impl New {
+    fn touch(&self, data: *mut c_void, bytes: usize) {
+        if !self.large.load(Ordering::Relaxed) {
+            return system::touch(data, bytes);
+        }
+        if !self.pages.are_at_hand() {
+            if self.large.swap(false, Ordering::Relaxed) {
+                let begin = data.with_addr(self.begin);
+                system::advise_large_pages(begin, self.bytes, false);
+            }
+            return system::touch(data, bytes);
+        }
+        let start = Instant::now();
+        system::touch(data, bytes);
+        let end = Instant::now();
+        self.pages.took(bytes, end - start, end);
+    }
+}
+
+/// Whether large pages are asked for.
+#[derive(Debug)]
+enum LargePages {
+    Never,
+    Always,
+    AsLongAsFast(Mutex<Pace>),
+}
+
+fn large_pages() -> &'static LargePages {
+    static LARGE_PAGES: OnceLock<LargePages> = OnceLock::new();
+    LARGE_PAGES.get_or_init(|| match std::env::var(HUGE_PAGES_VARIABLE).as_deref() {
+        Ok("0") => LargePages::Never,
+        Ok("1") => LargePages::Always,
+        _ if balloon::host_takes_free_memory() => LargePages::Never,
+        _ => LargePages::AsLongAsFast(Mutex::default()),
+    })
+}
+
+impl LargePages {
+    fn are_at_hand(&self) -> bool {
+        match self {
+            LargePages::Never => false,
+            LargePages::Always => true,
+            LargePages::AsLongAsFast(pace) => locked(pace).is_fast(Instant::now()),
+        }
+    }
+
+    fn took(&self, bytes: usize, time: Duration, now: Instant) {
+        if let LargePages::AsLongAsFast(pace) = self {
+            locked(pace).took(bytes, time, now);
+        }
+    }
+}
+
+fn locked(pace: &Mutex<Pace>) -> MutexGuard<'_, Pace> {
+    // Nothing that panics happens while it is locked.
+    pace.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(all(target_os = "linux", not(miri)))]
 mod system {
-    use super::{HUGE_PAGES_VARIABLE, c_void};
+    use super::c_void;
     use std::ffi::c_int;
-    use std::sync::OnceLock;
 
-    pub(super) fn large_pages_are_wanted() -> bool {
-        static WANTED: OnceLock<bool> = OnceLock::new();
-        *WANTED
-            .get_or_init(|| std::env::var_os(HUGE_PAGES_VARIABLE).is_some_and(|value| value == "1"))
-    }
-
-    pub(super) fn ask_for_large_pages(data: *mut c_void, bytes: usize) {
-        advise(data, bytes, libc::MADV_HUGEPAGE);
+    pub(super) fn advise_large_pages(data: *mut c_void, bytes: usize, wanted: bool) {
+        let advice = match wanted {
+            true => libc::MADV_HUGEPAGE,
+            false => libc::MADV_NOHUGEPAGE,
+        };
+        advise(data, bytes, advice);
     }
 
     pub(super) fn touch(data: *mut c_void, bytes: usize) {
@@ -76,7 +192,7 @@ mod system {
         let Some((begin, length)) = pages(data, bytes) else {
             return;
         };
-        // SAFETY: neither advice changes what any memory holds, nor whether it may be read or
+        // SAFETY: no such advice changes what any memory holds, nor whether it may be read or
         // written; a range that is not mapped is an error.
         if unsafe { libc::madvise(begin, length, advice) } != 0 {
             // Kernels that do not know the advice say so, and do without.
@@ -102,11 +218,7 @@ mod system {
 mod system {
     use super::c_void;
 
-    pub(super) fn large_pages_are_wanted() -> bool {
-        false
-    }
-
-    pub(super) fn ask_for_large_pages(_: *mut c_void, _: usize) {}
+    pub(super) fn advise_large_pages(_: *mut c_void, _: usize, _: bool) {}
 
     pub(super) fn touch(_: *mut c_void, _: usize) {}
 
@@ -119,19 +231,62 @@ mod system {
 mod tests {
     use super::*;
 
+    fn is_new<T>(values: &[T]) -> bool {
+        Memory::of(values).new.is_some()
+    }
+
     /// Memory that comes from the system itself, which new allocations of this size do.
     #[test]
     fn new_memory_is_told_from_touched_memory() {
         let mut values = vec![0f32; 8 << 20];
         assert!(is_new(&values));
-        touch(&mut values[..4 << 20]);
+        let memory = Memory::of(&values);
+        memory.touch(&mut values[..4 << 20]);
         assert!(!is_new(&values[..4 << 20]));
         assert!(is_new(&values));
         // One byte off, so that no page begins or ends with the values.
         let length = values.len();
-        touch(&mut values[1..length - 1]);
+        memory.touch(&mut values[1..length - 1]);
         assert!(!is_new(&values));
         assert!(values.iter().all(|value| *value == 0.0));
         assert!(!is_new::<f32>(&[]));
+    }
+
+    /// Large pages that have just taken a second.
+    fn slow() -> Pace {
+        let mut pace = Pace::default();
+        pace.took(0, Duration::from_secs(1), Instant::now());
+        pace
+    }
+
+    #[test]
+    fn large_pages_are_asked_for_as_long_as_they_are_fast() {
+        let as_long_as = |pace| LargePages::AsLongAsFast(Mutex::new(pace));
+        for (pages, first, then) in [
+            (LargePages::Never, false, false),
+            (LargePages::Always, true, true),
+            (as_long_as(Pace::default()), true, false),
+            (as_long_as(slow()), false, false),
+        ] {
+            let pages: &LargePages = Box::leak(Box::new(pages));
+            // So large that the allocator always takes it from the system.
+            let mut values = vec![0u8; 40 << 20];
+            values[5 << 20] = 7;
+            let memory = Memory::on(pages, &values);
+            let large = || {
+                memory
+                    .new
+                    .as_ref()
+                    .is_some_and(|new| new.large.load(Ordering::Relaxed))
+            };
+            assert_eq!(large(), first);
+            if let LargePages::AsLongAsFast(pace) = pages {
+                *locked(pace) = slow();
+            }
+            memory.touch(&mut values);
+            assert_eq!(large(), then);
+            assert!(!is_new(&values));
+            assert_eq!(values.iter().map(|value| u32::from(*value)).sum::<u32>(), 7);
+        }
     }
 }

@@ -1,8 +1,9 @@
 //! Draws in parts, on several threads: each goes to its place in the stream and draws on from there,
 //! so that the bits do not depend on their number.
 
+use super::Engine;
+use super::memory::Memory;
 use super::threads::do_all;
-use super::{Engine, memory};
 use crate::rng::{Mt19937, Passing};
 
 /// What a share costs before a thread goes to its place, in nanoseconds: letting the thread know.
@@ -30,10 +31,9 @@ pub(crate) struct Cost {
 
 impl Cost {
     /// With the first touch of the memory, if that is new.
-    fn with_touch<T>(self, is_new: bool) -> Cost {
-        let touch = if is_new { memory::TOUCH } else { 0.0 };
+    fn with_touch<T>(self, memory: &Memory) -> Cost {
         Cost {
-            nanoseconds: self.nanoseconds + touch * size_of::<T>() as f64,
+            nanoseconds: self.nanoseconds + memory.touch_cost() * size_of::<T>() as f64,
             ..self
         }
     }
@@ -87,16 +87,15 @@ pub(super) fn of<'a, T: Send>(
     values: &'a mut [T],
     fill: impl Fn(&mut Mt19937, &mut [T]) + Copy + Send + 'a,
 ) -> impl Iterator<Item = Part<'a>> {
-    let is_new = memory::is_new(values);
-    let cost = cost.with_touch::<T>(is_new);
+    let memory = Memory::of(values);
+    let cost = cost.with_touch::<T>(&memory);
     let pieces = values.chunks_mut(PIECE / size_of::<T>());
     pieces.map(move |piece| {
         let words = cost.words * piece.len() as u64;
         let nanoseconds = cost.nanoseconds * piece.len() as f64;
+        let memory = memory.clone();
         Part::new(words, nanoseconds, move |generator| {
-            if is_new {
-                memory::touch(piece);
-            }
+            memory.touch(piece);
             fill(generator, piece);
         })
     })
@@ -236,9 +235,14 @@ pub(super) fn each<T: Send, R: Send>(
     draw: impl Fn(Mt19937, &mut [T], bool) -> R + Sync,
 ) -> Vec<R> {
     let threads = engine.threads();
-    let is_new = memory::is_new(values);
+    let memory = Memory::of(values);
     let passing = Passing::with(engine.backend.simd());
-    let lengths = lengths(threads, passing, cost.with_touch::<T>(is_new), values.len());
+    let lengths = lengths(
+        threads,
+        passing,
+        cost.with_touch::<T>(&memory),
+        values.len(),
+    );
     let last = lengths.len() - 1;
     let (mut rest, mut before) = (values, 0);
     let shares = lengths.into_iter().enumerate().map(|(i, length)| {
@@ -248,9 +252,7 @@ pub(super) fn each<T: Send, R: Send>(
         (before - length, share, i == last)
     });
     do_all(threads, shares.collect(), |(before, share, is_last)| {
-        if is_new {
-            memory::touch(share);
-        }
+        memory.touch(share);
         let mut generator = generator.clone();
         generator.skip_with(engine.backend.simd(), cost.words * before as u64);
         draw(generator, share, is_last)
