@@ -100,21 +100,61 @@ fn large(rows: &mut Vec<Row>) {
     }
 }
 
-/// Two threads against one, in turn, so that what else the machine does meets both.
+/// Two threads against one, in turn, so that what else the machine does meets both: the median
+/// nanoseconds of `count` things that are done by so many threads.
+fn two_against_one(name: &str, count: i64, mut work: impl FnMut(i32)) -> Row {
+    let mut times = [Vec::new(), Vec::new()];
+    for _ in 0..31 {
+        for threads in [1, 2] {
+            let time = once(1, &mut || work(threads));
+            times[threads as usize - 1].push(time / count as f64);
+        }
+    }
+    let [one, two] = times.map(median);
+    row(format!("{name}, one thread"), two, one, 2)
+}
+
+/// Each in a thread, the last in this one.
+fn at_once(mut works: Vec<impl FnOnce() + Send>) {
+    let last = works.pop();
+    std::thread::scope(|scope| {
+        for work in works {
+            scope.spawn(work);
+        }
+        last.into_iter().for_each(|work| work());
+    });
+}
+
 fn threads(rows: &mut Vec<Row>) {
+    // What two threads of this machine gain if they share nothing: whatever a draw gains, it is not
+    // more.
+    const WORDS: i64 = 1 << 26;
+    rows.push(two_against_one("words alone", WORDS, |threads| {
+        let pass = || {
+            let mut generator = Mt19937::new(1);
+            // So few at a time that none of them is a jump.
+            const AT_ONCE: i64 = 1 << 18;
+            (0..WORDS / i64::from(threads) / AT_ONCE).for_each(|_| generator.skip(AT_ONCE as u64));
+            std::hint::black_box(generator);
+        };
+        at_once((0..threads).map(|_| pass).collect());
+    }));
+    let mut memory = vec![0u8; 4 * NUMEL as usize];
+    rows.push(two_against_one("stores alone", NUMEL, |threads| {
+        let parts = memory.chunks_mut(4 * NUMEL as usize / threads as usize);
+        let fill = |part: &mut [u8]| part.fill(std::hint::black_box(1));
+        at_once(parts.map(|part| move || fill(part)).collect());
+    }));
     for (name, fill) in FILLS {
         let mut tensor = Tensor::zeros([4096, NUMEL / 4096], (Kind::Float, Device::Cpu));
-        let mut times = [Vec::new(), Vec::new()];
-        for _ in 0..31 {
-            for threads in [1, 2] {
+        rows.push(two_against_one(
+            &format!("{name} float32"),
+            NUMEL,
+            |threads| {
                 tch::set_num_threads(threads);
-                let start = Instant::now();
                 fill(&mut tensor);
-                times[threads as usize - 1].push(start.elapsed().as_nanos() as f64 / NUMEL as f64);
-            }
-        }
-        let [one, two] = times.map(median);
-        rows.push(row(format!("{name} float32, one thread"), two, one, 2));
+            },
+        ));
     }
 }
 
