@@ -133,7 +133,7 @@ fn large_pages() -> &'static LargePages {
         Ok("0") => LargePages::Never,
         Ok("1") => LargePages::Always,
         _ if balloon::host_takes_free_memory() => LargePages::Never,
-        _ => LargePages::AsLongAsFast(Mutex::default()),
+        _ => LargePages::AsLongAsFast(Mutex::new(Pace::new())),
     })
 }
 
@@ -254,21 +254,23 @@ mod tests {
 
     /// Large pages that have just taken a second.
     fn slow() -> Pace {
-        let mut pace = Pace::default();
+        let mut pace = Pace::new();
         pace.took(0, Duration::from_secs(1), Instant::now());
         pace
     }
 
     #[test]
     fn large_pages_are_asked_for_as_long_as_they_are_fast() {
-        let as_long_as = |pace| LargePages::AsLongAsFast(Mutex::new(pace));
+        static NEVER: LargePages = LargePages::Never;
+        static ALWAYS: LargePages = LargePages::Always;
+        static FAST_SO_FAR: LargePages = LargePages::AsLongAsFast(Mutex::new(Pace::new()));
+        // The pages of the third have become slow when the fourth is looked at.
         for (pages, first, then) in [
-            (LargePages::Never, false, false),
-            (LargePages::Always, true, true),
-            (as_long_as(Pace::default()), true, false),
-            (as_long_as(slow()), false, false),
+            (&NEVER, false, false),
+            (&ALWAYS, true, true),
+            (&FAST_SO_FAR, true, false),
+            (&FAST_SO_FAR, false, false),
         ] {
-            let pages: &LargePages = Box::leak(Box::new(pages));
             // So large that the allocator always takes it from the system.
             let mut values = vec![0u8; 40 << 20];
             values[5 << 20] = 7;

@@ -20,19 +20,17 @@ pub(super) struct Pace {
     again: Option<Instant>,
 }
 
-impl Default for Pace {
-    fn default() -> Pace {
+impl Pace {
+    pub(super) const fn new() -> Pace {
         Pace {
             left: AT_FIRST,
             again: None,
         }
     }
-}
 
-impl Pace {
     pub(super) fn is_fast(&mut self, now: Instant) -> bool {
         if self.again.is_some_and(|again| again <= now) {
-            *self = Pace::default();
+            *self = Pace::new();
         }
         self.again.is_none()
     }
@@ -58,7 +56,7 @@ mod tests {
 
     #[test]
     fn slow_pages_make_a_pause() {
-        let mut pace = Pace::default();
+        let mut pace = Pace::new();
         let start = Instant::now();
         let at = |milliseconds| start + Duration::from_millis(milliseconds);
         assert!(pace.is_fast(at(0)));
@@ -72,7 +70,7 @@ mod tests {
 
     #[test]
     fn few_slow_pages_among_fast_ones_are_no_loss() {
-        let (mut pace, now) = (Pace::default(), Instant::now());
+        let (mut pace, now) = (Pace::new(), Instant::now());
         for _ in 0..100 {
             for _ in 0..20 {
                 pace.took(PAGE, FAST, now);
