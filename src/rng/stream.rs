@@ -13,10 +13,8 @@ const BLOCKS: usize = 8;
 const STEP_WORDS: usize = 64;
 const STEP_BYTES: usize = 256;
 
-/// Words that [`Step::steps`] may read behind those that are drawn: three more steps.
-const AHEAD: usize = 3 * STEP_WORDS;
-/// Words that can be read behind the last one.
-const SLACK: usize = AHEAD;
+/// Words that can be read behind the last one: by [`Step::steps`] three steps, by others one.
+pub(crate) const SLACK: usize = 3 * STEP_WORDS;
 
 /// What turns words into items, a few vectors at a time.
 pub(crate) trait Step<I: Isa>: Copy {
@@ -41,7 +39,7 @@ pub(crate) trait Step<I: Isa>: Copy {
     ///
     /// # Safety
     ///
-    /// As [`step`](Self::step), for the words and items of all steps; and [`AHEAD`] words behind
+    /// As [`step`](Self::step), for the words and items of all steps; and [`SLACK`] words behind
     /// those can be read.
     #[inline(always)]
     unsafe fn steps(self, isa: I, raw: *const u32, out: *mut Self::Item, count: usize) {

@@ -6,7 +6,7 @@
 use super::{BITS, Sink, low_bits};
 use crate::distribution::cephes::{COS, LN_2, LOG, MINUS_QUARTER_PI, SIN};
 use crate::rng::arch::Isa;
-use crate::rng::stream::{Recipe, Step, one_by_one};
+use crate::rng::stream::{Recipe, SLACK, Step, one_by_one};
 use std::f64::consts::PI;
 
 /// Normal values by way of f32, in blocks of 16. Finite arguments, and a mean that is not -0.
@@ -24,8 +24,7 @@ pub(in crate::distribution) struct NormalStep<I: Isa, S> {
     _sink: S,
 }
 
-/// With wide vectors: of short ones a CPU does not see enough ahead that need not wait for each
-/// other.
+/// With wide vectors where stages are not kept: while one part waits, another is calculated.
 #[derive(Clone, Copy)]
 pub(in crate::distribution) struct WideNormalStep<I: Isa, S>(NormalStep<I::Wide, S>);
 
@@ -72,9 +71,10 @@ impl<I: Isa, S: Sink> Step<I> for WideNormalStep<I, S> {
             // SAFETY: the caller's promise.
             return unsafe { one_by_one(self, isa, raw, out, count) };
         }
+        const { assert!(3 * Self::WORDS <= SLACK) };
         let isa = isa.wide();
-        // SAFETY: the caller promises the words and items of so many steps, and words behind them
-        // that are read here and come to nothing.
+        // SAFETY: the caller promises the words and items of so many steps, and `SLACK` words behind
+        // them: the stages run three steps ahead, and what they read there comes to nothing.
         unsafe {
             let mut squared = begin(isa, raw).halfway(isa).squared(isa);
             let mut halfway = begin(isa, raw.add(Self::WORDS)).halfway(isa);
@@ -100,6 +100,8 @@ impl<I: Isa, S: Sink> NormalStep<I, S> {
         // SAFETY: the caller's promise.
         let (first, second) = unsafe { isa.load_blocks(raw) };
         let (first, second) = (low_bits(isa, first), low_bits(isa, second));
+        // All of the radius before the angle: in the order of the stages, more is kept at a time than
+        // AVX2 has registers for, and values take a tenth longer.
         let radius = isa.sqrt(squared_radius(isa, first));
         let (sin, cos) = sincos(isa, second);
         self.blocks(isa, radius, (sin, cos))

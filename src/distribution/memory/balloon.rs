@@ -4,8 +4,8 @@ use std::path::Path;
 
 /// The devices that Linux drives as memory balloons.
 const DEVICES: &str = "/sys/bus/virtio/drivers/virtio_balloon";
-/// The feature by which a guest reports free memory: `VIRTIO_BALLOON_F_REPORTING` (Virtual I/O Device
-/// Version 1.2, 5.5.3).
+/// The bit of the feature by which a guest reports free memory: `VIRTIO_BALLOON_F_REPORTING` of Linux's
+/// `include/uapi/linux/virtio_balloon.h`.
 const REPORTING: usize = 5;
 
 /// Whether large pieces of free memory are reported to the host, which then takes them back. Touched

@@ -1,22 +1,21 @@
 //! How fast large pages come.
 
+use super::{LARGE_PAGE, TOUCH};
 use std::time::{Duration, Instant};
 
-/// What a byte takes on small pages, in nanoseconds. A large page that is at hand takes a third of it,
-/// one that is not ten times as much.
-const SMALL: f64 = 0.3;
-/// How much time large pages may take more than small ones would have: at first, and after they have
-/// saved more than this.
-const AT_FIRST: f64 = 1e6;
+/// How many nanoseconds large pages may take more than small ones: at first, so that a thread that was
+/// kept from running once decides nothing; and at most, however much time they have saved.
+const AT_FIRST: f64 = 3e6;
 const AT_MOST: f64 = 1e7;
 /// How long none are asked for once they have taken more.
-const PAUSE: Duration = Duration::from_secs(1);
+pub(super) const PAUSE: Duration = Duration::from_secs(1);
 
-/// Whether large pages have come fast so far.
+/// Whether large pages have come faster than small ones.
 #[derive(Debug)]
 pub(super) struct Pace {
-    /// Nanoseconds that large pages may still take more than small ones.
+    /// Nanoseconds that they may still take more than small ones.
     left: f64,
+    /// When they are asked for again, if they are not now.
     again: Option<Instant>,
 }
 
@@ -28,21 +27,23 @@ impl Pace {
         }
     }
 
-    pub(super) fn is_fast(&mut self, now: Instant) -> bool {
+    /// Whether they are to be asked for. A pause that is over begins anew.
+    pub(super) fn allows(&mut self, now: Instant) -> bool {
         if self.again.is_some_and(|again| again <= now) {
             *self = Pace::new();
         }
         self.again.is_none()
     }
 
-    /// So many bytes that large pages were asked for have taken so long.
-    pub(super) fn took(&mut self, bytes: usize, time: Duration, now: Instant) {
-        let saved = SMALL * bytes as f64 - time.as_nanos() as f64;
+    /// A large page has taken so long; whether that begins a pause.
+    pub(super) fn took(&mut self, time: Duration, now: Instant) -> bool {
+        let saved = TOUCH * LARGE_PAGE as f64 - time.as_nanos() as f64;
         self.left = (self.left + saved).min(AT_MOST);
-        if self.left < 0.0 && self.again.is_none() {
-            log::debug!("large pages take {time:?}: none are asked for during {PAUSE:?}");
+        let begins = self.left < 0.0 && self.again.is_none();
+        if begins {
             self.again = Some(now + PAUSE);
         }
+        begins
     }
 }
 
@@ -50,7 +51,6 @@ impl Pace {
 mod tests {
     use super::*;
 
-    const PAGE: usize = 2 << 20;
     const FAST: Duration = Duration::from_micros(200);
     const SLOW: Duration = Duration::from_millis(5);
 
@@ -59,13 +59,16 @@ mod tests {
         let mut pace = Pace::new();
         let start = Instant::now();
         let at = |milliseconds| start + Duration::from_millis(milliseconds);
-        assert!(pace.is_fast(at(0)));
-        pace.took(PAGE, SLOW, at(3));
-        assert!(!pace.is_fast(at(4)));
+        assert!(pace.allows(at(0)));
+        assert!(pace.took(SLOW, at(3)));
+        assert!(!pace.allows(at(4)));
         // A page that was asked for before.
-        pace.took(PAGE, SLOW, at(500));
-        assert!(!pace.is_fast(at(1002)));
-        assert!(pace.is_fast(at(1003)));
+        assert!(!pace.took(SLOW, at(500)));
+        assert!(!pace.allows(at(1002)));
+        assert!(pace.allows(at(1003)));
+        // One thread that was kept from running for 3 ms.
+        assert!(!pace.took(Duration::from_millis(3), at(1004)));
+        assert!(pace.allows(at(1005)));
     }
 
     #[test]
@@ -73,14 +76,13 @@ mod tests {
         let (mut pace, now) = (Pace::new(), Instant::now());
         for _ in 0..100 {
             for _ in 0..20 {
-                pace.took(PAGE, FAST, now);
+                assert!(!pace.took(FAST, now));
             }
-            pace.took(PAGE, SLOW, now);
-            assert!(pace.is_fast(now));
+            assert!(!pace.took(SLOW, now));
         }
         // Whatever was saved before, a change is seen soon.
-        pace.took(PAGE, SLOW, now);
-        pace.took(PAGE, SLOW, now);
-        assert!(!pace.is_fast(now));
+        pace.took(SLOW, now);
+        pace.took(SLOW, now);
+        assert!(!pace.allows(now));
     }
 }

@@ -1,10 +1,6 @@
 use super::*;
 use std::fs;
 
-fn is_new<T>(values: &[T]) -> bool {
-    Memory::of(values).new.is_some()
-}
-
 /// Memory that comes from the system itself, which new allocations of this size do.
 #[test]
 fn new_memory_is_told_from_touched_memory() {
@@ -25,7 +21,7 @@ fn new_memory_is_told_from_touched_memory() {
 /// Large pages that have just taken a second.
 fn slow() -> Pace {
     let mut pace = Pace::new();
-    pace.took(0, Duration::from_secs(1), Instant::now());
+    pace.took(Duration::from_secs(1), Instant::now());
     pace
 }
 
@@ -74,14 +70,22 @@ fn large_pages_are_asked_for_as_long_as_they_are_fast() {
         let mut values = vec![0u8; 40 << 20];
         values[5 << 20] = 7;
         set(begin);
-        let memory = Memory::on(pages, &values);
+        let memory = Memory::new(pages, &values);
         for place in [0, 20 << 20, values.len() - 1] {
-            assert!(!advises || advice(&raw const values[place]) == first);
+            let advice = advice(&raw const values[place]);
+            assert!(
+                !advises || advice == first,
+                "{pages:?} at {place}: {advice:?}"
+            );
         }
         set(end);
         memory.touch(&mut values);
         for place in [0, 20 << 20, values.len() - 1] {
-            assert!(!advises || advice(&raw const values[place]) == then);
+            let advice = advice(&raw const values[place]);
+            assert!(
+                !advises || advice == then,
+                "{pages:?} at {place}: {advice:?}"
+            );
         }
         assert!(!is_new(&values));
         assert_eq!(values.iter().map(|value| u32::from(*value)).sum::<u32>(), 7);

@@ -1,13 +1,14 @@
 //! AVX-512 (F, DQ, BW, VL) with PCLMULQDQ: 16 lanes.
 
-use super::{Isa, Kernel};
-use crate::rng::jump::Planes;
+use super::{Galois, Isa, Kernel};
 use crate::rng::mt19937::M;
 use std::arch::x86_64::*;
 
 /// Proof that this CPU has AVX-512 F, DQ, BW and VL, and PCLMULQDQ.
 #[derive(Debug, Clone, Copy)]
-pub struct Avx512(());
+pub struct Avx512 {
+    galois: Option<Galois>,
+}
 
 impl Avx512 {
     pub(crate) fn new() -> Option<Avx512> {
@@ -16,7 +17,9 @@ impl Avx512 {
             && is_x86_feature_detected!("avx512bw")
             && is_x86_feature_detected!("avx512vl")
             && is_x86_feature_detected!("pclmulqdq");
-        has.then_some(Avx512(()))
+        has.then(|| Avx512 {
+            galois: Galois::new(),
+        })
     }
 }
 
@@ -51,8 +54,8 @@ impl Isa for Avx512 {
     }
 
     #[inline(always)]
-    fn planes(self) -> Option<Planes> {
-        Planes::new()
+    fn galois(self) -> Option<Galois> {
+        self.galois
     }
 
     #[inline]

@@ -9,16 +9,17 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "x86_64")]
+mod galois;
 mod portable;
 mod twice;
-
-#[cfg(target_arch = "x86_64")]
-use super::jump::Planes;
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) use avx2::Avx2;
 #[cfg(target_arch = "x86_64")]
 pub(crate) use avx512::Avx512;
+#[cfg(target_arch = "x86_64")]
+pub(crate) use galois::Galois;
 pub(crate) use portable::Portable;
 #[cfg(test)]
 pub(crate) use twice::Twice;
@@ -41,19 +42,22 @@ pub(crate) trait Isa: Copy {
     /// `LANES / 2` values of f64.
     type D: Copy;
 
-    /// Vectors wide enough to keep the CPU busy with one step at a time.
+    /// Vectors of which several parts are in work at a time, if the CPU needs that and stages are not
+    /// kept.
     type Wide: Isa;
 
     const LANES: usize;
     /// Whether it has registers for several vectors, each at another stage of a long calculation.
     const KEEPS_STAGES: bool;
+    /// What is added to the bits of floats for [`exponent`](Self::exponent).
+    const EXPONENT_BIAS: u32 = 0;
 
     fn wide(self) -> Self::Wide;
 
-    /// Whether jumps add by bit planes.
+    /// The instructions by which jumps add bit planes, if the CPU has them.
     #[cfg(target_arch = "x86_64")]
     #[inline(always)]
-    fn planes(self) -> Option<Planes> {
+    fn galois(self) -> Option<Galois> {
         None
     }
 
@@ -106,10 +110,7 @@ pub(crate) trait Isa: Copy {
 
     /// From signed numbers, rounded to nearest even.
     fn to_f32(self, a: Self::U) -> Self::F;
-    /// What is added to the exponents of bits for [`exponent`](Self::exponent), in their place.
-    const EXPONENT_BIAS: u32 = 0;
-    /// As numbers, the exponents of bits of floats to which [`EXPONENT_BIAS`](Self::EXPONENT_BIAS)
-    /// was added, and nothing else. Between -126 and 127.
+    /// `(bits - EXPONENT_BIAS) >> 23` of signed numbers, between -126 and 127.
     fn exponent(self, bits: Self::U) -> Self::F;
     fn bits(self, a: Self::F) -> Self::U;
     fn with_bits(self, a: Self::U) -> Self::F;
@@ -128,8 +129,8 @@ pub(crate) trait Isa: Copy {
     }
     /// `ones` where `mask` has its highest bit set, elsewhere `zeros`.
     fn select(self, mask: Self::U, ones: Self::F, zeros: Self::F) -> Self::F;
-    /// The sine and the cosine of an angle, of which bit `BIT` says whether it is in the second or
-    /// last quarter of a turn, and the next one whether it is in the second half.
+    /// The sine and the cosine of an angle whose nearest quarter of a turn is the number in `BIT` and
+    /// the next bit of `angle`; `near_one` and `near_zero` are cosine and sine of the rest.
     fn quadrant<const BIT: u32>(
         self,
         angle: Self::U,

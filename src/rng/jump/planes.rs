@@ -5,13 +5,10 @@
 //! `t` of the sum are coefficients of its product with the polynomial turned around: 64 of them at
 //! a time, where the sums of words take one.
 
-use super::super::mt19937::N;
 use super::polynomial::{LIMBS, Polynomial};
+use crate::rng::arch::Galois;
+use crate::rng::mt19937::N;
 use std::arch::x86_64::*;
-
-/// Proof that this CPU has AVX-512 F, BW and VBMI, GFNI and VPCLMULQDQ.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Planes(());
 
 /// Words of which one limb of each plane is made.
 const GROUP: usize = 64;
@@ -22,34 +19,27 @@ const GROUPS: usize = LIMBS + SUMS;
 /// The words that the planes are made of.
 pub(super) const WORDS: usize = GROUPS * GROUP;
 
-/// The planes of one of the words' bytes: a limb of each of the 8.
-type Byte = [[u64; 8]; GROUPS];
+/// The planes of one of the words' four bytes: limbs of all 8, then the next limbs.
+pub(super) type BytePlanes = [[u64; 8]; GROUPS];
 
-impl Planes {
-    pub(crate) fn new() -> Option<Planes> {
-        let has = is_x86_feature_detected!("avx512f")
-            && is_x86_feature_detected!("avx512bw")
-            && is_x86_feature_detected!("avx512vbmi")
-            && is_x86_feature_detected!("gfni")
-            && is_x86_feature_detected!("vpclmulqdq");
-        has.then_some(Planes(()))
-    }
-
-    /// Makes `block` the sum of the words that the polynomial says, of `WORDS` that begin with it.
-    pub(super) fn apply(self, polynomial: &Polynomial, words: &[u32; WORDS], block: &mut [u32; N]) {
-        // SAFETY: `self` proves that the CPU has these features.
-        unsafe { apply(polynomial, words, block) }
-    }
-}
-
-#[target_feature(enable = "avx512f,avx512bw,avx512vbmi,gfni,vpclmulqdq")]
-fn apply(polynomial: &Polynomial, words: &[u32; WORDS], block: &mut [u32; N]) {
-    let turned = polynomial.turned_limbs();
-    let mut planes = vec![[[0; 8]; GROUPS]; 4];
-    to_planes(words, &mut planes);
+/// Makes `block` the sum of the words that the polynomial says, of [`WORDS`] that begin with it. The
+/// memory of `planes` is used again.
+pub(super) fn apply(
+    _proof: Galois,
+    polynomial: &Polynomial,
+    words: &[u32],
+    planes: &mut Vec<BytePlanes>,
+    block: &mut [u32; N],
+) {
+    planes.resize(4, [[0; 8]; GROUPS]);
     let mut bytes = [[0; SUMS * GROUP]; 4];
-    for (planes, bytes) in planes.iter().zip(&mut bytes) {
-        multiply(planes, &turned, bytes);
+    let turned = polynomial.turned_limbs();
+    // SAFETY: `_proof` is that the CPU has the features of both functions.
+    unsafe {
+        to_planes(&words[..WORDS], planes);
+        for (planes, bytes) in planes.iter().zip(&mut bytes) {
+            multiply(planes, &turned, bytes);
+        }
     }
     for (i, word) in block.iter_mut().enumerate() {
         *word = u32::from_le_bytes([bytes[0][i], bytes[1][i], bytes[2][i], bytes[3][i]]);
@@ -98,12 +88,13 @@ fn bits_across(numbers: __m512i) -> __m512i {
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,gfni")]
-fn to_planes(words: &[u32; WORDS], planes: &mut [Byte]) {
+fn to_planes(words: &[u32], planes: &mut [BytePlanes]) {
     let (low, high) = (load(&const { gather(0) }), load(&const { gather(2) }));
     let across = load(&const { bytes_across(false) });
     for (group, words) in words.as_chunks::<GROUP>().0.iter().enumerate() {
-        // SAFETY: four vectors make a group.
-        let vector = |i: usize| unsafe { _mm512_loadu_si512(words.as_ptr().add(16 * i).cast()) };
+        let vectors = words.as_chunks::<16>().0;
+        // SAFETY: a vector is 16 words.
+        let vector = |i: usize| unsafe { _mm512_loadu_si512(vectors[i].as_ptr().cast()) };
         let of_half = |bytes, i| _mm512_permutex2var_epi8(vector(i), bytes, vector(i + 1));
         for (b, bytes) in [low, high].into_iter().enumerate() {
             let (first, second) = (of_half(bytes, 0), of_half(bytes, 2));
@@ -127,7 +118,7 @@ fn store(to: &mut [u64; 8], limbs: __m512i) {
 
 /// The bytes of the sum's words, from their planes.
 #[target_feature(enable = "avx512f,avx512vbmi,gfni,vpclmulqdq")]
-fn multiply(planes: &Byte, turned: &[u64; LIMBS], bytes: &mut [u8; SUMS * GROUP]) {
+fn multiply(planes: &BytePlanes, turned: &[u64; LIMBS], bytes: &mut [u8; SUMS * GROUP]) {
     // Products of even and of odd planes: 128 bits each, as far as they begin with one limb of the
     // sum. The last one's low half is the sum's highest bits.
     let mut even = [_mm512_setzero_si512(); SUMS + 1];
