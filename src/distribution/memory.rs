@@ -9,7 +9,6 @@ use std::ffi::c_void;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
-use system::Advice;
 
 /// The environment variable that decides over large pages: `0` never asks the system (`madvise`, on
 /// Linux) to back new memory by them before a draw into it, `1` always does. Read once a process. It
@@ -34,6 +33,15 @@ const WORTHWHILE: usize = 1 << 20;
 /// The bytes of a large page, and of memory that holds at least one.
 const LARGE_PAGE: usize = 2 << 20;
 const WORTH_LARGE_PAGES: usize = 2 * LARGE_PAGE;
+
+/// What the system is told of memory; none of it changes what the memory holds, nor whether it may be
+/// read or written.
+#[derive(Debug, Clone, Copy)]
+enum Advice {
+    Touch,
+    LargePages,
+    NoLargePages,
+}
 
 /// The memory of a draw.
 #[derive(Debug, Clone)]
@@ -189,16 +197,7 @@ fn locked(pace: &Mutex<Pace>) -> MutexGuard<'_, Pace> {
 
 #[cfg(all(target_os = "linux", not(miri)))]
 mod system {
-    use super::c_void;
-
-    /// What the system is told of memory; none of it changes what the memory holds, nor whether it may
-    /// be read or written.
-    #[derive(Debug, Clone, Copy)]
-    pub(super) enum Advice {
-        Touch,
-        LargePages,
-        NoLargePages,
-    }
+    use super::{Advice, c_void};
 
     /// Whether the page of this address was never touched. (Of a mapped file: is not in memory.)
     pub(super) fn is_new(data: *mut c_void) -> bool {
@@ -253,14 +252,7 @@ mod system {
 /// Systems whose calls are not known here touch memory as it is written.
 #[cfg(not(all(target_os = "linux", not(miri))))]
 mod system {
-    use super::c_void;
-
-    #[derive(Debug, Clone, Copy)]
-    pub(super) enum Advice {
-        Touch,
-        LargePages,
-        NoLargePages,
-    }
+    use super::{Advice, c_void};
 
     pub(super) fn is_new(_: *mut c_void) -> bool {
         false
