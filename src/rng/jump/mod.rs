@@ -68,25 +68,26 @@ impl Kernel for Jump<'_> {
 
     #[inline(always)]
     fn run<I: Isa>(self, isa: I) {
-        let Some(after_one) = self.blocks.checked_sub(1) else {
+        let Some(distance) = begin(isa, self.generator, self.blocks) else {
             return;
         };
-        // The low 31 bits of the first word of a seeded block are not of the recurrence. Those of
-        // a block that was made are.
-        self.generator.regenerate();
-        let distance = distance(isa, after_one);
         let block = &mut self.generator.block.0;
         let mut room = rooms().pop().unwrap_or_default();
-        #[cfg(target_arch = "x86_64")]
-        if let Some(galois) = isa.galois() {
-            let words = unroll(isa, block, &mut room.words, planes::WORDS);
-            let planes = &mut room.planes;
-            planes::apply(galois, &distance.polynomial, words, planes, block);
-            return rooms().push(room);
+        if !by_planes(isa, &distance, &mut room, block) {
+            by_words(isa, &distance, &mut room, block);
         }
-        apply(isa, distance.terms(), &mut room.words, block);
         rooms().push(room);
     }
+}
+
+/// Makes one block, and says how far it is from there; nothing if there is no way to go.
+#[inline(always)]
+fn begin<I: Isa>(isa: I, generator: &mut Mt19937, blocks: u64) -> Option<Arc<Distance>> {
+    let after_one = blocks.checked_sub(1)?;
+    // The low 31 bits of the first word of a seeded block are not of the recurrence. Those of a block
+    // that was made are.
+    generator.regenerate();
+    Some(distance(isa, after_one))
 }
 
 /// What is the same for all jumps over so many words.
@@ -154,9 +155,27 @@ fn unroll<'a, I: Isa>(isa: I, block: &[u32; N], room: &'a mut Vec<u32>, count: u
     &room[..count]
 }
 
-/// Makes `block` the block that lies as far behind it as the terms say.
+/// Makes `block` the block that lies so far behind it; `false` if the CPU cannot do that by bit planes.
+#[cfg(target_arch = "x86_64")]
 #[inline(always)]
-fn apply<I: Isa>(isa: I, terms: &[u32], room: &mut Vec<u32>, block: &mut [u32; N]) {
+fn by_planes<I: Isa>(isa: I, distance: &Distance, room: &mut Room, block: &mut [u32; N]) -> bool {
+    let Some(galois) = isa.galois() else {
+        return false;
+    };
+    let words = unroll(isa, block, &mut room.words, planes::WORDS);
+    planes::apply(galois, &distance.polynomial, words, &mut room.planes, block);
+    true
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn by_planes<I: Isa>(_: I, _: &Distance, _: &mut Room, _: &mut [u32; N]) -> bool {
+    false
+}
+
+/// Makes `block` the block that lies so far behind it, as [`WINDOWS`] of the polynomial say.
+#[inline(always)]
+fn by_words<I: Isa>(isa: I, distance: &Distance, room: &mut Room, block: &mut [u32; N]) {
+    let (terms, room) = (distance.terms(), &mut room.words);
     unroll(isa, block, room, WORDS);
     room.resize(WORDS * WINDOWS.len(), 0);
     let (words, sums) = room.split_at_mut(WORDS);
@@ -252,11 +271,9 @@ mod tests {
 
         #[inline(always)]
         fn run<I: Isa>(self, isa: I) {
-            if let Some(after_one) = self.blocks.checked_sub(1) {
-                self.generator.regenerate();
-                let distance = distance(isa, after_one);
+            if let Some(distance) = begin(isa, self.generator, self.blocks) {
                 let block = &mut self.generator.block.0;
-                apply(isa, distance.terms(), &mut Vec::new(), block);
+                by_words(isa, &distance, &mut Room::default(), block);
             }
         }
     }
