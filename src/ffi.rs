@@ -2,7 +2,6 @@
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 use tch::Kind;
-#[cfg(feature = "files")]
 use torch_sys::C_scalar;
 use torch_sys::C_tensor;
 
@@ -95,7 +94,6 @@ unsafe extern "C" {
         drawn: *mut c_int,
     ) -> Failure;
     pub(crate) fn tch_init_fill_(tensor: *mut C_tensor, value: f64) -> Failure;
-    #[cfg(feature = "files")]
     pub(crate) fn tch_init_add(
         a: *const C_tensor,
         b: *const C_tensor,

@@ -5,17 +5,11 @@
 )]
 #![deny(missing_docs)]
 
-pub mod distribution;
+mod draw_words;
 mod error;
-#[cfg(feature = "files")]
-pub mod file;
 pub mod init;
-pub mod parity;
-#[cfg(feature = "files")]
+mod interval_set;
 pub mod plan;
-mod python;
-pub mod rng;
-pub mod tensor;
 
 #[cfg(feature = "tch")]
 pub mod cuda;
@@ -39,6 +33,22 @@ pub mod repr;
 mod visit;
 
 pub use error::InitError;
+#[doc(inline)]
+pub use tensor_parity::compare as parity;
+#[doc(inline)]
+pub use tensor_parity::file;
+#[doc(inline)]
+pub use tensor_parity::{assert_bits_eq, assert_ulp_le};
+#[doc(inline)]
+pub use torch_rng::distribution;
+/// Tensors as they lie in files and in memory, without libtorch.
+pub mod tensor {
+    pub use tensor_parity::{Dtype, TensorView, ViewError};
+}
+/// PyTorch's CPU random stream, without libtorch.
+pub mod rng {
+    pub use torch_rng::{BACKEND_VARIABLE, Backend, Dtype, Mt19937, STATE_LEN, State, StateError};
+}
 #[cfg(feature = "tch")]
 pub use generator::{Generator, get_rng_state, initial_seed, manual_seed, set_rng_state};
 #[cfg(feature = "tch")]

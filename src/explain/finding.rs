@@ -4,8 +4,8 @@ use crate::tensor::Dtype;
 
 /// A cause that the bits support, with the evidence.
 #[derive(Debug, Clone, PartialEq)]
-#[cfg_attr(feature = "files", derive(serde::Serialize))]
-#[cfg_attr(feature = "files", serde(tag = "id", rename_all = "kebab-case"))]
+#[derive(serde::Serialize)]
+#[serde(tag = "id", rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Finding {
     /// Every value is the reference's times a constant.
@@ -107,7 +107,7 @@ pub enum Finding {
         magnitude: f64,
     },
     /// `trunc_normal_` by the algorithm that PyTorch had before 2.13.
-    #[cfg_attr(feature = "files", serde(rename = "trunc-normal-before-2.13"))]
+    #[serde(rename = "trunc-normal-before-2.13")]
     TruncNormalBefore213 {
         /// What was drawn.
         distribution: String,
@@ -117,7 +117,7 @@ pub enum Finding {
         word: u64,
     },
     /// All but the last 16 elements are equal: the remainder of a `normal_` was not redrawn.
-    #[cfg_attr(feature = "files", serde(rename = "last-16"))]
+    #[serde(rename = "last-16")]
     Last16 {
         /// The first element that differs.
         first: usize,
@@ -147,7 +147,7 @@ pub enum Finding {
     /// Drawn as PyTorch draws it, then changed.
     Modified {
         /// How.
-        #[cfg_attr(feature = "files", serde(flatten))]
+        #[serde(flatten)]
         change: Change,
         /// Which of the two was changed; the other has the plain draw.
         whose: Whose,
@@ -156,8 +156,8 @@ pub enum Finding {
 
 /// Which of the two sets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[cfg_attr(feature = "files", derive(serde::Serialize))]
-#[cfg_attr(feature = "files", serde(rename_all = "kebab-case"))]
+#[derive(serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Whose {
     /// The tensors to be explained.
     Yours,
@@ -167,7 +167,7 @@ pub enum Whose {
 
 /// A tensor that draws more before the one in question in one stream than in the other.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[cfg_attr(feature = "files", derive(serde::Serialize))]
+#[derive(serde::Serialize)]
 pub struct Displacement {
     /// The tensor.
     pub tensor: String,
@@ -179,8 +179,8 @@ pub struct Displacement {
 
 /// How a tensor was changed after it was drawn.
 #[derive(Debug, Clone, PartialEq)]
-#[cfg_attr(feature = "files", derive(serde::Serialize))]
-#[cfg_attr(feature = "files", serde(tag = "kind", rename_all = "kebab-case"))]
+#[derive(serde::Serialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Change {
     /// Values beyond the bounds were set to them.
@@ -222,7 +222,7 @@ pub enum Change {
 
 /// A part of a tensor.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[cfg_attr(feature = "files", derive(serde::Serialize))]
+#[derive(serde::Serialize)]
 pub struct Region {
     /// The first and the last element that are touched, in logical order.
     pub elements: (usize, usize),

@@ -85,7 +85,7 @@ impl Default for Options {
 
 /// What is to be said of one tensor.
 #[derive(Debug, Clone, PartialEq)]
-#[cfg_attr(feature = "files", derive(serde::Serialize))]
+#[derive(serde::Serialize)]
 pub struct Explanation {
     /// Its name.
     pub tensor: String,

@@ -4,8 +4,8 @@
 use super::engine::{self, Draw};
 use super::verify::{Checked, is_verified};
 use crate::distribution::{DrawError, Engine, Part};
+use crate::interval_set::Spans;
 use crate::rng::Mt19937;
-use crate::tensor::Spans;
 use half::{bf16, f16};
 use std::ops::Range;
 use tch::{Device, Kind, Tensor};

@@ -5,8 +5,6 @@
 //! needs or writes their values, or draws, is refused when the recording ends. Tensors that were
 //! made with values are computed with as ever, and noted with the values that they have.
 
-#![cfg_attr(not(feature = "files"), allow(dead_code, reason = "plans need files"))]
-
 use crate::error::InitError;
 use crate::ffi;
 use crate::generator::{Generator, get_rng_state, set_rng_state};

@@ -26,7 +26,7 @@
 //! in-place draws, by kernels of this crate where those are faster ([`last_backend`]), and tch's
 //! `Init` serves the tests as a second opinion.
 
-#[cfg(all(feature = "tch", feature = "files"))]
+#[cfg(feature = "tch")]
 pub(crate) mod batch;
 #[cfg(feature = "tch")]
 mod constant;

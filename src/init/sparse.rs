@@ -53,7 +53,6 @@ pub fn sparse_(
 }
 
 /// [`sparse_`] with permutations from the generator too, as if that were the default stream.
-#[cfg(feature = "files")]
 pub(crate) fn sparse_from_(
     tensor: &mut Tensor,
     sparsity: f64,

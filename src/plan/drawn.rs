@@ -4,7 +4,7 @@ use super::run::stream::Stream;
 use super::step::{Op, Step};
 use super::view::View;
 use super::{InitPlan, PlanError};
-use crate::distribution::{words_of_normal, words_of_uniform};
+use crate::draw_words::{words_of_normal, words_of_uniform};
 use crate::error::InitError;
 use crate::generator::Generator;
 use crate::init::defer::Fill;

@@ -1,7 +1,7 @@
 //! Which steps anybody reads the result of.
 
 use super::InitPlan;
-use crate::tensor::Spans;
+use crate::interval_set::Spans;
 
 impl InitPlan {
     /// For every step, whether what it writes reaches one of the views `roots`.

@@ -7,9 +7,9 @@ use super::{DTYPES, Entry, InitPlan, Name, PlanError, check, hexadecimal, limit}
 use crate::error::InitError;
 use crate::ffi::{Fact, fact};
 use crate::init::defer::{Event, Fill, Place, Recording, Values};
+use crate::interval_set::Spans;
 use crate::nn::registry::identity;
 use crate::tensor::Dtype;
-use crate::tensor::Spans;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use tch::nn::VarStore;

@@ -5,7 +5,7 @@ use super::run::{ints, kind};
 use super::step::Op;
 use super::view::View;
 use super::{InitPlan, PlanError};
-use crate::distribution::words_of_uniform;
+use crate::draw_words::words_of_uniform;
 use crate::error::InitError;
 use crate::generator::Generator;
 use crate::init;

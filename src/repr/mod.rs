@@ -35,7 +35,7 @@ use values::Dtype;
 /// assert_eq!(python_float(1.0), "1.0");
 /// ```
 pub fn python_float(value: f64) -> String {
-    crate::python::float(value)
+    tensor_parity::python_repr::float(value)
 }
 
 /// Why a tensor could not be printed.

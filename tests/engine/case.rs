@@ -4,7 +4,7 @@ use half::{bf16, f16};
 use std::sync::Once;
 use tch_init::distribution::*;
 use tch_init::rng::{Backend, Mt19937};
-use tch_init::tensor::Dtype;
+use tch_init::rng::Dtype;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Draw {

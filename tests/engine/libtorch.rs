@@ -5,7 +5,7 @@ use crate::common::{bytes, default_stream};
 use tch::{Device, Kind, Tensor};
 use tch_init::distribution::{normal_share, randperm, words_of_randperm};
 use tch_init::rng::{Mt19937, State};
-use tch_init::tensor::Dtype;
+use tch_init::rng::Dtype;
 use tch_init::{get_rng_state, set_rng_state};
 
 pub fn kind(dtype: Dtype) -> Kind {

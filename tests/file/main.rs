@@ -1,6 +1,5 @@
 //! Reading files of tensors.
 
-#![cfg(feature = "files")]
 
 mod alloc;
 mod build;

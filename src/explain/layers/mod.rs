@@ -1,7 +1,6 @@
 //! A model by what Python prints of it, as a reference.
 
 mod build;
-#[cfg(feature = "files")]
 mod plan;
 mod text;
 
@@ -9,7 +8,7 @@ pub use text::ModelError;
 
 use super::redraw::bytes;
 use super::{Distribution, Drawn, Expected, NamedView};
-use crate::distribution::{words_of_normal, words_of_uniform};
+use crate::draw_words::{words_of_normal, words_of_uniform};
 use crate::error::InitError;
 use crate::generator::{get_rng_state, manual_seed, set_rng_state};
 use crate::init::defer::Fill;

@@ -1,7 +1,7 @@
 //! How a run uses the storages of its plan.
 
+use crate::interval_set::Spans;
 use crate::plan::InitPlan;
-use crate::tensor::Spans;
 
 /// How the storages are used.
 pub(super) struct Uses {

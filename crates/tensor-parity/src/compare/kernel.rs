@@ -1,0 +1,402 @@
+//! What is wrong with a pair of elements, for every dtype.
+
+use super::criterion::{Mode, Rule};
+use super::float::{Bf16, Compute, F16, F32, F64, Format, Key};
+use super::ulp::place8;
+use crate::Dtype;
+use std::sync::LazyLock;
+
+/// [`Mode`] as a constant, so that its branches are none in a loop.
+pub(super) const BITS: u8 = 0;
+pub(super) const ULP: u8 = 1;
+pub(super) const CLOSE: u8 = 2;
+
+/// The numbers of a [`Rule`], once for a whole run of elements.
+pub(super) struct Limits<C: Compute> {
+    ulps: u64,
+    rtol: C,
+    /// `rtol` in the dtype, for complex ones: the kernel that multiplies real halves takes a scalar
+    /// as it is, that of complex halves and that of sums round it first.
+    rtol_rounded: C,
+    /// In the dtype.
+    atol: C,
+    tolerant: bool,
+    equal_nan: bool,
+}
+
+impl<C: Compute> Limits<C> {
+    pub(super) fn new(rule: &Rule, round: fn(C) -> C) -> Limits<C> {
+        let (rtol, atol) = rule
+            .tolerances
+            .map_or((0.0, 0.0), |tolerances| (tolerances.rtol, tolerances.atol));
+        Limits {
+            ulps: match rule.mode {
+                Mode::Ulp(ulps) => ulps,
+                _ => 0,
+            },
+            rtol: C::from_f64(rtol),
+            rtol_rounded: round(C::from_f64(rtol)),
+            atol: round(C::from_f64(atol)),
+            tolerant: rule.tolerances.is_some(),
+            equal_nan: rule.equal_nan,
+        }
+    }
+}
+
+/// A pair of elements. Differences are ranked by unsigned integers; see [`Compute::key`].
+pub(super) struct Judged<K> {
+    /// Whether the bits differ.
+    pub(super) differs: bool,
+    /// Whether the criterion is not met.
+    pub(super) fails: bool,
+    /// Whether zeros differ in their sign.
+    pub(super) signed_zero: bool,
+    /// Whether NaN differ in their bits.
+    pub(super) payload: bool,
+    pub(super) absolute: K,
+    pub(super) relative: K,
+    /// [`Key::MAX`] if exactly one is NaN.
+    pub(super) ulps: K,
+}
+
+/// An element as a kernel reads it.
+pub(super) trait Lane: Copy {
+    type Key: Key;
+    /// What differences are computed in; `f32` for integers, whose tolerances are.
+    type Compute: Compute;
+    const SIZE: usize;
+    fn load(bytes: &[u8]) -> Self;
+    /// The nearest number of the dtype, where differences are computed in a wider one.
+    fn round(x: Self::Compute) -> Self::Compute {
+        x
+    }
+    fn judge<const MODE: u8>(a: Self, b: Self, limits: &Limits<Self::Compute>)
+    -> Judged<Self::Key>;
+}
+
+/// Whether a distance is more than the criterion allows. One NaN is always too far.
+#[inline(always)]
+fn too_far<K: Key>(ulps: K, limit: u64) -> bool {
+    ulps == K::MAX || ulps.into() > limit
+}
+
+/// The relative difference: PyTorch's quotient, but 0 and not NaN for equal zeros.
+#[inline(always)]
+fn relative<C: Compute>(absolute: C, expected: C) -> C {
+    if absolute == C::ZERO {
+        C::ZERO
+    } else {
+        absolute / expected.abs()
+    }
+}
+
+/// A real element of a floating point dtype.
+#[derive(Clone, Copy)]
+pub(super) struct Real<F>(F);
+
+/// Bits and steps of a pair of real numbers, or of the same part of two complex ones.
+struct Parts<K> {
+    differs: bool,
+    signed_zero: bool,
+    payload: bool,
+    ulps: K,
+}
+
+#[inline(always)]
+fn parts<F: Format>(a: F, b: F) -> Parts<<F::Compute as Compute>::Key> {
+    let (x, y) = (a.value(), b.value());
+    let differs = !a.same_bits(b);
+    let (x_nan, y_nan) = (x.is_nan(), y.is_nan());
+    let zeros = (x == F::Compute::ZERO) & (y == F::Compute::ZERO);
+    let ulps = if x_nan | y_nan {
+        if x_nan & y_nan {
+            Key::from_bool(false)
+        } else {
+            Key::MAX
+        }
+    } else {
+        a.steps(b)
+    };
+    Parts {
+        differs,
+        signed_zero: differs & zeros & (a.is_negative() != b.is_negative()),
+        payload: differs & x_nan & y_nan,
+        ulps,
+    }
+}
+
+/// `torch.isclose`'s inequality, given the error and what `rtol * expected` is.
+///
+/// Follows `isclose` in `ATen/native/TensorCompare.cpp`, PyTorch 2.13.
+#[inline(always)]
+fn within<F: Format>(error: F::Compute, scaled: F::Compute, limits: &Limits<F::Compute>) -> bool {
+    let allowed = F::round(limits.atol + scaled.abs());
+    limits.tolerant & error.is_finite() & (error <= allowed)
+}
+
+impl<F: Format> Lane for Real<F> {
+    type Key = <F::Compute as Compute>::Key;
+    type Compute = F::Compute;
+    const SIZE: usize = F::SIZE;
+
+    #[inline(always)]
+    fn load(bytes: &[u8]) -> Real<F> {
+        Real(F::load(bytes))
+    }
+
+    fn round(x: F::Compute) -> F::Compute {
+        F::round(x)
+    }
+
+    #[inline(always)]
+    fn judge<const MODE: u8>(
+        Real(a): Real<F>,
+        Real(b): Real<F>,
+        limits: &Limits<F::Compute>,
+    ) -> Judged<Self::Key> {
+        let parts = parts(a, b);
+        let (x, y) = (a.value(), b.value());
+        let error = F::round(x - y).abs();
+        let fails = match MODE {
+            BITS => parts.differs,
+            ULP => too_far(parts.ulps, limits.ulps),
+            _ => {
+                let nan = limits.equal_nan & x.is_nan() & y.is_nan();
+                let close = within::<F>(error, F::round(limits.rtol * y), limits);
+                !((x == y) | nan | close)
+            }
+        };
+        Judged {
+            differs: parts.differs,
+            fails,
+            signed_zero: parts.signed_zero,
+            payload: parts.payload,
+            absolute: error.key(),
+            relative: F::round(relative(error, y)).key(),
+            ulps: parts.ulps,
+        }
+    }
+}
+
+/// A complex element: real and imaginary part.
+#[derive(Clone, Copy)]
+pub(super) struct Complex<F>(F, F);
+
+impl<F: Format> Lane for Complex<F> {
+    type Key = <F::Compute as Compute>::Key;
+    type Compute = F::Compute;
+    const SIZE: usize = 2 * F::SIZE;
+
+    #[inline(always)]
+    fn load(bytes: &[u8]) -> Complex<F> {
+        let (re, im) = bytes.split_at(F::SIZE);
+        Complex(F::load(re), F::load(im))
+    }
+
+    fn round(x: F::Compute) -> F::Compute {
+        F::round(x)
+    }
+
+    #[inline(always)]
+    fn judge<const MODE: u8>(
+        a: Complex<F>,
+        b: Complex<F>,
+        limits: &Limits<F::Compute>,
+    ) -> Judged<Self::Key> {
+        let (re, im) = (parts(a.0, b.0), parts(a.1, b.1));
+        let [x, y] = [a, b].map(|z| [z.0.value(), z.1.value()]);
+        let modulus = |re, im| F::round(Compute::modulus(re, im));
+        // PyTorch adds the product with -1 + 0j, in which an infinite part makes the other NaN.
+        let zero = F::Compute::ZERO;
+        let minus = [zero - y[0] - y[1] * zero, zero - y[1] + y[0] * zero];
+        let error = modulus(F::round(x[0] + minus[0]), F::round(x[1] + minus[1]));
+        let ulps = re.ulps.max(im.ulps);
+        let differs = re.differs | im.differs;
+        let fails = match MODE {
+            BITS => differs,
+            ULP => too_far(ulps, limits.ulps),
+            _ => {
+                let is_nan = |z: [F::Compute; 2]| z[0].is_nan() | z[1].is_nan();
+                let nan = limits.equal_nan & is_nan(x) & is_nan(y);
+                let scale = |part| F::round(limits.rtol_rounded * part);
+                let close = within::<F>(error, modulus(scale(y[0]), scale(y[1])), limits);
+                !(((x[0] == y[0]) & (x[1] == y[1])) | nan | close)
+            }
+        };
+        Judged {
+            differs,
+            fails,
+            signed_zero: re.signed_zero | im.signed_zero,
+            payload: re.payload | im.payload,
+            absolute: error.key(),
+            relative: F::round(relative(error, modulus(y[0], y[1]))).key(),
+            ulps,
+        }
+    }
+}
+
+const FIRST_FLOAT8: usize = 9;
+
+/// The values of every float of one byte.
+static FLOAT8: LazyLock<[[f32; 256]; 5]> = LazyLock::new(|| {
+    std::array::from_fn(|format| {
+        std::array::from_fn(|byte| {
+            let value = Dtype::ALL[FIRST_FLOAT8 + format].to_f64(&[byte as u8]);
+            // All are exact in f32, and every byte has a value.
+            value.unwrap_or(f64::NAN) as f32
+        })
+    })
+});
+
+/// A float of one byte; `D` is the dtype's place in [`Dtype::ALL`].
+#[derive(Clone, Copy)]
+pub(super) struct F8<const D: usize>(u8);
+
+impl<const D: usize> Lane for F8<D> {
+    type Key = u32;
+    type Compute = f32;
+    const SIZE: usize = 1;
+
+    #[inline(always)]
+    fn load(bytes: &[u8]) -> F8<D> {
+        F8(bytes[0])
+    }
+
+    fn judge<const MODE: u8>(F8(a): F8<D>, F8(b): F8<D>, limits: &Limits<f32>) -> Judged<u32> {
+        let dtype = Dtype::ALL[D];
+        let values = &FLOAT8[D - FIRST_FLOAT8];
+        let (x, y) = (values[usize::from(a)], values[usize::from(b)]);
+        let differs = a != b;
+        let ulps = match (x.is_nan(), y.is_nan()) {
+            (false, false) => place8(dtype, a).abs_diff(place8(dtype, b)),
+            (true, true) => 0,
+            _ => u32::MAX,
+        };
+        let error = (x - y).abs();
+        Judged {
+            differs,
+            fails: match MODE {
+                BITS => differs,
+                ULP => too_far(ulps, limits.ulps),
+                _ => !((x == y) | (limits.equal_nan & x.is_nan() & y.is_nan())),
+            },
+            signed_zero: differs && x == 0.0 && y == 0.0,
+            payload: differs && x.is_nan() && y.is_nan(),
+            absolute: error.key(),
+            relative: relative(error, y).key(),
+            ulps,
+        }
+    }
+}
+
+/// An integer element.
+#[derive(Clone, Copy)]
+pub(super) struct Integer<T>(T);
+
+macro_rules! integer {
+    ($type:ty, $magnitude:expr) => {
+        impl Lane for Integer<$type> {
+            type Key = u64;
+            type Compute = f32;
+            const SIZE: usize = size_of::<$type>();
+
+            #[inline(always)]
+            fn load(bytes: &[u8]) -> Self {
+                let mut word = [0; size_of::<$type>()];
+                word.copy_from_slice(bytes);
+                Integer(<$type>::from_le_bytes(word))
+            }
+
+            #[inline(always)]
+            fn judge<const MODE: u8>(
+                Integer(a): Self,
+                Integer(b): Self,
+                limits: &Limits<f32>,
+            ) -> Judged<u64> {
+                // PyTorch computes tolerances and quotients of integers in its default dtype.
+                let absolute = u64::from(a.abs_diff(b));
+                let y = $magnitude(b) as f32;
+                let close = || {
+                    let error = (a as f32 - b as f32).abs();
+                    within::<F32>(error, limits.rtol * y, limits)
+                };
+                Judged {
+                    differs: a != b,
+                    fails: (a != b) & !(MODE == CLOSE && close()),
+                    signed_zero: false,
+                    payload: false,
+                    absolute,
+                    relative: relative(absolute as f32, y).key().into(),
+                    ulps: 0,
+                }
+            }
+        }
+    };
+}
+integer!(u8, std::convert::identity);
+integer!(u16, std::convert::identity);
+integer!(u32, std::convert::identity);
+integer!(u64, std::convert::identity);
+integer!(i8, i8::unsigned_abs);
+integer!(i16, i16::unsigned_abs);
+integer!(i32, i32::unsigned_abs);
+integer!(i64, i64::unsigned_abs);
+
+/// A loop over elements, to be compiled for every dtype and criterion.
+pub(super) trait Run {
+    type Output;
+    fn run<L: Lane, const MODE: u8>(self, limits: &Limits<L::Compute>) -> Self::Output;
+}
+
+/// Runs the loop for this dtype and rule.
+pub(super) fn dispatch<R: Run>(run: R, dtype: Dtype, rule: &Rule) -> R::Output {
+    fn modes<L: Lane, R: Run>(run: R, rule: &Rule) -> R::Output {
+        let limits = Limits::new(rule, L::round);
+        match rule.mode {
+            Mode::Bits => run.run::<L, BITS>(&limits),
+            Mode::Ulp(_) => run.run::<L, ULP>(&limits),
+            Mode::Close => run.run::<L, CLOSE>(&limits),
+        }
+    }
+    match dtype {
+        Dtype::Bool | Dtype::Uint8 => modes::<Integer<u8>, R>(run, rule),
+        Dtype::Int8 => modes::<Integer<i8>, R>(run, rule),
+        Dtype::Uint16 => modes::<Integer<u16>, R>(run, rule),
+        Dtype::Int16 => modes::<Integer<i16>, R>(run, rule),
+        Dtype::Uint32 => modes::<Integer<u32>, R>(run, rule),
+        Dtype::Int32 => modes::<Integer<i32>, R>(run, rule),
+        Dtype::Uint64 => modes::<Integer<u64>, R>(run, rule),
+        Dtype::Int64 => modes::<Integer<i64>, R>(run, rule),
+        Dtype::Float8E4m3fn => modes::<F8<9>, R>(run, rule),
+        Dtype::Float8E4m3fnuz => modes::<F8<10>, R>(run, rule),
+        Dtype::Float8E5m2 => modes::<F8<11>, R>(run, rule),
+        Dtype::Float8E5m2fnuz => modes::<F8<12>, R>(run, rule),
+        Dtype::Float8E8m0fnu => modes::<F8<13>, R>(run, rule),
+        Dtype::Float16 => modes::<Real<F16>, R>(run, rule),
+        Dtype::Bfloat16 => modes::<Real<Bf16>, R>(run, rule),
+        Dtype::Float32 => modes::<Real<F32>, R>(run, rule),
+        Dtype::Float64 => modes::<Real<F64>, R>(run, rule),
+        Dtype::Complex32 => modes::<Complex<F16>, R>(run, rule),
+        Dtype::Complex64 => modes::<Complex<F32>, R>(run, rule),
+        Dtype::Complex128 => modes::<Complex<F64>, R>(run, rule),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::Dtype;
+
+    /// The numbers that `dispatch` names floats of one byte by.
+    #[test]
+    fn floats_of_one_byte_are_numbered_as_they_are_listed() {
+        for (place, dtype) in [
+            (9, Dtype::Float8E4m3fn),
+            (10, Dtype::Float8E4m3fnuz),
+            (11, Dtype::Float8E5m2),
+            (12, Dtype::Float8E5m2fnuz),
+            (13, Dtype::Float8E8m0fnu),
+        ] {
+            assert_eq!(Dtype::ALL[place], dtype);
+        }
+    }
+}

@@ -1,0 +1,378 @@
+//! Two tensors, compared.
+
+use super::criterion::{Criterion, Rule};
+use super::element::Element;
+use super::engine;
+use super::promote::promote_types;
+use super::special::Specials;
+use super::tally::{Matched, Peak, Tally};
+use crate::{Dtype, TensorView};
+
+/// The same thing of both tensors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Sides<T> {
+    /// Of the tensor under test: the first, A.
+    pub actual: T,
+    /// Of the tensor it ought to be: the second, B.
+    pub expected: T,
+}
+
+/// An element in both tensors.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Site {
+    /// Its index along every dimension.
+    pub index: Vec<usize>,
+    /// What it is in the tensors, before any promotion.
+    pub values: Sides<Element>,
+}
+
+/// A greatest difference, and the first element that has it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Extreme<D> {
+    /// The difference.
+    pub difference: D,
+    /// Where it is.
+    pub at: Site,
+}
+
+/// An absolute difference.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Difference {
+    /// Between integers or `bool`s: exact.
+    Integer(u64),
+    /// Between floats: as computed in their dtype.
+    Float(f64),
+}
+
+impl Difference {
+    /// The difference as a float; an integer above 2^53 is rounded.
+    pub fn to_f64(self) -> f64 {
+        match self {
+            Difference::Integer(integer) => integer as f64,
+            Difference::Float(float) => float,
+        }
+    }
+}
+
+/// Why two tensors are not the same. Of several reasons the first in this order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Failure {
+    /// The shapes differ; no elements were compared.
+    Shape,
+    /// The dtypes differ. The elements were compared all the same if there is a dtype that both
+    /// are promoted to.
+    Dtype,
+    /// The dtypes differ, which the criterion allows, but PyTorch has no dtype for both; no
+    /// elements were compared.
+    Promotion,
+    /// PyTorch takes no tolerance for floats of one byte, and fails even if all elements are
+    /// equal; they were compared exactly.
+    Tolerance,
+    /// Elements do not match.
+    Values,
+}
+
+/// Two tensors, compared: [`torch.testing.assert_close`]'s figures, and those of the bits.
+///
+/// The first tensor is `actual`, the second `expected`, as in `assert_close`: relative
+/// differences are relative to the second.
+///
+/// The greatest differences are taken over the elements that do not match; where all match, over
+/// those whose bits differ, and `None` where none do. A NaN is greater than any number, of equal
+/// differences the first counts. They are computed in the tensors' dtype with its roundings, as
+/// PyTorch does: those of `float8` in `float32`, relative ones of integers in `float32`, those of
+/// tensors without dimensions as Python's numbers. Absolute ones of integers are exact, where
+/// PyTorch's wrap around at 2^63. Complex elements differ by the modulus, and by parts in bits
+/// and ULPs.
+///
+/// Neither the number of threads nor anything else but the two tensors has any effect on the
+/// result.
+///
+/// [`Display`](std::fmt::Display) says it in `assert_close`'s words, and adds ULPs.
+///
+/// [`torch.testing.assert_close`]: https://docs.pytorch.org/docs/stable/testing.html
+///
+/// ```
+/// use tensor_parity::compare::{Criterion, Difference, TensorComparison};
+/// use tensor_parity::{Dtype, TensorView};
+///
+/// let bytes = |x: [f32; 4]| x.map(f32::to_le_bytes).concat();
+/// let (a, b) = (bytes([1.0, 2.0, 3.0, -0.0]), bytes([1.0, 2.5, 3.0, 0.0]));
+/// let view = |bytes| TensorView::contiguous(Dtype::Float32, &[2, 2], bytes);
+/// let comparison = TensorComparison::new(&view(&a)?, &view(&b)?, Criterion::close());
+///
+/// assert!(!comparison.is_same());
+/// assert_eq!((comparison.mismatched, comparison.differing), (1, 2));
+/// assert_eq!(comparison.signed_zeros, 1);
+/// let worst = comparison.absolute.as_ref().unwrap();
+/// assert_eq!(worst.difference, Difference::Float(0.5));
+/// assert_eq!(worst.at.index, [0, 1]);
+/// assert_eq!(
+///     comparison.to_string(),
+///     "Tensor-likes are not close!\n\
+///      \n\
+///      Mismatched elements: 1 / 4 (25.0%)\n\
+///      Greatest absolute difference: 0.5 at index (0, 1) (up to 1e-05 allowed)\n\
+///      Greatest relative difference: 0.20000000298023224 at index (0, 1) (up to 1.3e-06 allowed)\n\
+///      Greatest ULP distance: 2097152 at index (0, 1): 2.0 (0x40000000) against 2.5 (0x40200000)"
+/// );
+/// # Ok::<(), tensor_parity::ViewError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct TensorComparison {
+    /// What makes them the same.
+    pub criterion: Criterion,
+    /// Both dtypes.
+    pub dtypes: Sides<Dtype>,
+    /// Both shapes.
+    pub shapes: Sides<Vec<usize>>,
+    /// The dtype that elements were compared in, after promotion; `None` if they were not.
+    pub compared_in: Option<Dtype>,
+    /// `(rtol, atol)` of [`Criterion::Close`].
+    pub tolerances: Option<(f64, f64)>,
+    /// Why they are not the same; `None` if they are.
+    pub failure: Option<Failure>,
+    /// The number of elements that were compared.
+    pub elements: usize,
+    /// Elements whose bits differ (after promotion, if there was any).
+    pub differing: usize,
+    /// Elements that do not match under the criterion. Under [`Criterion::Close`] a NaN may fail
+    /// though its bits are equal.
+    pub mismatched: usize,
+    /// The first of them.
+    pub first_mismatch: Option<Site>,
+    /// The greatest absolute difference.
+    pub absolute: Option<Extreme<Difference>>,
+    /// The greatest relative difference: the absolute one divided by `|expected|`.
+    pub relative: Option<Extreme<f64>>,
+    /// The greatest distance in units in the last place of floating point elements: the
+    /// difference is `None` where exactly one is NaN.
+    pub ulps: Option<Extreme<Option<u64>>>,
+    /// NaN and infinities of both.
+    pub specials: Sides<Specials>,
+    /// Elements that are zero in both and differ in the sign; complex ones by parts.
+    pub signed_zeros: usize,
+    /// Elements that are NaN in both and differ in its bits; complex ones by parts.
+    pub nan_payloads: usize,
+}
+
+impl TensorComparison {
+    /// Compares two tensors, large ones on the threads of rayon's current pool.
+    pub fn new(
+        actual: &TensorView<'_>,
+        expected: &TensorView<'_>,
+        criterion: Criterion,
+    ) -> TensorComparison {
+        let (mut comparison, matched) = TensorComparison::begin(actual, expected, criterion);
+        if let Some(matched) = matched {
+            for tally in engine::tallies(std::slice::from_ref(&matched), engine::PIECE, &|_| ()) {
+                comparison.finish(&matched, &tally);
+            }
+        }
+        comparison
+    }
+
+    /// Whether the tensors are the same under the criterion.
+    pub fn is_same(&self) -> bool {
+        self.failure.is_none()
+    }
+
+    /// What dtypes and shapes say, and the tensors if their elements are to be compared.
+    pub(super) fn begin<'a>(
+        actual: &'a TensorView<'a>,
+        expected: &'a TensorView<'a>,
+        criterion: Criterion,
+    ) -> (TensorComparison, Option<Matched<'a>>) {
+        let dtypes = Sides {
+            actual: actual.dtype(),
+            expected: expected.dtype(),
+        };
+        let (rule, tolerances) = Rule::new(criterion, dtypes.actual, dtypes.expected);
+        let promoted = promote_types(dtypes.actual, dtypes.expected);
+        let failure = if actual.shape() != expected.shape() {
+            Some(Failure::Shape)
+        } else if dtypes.actual != dtypes.expected && criterion.checks_dtype() {
+            Some(Failure::Dtype)
+        } else {
+            match promoted {
+                None => Some(Failure::Promotion),
+                Some(common) if common.is_float8() => tolerances
+                    .is_some_and(|(rtol, atol)| rtol != 0.0 || atol != 0.0)
+                    .then_some(Failure::Tolerance),
+                Some(_) => None,
+            }
+        };
+        let compared_in = promoted.filter(|_| failure != Some(Failure::Shape));
+        let comparison = TensorComparison {
+            criterion,
+            dtypes,
+            shapes: Sides {
+                actual: actual.shape().to_vec(),
+                expected: expected.shape().to_vec(),
+            },
+            compared_in,
+            tolerances,
+            failure,
+            elements: compared_in.map_or(0, |_| actual.numel()),
+            differing: 0,
+            mismatched: 0,
+            first_mismatch: None,
+            absolute: None,
+            relative: None,
+            ulps: None,
+            specials: Sides::default(),
+            signed_zeros: 0,
+            nan_payloads: 0,
+        };
+        let matched = compared_in.map(|dtype| Matched {
+            views: [actual, expected],
+            dtype,
+            rule,
+        });
+        (comparison, matched)
+    }
+
+    /// Adds what was found in the elements.
+    pub(super) fn finish(&mut self, matched: &Matched<'_>, tally: &Tally) {
+        let [actual, expected] = matched.views;
+        let site = |element| {
+            Some(Site {
+                index: actual.index(element),
+                values: Sides {
+                    actual: Element::of(actual, element)?,
+                    expected: Element::of(expected, element)?,
+                },
+            })
+        };
+        let Tally {
+            differing,
+            failing,
+            signed_zeros,
+            payloads,
+            specials: [of_actual, of_expected],
+            first,
+            ..
+        } = *tally;
+        let extremes = tally.extremes();
+        let kind = Rank::of(matched.dtype);
+        self.differing = differing;
+        self.mismatched = failing;
+        self.first_mismatch = first.and_then(site);
+        self.signed_zeros = signed_zeros;
+        self.nan_payloads = payloads;
+        self.specials = Sides {
+            actual: of_actual,
+            expected: of_expected,
+        };
+        if failing > 0 && self.failure.is_none() {
+            self.failure = Some(Failure::Values);
+        }
+        self.absolute = extreme(extremes.absolute, |rank| kind.absolute(rank), site);
+        self.relative = extreme(extremes.relative, |rank| kind.relative(rank), site);
+        if kind != Rank::Integer {
+            self.ulps = extreme(extremes.ulps, |rank| kind.ulps(rank), site);
+        }
+        if self.shapes.actual.is_empty() {
+            self.as_numbers();
+        }
+    }
+
+    /// PyTorch has Python's numbers compared where there are no dimensions.
+    ///
+    /// Follows `make_scalar_mismatch_msg` of `torch/testing/_comparison.py`, PyTorch 2.13.
+    fn as_numbers(&mut self) {
+        let Some(absolute) = &mut self.absolute else {
+            return;
+        };
+        let Sides { actual, expected } = absolute.at.values;
+        let [x, y] = [actual, expected].map(number);
+        let magnitude = y[0].hypot(y[1]);
+        if let Difference::Float(difference) = &mut absolute.difference {
+            *difference = (x[0] - y[0]).hypot(x[1] - y[1]);
+        }
+        let absolute = absolute.difference.to_f64();
+        if let Some(relative) = &mut self.relative {
+            relative.difference = match (absolute, magnitude) {
+                (0.0, _) => 0.0,
+                (_, 0.0) => f64::INFINITY,
+                _ => absolute / magnitude,
+            };
+        }
+    }
+}
+
+/// Real and imaginary part.
+fn number(element: Element) -> [f64; 2] {
+    match element.parts() {
+        Some(parts) => parts.map(|part| part.to_f64().unwrap_or(0.0)),
+        None => {
+            let integer = || element.to_integer().map(|integer| integer as f64);
+            [element.to_f64().or_else(integer).unwrap_or(0.0), 0.0]
+        }
+    }
+}
+
+fn extreme<D>(
+    peak: Option<Peak>,
+    difference: impl Fn(u64) -> D,
+    site: impl Fn(usize) -> Option<Site>,
+) -> Option<Extreme<D>> {
+    let peak = peak?;
+    Some(Extreme {
+        difference: difference(peak.rank),
+        at: site(peak.element)?,
+    })
+}
+
+/// What the ranks of a kernel mean.
+#[derive(Clone, Copy, PartialEq)]
+enum Rank {
+    Integer,
+    /// Computed in `f32`.
+    Single,
+    /// Computed in `f64`.
+    Double,
+}
+
+impl Rank {
+    fn of(dtype: Dtype) -> Rank {
+        match dtype.part().unwrap_or(dtype) {
+            Dtype::Float64 => Rank::Double,
+            part if part.is_floating_point() => Rank::Single,
+            _ => Rank::Integer,
+        }
+    }
+
+    fn float(self, rank: u64) -> f64 {
+        match self {
+            Rank::Double => f64::from_bits(rank),
+            // The ranks of these kernels have 32 bits.
+            Rank::Single | Rank::Integer => f64::from(f32::from_bits(rank as u32)),
+        }
+    }
+
+    fn absolute(self, rank: u64) -> Difference {
+        match self {
+            Rank::Integer => Difference::Integer(rank),
+            _ => Difference::Float(self.float(rank)),
+        }
+    }
+
+    fn relative(self, rank: u64) -> f64 {
+        self.float(rank)
+    }
+
+    /// The highest rank stands for one NaN.
+    fn ulps(self, rank: u64) -> Option<u64> {
+        let one_nan = match self {
+            Rank::Double => u64::MAX,
+            _ => u64::from(u32::MAX),
+        };
+        (rank != one_nan).then_some(rank)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,262 @@
+//! Findings in words: those of `torch.testing.assert_close`, PyTorch 2.13, and more of the kind.
+
+use super::criterion::Criterion;
+use super::tensor::{Difference, Extreme, Failure, Sides, Site, TensorComparison};
+use crate::Dtype;
+use crate::python_repr;
+use std::fmt;
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Difference::Integer(integer) => f.pad(&integer.to_string()),
+            Difference::Float(float) => f.pad(&python_repr::float(*float)),
+        }
+    }
+}
+
+/// An index as Python prints a tuple.
+pub(crate) fn tuple(index: &[usize]) -> String {
+    match index {
+        [only] => format!("({only},)"),
+        _ => format!("({})", list(index)),
+    }
+}
+
+/// A shape as PyTorch prints it.
+fn size(shape: &[usize]) -> String {
+    format!("torch.Size([{}])", list(shape))
+}
+
+fn list(numbers: &[usize]) -> String {
+    let numbers: Vec<String> = numbers.iter().map(ToString::to_string).collect();
+    numbers.join(", ")
+}
+
+impl fmt::Display for Criterion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Criterion::Bits => f.write_str("equal bits"),
+            Criterion::Ulp(n) => write!(f, "at most {n} ULP"),
+            Criterion::Close {
+                rtol,
+                atol,
+                equal_nan,
+                check_dtype,
+            } => {
+                let number = |number: Option<f64>| {
+                    number.map_or("PyTorch's default".to_owned(), python_repr::float)
+                };
+                write!(f, "rtol={}, atol={}", number(*rtol), number(*atol))?;
+                if *equal_nan {
+                    f.write_str(", equal_nan")?;
+                }
+                if !check_dtype {
+                    f.write_str(", no check_dtype")?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+impl fmt::Display for TensorComparison {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Sides { actual, expected } = self.dtypes;
+        match self.failure {
+            None if self.differing == 0 => return write!(f, "{} are equal.", self.subject()),
+            None => {
+                return write!(
+                    f,
+                    "{} are the same ({}), but {}",
+                    self.subject(),
+                    self.criterion,
+                    self.in_bits()
+                );
+            }
+            Some(Failure::Shape) => {
+                return write!(
+                    f,
+                    "The values for attribute 'shape' do not match: {} != {}.",
+                    size(&self.shapes.actual),
+                    size(&self.shapes.expected)
+                );
+            }
+            Some(Failure::Promotion) => {
+                return write!(
+                    f,
+                    "torch.{actual} and torch.{expected} cannot be compared: PyTorch promotes them to no common dtype."
+                );
+            }
+            Some(Failure::Dtype) => {
+                write!(
+                    f,
+                    "The values for attribute 'dtype' do not match: torch.{actual} != torch.{expected}."
+                )?;
+                let Some(common) = self.compared_in else {
+                    return Ok(());
+                };
+                write!(f, "\n\nAs torch.{common}: ")?;
+                if self.mismatched == 0 {
+                    return write!(f, "{} are the same.", self.subject());
+                }
+            }
+            Some(Failure::Tolerance) => {
+                let (rtol, atol) = self.tolerances.unwrap_or_default();
+                write!(
+                    f,
+                    "Rtol={} and atol={} are not supported for bitwise comparison of low \
+                     dimensional floats. Please use rtol=0.0 and atol=0.0.",
+                    python_repr::float(rtol),
+                    python_repr::float(atol)
+                )?;
+                if self.mismatched == 0 {
+                    return Ok(());
+                }
+                f.write_str("\n\n")?;
+            }
+            Some(Failure::Values) => {}
+        }
+        self.values(f)
+    }
+}
+
+impl TensorComparison {
+    fn subject(&self) -> &'static str {
+        if self.shapes.actual.is_empty() {
+            "Scalars"
+        } else {
+            "Tensor-likes"
+        }
+    }
+
+    /// How many bits differ though the criterion is met.
+    fn in_bits(&self) -> String {
+        let mut text = format!(
+            "the bits of {} of {} elements differ",
+            self.differing, self.elements
+        );
+        if let Some(Extreme {
+            difference: Some(ulps),
+            ..
+        }) = self.ulps
+        {
+            text += &format!(", by up to {ulps} ULP");
+        }
+        text + "."
+    }
+
+    fn values(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scalar = self.shapes.actual.is_empty();
+        let close = matches!(self.criterion, Criterion::Close { .. });
+        let one_byte = close && !scalar && self.compared_in.is_some_and(Dtype::is_float8);
+        let allowed = self
+            .tolerances
+            .filter(|(rtol, atol)| *rtol != 0.0 || *atol != 0.0);
+        let verdict = match self.criterion {
+            Criterion::Bits => "equal in their bits".to_owned(),
+            Criterion::Ulp(n) => format!("within {n} ULP"),
+            Criterion::Close { .. } if one_byte => "'equal'".to_owned(),
+            Criterion::Close { .. } if allowed.is_none() => "equal".to_owned(),
+            Criterion::Close { .. } => "close".to_owned(),
+        };
+        write!(f, "{} are not {verdict}!\n\n", self.subject())?;
+        match &self.first_mismatch {
+            Some(site) if scalar => write!(
+                f,
+                "Expected {} but got {}.",
+                python_item(&site.values.expected),
+                python_item(&site.values.actual)
+            )?,
+            _ => write!(
+                f,
+                "Mismatched elements: {} / {} ({:.1}%)",
+                self.mismatched,
+                self.elements,
+                self.mismatched as f64 / self.elements as f64 * 100.0
+            )?,
+        }
+        let place = |site: &Site| match scalar {
+            true => String::new(),
+            false => format!(" at index {}", tuple(&site.index)),
+        };
+        let title = |kind: &str| match scalar {
+            true => format!("{}{}", kind[..1].to_uppercase(), &kind[1..]),
+            false => format!("Greatest {kind}"),
+        };
+        let up_to = |tolerance: Option<f64>| {
+            tolerance.map_or(String::new(), |tolerance| {
+                format!(" (up to {} allowed)", python_repr::float(tolerance))
+            })
+        };
+        if one_byte {
+            // assert_close says no more of floats of one byte.
+            if let Some(site) = &self.first_mismatch {
+                write!(
+                    f,
+                    "\nThe first mismatched element is at index {}.",
+                    tuple(&site.index)
+                )?;
+            }
+        } else {
+            if let Some(extreme) = &self.absolute {
+                let tolerance = up_to(allowed.map(|(_, atol)| atol));
+                write!(
+                    f,
+                    "\n{} difference: {}{}{tolerance}",
+                    title("absolute"),
+                    extreme.difference,
+                    place(&extreme.at)
+                )?;
+            }
+            if let Some(extreme) = &self.relative {
+                let tolerance = up_to(allowed.map(|(rtol, _)| rtol));
+                write!(
+                    f,
+                    "\n{} difference: {}{}{tolerance}",
+                    title("relative"),
+                    python_repr::float(extreme.difference),
+                    place(&extreme.at)
+                )?;
+            }
+        }
+        if let Some(extreme) = &self.ulps {
+            let distance = match extreme.difference {
+                Some(ulps) => ulps.to_string(),
+                None => "only one is NaN".to_owned(),
+            };
+            let Sides { actual, expected } = extreme.at.values;
+            let title = if scalar { "" } else { "Greatest " };
+            write!(
+                f,
+                "\n{title}ULP distance: {distance}{}: {actual} ({}) against {expected} ({})",
+                place(&extreme.at),
+                actual.hex(),
+                expected.hex()
+            )?;
+        }
+        Ok(())
+    }
+}
+
+/// An element as `print(tensor.item())` prints it: Python's numbers are doubles.
+fn python_item(element: &super::Element) -> String {
+    match (element.to_f64(), element.parts()) {
+        (Some(float), _) => python_repr::float(float),
+        (_, Some([re, im])) => {
+            let [re, im] = [re, im].map(|part| part.to_f64().unwrap_or(f64::NAN));
+            // A complex number prints whole numbers without a point.
+            let short = |x: f64| python_repr::float(x).trim_end_matches(".0").to_owned();
+            if re == 0.0 && re.is_sign_positive() {
+                return format!("{}j", short(im));
+            }
+            let sign = if im.is_sign_negative() && !im.is_nan() {
+                ""
+            } else {
+                "+"
+            };
+            format!("({}{sign}{}j)", short(re), short(im))
+        }
+        _ => element.to_string(),
+    }
+}

@@ -1,0 +1,353 @@
+//! `npy`: one array of numpy.
+//!
+//! The header is a Python literal. Its grammar here is the one that numpy writes, by
+//! `numpy/lib/_format_impl.py` of numpy 2.4; a parser of any Python literal that backtracks or
+//! recurses does not stand hostile headers.
+
+use super::contents::Entry;
+use super::error::{Flaw, Shown};
+use crate::Dtype;
+
+pub(super) const MAGIC: &[u8] = b"\x93NUMPY";
+
+/// The longest start of a file that tells how long its header is.
+pub(super) const PRELUDE: usize = 12;
+
+/// As much as the first version of the format can say; numpy itself writes some 120 bytes.
+const MAX_HEADER: usize = 65535;
+
+/// What stands before the elements.
+#[derive(Debug, PartialEq)]
+pub(super) struct Header {
+    pub(super) dtype: Dtype,
+    pub(super) shape: Vec<usize>,
+    pub(super) fortran_order: bool,
+}
+
+/// The array of a file that holds nothing else.
+pub(super) fn read(name: &str, bytes: &[u8]) -> Result<Entry, Flaw> {
+    let start = header_end(bytes)?;
+    let text = bytes.get(..start).ok_or_else(|| {
+        Flaw::damaged(format!(
+            "it claims a header of {start} bytes, it has {} bytes",
+            bytes.len()
+        ))
+    })?;
+    let header = parse(text)?;
+    let (needed, available) = (header.bytes()?, bytes.len() - start);
+    if needed != available {
+        return Err(Flaw::damaged(format!(
+            "a {} array of shape {:?} needs {needed} bytes, there are {available}",
+            header.dtype, header.shape
+        )));
+    }
+    Ok(header.entry(name, 0, start..bytes.len()))
+}
+
+/// The length of everything before the elements, from the first [`PRELUDE`] bytes.
+pub(super) fn header_end(prelude: &[u8]) -> Result<usize, Flaw> {
+    let short = || Flaw::damaged("it ends within the start of its header");
+    let rest = prelude
+        .strip_prefix(MAGIC)
+        .ok_or_else(|| Flaw::damaged("it does not start as an npy file does"))?;
+    let (length, before) = match rest {
+        [1, 0, a, b, ..] => (usize::from(u16::from_le_bytes([*a, *b])), 10),
+        [2 | 3, 0, a, b, c, d, ..] => {
+            let length = u32::from_le_bytes([*a, *b, *c, *d]);
+            (usize::try_from(length).unwrap_or(usize::MAX), 12)
+        }
+        [] | [_] | [1, 0, ..] | [2 | 3, 0, ..] => return Err(short()),
+        [major, minor, ..] => {
+            return Err(Flaw::unsupported(
+                format!("version {major}.{minor} of the npy format"),
+                "write it with numpy.save of numpy 2",
+            ));
+        }
+    };
+    if length > MAX_HEADER {
+        return Err(Flaw::damaged(format!(
+            "it claims a header of {length} bytes, more than {MAX_HEADER} are not read"
+        )));
+    }
+    Ok(before + length)
+}
+
+/// The header, from all bytes before the elements.
+pub(super) fn parse(bytes: &[u8]) -> Result<Header, Flaw> {
+    let text = bytes
+        .get(if bytes.get(6) == Some(&1) { 10 } else { 12 }..)
+        .and_then(|text| std::str::from_utf8(text).ok())
+        .ok_or_else(|| Flaw::damaged("its header is not text"))?;
+    let mut literal = Literal { text, rest: text };
+    let (mut descr, mut fortran_order, mut shape) = (None, None, None);
+    literal.expect("{")?;
+    while !literal.take("}") {
+        match literal.string()? {
+            "descr" if descr.is_none() => descr = Some(literal.value(Literal::dtype)?),
+            "fortran_order" if fortran_order.is_none() => {
+                fortran_order = Some(literal.value(Literal::boolean)?);
+            }
+            "shape" if shape.is_none() => shape = Some(literal.value(Literal::shape)?),
+            _ => return Err(literal.flaw()),
+        }
+        if !literal.take(",") {
+            literal.expect("}")?;
+            break;
+        }
+    }
+    match (descr, fortran_order, shape, literal.rest.trim()) {
+        (Some(dtype), Some(fortran_order), Some(shape), "") => Ok(Header {
+            dtype,
+            shape,
+            fortran_order,
+        }),
+        _ => Err(literal.flaw()),
+    }
+}
+
+impl Header {
+    /// The bytes of all elements.
+    pub(super) fn bytes(&self) -> Result<usize, Flaw> {
+        // Sizes around a zero count too, so that no product of some of them overflows.
+        let all = self
+            .shape
+            .iter()
+            .try_fold(self.dtype.size(), |bytes, size| {
+                bytes.checked_mul((*size).max(1))
+            });
+        let bytes = all
+            .filter(|bytes| isize::try_from(*bytes).is_ok())
+            .ok_or_else(|| {
+                Flaw::damaged(format!(
+                    "a {} array of shape {:?} is larger than any memory",
+                    self.dtype, self.shape
+                ))
+            })?;
+        Ok(if self.shape.contains(&0) { 0 } else { bytes })
+    }
+
+    /// The tensor, where `range` has as many bytes as it needs.
+    pub(super) fn entry(self, name: &str, blob: usize, range: std::ops::Range<usize>) -> Entry {
+        // The first dimension runs fastest.
+        let strided = self.fortran_order.then(|| {
+            let strides = self.shape.iter().scan(1, |stride, size| {
+                let this = *stride;
+                *stride *= *size;
+                Some(this)
+            });
+            (strides.collect(), 0)
+        });
+        Entry {
+            name: name.to_owned(),
+            dtype: self.dtype,
+            shape: self.shape,
+            strided,
+            blob,
+            range,
+        }
+    }
+}
+
+/// A reader of the few literals that a header has.
+struct Literal<'a> {
+    text: &'a str,
+    rest: &'a str,
+}
+
+impl<'a> Literal<'a> {
+    fn flaw(&self) -> Flaw {
+        Flaw::damaged(format!(
+            "its header is not numpy's: {:.200} (at {})",
+            Shown(self.text.trim_end()),
+            self.text.len() - self.rest.len()
+        ))
+    }
+
+    fn take(&mut self, token: &str) -> bool {
+        let rest = self.rest.trim_start();
+        self.rest = rest.strip_prefix(token).unwrap_or(rest);
+        self.rest.len() < rest.len()
+    }
+
+    fn expect(&mut self, token: &str) -> Result<(), Flaw> {
+        match self.take(token) {
+            true => Ok(()),
+            false => Err(self.flaw()),
+        }
+    }
+
+    fn value<T>(&mut self, read: fn(&mut Self) -> Result<T, Flaw>) -> Result<T, Flaw> {
+        self.expect(":")?;
+        read(self)
+    }
+
+    fn string(&mut self) -> Result<&'a str, Flaw> {
+        let quote = if self.take("'") { '\'' } else { '"' };
+        if quote == '"' {
+            self.expect("\"")?;
+        }
+        let (string, rest) = self.rest.split_once(quote).ok_or_else(|| self.flaw())?;
+        self.rest = rest;
+        Ok(string)
+    }
+
+    fn boolean(&mut self) -> Result<bool, Flaw> {
+        match self.take("True") {
+            true => Ok(true),
+            false => self.expect("False").map(|()| false),
+        }
+    }
+
+    fn shape(&mut self) -> Result<Vec<usize>, Flaw> {
+        self.expect("(")?;
+        let mut shape = Vec::new();
+        while !self.take(")") {
+            let rest = self.rest.trim_start();
+            let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+            shape.push(rest[..digits].parse().map_err(|_| self.flaw())?);
+            self.rest = &rest[digits..];
+            // Python 2 wrote long integers so.
+            self.take("L");
+            if !self.take(",") {
+                self.expect(")")?;
+                break;
+            }
+        }
+        Ok(shape)
+    }
+
+    fn dtype(&mut self) -> Result<Dtype, Flaw> {
+        if self.rest.trim_start().starts_with(['[', '(']) {
+            return Err(Flaw::unsupported(
+                "a structured array",
+                "save each of its fields as an array",
+            ));
+        }
+        dtype(self.string()?)
+    }
+}
+
+/// The dtype of a type string of numpy, `<f4`.
+fn dtype(descr: &str) -> Result<Dtype, Flaw> {
+    let unsupported = |what: &str, advice| {
+        Err(Flaw::unsupported(
+            format!("{what} (numpy's '{:.200}')", Shown(descr)),
+            advice,
+        ))
+    };
+    let order = descr.get(..1).unwrap_or_default();
+    Ok(match (order, descr.get(1..).unwrap_or_default()) {
+        ("|" | "<", "b1") => Dtype::Bool,
+        ("|" | "<", "u1") => Dtype::Uint8,
+        ("|" | "<", "i1") => Dtype::Int8,
+        ("<", "u2") => Dtype::Uint16,
+        ("<", "i2") => Dtype::Int16,
+        ("<", "u4") => Dtype::Uint32,
+        ("<", "i4") => Dtype::Int32,
+        ("<", "u8") => Dtype::Uint64,
+        ("<", "i8") => Dtype::Int64,
+        ("<", "f2") => Dtype::Float16,
+        ("<", "f4") => Dtype::Float32,
+        ("<", "f8") => Dtype::Float64,
+        ("<", "c8") => Dtype::Complex64,
+        ("<", "c16") => Dtype::Complex128,
+        (_, kind) if kind.starts_with('O') => {
+            return unsupported(
+                "an array of Python objects is a pickle, and no code is run to read a file",
+                "save arrays of numbers",
+            );
+        }
+        (_, kind) if kind.starts_with(['U', 'S', 'a']) => {
+            return unsupported("an array of strings", "leave it out of the file");
+        }
+        (_, kind) if kind.starts_with(['M', 'm']) => {
+            return unsupported("an array of dates or times", "save it as int64");
+        }
+        (_, kind) if kind.starts_with('V') => {
+            return unsupported(
+                "an array of raw bytes: numpy has no name for bfloat16 and the like",
+                "save it with safetensors, or as float32",
+            );
+        }
+        (">", kind) if kind.starts_with(['b', 'u', 'i', 'f', 'c']) => {
+            return unsupported(
+                "a big-endian array",
+                "save x.astype(x.dtype.newbyteorder('<'))",
+            );
+        }
+        _ => {
+            return unsupported(
+                "a dtype that PyTorch does not have",
+                "save it as another one",
+            );
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Dtype, Header, parse};
+
+    fn header(text: &str) -> Result<Header, String> {
+        let mut bytes = b"\x93NUMPY\x01\x00\x00\x00".to_vec();
+        bytes.extend_from_slice(text.as_bytes());
+        parse(&bytes).map_err(|flaw| format!("{flaw:?}"))
+    }
+
+    #[test]
+    fn headers_as_numpy_writes_them() {
+        let expected = |shape: &[usize], fortran_order| {
+            Ok(Header {
+                dtype: Dtype::Float32,
+                shape: shape.to_vec(),
+                fortran_order,
+            })
+        };
+        for (text, shape, fortran) in [
+            (
+                "{'descr': '<f4', 'fortran_order': False, 'shape': (), }  \n",
+                &[][..],
+                false,
+            ),
+            (
+                "{'descr': '<f4', 'fortran_order': True, 'shape': (3,), }\n",
+                &[3],
+                true,
+            ),
+            (
+                "{'shape': (3, 0), 'fortran_order': False, \"descr\": \"<f4\"}",
+                &[3, 0],
+                false,
+            ),
+            (
+                "{'shape':(3L,2L),'fortran_order':False,'descr':'<f4',}",
+                &[3, 2],
+                false,
+            ),
+        ] {
+            assert_eq!(header(text), expected(shape, fortran), "{text}");
+        }
+        for text in [
+            "",
+            "{",
+            "{}",
+            "{'descr': '<f4', 'fortran_order': False}",
+            "{'descr': '<f4', 'fortran_order': 0, 'shape': ()}",
+            "{'descr': '<f4', 'fortran_order': False, 'shape': 3}",
+            "{'descr': '<f4', 'fortran_order': False, 'shape': (-3,)}",
+            "{'descr': '<f4', 'fortran_order': False, 'shape': (,)}",
+            "{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999999999999,)}",
+            "{'descr': '<f4', 'descr': '<f4', 'fortran_order': False, 'shape': ()}",
+            "{'descr': '<f4', 'fortran_order': False, 'shape': (), 'x': 1}",
+            "{'descr': '<f4', 'fortran_order': False, 'shape': ()} x",
+            "{'descr': '<f4' 'fortran_order': False, 'shape': ()}",
+            "{'descr': '<f4",
+        ] {
+            let error = header(text).unwrap_err();
+            assert!(
+                error.contains("its header is not numpy's"),
+                "{text}: {error}"
+            );
+        }
+    }
+}

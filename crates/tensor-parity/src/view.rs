@@ -1,0 +1,325 @@
+//! Tensors that somebody else stores.
+
+use super::Dtype;
+use std::ops::Range;
+
+/// A tensor in memory that it borrows: little-endian elements at strides, without libtorch.
+///
+/// ```
+/// use tensor_parity::{Dtype, TensorView};
+///
+/// let bytes = [1u8, 2, 3, 4, 5, 6];
+/// let view = TensorView::contiguous(Dtype::Uint8, &[2, 3], &bytes)?;
+/// let transposed = view.permute(&[1, 0])?;
+/// assert_eq!(transposed.shape(), [3, 2]);
+/// assert_eq!(transposed.to_bytes(), [1, 4, 2, 5, 3, 6]);
+/// # Ok::<(), tensor_parity::ViewError>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct TensorView<'a> {
+    dtype: Dtype,
+    shape: Vec<usize>,
+    /// In elements; as long as `shape`.
+    strides: Vec<usize>,
+    /// From the first element on: `numel` elements if contiguous, else all that strides reach.
+    bytes: &'a [u8],
+    numel: usize,
+    contiguous: bool,
+}
+
+/// Why a view cannot be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ViewError {
+    /// More bytes than an address can count.
+    #[error("a {dtype} tensor of shape {shape:?} is larger than any memory")]
+    TooLarge {
+        /// The dtype asked for.
+        dtype: Dtype,
+        /// The shape asked for.
+        shape: Vec<usize>,
+    },
+    /// The bytes there are and the bytes the shape needs differ.
+    #[error("a {dtype} tensor of shape {shape:?} needs {needed} bytes, there are {available}")]
+    Bytes {
+        /// The dtype asked for.
+        dtype: Dtype,
+        /// The shape asked for.
+        shape: Vec<usize>,
+        /// What dtype and shape need.
+        needed: usize,
+        /// What there is.
+        available: usize,
+    },
+    /// Not as many strides, or permuted dimensions, as dimensions.
+    #[error("{0:?} does not fit a tensor of {1} dimensions")]
+    Dimensions(Vec<usize>, usize),
+}
+
+impl<'a> TensorView<'a> {
+    /// A tensor whose elements lie one after the other, the last dimension running fastest.
+    ///
+    /// # Errors
+    ///
+    /// [`ViewError::Bytes`] unless `bytes` has exactly the length that dtype and shape need;
+    /// [`ViewError::TooLarge`] if that length overflows.
+    pub fn contiguous(
+        dtype: Dtype,
+        shape: &[usize],
+        bytes: &'a [u8],
+    ) -> Result<TensorView<'a>, ViewError> {
+        let (numel, needed) = extent(dtype, shape)?;
+        if needed != bytes.len() {
+            return Err(ViewError::Bytes {
+                dtype,
+                shape: shape.to_vec(),
+                needed,
+                available: bytes.len(),
+            });
+        }
+        Ok(TensorView {
+            dtype,
+            strides: row_major(shape),
+            shape: shape.to_vec(),
+            bytes,
+            numel,
+            contiguous: true,
+        })
+    }
+
+    /// A tensor with strides in elements, as PyTorch's `as_strided` has them, in a storage that
+    /// may be larger. Its first element is number `offset` of the storage.
+    ///
+    /// # Errors
+    ///
+    /// [`ViewError::Dimensions`] unless there is a stride for every dimension;
+    /// [`ViewError::Bytes`] if an element lies beyond the storage; [`ViewError::TooLarge`] on
+    /// overflow.
+    pub fn strided(
+        dtype: Dtype,
+        shape: &[usize],
+        strides: &[usize],
+        offset: usize,
+        storage: &'a [u8],
+    ) -> Result<TensorView<'a>, ViewError> {
+        if strides.len() != shape.len() {
+            return Err(ViewError::Dimensions(strides.to_vec(), shape.len()));
+        }
+        let (numel, _) = extent(dtype, shape)?;
+        let too_large = || ViewError::TooLarge {
+            dtype,
+            shape: shape.to_vec(),
+        };
+        let mut reach = 0usize;
+        if numel > 0 {
+            let last = shape
+                .iter()
+                .zip(strides)
+                .try_fold(0usize, |sum, (size, stride)| {
+                    sum.checked_add((size - 1).checked_mul(*stride)?)
+                });
+            reach = last
+                .and_then(|last| last.checked_add(1))
+                .ok_or_else(too_large)?;
+        }
+        let bytes_to = |elements: usize| elements.checked_mul(dtype.size()).ok_or_else(too_large);
+        let start = bytes_to(offset)?;
+        let end = bytes_to(offset.checked_add(reach).ok_or_else(too_large)?)?;
+        let bytes = storage.get(start..end).ok_or_else(|| ViewError::Bytes {
+            dtype,
+            shape: shape.to_vec(),
+            needed: end,
+            available: storage.len(),
+        })?;
+        let contiguous = numel == 0 || is_row_major(shape, strides);
+        Ok(TensorView {
+            dtype,
+            shape: shape.to_vec(),
+            strides: strides.to_vec(),
+            bytes,
+            numel,
+            contiguous,
+        })
+    }
+
+    /// The dtype.
+    pub fn dtype(&self) -> Dtype {
+        self.dtype
+    }
+
+    /// The size of each dimension; empty for a scalar.
+    pub fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    /// The number of elements.
+    pub fn numel(&self) -> usize {
+        self.numel
+    }
+
+    /// The same elements with the dimensions in another order, as `torch.permute`.
+    ///
+    /// # Errors
+    ///
+    /// [`ViewError::Dimensions`] unless `order` names every dimension once.
+    pub fn permute(&self, order: &[usize]) -> Result<TensorView<'a>, ViewError> {
+        let mut sorted = order.to_vec();
+        sorted.sort_unstable();
+        if !sorted.iter().copied().eq(0..self.shape.len()) {
+            return Err(ViewError::Dimensions(order.to_vec(), self.shape.len()));
+        }
+        let pick = |values: &[usize]| order.iter().map(|d| values[*d]).collect::<Vec<_>>();
+        TensorView::strided(
+            self.dtype,
+            &pick(&self.shape),
+            &pick(&self.strides),
+            0,
+            self.bytes,
+        )
+    }
+
+    /// The bytes of some elements in logical order, the last dimension running fastest: borrowed
+    /// where they lie so, else gathered into `buffer`. The range is cut at [`numel`](Self::numel).
+    pub fn read<'b>(&self, elements: Range<usize>, buffer: &'b mut Vec<u8>) -> &'b [u8]
+    where
+        'a: 'b,
+    {
+        let size = self.dtype.size();
+        let end = elements.end.min(self.numel);
+        let start = elements.start.min(end);
+        if self.contiguous {
+            return &self.bytes[start * size..end * size];
+        }
+        buffer.clear();
+        buffer.reserve((end - start) * size);
+        let mut index = self.index(start);
+        let mut place: usize = index.iter().zip(&self.strides).map(|(i, s)| i * s).sum();
+        for _ in start..end {
+            buffer.extend_from_slice(&self.bytes[place * size..(place + 1) * size]);
+            for d in (0..self.shape.len()).rev() {
+                index[d] += 1;
+                place += self.strides[d];
+                if index[d] < self.shape[d] {
+                    break;
+                }
+                place -= self.shape[d] * self.strides[d];
+                index[d] = 0;
+            }
+        }
+        buffer
+    }
+
+    /// All elements in logical order. For tests and small tensors; [`read`](Self::read) goes by
+    /// pieces.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut buffer = Vec::new();
+        self.read(0..self.numel, &mut buffer).to_vec()
+    }
+
+    /// The index along every dimension of an element in logical order.
+    ///
+    /// ```
+    /// use tensor_parity::{Dtype, TensorView};
+    ///
+    /// let view = TensorView::contiguous(Dtype::Uint8, &[2, 3], &[0; 6])?;
+    /// assert_eq!(view.index(4), [1, 1]);
+    /// # Ok::<(), tensor_parity::ViewError>(())
+    /// ```
+    pub fn index(&self, element: usize) -> Vec<usize> {
+        let mut rest = element;
+        let mut index = vec![0; self.shape.len()];
+        for (place, size) in index.iter_mut().zip(&self.shape).rev() {
+            *place = rest % size.max(&1);
+            rest /= size.max(&1);
+        }
+        index
+    }
+}
+
+/// The number of elements and of bytes.
+fn extent(dtype: Dtype, shape: &[usize]) -> Result<(usize, usize), ViewError> {
+    let too_large = || ViewError::TooLarge {
+        dtype,
+        shape: shape.to_vec(),
+    };
+    // Sizes around a zero count too: nothing downstream may overflow on their product.
+    let bytes = shape
+        .iter()
+        .map(|size| *size.max(&1))
+        .try_fold(dtype.size(), usize::checked_mul)
+        .filter(|bytes| isize::try_from(*bytes).is_ok())
+        .ok_or_else(too_large)?;
+    Ok(match shape.contains(&0) {
+        true => (0, 0),
+        false => (bytes / dtype.size(), bytes),
+    })
+}
+
+fn row_major(shape: &[usize]) -> Vec<usize> {
+    let mut strides = vec![1; shape.len()];
+    for d in (1..shape.len()).rev() {
+        strides[d - 1] = strides[d] * shape[d].max(1);
+    }
+    strides
+}
+
+/// Whether the elements lie in logical order; the stride of a dimension of one does not matter.
+fn is_row_major(shape: &[usize], strides: &[usize]) -> bool {
+    let expected = row_major(shape);
+    (0..shape.len()).all(|d| shape[d] == 1 || strides[d] == expected[d])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Dtype, TensorView, ViewError};
+
+    #[test]
+    fn pieces_of_a_strided_tensor_are_the_whole() {
+        let bytes: Vec<u8> = (0..120).collect();
+        let view = TensorView::contiguous(Dtype::Uint8, &[2, 3, 4, 5], &bytes).unwrap();
+        let permuted = view.permute(&[3, 0, 2, 1]).unwrap();
+        assert_eq!(permuted.shape(), [5, 2, 4, 3]);
+        let whole = permuted.to_bytes();
+        let mut buffer = Vec::new();
+        for piece in 1..60 {
+            let mut gathered = Vec::new();
+            for start in (0..120).step_by(piece) {
+                gathered.extend_from_slice(permuted.read(start..start + piece, &mut buffer));
+            }
+            assert_eq!(gathered, whole, "pieces of {piece}");
+        }
+        // torch.arange(120).view(2, 3, 4, 5).permute(3, 0, 2, 1)[1, 1, 2, 0] is 71.
+        assert_eq!(whole[((2 + 1) * 4 + 2) * 3], 71);
+    }
+
+    #[test]
+    fn a_view_stays_in_its_storage() {
+        let storage = [0u8; 24];
+        let strided = |shape: &[usize], strides: &[usize], offset| {
+            TensorView::strided(Dtype::Float32, shape, strides, offset, &storage).map(|v| v.numel())
+        };
+        assert_eq!(strided(&[2, 3], &[3, 1], 0), Ok(6));
+        assert_eq!(strided(&[2, 3], &[1, 2], 0), Ok(6));
+        assert!(matches!(
+            strided(&[2, 3], &[3, 1], 1),
+            Err(ViewError::Bytes { .. })
+        ));
+        assert_eq!(strided(&[2, 0], &[usize::MAX, usize::MAX], 0), Ok(0));
+        assert!(matches!(
+            strided(&[2, 2], &[usize::MAX, usize::MAX], 0),
+            Err(ViewError::TooLarge { .. })
+        ));
+        assert!(matches!(
+            strided(&[2], &[], 0),
+            Err(ViewError::Dimensions(..))
+        ));
+        assert!(matches!(
+            TensorView::contiguous(Dtype::Uint8, &[usize::MAX, 2], &[]),
+            Err(ViewError::TooLarge { .. })
+        ));
+        assert!(matches!(
+            TensorView::contiguous(Dtype::Uint8, &[usize::MAX, 2, 0], &[]),
+            Err(ViewError::TooLarge { .. })
+        ));
+    }
+}

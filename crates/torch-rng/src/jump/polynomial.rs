@@ -1,0 +1,239 @@
+//! Polynomials over GF(2) modulo MT19937's characteristic polynomial.
+
+use crate::arch::Isa;
+use crate::mt19937::{M, MATRIX, N};
+use std::sync::OnceLock;
+
+/// The degree of the characteristic polynomial.
+pub(super) const DEGREE: usize = 19937;
+
+/// Numbers of 64 bits that hold a polynomial of lower degree, and with them a whole number of
+/// vectors.
+pub(super) const LIMBS: usize = DEGREE.div_ceil(64);
+const VECTOR_LIMBS: usize = LIMBS.next_multiple_of(8);
+/// Of a square, and as much behind it as vectors reach.
+const SQUARE_LIMBS: usize = 2 * VECTOR_LIMBS + 8;
+
+/// A polynomial of a degree below [`DEGREE`]; the lowest power is the lowest bit.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Polynomial {
+    limbs: [u64; VECTOR_LIMBS],
+}
+
+impl Polynomial {
+    /// `x^n` modulo the characteristic polynomial.
+    #[inline(always)]
+    pub(super) fn power_of_x<I: Isa>(isa: I, n: u128) -> Polynomial {
+        let mut power = Polynomial {
+            limbs: [0; VECTOR_LIMBS],
+        };
+        // As many of the highest bits of n as make a power that needs no reduction.
+        let mut bits_left = (128 - n.leading_zeros()).saturating_sub(DEGREE.ilog2());
+        let start = (n >> bits_left) as usize;
+        power.limbs[start / 64] = 1 << (start % 64);
+        while bits_left > 0 {
+            bits_left -= 1;
+            power = reduce(isa, &square(isa, &power, n >> bits_left & 1 == 1));
+        }
+        power
+    }
+
+    /// The coefficients, 64 in a number, whose lowest bit is that of the highest power.
+    #[cfg(target_arch = "x86_64")]
+    pub(super) fn turned_limbs(&self) -> [u64; LIMBS] {
+        std::array::from_fn(|limb| self.limbs[limb].reverse_bits())
+    }
+
+    /// The 64 coefficients from `at` on, as far as there are.
+    #[inline(always)]
+    pub(super) fn bits(&self, at: usize) -> u64 {
+        let (limb, shift) = (at / 64, at % 64);
+        let above = self.limbs.get(limb + 1).copied().unwrap_or(0);
+        self.limbs[limb] >> shift | above << 1 << (63 - shift)
+    }
+
+    /// The lowest power from `at` on whose coefficient is 1.
+    #[inline(always)]
+    pub(super) fn next_one(&self, at: usize) -> Option<usize> {
+        let mut limb = at / 64;
+        let mut bits = self.limbs.get(limb)? >> (at % 64) << (at % 64);
+        while bits == 0 {
+            limb += 1;
+            bits = *self.limbs.get(limb)?;
+        }
+        Some(64 * limb + bits.trailing_zeros() as usize)
+    }
+}
+
+/// The square, times x if `shifted`.
+#[inline(always)]
+fn square<I: Isa>(isa: I, polynomial: &Polynomial, shifted: bool) -> [u64; SQUARE_LIMBS] {
+    let mut square = [0; SQUARE_LIMBS];
+    for (i, limb) in polynomial.limbs.iter().enumerate() {
+        // The highest bit of a square is never 1, so nothing is shifted out.
+        let product = isa.square(*limb) << u32::from(shifted);
+        square[2 * i] = product as u64;
+        square[2 * i + 1] = (product >> 64) as u64;
+    }
+    square
+}
+
+/// The remainder of a polynomial of a degree below `2 DEGREE`.
+///
+/// If `p = q P + r`, then bit `i` of `q` is bit `DEGREE + i` of `p`, plus bit `i + DEGREE - e` of
+/// `q` for every lower exponent `e` of `P`. The highest is 623 below `DEGREE`, so a vector of `q` is
+/// made from vectors that lie above it.
+#[inline(always)]
+fn reduce<I: Isa>(isa: I, product: &[u64; SQUARE_LIMBS]) -> Polynomial {
+    let step = I::LANES / 2;
+    let distances = distances();
+    // Zeros below and above stand for the bits that a shift moves in.
+    const PAD: usize = 16;
+    let mut quotient = [0; PAD + VECTOR_LIMBS + PAD];
+    for at in (0..VECTOR_LIMBS).step_by(step).rev() {
+        let mut vector = shifted(isa, product, at + DEGREE / 64, (DEGREE % 64) as u32);
+        for (limbs, bits) in &distances.up {
+            let from = at + *limbs as usize;
+            if from >= VECTOR_LIMBS {
+                break;
+            }
+            vector = isa.xor(vector, shifted(isa, &quotient, PAD + from, *bits));
+        }
+        store(isa, &mut quotient[PAD + at..][..step], vector);
+    }
+    let mut limbs = [0; VECTOR_LIMBS];
+    for at in (0..VECTOR_LIMBS).step_by(step) {
+        let mut vector = shifted(isa, product, at, 0);
+        for (limbs, bits) in &distances.down {
+            let from = (PAD + at).wrapping_sub(*limbs as usize);
+            if from > PAD + at || from + step < PAD {
+                break;
+            }
+            vector = isa.xor(vector, shifted(isa, &quotient, from, *bits));
+        }
+        store(isa, &mut limbs[at..][..step], vector);
+    }
+    limbs[LIMBS - 1] &= (1 << (DEGREE % 64)) - 1;
+    limbs[LIMBS..].fill(0);
+    Polynomial { limbs }
+}
+
+/// A vector of the limbs from `at` on, moved down by fewer than 64 bits.
+#[inline(always)]
+fn shifted<I: Isa>(isa: I, limbs: &[u64], at: usize, bits: u32) -> I::U {
+    let limbs = &limbs[at..at + I::LANES / 2 + 1];
+    // SAFETY: a vector is `LANES / 2` limbs, and one more than that are there.
+    let (low, high) = unsafe {
+        (
+            isa.load(limbs.as_ptr().cast()),
+            isa.load(limbs[1..].as_ptr().cast()),
+        )
+    };
+    // In two steps, as 64 bits at once are too many for a shift by 0.
+    let high = isa.shl_u64(isa.shl_u64(high, 1), 63 - bits);
+    isa.xor(isa.shr_u64(low, bits), high)
+}
+
+#[inline(always)]
+fn store<I: Isa>(isa: I, limbs: &mut [u64], vector: I::U) {
+    assert!(limbs.len() == I::LANES / 2);
+    // SAFETY: a vector is `LANES / 2` limbs.
+    unsafe { isa.store(limbs.as_mut_ptr().cast(), vector) }
+}
+
+/// Distances in limbs and bits, nearest first.
+struct Distances {
+    /// From `DEGREE` down to each lower exponent: so far up the quotient.
+    up: Vec<(u32, u32)>,
+    /// To each lower exponent, so far down the quotient: rounded up to limbs, and up from there.
+    down: Vec<(u32, u32)>,
+}
+
+fn distances() -> &'static Distances {
+    static DISTANCES: OnceLock<Distances> = OnceLock::new();
+    DISTANCES.get_or_init(|| {
+        let lower = lower_exponents();
+        let up = lower.iter().rev().map(|exponent| DEGREE - exponent);
+        Distances {
+            up: up.map(|d| (d as u32 / 64, d as u32 % 64)).collect(),
+            down: lower
+                .iter()
+                .map(|exponent| {
+                    let limbs = exponent.div_ceil(64);
+                    (limbs as u32, (64 * limbs - exponent) as u32)
+                })
+                .collect(),
+        }
+    })
+}
+
+/// The exponents of the characteristic polynomial but for [`DEGREE`], in order.
+///
+/// From Matsumoto and Nishimura (1998), "Mersenne Twister", appendix A: with `s = t^n + t^m`,
+/// `v = t^(n-1) + t^(m-1)`, `w = 32` bits of which `r = 31` are taken from the next word, and the
+/// bits `a` of the matrix, it is `s^(w-r) v^r`, plus `a_i s^(w-r) v^(r-1-i)` for `i < r`, plus
+/// `a_i s^(w-1-i)` for the others.
+fn lower_exponents() -> Vec<usize> {
+    const W: usize = 32;
+    const R: usize = 31;
+    let mut coefficients = [false; DEGREE + 1];
+    let mut add = |s: usize, v: usize| {
+        // (t^a + t^b)^k has the terms whose binomial is odd: those with no bit that k has not.
+        for i in (0..=s).filter(|i| i & s == *i) {
+            for j in (0..=v).filter(|j| j & v == *j) {
+                let exponent = i * N + (s - i) * M + j * (N - 1) + (v - j) * (M - 1);
+                coefficients[exponent] ^= true;
+            }
+        }
+    };
+    add(W - R, R);
+    for i in (0..W).filter(|i| MATRIX >> i & 1 == 1) {
+        if i < R {
+            add(W - R, R - 1 - i);
+        } else {
+            add(W - 1 - i, 0);
+        }
+    }
+    (0..DEGREE).filter(|e| coefficients[*e]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::arch::Portable;
+
+    #[test]
+    fn the_characteristic_polynomial() {
+        let exponents = lower_exponents();
+        // It has 135 terms (Matsumoto and Nishimura, 1998, table II).
+        assert_eq!(exponents.len(), 134);
+        assert_eq!(exponents[0], 0);
+        assert!(DEGREE - exponents[133] >= 512, "a vector is made at once");
+    }
+
+    #[test]
+    fn powers_multiply() {
+        let isa = Portable::<8>;
+        let power = |n| Polynomial::power_of_x(isa, n);
+        for n in [0, 63, 9968, 9969, 19937, 123_456_789] {
+            // x^n, squared bit by bit and moved down term by term.
+            let mut product = vec![0u8; 2 * DEGREE];
+            let half = power(n);
+            for i in (0..DEGREE).filter(|i| half.bits(*i) & 1 == 1) {
+                product[2 * i] ^= 1;
+            }
+            for top in (DEGREE..2 * DEGREE).rev() {
+                if product[top] == 1 {
+                    product[top] = 0;
+                    for exponent in lower_exponents() {
+                        product[top - DEGREE + exponent] ^= 1;
+                    }
+                }
+            }
+            let whole = power(2 * n);
+            for (i, bit) in product[..DEGREE].iter().enumerate() {
+                assert_eq!(u64::from(*bit), whole.bits(i) & 1, "x^{} at {i}", 2 * n);
+            }
+        }
+    }
+}
