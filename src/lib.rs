@@ -47,7 +47,10 @@ pub mod tensor {
 }
 /// PyTorch's CPU random stream, without libtorch.
 pub mod rng {
-    pub use torch_rng::{BACKEND_VARIABLE, Backend, Dtype, Mt19937, STATE_LEN, State, StateError};
+    pub use torch_rng::{
+        BACKEND_VARIABLE, Backend, Consumed, Draw, Dtype, Mt19937, Normal, Orthogonal, Randperm,
+        STATE_LEN, Sparse, State, StateError, Target, TruncNormal, Uniform,
+    };
 }
 #[cfg(feature = "tch")]
 pub use generator::{Generator, get_rng_state, initial_seed, manual_seed, set_rng_state};

@@ -3,8 +3,7 @@
 use crate::tensor::Dtype;
 
 /// A cause that the bits support, with the evidence.
-#[derive(Debug, Clone, PartialEq)]
-#[derive(serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
 #[serde(tag = "id", rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Finding {
@@ -155,8 +154,7 @@ pub enum Finding {
 }
 
 /// Which of the two sets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[derive(serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Whose {
     /// The tensors to be explained.
@@ -166,8 +164,7 @@ pub enum Whose {
 }
 
 /// A tensor that draws more before the one in question in one stream than in the other.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[derive(serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Displacement {
     /// The tensor.
     pub tensor: String,
@@ -178,8 +175,7 @@ pub struct Displacement {
 }
 
 /// How a tensor was changed after it was drawn.
-#[derive(Debug, Clone, PartialEq)]
-#[derive(serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Change {
@@ -221,8 +217,7 @@ pub enum Change {
 }
 
 /// A part of a tensor.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[derive(serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Region {
     /// The first and the last element that are touched, in logical order.
     pub elements: (usize, usize),

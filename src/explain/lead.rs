@@ -6,8 +6,9 @@ use super::redraw::{Method, Place, redraw};
 use super::search::Search;
 use super::trace::Trace;
 use super::values::{epsilon, values, varies};
-use crate::distribution::words_of_normal_serial;
-use crate::draw_words::{words_of_normal, words_of_normal_block, words_of_uniform};
+use crate::draw_words::{
+    words_of_normal, words_of_normal_block, words_of_normal_serial, words_of_uniform,
+};
 use crate::error::InitError;
 use crate::tensor::{Dtype, TensorView};
 use rayon::prelude::*;

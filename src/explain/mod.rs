@@ -84,8 +84,7 @@ impl Default for Options {
 }
 
 /// What is to be said of one tensor.
-#[derive(Debug, Clone, PartialEq)]
-#[derive(serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct Explanation {
     /// Its name.
     pub tensor: String,

@@ -6,10 +6,11 @@
 //! computations, as their last bits decide.
 
 use super::verify::Checked;
-use crate::distribution::{Cost, DrawError, Element, Engine, words_of_uniform};
+use crate::distribution::{Cost, DrawError, Element, Engine};
 use crate::rng::Mt19937;
 use std::num::NonZero;
 use tch::{Device, TchError, Tensor};
+use torch_rng::{Draw, Target, Uniform};
 
 /// A normal distribution between bounds.
 #[derive(Debug, Clone, Copy)]
@@ -218,7 +219,10 @@ impl<'a, T: Checked> Part<'a, T> {
 /// What a draw of all of them takes.
 fn words<T: Element>(values: &[T]) -> u64 {
     // Every such type is drawn.
-    words_of_uniform(T::DTYPE, values.len() as u64).unwrap_or(0)
+    let shape = [values.len() as u64];
+    let uniform = Draw::from(Uniform { from: 0.0, to: 1.0 });
+    let consumed = uniform.consumed(Target::new(T::DTYPE, &shape), None);
+    consumed.words.unwrap_or(0)
 }
 
 fn for_each_bit(words: &[u64], mut each: impl FnMut(usize)) {

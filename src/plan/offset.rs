@@ -3,8 +3,9 @@
 use super::InitPlan;
 use super::step::{Op, Step};
 use super::view::View;
-use crate::distribution::{words_of_normal_serial, words_of_randperm};
-use crate::draw_words::{words_of_normal, words_of_uniform};
+use crate::draw_words::{
+    words_of_normal, words_of_normal_serial, words_of_randperm, words_of_uniform,
+};
 
 /// A place in the stream: so many words behind the start of the plan, or behind the end of the
 /// last step before whose number of words depends on what it draws.

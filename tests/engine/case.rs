@@ -3,8 +3,8 @@
 use half::{bf16, f16};
 use std::sync::Once;
 use tch_init::distribution::*;
+use tch_init::rng::{self, Dtype};
 use tch_init::rng::{Backend, Mt19937};
-use tch_init::rng::Dtype;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Draw {
@@ -51,13 +51,17 @@ impl Draw {
 
     /// How many words it takes; `None` if that depends on the values.
     pub fn words(self, dtype: Dtype, numel: usize, kept: bool) -> Option<u64> {
-        let numel = numel as u64;
-        match self {
-            Uniform { .. } => words_of_uniform(dtype, numel),
-            Normal { .. } => words_of_normal(dtype, numel, kept),
-            NormalSerial { .. } => words_of_normal_serial(numel, kept),
-            TruncNormal { .. } => None,
-        }
+        let draw: rng::Draw = match self {
+            Uniform { from, to } => rng::Uniform { from, to }.into(),
+            Normal { mean, std } | NormalSerial { mean, std } => rng::Normal { mean, std }.into(),
+            TruncNormal { mean, std, a, b } => rng::TruncNormal { mean, std, a, b }.into(),
+        };
+        let shape = [numel as u64];
+        let target = rng::Target {
+            contiguous: !matches!(self, NormalSerial { .. }),
+            ..rng::Target::new(dtype, &shape)
+        };
+        draw.consumed(target, Some(kept)).words
     }
 }
 

@@ -1,6 +1,5 @@
 //! Reading files of tensors.
 
-
 mod alloc;
 mod build;
 #[cfg(feature = "tch")]

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// A floating-point dtype that PyTorch's CPU generator fills, by PyTorch's name.
+/// A dtype that PyTorch's CPU generator fills, by PyTorch's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Dtype {
@@ -14,15 +14,18 @@ pub enum Dtype {
     Float32,
     /// `torch.float64`
     Float64,
+    /// `torch.int64`, of permutations
+    Int64,
 }
 
 impl Dtype {
-    /// Every dtype, the narrowest first.
-    pub const ALL: [Dtype; 4] = [
+    /// Every dtype.
+    pub const ALL: &[Dtype] = &[
         Dtype::Float16,
         Dtype::Bfloat16,
         Dtype::Float32,
         Dtype::Float64,
+        Dtype::Int64,
     ];
 
     /// PyTorch's name, without `torch.`.
@@ -36,12 +39,16 @@ impl Dtype {
             Dtype::Bfloat16 => "bfloat16",
             Dtype::Float32 => "float32",
             Dtype::Float64 => "float64",
+            Dtype::Int64 => "int64",
         }
     }
 
     /// The dtype of this name.
     pub fn from_name(name: &str) -> Option<Dtype> {
-        Dtype::ALL.into_iter().find(|dtype| dtype.name() == name)
+        Dtype::ALL
+            .iter()
+            .copied()
+            .find(|dtype| dtype.name() == name)
     }
 
     /// The bytes of one element.
@@ -49,7 +56,7 @@ impl Dtype {
         match self {
             Dtype::Float16 | Dtype::Bfloat16 => 2,
             Dtype::Float32 => 4,
-            Dtype::Float64 => 8,
+            Dtype::Float64 | Dtype::Int64 => 8,
         }
     }
 }

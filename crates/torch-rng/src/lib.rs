@@ -7,6 +7,7 @@
 mod arch;
 mod backend;
 pub mod distribution;
+mod draw;
 mod dtype;
 mod jump;
 mod mt19937;
@@ -15,6 +16,9 @@ mod stream;
 mod words;
 
 pub use backend::{BACKEND_VARIABLE, Backend};
+pub use draw::{
+    Consumed, Draw, Normal, Orthogonal, Randperm, Sparse, Target, TruncNormal, Uniform,
+};
 pub use dtype::Dtype;
 pub use mt19937::Mt19937;
 pub use state::{STATE_LEN, State, StateError};

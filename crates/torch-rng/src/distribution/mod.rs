@@ -27,18 +27,17 @@ mod randperm;
 mod threads;
 mod truncated;
 mod uniform;
-mod words;
 
 pub use element::Element;
 pub use engine::Engine;
 pub use memory::HUGE_PAGES_VARIABLE;
 pub use normal::{normal_, normal_block_, normal_serial_};
 pub use parts::{Cost, Part};
+pub(crate) use randperm::LARGE as LARGE_RANDPERM;
 pub(crate) use randperm::begin_randperm;
-pub use randperm::{randperm, words_of_randperm};
+pub use randperm::randperm;
 pub use truncated::{erf, normal_share, redraws, trunc_normal_};
 pub use uniform::uniform_;
-pub use words::{words_of_normal, words_of_normal_block, words_of_normal_serial, words_of_uniform};
 
 use crate::Backend;
 use crate::Dtype;
@@ -81,6 +80,18 @@ pub enum DrawError {
     /// Fewer elements than the block path fills.
     #[error("normal_block_: {0} elements, a block has 16")]
     Block(usize),
+    /// A draw that ends in a computation of libtorch's.
+    #[error("{0}: only libtorch computes this")]
+    NeedsLibtorch(&'static str),
+    /// A draw of which no range can be filled alone.
+    #[error("{0}: no range of these elements can be drawn without the others")]
+    Range(&'static str),
+    /// A tensor of another number of dimensions than two.
+    #[error("{0}: a tensor of 2 dimensions is expected, this has {1}")]
+    Dimensions(&'static str, usize),
+    /// A fraction of zeros that is not finite.
+    #[error("sparse_: sparsity = {0} must be finite")]
+    Sparsity(f64),
     /// A backend that this CPU has not the instructions for.
     #[error("this CPU has not what the backend {0} needs")]
     Backend(Backend),

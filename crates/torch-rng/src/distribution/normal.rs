@@ -112,7 +112,7 @@ pub(super) fn parts<'a, T: Element>(
     std: f64,
 ) -> impl Iterator<Item = Part<'a>> {
     let blocks = Blocks::new(engine, mean, std);
-    let words = super::words_of_normal_block(T::DTYPE, values.len() as u64);
+    let words = crate::draw::normal_block_words(T::DTYPE, values.len() as u64);
     // What is drawn again comes with the block that it overlaps.
     let (whole, last) = match values.len() % BLOCK {
         0 => (values, None),

@@ -5,13 +5,13 @@
 use crate::{Backend, Mt19937, Simd};
 
 /// From so many elements on, a word each is too coarse.
-const LARGE: usize = u32::MAX as usize / 20;
+pub(crate) const LARGE: usize = u32::MAX as usize / 20;
 
 /// Words that are drawn at a time.
 const AT_A_TIME: usize = 1024;
 
 /// A permutation of the integers below `n`, as `torch.randperm(n)` makes it. Takes
-/// [`words_of_randperm`] words.
+/// the words that [`Draw::consumed`](crate::Draw::consumed) says.
 ///
 /// ```
 /// use torch_rng::distribution::randperm;
@@ -30,19 +30,6 @@ pub fn randperm(generator: &mut Mt19937, n: usize) -> Vec<i64> {
         &mut permutation,
     );
     permutation
-}
-
-/// The words that [`randperm`] of `n` elements takes; `None` if the count overflows.
-///
-/// ```
-/// assert_eq!(torch_rng::distribution::words_of_randperm(5), Some(4));
-/// ```
-pub fn words_of_randperm(n: u64) -> Option<u64> {
-    if n < LARGE as u64 {
-        Some(n.saturating_sub(1))
-    } else {
-        n.checked_mul(2)
-    }
 }
 
 /// Draws a permutation of `n`, of which the first `count` elements are made; the others are in no

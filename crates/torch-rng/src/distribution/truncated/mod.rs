@@ -36,7 +36,7 @@ pub struct Round<'a, T> {
 ///
 /// A whole draw of [`normal_`](super::normal_) is made; as long as an element is below `a` or above
 /// `b`, both rounded to the dtype, another one follows, from which such elements are taken. So the
-/// words drawn are a multiple of [`words_of_normal`](super::words_of_normal), which one depends on
+/// words drawn are a multiple of those of one such draw, which one depends on
 /// the values.
 ///
 /// (Where less lies between the bounds, PyTorch accepts uniform values by comparing their density,
