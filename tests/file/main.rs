@@ -1,15 +1,7 @@
-//! Reading files of tensors.
+//! Reading tensor files that Python and tch write.
+#![cfg(feature = "tch")]
 
-mod alloc;
-mod build;
-#[cfg(feature = "tch")]
 #[path = "../common/mod.rs"]
 mod common;
-mod damage;
-#[cfg(feature = "tch")]
 mod live;
-mod pickles;
-mod properties;
-mod stored;
-#[cfg(feature = "tch")]
 mod tch_files;

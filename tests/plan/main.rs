@@ -2,7 +2,7 @@
 
 #![cfg(feature = "cli")]
 
-#[path = "../file/alloc.rs"]
+#[path = "../../crates/tensor-parity/tests/file/allocation.rs"]
 mod alloc;
 mod build;
 #[path = "../common/mod.rs"]

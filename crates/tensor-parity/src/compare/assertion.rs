@@ -2,7 +2,7 @@
 
 use super::criterion::Criterion;
 use super::source::{AsTensor, SourceError};
-use super::tensor::TensorComparison;
+use super::tensor_comparison::TensorComparison;
 use std::fmt;
 
 /// Panics unless two tensors have the same bits.

@@ -1,9 +1,9 @@
 //! Two sources of tensors, compared name by name.
 
 use super::criterion::Criterion;
-use super::engine;
+use super::parallel;
 use super::source::{Entry, SourceError, TensorData, TensorSource};
-use super::tensor::TensorComparison;
+use super::tensor_comparison::TensorComparison;
 use crate::TensorView;
 use std::collections::BTreeMap;
 
@@ -326,7 +326,7 @@ impl<'a> Compare<'a> {
         let (places, matched): (Vec<usize>, Vec<_>) = comparable
             .filter_map(|(place, matched)| Some((place, matched?)))
             .unzip();
-        let tallies = engine::tallies(&matched, engine::PIECE, progress);
+        let tallies = parallel::tallies(&matched, parallel::PIECE, progress);
         for ((place, matched), tally) in places.iter().zip(&matched).zip(&tallies) {
             comparisons[*place].finish(matched, tally);
         }

@@ -2,7 +2,7 @@
 
 use super::criterion::Criterion;
 use super::promote::integer;
-use super::tensor::TensorComparison;
+use super::tensor_comparison::TensorComparison;
 use crate::python_repr;
 use crate::{Dtype, TensorView};
 use std::fmt;

@@ -2,9 +2,9 @@
 
 use super::criterion::Rule;
 use super::float::Key;
-use super::kernel::{Judged, Lane, Limits, Run, dispatch};
+use super::judge::{Judged, Lane, Limits, Run, dispatch};
+use super::non_finite::{self, Specials};
 use super::promote;
-use super::special::{self, Specials};
 use crate::{Dtype, TensorView};
 use std::ops::Range;
 
@@ -120,11 +120,11 @@ impl Matched<'_> {
         let a = self.in_common(0, elements.clone(), read_a, converted_a);
         let b = self.in_common(1, elements, read_b, converted_b);
         let equal = a == b;
-        let specials = special::count(self.dtype, a);
+        let specials = non_finite::count(self.dtype, a);
         let mut tally = Tally {
             specials: match equal {
                 true => [specials; 2],
-                false => [specials, special::count(self.dtype, b)],
+                false => [specials, non_finite::count(self.dtype, b)],
             },
             ..Tally::default()
         };

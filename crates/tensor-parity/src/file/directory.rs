@@ -1,7 +1,7 @@
 //! A directory of files of tensors.
 
-use super::contents::Contents;
 use super::error::FileError;
+use super::mapped_tensors::Contents;
 use super::{Format, index, open_one};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};

@@ -1,7 +1,7 @@
 //! `*.safetensors.index.json`: which file of a folder has which tensor.
 
-use super::contents::Contents;
 use super::error::{FileError, Flaw, Name};
+use super::mapped_tensors::Contents;
 use super::{Format, map, open_one};
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};

@@ -27,10 +27,10 @@
 //! ```
 
 mod archive;
-mod contents;
 mod directory;
 mod error;
 mod index;
+mod mapped_tensors;
 mod new_file;
 mod npy;
 mod npz;
@@ -41,9 +41,9 @@ mod torch;
 use crate::TensorView;
 use crate::compare::{self, SourceError, TensorSource};
 use archive::Archive;
-use contents::{Blob, Contents, Trouble};
 pub use error::FileError;
 use error::Flaw;
+use mapped_tensors::{Blob, Contents, Trouble};
 pub use new_file::NewFile;
 use std::ffi::OsStr;
 use std::fmt;

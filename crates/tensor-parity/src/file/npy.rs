@@ -4,8 +4,8 @@
 //! `numpy/lib/_format_impl.py` of numpy 2.4; a parser of any Python literal that backtracks or
 //! recurses does not stand hostile headers.
 
-use super::contents::Entry;
 use super::error::{Flaw, Shown};
+use super::mapped_tensors::Entry;
 use crate::Dtype;
 
 pub(super) const MAGIC: &[u8] = b"\x93NUMPY";

@@ -1,8 +1,8 @@
 //! `npz`: a zip archive of `npy` files.
 
 use super::archive::{Archive, Content};
-use super::contents::{Blob, Entry};
 use super::error::Flaw;
+use super::mapped_tensors::{Blob, Entry};
 use super::npy;
 use std::fs::File;
 use std::io::{BufWriter, ErrorKind, Read, Write};

@@ -1,7 +1,7 @@
 //! `safetensors`: a JSON header, then the tensors one after the other.
 
-use super::contents::Entry;
 use super::error::{Flaw, Name};
+use super::mapped_tensors::Entry;
 use crate::{Dtype, TensorView};
 use ::safetensors::SafeTensorError;
 use ::safetensors::tensor::{Dtype as Stored, Metadata, TensorInfo};

@@ -4,8 +4,8 @@
 //! they are, so they stay in the file.
 
 use super::archive::{Archive, Content};
-use super::contents::Entry;
 use super::error::Flaw;
+use super::mapped_tensors::Entry;
 use super::pickle::{self, Heap, Id, Tensor, Value};
 use std::collections::HashMap;
 use std::ops::Range;

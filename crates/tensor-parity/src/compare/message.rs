@@ -1,7 +1,7 @@
 //! Findings in words: those of `torch.testing.assert_close`, PyTorch 2.13, and more of the kind.
 
 use super::criterion::Criterion;
-use super::tensor::{Difference, Extreme, Failure, Sides, Site, TensorComparison};
+use super::tensor_comparison::{Difference, Extreme, Failure, Sides, Site, TensorComparison};
 use crate::Dtype;
 use crate::python_repr;
 use std::fmt;

@@ -1,11 +1,11 @@
 //! Archives of PyTorch, and their pickles.
 
 use super::{again, check};
-use crate::alloc::most_held;
+use crate::allocation::most_held;
 use crate::build::{pickle::*, replaced, stored, torch, zip};
 use crate::stored::path;
 use ::zip::CompressionMethod;
-use tch_init::file::TensorFile;
+use tensor_parity::file::TensorFile;
 
 #[test]
 fn torch_archives() {

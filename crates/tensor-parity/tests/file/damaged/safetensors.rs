@@ -2,7 +2,7 @@
 
 use super::{again, check};
 use crate::build::{replaced, safetensors};
-use tch_init::file::TensorFile;
+use tensor_parity::file::TensorFile;
 
 #[test]
 fn safetensors_files() {

@@ -3,7 +3,7 @@
 use super::{again, message, unknown};
 use crate::build::{array, safetensors};
 use std::path::Path;
-use tch_init::file::TensorFile;
+use tensor_parity::file::TensorFile;
 
 type Files<'a> = &'a [(&'a str, &'a [u8])];
 

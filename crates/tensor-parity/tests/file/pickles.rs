@@ -1,7 +1,7 @@
 //! What pickles may say beside what PyTorch's stored files do.
 
 use crate::build::{pickle::*, torch};
-use tch_init::file::TensorFile;
+use tensor_parity::file::TensorFile;
 
 fn names(value: &[u8]) -> Vec<String> {
     let bytes = torch(&whole(value), &[&[0; 8], &[0; 8]]);

@@ -7,7 +7,7 @@ mod torch;
 
 use crate::build::stored;
 use crate::stored::path;
-use tch_init::file::{FileError, TensorFile};
+use tensor_parity::file::{FileError, TensorFile};
 
 fn message(result: Result<TensorFile, FileError>) -> String {
     let message = result.map(|file| file.len()).unwrap_err().to_string();

@@ -1,7 +1,7 @@
 //! Whatever stands in a file, reading it ends in tensors or in one line, without a panic and in
 //! memory that its size bounds.
 
-use crate::alloc::most_held;
+use crate::allocation::most_held;
 use crate::build::pickle::{dict, floats, list, whole};
 use crate::build::{array, deflated, safetensors, stored, torch};
 use crate::stored::path;
@@ -9,7 +9,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use std::path::Path;
 use std::sync::LazyLock;
-use tch_init::file::TensorFile;
+use tensor_parity::file::TensorFile;
 
 /// A valid file of every format, small enough that a change hits something.
 static VALID: LazyLock<Vec<(&str, Vec<u8>)>> = LazyLock::new(|| {

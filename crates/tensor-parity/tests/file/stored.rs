@@ -1,8 +1,8 @@
 //! Files that Python and tch wrote, stored in `data/` (`data/make.py` made them).
 
 use std::path::{Path, PathBuf};
-use tch_init::file::{Format, TensorFile};
-use tch_init::tensor::Dtype;
+use tensor_parity::Dtype;
+use tensor_parity::file::{Format, TensorFile};
 
 pub fn path(name: &str) -> PathBuf {
     let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/file/data");
