@@ -24,9 +24,9 @@ demo: setup
 
 # The live tests are #[ignore]d, so that plain `cargo test` needs no PyTorch; here they must run.
 test:
-	$(PYTHON) -m unittest discover -s tests/setup
+	$(PYTHON) -m unittest discover -s tests/python/setup
 	$(PYTHON) ./setup --reference
-	$(TCH_INIT_PYTHON) -m unittest discover -s tests/record -t .
+	$(TCH_INIT_PYTHON) -m unittest discover -s tests/python/record -t .
 	$(CARGO) test -- --include-ignored
 	$(CARGO) test --no-default-features
 	$(CARGO) check --all-targets --no-default-features --features tch
@@ -34,7 +34,7 @@ test:
 # In Python, which imports a library once for all its models.
 test-models: models
 	$(CARGO) build
-	PYTHONPATH=.models $(TCH_INIT_PYTHON) -m unittest tests.models.test_models
+	PYTHONPATH=.models $(TCH_INIT_PYTHON) -m unittest tests.python.libraries.test_models
 
 bench: models
 	$(CARGO) bench --bench engine

@@ -97,7 +97,7 @@ fn python_losses() -> Result<Vec<f32>, Box<dyn Error>> {
     let python = std::env::var_os("TCH_INIT_PYTHON")
         .map_or_else(|| root.join(".venv/bin/python"), PathBuf::from);
     let mut child = Command::new(&python)
-        .arg(root.join("tests/live/loss_curve.py"))
+        .arg(root.join("tests/python/loss_curve.py"))
         .args([
             "Images",
             &SEED.to_string(),

@@ -1,7 +1,5 @@
 //! The program as a user runs it: what it prints, on which stream, with which exit code.
 
-#![cfg(feature = "cli")]
-
 use std::fs::File;
 use std::process::{Command, Output, Stdio};
 

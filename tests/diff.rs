@@ -1,7 +1,5 @@
 //! `tch-init diff` as a user runs it, and `Comparison` over tch's own things.
 
-#![cfg(feature = "cli")]
-
 use safetensors::{Dtype, tensor::TensorView};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -224,6 +222,7 @@ fn json_is_exact() {
 
 #[test]
 fn var_stores_and_tensors() {
+    let _stream = crate::common::default_stream();
     let net = |bias: f64| {
         let vs = VarStore::new(Device::Cpu);
         let _no_grad = tch::no_grad_guard();

@@ -1,25 +1,18 @@
 //! What PyTorch filled, kept in `tests/data/golden.json`, so that `cargo test` needs no Python.
 //!
 //! The file was written by
-//! `TCH_INIT_WRITE_GOLDEN=1 cargo test --test golden -- --ignored write_the_golden_file`.
+//! `TCH_INIT_WRITE_GOLDEN=1 cargo test --test main -- --ignored write_the_golden_file`.
 
-#![cfg(feature = "tch")]
-
-#[path = "common/case.rs"]
-mod case;
-mod common;
-#[path = "live/reference.rs"]
-mod reference;
-
-use case::{Case, Function, case, functions};
-use serde_json::{Value, json};
+use crate::common::case::{Case, Function, case, functions};
+use crate::common::default_stream;
+use serde_json::Value;
 use std::path::Path;
 
-const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/golden.json");
+pub const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/golden.json");
 
 /// Every function on every floating dtype: both sides of the 16 elements from which normals are
 /// drawn in blocks, a remainder, a matrix and a convolution.
-fn cases() -> Vec<Case> {
+pub fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for function in functions() {
         for dtype in ["f32", "f64", "bf16", "f16"] {
@@ -35,49 +28,14 @@ fn cases() -> Vec<Case> {
 }
 
 /// FNV-1a, to keep 5056 bytes of state as one number.
-fn digest(bytes: &[u8]) -> u64 {
+pub fn digest(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
     })
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-#[test]
-#[ignore = "needs the Python reference: ./setup --reference, then make test"]
-fn write_the_golden_file() {
-    let cases = cases();
-    let requests: Vec<Value> = cases.iter().map(Case::json).collect();
-    let lines: Vec<String> = requests
-        .iter()
-        .zip(reference::expected(&requests))
-        .map(|(request, expected)| {
-            let chunks = &expected.chunks;
-            let entry = json!({
-                "case": request,
-                "error": expected.error.map(|(kind, _)| kind),
-                "values": hex(&chunks[0]),
-                "state": format!("{:016x}", digest(&chunks[1])),
-            });
-            entry.to_string()
-        })
-        .collect();
-    let text = format!("[\n{}\n]\n", lines.join(",\n"));
-    if std::env::var_os("TCH_INIT_WRITE_GOLDEN").is_some() {
-        std::fs::write(FILE, text).unwrap();
-    } else {
-        // PyTorch still fills as it did when the file was written, LAPACK's last bits apart.
-        let lapack = |line: &&str| !line.contains("orthogonal_");
-        let stored = std::fs::read_to_string(FILE).unwrap();
-        assert!(
-            stored
-                .lines()
-                .filter(lapack)
-                .eq(text.lines().filter(lapack))
-        );
-    }
 }
 
 #[test]
@@ -86,7 +44,7 @@ fn values_are_those_that_pytorch_filled() {
         serde_json::from_slice(&std::fs::read(Path::new(FILE)).unwrap()).unwrap();
     let cases = cases();
     assert_eq!(golden.len(), cases.len());
-    let _stream = common::default_stream();
+    let _stream = default_stream();
     for (case, golden) in cases.iter().zip(&golden) {
         assert_eq!(golden["case"], case.json());
         let (result, chunks) = case.run();

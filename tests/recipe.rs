@@ -1,10 +1,6 @@
 //! What recipes do without a Python to hold them against: refuse, and leave alone.
 
-#![cfg(feature = "tch")]
-
-mod common;
-
-use common::default_stream;
+use crate::common::default_stream;
 use tch::Device;
 use tch::nn::{Init, VarStore};
 use tch_init::nn::{self, LayerKind};

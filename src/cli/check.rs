@@ -7,7 +7,7 @@ use tch::Tensor;
 use tch_init::experiment::Experiment;
 use tch_init::parity::ulp_distance;
 
-/// Written by `python tests/data/experiment.py > src/cli/reference.json`.
+/// Written by `python tests/python/experiment.py > src/cli/reference.json`.
 const REFERENCE: &str = include_str!("reference.json");
 
 /// LAPACK's bits, and so those of `orthogonal_` and what follows from it, depend on the CPU and

@@ -1,9 +1,6 @@
 //! A call of one function of `torch.nn.init`, to be made here and in Python.
 
-// Each test target uses its own part of this.
-#![allow(dead_code)]
-
-use crate::common::bytes;
+use super::bytes;
 use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
 use tch_init::init::*;

@@ -3,6 +3,9 @@
 // Each test target uses its own part of this.
 #![allow(dead_code)]
 
+pub mod case;
+pub mod reference;
+
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -5,7 +5,7 @@ use serde_json::Value;
 use std::num::NonZero;
 use tch_init::rng::Mt19937;
 
-/// FNV-1a, 64 bits, as tests/data/engine.py computes it.
+/// FNV-1a, 64 bits, as tests/python/engine.py computes it.
 fn fnv(data: &[u8]) -> String {
     let hash = data.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3)

@@ -11,7 +11,7 @@ use tch_init::parity::{Criterion, TensorComparison};
 #[ignore = "needs the Python reference: run `make test`"]
 fn verdicts_and_figures_are_assert_closes() {
     let folder = tempfile::tempdir().unwrap();
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/live/assert_close.py");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/assert_close.py");
     let output = Command::new(python())
         .arg(script)
         .arg(folder.path())

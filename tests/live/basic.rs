@@ -1,6 +1,6 @@
 //! Linear layers, convolutions and batch normalisations.
 
-use crate::family::{Forward, Input, Twin, assert_twins};
+use crate::live::family::{Forward, Input, Twin, assert_twins};
 use tch::Tensor;
 use tch_init::nn::{self, LayerKind, Module, ModuleT};
 

@@ -1,7 +1,7 @@
 //! Embeddings and their bags.
 
 use crate::common::default_stream;
-use crate::family::{Forward, Input, Twin, assert_twins};
+use crate::live::family::{Forward, Input, Twin, assert_twins};
 use tch::nn::{Init, VarStore};
 use tch::{Device, Kind, Tensor};
 use tch_init::nn::{

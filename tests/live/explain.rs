@@ -1,4 +1,4 @@
-//! `explain` on causes that Python planted: `tests/explain/plant.py`.
+//! `explain` on causes that Python planted: `tests/python/plant.py`.
 
 use crate::common::{default_stream, python};
 use safetensors::SafeTensors;
@@ -25,7 +25,7 @@ fn plant() -> Planted {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("planted");
     let output = Command::new(python())
-        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/explain/plant.py"))
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/plant.py"))
         .arg(&out)
         .output()
         .unwrap();
@@ -337,7 +337,7 @@ fn wrong_judgements(planted: &Planted, case: &Value) -> Vec<String> {
 #[ignore = "needs the Python reference: run `make test`"]
 fn the_story_of_three_wrong_ports() {
     let folder = tempfile::tempdir().unwrap();
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/explain/story.py");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/story.py");
     let out = folder.path().join("story");
     let planted = Command::new(python())
         .arg(script)

@@ -1,7 +1,7 @@
 //! One layer against PyTorch's: how it starts, what it draws, what it prints, what it computes.
 
+use crate::common::reference::{Expected, expected, first_difference};
 use crate::common::{bytes, default_stream};
-use crate::reference::{Expected, expected, first_difference};
 use serde_json::{Value, json};
 use tch::nn::{Path, VarStore};
 use tch::{Device, Kind, Tensor};

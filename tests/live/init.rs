@@ -1,9 +1,9 @@
 //! Every function of `torch.nn.init` over dtypes, shapes, layouts, seeds and generators.
 
-use crate::case::Function::*;
-use crate::case::{Case, case, functions, number};
+use crate::common::case::Function::*;
+use crate::common::case::{Case, case, functions, number};
 use crate::common::default_stream;
-use crate::reference::{Expected, expected, first_difference};
+use crate::common::reference::{Expected, expected, first_difference};
 use serde_json::{Value, json};
 use tch_init::InitError;
 use tch_init::init::{FanMode, Nonlinearity, calculate_gain};

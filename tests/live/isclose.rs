@@ -1,7 +1,7 @@
 //! `Criterion::Close` element by element against `torch.isclose`, and whole messages against those
 //! of `assert_close`, for every dtype: elements lie within two steps of where the tolerance ends.
 
-use crate::reference::expected_of;
+use crate::common::reference::expected_of;
 use half::{bf16, f16};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -321,7 +321,7 @@ fn judge(cases: &[Case], figures: bool) -> BTreeMap<&'static str, usize> {
     let mut verdicts = BTreeMap::new();
     for (case, theirs) in cases
         .iter()
-        .zip(expected_of("tests/live/isclose.py", &requests))
+        .zip(expected_of("tests/python/isclose.py", &requests))
     {
         let what = || {
             let Side { dtype, shape, .. } = &case.actual;

@@ -1,7 +1,7 @@
 //! The experiment, and layers as PyTorch makes them and as visitors leave them.
 
+use crate::common::reference::{expected, first_difference};
 use crate::common::{bytes, default_stream};
-use crate::reference::{expected, first_difference};
 use serde_json::{Value, json};
 use tch::nn::{Path, VarStore};
 use tch::{Device, Kind};

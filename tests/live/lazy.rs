@@ -1,7 +1,7 @@
 //! Lazy layers.
 
 use crate::common::{bytes, default_stream};
-use crate::family::{Forward, Input, Twin, assert_twins};
+use crate::live::family::{Forward, Input, Twin, assert_twins};
 use tch::nn::VarStore;
 use tch::{Device, Kind, Tensor};
 use tch_init::nn::{self, LayerKind, Lazy, Module, ModuleT};

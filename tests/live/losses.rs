@@ -1,7 +1,7 @@
 //! Losses with layers of their own.
 
 use crate::common::default_stream;
-use crate::family::{Forward, Input, Twin, assert_twins};
+use crate::live::family::{Forward, Input, Twin, assert_twins};
 use tch::nn::VarStore;
 use tch::{Device, Kind, Reduction, Tensor};
 use tch_init::nn::{

@@ -1,7 +1,7 @@
 //! Whole models, the Rust twins of models.py: written with `tch_init::nn`, and one with plain tch.
 
+use crate::common::reference::{expected, first_difference};
 use crate::common::{bytes, default_stream};
-use crate::reference::{expected, first_difference};
 use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
 use tch_init::nn::{self, Module, ModuleT, OptimizerConfig, Path, RNN, VarStore};

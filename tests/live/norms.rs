@@ -1,8 +1,8 @@
 //! Normalisations.
 
+use crate::common::reference::expected;
 use crate::common::{bytes, default_stream};
-use crate::family::{Forward, Input, Twin, assert_twins};
-use crate::reference::expected;
+use crate::live::family::{Forward, Input, Twin, assert_twins};
 use serde_json::json;
 use tch::nn::VarStore;
 use tch::{Device, Kind, Tensor};

@@ -14,7 +14,7 @@ fn the_demo_prints_what_the_python_program_prints() {
     ] {
         let theirs = Command::new(python())
             .args([
-                concat!(env!("CARGO_MANIFEST_DIR"), "/tests/live/program.py"),
+                concat!(env!("CARGO_MANIFEST_DIR"), "/tests/python/program.py"),
                 seed,
                 input_size,
             ])

@@ -1,13 +1,13 @@
 //! The recipes against Python's: models of recipe_models.py, made here and visited.
 //!
 //! That those are what torchvision and transformers do, byte for byte, is checked by
-//! `python tests/live/recipes.py --libraries`, which needs both libraries and so is no part of
+//! `python tests/python/recipes.py --libraries`, which needs both libraries and so is no part of
 //! `make test`: of torchvision 0.28.0 resnet18, resnet50 (with `zero_init_residual` and without)
 //! and VisionTransformer, of transformers 5.23.0 GPT2Model (with cross-attention and without),
 //! BertModel and BertForPreTraining.
 
+use crate::common::reference::{expected_of, first_difference};
 use crate::common::{bytes, default_stream};
-use crate::reference::{expected_of, first_difference};
 use serde_json::{Value, json};
 use tch::nn::{self as plain, Init, Path, VarStore};
 use tch::{Device, Kind};
@@ -50,7 +50,7 @@ fn assert_recipes(cases: &[Case]) {
             })
         })
         .collect();
-    let expected = expected_of("tests/live/recipes.py", &requests);
+    let expected = expected_of("tests/python/recipes.py", &requests);
     let _stream = default_stream();
     for ((case, seed, dtype, kind), expected) in runs.into_iter().zip(expected) {
         let (recipe, model, arguments) = (case.recipe, case.model, &case.arguments);

@@ -1,6 +1,6 @@
 //! Recurrent layers and cells.
 
-use crate::family::{Forward, Input, Twin, assert_twins};
+use crate::live::family::{Forward, Input, Twin, assert_twins};
 use tch::Tensor;
 use tch_init::InitError;
 use tch_init::nn::{self, LSTMState, LayerKind, RNN, RNNCellConfig, RNNConfig, RnnNonlinearity};

@@ -1,7 +1,7 @@
 //! Recurrent layers and cells: the initialisers that are set, tch's own layers, what is refused.
 
 use crate::common::{bytes, default_stream};
-use crate::recurrent::config;
+use crate::live::recurrent::config;
 use tch::nn::VarStore;
 use tch::{Device, Kind, Tensor};
 use tch_init::nn::{self, Init, LSTMState, RNN, RNNCellConfig, RNNConfig, RnnNonlinearity};

@@ -1,6 +1,6 @@
 //! Normalisations with running statistics.
 
-use crate::family::{Forward, Input, Twin, assert_twins};
+use crate::live::family::{Forward, Input, Twin, assert_twins};
 use tch::Tensor;
 use tch_init::nn::{
     self, InstanceNorm, InstanceNormConfig, LayerKind, ModuleT, SyncBatchNorm, SyncBatchNormConfig,

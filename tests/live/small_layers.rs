@@ -1,7 +1,7 @@
 //! Bilinear layers and rectifiers with a learnable slope.
 
 use crate::common::default_stream;
-use crate::family::{Forward, Input, Twin, assert_twins};
+use crate::live::family::{Forward, Input, Twin, assert_twins};
 use tch::nn::VarStore;
 use tch::{Device, Kind, Tensor};
 use tch_init::InitError;

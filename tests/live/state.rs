@@ -1,7 +1,7 @@
 //! Generator states handed over in both directions.
 
+use crate::common::reference::{expected, first_difference};
 use crate::common::{bytes, default_stream};
-use crate::reference::{expected, first_difference};
 use serde_json::json;
 use tch::{Device, Kind, Tensor};
 use tch_init::{Generator, get_rng_state, manual_seed, set_rng_state};

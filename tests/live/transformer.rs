@@ -3,7 +3,7 @@
 mod stacks;
 
 use crate::common::default_stream;
-use crate::family::{Forward, Input, Twin, assert_twins};
+use crate::live::family::{Forward, Input, Twin, assert_twins};
 use tch::nn::VarStore;
 use tch::{Device, Kind, Tensor};
 use tch_init::InitError;

@@ -1,7 +1,7 @@
 //! Draws: all of them against the functions of `init`, some of them against all, rows against the
 //! whole. The streams at the end are compared too.
 
-use crate::build::{Builder, made, seeded, size};
+use super::build::{Builder, made, seeded, size};
 use crate::common::{bytes, default_stream};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -228,7 +228,7 @@ fn rows_of_what_fits_no_memory_are_made() {
 
 #[test]
 fn rows_that_are_not_there_are_refused() {
-    let plan = crate::build::linear().plan();
+    let plan = super::build::linear().plan();
     let rows = |name: &str, rows| {
         plan.materialize_rows(&seeded(0), name, rows)
             .unwrap_err()
@@ -256,7 +256,7 @@ fn rows_that_are_not_there_are_refused() {
 /// What is overwritten is not drawn, and the last draw is that of the constructor.
 #[test]
 fn overwritten_draws_move_the_stream_only() {
-    let (made, state) = made(&crate::build::linear().plan(), seeded(5), |_| true);
+    let (made, state) = made(&super::build::linear().plan(), seeded(5), |_| true);
     let mut generator = seeded(5);
     let mut draw = |shape: &[i64], normal: bool| {
         let mut tensor = Tensor::zeros(shape, (Kind::Float, Device::Cpu));

@@ -1,6 +1,6 @@
 //! Plans as what tensors are explained by.
 
-use crate::build::{Builder, seeded, view};
+use super::build::{Builder, seeded, view};
 use crate::common::bytes;
 use serde_json::json;
 use std::fs;

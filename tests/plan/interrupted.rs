@@ -1,7 +1,7 @@
 //! What is left when `tch-init materialize` does not come to its end, and what it needs until then.
 
-use crate::build::Builder;
-use crate::program::{failure, files, folder, program};
+use super::build::Builder;
+use super::program::{failure, files, folder, program};
 use serde_json::json;
 use std::fs;
 use std::io::{Read as _, Write as _};

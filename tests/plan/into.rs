@@ -1,6 +1,6 @@
 //! Plans into a `VarStore`.
 
-use crate::build::{linear, seeded};
+use super::build::{linear, seeded};
 use crate::common::bytes;
 use crate::common::default_stream;
 use tch::nn::{self, VarStore};

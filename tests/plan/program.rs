@@ -1,6 +1,6 @@
 //! `tch-init materialize` and `tch-init plan show` as a user runs them.
 
-use crate::build::{Builder, linear, seeded};
+use super::build::{Builder, linear, seeded};
 use crate::common::bytes;
 use serde_json::json;
 use std::fs;

@@ -1,7 +1,7 @@
 //! Models of `tch_init::nn`, constructed without drawing: what is materialised afterwards is what
 //! the constructor would have drawn.
 
-use crate::build::seeded;
+use super::build::seeded;
 use crate::common::{bytes, default_stream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use tch::nn::VarStore;
@@ -192,36 +192,6 @@ fn a_plan_has_the_form_of_the_recorders() {
 "#;
     let expected = expected.replace("PYTORCH", plan.pytorch());
     assert_eq!(plan.to_json(), expected);
-}
-
-/// A gigabyte that is never touched.
-#[test]
-fn memory_is_not_touched() {
-    let resident = || {
-        let status = std::fs::read_to_string("/proc/self/status").unwrap();
-        let line = status.lines().find(|line| line.starts_with("VmRSS:"));
-        let kilobytes: u64 = line
-            .unwrap()
-            .split_whitespace()
-            .nth(1)
-            .unwrap()
-            .parse()
-            .unwrap();
-        kilobytes * 1024
-    };
-    let vs = VarStore::new(Device::Cpu);
-    let before = resident();
-    let ((), plan) = InitPlan::record("large", &vs, || {
-        let config = nn::LinearConfig {
-            bias: false,
-            ..Default::default()
-        };
-        drop(nn::linear(vs.root(), 1 << 14, 1 << 14, config));
-    })
-    .unwrap();
-    let grown = resident().saturating_sub(before);
-    assert!(grown < 256 << 20, "{grown} bytes");
-    assert_eq!(plan.names().count(), 1);
 }
 
 /// What is drawn or computed past the recording is refused, never left out.

@@ -1,6 +1,6 @@
 //! What a plan says of itself.
 
-use crate::build::{linear, view};
+use super::build::{linear, view};
 use serde_json::json;
 use tch_init::tensor::Dtype;
 

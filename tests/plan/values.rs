@@ -1,6 +1,6 @@
 //! Steps that draw nothing, with results that are exact in every dtype.
 
-use crate::build::{Builder, elements, seeded, view};
+use super::build::{Builder, elements, seeded, view};
 use crate::common::bytes;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;

@@ -1,6 +1,6 @@
 //! Plans as they are written: the bytes that the recorder writes.
 
-use crate::build::{Builder, linear, view};
+use super::build::{Builder, linear, view};
 use serde_json::json;
 use tch_init::plan::InitPlan;
 

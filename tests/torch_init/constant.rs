@@ -1,6 +1,6 @@
 //! The functions that draw nothing.
 
-use crate::support::{CPU, Dice, error_of, filled, rounded, values};
+use super::support::{CPU, Dice, error_of, filled, rounded, values};
 use tch::{Kind, Tensor};
 use tch_init::InitError;
 use tch_init::init::{constant_, dirac_, eye_, ones_, zeros_};

@@ -1,8 +1,8 @@
 //! The distributions of the functions that draw element by element.
 
-use crate::statistics::Distribution::{Normal, Uniform};
-use crate::statistics::{Distribution, assert_drawn_from, assert_rejected};
-use crate::support::{Dice, error_of, filled, seeded, sorted};
+use super::statistics::Distribution::{Normal, Uniform};
+use super::statistics::{Distribution, assert_drawn_from, assert_rejected};
+use super::support::{Dice, error_of, filled, seeded, sorted};
 use tch::{Kind, Tensor};
 use tch_init::init::*;
 use tch_init::{Generator, InitError};

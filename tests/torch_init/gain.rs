@@ -1,6 +1,6 @@
 //! `calculate_gain`.
 
-use crate::support::Dice;
+use super::support::Dice;
 use tch_init::InitError;
 use tch_init::init::{Nonlinearity, calculate_gain};
 

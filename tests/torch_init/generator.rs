@@ -1,7 +1,7 @@
 //! Each function that draws takes a generator: it draws from that and from nothing else.
 
+use super::support::{CPU, filled, seeded};
 use crate::common::{bytes, default_stream};
-use crate::support::{CPU, filled, seeded};
 use tch::{Kind, Tensor};
 use tch_init::init::*;
 use tch_init::{Generator, InitError, get_rng_state, manual_seed};

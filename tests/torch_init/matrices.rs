@@ -1,9 +1,9 @@
 //! `orthogonal_` and `sparse_`.
 
+use super::statistics::Distribution::{Normal, Uniform};
+use super::statistics::{assert_drawn_from, assert_rejected};
+use super::support::{CPU, Dice, error_of, filled, seeded, values};
 use crate::common::default_stream;
-use crate::statistics::Distribution::{Normal, Uniform};
-use crate::statistics::{assert_drawn_from, assert_rejected};
-use crate::support::{CPU, Dice, error_of, filled, seeded, values};
 use tch::{Kind, Tensor};
 use tch_init::init::{normal_, orthogonal_, sparse_};
 use tch_init::{InitError, manual_seed};

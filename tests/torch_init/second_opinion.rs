@@ -1,8 +1,8 @@
 //! `tch::nn::Init` has the bits of `tch_init::init` where the table in `src/init/mod.rs` says so,
 //! and others where it does not.
 
+use super::support::{CPU, filled};
 use crate::common::{bytes, default_stream};
-use crate::support::{CPU, filled};
 use tch::nn::Init;
 use tch::nn::init::{FanInOut, NonLinearity, NormalOrUniform, f_init};
 use tch::{Kind, Tensor};

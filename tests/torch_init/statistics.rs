@@ -1,6 +1,6 @@
 //! The one-sample two-sided Kolmogorov-Smirnov test, as upstream has it from `scipy.stats.kstest`.
 
-use crate::support::{Dice, filled, rounded, seeded, sorted};
+use super::support::{Dice, filled, rounded, seeded, sorted};
 use tch::{Kind, Tensor};
 use tch_init::init::{normal_, trunc_normal_, uniform_};
 

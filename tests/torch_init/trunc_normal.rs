@@ -1,9 +1,9 @@
 //! `trunc_normal_`, by both of its methods.
 
+use super::statistics::Distribution::{Normal, TruncNormal, Uniform};
+use super::statistics::{assert_drawn_from, assert_rejected};
+use super::support::{Dice, error_of, filled, rounded, seeded, sorted};
 use crate::common::{bytes, default_stream};
-use crate::statistics::Distribution::{Normal, TruncNormal, Uniform};
-use crate::statistics::{assert_drawn_from, assert_rejected};
-use crate::support::{Dice, error_of, filled, rounded, seeded, sorted};
 use tch::{Kind, Tensor};
 use tch_init::init::{normal_, trunc_normal_, uniform_};
 use tch_init::{InitError, get_rng_state, manual_seed};

@@ -1,6 +1,6 @@
 //! What PyTorch says with `warnings.warn` goes to the log here.
 
-use crate::support::{filled, seeded, values};
+use super::support::{filled, seeded, values};
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use std::cell::RefCell;
 use std::sync::Once;

@@ -1,7 +1,7 @@
 //! Masks, dropout and evaluation.
 
 use super::{SELF, attend, twin, without_weights};
-use crate::family::{Forward, Input, Twin, assert_twins};
+use crate::live::family::{Forward, Input, Twin, assert_twins};
 use tch::{Device, Kind, Tensor};
 use tch_init::nn::{self, AttentionOptions, LayerKind, MultiheadAttentionConfig};
 

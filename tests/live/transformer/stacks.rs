@@ -3,7 +3,7 @@
 use super::{
     OTHER, PADDING, SMALL, X, X_BATCH_FIRST, causal, module_t, then_draw, twin, without_gradients,
 };
-use crate::family::{Input, Twin, assert_twins};
+use crate::live::family::{Input, Twin, assert_twins};
 use tch::{Device, Kind, Tensor};
 use tch_init::nn::{
     self, DecoderMasks, EncoderMasks, LayerKind, TransformerConfig, TransformerLayerConfig,

@@ -1,6 +1,6 @@
 """Writes the figures of the experiment as PyTorch computes them.
 
-    python tests/data/experiment.py > src/cli/reference.json
+    python tests/python/experiment.py > src/cli/reference.json
 """
 
 import json
@@ -10,7 +10,6 @@ from pathlib import Path
 
 import torch
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "live"))
 from reference import Net, weight_init, weight_init2  # noqa: E402
 
 

@@ -1,6 +1,6 @@
 """The losses of a model of models.py, one a line.
 
-    python tests/live/loss_curve.py MODEL SEED STEPS RATE
+    python tests/python/loss_curve.py MODEL SEED STEPS RATE
 """
 
 import sys

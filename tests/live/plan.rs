@@ -1,12 +1,9 @@
 //! Models of `torch.nn`: recorded once by `python/record.py`, materialised at other seeds, and
 //! compared with what Python's constructor makes there.
 
-#[path = "../live/reference.rs"]
-mod reference;
-
-use crate::build::seeded;
+use crate::common::reference::{expected_of, first_difference};
 use crate::common::{bytes, python};
-use reference::{expected_of, first_difference};
+use crate::plan::build::seeded;
 use serde_json::{Value, json};
 use std::path::Path;
 use std::process::Command;
@@ -69,7 +66,7 @@ fn materialised_models_are_constructed_models() {
             STARTS.map(|(seed, warm)| json!({ "model": model, "seed": seed, "warm": warm }))
         })
         .collect();
-    let mut expected = expected_of("tests/plan/reference.py", &cases).into_iter();
+    let mut expected = expected_of("tests/python/plan.py", &cases).into_iter();
     for model in MODELS {
         let plan = record(model);
         for (seed, warm) in STARTS {

@@ -1,6 +1,6 @@
 """Writes the planted test set of `tch-init explain`: tensors with a known cause beside PyTorch's.
 
-    python tests/explain/plant.py OUT_DIR        (torch 2.13, numpy, safetensors; one minute)
+    python tests/python/plant.py OUT_DIR        (torch 2.13, numpy, safetensors; one minute)
 
 OUT_DIR must not exist or be empty. One folder a case, and `cases.json`; the same bytes in every run
 on one machine (`orthogonal_` goes through LAPACK, whose bits depend on the CPU). Every plant is

@@ -1,10 +1,6 @@
 //! The walk of a `VarStore`, of this crate's layers and of plain tch's.
 
-#![cfg(feature = "tch")]
-
-mod common;
-
-use common::{bytes, default_stream};
+use crate::common::{bytes, default_stream};
 use tch::nn::{self, VarStore};
 use tch::{Device, Kind, Tensor};
 use tch_init::nn::{LayerKind, *};

@@ -4,11 +4,6 @@
 //! Each test names the upstream test that it mirrors; those that name none are additions. The
 //! seeds are fixed, so every statistic here is a constant of the machine, and no test is flaky.
 
-#![cfg(feature = "tch")]
-
-#[path = "../common/mod.rs"]
-mod common;
-
 mod constant;
 mod draws;
 mod gain;

@@ -1,20 +1,16 @@
 //! One program with `use tch::nn` and with `use tch_init::nn`, and nothing else changed.
 
-#![cfg(feature = "tch")]
-
-mod common;
-
-use common::{bytes, default_stream};
+use crate::common::{bytes, default_stream};
 use tch::Device;
 
 mod with_tch {
     use tch::nn;
-    include!("drop_in/program.rs");
+    include!("program.rs");
 }
 
 mod with_ours {
     use tch_init::nn;
-    include!("drop_in/program.rs");
+    include!("program.rs");
 }
 
 #[test]
@@ -74,6 +70,7 @@ fn an_initialiser_that_is_set_is_the_only_one_that_draws() {
 #[test]
 #[should_panic(expected = "groups = 0")]
 fn constructors_of_tchs_signature_panic_where_tchs_do() {
+    let _stream = default_stream();
     let vs = tch_init::nn::VarStore::new(Device::Cpu);
     let config = tch_init::nn::ConvConfig {
         groups: 0,

@@ -3,7 +3,7 @@
 No network and no libtorch are needed. Where a test is not about cargo, the compiler or pip,
 stand-ins take their place, so that a run of the script takes a tenth of a second.
 
-    python3 -m unittest discover -s tests/setup
+    python3 -m unittest discover -s tests/python/setup
 """
 
 import os
@@ -16,7 +16,7 @@ import time
 import unittest
 from pathlib import Path
 
-SCRIPT = Path(__file__).resolve().parents[2] / "setup"
+SCRIPT = Path(__file__).resolve().parents[3] / "setup"
 VERSION = "2.13.0"
 
 FAKE_CARGO = """\

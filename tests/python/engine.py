@@ -1,6 +1,6 @@
 """Draws of PyTorch 2.13, for tests/engine.
 
-    python tests/data/engine.py tests/data/engine.json
+    python tests/python/engine.py tests/data/engine.json
 
 The same bytes each time. A case starts the default stream from a seed, passes some words, perhaps
 keeps a normal, and fills an empty tensor; what it records are the first bytes, and FNV-1a (64 bits)
@@ -59,5 +59,5 @@ assert torch.__version__.startswith("2.13"), torch.__version__
 assert "AVX" in torch.backends.cpu.get_cpu_capability()
 results = ",\n".join(json.dumps(run(case)) for case in cases())
 with open(sys.argv[1], "w") as file:
-    file.write('{"command": "python tests/data/engine.py tests/data/engine.json", "cases": [\n')
+    file.write('{"command": "python tests/python/engine.py tests/data/engine.json", "cases": [\n')
     file.write(results + "\n]}\n")

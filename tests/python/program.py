@@ -1,6 +1,6 @@
 """The program of the experiment, with what it prints.
 
-    python tests/live/program.py SEED INPUT_SIZE
+    python tests/python/program.py SEED INPUT_SIZE
 """
 
 import sys

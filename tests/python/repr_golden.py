@@ -1,8 +1,8 @@
 """What PyTorch prints, for tests/repr.rs.
 
-    python tests/data/repr_golden.py golden tests/data/repr_golden.json
+    python tests/python/repr_golden.py golden tests/data/repr_golden.json
         writes the stored cases; the same bytes each time
-    python tests/data/repr_golden.py live FOLDER
+    python tests/python/repr_golden.py live FOLDER
         reads FOLDER/cases.json and FOLDER/data.bin, writes FOLDER/expected.json
 
 A case is a dtype, a shape, the bytes of a few elements that are repeated until the shape is full,
@@ -17,7 +17,7 @@ import sys
 
 import torch
 
-COMMAND = "python tests/data/repr_golden.py golden tests/data/repr_golden.json"
+COMMAND = "python tests/python/repr_golden.py golden tests/data/repr_golden.json"
 
 
 def build(case, data):

@@ -1,7 +1,7 @@
 """The recipes of src/recipe in Python, for tests/live/recipes.rs, with torch alone.
 
-    python tests/live/recipes.py CASES RESULTS CHUNKS
-    python tests/live/recipes.py --libraries
+    python tests/python/recipes.py CASES RESULTS CHUNKS
+    python tests/python/recipes.py --libraries
 
 The second form needs torchvision 0.28.0 and transformers 5.23.0. It holds the models and recipes of
 these files against theirs, after the same seed: every tensor of `state_dict` and the state of the

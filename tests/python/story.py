@@ -1,6 +1,6 @@
 """Writes the three wrong ports of the README's story beside the right weights.
 
-    python tests/explain/story.py OUT_DIR        (torch 2.13, safetensors)
+    python tests/python/story.py OUT_DIR        (torch 2.13, safetensors)
 
 `pytorch.safetensors` and `net.txt` are what PyTorch makes and prints after `manual_seed(42)`. Each port
 differs from it by one mistake: `scale` has tch's gain in its weights, `order` draws each bias before its

@@ -2,18 +2,14 @@
 //!
 //! Needs the Python reference (`./setup --reference`); `make test` runs these with the rest.
 
-#![cfg(feature = "cli")]
-
 mod assert_close;
 mod attention;
 mod basic;
-#[path = "../common/case.rs"]
-mod case;
-#[path = "../common/mod.rs"]
-mod common;
 mod embeddings;
+#[cfg(feature = "cli")]
 mod explain;
 mod family;
+mod golden;
 mod init;
 mod isclose;
 mod layers;
@@ -21,12 +17,18 @@ mod lazy;
 mod losses;
 mod models;
 mod norms;
+#[cfg(feature = "cli")]
+mod plan;
+#[cfg(feature = "cli")]
 mod program;
 mod recipes;
+#[cfg(feature = "cli")]
+mod record;
 mod recurrent;
 mod recurrent_options;
-mod reference;
+mod repr;
 mod running_norms;
 mod small_layers;
 mod state;
+mod tensor_files;
 mod transformer;

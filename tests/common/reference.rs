@@ -1,9 +1,6 @@
 //! Cases go to one Python process and come back as results to compare with.
 
-// Each test target uses its own part of this.
-#![allow(dead_code)]
-
-use crate::common::run_reference;
+use super::run_reference;
 use serde_json::{Value, json};
 
 /// What PyTorch did with a case.
@@ -18,7 +15,7 @@ pub struct Expected {
 
 /// What PyTorch does with every case, with as many threads as this process has.
 pub fn expected(cases: &[Value]) -> Vec<Expected> {
-    expected_of("tests/live/reference.py", cases)
+    expected_of("tests/python/reference.py", cases)
 }
 
 /// The same of another script that takes cases as `reference.py` does.

@@ -1,7 +1,0 @@
-//! Reading tensor files that Python and tch write.
-#![cfg(feature = "tch")]
-
-#[path = "../common/mod.rs"]
-mod common;
-mod live;
-mod tch_files;
