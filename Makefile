@@ -1,4 +1,4 @@
-# Each target sets up what it needs; ./setup does nothing when all is there.
+# Each target sets up what it needs; setup does nothing when everything is there.
 
 CARGO ?= cargo
 PYTHON ?= python3
@@ -25,7 +25,7 @@ demo: setup
 # The live tests are #[ignore]d, so that plain `cargo test` needs no PyTorch; here they must run.
 test:
 	$(PYTHON) -m unittest discover -s tests/python/setup
-	$(PYTHON) ./setup --reference
+	$(PYTHON) tools/setup.py --reference
 	$(TCH_INIT_PYTHON) -m unittest discover -s tests/python/record -t .
 	$(CARGO) test -- --include-ignored
 	$(CARGO) test --no-default-features
@@ -41,13 +41,13 @@ bench: models
 	PYTHONPATH=.models $(CARGO) bench --bench models
 
 setup:
-	$(PYTHON) ./setup
+	$(PYTHON) tools/setup.py
 
 reference:
-	$(PYTHON) ./setup --reference
+	$(PYTHON) tools/setup.py --reference
 
 models:
-	$(PYTHON) ./setup --models
+	$(PYTHON) tools/setup.py --models
 
 doc: setup
 	$(CARGO) doc --no-deps

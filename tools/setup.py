@@ -22,7 +22,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent
+ROOT = Path(__file__).resolve().parent.parent
 FETCHED = ROOT / ".libtorch"
 REFERENCE = ROOT / ".venv"
 MODELS = ROOT / ".models"

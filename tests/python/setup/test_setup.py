@@ -16,7 +16,7 @@ import time
 import unittest
 from pathlib import Path
 
-SCRIPT = Path(__file__).resolve().parents[3] / "setup"
+CHECKOUT = Path(__file__).resolve().parents[3]
 VERSION = "2.13.0"
 
 FAKE_CARGO = """\
@@ -123,7 +123,9 @@ class SetupTest(unittest.TestCase):
         self.outside = base / "outside"
         self.root = base / "checkout"
         self.root.mkdir()
-        shutil.copy(SCRIPT, self.root / "setup")
+        for script in ("setup", "tools/setup.py"):
+            (self.root / script).parent.mkdir(exist_ok=True)
+            shutil.copy(CHECKOUT / script, self.root / script)
         self.before = set(os.listdir(self.root)) | {".setup.log"}
         self.config = self.root / ".cargo" / "config.toml"
         self.calls = base / "calls"
