@@ -48,8 +48,8 @@ pub mod tensor {
 /// PyTorch's CPU random stream, without libtorch.
 pub mod rng {
     pub use torch_rng::{
-        BACKEND_VARIABLE, Backend, Consumed, Draw, Dtype, Mt19937, Normal, Orthogonal, Randperm,
-        STATE_LEN, Sparse, State, StateError, Target, TruncNormal, Uniform,
+        BACKEND_VARIABLE, Backend, CachedNormal, Consumed, Draw, Dtype, Mt19937, Normal,
+        Orthogonal, Randperm, STATE_LEN, Sparse, State, StateError, Target, TruncNormal, Uniform,
     };
 }
 #[cfg(feature = "tch")]

@@ -157,8 +157,9 @@ unsafe fn fill_elements<T: Checked>(
         next: stream.next,
         words: stream.words,
         next_double_normal: (stream.has_next_double_normal != 0)
-            .then_some(stream.next_double_normal),
-        next_float_normal: None,
+            .then_some(stream.next_double_normal)
+            .into(),
+        next_float_normal: None.into(),
     };
     // A place that no block has is libtorch's to read from.
     let Ok(mut generator) = Mt19937::from_state(&state) else {

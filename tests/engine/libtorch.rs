@@ -89,7 +89,9 @@ fn compare(start: &State, draw: Draw, dtype: Dtype, numel: usize, offset: usize)
                         &expected[element(i)]
                     );
                 }
-                if let Some(words) = draw.words(dtype, numel, start.next_double_normal.is_some()) {
+                if let Some(words) =
+                    draw.words(dtype, numel, start.next_double_normal.get().is_some())
+                {
                     let mut passed = Mt19937::from_state(start).unwrap();
                     passed.skip(words);
                     let (passed, drawn) = (passed.to_state(), generator.to_state());
@@ -196,7 +198,7 @@ impl Choice {
         generator.skip(self.below(2000) as u64);
         let mut state = generator.to_state();
         if self.below(2) == 0 {
-            state.next_double_normal = Some(self.number());
+            state.next_double_normal = Some(self.number()).into();
         }
         if self.below(4) == 0 {
             // Places that libtorch accepts and no draw reaches.
@@ -204,7 +206,7 @@ impl Choice {
             state.next = self.below(626 - state.left as usize).min(624) as u32;
         }
         if self.below(8) == 0 {
-            state.next_float_normal = Some(0.5);
+            state.next_float_normal = Some(0.5).into();
         }
         state
     }

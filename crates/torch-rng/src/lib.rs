@@ -21,7 +21,7 @@ pub use draw::{
 };
 pub use dtype::Dtype;
 pub use mt19937::Mt19937;
-pub use state::{STATE_LEN, State, StateError};
+pub use state::{CachedNormal, STATE_LEN, State, StateError};
 
 pub(crate) use backend::Simd;
 pub(crate) use jump::Passing;

@@ -29,22 +29,13 @@ pub(crate) const MATRIX: u32 = 0x9908_b0df;
 /// let mut generator = Mt19937::new(1);
 /// assert_eq!([(); 3].map(|()| generator.next_u32()), [1791095845, 4282876139, 3093770124]);
 /// ```
+///
+/// The memory layout is that of [`State`], whose position is known to be valid.
 #[derive(Debug, Clone, PartialEq)]
+#[repr(transparent)]
 pub struct Mt19937 {
-    pub(crate) block: Block,
-    /// Draws until the block is regenerated, counting the one that regenerates it.
-    pub(crate) left: u32,
-    /// Index of the next word.
-    pub(crate) next: u32,
-    initial_seed: u64,
-    pub(crate) next_double_normal: Option<f64>,
-    next_float_normal: Option<f32>,
+    pub(crate) state: State,
 }
-
-/// The words before tempering, where vectors load them best.
-#[derive(Debug, Clone, PartialEq)]
-#[repr(align(64))]
-pub(crate) struct Block(pub(crate) [u32; N]);
 
 impl Mt19937 {
     /// The stream after `torch.manual_seed(seed)`. The words depend on the low 32 bits only.
@@ -58,12 +49,14 @@ impl Mt19937 {
                 .wrapping_add(i as u32);
         }
         Mt19937 {
-            block: Block(words),
-            left: 1,
-            next: 0,
-            initial_seed: seed,
-            next_double_normal: None,
-            next_float_normal: None,
+            state: State {
+                words,
+                initial_seed: seed,
+                left: 1,
+                next: 0,
+                next_double_normal: None.into(),
+                next_float_normal: None.into(),
+            },
         }
     }
 
@@ -85,46 +78,61 @@ impl Mt19937 {
     pub fn from_state(state: &State) -> Result<Mt19937, StateError> {
         state.check_position()?;
         Ok(Mt19937 {
-            block: Block(state.words),
-            left: state.left,
-            next: state.next,
-            initial_seed: state.initial_seed,
-            next_double_normal: state.next_double_normal,
-            next_float_normal: state.next_float_normal,
+            state: state.clone(),
         })
     }
 
-    /// Where the stream stands, as `get_state()` of a `torch.Generator` that stands there.
+    /// Borrows a state as a generator that draws from it in place, without a copy.
+    ///
+    /// # Errors
+    ///
+    /// [`StateError::Position`] if `left` and `next` are not a position in a block.
+    ///
+    /// ```
+    /// use torch_rng::Mt19937;
+    ///
+    /// let mut state = Mt19937::new(1).to_state();
+    /// assert_eq!(Mt19937::from_state_mut(&mut state)?.next_u32(), 1791095845);
+    /// assert_eq!((state.left, state.next), (624, 1));
+    /// # Ok::<(), torch_rng::StateError>(())
+    /// ```
+    pub fn from_state_mut(state: &mut State) -> Result<&mut Mt19937, StateError> {
+        state.check_position()?;
+        let state: *mut State = state;
+        // SAFETY: `Mt19937` is a transparent wrapper of `State` whose position is valid, as checked
+        // above. The state stays borrowed as long as the generator is.
+        Ok(unsafe { &mut *state.cast::<Mt19937>() })
+    }
+
+    /// The state, as [`to_state`](Self::to_state) copies it.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// Copies the state: what `get_state()` of a `torch.Generator` at this position returns.
     pub fn to_state(&self) -> State {
-        State {
-            initial_seed: self.initial_seed,
-            left: self.left,
-            next: self.next,
-            words: self.block.0,
-            next_double_normal: self.next_double_normal,
-            next_float_normal: self.next_float_normal,
-        }
+        self.state.clone()
     }
 
     /// The seed that started the stream, all 64 bits of it.
     pub fn initial_seed(&self) -> u64 {
-        self.initial_seed
+        self.state.initial_seed
     }
 
     /// The second of a pair of normals drawn one at a time, which the next such draw returns.
     pub fn next_double_normal(&self) -> Option<f64> {
-        self.next_double_normal
+        self.state.next_double_normal.get()
     }
 
     /// The next word: `CPUGeneratorImpl::random()`.
     #[inline]
     pub fn next_u32(&mut self) -> u32 {
-        if self.left == 1 {
+        if self.state.left == 1 {
             self.regenerate();
         }
-        let word = temper(self.block.0[self.next as usize]);
-        self.left -= 1;
-        self.next += 1;
+        let word = temper(self.state.words[self.state.next as usize]);
+        self.state.left -= 1;
+        self.state.next += 1;
         word
     }
 
@@ -172,7 +180,7 @@ impl Mt19937 {
     }
 
     pub(crate) fn skip_with(&mut self, simd: Option<Simd>, mut n: u64) {
-        let here = n.min(u64::from(self.left - 1));
+        let here = n.min(u64::from(self.state.left - 1));
         self.advance(here as u32);
         n -= here;
         if n == 0 {
@@ -189,25 +197,25 @@ impl Mt19937 {
             let generator = &mut *self;
             run(simd, Pass { generator, words });
         }
-        self.left = N as u32 + 1 - last as u32;
-        self.next = last as u32;
+        self.state.left = N as u32 + 1 - last as u32;
+        self.state.next = last as u32;
     }
 
     /// Passes `count` words of the block, which must be there.
     pub(super) fn advance(&mut self, count: u32) {
-        self.left -= count;
-        self.next += count;
+        self.state.left -= count;
+        self.state.next += count;
     }
 
     /// Makes the next block. libtorch does so when a word of it is asked for, not before.
     pub(super) fn regenerate(&mut self) {
-        let x = &mut self.block.0;
+        let x = &mut self.state.words;
         for i in 0..N {
             x[i] = twist(x[i], x[(i + 1) % N], x[(i + M) % N]);
         }
         // One more than the words there are: drawing the first brings it to 624.
-        self.left = N as u32 + 1;
-        self.next = 0;
+        self.state.left = N as u32 + 1;
+        self.state.next = 0;
     }
 }
 
@@ -251,7 +259,7 @@ mod tests {
 
     #[test]
     fn the_place_is_that_of_libtorch() {
-        let place = |generator: &Mt19937| (generator.left, generator.next);
+        let place = |generator: &Mt19937| (generator.state.left, generator.state.next);
         let mut generator = Mt19937::new(0);
         assert_eq!(place(&generator), (1, 0));
         for k in 1..=N as u32 {
@@ -261,7 +269,7 @@ mod tests {
         let full = generator.clone();
         generator.next_u32();
         assert_eq!(place(&generator), (624, 1));
-        assert_ne!(generator.block, full.block);
+        assert_ne!(generator.state.words, full.state.words);
     }
 
     #[test]
@@ -299,12 +307,34 @@ mod tests {
         block.regenerate();
         assert_eq!(
             drawn,
-            [state.words[7], state.words[8], block.block.0[0]].map(temper)
+            [state.words[7], state.words[8], block.state.words[0]].map(temper)
         );
         (state.left, state.next) = (3, 623);
         assert_eq!(
             Mt19937::from_state(&state).unwrap_err(),
             StateError::Position { left: 3, next: 623 }
+        );
+    }
+
+    #[test]
+    fn a_borrowed_state_is_advanced_in_place() {
+        let mut generator = Mt19937::new(3);
+        let mut state = generator.to_state();
+        for n in [1, 622, 1, 1, 4000] {
+            let (mut expected, mut words) = (vec![0; n], vec![0; n]);
+            generator.fill_words(&mut expected);
+            let borrowed = Mt19937::from_state_mut(&mut state).unwrap();
+            borrowed.fill_words(&mut words);
+            assert_eq!(words, expected);
+            assert_eq!(state, *generator.state());
+        }
+        (state.left, state.next) = (u32::MAX, 0);
+        assert_eq!(
+            Mt19937::from_state_mut(&mut state).unwrap_err(),
+            StateError::Position {
+                left: i32::MAX,
+                next: 0
+            }
         );
     }
 }

@@ -3,6 +3,8 @@
 //! Follows `CPUGeneratorImpl::get_state` and `set_state` (`ATen/CPUGeneratorImpl.cpp`) and the
 //! engine in `ATen/core/MT19937RNGEngine.h`, PyTorch 2.13.
 
+use std::fmt;
+
 /// The length in bytes of what `torch.get_rng_state()` returns.
 pub const STATE_LEN: usize = 5056;
 
@@ -20,49 +22,113 @@ const NORMAL_F64_VALID: usize = 5040;
 const NORMAL_F32: usize = 5048;
 const NORMAL_F32_VALID: usize = 5052;
 
-/// A CPU generator's state: an MT19937 block, the place in it, and the normals kept for later.
+/// The state of a CPU generator: an MT19937 block, the position in it, and the cached normals.
 ///
-/// Reading draws nothing and never fails on bytes that libtorch itself produced; bytes that would
-/// make libtorch read outside its block are refused.
+/// [`from_bytes`](Self::from_bytes) accepts every blob that libtorch produces and rejects those that
+/// would make libtorch read outside its block.
+///
+/// # Memory layout
+///
+/// The struct is also the layout that C and C++ code shares with this crate; offsets in bytes:
+///
+/// | offset | type | field |
+/// |---|---|---|
+/// | 0 | `uint32_t[624]` | `words` |
+/// | 2496 | `uint64_t` | `initial_seed` |
+/// | 2504 | `uint32_t` | `left` |
+/// | 2508 | `uint32_t` | `next` |
+/// | 2512 | `double`, `uint32_t`, 4 bytes of padding | `next_double_normal` |
+/// | 2528 | `float`, `uint32_t` | `next_float_normal` |
+///
+/// It is 2560 bytes long and aligned to 64 bytes. Every bit pattern is a valid value;
+/// [`Mt19937::from_state_mut`](crate::Mt19937::from_state_mut) checks the position and draws from the
+/// state in place.
 ///
 /// ```
 /// use torch_rng::{STATE_LEN, State, StateError};
 ///
-/// let refused = State::from_bytes(&[0; 16]);
-/// assert_eq!(refused.unwrap_err(), StateError::Length(16));
+/// let error = State::from_bytes(&[0; 16]).unwrap_err();
+/// assert_eq!(error, StateError::Length(16));
 ///
-/// let unseeded = State::from_bytes(&[0; STATE_LEN]);
-/// assert_eq!(unseeded.unwrap_err(), StateError::Unseeded(0));
+/// let error = State::from_bytes(&[0; STATE_LEN]).unwrap_err();
+/// assert_eq!(error, StateError::Unseeded(0));
 /// ```
 #[derive(Debug, Clone, PartialEq)]
+#[repr(C, align(64))]
 pub struct State {
-    /// The seed that started the stream, all 64 bits of it. Only the low 32 bits set the words.
+    /// The block: the words before tempering.
+    pub words: [u32; N],
+    /// The seed, all 64 bits of it. Only the low 32 bits determine the words.
     pub initial_seed: u64,
     /// Draws until the block is regenerated, counting the one that regenerates it: 1 to 624.
     pub left: u32,
     /// Index of the next word in the block: 0 to 624.
     pub next: u32,
-    /// The block.
-    pub words: [u32; N],
-    /// The second of a pair of normals drawn one at a time, kept for the next such draw.
-    pub next_double_normal: Option<f64>,
-    /// The same for single precision. libtorch 2.13 keeps the field and does not draw from it.
-    pub next_float_normal: Option<f32>,
+    /// The second of a pair of normals drawn one at a time, cached for the next such draw.
+    pub next_double_normal: CachedNormal<f64>,
+    /// The same for single precision. libtorch 2.13 stores the field and never draws from it.
+    pub next_float_normal: CachedNormal<f32>,
 }
 
-/// Why bytes are not the state of a CPU generator.
+/// An optional value with a C layout: the value, then whether there is one.
+///
+/// ```
+/// use torch_rng::CachedNormal;
+///
+/// assert_eq!(CachedNormal::from(Some(0.5)).get(), Some(0.5));
+/// assert_eq!(CachedNormal::<f64>::default().get(), None);
+/// ```
+#[derive(Clone, Copy, Default)]
+#[repr(C)]
+pub struct CachedNormal<T> {
+    /// The value; ignored unless cached.
+    pub value: T,
+    /// Nonzero if there is a value.
+    pub is_cached: u32,
+}
+
+impl<T: Copy> CachedNormal<T> {
+    /// The value, if there is one.
+    pub fn get(self) -> Option<T> {
+        (self.is_cached != 0).then_some(self.value)
+    }
+}
+
+impl<T: Default> From<Option<T>> for CachedNormal<T> {
+    fn from(value: Option<T>) -> CachedNormal<T> {
+        CachedNormal {
+            is_cached: u32::from(value.is_some()),
+            value: value.unwrap_or_default(),
+        }
+    }
+}
+
+/// Compares the values that are cached.
+impl<T: Copy + PartialEq> PartialEq for CachedNormal<T> {
+    fn eq(&self, other: &CachedNormal<T>) -> bool {
+        self.get() == other.get()
+    }
+}
+
+impl<T: Copy + fmt::Debug> fmt::Debug for CachedNormal<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.get().fmt(f)
+    }
+}
+
+/// The bytes are not a valid generator state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StateError {
-    /// The blob has another length.
-    #[error("{0} bytes, a state has {STATE_LEN}")]
+    /// The length is not [`STATE_LEN`].
+    #[error("a generator state is {STATE_LEN} bytes long, not {0}")]
     Length(usize),
-    /// The `seeded` field is not 1.
+    /// The field `seeded` is not 1.
     #[error("the field `seeded` is {0}, a usable state has 1")]
     Unseeded(i32),
-    /// `left` and `next` do not describe a place in a block.
+    /// `left` and `next` do not describe a position in a block.
     #[error(
-        "left = {left} and next = {next} is no place in a block of 624 words \
+        "left = {left} and next = {next} are not a position in a block of 624 words \
          (left is 1 to 624, next at most 624, their sum at most 625)"
     )]
     Position {
@@ -71,12 +137,12 @@ pub enum StateError {
         /// The field `next`.
         next: u64,
     },
-    /// A flag that is neither 0 nor 1.
-    #[error("the flag at byte {offset} is {value}, it can only be 0 or 1")]
+    /// A flag is neither 0 nor 1.
+    #[error("the flag at byte {offset} is {value}, it must be 0 or 1")]
     Flag {
-        /// Where the flag is.
+        /// The offset of the flag.
         offset: usize,
-        /// What it holds.
+        /// Its value.
         value: i32,
     },
 }
@@ -86,9 +152,9 @@ impl State {
     ///
     /// # Errors
     ///
-    /// [`StateError`] if the length is wrong, the state is unseeded, the place is none, or a flag
-    /// is not a flag. libtorch accepts places with `left + next < 625`, which no generator
-    /// reaches by drawing, and so does this; a larger sum would let libtorch read past its block.
+    /// [`StateError`] if the length, the seeded flag, the position or another flag is invalid.
+    /// Positions with `left + next < 625`, which no generator reaches by drawing, are accepted, as
+    /// libtorch accepts them; with a larger sum libtorch would read past its block.
     pub fn from_bytes(bytes: &[u8]) -> Result<State, StateError> {
         let bytes: &[u8; STATE_LEN] = bytes
             .try_into()
@@ -99,7 +165,7 @@ impl State {
         }
         let left = i32::from_le_bytes(array(bytes, LEFT));
         let next = u64::from_le_bytes(array(bytes, NEXT));
-        let (left, next) = place(left, next)?;
+        let (left, next) = position(left, next)?;
         let double_valid = flag(
             NORMAL_F64_VALID,
             i32::from_le_bytes(array(bytes, NORMAL_F64_VALID)),
@@ -115,30 +181,28 @@ impl State {
             left,
             next,
             words,
-            next_double_normal: double_valid.then(|| f64::from_le_bytes(array(bytes, NORMAL_F64))),
-            next_float_normal: float_valid.then(|| f32::from_le_bytes(array(bytes, NORMAL_F32))),
+            next_double_normal: double_valid
+                .then(|| f64::from_le_bytes(array(bytes, NORMAL_F64)))
+                .into(),
+            next_float_normal: float_valid
+                .then(|| f32::from_le_bytes(array(bytes, NORMAL_F32)))
+                .into(),
         })
     }
 
-    /// Whether `left` and `next` are a place in a block.
+    /// Checks that `left` and `next` are a position in a block.
     pub(crate) fn check_position(&self) -> Result<(), StateError> {
-        // No `left` beyond an i32 is a place.
+        // A `left` beyond an i32 is not a position.
         let left = i32::try_from(self.left).unwrap_or(i32::MAX);
-        place(left, u64::from(self.next)).map(drop)
+        position(left, u64::from(self.next)).map(drop)
     }
 
-    /// Writes the blob that libtorch reads; fields that hold nothing are zero.
+    /// Writes the blob that libtorch reads; unused fields are zero.
     ///
     /// ```
-    /// # use torch_rng::State;
-    /// let state = State {
-    ///     initial_seed: 1,
-    ///     left: 1,
-    ///     next: 0,
-    ///     words: [7; 624],
-    ///     next_double_normal: Some(0.5),
-    ///     next_float_normal: None,
-    /// };
+    /// use torch_rng::{Mt19937, State};
+    ///
+    /// let state = Mt19937::new(1).to_state();
     /// assert_eq!(State::from_bytes(&state.to_bytes()), Ok(state));
     /// ```
     pub fn to_bytes(&self) -> Vec<u8> {
@@ -153,11 +217,11 @@ impl State {
         for (i, word) in self.words.iter().enumerate() {
             put(WORDS + 8 * i, &u64::from(*word).to_le_bytes());
         }
-        if let Some(value) = self.next_double_normal {
+        if let Some(value) = self.next_double_normal.get() {
             put(NORMAL_F64, &value.to_le_bytes());
             put(NORMAL_F64_VALID, &1i32.to_le_bytes());
         }
-        if let Some(value) = self.next_float_normal {
+        if let Some(value) = self.next_float_normal.get() {
             put(NORMAL_F32, &value.to_le_bytes());
             put(NORMAL_F32_VALID, &[1]);
         }
@@ -172,7 +236,7 @@ fn array<const L: usize>(bytes: &[u8], offset: usize) -> [u8; L] {
     out
 }
 
-fn place(left: i32, next: u64) -> Result<(u32, u32), StateError> {
+fn position(left: i32, next: u64) -> Result<(u32, u32), StateError> {
     match (u32::try_from(left), u32::try_from(next)) {
         (Ok(l @ 1..=624), Ok(n @ 0..=624)) if l + n <= 625 => Ok((l, n)),
         _ => Err(StateError::Position { left, next }),
@@ -198,8 +262,8 @@ mod tests {
             left: 600,
             next: 25,
             words: std::array::from_fn(|i| i as u32 ^ 0xdead_beef),
-            next_double_normal: None,
-            next_float_normal: None,
+            next_double_normal: None.into(),
+            next_float_normal: None.into(),
         }
     }
 
@@ -210,11 +274,11 @@ mod tests {
     }
 
     #[test]
-    fn round_trip_keeps_every_field() {
+    fn round_trip_preserves_every_field() {
         for (double, float) in [(None, None), (Some(-0.0), None), (Some(1.5), Some(-2.5))] {
             let state = State {
-                next_double_normal: double,
-                next_float_normal: float,
+                next_double_normal: double.into(),
+                next_float_normal: float.into(),
                 ..valid()
             };
             assert_eq!(State::from_bytes(&state.to_bytes()), Ok(state));
@@ -222,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn places_outside_a_block_are_refused() {
+    fn positions_outside_a_block_are_rejected() {
         for (left, next) in [
             (0, 0),
             (-1, 0),
@@ -245,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn other_damage_is_refused() {
+    fn invalid_fields_are_rejected() {
         assert_eq!(State::from_bytes(&[]), Err(StateError::Length(0)));
         assert_eq!(
             State::from_bytes(&[0; STATE_LEN + 1]),
@@ -260,9 +324,45 @@ mod tests {
         }
     }
 
+    #[test]
+    fn the_layout_is_as_documented() {
+        use std::mem::offset_of;
+        assert_eq!((size_of::<State>(), align_of::<State>()), (2560, 64));
+        let offsets = [
+            offset_of!(State, words),
+            offset_of!(State, initial_seed),
+            offset_of!(State, left),
+            offset_of!(State, next),
+            offset_of!(State, next_double_normal),
+            offset_of!(State, next_float_normal),
+        ];
+        assert_eq!(offsets, [0, 2496, 2504, 2508, 2512, 2528]);
+        assert_eq!(size_of::<CachedNormal<f64>>(), 16);
+        assert_eq!(offset_of!(CachedNormal<f64>, is_cached), 8);
+        assert_eq!(size_of::<CachedNormal<f32>>(), 8);
+        assert_eq!(offset_of!(CachedNormal<f32>, is_cached), 4);
+    }
+
+    #[test]
+    fn a_nonzero_flag_means_cached() {
+        for is_cached in [1, 2, u32::MAX] {
+            let normal = CachedNormal {
+                value: -0.0,
+                is_cached,
+            };
+            assert_eq!(normal.get().map(f64::to_bits), Some((-0f64).to_bits()));
+            assert_eq!(normal, Some(0.0).into());
+        }
+        let stale = CachedNormal {
+            value: 7.0,
+            is_cached: 0,
+        };
+        assert_eq!(stale, None.into());
+    }
+
     proptest! {
         #[test]
-        fn no_bytes_make_the_reader_panic(
+        fn arbitrary_bytes_do_not_panic(
             mut bytes in prop::collection::vec(any::<u8>(), STATE_LEN),
             left in 0i32..700,
             next in 0u64..700,

@@ -243,8 +243,8 @@ impl<'a> Stream<'a> {
     #[inline(always)]
     fn new(generator: &'a mut Mt19937, room: &'a mut MaybeUninit<Buffer>) -> Stream<'a> {
         let buffer: *mut u32 = room.as_mut_ptr().cast();
-        let (left, next) = (generator.left as usize, generator.next as usize);
-        let block = &generator.block.0;
+        let (left, next) = (generator.state.left as usize, generator.state.next as usize);
+        let block = &generator.state.words;
         // SAFETY: the buffer has room for `N * (BLOCKS + 1) + SLACK` words, and `BLOCKS` is not 0.
         unsafe { buffer.copy_from_nonoverlapping(block.as_ptr(), N) };
         let (start, end) = if left == 1 {
@@ -333,11 +333,11 @@ impl<'a> Stream<'a> {
         // SAFETY: `next` does not exceed `end`, so that whole block is initialised.
         unsafe {
             let words = self.buffer.add(block * N);
-            words.copy_to_nonoverlapping(self.generator.block.0.as_mut_ptr(), N);
+            words.copy_to_nonoverlapping(self.generator.state.words.as_mut_ptr(), N);
         }
         let next = (self.next - block * N) as u32;
-        self.generator.left = N as u32 + 1 - next;
-        self.generator.next = next;
+        self.generator.state.left = N as u32 + 1 - next;
+        self.generator.state.next = next;
     }
 }
 

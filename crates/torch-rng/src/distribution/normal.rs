@@ -238,13 +238,13 @@ pub(super) fn check_block<T>(values: &[T], std: f64) -> Result<(), DrawError> {
 }
 
 fn standard_normal(generator: &mut Mt19937) -> f64 {
-    if let Some(kept) = generator.next_double_normal.take() {
-        return kept;
+    if let Some(cached) = std::mem::take(&mut generator.state.next_double_normal).get() {
+        return cached;
     }
     let u1 = f64::uniform(generator, 0.0, 1.0);
     let u2 = f64::uniform(generator, 0.0, 1.0);
     let radius = (-2.0 * (-u2).ln_1p()).sqrt();
     let (sin, cos) = (2.0 * PI * u1).sin_cos();
-    generator.next_double_normal = Some(radius * sin);
+    generator.state.next_double_normal = Some(radius * sin).into();
     radius * cos
 }

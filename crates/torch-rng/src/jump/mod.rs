@@ -71,7 +71,7 @@ impl Kernel for Jump<'_> {
         let Some(distance) = begin(isa, self.generator, self.blocks) else {
             return;
         };
-        let block = &mut self.generator.block.0;
+        let block = &mut self.generator.state.words;
         let mut room = rooms().pop().unwrap_or_default();
         if !by_planes(isa, &distance, &mut room, block) {
             by_words(isa, &distance, &mut room, block);
@@ -272,7 +272,7 @@ mod tests {
         #[inline(always)]
         fn run<I: Isa>(self, isa: I) {
             if let Some(distance) = begin(isa, self.generator, self.blocks) {
-                let block = &mut self.generator.block.0;
+                let block = &mut self.generator.state.words;
                 by_words(isa, &distance, &mut Room::default(), block);
             }
         }
@@ -291,17 +291,29 @@ mod tests {
             let (mut eight, mut sixteen) = (start.clone(), start.clone());
             jump(Portable::<8>, &mut eight, blocks);
             jump(Portable::<16>, &mut sixteen, blocks);
-            assert_eq!(eight.block, passed.block, "{blocks} blocks, 8 lanes");
-            assert_eq!(sixteen.block, passed.block, "{blocks} blocks, 16 lanes");
+            assert_eq!(
+                eight.state.words, passed.state.words,
+                "{blocks} blocks, 8 lanes"
+            );
+            assert_eq!(
+                sixteen.state.words, passed.state.words,
+                "{blocks} blocks, 16 lanes"
+            );
             for backend in Backend::ALL {
                 let Some(simd) = backend.simd() else { continue };
                 let (mut jumped, mut by_words) = (start.clone(), start.clone());
                 let generator = &mut jumped;
                 simd.run(Jump { generator, blocks });
-                assert_eq!(jumped.block, passed.block, "{blocks} blocks, {backend}");
+                assert_eq!(
+                    jumped.state.words, passed.state.words,
+                    "{blocks} blocks, {backend}"
+                );
                 let generator = &mut by_words;
                 simd.run(ByWords { generator, blocks });
-                assert_eq!(by_words.block, passed.block, "{blocks} blocks, {backend}");
+                assert_eq!(
+                    by_words.state.words, passed.state.words,
+                    "{blocks} blocks, {backend}"
+                );
             }
         }
     }
