@@ -1,8 +1,8 @@
 //! Draws into several tensors from one stream, made together: threads take turns at whole tensors
 //! and go to their places once for many of them.
 
-use super::engine::{self, Draw};
-use super::verify::{Checked, is_verified};
+use super::cpu_fast_path::{self, Draw};
+use super::self_check::{Checked, is_verified};
 use crate::distribution::{DrawError, Engine, Part};
 use crate::interval_set::Spans;
 use crate::rng::Mt19937;
@@ -53,7 +53,8 @@ impl Batch {
         if self.memory.touches(&memory) {
             return false;
         }
-        let Some(parts) = engine::usable().and_then(|engine| parts_of(&engine, draw, tensor))
+        let Some(parts) =
+            cpu_fast_path::usable().and_then(|engine| parts_of(&engine, draw, tensor))
         else {
             return false;
         };
@@ -74,7 +75,7 @@ impl Batch {
 
     /// Makes the draws from a generator that stands where the batch begins, and moves it by `words`.
     pub(crate) fn run(self, generator: &mut Mt19937, words: u64) {
-        let engine = match engine::usable() {
+        let engine = match cpu_fast_path::usable() {
             Some(engine) if !self.waiting.is_empty() => engine,
             _ => return generator.skip(words),
         };

@@ -1,7 +1,7 @@
 //! Initialisations that draw nothing.
 
-use super::defer::{Fill, deferred};
-use super::draw;
+use super::dispatch;
+use super::recording::{Fill, deferred};
 use crate::error::{Context, InitError};
 use tch::Tensor;
 
@@ -22,7 +22,7 @@ use tch::Tensor;
 /// # Ok::<(), tch_init::InitError>(())
 /// ```
 pub fn constant_(tensor: &mut Tensor, val: f64) -> Result<(), InitError> {
-    draw::fill("constant_", tensor, val)
+    dispatch::fill("constant_", tensor, val)
 }
 
 /// Fills with ones. Draws nothing.
@@ -40,7 +40,7 @@ pub fn constant_(tensor: &mut Tensor, val: f64) -> Result<(), InitError> {
 /// # Ok::<(), tch_init::InitError>(())
 /// ```
 pub fn ones_(tensor: &mut Tensor) -> Result<(), InitError> {
-    draw::fill("ones_", tensor, 1.0)
+    dispatch::fill("ones_", tensor, 1.0)
 }
 
 /// Fills with zeros. Draws nothing.
@@ -158,7 +158,7 @@ pub fn dirac_(tensor: &mut Tensor, groups: i64) -> Result<(), InitError> {
                 .f_select(0, group * out_channels_per_group + channel)
                 .and_then(|row| row.f_select(0, channel))
                 .context(function, tensor)?;
-            draw::fill(function, &mut element, 1.0)?;
+            dispatch::fill(function, &mut element, 1.0)?;
         }
     }
     Ok(())

@@ -31,13 +31,9 @@ pub(crate) mod batch;
 #[cfg(feature = "tch")]
 mod constant;
 #[cfg(feature = "tch")]
-pub(crate) mod defer;
+mod cpu_fast_path;
 #[cfg(feature = "tch")]
-mod density;
-#[cfg(feature = "tch")]
-mod draw;
-#[cfg(feature = "tch")]
-mod engine;
+mod dispatch;
 mod fan;
 mod gain;
 #[cfg(feature = "tch")]
@@ -47,18 +43,22 @@ pub(crate) mod observe;
 #[cfg(feature = "tch")]
 mod orthogonal;
 #[cfg(feature = "tch")]
+pub(crate) mod recording;
+#[cfg(feature = "tch")]
+mod rejection;
+#[cfg(feature = "tch")]
+mod self_check;
+#[cfg(feature = "tch")]
 pub(crate) mod sparse;
 #[cfg(feature = "tch")]
 mod trunc_normal;
 #[cfg(feature = "tch")]
 mod uniform;
-#[cfg(feature = "tch")]
-mod verify;
 
 #[cfg(feature = "tch")]
 pub use constant::{constant_, dirac_, eye_, ones_, zeros_};
 #[cfg(feature = "tch")]
-pub use engine::last_backend;
+pub use cpu_fast_path::last_backend;
 pub use fan::{FanMode, calculate_correct_fan, calculate_fan_in_and_fan_out};
 pub use gain::{Nonlinearity, calculate_gain};
 #[cfg(feature = "tch")]

@@ -1,7 +1,7 @@
 //! Normal draws.
 
 use super::uniform::{kaiming_std, xavier_std};
-use super::{FanMode, Nonlinearity, draw, warn_if_empty};
+use super::{FanMode, Nonlinearity, dispatch, warn_if_empty};
 use crate::error::InitError;
 use crate::generator::Generator;
 use tch::Tensor;
@@ -32,7 +32,7 @@ pub fn normal_(
     std: f64,
     generator: Option<&mut Generator>,
 ) -> Result<(), InitError> {
-    draw::normal("normal_", tensor, mean, std, generator)
+    dispatch::normal("normal_", tensor, mean, std, generator)
 }
 
 /// Xavier (Glorot) initialisation: normal with std `gain * sqrt(2 / (fan_in + fan_out))`.
@@ -60,7 +60,7 @@ pub fn xavier_normal_(
 ) -> Result<(), InitError> {
     let function = "xavier_normal_";
     let std = xavier_std(function, &tensor.size(), gain)?;
-    draw::normal(function, tensor, 0.0, std, generator)
+    dispatch::normal(function, tensor, 0.0, std, generator)
 }
 
 /// Kaiming (He) initialisation: normal with std `gain / sqrt(fan)`.
@@ -94,5 +94,5 @@ pub fn kaiming_normal_(
         return Ok(());
     }
     let std = kaiming_std(function, &shape, mode, nonlinearity)?;
-    draw::normal(function, tensor, 0.0, std, generator)
+    dispatch::normal(function, tensor, 0.0, std, generator)
 }

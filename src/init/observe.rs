@@ -1,6 +1,6 @@
 //! Who wants to know what is drawn, and in which order.
 
-use super::defer::Fill;
+use super::recording::Fill;
 use std::cell::RefCell;
 use tch::Tensor;
 

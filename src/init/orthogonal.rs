@@ -1,7 +1,7 @@
 //! Orthogonal matrices.
 
-use super::defer::{Fill, deferred};
-use super::draw;
+use super::dispatch;
+use super::recording::{Fill, deferred};
 use crate::error::{Context, InitError};
 use crate::generator::Generator;
 use tch::Tensor;
@@ -58,7 +58,7 @@ pub fn orthogonal_(
     let mut flattened = tensor
         .f_new_empty([rows, columns], (kind, tensor.device()))
         .context(function, tensor)?;
-    draw::normal(function, &mut flattened, 0.0, 1.0, generator)?;
+    dispatch::normal(function, &mut flattened, 0.0, 1.0, generator)?;
 
     let _no_grad = tch::no_grad_guard();
     let q = semi_orthogonal(flattened, rows < columns).context(function, tensor)?;

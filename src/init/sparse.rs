@@ -1,7 +1,7 @@
 //! Sparse matrices.
 
-use super::defer::{Fill, deferred};
-use super::draw;
+use super::dispatch;
+use super::recording::{Fill, deferred};
 use crate::error::InitError;
 use crate::generator::Generator;
 use tch::{TchError, Tensor};
@@ -48,8 +48,8 @@ pub fn sparse_(
     if deferred(function, tensor, generator.as_deref(), noted)? {
         return Ok(());
     }
-    draw::normal(function, tensor, 0.0, std, generator)?;
-    draw::sparse_zeros(function, tensor, zeros, None)
+    dispatch::normal(function, tensor, 0.0, std, generator)?;
+    dispatch::sparse_zeros(function, tensor, zeros, None)
 }
 
 /// [`sparse_`] with permutations from the generator too, as if that were the default stream.
@@ -60,8 +60,8 @@ pub(crate) fn sparse_from_(
     generator: &mut Generator,
 ) -> Result<(), InitError> {
     let zeros = zeros_a_column(sparsity, &tensor.size())?;
-    draw::normal("sparse_", tensor, 0.0, std, Some(generator))?;
-    draw::sparse_zeros("sparse_", tensor, zeros, Some(generator))
+    dispatch::normal("sparse_", tensor, 0.0, std, Some(generator))?;
+    dispatch::sparse_zeros("sparse_", tensor, zeros, Some(generator))
 }
 
 /// How many elements of each column of a matrix of this shape are zeros.

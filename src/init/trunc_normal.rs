@@ -1,8 +1,8 @@
 //! Truncated normal draws, by the two methods of PyTorch 2.13.
 
-use super::defer::{Fill, deferred};
-use super::density::Density;
-use super::{draw, python_square};
+use super::recording::{Fill, deferred};
+use super::rejection::Density;
+use super::{dispatch, python_square};
 use crate::distribution::redraws;
 use crate::error::{Context, InitError};
 use crate::generator::Generator;
@@ -65,7 +65,7 @@ pub fn trunc_normal_(
     if redraws(mean, std, a, b) {
         let low = rounded(tensor, a).context(FUNCTION, tensor)?;
         let high = rounded(tensor, b).context(FUNCTION, tensor)?;
-        draw::trunc_normal(FUNCTION, tensor, [mean, std, low, high], generator)
+        dispatch::trunc_normal(FUNCTION, tensor, [mean, std, low, high], generator)
     } else {
         let mode = python_max(a, python_min(mean, b));
         let deviations = (mode - mean) / std;
@@ -83,7 +83,7 @@ pub fn trunc_normal_(
             b,
             log_peak: -0.5 * square,
         };
-        draw::density(FUNCTION, tensor, density, generator)
+        dispatch::density(FUNCTION, tensor, density, generator)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::fan::{correct_fan, fans};
 use super::gain::gain as gain_of;
-use super::{FanMode, Nonlinearity, draw, warn_if_empty};
+use super::{FanMode, Nonlinearity, dispatch, warn_if_empty};
 use crate::error::InitError;
 use crate::generator::Generator;
 use tch::Tensor;
@@ -34,7 +34,7 @@ pub fn uniform_(
     b: f64,
     generator: Option<&mut Generator>,
 ) -> Result<(), InitError> {
-    draw::uniform("uniform_", tensor, a, b, generator)
+    dispatch::uniform("uniform_", tensor, a, b, generator)
 }
 
 /// Xavier (Glorot) initialisation: uniform over `+-gain * sqrt(6 / (fan_in + fan_out))`.
@@ -64,7 +64,7 @@ pub fn xavier_uniform_(
     let function = "xavier_uniform_";
     let std = xavier_std(function, &tensor.size(), gain)?;
     let bound = 3f64.sqrt() * std;
-    draw::uniform(function, tensor, -bound, bound, generator)
+    dispatch::uniform(function, tensor, -bound, bound, generator)
 }
 
 /// Kaiming (He) initialisation: uniform over `+-gain * sqrt(3 / fan)`.
@@ -100,7 +100,7 @@ pub fn kaiming_uniform_(
     }
     let std = kaiming_std(function, &shape, mode, nonlinearity)?;
     let bound = 3f64.sqrt() * std;
-    draw::uniform(function, tensor, -bound, bound, generator)
+    dispatch::uniform(function, tensor, -bound, bound, generator)
 }
 
 /// `gain * sqrt(2 / (fan_in + fan_out))`, in PyTorch's order of operations.

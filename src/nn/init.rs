@@ -1,7 +1,7 @@
 //! `tch::nn::init`, and the value that stands for PyTorch's default.
 
 use crate::error::{Context, InitError};
-use crate::init::defer::copy_;
+use crate::init::recording::copy_;
 use tch::Tensor;
 pub use tch::nn::init::*;
 

@@ -4,7 +4,7 @@ use super::build::{Build, make, python_bool, python_module, python_tuple};
 use super::start::Start;
 use super::{LayerKind, linear, or_panic};
 use crate::error::{Context, InitError};
-use crate::init::defer::copy_;
+use crate::init::recording::copy_;
 use crate::repr::python_float;
 use std::borrow::Borrow;
 use tch::nn::{Linear, Path};

@@ -3,7 +3,7 @@
 use super::LayerKind;
 use super::named::Named;
 use crate::error::{Context, InitError};
-use crate::init::defer::copy_;
+use crate::init::recording::copy_;
 use crate::init::{
     FanMode, Nonlinearity, calculate_fan_in_and_fan_out, constant_, kaiming_uniform_, normal_,
     ones_, uniform_, zeros_,

@@ -7,7 +7,7 @@ use super::{InitPlan, PlanError};
 use crate::draw_words::{words_of_normal, words_of_uniform};
 use crate::error::InitError;
 use crate::generator::Generator;
-use crate::init::defer::Fill;
+use crate::init::recording::Fill;
 use crate::rng::Mt19937;
 use std::collections::BTreeMap;
 use std::ops::Range;

@@ -6,7 +6,7 @@ use super::view::{View, row_major};
 use super::{DTYPES, Entry, InitPlan, Name, PlanError, check, hexadecimal, limit};
 use crate::error::InitError;
 use crate::ffi::{Fact, fact};
-use crate::init::defer::{Event, Fill, Place, Recording, Values};
+use crate::init::recording::{Event, Fill, Place, Recording, Values};
 use crate::interval_set::Spans;
 use crate::nn::registry::identity;
 use crate::tensor::Dtype;

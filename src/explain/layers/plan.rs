@@ -4,7 +4,7 @@ use super::{Drawn, Model, Stored};
 use crate::explain::Distribution;
 use crate::explain::redraw::bytes;
 use crate::generator::Generator;
-use crate::init::defer::Fill;
+use crate::init::recording::Fill;
 use crate::plan::{InitPlan, PlanError};
 use tch::Device;
 

@@ -2,7 +2,7 @@
 
 use super::TransformerNormConfig;
 use crate::error::InitError;
-use crate::init::defer::copy_;
+use crate::init::recording::copy_;
 use crate::nn::build::{Build, python_module};
 use crate::nn::named::Named;
 use crate::nn::start::Start;

@@ -1,8 +1,8 @@
 //! Whether libtorch draws what the engine draws: another libtorch may draw otherwise.
 
-use super::density::Density;
-use super::draw;
-use super::engine::Draw;
+use super::cpu_fast_path::Draw;
+use super::dispatch;
+use super::rejection::Density;
 use crate::distribution::{Element, Engine};
 use crate::generator::Generator;
 use crate::rng::{Backend, Mt19937};
@@ -74,7 +74,7 @@ fn draws_the_same<T: Checked>(ours: Draw, libtorchs: Draw, backend: Backend) -> 
     let mut generator = Generator::new(Device::Cpu).ok()?;
     generator.manual_seed(20).ok()?;
     let mut tensor = Tensor::f_ones([79, 19], (T::KIND, Device::Cpu)).ok()?;
-    draw::libtorch("self-check", libtorchs, &mut tensor, Some(&generator)).ok()?;
+    dispatch::libtorch("self-check", libtorchs, &mut tensor, Some(&generator)).ok()?;
     let mut expected = vec![0u8; NUMEL * size_of::<T>()];
     tensor.f_copy_data_u8(&mut expected, NUMEL).ok()?;
 

@@ -5,7 +5,7 @@
 //! Here a round computes only what still waits, and passes the rest. The densities are libtorch's
 //! computations, as their last bits decide.
 
-use super::verify::Checked;
+use super::self_check::Checked;
 use crate::distribution::{Cost, DrawError, Element, Engine};
 use crate::rng::Mt19937;
 use std::num::NonZero;

@@ -3,9 +3,9 @@
 //! The bits are the same, and so is where the stream stands afterwards; the time is not. Whatever
 //! the engine does not draw is left to libtorch.
 
-use super::density::{Density, Refusal};
-use super::draw;
-use super::verify::{Checked, is_verified};
+use super::dispatch;
+use super::rejection::{Density, Refusal};
+use super::self_check::{Checked, is_verified};
 use crate::distribution::Engine;
 use crate::ffi::{self, CStream, Fact};
 use crate::generator::Generator;
@@ -82,7 +82,7 @@ pub(super) fn fill(draw: Draw, tensor: &mut Tensor, generator: Option<&Generator
     let failure = unsafe {
         ffi::tch_init_draw(
             tensor.as_ptr().cast_mut(),
-            draw::raw(generator),
+            dispatch::raw(generator),
             draw.min_numel(),
             fill_memory,
             (&raw mut context).cast(),

@@ -1,13 +1,13 @@
 //! The in-place calls that the functions of this module end in.
 
-use super::density::Density;
-use super::engine::{self, Draw};
+use super::cpu_fast_path::{self, Draw};
+use super::rejection::Density;
 use super::sparse::zero_rows;
 use crate::error::{Context, InitError};
 use crate::ffi::{self, CGenerator};
 use crate::generator::Generator;
-use crate::init::defer::{Fill, deferred};
 use crate::init::observe::note;
+use crate::init::recording::{Fill, deferred};
 use std::ffi::c_char;
 use tch::{TchError, Tensor};
 
@@ -92,7 +92,7 @@ fn draw(
     draw: Draw,
     generator: Option<&mut Generator>,
 ) -> Result<(), InitError> {
-    if engine::fill(draw, tensor, generator.as_deref()) {
+    if cpu_fast_path::fill(draw, tensor, generator.as_deref()) {
         return Ok(());
     }
     libtorch(function, draw, tensor, generator.as_deref())
