@@ -1,7 +1,7 @@
 //! Tensors as the stream sees them.
 
 use tensor_parity::Dtype;
-use torch_rng::{Draw, Normal, Randperm, Target, Uniform};
+use torch_rng::{Draw, Normal, Target, Uniform};
 
 /// The dtype in torch-rng's words. Of the dtypes that it lacks, only permutations are drawn, which
 /// all take the same words.
@@ -26,10 +26,6 @@ pub(crate) fn words_of_normal_block(dtype: Dtype, numel: u64) -> Option<u64> {
     (numel >= 16)
         .then(|| words_of_normal(dtype, numel, false))
         .flatten()
-}
-
-pub(crate) fn words_of_randperm(numel: u64) -> Option<u64> {
-    words(Randperm.into(), Dtype::Int64, numel, false)
 }
 
 pub(crate) fn words_of_normal_serial(numel: u64, cached: bool) -> Option<u64> {

@@ -6,6 +6,7 @@ use super::step::{Comparison, Op, Operand, Reduction, Rounding, Scalar, Step, Un
 use super::view::View;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use torch_rng::Draw;
 
 /// Why a row is no step.
 pub(super) enum NoStep {
@@ -29,28 +30,6 @@ pub(super) fn step(row: RawStep, views: &[View]) -> Result<Step, NoStep> {
         views,
     };
     let op = match row.op.as_str() {
-        "uniform_" => Op::Uniform {
-            from: args.float()?,
-            to: args.float()?,
-        },
-        "normal_" => Op::Normal {
-            mean: args.float()?,
-            std: args.float()?,
-        },
-        "trunc_normal_" => Op::TruncNormal {
-            mean: args.float()?,
-            std: args.float()?,
-            a: args.float()?,
-            b: args.float()?,
-        },
-        "orthogonal_" => Op::Orthogonal {
-            gain: args.float()?,
-        },
-        "sparse_" => Op::Sparse {
-            sparsity: args.float()?,
-            std: args.float()?,
-        },
-        "randperm" => Op::Randperm,
         "fill_" => Op::Fill(args.scalar()?),
         "const" => Op::Const(args.bytes()?),
         "arange" => Op::Arange {
@@ -111,14 +90,16 @@ pub(super) fn step(row: RawStep, views: &[View]) -> Result<Step, NoStep> {
         "stack" => Op::Stack(args.views()?, args.int()?),
         "constant_pad_nd" => Op::Pad(args.view()?, args.ints()?, args.scalar()?),
         name => {
+            let draw = Draw::arity(name).map(|arity| args.draw(name, arity));
             let unary = Unary::ALL.into_iter().find(|unary| unary.name() == name);
             let comparison = Comparison::ALL
                 .into_iter()
                 .find(|comparison| comparison.name() == name);
-            match (unary, comparison) {
-                (Some(unary), _) => Op::Unary(unary, args.view()?),
-                (_, Some(comparison)) => Op::Compare(comparison, args.view()?, args.operand()?),
-                (None, None) => return Err(NoStep::Unknown(row.op)),
+            match (draw, unary, comparison) {
+                (Some(draw), ..) => Op::Draw(draw?),
+                (_, Some(unary), _) => Op::Unary(unary, args.view()?),
+                (_, _, Some(comparison)) => Op::Compare(comparison, args.view()?, args.operand()?),
+                (None, None, None) => return Err(NoStep::Unknown(row.op)),
             }
         }
     };
@@ -159,6 +140,11 @@ impl Args<'_> {
             Scalar::Float(value) => Ok(value),
             _ => Err("a float is expected, an int or bool stands there".to_owned()),
         }
+    }
+
+    fn draw(&mut self, name: &str, arity: usize) -> Result<Draw, String> {
+        let args: Vec<f64> = (0..arity).map(|_| self.float()).collect::<Result<_, _>>()?;
+        Draw::new(name, &args).ok_or_else(|| format!("{name} takes other arguments"))
     }
 
     fn int(&mut self) -> Result<i64, String> {

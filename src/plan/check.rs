@@ -1,7 +1,6 @@
 //! Whether what a step computes has the shape of what it writes, and whether its numbers can be
 //! drawn from. So nothing is computed whose size the plan does not say.
 
-use super::limit::DIMS;
 use super::step::{Op, Operand, Scalar, Step};
 use super::view::View;
 use crate::tensor::Dtype;
@@ -16,7 +15,7 @@ pub(super) fn check(step: &Step, views: &[View]) -> Result<(), String> {
         ));
     }
     numbers(&step.op, out)?;
-    dtypes(&step.op, out, views)?;
+    dtypes(&step.op, views)?;
     let shape = match shape(&step.op, out, views)? {
         Some(shape) => shape,
         None => return Ok(()),
@@ -30,35 +29,13 @@ pub(super) fn check(step: &Step, views: &[View]) -> Result<(), String> {
     }
 }
 
-/// Arguments of draws that libtorch refuses, or that no loop ends with.
+/// Arguments that libtorch refuses, or that no loop ends with.
 fn numbers(op: &Op, out: &View) -> Result<(), String> {
     match *op {
-        Op::Uniform { from, to } if !(from <= to && (to - from).is_finite()) => {
-            Err(format!("from = {from} and to = {to} are no interval"))
-        }
-        Op::Normal { mean, .. } if mean.is_nan() => Err("mean = NaN".to_owned()),
-        Op::Orthogonal { gain } if gain.is_nan() => Err("gain = NaN".to_owned()),
-        Op::Normal { std, .. } | Op::Sparse { std, .. } if std.is_nan() || std < 0.0 => {
-            Err(format!("std = {std} is not 0 or more"))
-        }
-        Op::Sparse { sparsity, .. } if !(sparsity * out.numel() as f64).is_finite() => {
-            Err(format!("sparsity = {sparsity} is not finite"))
-        }
-        Op::TruncNormal { mean, std, a, b } => {
-            if [mean, std, a, b].iter().any(|x| x.is_nan()) {
-                Err(format!(
-                    "NaN among mean = {mean}, std = {std}, a = {a}, b = {b}"
-                ))
-            } else if !(std > 0.0 && std.is_finite() && mean.is_finite()) {
-                Err(format!(
-                    "mean = {mean} and std = {std} are no normal distribution"
-                ))
-            } else if a > b {
-                Err(format!("a = {a} and b = {b} are no interval"))
-            } else {
-                Ok(())
-            }
-        }
+        Op::Draw(draw) => match out.target() {
+            Some(target) => draw.check(target).map_err(|error| error.to_string()),
+            None => Err(format!("{} does not draw {}", draw.name(), out.dtype)),
+        },
         Op::Dirac { groups } => match out.shape.first() {
             Some(channels) if groups > 0 && channels % groups as u64 == 0 => Ok(()),
             _ => Err(format!("groups = {groups} does not divide the first size")),
@@ -67,19 +44,12 @@ fn numbers(op: &Op, out: &View) -> Result<(), String> {
     }
 }
 
-fn dtypes(op: &Op, out: &View, views: &[View]) -> Result<(), String> {
+fn dtypes(op: &Op, views: &[View]) -> Result<(), String> {
     let is_bool = |view: usize| match views[view].dtype {
         Dtype::Bool => Ok(()),
         dtype => Err(format!("view {view} is {dtype}, a mask is bool")),
     };
     match op {
-        Op::Randperm if out.dtype != Dtype::Int64 => {
-            Err(format!("it writes {}, a permutation is int64", out.dtype))
-        }
-        Op::Randperm => Ok(()),
-        _ if op.is_draw() && !out.dtype.is_floating_point() => {
-            Err(format!("it writes {}, draws are floating point", out.dtype))
-        }
         Op::Where(condition, ..) => is_bool(*condition),
         Op::MaskedFill(_, mask, _) => is_bool(*mask),
         _ => Ok(()),
@@ -93,14 +63,11 @@ fn shape(op: &Op, out: &View, views: &[View]) -> Result<Option<Vec<u64>>, String
         true => Ok(None),
         false => {
             let dims = match (*wanted.start(), *wanted.end()) {
-                (least, DIMS) => format!("{least} or more"),
                 (least, most) if least == most => least.to_string(),
                 (least, most) => format!("{least} to {most}"),
             };
             let shape = &out.shape;
-            Err(format!(
-                "it writes shape {shape:?}, but takes {dims} dimensions"
-            ))
+            Err(format!("expected {dims} dimensions, found shape {shape:?}"))
         }
     };
     let broadcast = |operands: &[Operand]| {
@@ -113,11 +80,9 @@ fn shape(op: &Op, out: &View, views: &[View]) -> Result<Option<Vec<u64>>, String
         Ok(Some(shape))
     };
     match op {
-        Op::Uniform { .. } | Op::Normal { .. } | Op::TruncNormal { .. } | Op::Fill(_) => Ok(None),
-        Op::Orthogonal { .. } => dims(2..=DIMS),
-        Op::Sparse { .. } | Op::Eye => dims(2..=2),
+        Op::Draw(_) | Op::Fill(_) => Ok(None),
+        Op::Eye => dims(2..=2),
         Op::Dirac { .. } => dims(3..=5),
-        Op::Randperm => dims(1..=1),
         Op::Const(bytes) => {
             let needed = out.numel() * out.dtype.size() as u64;
             if bytes.len() as u64 != needed {

@@ -4,13 +4,12 @@ use super::run::stream::Stream;
 use super::step::{Op, Step};
 use super::view::View;
 use super::{InitPlan, PlanError};
-use crate::draw_words::{words_of_normal, words_of_uniform};
 use crate::error::InitError;
 use crate::generator::Generator;
-use crate::init::recording::Fill;
 use crate::rng::Mt19937;
 use std::collections::BTreeMap;
 use std::ops::Range;
+use torch_rng::{Draw, Normal, Uniform};
 
 /// More draws of a tensor than `trunc_normal_` takes of one that anybody waits for.
 const MOST_DRAWS: u64 = 10_000;
@@ -22,14 +21,14 @@ impl InitPlan {
     pub(crate) fn draws(
         &self,
         generator: &mut Generator,
-    ) -> Result<Vec<Option<(Fill, u64)>>, PlanError> {
-        let mut drawn: BTreeMap<(usize, u64, u64), (Fill, u64)> = BTreeMap::new();
+    ) -> Result<Vec<Option<(Draw, u64)>>, PlanError> {
+        let mut drawn: BTreeMap<(usize, u64, u64), (Draw, u64)> = BTreeMap::new();
         let mut word = Some(0);
         for (i, step) in self.steps.iter().enumerate() {
             let out = step.target(&self.views);
-            let here = match (fill(&step.op), &step.op) {
-                (Some(fill), _) => word.map(|word| (fill, word)),
-                (None, Op::Copy(from)) => {
+            let here = match &step.op {
+                Op::Draw(draw) => word.map(|word| (*draw, word)),
+                Op::Copy(from) => {
                     let from = &self.views[*from];
                     let is_whole = from.dtype == out.dtype && from.shape == out.shape;
                     let is_whole = is_whole && from.is_contiguous() && out.is_contiguous();
@@ -58,22 +57,25 @@ impl InitPlan {
         let mut stream = Stream::new(generator)?;
         let before = stream.words()?.clone();
         let kept = before.next_double_normal().is_some();
-        let taken = step.taken(&self.views, Some(kept)).words;
+        let taken = step.consumed(&self.views, Some(kept)).words;
         self.pass(&mut stream, step)?;
         let after = stream.words()?.clone();
         stream.generator()?;
-        let out = step.target(&self.views);
-        let unit = match step.op {
-            _ if taken.is_some() => return Ok(taken),
-            // Whole draws, of normals or of uniforms.
-            _ if out.numel() >= 16 && out.is_contiguous() => {
-                let normal = words_of_normal(out.dtype, out.numel(), false);
-                normal
-                    .into_iter()
-                    .chain(words_of_uniform(out.dtype, out.numel()))
-            }
-            _ => return Ok(None),
+        if taken.is_some() {
+            return Ok(taken);
+        }
+        let Some(target) = step.target(&self.views).target() else {
+            return Ok(None);
         };
+        if Normal::is_serial(target) {
+            return Ok(None);
+        }
+        // Whole draws, of normals or of uniforms.
+        let (mean, std) = (0.0, 1.0);
+        let (from, to) = (0.0, 1.0);
+        let unit = [Normal { mean, std }.into(), Uniform { from, to }.into()]
+            .into_iter()
+            .filter_map(|draw: Draw| draw.consumed(target, Some(false)).words);
         Ok(unit
             .filter_map(|unit| draws_between(&mut before.clone(), &after, unit))
             .min())
@@ -93,14 +95,4 @@ fn draws_between(from: &mut Mt19937, to: &Mt19937, unit: u64) -> Option<u64> {
 fn key(view: &View) -> (usize, u64, u64) {
     let Range { start, end } = view.bytes();
     (view.storage, start, end)
-}
-
-fn fill(op: &Op) -> Option<Fill> {
-    Some(match *op {
-        Op::Uniform { from, to } => Fill::Uniform { from, to },
-        Op::Normal { mean, std } => Fill::Normal { mean, std },
-        Op::TruncNormal { mean, std, a, b } => Fill::TruncNormal { mean, std, a, b },
-        Op::Orthogonal { gain } => Fill::Orthogonal { gain },
-        _ => return None,
-    })
 }

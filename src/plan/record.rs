@@ -13,6 +13,7 @@ use crate::tensor::Dtype;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use tch::nn::VarStore;
+use torch_rng::{Normal, Orthogonal, Sparse, TruncNormal, Uniform};
 
 impl InitPlan {
     /// Constructs a model without drawing, and records what it would have drawn: its constructors,
@@ -182,17 +183,13 @@ impl Draft {
         let out = self.view(&event.out).map_err(place)?;
         let dtype = self.plan.views[out].dtype;
         let op = match &event.fill {
-            Fill::Uniform { from, to } => Op::Uniform {
-                from: *from,
-                to: *to,
-            },
-            Fill::Normal { mean, std } => Op::Normal {
-                mean: *mean,
-                std: *std,
-            },
-            &Fill::TruncNormal { mean, std, a, b } => Op::TruncNormal { mean, std, a, b },
-            &Fill::Orthogonal { gain } => Op::Orthogonal { gain },
-            &Fill::Sparse { sparsity, std } => Op::Sparse { sparsity, std },
+            &Fill::Uniform { from, to } => Op::Draw(Uniform { from, to }.into()),
+            &Fill::Normal { mean, std } => Op::Draw(Normal { mean, std }.into()),
+            &Fill::TruncNormal { mean, std, a, b } => {
+                Op::Draw(TruncNormal { mean, std, a, b }.into())
+            }
+            &Fill::Orthogonal { gain } => Op::Draw(Orthogonal { gain }.into()),
+            &Fill::Sparse { sparsity, std } => Op::Draw(Sparse { sparsity, std }.into()),
             &Fill::Dirac { groups } => Op::Dirac { groups },
             Fill::Eye => Op::Eye,
             Fill::Copy(_) => Op::Copy(from.unwrap_or(out)),

@@ -12,6 +12,7 @@ use crate::init;
 use crate::tensor::Dtype;
 use std::ops::Range;
 use tch::{Device, TchError, Tensor};
+use torch_rng::{Draw, Normal, Uniform};
 
 /// Elements that libtorch draws normals in together.
 const BLOCK: u64 = 16;
@@ -91,8 +92,8 @@ impl InitPlan {
         let (root, out) = (&self.views[root], self.steps[step].target(&self.views));
         let same = root.bytes() == out.bytes() && root.dtype == out.dtype;
         let plain = match self.steps[step].op {
-            Op::Uniform { .. } | Op::Fill(_) => true,
-            Op::Normal { .. } => out.numel() >= BLOCK,
+            Op::Draw(draw) => out.target().is_some_and(|target| draw.has_ranges(target)),
+            Op::Fill(_) => true,
             _ => false,
         };
         (same && plain && root.is_contiguous() && out.is_contiguous()).then_some(step)
@@ -115,13 +116,13 @@ impl InitPlan {
         };
         let mut part = empty(wanted.end - wanted.start)?;
         let part = match self.steps[step].op {
-            Op::Uniform { from, to } => {
+            Op::Draw(Draw::Uniform(Uniform { from, to })) => {
                 let mut stream = self.stream_at(step, generator)?;
                 stream.words()?.skip(words(view.dtype, wanted.start));
                 init::uniform_(&mut part, from, to, Some(stream.generator()?))?;
                 part
             }
-            Op::Normal { mean, std } => {
+            Op::Draw(Draw::Normal(Normal { mean, std })) => {
                 let mut stream = self.stream_at(step, generator)?;
                 for (drawn, words, of) in normal_parts(view.dtype, view.numel(), wanted.clone()) {
                     let mut ahead = stream.generator()?.clone_state()?;

@@ -177,14 +177,13 @@ struct Call<'a>(&'a Step);
 
 impl Display for Call<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        if let Op::Draw(draw) = &self.0.op
+            && !draw.args().is_empty()
+        {
+            return write!(f, "{draw}");
+        }
         f.write_str(self.0.op.name())?;
         match &self.0.op {
-            Op::Uniform { from: a, to: b } | Op::Normal { mean: a, std: b } => {
-                write!(f, "({a}, {b})")
-            }
-            Op::TruncNormal { mean, std, a, b } => write!(f, "({mean}, {std}, {a}, {b})"),
-            Op::Orthogonal { gain } => write!(f, "({gain})"),
-            Op::Sparse { sparsity, std } => write!(f, "({sparsity}, {std})"),
             Op::Dirac { groups } => write!(f, "({groups})"),
             Op::Fill(Scalar::Int(value)) => write!(f, "({value})"),
             Op::Fill(Scalar::Float(value)) => write!(f, "({value:?})"),

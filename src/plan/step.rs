@@ -1,6 +1,7 @@
 //! What a plan says is done.
 
 use super::view::View;
+use torch_rng::Draw;
 
 /// A step: `out` is overwritten, and nothing is read but the arguments.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,28 +29,7 @@ pub(super) enum Operand {
 /// The steps of `docs/plan.md`; a `usize` is a view.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Op {
-    Uniform {
-        from: f64,
-        to: f64,
-    },
-    Normal {
-        mean: f64,
-        std: f64,
-    },
-    TruncNormal {
-        mean: f64,
-        std: f64,
-        a: f64,
-        b: f64,
-    },
-    Orthogonal {
-        gain: f64,
-    },
-    Sparse {
-        sparsity: f64,
-        std: f64,
-    },
-    Randperm,
+    Draw(Draw),
     Fill(Scalar),
     Const(Box<[u8]>),
     Arange {
@@ -179,12 +159,7 @@ impl Op {
     /// As the format calls it.
     pub(super) fn name(&self) -> &'static str {
         match self {
-            Op::Uniform { .. } => "uniform_",
-            Op::Normal { .. } => "normal_",
-            Op::TruncNormal { .. } => "trunc_normal_",
-            Op::Orthogonal { .. } => "orthogonal_",
-            Op::Sparse { .. } => "sparse_",
-            Op::Randperm => "randperm",
+            Op::Draw(draw) => draw.name(),
             Op::Fill(_) => "fill_",
             Op::Const(_) => "const",
             Op::Arange { .. } => "arange",
@@ -220,15 +195,7 @@ impl Op {
 
     /// Whether it moves the generator.
     pub(super) fn is_draw(&self) -> bool {
-        matches!(
-            self,
-            Op::Uniform { .. }
-                | Op::Normal { .. }
-                | Op::TruncNormal { .. }
-                | Op::Orthogonal { .. }
-                | Op::Sparse { .. }
-                | Op::Randperm
-        )
+        matches!(self, Op::Draw(_))
     }
 
     /// The views that it reads.
@@ -241,12 +208,7 @@ impl Op {
             views.collect()
         };
         match self {
-            Op::Uniform { .. }
-            | Op::Normal { .. }
-            | Op::TruncNormal { .. }
-            | Op::Orthogonal { .. }
-            | Op::Sparse { .. }
-            | Op::Randperm
+            Op::Draw(_)
             | Op::Fill(_)
             | Op::Const(_)
             | Op::Arange { .. }

@@ -3,6 +3,7 @@
 use super::limit;
 use crate::tensor::Dtype;
 use std::ops::Range;
+use torch_rng::Target;
 
 /// A tensor that lies in a storage of the plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,6 +83,15 @@ impl View {
             stride,
             numel,
             bytes,
+        })
+    }
+
+    /// The view as a draw sees it; `None` for a dtype that is not drawn.
+    pub(super) fn target(&self) -> Option<Target<'_>> {
+        let dtype = torch_rng::Dtype::from_name(self.dtype.name())?;
+        Some(Target {
+            contiguous: self.is_contiguous(),
+            ..Target::new(dtype, &self.shape)
         })
     }
 

@@ -96,15 +96,8 @@ fn name(name: &Name) -> String {
 /// By the table of the format, as `arguments::step` reads them.
 fn arguments(op: &Op) -> Vec<String> {
     match op {
-        Op::Randperm | Op::Eye => vec![],
-        Op::Uniform { from: a, to: b }
-        | Op::Normal { mean: a, std: b }
-        | Op::Sparse {
-            sparsity: a,
-            std: b,
-        } => vec![float(*a), float(*b)],
-        Op::TruncNormal { mean, std, a, b } => [mean, std, a, b].map(|x| float(*x)).to_vec(),
-        Op::Orthogonal { gain } => vec![float(*gain)],
+        Op::Eye => vec![],
+        Op::Draw(draw) => draw.args().into_iter().map(float).collect(),
         Op::Fill(value) => vec![scalar(*value)],
         Op::Const(bytes) => vec![text(&BASE64_STANDARD.encode(bytes))],
         Op::Arange { start, end, step } => [start, end, step].map(|x| scalar(*x)).to_vec(),

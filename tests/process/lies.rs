@@ -163,18 +163,18 @@ steps ["fill_",0,0.0,0.0] => step 4 ("fill_"): too many arguments
 steps ["fill_",0,{"view":0}] => step 4 ("fill_"): a number is expected, a view stands there
 steps ["fill_",0,"infinity"] => step 4 ("fill_"): a number is expected, a text stands there
 steps ["uniform_",0,0,1] => step 4 ("uniform_"): a float is expected, an int or bool stands there
-steps ["uniform_",0,"nan",1.0] => step 4 ("uniform_"): from = NaN and to = 1 are no interval
-steps ["uniform_",0,1.0,0.5] => step 4 ("uniform_"): from = 1 and to = 0.5 are no interval
-steps ["uniform_",0,"-inf","inf"] => step 4 ("uniform_"): from = -inf and to = inf are no interval
-steps ["normal_",0,0.0,"nan"] => step 4 ("normal_"): std = NaN is not 0 or more
-steps ["normal_",0,0.0,-1.0] => step 4 ("normal_"): std = -1 is not 0 or more
-steps ["trunc_normal_",0,"nan",1.0,-2.0,2.0] => step 4 ("trunc_normal_"): NaN among mean = NaN, std = 1, a = -2, b = 2
-steps ["trunc_normal_",0,0.0,0.0,-2.0,2.0] => step 4 ("trunc_normal_"): mean = 0 and std = 0 are no normal distribution
-steps ["trunc_normal_",0,0.0,1.0,2.0,-2.0] => step 4 ("trunc_normal_"): a = 2 and b = -2 are no interval
-steps ["sparse_",0,"inf",1.0] => step 4 ("sparse_"): sparsity = inf is not finite
-steps ["randperm",1] => step 4 ("randperm"): it writes float32, a permutation is int64
-steps ["orthogonal_",1,1.0] => step 4 ("orthogonal_"): it writes shape [3], but takes 2 or more dimensions
-steps ["dirac_",0,1] => step 4 ("dirac_"): it writes shape [3, 2], but takes 3 to 5 dimensions
+steps ["uniform_",0,"nan",1.0] => step 4 ("uniform_"): expected from <= to with a finite difference, found from = NaN, to = 1
+steps ["uniform_",0,1.0,0.5] => step 4 ("uniform_"): expected from <= to with a finite difference, found from = 1, to = 0.5
+steps ["uniform_",0,"-inf","inf"] => step 4 ("uniform_"): expected from <= to with a finite difference, found from = -inf, to = inf
+steps ["normal_",0,0.0,"nan"] => step 4 ("normal_"): expected std of 0 or more, found NaN
+steps ["normal_",0,0.0,-1.0] => step 4 ("normal_"): expected std of 0 or more, found -1
+steps ["trunc_normal_",0,"nan",1.0,-2.0,2.0] => step 4 ("trunc_normal_"): expected numbers, found mean = NaN, std = 1, a = -2, b = 2
+steps ["trunc_normal_",0,0.0,0.0,-2.0,2.0] => step 4 ("trunc_normal_"): expected a finite mean and a positive finite std, found mean = 0, std = 0
+steps ["trunc_normal_",0,0.0,1.0,2.0,-2.0] => step 4 ("trunc_normal_"): expected a <= b, found a = 2, b = -2
+steps ["sparse_",0,"inf",1.0] => step 4 ("sparse_"): expected a finite sparsity, found inf
+steps ["randperm",1] => step 4 ("randperm"): expected dtype int64, found float32
+steps ["orthogonal_",1,1.0] => step 4 ("orthogonal_"): expected 2 or more dimensions, found shape [3]
+steps ["dirac_",0,1] => step 4 ("dirac_"): expected 3 to 5 dimensions, found shape [3, 2]
 steps ["dirac_",0,0] => step 4 ("dirac_"): groups = 0 does not divide the first size
 steps ["const",1,"AAAA"] => step 4 ("const"): 3 bytes, its elements have 12
 steps ["const",1,"A"] => step 4 ("const"): no base64: Invalid input length: 1
@@ -200,10 +200,10 @@ steps ["constant_pad_nd",1,{"view":1},[-4,0],0.0] => step 4 ("constant_pad_nd"):
 steps ["constant_pad_nd",1,{"view":1},[9223372036854775807,9223372036854775807],0.0] => step 4 ("constant_pad_nd"): [9223372036854775807, 9223372036854775807] does not pad shape [3]
 views [0,"float32",[2],2147483648] => view 2: it ends at byte 8589934600 of storage 0, which has 24
 steps ["uniform_",0,1.0] => step 4 ("uniform_"): too few arguments
-steps ["normal_",0,"nan",1.0] => step 4 ("normal_"): mean = NaN
-steps ["eye",1] => step 4 ("eye"): it writes shape [3], but takes 2 dimensions
-steps ["sparse_",1,0.5,0.01] => step 4 ("sparse_"): it writes shape [3], but takes 2 dimensions
-steps ["sparse_",0,0.5,"nan"] => step 4 ("sparse_"): std = NaN is not 0 or more
+steps ["normal_",0,"nan",1.0] => step 4 ("normal_"): expected a number as mean, found NaN
+steps ["eye",1] => step 4 ("eye"): expected 2 dimensions, found shape [3]
+steps ["sparse_",1,0.5,0.01] => step 4 ("sparse_"): expected 2 dimensions, found shape [3]
+steps ["sparse_",0,0.5,"nan"] => step 4 ("sparse_"): expected std of 0 or more, found NaN
 steps ["orthogonal_",0,true] => step 4 ("orthogonal_"): a float is expected, an int or bool stands there
 steps ["masked_fill",1,{"view":1},{"view":1},0.0] => step 4 ("masked_fill"): view 1 is float32, a mask is bool
 steps ["copy_",1,{"view":0}] => step 4 ("copy_"): its result has shape [3, 2], what it writes [3]
@@ -216,9 +216,9 @@ steps ["const",0,7] => step 4 ("const"): base64 is expected
 steps ["mul",0,3,{"view":0}] => step 4 ("mul"): a view is expected, an int stands there
 steps ["fill_",0,null] => step 4 ("fill_"): a number is expected, null stands there
 steps ["neg",1,{"view":1},{"view":1}] => step 4 ("neg"): too many arguments
-steps ["orthogonal_",0,"nan"] => step 4 ("orthogonal_"): gain = NaN
-steps ["sparse_",0,"nan",1.0] => step 4 ("sparse_"): sparsity = NaN is not finite
-steps ["trunc_normal_",0,0.0,"inf",-2.0,2.0] => step 4 ("trunc_normal_"): mean = 0 and std = inf are no normal distribution
+steps ["orthogonal_",0,"nan"] => step 4 ("orthogonal_"): expected a number as gain, found NaN
+steps ["sparse_",0,"nan",1.0] => step 4 ("sparse_"): expected a finite sparsity, found NaN
+steps ["trunc_normal_",0,0.0,"inf",-2.0,2.0] => step 4 ("trunc_normal_"): expected a finite mean and a positive finite std, found mean = 0, std = inf
 "#;
 
 #[test]

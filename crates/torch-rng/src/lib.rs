@@ -17,7 +17,8 @@ mod words;
 
 pub use backend::{BACKEND_VARIABLE, Backend};
 pub use draw::{
-    Consumed, Draw, Normal, Orthogonal, Randperm, Sparse, Target, TruncNormal, Uniform,
+    ArgumentError, Consumed, Draw, Normal, Orthogonal, Randperm, Sparse, Target, TruncNormal,
+    Uniform,
 };
 pub use dtype::Dtype;
 pub use mt19937::Mt19937;

@@ -4,9 +4,9 @@ use super::{Drawn, Model, Stored};
 use crate::explain::Distribution;
 use crate::explain::redraw::bytes;
 use crate::generator::Generator;
-use crate::init::recording::Fill;
 use crate::plan::{InitPlan, PlanError};
 use tch::Device;
+use torch_rng::{Draw, Normal, Orthogonal, TruncNormal, Uniform};
 
 impl Model {
     /// What a plan makes with a seed, and how and where in the stream it draws each tensor. Has
@@ -40,9 +40,9 @@ impl Model {
             if !entry.persistent {
                 continue;
             }
-            let drawn = draw.and_then(|(fill, word)| {
+            let drawn = draw.and_then(|(draw, word)| {
                 Some(Drawn {
-                    distribution: distribution(&fill)?,
+                    distribution: distribution(&draw)?,
                     seed: seed as u64,
                     word,
                 })
@@ -62,12 +62,14 @@ impl Model {
     }
 }
 
-fn distribution(fill: &Fill) -> Option<Distribution> {
-    Some(match *fill {
-        Fill::Uniform { from, to } => Distribution::Uniform { from, to },
-        Fill::Normal { mean, std } => Distribution::Normal { mean, std },
-        Fill::TruncNormal { mean, std, a, b } => Distribution::TruncNormal { mean, std, a, b },
-        Fill::Orthogonal { gain } => Distribution::Orthogonal { gain },
+fn distribution(draw: &Draw) -> Option<Distribution> {
+    Some(match *draw {
+        Draw::Uniform(Uniform { from, to }) => Distribution::Uniform { from, to },
+        Draw::Normal(Normal { mean, std }) => Distribution::Normal { mean, std },
+        Draw::TruncNormal(TruncNormal { mean, std, a, b }) => {
+            Distribution::TruncNormal { mean, std, a, b }
+        }
+        Draw::Orthogonal(Orthogonal { gain }) => Distribution::Orthogonal { gain },
         _ => return None,
     })
 }

@@ -91,16 +91,7 @@ pub(super) fn compute(
             };
             view(*a)?.f_pad(&**pad, "constant", value)
         }
-        Op::Uniform { .. }
-        | Op::Normal { .. }
-        | Op::TruncNormal { .. }
-        | Op::Orthogonal { .. }
-        | Op::Sparse { .. }
-        | Op::Randperm
-        | Op::Fill(_)
-        | Op::Const(_)
-        | Op::Eye
-        | Op::Dirac { .. } => Err(no_tensor()),
+        Op::Draw(_) | Op::Fill(_) | Op::Const(_) | Op::Eye | Op::Dirac { .. } => Err(no_tensor()),
     }
 }
 

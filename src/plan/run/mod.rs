@@ -19,6 +19,7 @@ pub(super) use compute::fill;
 use std::ops::Range;
 use stream::Stream;
 use tch::{Device, Kind, TchError, Tensor};
+use torch_rng::{Draw, Normal, Orthogonal, Sparse, TruncNormal, Uniform};
 
 impl InitPlan {
     /// Makes every parameter and buffer, by name and in the order of [`names`](Self::names), with
@@ -125,7 +126,10 @@ impl InitPlan {
         let options = (kind(view.dtype), Device::Cpu);
         let scratch = Tensor::f_empty_strided(ints(&view.shape), ints(&view.stride), options);
         let mut scratch = scratch.map_err(|error| InitError::tch(step.op.name(), error))?;
-        draw(stream, &step.op, &mut scratch)
+        match &step.op {
+            Op::Draw(op) => draw(stream, op, &mut scratch),
+            _ => Ok(()),
+        }
     }
 
     pub(super) fn failed_step(&self, step: usize, source: InitError) -> PlanError {
@@ -194,7 +198,8 @@ impl Run<'_> {
             Op::Eye => init::eye_(&mut out),
             Op::Dirac { groups } => init::dirac_(&mut out, *groups),
             _ if self.stream.draw_later(step, &self.plan.views, &out)? => Ok(()),
-            _ => draw(&mut self.stream, &step.op, &mut out),
+            Op::Draw(op) => draw(&mut self.stream, op, &mut out),
+            _ => Ok(()),
         }
     }
 
@@ -273,24 +278,31 @@ impl Run<'_> {
 }
 
 /// A draw into a tensor.
-fn draw(stream: &mut Stream<'_>, op: &Op, out: &mut Tensor) -> Result<(), InitError> {
-    match *op {
-        Op::Uniform { from, to } => init::uniform_(out, from, to, Some(stream.generator()?)),
-        Op::Normal { mean, std } => init::normal_(out, mean, std, Some(stream.generator()?)),
-        Op::TruncNormal { mean, std, a, b } => {
+fn draw(stream: &mut Stream<'_>, draw: &Draw, out: &mut Tensor) -> Result<(), InitError> {
+    match *draw {
+        Draw::Uniform(Uniform { from, to }) => {
+            init::uniform_(out, from, to, Some(stream.generator()?))
+        }
+        Draw::Normal(Normal { mean, std }) => {
+            init::normal_(out, mean, std, Some(stream.generator()?))
+        }
+        Draw::TruncNormal(TruncNormal { mean, std, a, b }) => {
             init::trunc_normal_(out, mean, std, a, b, Some(stream.generator()?))
         }
-        Op::Orthogonal { gain } => init::orthogonal_(out, gain, Some(stream.generator()?)),
-        Op::Sparse { sparsity, std } => {
+        Draw::Orthogonal(Orthogonal { gain }) => {
+            init::orthogonal_(out, gain, Some(stream.generator()?))
+        }
+        Draw::Sparse(Sparse { sparsity, std }) => {
             // PyTorch permutes by the default stream, which for a recorded model is this one.
             sparse_from_(out, sparsity, std, stream.generator()?)
         }
-        _ => {
+        Draw::Randperm(_) => {
             let permutation = randperm(stream.words()?, out.numel());
             let permutation = Tensor::f_from_slice(&permutation);
             let copied = permutation.and_then(|permutation| out.f_copy_(&permutation));
             copied.map_err(|error| InitError::tch("randperm", error))
         }
+        _ => Err(InitError::libtorch(draw.name(), "this draw is not known")),
     }
 }
 

@@ -1,15 +1,15 @@
 //! The generator of a run, which is either drawn from or moved past what is not drawn.
 
-use crate::distribution::normal_serial_;
+use crate::distribution::Engine;
 use crate::error::InitError;
 use crate::generator::Generator;
 use crate::init::batch::Batch;
-use crate::plan::offset::is_serial;
 use crate::plan::step::{Op, Step};
 use crate::plan::view::View;
 use crate::rng::{Mt19937, State};
 use std::ops::Range;
 use tch::{Device, Tensor};
+use torch_rng::{Draw, Normal, Uniform};
 
 pub(in crate::plan) struct Stream<'a> {
     generator: &'a mut Generator,
@@ -65,20 +65,27 @@ impl<'a> Stream<'a> {
         views: &[View],
         tensor: &Tensor,
     ) -> Result<bool, InitError> {
-        if is_serial(step.target(views)) {
+        let (Op::Draw(draw), Some(target)) = (&step.op, step.target(views).target()) else {
+            return Ok(false);
+        };
+        if Normal::is_serial(target) {
             return Ok(false);
         }
         // Blocks neither take nor leave a normal.
-        let Some(words) = step.taken(views, None).words else {
+        let Some(words) = draw.consumed(target, None).words else {
             return Ok(false);
         };
         self.told()?;
         let Some(pending) = self.pending.checked_add(words) else {
             return Ok(false);
         };
-        let waits = match step.op {
-            Op::Uniform { from, to } => self.batch.uniform(self.pending, tensor, from, to),
-            Op::Normal { mean, std } => self.batch.normal(self.pending, tensor, mean, std),
+        let waits = match *draw {
+            Draw::Uniform(Uniform { from, to }) => {
+                self.batch.uniform(self.pending, tensor, from, to)
+            }
+            Draw::Normal(Normal { mean, std }) => {
+                self.batch.normal(self.pending, tensor, mean, std)
+            }
             _ => false,
         };
         if waits {
@@ -104,49 +111,22 @@ impl<'a> Stream<'a> {
         Ok(self.ahead.insert(ahead))
     }
 
-    /// Moves past a step that nobody reads; `false` if only drawing tells where it ends.
+    /// Skips a draw that nobody reads; `false` if only drawing tells where it ends.
     pub(in crate::plan) fn pass(&mut self, step: &Step, views: &[View]) -> Result<bool, InitError> {
-        let out = step.target(views);
-        let serial = match step.op {
-            Op::Normal { .. } | Op::Sparse { .. } => is_serial(out),
-            Op::Orthogonal { .. } => out.numel() < 16,
-            _ => false,
+        let (Op::Draw(draw), Some(target)) = (&step.op, step.target(views).target()) else {
+            return Ok(true);
         };
-        let kept = self.told()?.next_double_normal().is_some();
-        let Some(count) = step.taken(views, Some(kept)).words else {
-            return Ok(false);
-        };
-        let normals = match serial {
-            true => pass_serial(self.words()?, out.numel()),
-            false => 0,
-        };
-        self.pending = match self.pending.checked_add(count - normals) {
-            Some(pending) => pending,
-            None => {
-                self.words()?;
-                count - normals
+        let cached = self.told()?.next_double_normal().is_some();
+        let consumed = draw.consumed(target, Some(cached));
+        let pending = consumed
+            .words
+            .and_then(|words| self.pending.checked_add(words));
+        match (pending, cached, consumed.cached) {
+            (Some(pending), false, Some(false)) => {
+                self.pending = pending;
+                Ok(true)
             }
-        };
-        Ok(true)
+            _ => Ok(draw.skip(&Engine::default(), self.words()?, target)),
+        }
     }
-}
-
-/// Moves past so many normals that are drawn one at a time, and returns the words of them. The
-/// last pair is drawn, since the generator may keep one of it.
-fn pass_serial(words: &mut Mt19937, mut numel: u64) -> u64 {
-    let draw = |words: &mut Mt19937, count: u64| {
-        // A standard deviation of 1 is never refused.
-        normal_serial_(words, &mut [0f64; 2][..count as usize], 0.0, 1.0).unwrap_or_default();
-    };
-    if numel > 0 && words.next_double_normal().is_some() {
-        draw(words, 1);
-        numel -= 1;
-    }
-    if numel == 0 {
-        return 0;
-    }
-    let pairs = numel.div_ceil(2);
-    words.skip(4 * (pairs - 1));
-    draw(words, numel - 2 * (pairs - 1));
-    4 * pairs
 }

@@ -21,7 +21,7 @@ pub use uniform::Uniform;
 use crate::distribution::{DrawError, Element, Engine};
 use crate::{Dtype, Mt19937};
 use std::fmt;
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
 /// The tensor that a draw fills, as far as it affects the stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,8 +74,26 @@ pub(crate) trait Rule: Copy + Sized {
     /// The draw with these arguments, [`ARITY`](Self::ARITY) of them.
     fn from_args(args: &[f64]) -> Option<Self>;
 
+    /// The dtypes that it fills.
+    const DTYPES: &'static [Dtype] = &[
+        Dtype::Float16,
+        Dtype::Bfloat16,
+        Dtype::Float32,
+        Dtype::Float64,
+    ];
+    /// The numbers of dimensions of the tensors that it fills.
+    const DIMS: RangeInclusive<usize> = 0..=usize::MAX;
+
+    /// Checks the arguments; an error says what was expected and found.
+    fn check(&self, target: Target<'_>) -> Result<(), String>;
+
     /// What it takes from a generator that caches a normal, does not, or may.
     fn consumed(&self, target: Target<'_>, cached: Option<bool>) -> Consumed;
+
+    /// The number of normals that it draws one by one, before anything else.
+    fn serial_normals(&self, _target: Target<'_>) -> u64 {
+        0
+    }
 
     /// Fills the elements of `target`, in memory order.
     fn fill<T: Element>(
@@ -102,6 +120,53 @@ pub(crate) trait Rule: Copy + Sized {
         _values: &mut [T],
     ) -> Result<(), DrawError> {
         Err(DrawError::Range(Self::NAME))
+    }
+}
+
+/// Why PyTorch would not make a draw: what was expected and what was found.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct ArgumentError(String);
+
+fn check<R: Rule>(draw: &R, target: Target<'_>) -> Result<(), ArgumentError> {
+    draw.check(target).map_err(ArgumentError)?;
+    if !R::DTYPES.contains(&target.dtype) {
+        let names: Vec<&str> = R::DTYPES.iter().map(|dtype| dtype.name()).collect();
+        return Err(ArgumentError(format!(
+            "expected dtype {}, found {}",
+            names.join(" or "),
+            target.dtype
+        )));
+    }
+    if !R::DIMS.contains(&target.shape.len()) {
+        let dims = match (*R::DIMS.start(), *R::DIMS.end()) {
+            (least, usize::MAX) => format!("{least} or more"),
+            (least, most) if least == most => least.to_string(),
+            (least, most) => format!("{least} to {most}"),
+        };
+        return Err(ArgumentError(format!(
+            "expected {dims} dimensions, found shape {:?}",
+            target.shape
+        )));
+    }
+    Ok(())
+}
+
+fn skip<R: Rule>(draw: &R, engine: &Engine, generator: &mut Mt19937, target: Target<'_>) -> bool {
+    let cached = generator.next_double_normal().is_some();
+    let Some(words) = draw.consumed(target, Some(cached)).words else {
+        return false;
+    };
+    let skipped = normal::skip_serial(engine, generator, draw.serial_normals(target));
+    engine.skip(generator, words - skipped);
+    true
+}
+
+/// A standard deviation that PyTorch takes.
+fn check_std(std: f64) -> Result<(), String> {
+    match std >= 0.0 {
+        true => Ok(()),
+        false => Err(format!("expected std of 0 or more, found {std}")),
     }
 }
 
@@ -161,10 +226,31 @@ macro_rules! draws {
                 }
             }
 
+            /// Checks that PyTorch would draw this into `target`: its dtype, its number of
+            /// dimensions and the arguments.
+            ///
+            /// # Errors
+            ///
+            /// [`ArgumentError`], which says what was expected and what was found.
+            pub fn check(&self, target: Target<'_>) -> Result<(), ArgumentError> {
+                match self { $(Draw::$kind(draw) => check(draw, target),)* }
+            }
+
             /// What the draw takes from the stream of a generator that caches a normal, does not,
             /// or may (`None`).
             pub fn consumed(&self, target: Target<'_>, cached: Option<bool>) -> Consumed {
                 match self { $(Draw::$kind(draw) => draw.consumed(target, cached),)* }
+            }
+
+            /// Moves the generator by what the draw [consumes](Self::consumed), without making it;
+            /// `false`, with nothing done, if that depends on the values.
+            pub fn skip(
+                &self,
+                engine: &Engine,
+                generator: &mut Mt19937,
+                target: Target<'_>,
+            ) -> bool {
+                match self { $(Draw::$kind(draw) => skip(draw, engine, generator, target),)* }
             }
 
             /// Fills `values`, the elements of `target` in memory order, and moves the generator
@@ -289,12 +375,19 @@ mod tests {
                         let consumed = draw.consumed(target, Some(cached));
                         let mut expected = generator.clone();
                         expected.skip(consumed.words.unwrap());
+                        let mut skipped = generator.clone();
+                        assert!(draw.skip(&engine, &mut skipped, target));
                         let mut values = vec![0f64; target.numel() as usize];
                         if !contiguous && matches!(draw, Draw::Sparse(_)) {
                             continue;
                         }
                         draw.fill(&engine, &mut generator, target, &mut values)
                             .unwrap();
+                        assert_eq!(
+                            skipped.to_state(),
+                            generator.to_state(),
+                            "{draw} {target:?}"
+                        );
                         assert_eq!(
                             Some(generator.next_double_normal().is_some()),
                             consumed.cached

@@ -1,7 +1,7 @@
 //! `torch.Tensor.normal_`.
 
 use super::uniform::{skip_values, words_per_value};
-use super::{Consumed, Rule, Target};
+use super::{Consumed, Rule, Target, check_std};
 use crate::distribution::{DrawError, Element, Engine, normal_serial_};
 use crate::{Dtype, Mt19937};
 use std::ops::Range;
@@ -66,6 +66,26 @@ fn before_last_block(dtype: Dtype, numel: u64) -> u64 {
     }
 }
 
+/// Skips normals that are drawn one by one, and returns the number of words. The last pair is drawn,
+/// since the generator may cache one of it.
+pub(super) fn skip_serial(engine: &Engine, generator: &mut Mt19937, mut numel: u64) -> u64 {
+    let draw = |generator: &mut Mt19937, count: u64| {
+        // A standard deviation of 1 is never refused.
+        normal_serial_(generator, &mut [0f64; 2][..count as usize], 0.0, 1.0).unwrap_or_default();
+    };
+    if numel > 0 && generator.next_double_normal().is_some() {
+        draw(generator, 1);
+        numel -= 1;
+    }
+    if numel == 0 {
+        return 0;
+    }
+    let pairs = numel.div_ceil(2);
+    engine.skip(generator, 4 * (pairs - 1));
+    draw(generator, numel - 2 * (pairs - 1));
+    4 * pairs
+}
+
 impl Rule for Normal {
     const NAME: &'static str = "normal_";
     const ARITY: usize = 2;
@@ -81,8 +101,22 @@ impl Rule for Normal {
         }
     }
 
+    fn check(&self, _target: Target<'_>) -> Result<(), String> {
+        match self.mean.is_nan() {
+            true => Err("expected a number as mean, found NaN".to_owned()),
+            false => check_std(self.std),
+        }
+    }
+
     fn consumed(&self, target: Target<'_>, cached: Option<bool>) -> Consumed {
         consumed(target, Normal::is_serial(target), cached)
+    }
+
+    fn serial_normals(&self, target: Target<'_>) -> u64 {
+        match Normal::is_serial(target) {
+            true => target.numel(),
+            false => 0,
+        }
     }
 
     fn fill<T: Element>(

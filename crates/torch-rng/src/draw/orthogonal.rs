@@ -4,6 +4,7 @@ use super::normal::consumed;
 use super::{Consumed, Rule, Target};
 use crate::Mt19937;
 use crate::distribution::{DrawError, Element, Engine};
+use std::ops::RangeInclusive;
 
 /// A (semi-)orthogonal matrix: normal values, whose QR decomposition only libtorch computes.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -15,6 +16,7 @@ pub struct Orthogonal {
 impl Rule for Orthogonal {
     const NAME: &'static str = "orthogonal_";
     const ARITY: usize = 1;
+    const DIMS: RangeInclusive<usize> = 2..=usize::MAX;
 
     fn args(&self) -> Vec<f64> {
         vec![self.gain]
@@ -27,9 +29,23 @@ impl Rule for Orthogonal {
         }
     }
 
+    fn check(&self, _target: Target<'_>) -> Result<(), String> {
+        match self.gain.is_nan() {
+            true => Err("expected a number as gain, found NaN".to_owned()),
+            false => Ok(()),
+        }
+    }
+
     fn consumed(&self, target: Target<'_>, cached: Option<bool>) -> Consumed {
         // PyTorch draws a new, contiguous matrix.
         consumed(target, target.numel() < 16, cached)
+    }
+
+    fn serial_normals(&self, target: Target<'_>) -> u64 {
+        match target.numel() < 16 {
+            true => target.numel(),
+            false => 0,
+        }
     }
 
     fn fill<T: Element>(

@@ -1,8 +1,9 @@
 //! `torch.randperm`.
 
 use super::{Consumed, Rule, Target};
-use crate::Mt19937;
 use crate::distribution::{DrawError, Element, Engine, LARGE_RANDPERM};
+use crate::{Dtype, Mt19937};
+use std::ops::RangeInclusive;
 
 /// A permutation of the integers below the number of elements, as
 /// [`randperm`](crate::distribution::randperm) makes it.
@@ -21,6 +22,8 @@ pub(super) fn randperm_words(n: u64) -> Option<u64> {
 impl Rule for Randperm {
     const NAME: &'static str = "randperm";
     const ARITY: usize = 0;
+    const DTYPES: &'static [Dtype] = &[Dtype::Int64];
+    const DIMS: RangeInclusive<usize> = 1..=1;
 
     fn args(&self) -> Vec<f64> {
         Vec::new()
@@ -28,6 +31,10 @@ impl Rule for Randperm {
 
     fn from_args(args: &[f64]) -> Option<Randperm> {
         args.is_empty().then_some(Randperm)
+    }
+
+    fn check(&self, _target: Target<'_>) -> Result<(), String> {
+        Ok(())
     }
 
     /// Of any dtype.

@@ -2,9 +2,10 @@
 
 use super::normal::Normal;
 use super::randperm::randperm_words;
-use super::{Consumed, Rule, Target};
+use super::{Consumed, Rule, Target, check_std};
 use crate::Mt19937;
 use crate::distribution::{DrawError, Element, Engine};
+use std::ops::RangeInclusive;
 
 /// A matrix of normal values with mean 0, then zeros in a fraction of each column.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -40,6 +41,7 @@ impl Sparse {
 impl Rule for Sparse {
     const NAME: &'static str = "sparse_";
     const ARITY: usize = 2;
+    const DIMS: RangeInclusive<usize> = 2..=2;
 
     fn args(&self) -> Vec<f64> {
         vec![self.sparsity, self.std]
@@ -49,6 +51,15 @@ impl Rule for Sparse {
         match *args {
             [sparsity, std] => Some(Sparse { sparsity, std }),
             _ => None,
+        }
+    }
+
+    fn check(&self, target: Target<'_>) -> Result<(), String> {
+        let Sparse { sparsity, std } = *self;
+        check_std(std)?;
+        match (sparsity * target.numel() as f64).is_finite() {
+            true => Ok(()),
+            false => Err(format!("expected a finite sparsity, found {sparsity}")),
         }
     }
 
@@ -62,6 +73,13 @@ impl Rule for Sparse {
         Consumed {
             words: words.and_then(|(a, b)| a.checked_add(b)),
             ..normal
+        }
+    }
+
+    fn serial_normals(&self, target: Target<'_>) -> u64 {
+        match Normal::is_serial(target) {
+            true => target.numel(),
+            false => 0,
         }
     }
 

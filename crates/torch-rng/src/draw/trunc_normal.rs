@@ -34,6 +34,23 @@ impl Rule for TruncNormal {
         }
     }
 
+    fn check(&self, _target: Target<'_>) -> Result<(), String> {
+        let TruncNormal { mean, std, a, b } = *self;
+        if [mean, std, a, b].iter().any(|x| x.is_nan()) {
+            Err(format!(
+                "expected numbers, found mean = {mean}, std = {std}, a = {a}, b = {b}"
+            ))
+        } else if !(std > 0.0 && std.is_finite() && mean.is_finite()) {
+            Err(format!(
+                "expected a finite mean and a positive finite std, found mean = {mean}, std = {std}"
+            ))
+        } else if a > b {
+            Err(format!("expected a <= b, found a = {a}, b = {b}"))
+        } else {
+            Ok(())
+        }
+    }
+
     /// The number of rounds depends on the values.
     fn consumed(&self, target: Target<'_>, cached: Option<bool>) -> Consumed {
         let numel = target.numel();

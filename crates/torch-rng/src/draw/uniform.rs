@@ -44,6 +44,16 @@ impl Rule for Uniform {
         }
     }
 
+    fn check(&self, _target: Target<'_>) -> Result<(), String> {
+        let Uniform { from, to } = *self;
+        match from <= to && (to - from).is_finite() {
+            true => Ok(()),
+            false => Err(format!(
+                "expected from <= to with a finite difference, found from = {from}, to = {to}"
+            )),
+        }
+    }
+
     fn consumed(&self, target: Target<'_>, cached: Option<bool>) -> Consumed {
         Consumed {
             words: words_per_value(target.dtype)
