@@ -8,32 +8,32 @@
 //!
 //! The default stream is neither read nor moved.
 
-mod among;
-mod case;
-mod constant;
-mod data;
-mod distribution;
+mod candidate;
+mod cross_match;
 mod finding;
+mod known_draws;
 mod layers;
-mod lead;
-mod order;
 mod orthogonal;
 mod permutation;
-mod redraw;
-mod search;
+mod replay;
+mod scale;
+mod stream_order;
+mod stream_search;
+mod tensor_case;
 mod told;
-mod trace;
+mod value_changes;
 mod values;
+mod word_prediction;
 
-pub use distribution::Distribution;
+pub use known_draws::Distribution;
 pub use finding::{Change, Displacement, Finding, Region, Whose};
 pub use layers::{Model, ModelError};
 
 use crate::error::InitError;
 use crate::tensor::{Dtype, TensorView};
-use case::Case;
-use lead::{Reach, origins};
-use order::{Ordered, displaced};
+use candidate::{Reach, origins};
+use stream_order::{Ordered, displaced};
+use tensor_case::Case;
 
 /// A tensor with its name.
 #[derive(Debug, Clone)]

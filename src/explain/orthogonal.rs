@@ -1,9 +1,9 @@
 //! `orthogonal_`, whose values do not show their words: it is drawn again for likely seeds.
 
-use super::data::orthogonal;
-use super::distribution::Distribution;
-use super::lead::{Origin, Reach, Wanted};
-use super::redraw::{Method, Place, bytes, generator_at, kind};
+use super::candidate::{Origin, Reach, Wanted};
+use super::known_draws::Distribution;
+use super::replay::{Method, Place, bytes, generator_at, kind};
+use super::value_changes::orthogonal;
 use super::values::{epsilon, greatest, values};
 use crate::error::InitError;
 use crate::init::orthogonal_;

@@ -1,7 +1,7 @@
 //! How findings are said: the cause on the first line, its evidence on the others.
 
-use super::distribution::{Distribution, Short};
 use super::finding::{Change, Displacement, Finding, Region, Whose};
+use super::known_draws::{Distribution, Short};
 use std::fmt;
 
 impl fmt::Display for Region {

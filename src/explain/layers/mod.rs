@@ -6,7 +6,7 @@ mod text;
 
 pub use text::ModelError;
 
-use super::redraw::bytes;
+use super::replay::bytes;
 use super::{Distribution, Drawn, Expected, NamedView};
 use crate::draw_words::{words_of_normal, words_of_uniform};
 use crate::error::InitError;

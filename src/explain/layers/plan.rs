@@ -2,7 +2,7 @@
 
 use super::{Drawn, Model, Stored};
 use crate::explain::Distribution;
-use crate::explain::redraw::bytes;
+use crate::explain::replay::bytes;
 use crate::generator::Generator;
 use crate::plan::{InitPlan, PlanError};
 use tch::Device;

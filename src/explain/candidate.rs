@@ -1,11 +1,11 @@
 //! Where in a stream the tensors were drawn.
 
-use super::distribution::{Distribution, known};
+use super::known_draws::{Distribution, known};
 use super::orthogonal::settle_orthogonal;
-use super::redraw::{Method, Place, redraw};
-use super::search::Search;
-use super::trace::Trace;
+use super::replay::{Method, Place, redraw};
+use super::stream_search::Search;
 use super::values::{epsilon, values, varies};
+use super::word_prediction::Trace;
 use crate::draw_words::{
     words_of_normal, words_of_normal_block, words_of_normal_serial, words_of_uniform,
 };

@@ -1,15 +1,15 @@
 //! One tensor on its way to an explanation.
 
-use super::among::{differing, exchanged, many_values, weight};
-use super::constant::{ratio, scaled};
-use super::data::{self, Pair};
-use super::distribution::{Distribution, known};
+use super::candidate::{Origin, Wanted, words};
+use super::cross_match::{differing, exchanged, many_values, weight};
 use super::finding::{Displacement, Finding};
-use super::lead::{Origin, Wanted, words};
-use super::order::{Ordered, Span};
+use super::known_draws::{Distribution, known};
 use super::permutation::{inverse, permutation, permutations};
-use super::redraw::{Method, Place};
+use super::replay::{Method, Place};
+use super::scale::{ratio, scaled};
+use super::stream_order::{Ordered, Span};
 use super::told::named;
+use super::value_changes::{self, Pair};
 use super::values::{epsilon, values};
 use super::{Drawn, Expected, Explanation, NamedView};
 use crate::tensor::TensorView;
@@ -79,7 +79,7 @@ impl<'a> Case<'a> {
                 continue;
             };
             let pair = self.pair(&ours, &theirs);
-            let mut causes = data::causes(&pair);
+            let mut causes = value_changes::causes(&pair);
             if causes.is_empty() {
                 continue;
             }
@@ -204,11 +204,13 @@ impl<'a> Case<'a> {
         if let Some(origin) = self.origin.take() {
             self.findings = self.by_origin(&origin, drawn);
             if self.findings.is_empty() {
-                self.findings.extend(self.by_pair(data::reference_changed));
+                self.findings
+                    .extend(self.by_pair(value_changes::reference_changed));
             }
             self.origin = Some(origin);
         } else if !self.equal && self.findings.is_empty() {
-            self.findings.extend(self.by_pair(data::overwritten));
+            self.findings
+                .extend(self.by_pair(value_changes::overwritten));
             self.in_place = !self.findings.is_empty();
         } else if let Some(drawn) = drawn {
             // A factor can be named now.

@@ -3,7 +3,7 @@
 //! Whether a hypothesis holds is decided here, by the draws of `init`: what is made must have the
 //! bits that are to be explained.
 
-use super::distribution::Distribution;
+use super::known_draws::Distribution;
 use crate::distribution::erf;
 use crate::error::InitError;
 use crate::generator::Generator;

@@ -1,6 +1,6 @@
 //! Looks for many traces in one pass over a stream.
 
-use super::trace::{Part, Trace};
+use super::word_prediction::{Part, Trace};
 use crate::rng::Mt19937;
 
 /// Many traces, ready to be looked for in one pass over a stream.

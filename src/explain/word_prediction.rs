@@ -2,10 +2,10 @@
 //!
 //! A uniform value gives its word away but for rounding, and a pair of Box-Muller normals both of
 //! theirs. So every tensor becomes a few predictions, "the word after so many is about this", which
-//! [`search`](super::search) tests. What is found is a lead: [`redraw`](super::redraw) decides.
+//! [`search`](super::stream_search) tests. What is found is a lead: [`redraw`](super::replay) decides.
 
-use super::distribution::Distribution;
-use super::redraw::Method;
+use super::known_draws::Distribution;
+use super::replay::Method;
 use super::values::epsilon;
 use crate::distribution::erf;
 use crate::tensor::Dtype;

@@ -1,7 +1,7 @@
 //! Names of the constants by which ports are off.
 
-use super::distribution::{Distribution, Known, known};
 use super::finding::Finding;
+use super::known_draws::{Distribution, Known, known};
 use super::told::named;
 use crate::init::calculate_fan_in_and_fan_out;
 
