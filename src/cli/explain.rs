@@ -58,11 +58,10 @@ pub fn run(arguments: &Arguments) -> Result<Report> {
     }
     let yours = TensorFile::open(yours_path)?;
     let yours = renamed(named(&yours), &names)?;
-    let options = Options {
+    let options = Options::default()
         // PyTorch takes negative seeds as the same 64 bits.
-        seed: arguments.seed.map(|seed| seed as u64),
-        other_seeds: arguments.other_seeds,
-    };
+        .seed(arguments.seed.map(|seed| seed as u64))
+        .other_seeds(arguments.other_seeds);
     let report = |mut expected: Vec<Expected<'_>>| -> Result<Report> {
         expected.retain(|e| names.keep(&e.tensor.name));
         let expected = expected.as_slice();

@@ -1,29 +1,31 @@
-//! What was found, and how it is said.
+//! The causes that `explain` reports, as data and as text.
 
+use super::known_draws::Short;
 use crate::tensor::Dtype;
+use std::fmt;
 
-/// A cause that the bits support, with the evidence.
+/// A cause that the bits prove, with its evidence.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 #[serde(tag = "id", rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Finding {
-    /// Every value is the reference's times a constant.
+    /// Each value is the reference's times a constant.
     Scaled {
         /// The constant.
         constant: f64,
-        /// What the constant is, if it has a name, e.g. `sqrt(6)`.
+        /// The name of the constant, if it has one, as `sqrt(6)`.
         name: Option<String>,
-        /// What yours would have been drawn from.
+        /// The draw that gives yours.
         yours: Option<String>,
-        /// What the reference was drawn from.
+        /// The draw of the reference.
         reference: Option<String>,
     },
     /// The reference's values in another order of dimensions.
     Permuted {
-        /// Yours is `reference.permute(order)`, or, if there is `drawn_as`,
+        /// Yours is `reference.permute(order)`; with `drawn_as`, it is
         /// `reference.reshape(drawn_as).permute(order)`.
         order: Vec<usize>,
-        /// The shape in which the values were drawn, if it is not the reference's.
+        /// The shape in which yours was drawn, if it is not the reference's.
         drawn_as: Option<Vec<usize>>,
     },
     /// The reference's values in the same order, in another shape.
@@ -31,31 +33,31 @@ pub enum Finding {
         /// The reference's shape.
         from: Vec<usize>,
     },
-    /// The values of another tensor of the reference, whose own place has other values.
+    /// The values of another tensor of the reference, which has other values in yours.
     Exchanged {
-        /// Whose values these are.
+        /// The name of that tensor.
         with: String,
-        /// Whether that tensor has this one's values in turn.
+        /// Whether that tensor has the values of this one.
         mutual: bool,
     },
-    /// The values of another tensor of the reference, which has them too.
+    /// The values of another tensor of the reference, which has them in yours too.
     Copied {
-        /// Whose values these are.
+        /// The name of that tensor.
         from: String,
     },
-    /// Drawn from the right stream, at another place.
+    /// Drawn from the right stream at another position.
     OtherOffset {
         /// The seed of the stream.
         seed: u64,
-        /// The first word that yours drew, counted since `manual_seed`.
+        /// The first word that yours drew, counted from `manual_seed`.
         word: u64,
-        /// The first word that PyTorch draws, if that is known.
+        /// The first word that PyTorch draws, if known.
         expected: Option<u64>,
-        /// What was drawn.
+        /// The draw.
         distribution: String,
-        /// What explains the distance, in words of the stream.
+        /// The tensors that explain the shift.
         because: Vec<Displacement>,
-        /// Words of the distance that nothing known explains; negative if they were skipped.
+        /// The words of the shift that no tensor explains; negative if yours draws fewer.
         unexplained: Option<i64>,
     },
     /// Drawn from the stream of another seed.
@@ -66,12 +68,12 @@ pub enum Finding {
         expected: Option<u64>,
         /// The first word that yours drew.
         word: u64,
-        /// What was drawn.
+        /// The draw.
         distribution: String,
     },
-    /// `normal_` value by value where PyTorch goes by blocks of 16, or the other way round.
+    /// `normal_` one value at a time where PyTorch draws blocks of 16, or the other way round.
     OtherPath {
-        /// Whether yours went value by value.
+        /// Whether yours was drawn one value at a time.
         serial: bool,
         /// The seed of the stream.
         seed: u64,
@@ -89,7 +91,7 @@ pub enum Finding {
         /// The first word drawn.
         word: u64,
     },
-    /// libtorch's kernels without AVX2 and fused multiply-add.
+    /// Drawn by libtorch's kernels without AVX2 and fused multiply-add.
     OtherCapability {
         /// The seed of the stream.
         seed: u64,
@@ -98,45 +100,45 @@ pub enum Finding {
         /// Whether `rand * (to - from) + from` has the same bits.
         or_scaled_rand: bool,
     },
-    /// Both are orthogonal and equal but for LAPACK's last bits.
+    /// Both are orthogonal, and equal except for LAPACK's rounding.
     Lapack {
-        /// The greatest difference.
+        /// The largest difference.
         greatest: f64,
-        /// The greatest value of the reference.
+        /// The largest magnitude in the reference.
         magnitude: f64,
     },
     /// `trunc_normal_` by the algorithm that PyTorch had before 2.13.
     #[serde(rename = "trunc-normal-before-2.13")]
     TruncNormalBefore213 {
-        /// What was drawn.
+        /// The draw.
         distribution: String,
         /// The seed of the stream.
         seed: u64,
         /// The first word drawn.
         word: u64,
     },
-    /// All but the last 16 elements are equal: the remainder of a `normal_` was not redrawn.
+    /// Only some of the last 16 elements differ: `normal_` redraws these if there is a remainder.
     #[serde(rename = "last-16")]
     Last16 {
         /// The first element that differs.
         first: usize,
-        /// How many elements differ.
+        /// The number of elements that differ.
         differing: usize,
     },
     /// Rounded through another dtype.
     Rounded {
         /// The dtype.
         through: Dtype,
-        /// Whose values have been there.
+        /// Whose values were rounded.
         whose: Whose,
-        /// Whether the values were drawn in that dtype, which takes other words.
+        /// Whether the values were drawn in that dtype, which may take other words.
         drawn: bool,
     },
-    /// Drawn at the right place from another distribution.
+    /// Drawn from another distribution.
     OtherDistribution {
-        /// What was drawn.
+        /// The draw.
         distribution: String,
-        /// What PyTorch draws.
+        /// PyTorch's draw.
         expected: Option<String>,
         /// The seed of the stream.
         seed: u64,
@@ -145,32 +147,34 @@ pub enum Finding {
     },
     /// Drawn as PyTorch draws it, then changed.
     Modified {
-        /// How.
+        /// The change.
         #[serde(flatten)]
         change: Change,
-        /// Which of the two was changed; the other has the plain draw.
+        /// Whose tensor was changed; the other is the plain draw.
         whose: Whose,
     },
 }
 
-/// Which of the two sets.
+/// One of the two sets of tensors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Whose {
-    /// The tensors to be explained.
+    /// The tensors that are explained.
     Yours,
-    /// What PyTorch has.
+    /// PyTorch's tensors.
     Reference,
 }
 
-/// A tensor that draws more before the one in question in one stream than in the other.
+/// A tensor that draws a different number of words before the explained one in the two streams.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[non_exhaustive]
 pub struct Displacement {
     /// The tensor.
     pub tensor: String,
-    /// The words it draws in your stream before the tensor in question.
+    /// The words that it draws before the explained tensor in your stream.
     pub yours: u64,
-    /// The words it draws in PyTorch's stream before the tensor in question.
+    /// The words that it draws before the explained tensor in PyTorch's stream.
     pub reference: u64,
 }
 
@@ -179,56 +183,57 @@ pub struct Displacement {
 #[serde(tag = "kind", rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Change {
-    /// Values beyond the bounds were set to them.
+    /// Values outside the bounds were set to them.
     Clamped {
         /// The lower bound, if values were below it.
         low: Option<f64>,
         /// The upper bound, if values were above it.
         high: Option<f64>,
-        /// How many values were beyond.
+        /// The number of values on the bounds.
         elements: usize,
     },
     /// A constant was added.
     Added {
         /// The constant.
         constant: f64,
-        /// Where.
+        /// The changed elements.
         region: Region,
     },
-    /// Whole slices are zero.
+    /// Whole slices were set to zero.
     ZeroedRows {
-        /// The dimension along which they are counted.
+        /// The dimension of the slices.
         dim: usize,
-        /// Their indices.
+        /// The indices of the slices.
         rows: Vec<usize>,
     },
     /// Elements were set to one constant.
     Filled {
         /// The constant.
         constant: f64,
-        /// Where.
+        /// The changed elements.
         region: Region,
     },
-    /// Some elements have other values, all others are equal.
+    /// Some elements differ, all others are equal.
     PartlyOverwritten {
-        /// Where.
+        /// The changed elements.
         region: Region,
     },
 }
 
 /// A part of a tensor.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[non_exhaustive]
 pub struct Region {
-    /// The first and the last element that are touched, in logical order.
+    /// The first and the last changed element, in logical order.
     pub elements: (usize, usize),
-    /// How many elements are touched.
+    /// The number of changed elements.
     pub count: usize,
-    /// How many elements the tensor has.
+    /// The number of elements of the tensor.
     pub of: usize,
 }
 
 impl Finding {
-    /// A short name for tools: the `id` in JSON.
+    /// The name of the cause, as `id` in JSON.
     pub fn id(&self) -> &'static str {
         match self {
             Finding::Scaled { .. } => "scaled",
@@ -249,4 +254,310 @@ impl Finding {
             Finding::Modified { .. } => "modified",
         }
     }
+}
+
+impl fmt::Display for Region {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Region {
+            elements: (first, last),
+            count,
+            of,
+        } = self;
+        match (count == of, last - first + 1 == *count) {
+            (true, _) => write!(f, "all {of} elements"),
+            (_, true) if first == last => write!(f, "element {first} of {of}"),
+            (_, true) => write!(f, "elements {first} to {last} of {of}"),
+            _ => write!(f, "{count} of {of} elements between {first} and {last}"),
+        }
+    }
+}
+
+impl fmt::Display for Displacement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Displacement {
+            tensor,
+            yours,
+            reference,
+        } = self;
+        match (yours, reference) {
+            (words, 0) => write!(
+                f,
+                "{tensor} ({words} words) comes before it in yours, but not in PyTorch"
+            ),
+            (0, words) => write!(
+                f,
+                "{tensor} ({words} words) comes before it in PyTorch, but not in yours"
+            ),
+            _ => write!(
+                f,
+                "{tensor} draws {yours} words before it, {reference} in PyTorch"
+            ),
+        }
+    }
+}
+
+impl fmt::Display for Finding {
+    /// Prints the cause on the first line and its evidence on the next ones.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Finding::Scaled {
+                constant,
+                name,
+                yours,
+                reference,
+            } => {
+                match name {
+                    Some(name) => write!(f, "scaled by {} = {name}", Short(*constant))?,
+                    None => write!(f, "scaled by {}", Short(*constant))?,
+                }
+                if let Some(yours) = yours {
+                    write!(f, "\nyours is {yours}")?;
+                }
+                if let Some(reference) = reference {
+                    write!(f, "\nPyTorch's is {reference}")?;
+                }
+                Ok(())
+            }
+            Finding::Permuted { order, drawn_as } => {
+                match order.as_slice() {
+                    [1, 0] => f.write_str("transposed")?,
+                    order => write!(f, "dimensions permuted by {order:?}")?,
+                }
+                match drawn_as {
+                    None => write!(f, "\nyours is PyTorch's.permute({order:?})"),
+                    Some(shape) => write!(
+                        f,
+                        "\nyours is PyTorch's.reshape({shape:?}).permute({order:?}): it was drawn in that shape"
+                    ),
+                }
+            }
+            Finding::Reshaped { from } => {
+                write!(
+                    f,
+                    "reshaped\nthe values of PyTorch's {from:?} in the same order, bit for bit"
+                )
+            }
+            Finding::Exchanged { with, mutual } => {
+                write!(f, "exchanged with {with}")?;
+                match mutual {
+                    true => f.write_str("\neach has the other's values, bit for bit"),
+                    false => write!(f, "\nequal to PyTorch's {with}, bit for bit"),
+                }
+            }
+            Finding::Copied { from } => write!(
+                f,
+                "a copy of {from}\nequal to PyTorch's {from}, bit for bit, as is your {from}"
+            ),
+            Finding::OtherOffset {
+                seed,
+                word,
+                expected,
+                distribution,
+                because,
+                unexplained,
+            } => {
+                f.write_str("drawn at another position in the stream")?;
+                write!(f, "\n{distribution}")?;
+                write!(f, "\nat word {word} of seed {seed}, bit for bit")?;
+                match expected {
+                    Some(expected) if word > expected => write!(
+                        f,
+                        "; PyTorch draws it {} words earlier, at {expected}",
+                        word - expected
+                    )?,
+                    Some(expected) => write!(
+                        f,
+                        "; PyTorch draws it {} words later, at {expected}",
+                        expected - word
+                    )?,
+                    None => {}
+                }
+                const SHOWN: usize = 4;
+                for displacement in because.iter().take(SHOWN) {
+                    write!(f, "\n{displacement}")?;
+                }
+                if because.len() > SHOWN {
+                    write!(f, "\nand so on, {} tensors in all", because.len())?;
+                }
+                match unexplained {
+                    Some(words) if *words > 0 => write!(
+                        f,
+                        "\n{words} more words were drawn before it: by a dropout, a randn or a layer that PyTorch's model lacks"
+                    ),
+                    Some(words) if *words < 0 => write!(
+                        f,
+                        "\n{} fewer words were drawn before it: a draw of PyTorch's is missing",
+                        -words
+                    ),
+                    _ => Ok(()),
+                }
+            }
+            Finding::OtherSeed {
+                seed,
+                expected,
+                word,
+                distribution,
+            } => {
+                write!(f, "drawn with another seed: {seed}")?;
+                if let Some(expected) = expected {
+                    write!(f, ", not {expected}")?;
+                }
+                write!(
+                    f,
+                    "\n{distribution} at word {word} of seed {seed}, bit for bit"
+                )
+            }
+            Finding::OtherPath { serial, seed, word } => match serial {
+                true => write!(
+                    f,
+                    "normal_ drawn one value at a time, where PyTorch draws blocks of 16\n\
+                     as for a tensor that is not contiguous or is drawn in pieces below 16 \
+                     elements; word {word} of seed {seed}, bit for bit"
+                ),
+                false => write!(
+                    f,
+                    "normal_ drawn as a block of 16, where PyTorch draws fewer than 16 elements one at a time\n\
+                     word {word} of seed {seed}, bit for bit"
+                ),
+            },
+            Finding::RandnTimesStd {
+                mean,
+                std,
+                seed,
+                word,
+            } => write!(
+                f,
+                "randn * {} + {} instead of normal_, which rounds once\nword {word} of seed {seed}, bit for bit",
+                Short(*std),
+                Short(*mean)
+            ),
+            Finding::OtherCapability {
+                seed,
+                word,
+                or_scaled_rand,
+            } => write!(
+                f,
+                "drawn without AVX2 and fused multiply-add (ATEN_CPU_CAPABILITY=default or another CPU){}\n\
+                 word {word} of seed {seed}, bit for bit",
+                match or_scaled_rand {
+                    true => ", or as rand * (to - from) + from",
+                    false => "",
+                }
+            ),
+            Finding::Lapack {
+                greatest,
+                magnitude,
+            } => write!(
+                f,
+                "orthogonal_, equal except for LAPACK's rounding: another number of threads or another CPU\n\
+                 both are orthogonal; they differ by at most {greatest:.1e}, the largest value is {magnitude:.1e}"
+            ),
+            Finding::TruncNormalBefore213 {
+                distribution,
+                seed,
+                word,
+            } => write!(
+                f,
+                "trunc_normal_ as it was before PyTorch 2.13 (inverse erf of uniforms)\n\
+                 {distribution} at word {word} of seed {seed}, bit for bit"
+            ),
+            Finding::Last16 { first, differing } => write!(
+                f,
+                "only the last 16 elements differ: normal_ redraws them when numel is not a multiple of 16\n\
+                 {differing} elements from {first} on differ, all before are equal"
+            ),
+            Finding::Rounded {
+                through,
+                whose,
+                drawn,
+            } => {
+                let whose = match whose {
+                    Whose::Yours => "yours",
+                    Whose::Reference => "the reference",
+                };
+                match drawn {
+                    true => write!(f, "drawn in {through}, then rounded\n{whose}, bit for bit"),
+                    false => write!(
+                        f,
+                        "rounded through {through}\n{whose} is the other rounded to {through}, bit for bit"
+                    ),
+                }
+            }
+            Finding::OtherDistribution {
+                distribution,
+                expected,
+                seed,
+                word,
+            } => {
+                write!(f, "drawn from another distribution\n{distribution}")?;
+                if let Some(expected) = expected {
+                    write!(f, " where PyTorch draws {expected}")?;
+                }
+                write!(f, "; word {word} of seed {seed}, bit for bit")
+            }
+            Finding::Modified { change, whose } => match whose {
+                Whose::Yours => write!(f, "drawn, then changed: {change}"),
+                Whose::Reference => write!(f, "the plain draw; PyTorch's was changed: {change}"),
+            },
+        }
+    }
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Change::Clamped {
+                low,
+                high,
+                elements,
+            } => {
+                f.write_str("clamped to")?;
+                match (low, high) {
+                    (Some(low), Some(high)) => write!(f, " [{}, {}]", Short(*low), Short(*high))?,
+                    (Some(low), None) => write!(f, " at least {}", Short(*low))?,
+                    (None, Some(high)) => write!(f, " at most {}", Short(*high))?,
+                    (None, None) => {}
+                }
+                write!(
+                    f,
+                    "\n{elements} elements lie on the bounds, all others are equal"
+                )
+            }
+            Change::Added { constant, region } => {
+                write!(
+                    f,
+                    "{} added\nto {region}, within rounding",
+                    Short(*constant)
+                )
+            }
+            Change::ZeroedRows { dim, rows } => write!(
+                f,
+                "zeroed\nat {} {} of dimension {dim}, all others are equal",
+                if rows.len() == 1 { "index" } else { "indices" },
+                list(rows)
+            ),
+            Change::Filled { constant, region } => {
+                write!(
+                    f,
+                    "set to {}\n{region}, all others are equal",
+                    Short(*constant)
+                )
+            }
+            Change::PartlyOverwritten { region } => {
+                write!(
+                    f,
+                    "partly overwritten\n{region} differ, all others are equal"
+                )
+            }
+        }
+    }
+}
+
+fn list(rows: &[usize]) -> String {
+    const SHOWN: usize = 8;
+    let mut text: Vec<String> = rows.iter().take(SHOWN).map(usize::to_string).collect();
+    if rows.len() > SHOWN {
+        text.push(format!("... ({} in all)", rows.len()));
+    }
+    text.join(", ")
 }

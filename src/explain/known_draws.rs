@@ -1,66 +1,10 @@
-//! Distributions that initial weights are drawn from, by the names under which people know them.
+//! The draws that initial weights commonly come from, with the names that people know them by.
 
 use crate::init::{Nonlinearity, calculate_fan_in_and_fan_out, calculate_gain};
 use std::fmt;
+use torch_rng::{Draw, Normal, Orthogonal, Sparse, TruncNormal, Uniform};
 
-/// What a tensor was, or may have been, drawn from.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Distribution {
-    /// `uniform_(from, to)`
-    Uniform {
-        /// The lower bound.
-        from: f64,
-        /// The upper bound.
-        to: f64,
-    },
-    /// `normal_(mean, std)`
-    Normal {
-        /// The mean.
-        mean: f64,
-        /// The standard deviation.
-        std: f64,
-    },
-    /// `trunc_normal_(mean, std, a, b)`
-    TruncNormal {
-        /// The mean before truncation.
-        mean: f64,
-        /// The standard deviation before truncation.
-        std: f64,
-        /// The lower bound.
-        a: f64,
-        /// The upper bound.
-        b: f64,
-    },
-    /// `orthogonal_(gain)`
-    Orthogonal {
-        /// The gain.
-        gain: f64,
-    },
-}
-
-impl fmt::Display for Distribution {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {
-            Distribution::Uniform { from, to } => {
-                write!(f, "uniform_({}, {})", Short(from), Short(to))
-            }
-            Distribution::Normal { mean, std } => {
-                write!(f, "normal_({}, {})", Short(mean), Short(std))
-            }
-            Distribution::Orthogonal { gain } => write!(f, "orthogonal_({})", Short(gain)),
-            Distribution::TruncNormal { mean, std, a, b } => write!(
-                f,
-                "trunc_normal_({}, {}, {}, {})",
-                Short(mean),
-                Short(std),
-                Short(a),
-                Short(b)
-            ),
-        }
-    }
-}
-
-/// A number to seven digits, without trailing zeros.
+/// Prints a number with seven significant digits, without trailing zeros.
 pub(super) struct Short(pub f64);
 
 impl fmt::Display for Short {
@@ -78,24 +22,39 @@ impl fmt::Display for Short {
     }
 }
 
-/// A distribution with the name that says where it comes from.
+/// Prints a draw as a call of PyTorch's function, followed by its name if it has one.
+pub(super) fn describe(draw: Draw, name: Option<&str>) -> String {
+    let args: Vec<String> = draw
+        .args()
+        .iter()
+        .map(|arg| Short(*arg).to_string())
+        .collect();
+    let call = format!("{}({})", draw.name(), args.join(", "));
+    match name {
+        Some(name) => format!("{call}: {name}"),
+        None => call,
+    }
+}
+
+/// A draw and where it is commonly used.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Known {
-    pub distribution: Distribution,
+pub(super) struct KnownDraw {
+    pub draw: Draw,
     pub name: String,
 }
 
-/// The distributions that somebody may have drawn a tensor from, the likeliest first, no
-/// distribution twice. `weight` is the shape that decides the fans: the tensor's own, or for a
-/// bias that of the weight beside it.
-pub(super) fn known(weight: &[usize]) -> Vec<Known> {
+/// The draws that a tensor may have been initialized with, the likeliest first and each only once.
+///
+/// `weight` is the shape that determines the fans: the tensor's own, or for a bias that of its
+/// weight.
+pub(super) fn known_draws(weight: &[usize]) -> Vec<KnownDraw> {
     let mut list = List(Vec::new());
     let shape: Vec<i64> = weight
         .iter()
         .filter_map(|s| i64::try_from(*s).ok())
         .collect();
     if let Ok((fan_in, fan_out)) = calculate_fan_in_and_fan_out(&shape) {
-        list.by_fans(fan_in as f64, fan_out as f64);
+        list.add_by_fans(fan_in as f64, fan_out as f64);
     }
     if let [first, ..] = *weight {
         for (gates, layer) in [(1, "RNN"), (4, "LSTM"), (3, "GRU")] {
@@ -108,11 +67,11 @@ pub(super) fn known(weight: &[usize]) -> Vec<Known> {
             }
         }
     }
-    list.common();
+    list.add_common();
     list.0
 }
 
-/// The gains of `calculate_gain`, and the one that PyTorch's own layers use.
+/// The gains of `calculate_gain`, and the one that PyTorch's layers use.
 fn gains() -> Vec<(f64, String)> {
     let leaky = |negative_slope| Nonlinearity::LeakyRelu { negative_slope };
     [
@@ -130,15 +89,16 @@ fn gains() -> Vec<(f64, String)> {
     .collect()
 }
 
-struct List(Vec<Known>);
+struct List(Vec<KnownDraw>);
 
 impl List {
-    fn push(&mut self, distribution: Distribution, name: &str) {
-        // Two names for one range: the first stands. Rounding of the bound in double precision
-        // can change a last bit of the values, so only equal bounds are one.
-        if !self.0.iter().any(|k| k.distribution == distribution) {
-            self.0.push(Known {
-                distribution,
+    /// Adds a draw unless it is in the list. Bounds are compared exactly: a difference in the last
+    /// bit of a bound can change the last bit of a value.
+    fn push(&mut self, draw: impl Into<Draw>, name: &str) {
+        let draw = draw.into();
+        if !self.0.iter().any(|known| known.draw == draw) {
+            self.0.push(KnownDraw {
+                draw,
                 name: name.to_owned(),
             });
         }
@@ -146,14 +106,14 @@ impl List {
 
     fn uniform(&mut self, bound: f64, name: &str) {
         let from = -bound;
-        self.push(Distribution::Uniform { from, to: bound }, name);
+        self.push(Uniform { from, to: bound }, name);
     }
 
     fn normal(&mut self, std: f64, name: &str) {
-        self.push(Distribution::Normal { mean: 0.0, std }, name);
+        self.push(Normal { mean: 0.0, std }, name);
     }
 
-    fn by_fans(&mut self, fan_in: f64, fan_out: f64) {
+    fn add_by_fans(&mut self, fan_in: f64, fan_out: f64) {
         if fan_in <= 0.0 || fan_out <= 0.0 {
             return;
         }
@@ -188,21 +148,21 @@ impl List {
             self.normal(std, &format!("xavier_normal_{gain}"));
         }
         self.uniform(1.0 / fan_out.sqrt(), "1/sqrt(fan_out)");
-        // timm's lecun_normal_: the variance that truncation at 2 std takes is given back.
+        // timm's lecun_normal_ makes up for the variance that truncation at 2 std removes.
         let std = (1.0 / fan_in).sqrt() / 0.879_625_661_034_239_8;
         self.push(
-            Distribution::TruncNormal {
+            TruncNormal {
                 mean: 0.0,
                 std,
                 a: -2.0 * std,
                 b: 2.0 * std,
             },
-            "lecun_normal_ as timm has it",
+            "timm's lecun_normal_",
         );
     }
 
-    fn common(&mut self) {
-        self.push(Distribution::Uniform { from: 0.0, to: 1.0 }, "torch.rand");
+    fn add_common(&mut self) {
+        self.push(Uniform { from: 0.0, to: 1.0 }, "torch.rand");
         for bound in [1.0, 0.1, 0.05, 0.08, 0.01] {
             self.uniform(bound, "a common range");
         }
@@ -212,7 +172,7 @@ impl List {
             self.normal(std, "a common std");
         }
         self.push(
-            Distribution::Normal {
+            Normal {
                 mean: 1.0,
                 std: 0.02,
             },
@@ -226,7 +186,7 @@ impl List {
             (0.1, 0.2),
         ] {
             self.push(
-                Distribution::TruncNormal {
+                TruncNormal {
                     mean: 0.0,
                     std,
                     a: -bound,
@@ -238,81 +198,87 @@ impl List {
     }
 }
 
-impl Distribution {
-    /// The same distribution of values times `c > 0`.
-    pub(super) fn times(self, c: f64) -> Distribution {
-        match self {
-            Distribution::Uniform { from, to } => Distribution::Uniform {
-                from: from * c,
-                to: to * c,
-            },
-            Distribution::Normal { mean, std } => Distribution::Normal {
-                mean: mean * c,
-                std: std * c,
-            },
-            Distribution::TruncNormal { mean, std, a, b } => Distribution::TruncNormal {
-                mean: mean * c,
-                std: std * c,
-                a: a * c,
-                b: b * c,
-            },
-            Distribution::Orthogonal { gain } => Distribution::Orthogonal { gain: gain * c },
-        }
-    }
+/// The draw whose values are `factor > 0` times those of `draw`; `None` if there is no such draw.
+pub(super) fn scale_draw(draw: Draw, factor: f64) -> Option<Draw> {
+    Some(match draw {
+        Draw::Uniform(Uniform { from, to }) => Draw::Uniform(Uniform {
+            from: from * factor,
+            to: to * factor,
+        }),
+        Draw::Normal(Normal { mean, std }) => Draw::Normal(Normal {
+            mean: mean * factor,
+            std: std * factor,
+        }),
+        Draw::TruncNormal(TruncNormal { mean, std, a, b }) => Draw::TruncNormal(TruncNormal {
+            mean: mean * factor,
+            std: std * factor,
+            a: a * factor,
+            b: b * factor,
+        }),
+        Draw::Orthogonal(Orthogonal { gain }) => Draw::Orthogonal(Orthogonal {
+            gain: gain * factor,
+        }),
+        Draw::Sparse(Sparse { sparsity, std }) => Draw::Sparse(Sparse {
+            sparsity,
+            std: std * factor,
+        }),
+        _ => return None,
+    })
+}
 
-    /// Whether values could come from here: a quick test that spares a search, wrong for less than
-    /// one tensor in a million.
-    pub(super) fn may_hold(self, values: &[f64]) -> bool {
-        let n = values.len() as f64;
-        let (low, high) = values
-            .iter()
-            .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| {
-                (low.min(*v), high.max(*v))
-            });
-        if values.is_empty() || !low.is_finite() || !high.is_finite() {
-            return false;
+/// Whether values may come from a draw.
+///
+/// A quick test that saves a search: it rejects the right draw for fewer than one tensor in a
+/// million. Draws whose values do not show their words are always rejected.
+pub(super) fn may_hold(draw: Draw, values: &[f64]) -> bool {
+    let n = values.len() as f64;
+    let (low, high) = values
+        .iter()
+        .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| {
+            (low.min(*v), high.max(*v))
+        });
+    if values.is_empty() || !low.is_finite() || !high.is_finite() {
+        return false;
+    }
+    // bfloat16 rounds by up to 2^-8 of a bound.
+    const SLACK: f64 = 1.0 / 128.0;
+    match draw {
+        Draw::Uniform(Uniform { from, to }) => {
+            let width = to - from;
+            // All n values miss the outer parts with a probability below 1e-7.
+            let reach = 1e-7f64.powf(1.0 / n);
+            width > 0.0
+                && low >= from - SLACK * width
+                && high <= to + SLACK * width
+                && high - low >= (2.0 * reach - 1.0 - SLACK) * width
         }
-        // bfloat16 rounds by up to 2^-8 of a bound.
-        const SLACK: f64 = 1.0 / 128.0;
-        match self {
-            Distribution::Uniform { from, to } => {
-                let width = to - from;
-                // All n values miss the outer parts with a chance below 1e-7.
-                let reach = 1e-7f64.powf(1.0 / n);
-                width > 0.0
-                    && low >= from - SLACK * width
-                    && high <= to + SLACK * width
-                    && high - low >= (2.0 * reach - 1.0 - SLACK) * width
-            }
-            Distribution::Normal { mean, std } => {
-                let square = values
-                    .iter()
-                    .map(|v| ((v - mean) / std).powi(2))
-                    .sum::<f64>()
-                    / n;
-                // The mean square has mean 1 and standard deviation sqrt(2 / n).
-                let spread = 6.0 * (2.0 / n).sqrt();
-                square <= 1.0 + spread.max(36.0 / n) && square >= (1.0 - spread).max(0.0)
-            }
-            // Not by its values alone: see `orthogonal`.
-            Distribution::Orthogonal { .. } => false,
-            Distribution::TruncNormal { mean, std, a, b } => {
-                let slack = SLACK * std;
-                let nearly_untruncated = (b - a) > 6.0 * std;
-                low >= a - slack
-                    && high <= b + slack
-                    && (!nearly_untruncated || Distribution::Normal { mean, std }.may_hold(values))
-            }
+        Draw::Normal(Normal { mean, std }) => {
+            let square = values
+                .iter()
+                .map(|v| ((v - mean) / std).powi(2))
+                .sum::<f64>()
+                / n;
+            // The mean square has mean 1 and standard deviation sqrt(2 / n).
+            let spread = 6.0 * (2.0 / n).sqrt();
+            square <= 1.0 + spread.max(36.0 / n) && square >= (1.0 - spread).max(0.0)
         }
+        Draw::TruncNormal(TruncNormal { mean, std, a, b }) => {
+            let slack = SLACK * std;
+            let nearly_untruncated = (b - a) > 6.0 * std;
+            low >= a - slack
+                && high <= b + slack
+                && (!nearly_untruncated || may_hold(Normal { mean, std }.into(), values))
+        }
+        _ => false,
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Distribution, Short, known};
+    use super::{Draw, Normal, Short, Uniform, known_draws, may_hold, scale_draw};
 
     #[test]
-    fn short_numbers() {
+    fn short_numbers_have_seven_digits() {
         for (number, text) in [
             (0.5, "0.5"),
             (-1.224_744_871, "-1.224745"),
@@ -327,37 +293,39 @@ mod tests {
     }
 
     #[test]
-    fn the_defaults_are_known_by_name() {
-        let of = |bound: f64| {
-            let wanted = Distribution::Uniform {
+    fn defaults_of_pytorch_and_tch_have_names() {
+        let name_of = |bound: f64| {
+            let draw = Draw::from(Uniform {
                 from: -bound,
                 to: bound,
-            };
-            let all = known(&[3, 4]);
-            let found = all.iter().find(|k| k.distribution == wanted);
-            found.map(|k| k.name.clone()).unwrap_or_default()
+            });
+            let known = known_draws(&[3, 4]);
+            let found = known.iter().find(|known| known.draw == draw);
+            found.map(|known| known.name.clone()).unwrap_or_default()
         };
-        assert!(of(0.5).contains("PyTorch's default"), "{}", of(0.5));
-        let tch = 3f64.sqrt() * (2f64.sqrt() / 2.0);
-        assert!(of(tch).contains("tch's default"), "{}", of(tch));
+        let pytorch = name_of(0.5);
+        assert!(pytorch.contains("PyTorch's default"), "{pytorch}");
+        let tch = name_of(3f64.sqrt() * (2f64.sqrt() / 2.0));
+        assert!(tch.contains("tch's default"), "{tch}");
     }
 
     #[test]
-    fn impossible_values_are_excluded() {
-        let uniform = Distribution::Uniform {
+    fn draws_that_cannot_give_the_values_are_rejected() {
+        let values: Vec<f64> = (0..100).map(|i| f64::from(i) / 50.0 - 0.99).collect();
+        let uniform = Draw::from(Uniform {
             from: -1.0,
             to: 1.0,
-        };
-        let values: Vec<f64> = (0..100).map(|i| f64::from(i) / 50.0 - 0.99).collect();
-        assert!(uniform.may_hold(&values));
-        assert!(!uniform.times(2.0).may_hold(&values));
-        assert!(!uniform.times(0.5).may_hold(&values));
-        let normal = Distribution::Normal {
+        });
+        let holds = |draw, factor| scale_draw(draw, factor).is_some_and(|d| may_hold(d, &values));
+        assert!(may_hold(uniform, &values));
+        assert!(!holds(uniform, 2.0));
+        assert!(!holds(uniform, 0.5));
+        let normal = Draw::from(Normal {
             mean: 0.0,
             std: 0.57,
-        };
-        assert!(normal.may_hold(&values));
-        assert!(!normal.times(5.0).may_hold(&values));
-        assert!(!normal.times(0.2).may_hold(&values));
+        });
+        assert!(may_hold(normal, &values));
+        assert!(!holds(normal, 5.0));
+        assert!(!holds(normal, 0.2));
     }
 }

@@ -1,18 +1,20 @@
-//! Why tensors differ from what PyTorch would have drawn.
+//! Explains why tensors differ from what PyTorch would have drawn.
 //!
-//! [`explain`] takes two sets of tensors, yours and what they ought to be, and tries hypotheses:
-//! what the two sets of values show by themselves (a constant factor, other order of dimensions,
-//! rounding, a change after the draw), and what the random stream shows (another place, another
-//! seed, another way of drawing). A hypothesis about the stream is reported only if drawing
-//! again as the hypothesis says makes your bits. Nothing that fits is an honest answer too.
+//! [`explain`] compares your tensors with a reference and tests hypotheses. Some follow from the
+//! values alone: a constant factor, another order of dimensions, rounding, a change after the draw.
+//! Others concern the random stream: another position, another seed, another way to draw. A
+//! hypothesis about the stream is reported only if replaying it gives your bits. If no hypothesis
+//! fits, none is reported.
 //!
-//! The default stream is neither read nor moved.
+//! The reference is a file of PyTorch's tensors, or a [`Model`]. The default generator is neither
+//! read nor moved.
 
 mod candidate;
 mod cross_match;
 mod finding;
 mod known_draws;
 mod layers;
+mod origin_search;
 mod orthogonal;
 mod permutation;
 mod replay;
@@ -20,61 +22,68 @@ mod scale;
 mod stream_order;
 mod stream_search;
 mod tensor_case;
-mod told;
 mod value_changes;
 mod values;
 mod word_prediction;
 
-pub use known_draws::Distribution;
 pub use finding::{Change, Displacement, Finding, Region, Whose};
 pub use layers::{Model, ModelError};
 
 use crate::error::InitError;
 use crate::tensor::{Dtype, TensorView};
-use candidate::{Reach, origins};
-use stream_order::{Ordered, displaced};
-use tensor_case::Case;
+use origin_search::{SearchLimits, find_origins};
+use stream_order::{StreamOrder, displaced};
+use tensor_case::TensorCase;
+use torch_rng::Draw;
 
 /// A tensor with its name.
 #[derive(Debug, Clone)]
 pub struct NamedView<'a> {
-    /// The name, as `state_dict` has it.
+    /// The name, as in `state_dict`.
     pub name: String,
     /// The tensor.
     pub view: TensorView<'a>,
 }
 
-/// What a tensor ought to be.
+/// A tensor of the reference.
 #[derive(Debug, Clone)]
 pub struct Expected<'a> {
     /// The tensor as PyTorch has it.
     pub tensor: NamedView<'a>,
-    /// How PyTorch drew it, if that is known. If it is not, [`explain`] looks for it.
+    /// How PyTorch drew it, if known. Otherwise [`explain`] searches for it.
     pub drawn: Option<Drawn>,
 }
 
-/// A draw: what, and from where.
+/// A draw and its position in a stream.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Drawn {
-    /// The distribution.
-    pub distribution: Distribution,
+    /// The draw.
+    pub draw: Draw,
     /// The seed of the stream.
     pub seed: u64,
-    /// The first word, counted in words of 32 bits since `manual_seed`.
+    /// The first word of the draw, in 32-bit words after `manual_seed`.
     pub word: u64,
 }
 
-/// How far to look.
+/// The random streams that [`explain`] searches.
+///
+/// ```
+/// use tch_init::explain::Options;
+///
+/// let options = Options::default().seed(42).other_seeds(1000);
+/// assert_eq!((options.seed, options.other_seeds), (Some(42), 1000));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Options {
-    /// The seed that yours was meant to be drawn with, if known.
+    /// The seed that yours should have been drawn with, if known.
     pub seed: Option<u64>,
-    /// How many other seeds are tried, from 0 on. Some ten thousand take a second.
+    /// The number of other seeds to try, from 0 on. Some ten thousand take a second.
     pub other_seeds: u64,
 }
 
 impl Default for Options {
-    /// No seed known; 65,536 are tried.
+    /// No known seed; 65,536 other seeds.
     fn default() -> Options {
         Options {
             seed: None,
@@ -83,37 +92,59 @@ impl Default for Options {
     }
 }
 
-/// What is to be said of one tensor.
+impl Options {
+    /// Sets the seed that yours should have been drawn with.
+    #[must_use]
+    pub fn seed(self, seed: impl Into<Option<u64>>) -> Options {
+        Options {
+            seed: seed.into(),
+            ..self
+        }
+    }
+
+    /// Sets the number of other seeds to try.
+    #[must_use]
+    pub fn other_seeds(self, other_seeds: u64) -> Options {
+        Options {
+            other_seeds,
+            ..self
+        }
+    }
+}
+
+/// What [`explain`] found out about one tensor.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
+#[non_exhaustive]
 pub struct Explanation {
-    /// Its name.
+    /// The name of the tensor.
     pub tensor: String,
-    /// Its shape.
+    /// The shape of yours.
     pub shape: Vec<usize>,
-    /// Its dtype.
+    /// The dtype of yours.
     pub dtype: Dtype,
-    /// The shape it ought to have.
+    /// The shape of the reference.
     pub reference_shape: Vec<usize>,
-    /// The dtype it ought to have.
+    /// The dtype of the reference.
     pub reference_dtype: Dtype,
-    /// Whether it has the bits, the dtype and the shape of what it ought to be.
+    /// Whether yours has the bits, the dtype and the shape of the reference.
     pub equal: bool,
-    /// Elements whose bits differ; `None` if dtype or shape differ.
+    /// The number of elements with different bits; `None` if dtype or shape differ.
     pub differing: Option<usize>,
-    /// The causes that hold, the plainest first. Empty if equal, or if no hypothesis fits.
+    /// The causes that hold, the simplest first. Empty if the tensors are equal or if no hypothesis
+    /// fits.
     pub findings: Vec<Finding>,
 }
 
 /// Explains the tensors that both sets have, in the order of `yours`.
 ///
-/// Looks through `Options::seed`'s stream, some two times as far as all tensors draw, and through
-/// the beginnings of `other_seeds` more. Tensors of integers are compared, and explained by order
-/// and exchange only. Draws nothing from the default stream. Memory: a few times the largest
-/// tensor.
+/// Searches the stream of [`Options::seed`], about twice as far as all tensors draw, and the
+/// beginnings of [`Options::other_seeds`] other streams. Tensors of integers are only compared, and
+/// checked for permuted dimensions and exchanged tensors. Takes a few times the memory of the
+/// largest tensor.
 ///
 /// # Errors
 ///
-/// [`InitError::Libtorch`] if libtorch fails, as for want of memory.
+/// [`InitError::Libtorch`] if libtorch fails, as when memory runs out.
 ///
 /// ```
 /// use tch_init::explain::{Expected, Finding, NamedView, Options, explain};
@@ -126,7 +157,7 @@ pub struct Explanation {
 ///     Ok::<_, tch_init::tensor::ViewError>(NamedView { name: "weight".to_owned(), view })
 /// };
 /// let expected = Expected { tensor: named(&reference)?, drawn: None };
-/// let options = Options { other_seeds: 0, ..Options::default() };
+/// let options = Options::default().other_seeds(0);
 /// let explanations = explain(&[named(&yours)?], &[expected], &options)?;
 /// assert_eq!(
 ///     explanations[0].findings,
@@ -139,64 +170,64 @@ pub fn explain(
     expected: &[Expected<'_>],
     options: &Options,
 ) -> Result<Vec<Explanation>, InitError> {
-    let mut cases: Vec<Case<'_>> = yours
+    let mut cases: Vec<TensorCase<'_>> = yours
         .iter()
         .filter_map(|tensor| {
             let own = expected.iter().find(|e| e.tensor.name == tensor.name)?;
-            Some(Case::new(tensor, own, yours, expected))
+            Some(TensorCase::new(tensor, own, yours, expected))
         })
         .collect();
-    find_origins(&mut cases, options)?;
+    search_streams(&mut cases, options)?;
     for case in &mut cases {
         case.conclude();
     }
     let displacements: Vec<_> = {
-        let ordered: Vec<Ordered<'_>> = cases.iter().map(Case::ordered).collect();
-        (0..cases.len()).map(|i| displaced(&ordered, i)).collect()
+        let orders: Vec<StreamOrder<'_>> = cases.iter().map(TensorCase::stream_order).collect();
+        (0..cases.len()).map(|i| displaced(&orders, i)).collect()
     };
     for (case, displacement) in cases.iter_mut().zip(displacements) {
-        case.give_reasons(displacement);
+        case.explain_shift(displacement);
     }
-    Ok(cases.into_iter().map(Case::explanation).collect())
+    Ok(cases.into_iter().map(TensorCase::explanation).collect())
 }
 
-/// Looks for the draws of what the values alone have not explained, and of the reference where
-/// nobody said how it was drawn.
-fn find_origins(cases: &mut [Case<'_>], options: &Options) -> Result<(), InitError> {
+/// Searches for the draws of the tensors that their values do not explain, and of the references
+/// whose draws are not given.
+fn search_streams(cases: &mut [TensorCase<'_>], options: &Options) -> Result<(), InitError> {
     let known_seed = cases
         .iter()
         .find_map(|case| case.expected.drawn.map(|d| d.seed));
-    let mut wanted = Vec::new();
-    let mut whose = Vec::new();
+    let mut targets = Vec::new();
+    let mut owners = Vec::new();
     for (index, case) in cases.iter().enumerate() {
-        if let Some(want) = case.want_expected() {
-            wanted.push(want);
-            whose.push((index, Whose::Reference));
+        if let Some(target) = case.search_expected() {
+            targets.push(target);
+            owners.push((index, Whose::Reference));
         }
-        if let Some(want) = case.want_yours() {
-            wanted.push(want);
-            whose.push((index, Whose::Yours));
+        if let Some(target) = case.search_yours() {
+            targets.push(target);
+            owners.push((index, Whose::Yours));
         }
     }
     let numel: u64 = cases
         .iter()
         .map(|case| case.yours.view.numel() as u64)
         .sum();
-    // A plan has draws between those of the tensors.
+    // A plan may draw more than the tensors.
     let last = cases
         .iter()
         .filter_map(|case| case.expected.drawn.map(|drawn| drawn.word))
         .max();
-    let reach = Reach {
+    let limits = SearchLimits {
         seed: options.seed.or(known_seed),
-        // Two times what f64 draws, and something before the first.
+        // Twice the words of f64, and some before the first tensor.
         words: numel
             .saturating_mul(4)
             .saturating_add(last.unwrap_or(0))
             .saturating_add(1 << 16),
         seeds: options.other_seeds,
     };
-    for ((index, whose), origin) in whose.into_iter().zip(origins(&wanted, &reach)?) {
+    for ((index, whose), origin) in owners.into_iter().zip(find_origins(&targets, &limits)?) {
         match whose {
             Whose::Yours => cases[index].origin = origin,
             Whose::Reference => cases[index].expected_origin = origin,

@@ -1,16 +1,17 @@
-//! Tensors whose elements are equal in another order of dimensions.
+//! Tensors with the same elements in another order of dimensions.
 
 use super::finding::Finding;
 use crate::tensor::TensorView;
 
-/// How the reference's elements became yours by an order of dimensions, bit for bit.
+/// The finding if yours has the reference's elements, bit for bit, in another shape or another order
+/// of dimensions.
 pub(super) fn permutation(yours: &TensorView<'_>, reference: &TensorView<'_>) -> Option<Finding> {
     const DIMENSIONS: usize = 5;
     let dimensions = reference.shape().len();
     if yours.numel() != reference.numel() || yours.dtype() != reference.dtype() {
         return None;
     }
-    if same_bytes(yours, reference) {
+    if equal_bytes(yours, reference) {
         let from = reference.shape().to_vec();
         return Some(Finding::Reshaped { from });
     }
@@ -23,7 +24,7 @@ pub(super) fn permutation(yours: &TensorView<'_>, reference: &TensorView<'_>) ->
         shape.eq(yours.shape().iter().copied())
             && reference
                 .permute(order)
-                .is_ok_and(|permuted| same_bytes(yours, &permuted))
+                .is_ok_and(|permuted| equal_bytes(yours, &permuted))
     });
     if let Some(order) = plain {
         return Some(Finding::Permuted {
@@ -31,12 +32,12 @@ pub(super) fn permutation(yours: &TensorView<'_>, reference: &TensorView<'_>) ->
             drawn_as: None,
         });
     }
-    // Drawn in one shape and then permuted: yours, permuted back, are the words in order.
+    // Drawn in one shape and then permuted: permuted back, yours has the values in drawing order.
     orders.iter().find_map(|back| {
         let drawn = yours
             .permute(back)
             .ok()
-            .filter(|drawn| same_bytes(drawn, reference))?;
+            .filter(|drawn| equal_bytes(drawn, reference))?;
         Some(Finding::Permuted {
             order: inverse(back),
             drawn_as: Some(drawn.shape().to_vec()),
@@ -44,7 +45,7 @@ pub(super) fn permutation(yours: &TensorView<'_>, reference: &TensorView<'_>) ->
     })
 }
 
-/// The order that undoes an order.
+/// The permutation that undoes a permutation.
 pub(super) fn inverse(order: &[usize]) -> Vec<usize> {
     let mut inverse = vec![0; order.len()];
     for (to, from) in order.iter().enumerate() {
@@ -53,7 +54,7 @@ pub(super) fn inverse(order: &[usize]) -> Vec<usize> {
     inverse
 }
 
-/// Every order of `0..n`, in lexicographic order.
+/// All permutations of `0..n`, in lexicographic order.
 pub(super) fn permutations(n: usize) -> Vec<Vec<usize>> {
     (0..n).fold(vec![Vec::new()], |orders, _| {
         let longer = |order: Vec<usize>| {
@@ -65,13 +66,13 @@ pub(super) fn permutations(n: usize) -> Vec<Vec<usize>> {
     })
 }
 
-/// Whether the elements in logical order are the same bytes, whatever the shapes.
-pub(super) fn same_bytes(a: &TensorView<'_>, b: &TensorView<'_>) -> bool {
-    const PIECE: usize = 1 << 16;
+/// Whether two tensors have the same bytes in logical order. Their shapes may differ.
+pub(super) fn equal_bytes(a: &TensorView<'_>, b: &TensorView<'_>) -> bool {
+    const CHUNK: usize = 1 << 16;
     let (mut left, mut right) = (Vec::new(), Vec::new());
     a.numel() == b.numel()
         && a.dtype() == b.dtype()
-        && (0..a.numel()).step_by(PIECE).all(|start| {
-            a.read(start..start + PIECE, &mut left) == b.read(start..start + PIECE, &mut right)
+        && (0..a.numel()).step_by(CHUNK).all(|start| {
+            a.read(start..start + CHUNK, &mut left) == b.read(start..start + CHUNK, &mut right)
         })
 }

@@ -1,9 +1,8 @@
-//! Draws a tensor again, as libtorch draws it and as ports do instead.
+//! Draws a tensor again, as libtorch does or as ports do instead.
 //!
-//! Whether a hypothesis holds is decided here, by the draws of `init`: what is made must have the
-//! bits that are to be explained.
+//! A hypothesis about the stream holds if a replay, by the functions of `init`, gives the bits of the
+//! tensor.
 
-use super::known_draws::Distribution;
 use crate::distribution::erf;
 use crate::error::InitError;
 use crate::generator::Generator;
@@ -12,25 +11,26 @@ use crate::rng::Mt19937;
 use crate::tensor::Dtype;
 use half::{bf16, f16};
 use tch::{Device, Kind, Tensor};
+use torch_rng::{Draw, Normal, Orthogonal, TruncNormal, Uniform};
 
-/// A place in the stream of a seed, counted in words of 32 bits since `manual_seed`.
+/// A position in the stream of a seed, in 32-bit words after `manual_seed`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct Position {
     pub seed: u64,
     pub word: u64,
 }
 
-/// How values come from the stream.
+/// How values are computed from the stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Method {
-    /// As libtorch does it for a contiguous tensor.
+    /// As libtorch does for a contiguous tensor.
     Libtorch,
-    /// `normal_` one value after the other, as libtorch does it below 16 elements and for a tensor
-    /// that is not contiguous.
+    /// `normal_` one value at a time, as libtorch does below 16 elements and for tensors that are not
+    /// contiguous.
     Serial,
-    /// `normal_` in blocks of 16, cut off, where libtorch goes one by one.
+    /// `normal_` as the first elements of a block of 16, where libtorch draws one value at a time.
     Block,
-    /// As libtorch does it with `ATEN_CPU_CAPABILITY=default`: no fused multiply-add.
+    /// As libtorch does with `ATEN_CPU_CAPABILITY=default`, without fused multiply-add.
     DefaultCapability,
     /// `randn * std + mean`.
     RandnTimesStd,
@@ -40,39 +40,39 @@ pub(super) enum Method {
     InverseErf,
 }
 
-/// Draws `numel` values. `None` if the method does not apply to the distribution or the dtype.
-pub(super) fn redraw(
-    distribution: Distribution,
+/// Draws `numel` values. `None` if the method does not apply to the draw or the dtype.
+pub(super) fn replay(
+    draw: Draw,
     method: Method,
     numel: usize,
     dtype: Dtype,
-    place: Place,
+    position: Position,
 ) -> Result<Option<Vec<u8>>, InitError> {
     let (Some(kind), Ok(length)) = (kind(dtype), i64::try_from(numel)) else {
         return Ok(None);
     };
     let _no_grad = tch::no_grad_guard();
-    let mut generator = generator_at(place)?;
+    let mut generator = generator_at(position)?;
     let context = |error| InitError::tch("explain", error);
     let empty = |n: i64, kind| Tensor::f_empty([n], (kind, Device::Cpu)).map_err(context);
-    let tensor = match (method, distribution) {
+    let tensor = match (method, draw) {
         (Method::Libtorch, _) => {
             let mut tensor = empty(length, kind)?;
-            distribution.fill_(&mut tensor, &mut generator)?;
+            fill_(draw, &mut tensor, &mut generator)?;
             tensor
         }
-        (Method::Serial, Distribution::Normal { .. }) => {
+        (Method::Serial, Draw::Normal(_)) => {
             let wide = empty(2 * length, kind)?;
             let mut tensor = wide.f_slice(0, 0, 2 * length, 2).map_err(context)?;
-            distribution.fill_(&mut tensor, &mut generator)?;
+            fill_(draw, &mut tensor, &mut generator)?;
             tensor
         }
-        (Method::Block, Distribution::Normal { .. }) if numel < 16 => {
+        (Method::Block, Draw::Normal(_)) if numel < 16 => {
             let mut block = empty(16, kind)?;
-            distribution.fill_(&mut block, &mut generator)?;
+            fill_(draw, &mut block, &mut generator)?;
             block.f_narrow(0, 0, length).map_err(context)?
         }
-        (Method::RandnTimesStd, Distribution::Normal { mean, std }) => {
+        (Method::RandnTimesStd, Draw::Normal(Normal { mean, std })) => {
             let mut tensor = empty(length, kind)?;
             normal_(&mut tensor, 0.0, 1.0, Some(&mut generator))?;
             let scaled = tensor.f_mul_scalar(std).map_err(context)?;
@@ -86,10 +86,10 @@ pub(super) fn redraw(
                 return Ok(None);
             };
             let mut tensor = empty(length, drawn)?;
-            distribution.fill_(&mut tensor, &mut generator)?;
+            fill_(draw, &mut tensor, &mut generator)?;
             tensor.f_to_kind(kind).map_err(context)?
         }
-        (Method::InverseErf, Distribution::TruncNormal { mean, std, a, b }) => {
+        (Method::InverseErf, Draw::TruncNormal(TruncNormal { mean, std, a, b })) => {
             // `_no_grad_trunc_normal_` of torch/nn/init.py before PyTorch 2.13.
             let cdf = |x: f64| (1.0 + erf((x - mean) / std / 2f64.sqrt())) / 2.0;
             let (low, high) = (2.0 * cdf(a) - 1.0, 2.0 * cdf(b) - 1.0);
@@ -103,63 +103,68 @@ pub(super) fn redraw(
                 .map_err(context)?
         }
         (Method::DefaultCapability, _) => {
-            return Ok(default_capability(distribution, numel, dtype, place));
+            return Ok(default_capability(draw, numel, dtype, position));
         }
         _ => return Ok(None),
     };
     bytes(&tensor, dtype).map(Some)
 }
 
-impl Distribution {
-    fn fill_(self, tensor: &mut Tensor, generator: &mut Generator) -> Result<(), InitError> {
-        match self {
-            Distribution::Uniform { from, to } => uniform_(tensor, from, to, Some(generator)),
-            Distribution::Normal { mean, std } => normal_(tensor, mean, std, Some(generator)),
-            Distribution::TruncNormal { mean, std, a, b } => {
-                trunc_normal_(tensor, mean, std, a, b, Some(generator))
-            }
-            Distribution::Orthogonal { gain } => orthogonal_(tensor, gain, Some(generator)),
+fn fill_(draw: Draw, tensor: &mut Tensor, generator: &mut Generator) -> Result<(), InitError> {
+    match draw {
+        Draw::Uniform(Uniform { from, to }) => uniform_(tensor, from, to, Some(generator)),
+        Draw::Normal(Normal { mean, std }) => normal_(tensor, mean, std, Some(generator)),
+        Draw::TruncNormal(TruncNormal { mean, std, a, b }) => {
+            trunc_normal_(tensor, mean, std, a, b, Some(generator))
         }
+        Draw::Orthogonal(Orthogonal { gain }) => orthogonal_(tensor, gain, Some(generator)),
+        // No candidate has another draw.
+        _ => Err(InitError::libtorch(
+            "explain",
+            &format!("cannot replay {draw}"),
+        )),
     }
 }
 
-pub(super) fn generator_at(place: Place) -> Result<Generator, InitError> {
-    let mut stream = Mt19937::new(place.seed);
-    stream.skip(place.word);
+/// A generator at a position.
+pub(super) fn generator_at(position: Position) -> Result<Generator, InitError> {
+    let mut stream = Mt19937::new(position.seed);
+    stream.skip(position.word);
     let mut generator = Generator::new(Device::Cpu)?;
     generator.set_state(&stream.to_state().to_bytes())?;
     Ok(generator)
 }
 
-/// The kernels where libtorch is kept from using AVX2: `uniform_real_distribution` in
-/// `ATen/core/DistributionsHelper.h`, compiled without fused multiply-add, and `NormalFill16` in
-/// `ATen/native/cpu/DistributionTemplates.h` with the C library's functions, PyTorch 2.13. `None`
-/// where the bits are those of every CPU.
+/// Draws as libtorch does where it may not use AVX2; `None` if the bits do not depend on that.
+///
+/// Ports `uniform_real_distribution` of `ATen/core/DistributionsHelper.h`, compiled without fused
+/// multiply-add, and `NormalFill16` of `ATen/native/cpu/DistributionTemplates.h` with the functions
+/// of the C library, PyTorch 2.13.
 fn default_capability(
-    distribution: Distribution,
+    draw: Draw,
     numel: usize,
     dtype: Dtype,
-    place: Place,
+    position: Position,
 ) -> Option<Vec<u8>> {
-    let mut stream = Mt19937::new(place.seed);
-    stream.skip(place.word);
+    let mut stream = Mt19937::new(position.seed);
+    stream.skip(position.word);
     let mut fraction = || (stream.next_u32() & 0x00ff_ffff) as f32 * 2f32.powi(-24);
-    match (distribution, dtype) {
-        (Distribution::Uniform { from, to }, Dtype::Float32) => {
+    match (draw, dtype) {
+        (Draw::Uniform(Uniform { from, to }), Dtype::Float32) => {
             let (from, to) = (from as f32, to as f32);
             let values = (0..numel)
                 .map(|_| fraction() * (to - from) + from)
                 .map(|value| if value == to { from } else { value });
             Some(values.flat_map(f32::to_le_bytes).collect())
         }
-        (Distribution::Uniform { from, to }, Dtype::Float64) => {
+        (Draw::Uniform(Uniform { from, to }), Dtype::Float64) => {
             let mut fraction = || (stream.random64() & ((1 << 53) - 1)) as f64 * 2f64.powi(-53);
             let values = (0..numel)
                 .map(|_| fraction() * (to - from) + from)
                 .map(|value| if value == to { from } else { value });
             Some(values.flat_map(f64::to_le_bytes).collect())
         }
-        (Distribution::Normal { mean, std }, Dtype::Float32 | Dtype::Float16 | Dtype::Bfloat16)
+        (Draw::Normal(Normal { mean, std }), Dtype::Float32 | Dtype::Float16 | Dtype::Bfloat16)
             if numel >= 16 =>
         {
             let mut values = vec![0f32; numel];
@@ -170,7 +175,7 @@ fn default_capability(
             }
             if rest != 0 {
                 let tail = &mut values[numel - 16..];
-                // Single precision draws the remainder too before it draws the last 16 again.
+                // f32 also draws the remainder before it redraws the last 16.
                 if dtype == Dtype::Float32 {
                     tail[..rest].fill_with(&mut fraction);
                 }
@@ -193,26 +198,26 @@ fn default_capability(
     }
 }
 
-/// 16 uniforms to 16 normals.
+/// Turns 16 uniforms into 16 normals.
 fn box_muller(block: &mut [f32], mean: f32, std: f32) {
     for j in 0..8 {
         let (u1, u2) = (1.0 - block[j], block[j + 8]);
         let radius = (-2.0 * u1.ln()).sqrt();
-        // The constant is double there, so the product is rounded once, from double.
+        // PyTorch's constant is a double, so the product is rounded once.
         let theta = (2.0 * std::f64::consts::PI * f64::from(u2)) as f32;
         block[j] = (radius * theta.cos()).mul_add(std, mean);
         block[j + 8] = (radius * theta.sin()).mul_add(std, mean);
     }
 }
 
-/// tch's name for the floating point dtypes that libtorch draws.
+/// tch's name of a floating-point dtype that libtorch draws.
 pub(super) fn kind(dtype: Dtype) -> Option<Kind> {
     use Dtype::{Bfloat16, Float16, Float32, Float64};
     let is_drawn = matches!(dtype, Float16 | Bfloat16 | Float32 | Float64);
     dtype.kind().filter(|_| is_drawn)
 }
 
-/// The elements in logical order.
+/// The bytes of the elements in logical order.
 pub(super) fn bytes(tensor: &Tensor, dtype: Dtype) -> Result<Vec<u8>, InitError> {
     let context = |error| InitError::tch("explain", error);
     let flat = tensor

@@ -1,12 +1,12 @@
-//! Names of the constants by which ports are off.
+//! Constant factors between two tensors, with the names of the factors that ports get wrong.
 
 use super::finding::Finding;
-use super::known_draws::{Distribution, Known, known};
-use super::told::named;
+use super::known_draws::{KnownDraw, describe, known_draws, scale_draw};
 use crate::init::calculate_fan_in_and_fan_out;
+use torch_rng::Draw;
 
-/// The name of a factor, if it has one. `slack` is how far, relatively, the factor may be off.
-fn name(constant: f64, weight: &[usize], slack: f64) -> Option<String> {
+/// Names a factor, if it has a name. `tolerance` is the largest relative error of the factor.
+fn factor_name(constant: f64, weight: &[usize], tolerance: f64) -> Option<String> {
     let shape: Vec<i64> = weight
         .iter()
         .filter_map(|s| i64::try_from(*s).ok())
@@ -71,70 +71,72 @@ fn name(constant: f64, weight: &[usize], slack: f64) -> Option<String> {
     }
     let found = constants
         .into_iter()
-        .find(|(value, _)| (constant.abs() - value).abs() <= slack * value)
+        .find(|(value, _)| (constant.abs() - value).abs() <= tolerance * value)
         .map(|(_, name)| name);
     match (found, constant < 0.0) {
         (Some(name), true) => Some(format!("-{name}")),
-        (None, true) if (constant + 1.0).abs() <= slack => Some("-1".to_owned()),
+        (None, true) if (constant + 1.0).abs() <= tolerance => Some("-1".to_owned()),
         (found, _) => found,
     }
 }
 
-/// The finding for a factor, with every name that the fans of the weight give to it.
+/// The finding for a factor; names the two draws by the fans of the weight.
+///
+/// `tolerance` is the largest relative error of the factor.
 pub(super) fn scaled(
     constant: f64,
-    reference: Option<Distribution>,
+    reference: Option<Draw>,
     weight: &[usize],
-    slack: f64,
+    tolerance: f64,
 ) -> Finding {
-    let known = known(weight);
-    let near = |a: f64, b: f64| (a - b).abs() <= slack * a.abs().max(b.abs());
-    let close = |a: &Distribution, b: &Distribution| match (a, b) {
-        (Distribution::Uniform { from: a, to: b }, Distribution::Uniform { from: c, to: d }) => {
-            near(*a, *c) && near(*b, *d)
-        }
-        (Distribution::Normal { mean: a, std: b }, Distribution::Normal { mean: c, std: d }) => {
-            near(*a, *c) && near(*b, *d)
-        }
+    let known = known_draws(weight);
+    let near = |a: f64, b: f64| (a - b).abs() <= tolerance * a.abs().max(b.abs());
+    let close = |a: Draw, b: Draw| match (a, b) {
+        (Draw::Uniform(a), Draw::Uniform(b)) => near(a.from, b.from) && near(a.to, b.to),
+        (Draw::Normal(a), Draw::Normal(b)) => near(a.mean, b.mean) && near(a.std, b.std),
         _ => false,
     };
-    let describe = |distribution: Distribution| {
-        let exact = |k: &&Known| k.distribution == distribution;
-        let near = |k: &&Known| close(&k.distribution, &distribution);
-        let found = known.iter().find(exact).or_else(|| known.iter().find(near));
-        named(distribution, found.map(|k| k.name.as_str()))
+    let text = |draw: Draw| {
+        let equal = |known: &&KnownDraw| known.draw == draw;
+        let near = |known: &&KnownDraw| close(known.draw, draw);
+        let found = known.iter().find(equal).or_else(|| known.iter().find(near));
+        describe(draw, found.map(|known| known.name.as_str()))
     };
     Finding::Scaled {
         constant,
-        name: name(constant, weight, slack),
+        name: factor_name(constant, weight, tolerance),
         yours: reference
             .filter(|_| constant > 0.0)
-            .map(|reference| describe(reference.times(constant))),
-        reference: reference.map(describe),
+            .and_then(|reference| scale_draw(reference, constant))
+            .map(text),
+        reference: reference.map(text),
     }
 }
 
-/// The factor between two distributions of one family, if there is one.
-pub(super) fn ratio(yours: Distribution, reference: Distribution) -> Option<f64> {
-    let (constant, spread) = match (yours, reference) {
-        (Distribution::Uniform { from: a, to: b }, Distribution::Uniform { from: c, to: d }) => {
-            (b / d, a / c)
-        }
-        (Distribution::Normal { mean: a, std: b }, Distribution::Normal { mean: c, std: d }) => {
-            (b / d, if c == 0.0 && a == 0.0 { b / d } else { a / c })
+/// The factor between two draws of one kind; `None` if they differ by more than a factor.
+pub(super) fn ratio(yours: Draw, reference: Draw) -> Option<f64> {
+    let (constant, other) = match (yours, reference) {
+        (Draw::Uniform(a), Draw::Uniform(b)) => (a.to / b.to, a.from / b.from),
+        (Draw::Normal(a), Draw::Normal(b)) => {
+            let spread = a.std / b.std;
+            match a.mean == 0.0 && b.mean == 0.0 {
+                true => (spread, spread),
+                false => (spread, a.mean / b.mean),
+            }
         }
         _ => return None,
     };
-    let one = (constant - spread).abs() <= 1e-9 * constant.abs();
-    (one && constant.is_finite() && constant != 0.0).then_some(constant)
+    let is_one_factor = (constant - other).abs() <= 1e-9 * constant.abs();
+    (is_one_factor && constant.is_finite() && constant != 0.0).then_some(constant)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Distribution, Finding, name, scaled};
+    use super::{Finding, factor_name, scaled};
+    use torch_rng::Uniform;
 
     #[test]
-    fn factors_by_name() {
+    fn factors_have_names() {
         for (constant, expected) in [
             (6f64.sqrt(), Some("sqrt(6)")),
             (-6f64.sqrt(), Some("-sqrt(6)")),
@@ -144,7 +146,7 @@ mod tests {
             (1.2345, None),
         ] {
             assert_eq!(
-                name(constant, &[3, 4], 1e-6).as_deref(),
+                factor_name(constant, &[3, 4], 1e-6).as_deref(),
                 expected,
                 "{constant}"
             );
@@ -152,14 +154,14 @@ mod tests {
     }
 
     #[test]
-    fn tch_and_pytorch_by_name() {
-        let pytorch = Distribution::Uniform {
+    fn defaults_of_tch_and_pytorch_are_named() {
+        let pytorch = Uniform {
             from: -0.5,
             to: 0.5,
         };
         let Finding::Scaled {
             yours, reference, ..
-        } = scaled(6f64.sqrt(), Some(pytorch), &[3, 4], 1e-6)
+        } = scaled(6f64.sqrt(), Some(pytorch.into()), &[3, 4], 1e-6)
         else {
             panic!("not a factor");
         };

@@ -1,24 +1,30 @@
-//! Why a tensor stands at another place of the stream: what was drawn before it.
+//! Explains why a tensor was drawn at another position: what was drawn before it.
 
 use super::finding::Displacement;
 
-/// Where a tensor lies in a stream: its first word, and how many it draws if that is fixed.
+/// The words of a stream that a tensor took.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Span {
+    /// The first word.
     pub word: u64,
+    /// The number of words; `None` if it depends on the values.
     pub words: Option<u64>,
 }
 
-/// A tensor in your stream and in PyTorch's; `None` where it draws nothing, or nobody knows.
-pub(super) struct Ordered<'a> {
+/// The words of a tensor in your stream and in PyTorch's; `None` if it draws nothing or if its
+/// position is unknown.
+pub(super) struct StreamOrder<'a> {
     pub name: &'a str,
     pub yours: Option<Span>,
     pub reference: Option<Span>,
 }
 
-/// What stands before tensor number `index` in one stream and not in the other, and the words of
-/// the distance that this leaves unexplained. `None` if the tensor lacks one of its places.
-pub(super) fn displaced(all: &[Ordered<'_>], index: usize) -> Option<(Vec<Displacement>, i64)> {
+/// The tensors that draw a different number of words before tensor number `index` in the two
+/// streams, and the words of its shift that they do not explain.
+///
+/// `None` if one of the tensor's positions is unknown, or if a tensor before it drew an unknown
+/// number of words.
+pub(super) fn displaced(all: &[StreamOrder<'_>], index: usize) -> Option<(Vec<Displacement>, i64)> {
     let (yours, reference) = (all[index].yours?, all[index].reference?);
     let mut unexplained = signed(yours.word)? - signed(reference.word)?;
     let mut because = Vec::new();
@@ -30,15 +36,14 @@ pub(super) fn displaced(all: &[Ordered<'_>], index: usize) -> Option<(Vec<Displa
             span.filter(|span| span.word < limit)
                 .map_or(Some(0), |span| span.words)
         };
-        // A draw of a length that depends on its values: nothing can be said.
-        let here = before(other.yours, yours.word)?;
-        let there = before(other.reference, reference.word)?;
-        if here != there {
-            unexplained -= signed(here)? - signed(there)?;
+        let in_yours = before(other.yours, yours.word)?;
+        let in_reference = before(other.reference, reference.word)?;
+        if in_yours != in_reference {
+            unexplained -= signed(in_yours)? - signed(in_reference)?;
             because.push(Displacement {
                 tensor: other.name.to_owned(),
-                yours: here,
-                reference: there,
+                yours: in_yours,
+                reference: in_reference,
             });
         }
     }
@@ -51,25 +56,25 @@ fn signed(words: u64) -> Option<i64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Displacement, Ordered, Span, displaced};
+    use super::{Displacement, Span, StreamOrder, displaced};
 
-    fn at(word: u64, words: u64) -> Option<Span> {
+    fn span(word: u64, words: u64) -> Option<Span> {
         let words = Some(words);
         Some(Span { word, words })
     }
 
     #[test]
-    fn a_bias_before_its_weight() {
+    fn a_bias_drawn_before_its_weight_shifts_both() {
         let all = [
-            Ordered {
+            StreamOrder {
                 name: "weight",
-                yours: at(3, 12),
-                reference: at(0, 12),
+                yours: span(3, 12),
+                reference: span(0, 12),
             },
-            Ordered {
+            StreamOrder {
                 name: "bias",
-                yours: at(0, 3),
-                reference: at(12, 3),
+                yours: span(0, 3),
+                reference: span(12, 3),
             },
         ];
         let moved = |tensor: &str, yours, reference| Displacement {
@@ -82,17 +87,17 @@ mod tests {
     }
 
     #[test]
-    fn a_draw_too_much_is_left_unexplained() {
+    fn an_additional_draw_is_unexplained() {
         let all = [
-            Ordered {
+            StreamOrder {
                 name: "a",
-                yours: at(0, 5),
-                reference: at(0, 5),
+                yours: span(0, 5),
+                reference: span(0, 5),
             },
-            Ordered {
+            StreamOrder {
                 name: "b",
-                yours: at(12, 5),
-                reference: at(5, 5),
+                yours: span(12, 5),
+                reference: span(5, 5),
             },
         ];
         assert_eq!(displaced(&all, 1), Some((Vec::new(), 7)));

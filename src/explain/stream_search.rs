@@ -1,77 +1,78 @@
-//! Looks for many traces in one pass over a stream.
+//! Looks for many word patterns in one pass over a stream.
 
-use super::word_prediction::{Part, Trace};
+use super::word_prediction::{WordBits, WordPattern};
 use crate::rng::Mt19937;
 
-/// Many traces, ready to be looked for in one pass over a stream.
-pub(super) struct Search<'a> {
-    traces: &'a [Trace],
-    /// By the upper bits of a fraction: which traces may have drawn such a word, and at which
-    /// offset. One table for each part of a word.
+/// An index of word patterns.
+pub(super) struct StreamSearch<'a> {
+    patterns: &'a [WordPattern],
+    /// The patterns that predict a fraction with these upper bits, each with the offset of the
+    /// prediction. One table for each kind of [`WordBits`].
     single: Vec<Vec<(u32, u64)>>,
     double: Vec<Vec<(u32, u64)>>,
     span: u64,
 }
 
-/// Buckets of a table. A power of two, so that the upper bits of a word name the bucket.
+/// The number of buckets of a table: a power of two, so that a bucket is the upper bits of a fraction.
 const BUCKETS: usize = 1 << 12;
 
-/// Words that are looked at together.
+/// The number of words that are read at a time.
 const CHUNK: usize = 1 << 16;
 
-impl<'a> Search<'a> {
-    pub(super) fn new(traces: &'a [Trace]) -> Search<'a> {
-        let mut search = Search {
-            traces,
+impl<'a> StreamSearch<'a> {
+    pub(super) fn new(patterns: &'a [WordPattern]) -> StreamSearch<'a> {
+        let mut search = StreamSearch {
+            patterns,
             single: vec![Vec::new(); BUCKETS],
             double: vec![Vec::new(); BUCKETS],
-            span: traces.iter().map(Trace::span).max().unwrap_or(0),
+            span: patterns.iter().map(WordPattern::span).max().unwrap_or(0),
         };
-        for (number, trace) in traces.iter().enumerate() {
-            for pivot in trace.pivots() {
-                let table = match pivot.part {
-                    Part::Single => &mut search.single,
-                    Part::Double => &mut search.double,
+        for (number, pattern) in patterns.iter().enumerate() {
+            for pivot in pattern.pivots() {
+                let table = match pivot.bits {
+                    WordBits::Single => &mut search.single,
+                    WordBits::Double => &mut search.double,
                 };
-                let bucket = |fraction: f64| (fraction * BUCKETS as f64).floor() as i64;
-                let low = bucket(pivot.fraction - pivot.tolerance);
-                let high = bucket(pivot.fraction + pivot.tolerance);
-                for place in low..=high.min(low + BUCKETS as i64 - 1) {
-                    let place = place.rem_euclid(BUCKETS as i64) as usize;
-                    table[place].push((number as u32, pivot.offset));
+                let bucket_of = |fraction: f64| (fraction * BUCKETS as f64).floor() as i64;
+                let low = bucket_of(pivot.fraction - pivot.tolerance);
+                let high = bucket_of(pivot.fraction + pivot.tolerance);
+                for bucket in low..=high.min(low + BUCKETS as i64 - 1) {
+                    let bucket = bucket.rem_euclid(BUCKETS as i64) as usize;
+                    table[bucket].push((number as u32, pivot.offset));
                 }
             }
         }
         search
     }
 
-    /// The places among the first `words` of a seed's stream where traces fit: the number of the
-    /// trace and its first word, in the order of the stream.
+    /// Finds where patterns fit in the first `words` words of a seed's stream.
+    ///
+    /// Returns the number of the pattern and its first word, in the order of the stream.
     pub(super) fn scan(&self, seed: u64, words: u64) -> Vec<(usize, u64)> {
         let mut found = Vec::new();
         let mut stream = Mt19937::new(seed);
         let mut window: Vec<u32> = Vec::new();
-        // Words before the window.
+        // The position of the window.
         let mut before = 0u64;
         while before < words {
-            let wanted = (words - before).min(CHUNK as u64) + 2 * self.span;
-            let have = window.len();
-            window.resize(wanted as usize, 0);
-            stream.fill_words(&mut window[have.min(wanted as usize)..]);
+            let needed = (words - before).min(CHUNK as u64) + 2 * self.span;
+            let read = window.len();
+            window.resize(needed as usize, 0);
+            stream.fill_words(&mut window[read.min(needed as usize)..]);
             let overlap = self.span as usize;
             let end = window.len() - overlap;
-            // A pivot may lie `span` words after its trace's start.
+            // A pivot may lie up to `span` words after the start of its pattern.
             let first = if before == 0 { 0 } else { overlap };
-            for at in first..end {
-                let word = window[at];
+            for index in first..end {
+                let word = window[index];
                 let single = &self.single[(word & 0x00ff_ffff) as usize >> 12];
                 let double = &self.double[(word & 0x001f_ffff) as usize >> 9];
                 for (number, offset) in single.iter().chain(double) {
-                    let Some(start) = (at as u64).checked_sub(*offset) else {
+                    let Some(start) = (index as u64).checked_sub(*offset) else {
                         continue;
                     };
                     if before + start < words
-                        && self.traces[*number as usize].fits(&window, start as usize)
+                        && self.patterns[*number as usize].fits(&window, start as usize)
                     {
                         found.push((*number as usize, before + start));
                     }

@@ -1,75 +1,77 @@
-//! One tensor on its way to an explanation.
+//! The explanation of one tensor, from comparison to findings.
 
-use super::candidate::{Origin, Wanted, words};
-use super::cross_match::{differing, exchanged, many_values, weight};
-use super::finding::{Displacement, Finding};
-use super::known_draws::{Distribution, known};
+use super::candidate::{Origin, SearchTarget, words};
+use super::cross_match::{differing, exchanged, has_varying_values, weight_shape};
+use super::finding::{Displacement, Finding, Whose};
+use super::known_draws::{describe, known_draws};
 use super::permutation::{inverse, permutation, permutations};
-use super::replay::{Method, Place};
+use super::replay::{Method, Position};
 use super::scale::{ratio, scaled};
-use super::stream_order::{Ordered, Span};
-use super::told::named;
+use super::stream_order::{Span, StreamOrder};
 use super::value_changes::{self, Pair};
 use super::values::{epsilon, values};
 use super::{Drawn, Expected, Explanation, NamedView};
 use crate::tensor::TensorView;
+use torch_rng::{Draw, Normal};
 
-/// A tensor of yours, what it ought to be, and what is known so far.
-pub(super) struct Case<'a> {
+/// A tensor of yours with its reference, and what has been found out so far.
+pub(super) struct TensorCase<'a> {
     pub yours: &'a NamedView<'a>,
     pub expected: &'a Expected<'a>,
     /// Where yours was found in a stream.
     pub origin: Option<Origin>,
-    /// Where the reference was found, if nobody said it.
+    /// Where the reference was found in a stream, if its draw is not given.
     pub expected_origin: Option<Origin>,
-    /// The shape that decides the fans.
+    /// The shape that determines the fans.
     weight: Vec<usize>,
     equal: bool,
     differing: Option<usize>,
     findings: Vec<Finding>,
-    /// Whether yours holds the draw that it ought to hold, changed or not.
-    in_place: bool,
+    /// Whether yours has the reference's draw, changed or not.
+    has_reference_draw: bool,
 }
 
-impl<'a> Case<'a> {
-    /// Compares, and lists the causes that the values show.
+impl<'a> TensorCase<'a> {
+    /// Compares the tensors and finds the causes that their values show.
     pub(super) fn new(
         yours: &'a NamedView<'a>,
         own: &'a Expected<'a>,
         all_yours: &[NamedView<'_>],
         all_expected: &[Expected<'_>],
-    ) -> Case<'a> {
+    ) -> TensorCase<'a> {
         let (view, reference) = (&yours.view, &own.tensor.view);
         let comparable = view.shape() == reference.shape() && view.dtype() == reference.dtype();
         let differing = comparable.then(|| differing(view, reference));
         let equal = differing == Some(0);
-        let mut case = Case {
+        let mut case = TensorCase {
             yours,
             expected: own,
             origin: None,
             expected_origin: None,
-            weight: weight(own, all_expected),
+            weight: weight_shape(own, all_expected),
             equal,
             differing,
             findings: Vec::new(),
-            in_place: equal,
+            has_reference_draw: equal,
         };
         if equal {
             return case;
         }
         if let Some(finding) = exchanged(yours, all_yours, all_expected) {
             case.findings.push(finding);
-        } else if let Some(finding) = permutation(view, reference).filter(|_| many_values(view)) {
+        } else if let Some(finding) =
+            permutation(view, reference).filter(|_| has_varying_values(view))
+        {
             case.findings.push(finding);
-            case.in_place = true;
+            case.has_reference_draw = true;
         } else {
-            case.by_values();
+            case.compare_values();
         }
         case
     }
 
-    /// What the values show, in the order of dimensions of the reference.
-    fn by_values(&mut self) {
+    /// Finds the causes that the values show, once yours has the reference's order of dimensions.
+    fn compare_values(&mut self) {
         let reference = &self.expected.tensor.view;
         let Some(theirs) = values(reference) else {
             return;
@@ -87,15 +89,15 @@ impl<'a> Case<'a> {
                 if let Finding::Scaled { constant, .. } = cause {
                     *cause = scaled(
                         *constant,
-                        self.expected_distribution(),
+                        self.expected_draw(),
                         &self.weight,
-                        self.slack(),
+                        self.factor_tolerance(),
                     );
                 }
             }
             self.findings.extend(permuted(&order, None));
             self.findings.append(&mut causes);
-            self.in_place = true;
+            self.has_reference_draw = true;
             return;
         }
     }
@@ -107,12 +109,12 @@ impl<'a> Case<'a> {
             yours,
             reference,
             normal: self
-                .expected_distribution()
-                .map(|distribution| matches!(distribution, Distribution::Normal { .. })),
+                .expected_draw()
+                .map(|draw| matches!(draw, Draw::Normal(_))),
         }
     }
 
-    /// The orders of yours' dimensions that give the reference's shape, the given order first.
+    /// The orders of dimensions in which yours has the reference's shape, the given order first.
     fn orders(&self) -> Vec<Vec<usize>> {
         const DIMENSIONS: usize = 4;
         let (from, to) = (self.yours.view.shape(), self.expected.tensor.view.shape());
@@ -125,7 +127,7 @@ impl<'a> Case<'a> {
             .collect()
     }
 
-    /// The orders in which yours may have been drawn: those, and another shape transposed.
+    /// The orders of dimensions in which yours may have been drawn: also those of a transposed shape.
     fn drawn_orders(&self) -> Vec<Vec<usize>> {
         let dimensions = self.yours.view.shape().len();
         let mut orders = self.orders();
@@ -145,75 +147,75 @@ impl<'a> Case<'a> {
         self.yours.view.permute(order).ok()
     }
 
-    /// How far a factor of this tensor is known.
-    fn slack(&self) -> f64 {
+    /// The largest relative error of a factor between the two tensors.
+    fn factor_tolerance(&self) -> f64 {
         let precision =
             epsilon(self.yours.view.dtype()).max(epsilon(self.expected.tensor.view.dtype()));
-        // The mean of many roundings errs less than one; bounds have been rounded once.
+        // A mean over many values has a smaller error; the bounds have been rounded once.
         let values = self.yours.view.numel().max(1) as f64;
         (2.0 * precision / values.sqrt()).max(2.0 * f64::from(f32::EPSILON))
     }
 
-    fn expected_distribution(&self) -> Option<Distribution> {
-        self.expected.drawn.map(|drawn| drawn.distribution)
+    fn expected_draw(&self) -> Option<Draw> {
+        self.expected.drawn.map(|drawn| drawn.draw)
     }
 
-    /// Yours, to be looked for in the streams, unless the values have explained it.
-    pub(super) fn want_yours(&self) -> Option<Wanted<'a>> {
+    /// Yours as a target of the search; `None` if it is already explained.
+    pub(super) fn search_yours(&self) -> Option<SearchTarget<'a>> {
         if self.equal || !self.findings.is_empty() {
             return None;
         }
-        Some(Wanted {
+        Some(SearchTarget {
             views: self
                 .drawn_orders()
                 .iter()
                 .filter_map(|order| self.view(order))
                 .collect(),
-            likely: self.expected_distribution().into_iter().collect(),
+            expected_draw: self.expected_draw(),
+            expected_position: self.expected.drawn.map(position),
             weight: self.weight.clone(),
-            ports: true,
-            expected: self.expected.drawn.map(place),
+            other_methods: true,
         })
     }
 
-    /// The reference, if nobody said how it was drawn.
-    pub(super) fn want_expected(&self) -> Option<Wanted<'a>> {
-        self.expected.drawn.is_none().then(|| Wanted {
+    /// The reference as a target of the search; `None` if its draw is given.
+    pub(super) fn search_expected(&self) -> Option<SearchTarget<'a>> {
+        self.expected.drawn.is_none().then(|| SearchTarget {
             views: vec![self.expected.tensor.view.clone()],
-            likely: Vec::new(),
+            expected_draw: None,
+            expected_position: None,
             weight: self.weight.clone(),
-            ports: false,
-            expected: None,
+            other_methods: false,
         })
     }
 
-    /// How the reference was drawn, by what was said or what was found.
+    /// The draw of the reference, as given or as found.
     fn drawn(&self) -> Option<Drawn> {
         self.expected.drawn.or_else(|| {
             self.expected_origin.as_ref().map(|origin| Drawn {
-                distribution: origin.distribution,
-                seed: origin.place.seed,
-                word: origin.place.word,
+                draw: origin.draw,
+                seed: origin.position.seed,
+                word: origin.position.word,
             })
         })
     }
 
-    /// Turns origins into findings.
+    /// Turns the origins into findings.
     pub(super) fn conclude(&mut self) {
-        let (drawn, slack) = (self.drawn(), self.slack());
+        let (drawn, tolerance) = (self.drawn(), self.factor_tolerance());
         if let Some(origin) = self.origin.take() {
-            self.findings = self.by_origin(&origin, drawn);
+            self.findings = self.compare_origin(&origin, drawn);
             if self.findings.is_empty() {
                 self.findings
-                    .extend(self.by_pair(value_changes::reference_changed));
+                    .extend(self.cause_of_values(value_changes::reference_changed));
             }
             self.origin = Some(origin);
         } else if !self.equal && self.findings.is_empty() {
             self.findings
-                .extend(self.by_pair(value_changes::overwritten));
-            self.in_place = !self.findings.is_empty();
+                .extend(self.cause_of_values(value_changes::overwritten));
+            self.has_reference_draw = !self.findings.is_empty();
         } else if let Some(drawn) = drawn {
-            // A factor can be named now.
+            // The draw of the reference gives the factor a name.
             for finding in &mut self.findings {
                 if let Finding::Scaled {
                     constant,
@@ -221,13 +223,13 @@ impl<'a> Case<'a> {
                     ..
                 } = finding
                 {
-                    *finding = scaled(*constant, Some(drawn.distribution), &self.weight, slack);
+                    *finding = scaled(*constant, Some(drawn.draw), &self.weight, tolerance);
                 }
             }
         }
     }
 
-    fn by_pair(&self, cause: fn(&Pair<'_>) -> Option<Finding>) -> Option<Finding> {
+    fn cause_of_values(&self, cause: fn(&Pair<'_>) -> Option<Finding>) -> Option<Finding> {
         if self.yours.view.shape() != self.expected.tensor.view.shape() {
             return None;
         }
@@ -236,30 +238,31 @@ impl<'a> Case<'a> {
         cause(&self.pair(&ours, &theirs))
     }
 
-    fn by_origin(&self, origin: &Origin, drawn: Option<Drawn>) -> Vec<Finding> {
-        let Place { seed, word } = origin.place;
-        let distribution = named(origin.distribution, origin.name.as_deref());
+    /// The findings for a tensor that was found in a stream; empty if PyTorch draws it there too.
+    fn compare_origin(&self, origin: &Origin, drawn: Option<Drawn>) -> Vec<Finding> {
+        let Position { seed, word } = origin.position;
+        let distribution = describe(origin.draw, origin.name.as_deref());
         let mut findings = Vec::new();
         if let Some(order) = self.drawn_orders().get(origin.view) {
             let shape: Vec<usize> = order.iter().map(|d| self.yours.view.shape()[*d]).collect();
-            let other = shape != self.expected.tensor.view.shape();
-            findings.extend(permuted(order, other.then_some(shape)));
+            let is_other_shape = shape != self.expected.tensor.view.shape();
+            findings.extend(permuted(order, is_other_shape.then_some(shape)));
         }
-        if let Some(drawn) = drawn.filter(|drawn| drawn.distribution != origin.distribution) {
-            let ratio = ratio(origin.distribution, drawn.distribution);
-            // Bounds that differ in their last place are two ways to compute one bound.
+        if let Some(drawn) = drawn.filter(|drawn| drawn.draw != origin.draw) {
+            let ratio = ratio(origin.draw, drawn.draw);
+            // The bounds may have been computed in another way, with another last bit.
             let same = ratio.is_some_and(|ratio| (ratio - 1.0).abs() < 1e-12);
             findings.extend((!same).then(|| match ratio {
-                Some(constant) => scaled(constant, Some(drawn.distribution), &self.weight, 1e-9),
+                Some(constant) => scaled(constant, Some(drawn.draw), &self.weight, 1e-9),
                 None => Finding::OtherDistribution {
                     distribution: distribution.clone(),
-                    expected: Some(self.describe(drawn.distribution)),
+                    expected: Some(self.describe_known(drawn.draw)),
                     seed,
                     word,
                 },
             }));
         }
-        findings.extend(by_method(origin));
+        findings.extend(method_finding(origin));
         let expected_word = drawn.map(|drawn| drawn.word);
         if drawn.is_some_and(|drawn| drawn.seed != seed) {
             findings.push(Finding::OtherSeed {
@@ -282,38 +285,33 @@ impl<'a> Case<'a> {
         findings
     }
 
-    fn describe(&self, distribution: Distribution) -> String {
-        let known = known(&self.weight);
-        let name = known.iter().find(|k| k.distribution == distribution);
-        named(distribution, name.map(|k| k.name.as_str()))
+    fn describe_known(&self, draw: Draw) -> String {
+        let known = known_draws(&self.weight);
+        let name = known.iter().find(|known| known.draw == draw);
+        describe(draw, name.map(|known| known.name.as_str()))
     }
 
-    /// The tensor's places in the two streams.
-    pub(super) fn ordered(&self) -> Ordered<'_> {
+    /// The words of the tensor in the two streams.
+    pub(super) fn stream_order(&self) -> StreamOrder<'_> {
         let view = &self.expected.tensor.view;
         let reference = self.drawn().map(|drawn| Span {
             word: drawn.word,
-            words: words(
-                drawn.distribution,
-                Method::Libtorch,
-                view.numel(),
-                view.dtype(),
-            ),
+            words: words(drawn.draw, Method::Libtorch, view.shape(), view.dtype()),
         });
         let found = self.origin.as_ref().map(|origin| Span {
-            word: origin.place.word,
+            word: origin.position.word,
             words: origin.words,
         });
-        Ordered {
+        StreamOrder {
             name: &self.yours.name,
-            yours: found.or(reference.filter(|_| self.in_place)),
+            yours: found.or(reference.filter(|_| self.has_reference_draw)),
             reference,
         }
     }
 
-    /// Adds to a shift what explains it.
-    pub(super) fn give_reasons(&mut self, displacement: Option<(Vec<Displacement>, i64)>) {
-        let Some((reasons, rest)) = displacement else {
+    /// Adds to the finding of a shift what explains the shift.
+    pub(super) fn explain_shift(&mut self, displacement: Option<(Vec<Displacement>, i64)>) {
+        let Some((displacements, rest)) = displacement else {
             return;
         };
         for finding in &mut self.findings {
@@ -323,7 +321,7 @@ impl<'a> Case<'a> {
                 ..
             } = finding
             {
-                because.clone_from(&reasons);
+                because.clone_from(&displacements);
                 *unexplained = Some(rest);
             }
         }
@@ -343,9 +341,10 @@ impl<'a> Case<'a> {
     }
 }
 
-fn by_method(origin: &Origin) -> Option<Finding> {
-    let Place { seed, word } = origin.place;
-    match (origin.method, origin.distribution) {
+/// The finding for values that libtorch computes in another way.
+fn method_finding(origin: &Origin) -> Option<Finding> {
+    let Position { seed, word } = origin.position;
+    match (origin.method, origin.draw) {
         (Method::Libtorch, _) => None,
         (Method::Serial, _) => Some(Finding::OtherPath {
             serial: true,
@@ -357,12 +356,12 @@ fn by_method(origin: &Origin) -> Option<Finding> {
             seed,
             word,
         }),
-        (Method::DefaultCapability, distribution) => Some(Finding::OtherCapability {
+        (Method::DefaultCapability, draw) => Some(Finding::OtherCapability {
             seed,
             word,
-            or_scaled_rand: matches!(distribution, Distribution::Uniform { .. }),
+            or_scaled_rand: matches!(draw, Draw::Uniform(_)),
         }),
-        (Method::RandnTimesStd, Distribution::Normal { mean, std }) => {
+        (Method::RandnTimesStd, Draw::Normal(Normal { mean, std })) => {
             Some(Finding::RandnTimesStd {
                 mean,
                 std,
@@ -373,28 +372,28 @@ fn by_method(origin: &Origin) -> Option<Finding> {
         (Method::RandnTimesStd, _) => None,
         (Method::In(dtype), _) => Some(Finding::Rounded {
             through: dtype,
-            whose: super::Whose::Yours,
+            whose: Whose::Yours,
             drawn: true,
         }),
-        (Method::InverseErf, distribution) => Some(Finding::TruncNormalBefore213 {
-            distribution: named(distribution, origin.name.as_deref()),
+        (Method::InverseErf, draw) => Some(Finding::TruncNormalBefore213 {
+            distribution: describe(draw, origin.name.as_deref()),
             seed,
             word,
         }),
     }
 }
 
-/// The finding for an order in which yours had to be read; none for the order it has.
+/// The finding for the order of dimensions in which yours was read; `None` for its own order.
 fn permuted(order: &[usize], drawn_as: Option<Vec<usize>>) -> Option<Finding> {
-    // `order` takes yours to the reference; said is how the reference becomes yours.
+    // `order` permutes yours to the reference; the finding says the inverse.
     (!order.iter().copied().eq(0..order.len())).then(|| Finding::Permuted {
         order: inverse(order),
         drawn_as,
     })
 }
 
-fn place(drawn: Drawn) -> Place {
-    Place {
+fn position(drawn: Drawn) -> Position {
+    Position {
         seed: drawn.seed,
         word: drawn.word,
     }

@@ -1,20 +1,21 @@
-//! Causes that two sets of values show by themselves, without a stream.
+//! Causes that the values of two tensors show by themselves, without the random stream.
 
 use super::finding::{Change, Finding, Region, Whose};
-use super::values::{epsilon, greatest, round_to, varies};
+use super::values::{epsilon, max_abs, round_to, varies};
 use crate::tensor::Dtype;
 
-/// A tensor to be explained beside what it ought to be, equal in shape.
+/// The values of a tensor and of its reference, which has the same shape.
 pub(super) struct Pair<'a> {
     pub shape: &'a [usize],
+    /// The dtype of yours and that of the reference.
     pub dtypes: (Dtype, Dtype),
     pub yours: &'a [f64],
     pub reference: &'a [f64],
-    /// Whether the reference came from `normal_`, if that is known.
+    /// Whether the reference was drawn by `normal_`, if known.
     pub normal: Option<bool>,
 }
 
-/// Every cause that holds for the pair, the strictest first. Empty if none does.
+/// The causes that hold for the pair, the strictest first.
 pub(super) fn causes(pair: &Pair<'_>) -> Vec<Finding> {
     if let Some(rounded) = rounded(pair) {
         return vec![rounded];
@@ -35,7 +36,7 @@ pub(super) fn causes(pair: &Pair<'_>) -> Vec<Finding> {
         .collect()
 }
 
-/// The last resort, after the stream was asked too: part of the values is other.
+/// The finding for a tensor of which a part differs: what remains when the stream explains nothing.
 pub(super) fn overwritten(pair: &Pair<'_>) -> Option<Finding> {
     let change = partly_overwritten(pair, &differing(pair))?;
     Some(Finding::Modified {
@@ -44,7 +45,7 @@ pub(super) fn overwritten(pair: &Pair<'_>) -> Option<Finding> {
     })
 }
 
-/// Yours is the plain draw: what was done to the reference.
+/// The finding for a reference that was changed after it was drawn, where yours is the plain draw.
 pub(super) fn reference_changed(pair: &Pair<'_>) -> Option<Finding> {
     let (yours, reference) = pair.dtypes;
     let swapped = Pair {
@@ -78,7 +79,7 @@ fn change(pair: &Pair<'_>, differing: &[usize]) -> Option<Change> {
 
 fn rounded(pair: &Pair<'_>) -> Option<Finding> {
     let (yours, reference) = pair.dtypes;
-    let is = |from: &[f64], through: Dtype, dtype: Dtype, to: &[f64]| {
+    let is_rounded = |from: &[f64], through: Dtype, dtype: Dtype, to: &[f64]| {
         from.iter().zip(to).all(|(from, to)| {
             round_to(through, *from)
                 .and_then(|value| round_to(dtype, value))
@@ -88,13 +89,13 @@ fn rounded(pair: &Pair<'_>) -> Option<Finding> {
     if !varies(pair.yours) || !varies(pair.reference) {
         return None;
     }
-    // The coarsest first: it fits least by chance.
+    // The coarsest dtype first: it is the least likely to fit by chance.
     [Dtype::Bfloat16, Dtype::Float16, Dtype::Float32]
         .into_iter()
         .find_map(|through| {
-            let whose = if is(pair.reference, through, yours, pair.yours) {
+            let whose = if is_rounded(pair.reference, through, yours, pair.yours) {
                 Whose::Yours
-            } else if is(pair.yours, through, reference, pair.reference) {
+            } else if is_rounded(pair.yours, through, reference, pair.reference) {
                 Whose::Reference
             } else {
                 return None;
@@ -107,12 +108,12 @@ fn rounded(pair: &Pair<'_>) -> Option<Finding> {
         })
 }
 
-/// A constant factor. The values of one draw at two scales were rounded separately, so they agree
-/// to a few units in the last place of the greatest, not bit for bit.
+/// A constant factor. Two scales of one draw are rounded separately, so the values agree to a few
+/// units in the last place of the largest, not bit for bit.
 fn scaled(pair: &Pair<'_>) -> Option<Finding> {
-    let magnitude = greatest(pair.reference);
-    let at = (0..pair.reference.len()).find(|i| pair.reference[*i].abs() == magnitude)?;
-    // Least squares: every value says a little more of the factor than its digits.
+    let magnitude = max_abs(pair.reference);
+    let largest = (0..pair.reference.len()).find(|i| pair.reference[*i].abs() == magnitude)?;
+    // Least squares over all values gives the factor more digits than a single value has.
     let both = pair.yours.iter().zip(pair.reference);
     let product: f64 = both.map(|(yours, reference)| yours * reference).sum();
     let constant = product / pair.reference.iter().map(|r| r * r).sum::<f64>();
@@ -120,17 +121,17 @@ fn scaled(pair: &Pair<'_>) -> Option<Finding> {
         return None;
     }
     let precision = epsilon(pair.dtypes.0).max(epsilon(pair.dtypes.1));
-    // Both values were rounded, and the bounds of a draw may have been.
+    // Both values were rounded, and so may have been the bounds of the draw.
     let allowed = 4.0 * precision * magnitude * constant.abs();
     if (constant - 1.0).abs() <= 8.0 * precision {
         return None;
     }
-    // Without a second value of some size, any two numbers have a ratio.
+    // Any two numbers have a ratio: a second value of some size must confirm it.
     let telling = pair
         .reference
         .iter()
         .enumerate()
-        .any(|(i, r)| i != at && r.abs() > magnitude * 0.01 && r.abs() != magnitude);
+        .any(|(i, r)| i != largest && r.abs() > magnitude * 0.01 && r.abs() != magnitude);
     let fits = pair
         .yours
         .iter()
@@ -144,10 +145,10 @@ fn scaled(pair: &Pair<'_>) -> Option<Finding> {
     })
 }
 
-/// Everything that differs lies on the least or the greatest value. The reference lies beyond it,
-/// or, where both bounds mirror each other, was drawn again there as `trunc_normal_` does.
+/// All values that differ lie on the minimum or the maximum of yours. The reference lies outside these
+/// bounds; if the bounds are symmetric, it may have been redrawn instead, as by `trunc_normal_`.
 fn clamped(pair: &Pair<'_>, differing: &[usize]) -> Option<Change> {
-    let (least, most) = pair
+    let (min, max) = pair
         .yours
         .iter()
         .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| {
@@ -159,23 +160,24 @@ fn clamped(pair: &Pair<'_>, differing: &[usize]) -> Option<Change> {
             .filter(|i| pair.yours[**i] == bound)
             .count()
     };
-    let (below, above) = (on(least), on(most));
+    let (below, above) = (on(min), on(max));
     let beyond = differing.iter().all(|i| {
         let (yours, reference) = (pair.yours[*i], pair.reference[*i]);
-        if yours == least {
+        if yours == min {
             reference < yours
         } else {
             reference > yours
         }
     });
-    let symmetric = below > 0 && above > 0 && least == -most;
-    // One element that was replaced is not yet a bound, unless it mirrors the other; and where
-    // most lies on a bound, "set to" says it better.
-    let told = differing.len() > 2 || (differing.len() == 2 && (symmetric || below * above == 0));
-    let fits = below + above == differing.len() && (beyond || symmetric) && told;
+    let symmetric = below > 0 && above > 0 && min == -max;
+    // A single element on a bound is no evidence unless the bounds are symmetric. If most elements
+    // lie on a bound, "set to" is the better description.
+    let is_evident =
+        differing.len() > 2 || (differing.len() == 2 && (symmetric || below * above == 0));
+    let fits = below + above == differing.len() && (beyond || symmetric) && is_evident;
     (fits && differing.len() * 2 < pair.yours.len()).then_some(Change::Clamped {
-        low: (below > 0).then_some(least),
-        high: (above > 0).then_some(most),
+        low: (below > 0).then_some(min),
+        high: (above > 0).then_some(max),
         elements: differing.len(),
     })
 }
@@ -209,23 +211,23 @@ fn filled(pair: &Pair<'_>, differing: &[usize]) -> Option<Change> {
 
 fn added(pair: &Pair<'_>, differing: &[usize]) -> Option<Change> {
     let difference = |i: &usize| pair.yours[*i] - pair.reference[*i];
-    // The value nearest to zero was rounded least.
-    let at = differing.iter().min_by(|a, b| {
+    // The value nearest to zero has the smallest rounding error.
+    let smallest = differing.iter().min_by(|a, b| {
         pair.reference[**a]
             .abs()
             .total_cmp(&pair.reference[**b].abs())
     })?;
-    let constant = difference(at);
+    let constant = difference(smallest);
     let precision = epsilon(pair.dtypes.0).max(epsilon(pair.dtypes.1));
     let fits = differing.iter().all(|i| {
         let size = pair.yours[*i].abs().max(constant.abs());
         (difference(i) - constant).abs() <= precision * size
     });
-    let told = differing.len() >= 2 && varies(pair.reference) && constant != 0.0;
-    // A difference of rounding alone is not a constant that somebody added.
-    let visible = constant.abs() > 64.0 * precision * greatest(pair.reference);
-    (told && fits && visible).then(|| {
-        let nearby = round_number(constant, precision * (1.0 + greatest(pair.yours)));
+    let is_evident = differing.len() >= 2 && varies(pair.reference) && constant != 0.0;
+    // Rounding alone can make a constant difference.
+    let is_large = constant.abs() > 64.0 * precision * max_abs(pair.reference);
+    (is_evident && fits && is_large).then(|| {
+        let nearby = round_number(constant, precision * (1.0 + max_abs(pair.yours)));
         Change::Added {
             constant: nearby,
             region: region(pair, differing),
@@ -233,25 +235,25 @@ fn added(pair: &Pair<'_>, differing: &[usize]) -> Option<Change> {
     })
 }
 
-/// The number of few digits within `slack`, if there is one: people add 1, not 0.99999994.
-fn round_number(value: f64, slack: f64) -> f64 {
+/// The number with the fewest digits within `tolerance`: people add 1, not 0.99999994.
+fn round_number(value: f64, tolerance: f64) -> f64 {
     (0..6)
         .map(|digits| {
             let scale = 10f64.powi(digits);
             (value * scale).round() / scale
         })
-        .find(|round| (round - value).abs() <= slack)
+        .find(|round| (round - value).abs() <= tolerance)
         .unwrap_or(value)
 }
 
 fn last_16(pair: &Pair<'_>, differing: &[usize]) -> Option<Finding> {
     let numel = pair.yours.len();
     let first = *differing.first()?;
-    // Uniform values have no blocks. Up to about twice their root mean square, a greatest value is
-    // likelier for them than for normals.
+    // Only `normal_` draws blocks. The largest of uniform values is sqrt(3) times their root mean
+    // square; that of many normal values is larger.
     let square = pair.reference.iter().map(|v| v * v).sum::<f64>() / numel as f64;
-    let likely = greatest(pair.reference) > 1.9 * square.sqrt();
-    let normal = pair.normal.unwrap_or(likely);
+    let looks_normal = max_abs(pair.reference) > 1.9 * square.sqrt();
+    let normal = pair.normal.unwrap_or(looks_normal);
     (normal && numel > 16 && !numel.is_multiple_of(16) && first >= numel - 16).then_some(
         Finding::Last16 {
             first,
@@ -262,19 +264,19 @@ fn last_16(pair: &Pair<'_>, differing: &[usize]) -> Option<Finding> {
 
 fn partly_overwritten(pair: &Pair<'_>, differing: &[usize]) -> Option<Change> {
     let equal = pair.yours.len() - differing.len();
-    // Equal zeros, as of a bias, say nothing.
+    // Equal zeros, as in a bias, are no evidence.
     let telling = (0..pair.yours.len())
         .filter(|i| pair.yours[*i] == pair.reference[*i] && pair.yours[*i] != 0.0)
         .take(4)
         .count()
         == 4;
-    // Values that differ in their last bits were rounded otherwise, not overwritten.
+    // Values that differ in their last bits were rounded differently, not overwritten.
     let precision = epsilon(pair.dtypes.0).max(epsilon(pair.dtypes.1));
-    let slack = 4.0 * precision * greatest(pair.reference);
+    let rounding = 4.0 * precision * max_abs(pair.reference);
     let apart = differing
         .iter()
         .map(|i| (pair.yours[*i] - pair.reference[*i]).abs())
-        .any(|distance| distance > slack || distance.is_nan());
+        .any(|distance| distance > rounding || distance.is_nan());
     (telling && apart && equal * 4 >= pair.yours.len()).then(|| Change::PartlyOverwritten {
         region: region(pair, differing),
     })
@@ -291,7 +293,7 @@ fn region(pair: &Pair<'_>, differing: &[usize]) -> Region {
     }
 }
 
-/// Both are orthogonal to some digits, and equal to nearly as many.
+/// Both are orthogonal, and equal except for LAPACK's rounding.
 fn lapack(pair: &Pair<'_>) -> Option<Finding> {
     let [rows, rest @ ..] = pair.shape else {
         return None;
@@ -300,33 +302,33 @@ fn lapack(pair: &Pair<'_>) -> Option<Finding> {
     if *rows < 2 || cols < 2 {
         return None;
     }
-    let magnitude = greatest(pair.reference);
+    let magnitude = max_abs(pair.reference);
     let apart: Vec<f64> = pair
         .yours
         .iter()
         .zip(pair.reference)
         .map(|(yours, reference)| yours - reference)
         .collect();
-    // QR is backward stable: its results move by a small multiple of the precision, which the
-    // condition of the random matrix magnifies. 2^13 units is 1e-3 in single precision.
+    // QR is backward stable: its error is a small multiple of the precision, times the condition
+    // number of the random matrix. 2^13 units are 1e-3 in single precision.
     let precision = epsilon(pair.dtypes.0).max(epsilon(pair.dtypes.1));
     let allowed = 8192.0 * precision * magnitude;
-    if greatest(&apart) > allowed
-        || !orthogonal(pair.yours, *rows, cols)
-        || !orthogonal(pair.reference, *rows, cols)
+    if max_abs(&apart) > allowed
+        || !is_orthogonal(pair.yours, *rows, cols)
+        || !is_orthogonal(pair.reference, *rows, cols)
     {
         return None;
     }
     Some(Finding::Lapack {
-        greatest: greatest(&apart),
+        greatest: max_abs(&apart),
         magnitude,
     })
 }
 
-/// Whether the rows, or if there are more rows than columns the columns, have one length and are
-/// perpendicular. Looks at the first few: a chance agreement of these is out of question.
-pub(super) fn orthogonal(values: &[f64], rows: usize, cols: usize) -> bool {
-    const LOOKED_AT: usize = 8;
+/// Whether the rows (the columns, if there are more rows than columns) have one length and are
+/// perpendicular. Checks the first eight, which cannot be so by chance.
+pub(super) fn is_orthogonal(values: &[f64], rows: usize, cols: usize) -> bool {
+    const CHECKED: usize = 8;
     let (count, length) = (rows.min(cols), rows.max(cols));
     let at = |vector: usize, i: usize| match rows <= cols {
         true => values[vector * cols + i],
@@ -334,9 +336,9 @@ pub(super) fn orthogonal(values: &[f64], rows: usize, cols: usize) -> bool {
     };
     let dot = |a, b| (0..length).map(|i| at(a, i) * at(b, i)).sum::<f64>();
     let square = dot(0, 0);
-    let looked_at = count.min(LOOKED_AT);
+    let checked = count.min(CHECKED);
     square > 0.0
-        && (0..looked_at).all(|a| {
+        && (0..checked).all(|a| {
             (0..=a).all(|b| {
                 let expected = if a == b { square } else { 0.0 };
                 (dot(a, b) - expected).abs() <= 1e-3 * square

@@ -1,4 +1,4 @@
-//! The values of a stored tensor, and what other dtypes make of them.
+//! The values of a tensor, and how dtypes round them.
 
 use crate::tensor::{Dtype, TensorView};
 use half::{bf16, f16};
@@ -15,12 +15,11 @@ pub(super) fn values(view: &TensorView<'_>) -> Option<Vec<f64>> {
         .collect()
 }
 
-/// A value as the dtype holds it, rounded to nearest, ties to even. `None` for dtypes that
-/// nobody rounds weights to.
+/// Rounds a value to a dtype, to nearest, ties to even. `None` for dtypes that weights are not
+/// rounded to.
 pub(super) fn round_to(dtype: Dtype, value: f64) -> Option<f64> {
     match dtype {
-        // `half` rounds from double to 16 bits directly; PyTorch's tensors of double do so
-        // through single precision.
+        // PyTorch converts f64 to 16 bits through f32; `half` would round only once.
         Dtype::Float16 => Some(f64::from(f16::from_f32(value as f32))),
         Dtype::Bfloat16 => Some(f64::from(bf16::from_f32(value as f32))),
         Dtype::Float32 => Some(f64::from(value as f32)),
@@ -39,12 +38,14 @@ pub(super) fn epsilon(dtype: Dtype) -> f64 {
     }
 }
 
-/// The greatest magnitude; 0 for no values.
-pub(super) fn greatest(values: &[f64]) -> f64 {
-    values.iter().fold(0.0, |greatest, v| greatest.max(v.abs()))
+/// The largest magnitude; 0 for an empty slice.
+pub(super) fn max_abs(values: &[f64]) -> f64 {
+    values
+        .iter()
+        .fold(0.0, |magnitude: f64, v| magnitude.max(v.abs()))
 }
 
-/// Whether at least two values differ: a constant tensor matches too much to be evidence.
+/// Whether at least two values differ. A constant tensor matches too much to be evidence.
 pub(super) fn varies(values: &[f64]) -> bool {
     values.windows(2).any(|pair| pair[0] != pair[1])
 }

@@ -1,99 +1,101 @@
-//! What the words behind a tensor's values must look like.
+//! Predicts the words of the stream that a tensor's values were computed from.
 //!
-//! A uniform value gives its word away but for rounding, and a pair of Box-Muller normals both of
-//! theirs. So every tensor becomes a few predictions, "the word after so many is about this", which
-//! [`search`](super::stream_search) tests. What is found is a lead: [`redraw`](super::replay) decides.
+//! A uniform value determines its word up to rounding; a pair of Box-Muller normals determines two.
+//! So a tensor gives a pattern of words at known distances, which
+//! [`stream_search`](super::stream_search) looks for. A match is only a candidate: it counts once
+//! [`replay`](super::replay) makes the same bits.
 
-use super::known_draws::Distribution;
 use super::replay::Method;
 use super::values::epsilon;
 use crate::distribution::erf;
 use crate::tensor::Dtype;
 use std::f64::consts::{SQRT_2, TAU};
+use torch_rng::{Draw, Normal, TruncNormal, Uniform};
 
-/// How a word holds the fraction that was drawn from it.
+/// Which bits of a word hold the fraction that a uniform value is computed from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Part {
-    /// A fraction of 24 bits: the low bits of the word.
+pub(super) enum WordBits {
+    /// The low 24 bits: the whole fraction.
     Single,
-    /// The upper 21 bits of a fraction of 53: the low bits of the first of two words.
+    /// The low 21 bits of the first of two words: the upper bits of a fraction of 53 bits.
     Double,
 }
 
-impl Part {
+impl WordBits {
     fn fraction(self, word: u32) -> f64 {
         match self {
-            Part::Single => f64::from(word & 0x00ff_ffff) / f64::from(1 << 24),
-            Part::Double => f64::from(word & 0x001f_ffff) / f64::from(1 << 21),
+            WordBits::Single => f64::from(word & 0x00ff_ffff) / f64::from(1 << 24),
+            WordBits::Double => f64::from(word & 0x001f_ffff) / f64::from(1 << 21),
         }
     }
 
     fn resolution(self) -> f64 {
         match self {
-            Part::Single => 2f64.powi(-24),
-            Part::Double => 2f64.powi(-21),
+            WordBits::Single => 2f64.powi(-24),
+            WordBits::Double => 2f64.powi(-21),
         }
     }
 }
 
-/// The word `offset` words after the first one that the tensor drew holds about this fraction.
+/// A prediction of one word: its fraction, within a tolerance.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Prediction {
+    /// Words after the first word of the tensor.
     pub offset: u64,
-    pub part: Part,
+    pub bits: WordBits,
     pub fraction: f64,
     pub tolerance: f64,
 }
 
 impl Prediction {
     fn holds(&self, word: u32) -> bool {
-        let distance = (self.part.fraction(word) - self.fraction).abs();
+        let distance = (self.bits.fraction(word) - self.fraction).abs();
         // Angles wrap around.
         distance.min(1.0 - distance) <= self.tolerance
     }
 
-    /// The chance that a random word fits.
-    fn chance(&self) -> f64 {
+    /// The probability that a random word fits.
+    fn probability(&self) -> f64 {
         (2.0 * self.tolerance).min(1.0)
     }
 }
 
-/// What the words of one tensor must look like if it came from one distribution.
+/// The words of a tensor, predicted from its values and a draw.
 #[derive(Debug, Clone)]
-pub(super) struct Trace {
+pub(super) struct WordPattern {
     predictions: Vec<Prediction>,
-    /// How many predictions must hold: all, or most where elements were redrawn or clamped.
+    /// The number of predictions that must hold: fewer than all if elements may have been redrawn.
     needed: usize,
 }
 
-/// The predictions that a tensor uses at most.
+/// The maximum number of predictions.
 const PREDICTIONS: usize = 48;
 
-/// A lead nobody would believe is not looked at: fewer bits than these are matched by chance.
+/// The minimum evidence, in bits: patterns that match random words more easily are not used.
 const BITS: f64 = 16.0;
 
-impl Trace {
-    /// Predicts the words of a tensor. `None` if its values cannot have come this way or say too
-    /// little about their words.
+impl WordPattern {
+    /// Predicts the words of a tensor. `None` if its values cannot be drawn this way or determine too
+    /// little of their words.
     pub(super) fn new(
-        distribution: Distribution,
+        draw: Draw,
         method: Method,
         values: &[f64],
         dtype: Dtype,
-    ) -> Option<Trace> {
+    ) -> Option<WordPattern> {
         let drawn = match method {
             Method::In(drawn) => drawn,
             _ => dtype,
         };
         let precision = epsilon(dtype).max(epsilon(drawn));
-        let predictions = match (distribution, method) {
-            (Distribution::Uniform { from, to }, _) => uniform(values, from, to, drawn, precision),
-            (Distribution::Orthogonal { .. }, _) => return None,
-            (Distribution::TruncNormal { mean, std, a, b }, Method::InverseErf) => {
+        let predictions = match (draw, method) {
+            (Draw::Uniform(Uniform { from, to }), _) => uniform(values, from, to, drawn, precision),
+            (Draw::TruncNormal(TruncNormal { mean, std, a, b }), Method::InverseErf) => {
                 inverse_erf(values, [mean, std, a, b], drawn, precision)
             }
             (
-                Distribution::Normal { mean, std } | Distribution::TruncNormal { mean, std, .. },
+                Draw::Normal(Normal { mean, std })
+                | Draw::TruncNormal(TruncNormal { mean, std, .. }),
                 _,
             ) => {
                 let normals: Vec<f64> = values.iter().map(|v| (v - mean) / std).collect();
@@ -108,32 +110,38 @@ impl Trace {
                     false => block_normal(&normals, drawn, precision),
                 }
             }
+            _ => return None,
         };
         let all = predictions.len();
-        let needed = match (distribution, method) {
-            (Distribution::TruncNormal { .. }, Method::InverseErf) => all,
-            // An element outside the bounds was replaced, and its pair with it.
-            (Distribution::TruncNormal { .. }, _) => (all * 2).div_ceil(5),
+        let needed = match (draw, method) {
+            (Draw::TruncNormal(_), Method::InverseErf) => all,
+            // An element outside the bounds was redrawn, so its pair matches no words.
+            (Draw::TruncNormal(_), _) => (all * 2).div_ceil(5),
             _ => all,
         };
-        let trace = Trace {
+        let pattern = WordPattern {
             predictions,
             needed,
         };
-        (trace.chance() <= 2f64.powf(-BITS)).then_some(trace)
+        (pattern.probability() <= 2f64.powf(-BITS)).then_some(pattern)
     }
 
-    /// The chance that random words fit.
-    pub(super) fn chance(&self) -> f64 {
-        let mut chances: Vec<f64> = self.predictions.iter().map(Prediction::chance).collect();
-        chances.sort_by(|a, b| b.total_cmp(a));
-        let choices = match self.needed == chances.len() {
+    /// The probability that random words fit.
+    pub(super) fn probability(&self) -> f64 {
+        let mut probabilitys: Vec<f64> = self
+            .predictions
+            .iter()
+            .map(Prediction::probability)
+            .collect();
+        probabilitys.sort_by(|a, b| b.total_cmp(a));
+        let choices = match self.needed == probabilitys.len() {
             true => 1.0,
-            false => 2f64.powf(chances.len() as f64),
+            false => 2f64.powf(probabilitys.len() as f64),
         };
-        choices * chances.iter().take(self.needed).product::<f64>()
+        choices * probabilitys.iter().take(self.needed).product::<f64>()
     }
 
+    /// Whether the words from `start` on fit.
     pub(super) fn fits(&self, words: &[u32], start: usize) -> bool {
         let mut spare = self.predictions.len() - self.needed;
         self.predictions.iter().all(|p| {
@@ -147,6 +155,7 @@ impl Trace {
         })
     }
 
+    /// The number of words up to the last predicted one.
     pub(super) fn span(&self) -> u64 {
         self.predictions
             .iter()
@@ -155,7 +164,7 @@ impl Trace {
             .unwrap_or(0)
     }
 
-    /// The predictions by which a scan finds the place: enough that at least one holds.
+    /// The predictions that a scan looks for: enough for at least one of them to hold.
     pub(super) fn pivots(&self) -> impl Iterator<Item = &Prediction> {
         let spare = self.predictions.len() - self.needed;
         let count = match spare {
@@ -173,69 +182,69 @@ fn uniform(values: &[f64], from: f64, to: f64, drawn: Dtype, precision: f64) -> 
     if width <= 0.0 || !width.is_finite() {
         return Vec::new();
     }
-    let (part, step) = part(drawn);
+    let (bits, step) = word_bits(drawn);
     let rounding = precision * (from.abs().max(to.abs()) / width);
     values
         .iter()
         .enumerate()
-        // Zeros were set: by a padding row, by pruning.
+        // Zeros may have been set later, as by a padding row or by pruning.
         .filter(|(_, value)| **value != 0.0 || from == 0.0)
         .take(PREDICTIONS)
         .map(|(i, value)| Prediction {
             offset: i as u64 * step,
-            part,
+            bits,
             fraction: (value - from) / width,
-            tolerance: rounding + part.resolution(),
+            tolerance: rounding + bits.resolution(),
         })
         .collect()
 }
 
-/// Elements j and j + 8 of a block of 16 are a pair. Where a remainder was redrawn, only the
-/// blocks before the last 16 elements are as they were drawn, and those 16.
+/// Elements j and j + 8 of a block of 16 are a pair. If numel is not a multiple of 16, the last 16
+/// elements are one block, drawn last, and only whole blocks before them keep their pairs.
 fn block_normal(normals: &[f64], drawn: Dtype, precision: f64) -> Vec<Prediction> {
-    /// Blocks that are looked at for one without zeros, such as a padding row has.
+    /// The number of blocks among which one with few zeros is looked for; a padding row is all zeros.
     const BLOCKS: usize = 512;
-    /// Pairs of a block that must not be zero.
+    /// The number of pairs without zeros that a block must have.
     const PAIRS: usize = 5;
-    let (part, step) = part(drawn);
+    let (bits, step) = word_bits(drawn);
     let numel = normals.len();
     let rest = numel % 16;
     if numel < 16 {
-        return cut_block(normals, part, step, precision);
+        return short_block(normals, bits, step, precision);
     }
-    let whole = match rest {
+    let whole_blocks = match rest {
         0 => numel / 16,
         _ => (numel - 16) / 16,
     };
-    // Single and double draw all values first, the 16-bit dtypes only whole blocks.
+    // f32 and f64 draw all values first, the 16-bit dtypes only whole blocks.
     let redrawn = match drawn {
         Dtype::Float16 | Dtype::Bfloat16 => numel - rest,
         _ => numel,
     };
     let tail = (rest != 0).then_some((redrawn, numel - 16));
-    (0..whole.min(BLOCKS))
+    (0..whole_blocks.min(BLOCKS))
         .map(|block| (16 * block, 16 * block))
         .chain(tail)
         .map(|(word, element)| {
             let block = &normals[element..element + 16];
-            block_predictions(block, word as u64, part, step, precision)
+            block_predictions(block, word as u64, bits, step, precision)
         })
         .find(|predictions| predictions.len() >= 2 * PAIRS)
         .unwrap_or_default()
 }
 
-/// The predictions of the pairs without zeros, for a block that begins at draw number `start`.
+/// The predictions from the pairs without zeros of a block whose first value is number `start`.
 fn block_predictions(
     block: &[f64],
     start: u64,
-    part: Part,
+    bits: WordBits,
     step: u64,
     precision: f64,
 ) -> Vec<Prediction> {
     (0..8)
         .filter(|j| block[*j] != 0.0 && block[*j + 8] != 0.0)
         .flat_map(|j| {
-            let (u1, u2) = box_muller(block[j], block[j + 8], part, precision);
+            let (u1, u2) = box_muller(block[j], block[j + 8], bits, precision);
             // `u1 = 1 - u`
             let first = Prediction {
                 offset: (start + j as u64) * step,
@@ -251,11 +260,11 @@ fn block_predictions(
         .collect()
 }
 
-/// The first elements of a block: those that still have their partner.
-fn cut_block(normals: &[f64], part: Part, step: u64, precision: f64) -> Vec<Prediction> {
+/// The first elements of a block of 16, as far as both of a pair are there.
+fn short_block(normals: &[f64], bits: WordBits, step: u64, precision: f64) -> Vec<Prediction> {
     (8..normals.len())
         .flat_map(|k| {
-            let (u1, u2) = box_muller(normals[k - 8], normals[k], part, precision);
+            let (u1, u2) = box_muller(normals[k - 8], normals[k], bits, precision);
             let first = Prediction {
                 offset: (k as u64 - 8) * step,
                 fraction: 1.0 - u1.fraction,
@@ -270,15 +279,15 @@ fn cut_block(normals: &[f64], part: Part, step: u64, precision: f64) -> Vec<Pred
         .collect()
 }
 
-/// One pair after the other, four words each, in double precision: first the angle.
+/// Pair by pair in double precision, four words each: first the angle, then the radius.
 fn serial_normal(normals: &[f64], precision: f64) -> Vec<Prediction> {
     normals
         .chunks_exact(2)
         .take(PREDICTIONS / 2)
         .enumerate()
         .flat_map(|(i, pair)| {
-            let (u1, u2) = box_muller(pair[0], pair[1], Part::Double, precision);
-            // `log1p(-u2)`: the radius comes from the second.
+            let (u1, u2) = box_muller(pair[0], pair[1], WordBits::Double, precision);
+            // The radius comes from the second uniform: `log1p(-u2)`.
             let angle = Prediction {
                 offset: 4 * i as u64,
                 ..u2
@@ -293,34 +302,34 @@ fn serial_normal(normals: &[f64], precision: f64) -> Vec<Prediction> {
         .collect()
 }
 
-/// The uniforms behind a pair of normals `r cos`, `r sin`: first `exp(-r^2 / 2)`, then the angle
-/// as a fraction of a turn.
-fn box_muller(cos: f64, sin: f64, part: Part, precision: f64) -> (Prediction, Prediction) {
+/// The uniforms of a pair of normals `r cos`, `r sin`: `exp(-r^2 / 2)` and the angle as a fraction of
+/// a turn.
+fn box_muller(cos: f64, sin: f64, bits: WordBits, precision: f64) -> (Prediction, Prediction) {
     let square = cos * cos + sin * sin;
     let u1 = (-square / 2.0).exp();
     let turn = sin.atan2(cos) / TAU;
-    // A value errs by `precision` of itself; the kernel's polynomials in single precision add to it.
+    // The relative rounding error of a value, plus that of the kernel's f32 polynomials.
     let error = precision + 16.0 * f64::from(f32::EPSILON);
     let radius = square.sqrt();
     let predicted = |fraction, tolerance| Prediction {
         offset: 0,
-        part,
+        bits,
         fraction,
         tolerance,
     };
     (
         predicted(
             u1,
-            part.resolution() + error * (1.0 + square) * u1 + precision,
+            bits.resolution() + error * (1.0 + square) * u1 + precision,
         ),
         predicted(
             turn.rem_euclid(1.0),
-            part.resolution() + error * (1.0 + 1.0 / radius.max(1e-6)) / TAU,
+            bits.resolution() + error * (1.0 + 1.0 / radius.max(1e-6)) / TAU,
         ),
     )
 }
 
-/// `erf` takes a value back to its uniform; values that were clamped say nothing.
+/// `erf` maps a value back to its uniform. Clamped values are left out.
 fn inverse_erf(
     values: &[f64],
     [mean, std, a, b]: [f64; 4],
@@ -332,7 +341,7 @@ fn inverse_erf(
     if high <= low {
         return Vec::new();
     }
-    let (part, step) = part(drawn);
+    let (bits, step) = word_bits(drawn);
     values
         .iter()
         .enumerate()
@@ -340,17 +349,17 @@ fn inverse_erf(
         .take(PREDICTIONS)
         .map(|(i, value)| Prediction {
             offset: i as u64 * step,
-            part,
+            bits,
             fraction: (cdf(*value) - low) / (high - low),
-            tolerance: part.resolution() + 16.0 * precision / (high - low),
+            tolerance: bits.resolution() + 16.0 * precision / (high - low),
         })
         .collect()
 }
 
-/// What a uniform of this dtype takes from the stream: the part of a word, and words.
-fn part(drawn: Dtype) -> (Part, u64) {
+/// The bits that a uniform of a dtype uses of a word, and its number of words.
+fn word_bits(drawn: Dtype) -> (WordBits, u64) {
     match drawn {
-        Dtype::Float64 => (Part::Double, 2),
-        _ => (Part::Single, 1),
+        Dtype::Float64 => (WordBits::Double, 2),
+        _ => (WordBits::Single, 1),
     }
 }

@@ -7,9 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tch::Kind;
-use tch_init::explain::{
-    Distribution, Drawn, Expected, Explanation, Model, NamedView, Options, explain,
-};
+use tch_init::explain::{Drawn, Expected, Explanation, Model, NamedView, Options, explain};
+use tch_init::rng::{Draw, Normal, Orthogonal, TruncNormal, Uniform};
 use tch_init::tensor::{Dtype, TensorView};
 
 /// Beyond every seed that was planted, but few enough for a build without optimisation.
@@ -86,30 +85,30 @@ fn drawn(case: &Value, tensor: &str) -> Option<Drawn> {
         .iter()
         .rfind(|d| d["tensor"] == tensor && d["overwritten"] == false && d["offset"].is_u64())?;
     let number = |key: &str| draw["args"][key].as_f64().unwrap();
-    let distribution = match draw["init"].as_str()? {
-        "uniform_" => Distribution::Uniform {
+    let kind = match draw["init"].as_str()? {
+        "uniform_" => Draw::from(Uniform {
             from: number("from"),
             to: number("to"),
-        },
-        "normal_" => Distribution::Normal {
+        }),
+        "normal_" => Draw::from(Normal {
             mean: number("mean"),
             std: number("std"),
-        },
-        "trunc_normal_" => Distribution::TruncNormal {
+        }),
+        "trunc_normal_" => Draw::from(TruncNormal {
             mean: number("mean"),
             std: number("std"),
             a: number("a"),
             b: number("b"),
-        },
-        "orthogonal_" => Distribution::Orthogonal {
+        }),
+        "orthogonal_" => Draw::from(Orthogonal {
             gain: number("gain"),
-        },
+        }),
         _ => return None,
     };
     // Part of a tensor, or values that a draw before it left over: not this tool's to know.
     let whole = draw["start"] == 0 && draw["contiguous"] == true && draw["cached"] == false;
     whole.then(|| Drawn {
-        distribution,
+        draw: kind,
         seed: case["reference"]["seed"].as_u64().unwrap(),
         word: draw["offset"].as_u64().unwrap(),
     })
@@ -132,10 +131,7 @@ fn judge(planted: &Planted, case: &Value, by: &str) -> Vec<Explanation> {
             let _stream = default_stream();
             Model::draw(&printed, seed as i64, kind).unwrap()
         };
-        let options = Options {
-            seed: Some(seed),
-            other_seeds: SEEDS,
-        };
+        let options = Options::default().seed(seed).other_seeds(SEEDS);
         return explain(&yours, &model.expected().unwrap(), &options).unwrap();
     }
     let bytes = planted.read(&reference["file"]);
@@ -146,10 +142,9 @@ fn judge(planted: &Planted, case: &Value, by: &str) -> Vec<Explanation> {
             tensor,
         })
         .collect();
-    let options = Options {
-        seed: (by == "draws").then_some(seed),
-        other_seeds: SEEDS,
-    };
+    let options = Options::default()
+        .seed((by == "draws").then_some(seed))
+        .other_seeds(SEEDS);
     explain(&yours, &expected, &options).unwrap()
 }
 
@@ -368,8 +363,8 @@ fn the_story_of_three_wrong_ports() {
         (
             "order.safetensors",
             [
-                "fc1.bias (128 words) comes before it here, not so in PyTorch",
-                "fc1.weight (100352 words) comes before it in PyTorch, not so here",
+                "fc1.bias (128 words) comes before it in yours, but not in PyTorch",
+                "fc1.weight (100352 words) comes before it in PyTorch, but not in yours",
             ],
         ),
         (

@@ -7,10 +7,10 @@ use std::fs;
 use std::process::{Command, Output};
 use tch::{Device, Kind, Tensor};
 use tch_init::distribution::Engine;
-use tch_init::explain::{Distribution, Expected, Finding, Model, NamedView, Options, explain};
+use tch_init::explain::{Expected, Finding, Model, NamedView, Options, explain};
 use tch_init::init;
 use tch_init::plan::{InitPlan, Save};
-use tch_init::rng::{Backend, Mt19937};
+use tch_init::rng::{Backend, Draw, Mt19937, Normal, Uniform};
 use tch_init::tensor::{Dtype, TensorView};
 
 /// Drawn, drawn over, copied, drawn in part, and a buffer that no `state_dict` has.
@@ -45,19 +45,16 @@ fn draws_are_known_by_what_and_where() {
     let expected = model.expected().unwrap();
     let names: Vec<&str> = expected.iter().map(|e| e.tensor.name.as_str()).collect();
     assert_eq!(names, ["first", "second", "copy", "computed"]);
-    let uniform = Distribution::Uniform { from: 0.0, to: 1.0 };
-    let normal = Distribution::Normal {
+    let uniform = Draw::from(Uniform { from: 0.0, to: 1.0 });
+    let normal = Draw::from(Normal {
         mean: 0.0,
         std: 0.02,
-    };
+    });
     let first = expected[0].drawn.unwrap();
-    assert_eq!(
-        (first.distribution, first.word),
-        (normal, 40 * 30 + 50 * 20)
-    );
+    assert_eq!((first.draw, first.word), (normal, 40 * 30 + 50 * 20));
     assert_eq!(first.seed, 7);
     let second = expected[1].drawn.unwrap();
-    assert_eq!(second.distribution, uniform);
+    assert_eq!(second.draw, uniform);
     // At that word stand these values.
     let mut stream = Mt19937::new(7);
     stream.skip(second.word);
@@ -83,10 +80,7 @@ fn leaving_out_dead_draws_is_explained() {
         name: "first".to_owned(),
         view: TensorView::contiguous(Dtype::Float32, &[40, 30], &yours).unwrap(),
     };
-    let options = Options {
-        other_seeds: 0,
-        ..Options::default()
-    };
+    let options = Options::default().other_seeds(0);
     let explained = explain(&[yours], &expected, &options).unwrap();
     let offset = explained[0]
         .findings

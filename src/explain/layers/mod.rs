@@ -6,9 +6,9 @@ mod text;
 
 pub use text::ModelError;
 
+use super::candidate::rng_dtype;
 use super::replay::bytes;
-use super::{Distribution, Drawn, Expected, NamedView};
-use crate::draw_words::{words_of_normal, words_of_uniform};
+use super::{Drawn, Expected, NamedView};
 use crate::error::InitError;
 use crate::generator::{get_rng_state, manual_seed, set_rng_state};
 use crate::init::observe::{Observed, observed};
@@ -17,6 +17,7 @@ use crate::tensor::{Dtype, TensorView};
 use tch::nn::VarStore;
 use tch::{Device, Kind, Tensor};
 use text::Module;
+use torch_rng::{Draw, Normal, Target, Uniform};
 
 /// A model as `print(model)` shows it in Python, drawn as PyTorch draws it.
 ///
@@ -182,30 +183,20 @@ struct Position {
 impl Position {
     /// Passes a fill; returns where it was drawn.
     fn pass(&mut self, fill: &Observed, dtype: Dtype) -> Option<Drawn> {
-        let numel = fill.numel as u64;
-        let (distribution, words) = match fill.fill {
-            Fill::Uniform { from, to } => (
-                Distribution::Uniform { from, to },
-                words_of_uniform(dtype, numel),
-            ),
-            Fill::Normal { mean, std } => {
-                let words = words_of_normal(dtype, numel, self.kept);
-                if numel < 16 {
-                    self.kept = (numel % 2 == 1) != self.kept;
-                }
-                (Distribution::Normal { mean, std }, words)
-            }
+        let draw = match fill.fill {
+            Fill::Uniform { from, to } => Draw::Uniform(Uniform { from, to }),
+            Fill::Normal { mean, std } => Draw::Normal(Normal { mean, std }),
             // No layer is truncated by default: how many words that takes depends on the values.
             _ => return None,
         };
+        let shape = [fill.numel as u64];
+        let target = Target::new(rng_dtype(dtype), &shape);
+        let consumed = draw.consumed(target, Some(self.kept));
+        self.kept = consumed.cached.unwrap_or(self.kept);
         let word = self.word;
-        self.word += words.unwrap_or(0);
+        self.word += consumed.words.unwrap_or(0);
         let seed = self.seed;
-        Some(Drawn {
-            distribution,
-            seed,
-            word,
-        })
+        Some(Drawn { draw, seed, word })
     }
 }
 

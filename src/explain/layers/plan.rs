@@ -1,12 +1,10 @@
 //! A plan as a reference.
 
 use super::{Drawn, Model, Stored};
-use crate::explain::Distribution;
 use crate::explain::replay::bytes;
 use crate::generator::Generator;
 use crate::plan::{InitPlan, PlanError};
 use tch::Device;
-use torch_rng::{Draw, Normal, Orthogonal, TruncNormal, Uniform};
 
 impl Model {
     /// What a plan makes with a seed, and how and where in the stream it draws each tensor. Has
@@ -40,12 +38,10 @@ impl Model {
             if !entry.persistent {
                 continue;
             }
-            let drawn = draw.and_then(|(draw, word)| {
-                Some(Drawn {
-                    distribution: distribution(&draw)?,
-                    seed: seed as u64,
-                    word,
-                })
+            let drawn = draw.map(|(draw, word)| Drawn {
+                draw,
+                seed: seed as u64,
+                word,
             });
             stored.push(Stored {
                 name,
@@ -60,16 +56,4 @@ impl Model {
             opaque: Vec::new(),
         })
     }
-}
-
-fn distribution(draw: &Draw) -> Option<Distribution> {
-    Some(match *draw {
-        Draw::Uniform(Uniform { from, to }) => Distribution::Uniform { from, to },
-        Draw::Normal(Normal { mean, std }) => Distribution::Normal { mean, std },
-        Draw::TruncNormal(TruncNormal { mean, std, a, b }) => {
-            Distribution::TruncNormal { mean, std, a, b }
-        }
-        Draw::Orthogonal(Orthogonal { gain }) => Distribution::Orthogonal { gain },
-        _ => return None,
-    })
 }

@@ -1,0 +1,210 @@
+//! Finds the seed and the position that tensors were drawn with.
+
+use super::candidate::{Candidate, Origin, SearchTarget};
+use super::orthogonal::find_orthogonal;
+use super::replay::Position;
+use super::stream_search::StreamSearch;
+use super::values::{epsilon, values};
+use super::word_prediction::WordPattern;
+use crate::error::InitError;
+use crate::tensor::TensorView;
+use rayon::prelude::*;
+
+/// The streams that are searched.
+pub(super) struct SearchLimits {
+    /// The seed whose stream is searched first.
+    pub seed: Option<u64>,
+    /// The number of words of that stream.
+    pub words: u64,
+    /// The number of other seeds, from 0, that are tried for what is not found there.
+    pub seeds: u64,
+}
+
+/// Seeds that people use, beyond the range that is tried one by one.
+const COMMON_SEEDS: [u64; 10] = [
+    123_456,
+    1_234_567,
+    12_345_678,
+    123_456_789,
+    1_234_567_890,
+    31_415_926,
+    20_240_101,
+    987_654_321,
+    0xdead_beef,
+    0xffff_ffff,
+];
+
+/// The largest expected number of accidental matches in one search.
+const ACCIDENTS: f64 = 1e-3;
+
+/// The bits of evidence that some thousand tries cost: methods times positions.
+const BITS_OF_TRIES: f64 = 11.0;
+
+/// Finds the origin of each tensor; `None` for those that are not found.
+pub(super) fn find_origins(
+    targets: &[SearchTarget<'_>],
+    limits: &SearchLimits,
+) -> Result<Vec<Option<Origin>>, InitError> {
+    let (candidates, patterns): (Vec<Candidate>, Vec<Option<WordPattern>>) = targets
+        .iter()
+        .enumerate()
+        .flat_map(|(number, target)| target.candidates(number))
+        .unzip();
+    let mut found: Vec<Option<Origin>> = vec![None; targets.len()];
+    let search_seed = |found: &mut Vec<Option<Origin>>, seed: u64, words: u64| {
+        let open = OpenCandidates::new(&candidates, &patterns, found, words);
+        let hits = StreamSearch::new(&open.patterns).scan(seed, words);
+        confirm_hits(targets, &candidates, &open, seed, &hits, found)
+    };
+    if let Some(seed) = limits.seed {
+        search_seed(&mut found, seed, limits.words)?;
+    }
+    let nearest = targets
+        .iter()
+        .zip(&found)
+        .filter(|(_, origin)| origin.is_none())
+        .filter_map(|(target, _)| target.expected_position.map(|position| position.word))
+        .min();
+    // Two state blocks beyond the expected position of the first tensor.
+    let words = nearest.unwrap_or(0) + 1248;
+    // A word takes some 5 ns, so this takes seconds.
+    let affordable = (400_000_000 / words).max(64);
+    let seeds = limits.seeds.min(affordable);
+    let open = OpenCandidates::new(&candidates, &patterns, &found, words * seeds);
+    let search = StreamSearch::new(&open.patterns);
+    let others: Vec<u64> = (0..seeds)
+        .chain(
+            COMMON_SEEDS
+                .into_iter()
+                .filter(|seed| *seed >= limits.seeds),
+        )
+        .filter(|seed| Some(*seed) != limits.seed)
+        .collect();
+    let hits: Vec<(u64, Vec<(usize, u64)>)> = others
+        .into_par_iter()
+        .map(|seed| (seed, search.scan(seed, words)))
+        .filter(|(_, hits)| !hits.is_empty())
+        .collect();
+    for (seed, hits) in hits {
+        if confirm_hits(targets, &candidates, &open, seed, &hits, &mut found)? {
+            search_seed(&mut found, seed, limits.words)?;
+        }
+    }
+    find_near_expected(targets, &candidates, &mut found)?;
+    find_orthogonal(targets, limits.seed, limits.seeds, &mut found)?;
+    Ok(found)
+}
+
+/// Finds tensors with too few values for a search, at the position where they are expected or
+/// shifted from it as another tensor is: for so few positions, few values are evidence.
+fn find_near_expected(
+    targets: &[SearchTarget<'_>],
+    candidates: &[Candidate],
+    found: &mut [Option<Origin>],
+) -> Result<(), InitError> {
+    const SHIFTS: usize = 4;
+    let mut shifts: Vec<(u64, i64)> = Vec::new();
+    for (target, origin) in targets.iter().zip(&*found) {
+        if let (Some(expected), Some(origin)) = (target.expected_position, origin) {
+            let shift = (
+                origin.position.seed,
+                origin.position.word as i64 - expected.word as i64,
+            );
+            if !shifts.contains(&shift) && shifts.len() < SHIFTS {
+                shifts.push(shift);
+            }
+        }
+    }
+    for candidate in candidates {
+        let target = &targets[candidate.target];
+        let Some(expected) = target.expected_position else {
+            continue;
+        };
+        let shifted = shifts.iter().filter_map(|(seed, shift)| {
+            let word = expected.word.checked_add_signed(*shift)?;
+            Some(Position { seed: *seed, word })
+        });
+        for position in [expected].into_iter().chain(shifted) {
+            let found = &mut found[candidate.target];
+            let is_evidence = || bits_of_evidence(candidate.view(target)) >= 2.0 * BITS_OF_TRIES;
+            if found.is_none() && is_evidence() {
+                *found = candidate.replay(target, position)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The evidence of a match of all values, in bits.
+fn bits_of_evidence(view: &TensorView<'_>) -> f64 {
+    let values = values(view).unwrap_or_default();
+    let drawn = values.iter().filter(|value| **value != 0.0).count();
+    // The digits of the dtype, and a sign.
+    drawn as f64 * (1.0 - epsilon(view.dtype()).max(f64::from(f32::EPSILON)).log2())
+}
+
+/// The candidates of tensors without an origin that a search can find.
+struct OpenCandidates {
+    patterns: Vec<WordPattern>,
+    /// The index of the candidate of each pattern.
+    candidates: Vec<usize>,
+}
+
+impl OpenCandidates {
+    /// Leaves out candidates whose pattern is likely to match by chance in `words` words.
+    fn new(
+        candidates: &[Candidate],
+        patterns: &[Option<WordPattern>],
+        found: &[Option<Origin>],
+        words: u64,
+    ) -> OpenCandidates {
+        let mut accidents = 0.0;
+        let (patterns, candidates) = candidates
+            .iter()
+            .zip(patterns)
+            .enumerate()
+            .filter(|(_, (candidate, _))| found[candidate.target].is_none())
+            .filter_map(|(number, (_, pattern))| Some((pattern.clone()?, number)))
+            .filter(|(pattern, _)| {
+                let expected = pattern.probability() * words as f64;
+                let is_evidence = accidents + expected <= ACCIDENTS;
+                if is_evidence {
+                    accidents += expected;
+                }
+                is_evidence
+            })
+            .unzip();
+        OpenCandidates {
+            patterns,
+            candidates,
+        }
+    }
+}
+
+/// Replays the hits of a search and keeps those with the right bits. Returns whether any was kept.
+fn confirm_hits(
+    targets: &[SearchTarget<'_>],
+    candidates: &[Candidate],
+    open: &OpenCandidates,
+    seed: u64,
+    hits: &[(usize, u64)],
+    found: &mut [Option<Origin>],
+) -> Result<bool, InitError> {
+    let mut any = false;
+    // The likeliest candidate of a tensor comes first, at whatever position.
+    let mut ordered: Vec<(usize, u64)> = hits
+        .iter()
+        .map(|(number, word)| (open.candidates[*number], *word))
+        .collect();
+    ordered.sort_unstable();
+    for (number, word) in ordered {
+        let candidate = &candidates[number];
+        let origin = &mut found[candidate.target];
+        if origin.is_none() {
+            let target = &targets[candidate.target];
+            *origin = candidate.replay(target, Position { seed, word })?;
+            any |= origin.is_some();
+        }
+    }
+    Ok(any)
+}
