@@ -5,7 +5,6 @@
 )]
 #![deny(missing_docs)]
 
-mod draw_words;
 mod error;
 pub mod init;
 mod interval_set;

@@ -5,14 +5,13 @@ use super::run::{ints, kind};
 use super::step::Op;
 use super::view::View;
 use super::{InitPlan, PlanError};
-use crate::draw_words::words_of_uniform;
 use crate::error::InitError;
 use crate::generator::Generator;
 use crate::init;
 use crate::tensor::Dtype;
 use std::ops::Range;
 use tch::{Device, TchError, Tensor};
-use torch_rng::{Draw, Normal, Uniform};
+use torch_rng::{Draw, Normal, Target, Uniform};
 
 /// Elements that libtorch draws normals in together.
 const BLOCK: u64 = 16;
@@ -165,7 +164,10 @@ impl InitPlan {
 
 /// What a draw of so many elements takes, of a dtype that is drawn.
 fn words(dtype: Dtype, numel: u64) -> u64 {
-    words_of_uniform(dtype, numel).unwrap_or(0)
+    let uniform = Draw::from(Uniform { from: 0.0, to: 1.0 });
+    torch_rng::Dtype::from_name(dtype.name())
+        .and_then(|dtype| uniform.consumed(Target::new(dtype, &[numel]), None).words)
+        .unwrap_or(0)
 }
 
 /// What to draw for some elements of a normal draw of `numel`: whole blocks, as the elements that
