@@ -5,12 +5,12 @@ use std::ops::Range;
 
 /// A set of numbers as ranges that neither touch nor overlap.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Spans {
+pub(crate) struct IntervalSet {
     /// Start and end of each range.
     ranges: BTreeMap<u64, u64>,
 }
 
-impl Spans {
+impl IntervalSet {
     /// Adds a range, joining those it touches.
     pub(crate) fn add(&mut self, range: Range<u64>) {
         if range.is_empty() {
@@ -59,8 +59,7 @@ impl Spans {
     }
 
     /// Whether all numbers of `range` are in the set.
-    #[cfg(any(feature = "tch", test))]
-    pub(crate) fn cover(&self, range: &Range<u64>) -> bool {
+    pub(crate) fn contains(&self, range: &Range<u64>) -> bool {
         range.is_empty()
             || self
                 .ranges
@@ -79,7 +78,7 @@ mod tests {
         /// Against one flag a number.
         #[test]
         fn ranges_are_a_set(changes in prop::collection::vec((any::<bool>(), 0u64..40, 0u64..40), 0..30)) {
-            let mut spans = Spans::default();
+            let mut spans = IntervalSet::default();
             let mut flags = [false; 40];
             for (add, a, b) in changes {
                 let range = a.min(b)..a.max(b);
@@ -94,7 +93,7 @@ mod tests {
                     for end in start..40 {
                         let of = &flags[start as usize..end as usize];
                         prop_assert_eq!(spans.touches(&(start..end)), of.contains(&true));
-                        prop_assert_eq!(spans.cover(&(start..end)), !of.contains(&false));
+                        prop_assert_eq!(spans.contains(&(start..end)), !of.contains(&false));
                     }
                 }
                 // As few ranges as there can be.

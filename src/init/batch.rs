@@ -4,7 +4,7 @@
 use super::cpu_fast_path::{self, Draw};
 use super::self_check::{Checked, is_verified};
 use crate::distribution::{DrawError, Engine, Part};
-use crate::interval_set::Spans;
+use crate::interval_set::IntervalSet;
 use crate::rng::Mt19937;
 use half::{bf16, f16};
 use std::ops::Range;
@@ -15,7 +15,7 @@ use tch::{Device, Kind, Tensor};
 pub(crate) struct Batch {
     waiting: Vec<Waiting>,
     /// The addresses that they are drawn into.
-    memory: Spans,
+    memory: IntervalSet,
 }
 
 struct Waiting {

@@ -1,7 +1,7 @@
 //! The arguments of a step, by the table of the format.
 
 use super::json::{Arg, RawStep};
-use super::limit;
+use super::limits;
 use super::step::{Comparison, Op, Operand, Reduction, Rounding, Scalar, Step, Unary};
 use super::view::View;
 use base64::Engine as _;
@@ -219,8 +219,8 @@ impl Args<'_> {
         };
         let bytes = BASE64_STANDARD.decode(text);
         let bytes = bytes.map_err(|error| format!("no base64: {error}"))?;
-        match bytes.len() > limit::CONST {
-            true => Err(format!("more than {} bytes", limit::CONST)),
+        match bytes.len() > limits::CONST {
+            true => Err(format!("more than {} bytes", limits::CONST)),
             false => Ok(bytes.into()),
         }
     }

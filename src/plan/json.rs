@@ -4,7 +4,7 @@
 //! multiple of the file's size whatever stands in it.
 
 use super::PlanError;
-use super::limit;
+use super::limits;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use std::fmt;
@@ -101,14 +101,14 @@ impl<'de> Deserialize<'de> for Short {
     }
 }
 
-/// A list of at most [`limit::ROWS`].
+/// A list of at most [`limits::ROWS`].
 #[derive(Debug)]
 pub(super) struct Rows<T>(pub Vec<T>);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Rows<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer
-            .deserialize_seq(List(limit::ROWS, PhantomData))
+            .deserialize_seq(List(limits::ROWS, PhantomData))
             .map(Rows)
     }
 }
@@ -142,7 +142,7 @@ pub(super) struct Sizes(pub Vec<u64>);
 impl<'de> Deserialize<'de> for Sizes {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer
-            .deserialize_seq(List(limit::DIMS, PhantomData))
+            .deserialize_seq(List(limits::DIMS, PhantomData))
             .map(Sizes)
     }
 }
@@ -216,7 +216,7 @@ row!(RawStep, "[op, out, args...]", |seq| {
         need(&mut seq, "the op of a step")?,
         need(&mut seq, "the view that a step writes")?,
     );
-    let args = List(limit::ARGS, PhantomData).visit_seq(seq)?;
+    let args = List(limits::ARGS, PhantomData).visit_seq(seq)?;
     Ok(RawStep { op, out, args })
 });
 
@@ -331,10 +331,10 @@ impl<'de> Deserialize<'de> for Arg {
                 Ok(Arg::Null)
             }
             fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Arg, E> {
-                if text.len() > limit::TEXT {
+                if text.len() > limits::TEXT {
                     return Err(E::custom(format!(
                         "a text of more than {} bytes",
-                        limit::TEXT
+                        limits::TEXT
                     )));
                 }
                 Ok(Arg::Text(text.to_owned()))
@@ -358,8 +358,8 @@ impl<'de> Deserialize<'de> for Arg {
                         }
                         _ => return Err(A::Error::custom("a list of both ints and views")),
                     };
-                    if length > limit::LIST {
-                        let limit = limit::LIST;
+                    if length > limits::LIST {
+                        let limit = limits::LIST;
                         return Err(A::Error::custom(format!("a list of more than {limit}")));
                     }
                 }

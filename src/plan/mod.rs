@@ -22,14 +22,15 @@
 //! ```
 
 mod arguments;
-mod check;
+mod builder;
 mod error;
 mod json;
-mod limit;
-mod live;
+mod limits;
+mod liveness;
 mod offset;
 mod show;
 mod step;
+mod validate;
 mod view;
 mod write;
 
@@ -46,9 +47,11 @@ mod run;
 #[cfg(feature = "tch")]
 mod save;
 
+pub use builder::{PlanBuilder, StorageId, TensorId};
 pub use error::PlanError;
 #[cfg(feature = "tch")]
 pub use save::{Save, Saved};
+pub use step::Scalar;
 
 use crate::tensor::Dtype;
 use arguments::NoStep;
@@ -119,17 +122,17 @@ impl InitPlan {
         let metadata = file.metadata().map_err(PlanError::Read)?;
         let too_large = |bytes| PlanError::TooLarge {
             bytes,
-            limit: limit::FILE,
+            limit: limits::FILE,
         };
-        if metadata.len() > limit::FILE {
+        if metadata.len() > limits::FILE {
             return Err(too_large(metadata.len()));
         }
         let mut json = Vec::new();
         // A pipe has no length before it is read.
-        file.take(limit::FILE + 1)
+        file.take(limits::FILE + 1)
             .read_to_end(&mut json)
             .map_err(PlanError::Read)?;
-        match json.len() as u64 > limit::FILE {
+        match json.len() as u64 > limits::FILE {
             true => Err(too_large(json.len() as u64)),
             false => InitPlan::from_json(&json),
         }
@@ -143,15 +146,15 @@ impl InitPlan {
     /// [`PlanError::Json`], [`PlanError::Version`], [`PlanError::UnknownStep`] or
     /// [`PlanError::Invalid`].
     pub fn from_json(json: &[u8]) -> Result<InitPlan, PlanError> {
-        if json.len() as u64 > limit::FILE {
+        if json.len() as u64 > limits::FILE {
             return Err(PlanError::TooLarge {
                 bytes: json.len() as u64,
-                limit: limit::FILE,
+                limit: limits::FILE,
             });
         }
         let raw = json::parse(json)?;
-        if raw.model.len() > limit::MODEL {
-            let problem = format!("{} bytes, at most {}", raw.model.len(), limit::MODEL);
+        if raw.model.len() > limits::MODEL {
+            let problem = format!("{} bytes, at most {}", raw.model.len(), limits::MODEL);
             return Err(PlanError::invalid("model", problem));
         }
         let views = views(&raw)?;
@@ -201,7 +204,6 @@ impl InitPlan {
     }
 
     /// The first parameter or buffer that depends on a step.
-    #[cfg(feature = "tch")]
     fn needed_by(&self, step: usize) -> Option<String> {
         let mut reached = Reached::new(self.views[self.steps[step].out].storage);
         for later in &self.steps[step + 1..] {
@@ -246,15 +248,15 @@ fn views(raw: &Raw) -> Result<Vec<View>, PlanError> {
     let mut total = 0u64;
     for (storage, bytes) in storages.iter().enumerate() {
         total = total.saturating_add(*bytes);
-        if total > limit::SIZE {
-            let problem = format!("{total} bytes up to here, at most {}", limit::SIZE);
+        if total > limits::SIZE {
+            let problem = format!("{total} bytes up to here, at most {}", limits::SIZE);
             return Err(PlanError::invalid(
                 format_args!("storage {storage}"),
                 problem,
             ));
         }
     }
-    let repeated = total.max(limit::REPEATED);
+    let repeated = total.max(limits::REPEATED);
     let view = |row: &json::RawView| {
         let storage = usize::try_from(row.storage).ok();
         let (storage, size) = storage
@@ -319,8 +321,8 @@ fn names(
             let kind = if is_parameter { "parameter" } else { "buffer" };
             PlanError::invalid(format_args!("{kind} {}", error::Shown(&row.name)), problem)
         };
-        if row.name.is_empty() || row.name.len() > limit::NAME {
-            return Err(invalid(format!("a name has 1 to {} bytes", limit::NAME)));
+        if row.name.is_empty() || row.name.len() > limits::NAME {
+            return Err(invalid(format!("a name has 1 to {} bytes", limits::NAME)));
         }
         let view = usize::try_from(row.view)
             .ok()
@@ -381,7 +383,7 @@ fn steps(rows: Vec<RawStep>, views: &[View], names: &[Name]) -> Result<Vec<Step>
                 });
             }
         };
-        check::check(&step, views).map_err(|problem| PlanError::invalid(place(&op), problem))?;
+        validate::check(&step, views).map_err(|problem| PlanError::invalid(place(&op), problem))?;
         steps.push(step);
     }
     Ok(steps)

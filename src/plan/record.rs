@@ -1,16 +1,14 @@
 //! A plan of a model of `tch_init::nn`.
 
+use super::builder::{PlanBuilder, StorageId, TensorId};
 use super::run::kind;
-use super::step::{Op, Scalar, Step};
-use super::view::{View, row_major};
-use super::{DTYPES, Entry, InitPlan, Name, PlanError, check, hexadecimal, limit};
+use super::step::Scalar;
+use super::{DTYPES, InitPlan, PlanError, limits};
 use crate::error::InitError;
 use crate::ffi::{Fact, fact};
 use crate::init::recording::{Event, Fill, Place, Recording, Values};
-use crate::interval_set::Spans;
 use crate::nn::registry::identity;
 use crate::tensor::Dtype;
-use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use tch::nn::VarStore;
 use torch_rng::{Normal, Orthogonal, Sparse, TruncNormal, Uniform};
@@ -77,27 +75,7 @@ impl InitPlan {
         let events = recording.end()?;
         let pytorch = fact(Fact::Version).map_err(|why| InitError::libtorch("record", &why))?;
         let pytorch = pytorch.split('+').next().unwrap_or_default();
-        let plan = Draft::new(pytorch, model).plan(&events, &variables)?;
-        // Without what draws nothing and reaches no name.
-        let live = plan.live(plan.names.iter().map(|name| name.view));
-        let mut kept = Vec::new();
-        for (i, event) in events.into_iter().enumerate() {
-            if !live[i] && !plan.steps[i].op.is_draw() {
-                continue;
-            }
-            if let Fill::Values(Values::Many(bytes)) = event.fill {
-                return Err(PlanError::Record {
-                    name: plan.needed_by(i).unwrap_or_default(),
-                    problem: format!(
-                        "{bytes} bytes of values that were given, a plan has place for {}",
-                        limit::CONST
-                    ),
-                });
-            }
-            kept.push(event);
-        }
-        let mut plan = Draft::new(pytorch, model).plan(&kept, &variables)?;
-        plan.sha256 = hexadecimal(&Sha256::digest(plan.to_json().as_bytes()));
+        let plan = Draft::new(pytorch).plan(events, &variables, model)?;
         Ok((made, plan))
     }
 }
@@ -110,147 +88,99 @@ struct Variable {
     requires_grad: bool,
 }
 
-/// What makes a view: storage, dtype, offset, shape, stride.
-type Key = (usize, &'static str, u64, Vec<u64>, Vec<u64>);
-
-/// A plan whose rows are numbered by their first use.
+/// A plan whose storages are those of a recording.
 struct Draft {
     /// By the recording's number of each storage.
-    storages: BTreeMap<usize, usize>,
-    views: BTreeMap<Key, usize>,
-    plan: InitPlan,
+    storages: BTreeMap<usize, StorageId>,
+    builder: PlanBuilder,
 }
 
 impl Draft {
-    fn new(pytorch: &str, model: &str) -> Draft {
+    fn new(pytorch: &str) -> Draft {
         Draft {
             storages: BTreeMap::new(),
-            views: BTreeMap::new(),
-            plan: InitPlan {
-                pytorch: pytorch.to_owned(),
-                model: model.to_owned(),
-                storages: Vec::new(),
-                views: Vec::new(),
-                steps: Vec::new(),
-                names: Vec::new(),
-                sha256: String::new(),
-            },
+            builder: PlanBuilder::new().pytorch(pytorch),
         }
     }
 
-    /// What the limits of the format refuse is found by reading the plan.
-    fn plan(mut self, events: &[Event], variables: &[Variable]) -> Result<InitPlan, PlanError> {
+    fn plan(
+        mut self,
+        events: Vec<Event>,
+        variables: &[Variable],
+        model: &str,
+    ) -> Result<InitPlan, PlanError> {
         for event in events {
             self.step(event)?;
         }
-        let written = self.written();
-        for section in [true, false] {
-            for variable in variables.iter().filter(|v| v.is_parameter == section) {
-                let problem = |problem| PlanError::Record {
+        for variable in variables {
+            let tensor = self.tensor(&variable.place).map_err(|error| match error {
+                PlanError::Invalid { problem, .. } => PlanError::Record {
                     name: variable.name.clone(),
                     problem,
-                };
-                let index = self.view(&variable.place).map_err(problem)?;
-                let view = &self.plan.views[index];
-                let covered = written.get(view.storage);
-                let covered = covered.is_some_and(|written| written.cover(&view.bytes()));
-                let entry = Entry {
-                    dtype: view.dtype,
-                    shape: view.shape.clone(),
-                    is_parameter: section,
-                    requires_grad: section && variable.requires_grad,
-                    persistent: true,
-                    unset: !covered && view.numel() > 0,
-                };
-                self.plan.names.push(Name {
-                    name: variable.name.clone(),
-                    view: index,
-                    entry,
-                });
+                },
+                other => other,
+            })?;
+            let name = variable.name.as_str();
+            match variable.is_parameter {
+                true => self
+                    .builder
+                    .name_parameter(name, tensor, variable.requires_grad),
+                false => self.builder.name_buffer(name, tensor, true),
             }
         }
-        Ok(self.plan)
+        self.builder.finish(model)
     }
 
-    fn step(&mut self, event: &Event) -> Result<(), PlanError> {
-        let number = self.plan.steps.len();
-        let place = |problem| PlanError::invalid(format_args!("step {number}"), problem);
-        // Arguments before `out`: numbered as they are read.
-        let from = match &event.fill {
-            Fill::Copy(from) => Some(self.view(from).map_err(place)?),
-            _ => None,
-        };
-        let out = self.view(&event.out).map_err(place)?;
-        let dtype = self.plan.views[out].dtype;
-        let op = match &event.fill {
-            &Fill::Uniform { from, to } => Op::Draw(Uniform { from, to }.into()),
-            &Fill::Normal { mean, std } => Op::Draw(Normal { mean, std }.into()),
-            &Fill::TruncNormal { mean, std, a, b } => {
-                Op::Draw(TruncNormal { mean, std, a, b }.into())
+    fn step(&mut self, event: Event) -> Result<(), PlanError> {
+        let out = self.tensor(&event.out)?;
+        let numel = event.out.shape.iter().product::<i64>() as usize;
+        match event.fill {
+            Fill::Uniform { from, to } => self.builder.draw(out, Uniform { from, to }),
+            Fill::Normal { mean, std } => self.builder.draw(out, Normal { mean, std }),
+            Fill::TruncNormal { mean, std, a, b } => {
+                self.builder.draw(out, TruncNormal { mean, std, a, b })
             }
-            &Fill::Orthogonal { gain } => Op::Draw(Orthogonal { gain }.into()),
-            &Fill::Sparse { sparsity, std } => Op::Draw(Sparse { sparsity, std }.into()),
-            &Fill::Dirac { groups } => Op::Dirac { groups },
-            Fill::Eye => Op::Eye,
-            Fill::Copy(_) => Op::Copy(from.unwrap_or(out)),
-            Fill::Constant(value) => Op::Fill(number_of(dtype, *value)),
-            Fill::Values(Values::Each(bytes)) => Op::Const(bytes.clone().into()),
-            Fill::Values(Values::All(element)) => match exact(dtype, element) {
-                Some(value) => Op::Fill(value),
-                None => Op::Const(element.repeat(self.plan.views[out].numel() as usize).into()),
+            Fill::Orthogonal { gain } => self.builder.draw(out, Orthogonal { gain }),
+            Fill::Sparse { sparsity, std } => self.builder.draw(out, Sparse { sparsity, std }),
+            Fill::Dirac { groups } => self.builder.dirac(out, groups),
+            Fill::Eye => self.builder.eye(out),
+            Fill::Copy(from) => {
+                let from = self.tensor(&from)?;
+                self.builder.copy(from, out)
+            }
+            Fill::Constant(value) => {
+                let value = number_of(dtype(&event.out)?, value);
+                self.builder.fill(out, value)
+            }
+            Fill::Values(Values::Each(bytes)) => self.builder.constant(out, bytes),
+            Fill::Values(Values::All(element)) => match exact(dtype(&event.out)?, &element) {
+                Some(value) => self.builder.fill(out, value),
+                None => self.builder.constant(out, element.repeat(numel)),
             },
-            // Refused later, if it is needed.
-            Fill::Values(Values::Many(_)) => Op::Fill(Scalar::Int(0)),
-        };
-        let step = Step { op, out };
-        check::check(&step, &self.plan.views).map_err(|problem| {
-            let op = super::error::Shown(step.op.name());
-            PlanError::invalid(format_args!("step {number} ({op})"), problem)
-        })?;
-        self.plan.steps.push(step);
-        Ok(())
+            Fill::Values(Values::Many(bytes)) => self.builder.refuse(
+                out,
+                format!(
+                    "expected at most {} bytes of given values, found {bytes}",
+                    limits::CONST
+                ),
+            ),
+        }
     }
 
-    fn view(&mut self, place: &Place) -> Result<usize, String> {
-        let dtype = DTYPES.into_iter().find(|dtype| kind(*dtype) == place.kind);
-        let dtype = dtype.ok_or_else(|| format!("it is {:?}", place.kind))?;
+    fn tensor(&mut self, place: &Place) -> Result<TensorId, PlanError> {
+        let dtype = dtype(place)?;
         let sizes = |sizes: &[i64]| sizes.iter().map(|size| size.unsigned_abs()).collect();
         let (shape, stride): (Vec<u64>, Vec<u64>) = (sizes(&place.shape), sizes(&place.stride));
-        let known = self.storages.get(&place.storage).copied();
-        let storage = known.unwrap_or(self.storages.len());
-        // Without elements it lies nowhere.
-        let offset = match shape.contains(&0) {
-            true => 0,
-            false => place.offset.unsigned_abs(),
-        };
-        let new = |stride| View::new(storage, dtype, offset, shape.clone(), stride, place.bytes);
-        let mut view = new(stride)?;
-        if view.is_contiguous() {
-            view = new(row_major(&shape))?;
-        }
-        if known.is_none() {
-            self.storages.insert(place.storage, storage);
-            self.plan.storages.push(place.bytes);
-        }
-        let View { stride, .. } = &view;
-        let key = (storage, dtype.name(), offset, shape.clone(), stride.clone());
-        Ok(*self.views.entry(key).or_insert_with(|| {
-            self.plan.views.push(view);
-            self.plan.views.len() - 1
-        }))
+        let storage = self.storages.entry(place.storage);
+        let storage = *storage.or_insert_with(|| self.builder.storage(place.bytes));
+        let offset = place.offset.unsigned_abs();
+        self.builder.view(storage, dtype, offset, &shape, &stride)
     }
+}
 
-    /// What the steps write of each storage.
-    fn written(&self) -> Vec<Spans> {
-        let mut written = vec![Spans::default(); self.plan.storages.len()];
-        for step in &self.plan.steps {
-            let out = step.target(&self.plan.views);
-            if out.is_dense() {
-                written[out.storage].add(out.bytes());
-            }
-        }
-        written
-    }
+fn dtype(place: &Place) -> Result<Dtype, PlanError> {
+    let dtype = DTYPES.into_iter().find(|dtype| kind(*dtype) == place.kind);
+    dtype.ok_or_else(|| PlanError::invalid("tensor", format!("a plan has no {:?}", place.kind)))
 }
 
 /// A fill value as the recorder writes it: in the number type of the tensor, where that loses

@@ -11,11 +11,14 @@ pub(super) struct Step {
     pub out: usize,
 }
 
-/// A Python number, whose type decides what is computed.
+/// A Python number; its type affects what is computed.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Scalar {
+pub enum Scalar {
+    /// An `int`.
     Int(i64),
+    /// A `float`.
     Float(f64),
+    /// A `bool`.
     Bool(bool),
 }
 
@@ -198,34 +201,64 @@ impl Op {
         matches!(self, Op::Draw(_))
     }
 
-    /// The views that it reads.
+    /// The views that it reads, in the order of its arguments.
     pub(super) fn reads(&self) -> Vec<usize> {
-        let operands = |operands: &[Operand]| {
-            let views = operands.iter().filter_map(|operand| match operand {
-                Operand::View(view) => Some(*view),
-                Operand::Scalar(_) => None,
+        let mut views = Vec::new();
+        // A constant is not cloned.
+        if !matches!(self, Op::Const(_)) {
+            self.map_views(|view| {
+                views.push(view);
+                view
             });
-            views.collect()
+        }
+        views
+    }
+
+    /// The same operation on other views.
+    pub(super) fn map_views(&self, mut map: impl FnMut(usize) -> usize) -> Op {
+        let operand = |operand: Operand, map: &mut dyn FnMut(usize) -> usize| match operand {
+            Operand::View(view) => Operand::View(map(view)),
+            Operand::Scalar(_) => operand,
         };
-        match self {
+        let map = &mut map;
+        match *self {
             Op::Draw(_)
             | Op::Fill(_)
             | Op::Const(_)
             | Op::Arange { .. }
             | Op::Eye
-            | Op::Dirac { .. } => Vec::new(),
-            Op::Copy(view)
-            | Op::Clamp(view, ..)
-            | Op::Unary(_, view)
-            | Op::Reduce(_, view, ..)
-            | Op::Pad(view, ..) => vec![*view],
-            Op::MaskedFill(a, b, _) | Op::Mv(a, b) => vec![*a, *b],
-            Op::Mul(a, b) | Op::Div(a, b, _) | Op::Compare(_, a, b) => {
-                operands(&[Operand::View(*a), *b])
+            | Op::Dirac { .. } => self.clone(),
+            Op::Copy(a) => Op::Copy(map(a)),
+            Op::Add {
+                a,
+                b,
+                alpha,
+                subtract,
+            } => Op::Add {
+                a: operand(a, map),
+                b: operand(b, map),
+                alpha,
+                subtract,
+            },
+            Op::Mul(a, b) => Op::Mul(map(a), operand(b, map)),
+            Op::Div(a, b, rounding) => Op::Div(map(a), operand(b, map), rounding),
+            Op::Pow(a, b) => Op::Pow(operand(a, map), operand(b, map)),
+            Op::Clamp(a, min, max) => Op::Clamp(map(a), min, max),
+            Op::Unary(unary, a) => Op::Unary(unary, map(a)),
+            Op::Compare(comparison, a, b) => Op::Compare(comparison, map(a), operand(b, map)),
+            Op::Where(condition, a, b) => {
+                Op::Where(map(condition), operand(a, map), operand(b, map))
             }
-            Op::Add { a, b, .. } | Op::Pow(a, b) => operands(&[*a, *b]),
-            Op::Where(condition, a, b) => operands(&[Operand::View(*condition), *a, *b]),
-            Op::Cat(views, _) | Op::Stack(views, _) => views.to_vec(),
+            Op::MaskedFill(a, mask, value) => Op::MaskedFill(map(a), map(mask), value),
+            Op::Reduce(reduction, a, ref dims, keepdim) => {
+                Op::Reduce(reduction, map(a), dims.clone(), keepdim)
+            }
+            Op::Mv(a, b) => Op::Mv(map(a), map(b)),
+            Op::Cat(ref tensors, dim) => Op::Cat(tensors.iter().map(|a| map(*a)).collect(), dim),
+            Op::Stack(ref tensors, dim) => {
+                Op::Stack(tensors.iter().map(|a| map(*a)).collect(), dim)
+            }
+            Op::Pad(a, ref pad, value) => Op::Pad(map(a), pad.clone(), value),
         }
     }
 }

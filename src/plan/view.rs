@@ -1,6 +1,6 @@
 //! Places in a storage, seen as tensors.
 
-use super::limit;
+use super::limits;
 use crate::tensor::Dtype;
 use std::ops::Range;
 use torch_rng::Target;
@@ -37,14 +37,14 @@ impl View {
             ));
         }
         let too_large = || {
-            let limit = limit::SIZE;
+            let limit = limits::SIZE;
             format!("shape {shape:?} with strides {stride:?} and offset {offset} exceeds {limit}")
         };
         if shape
             .iter()
             .chain(&stride)
             .chain([&offset])
-            .any(|size| *size > limit::SIZE)
+            .any(|size| *size > limits::SIZE)
         {
             return Err(too_large());
         }
@@ -53,7 +53,7 @@ impl View {
             .filter(|numel| {
                 numel
                     .checked_mul(element)
-                    .is_some_and(|bytes| bytes <= limit::SIZE)
+                    .is_some_and(|bytes| bytes <= limits::SIZE)
             })
             .ok_or_else(too_large)?;
         let reach = match numel {

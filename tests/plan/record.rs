@@ -280,7 +280,7 @@ fn constants_are_recorded_as_far_as_a_plan_has_place() {
     });
     assert_eq!(
         error.unwrap_err().to_string(),
-        "\"deep.position\": 80000 bytes of values that were given, a plan has place for 65536"
+        "\"deep.position\": expected at most 65536 bytes of given values, found 80000"
     );
 }
 

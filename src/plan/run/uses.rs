@@ -1,6 +1,6 @@
 //! How a run uses the storages of its plan.
 
-use crate::interval_set::Spans;
+use crate::interval_set::IntervalSet;
 use crate::plan::InitPlan;
 
 /// How the storages are used.
@@ -16,7 +16,7 @@ pub(super) struct Uses {
 impl InitPlan {
     /// Which storages must be zeros at first, and when each is used last.
     pub(super) fn uses(&self, live: &[bool], roots: &[usize]) -> Uses {
-        let mut written = vec![Spans::default(); self.storages.len()];
+        let mut written = vec![IntervalSet::default(); self.storages.len()];
         let mut zeroed = vec![false; self.storages.len()];
         let mut last = vec![None; self.storages.len()];
         for (i, (step, _)) in self
@@ -28,7 +28,7 @@ impl InitPlan {
         {
             for read in step.op.reads() {
                 let view = &self.views[read];
-                zeroed[view.storage] |= !written[view.storage].cover(&view.bytes());
+                zeroed[view.storage] |= !written[view.storage].contains(&view.bytes());
                 last[view.storage] = Some(i);
             }
             let out = step.target(&self.views);
@@ -39,7 +39,7 @@ impl InitPlan {
         }
         for root in roots {
             let view = &self.views[*root];
-            zeroed[view.storage] |= !written[view.storage].cover(&view.bytes());
+            zeroed[view.storage] |= !written[view.storage].contains(&view.bytes());
             last[view.storage] = None;
         }
         let done = last.into_iter().enumerate();

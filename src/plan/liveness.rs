@@ -1,7 +1,7 @@
 //! Which steps anybody reads the result of.
 
 use super::InitPlan;
-use crate::interval_set::Spans;
+use crate::interval_set::IntervalSet;
 
 impl InitPlan {
     /// For every step, whether what it writes reaches one of the views `roots`.
@@ -9,8 +9,8 @@ impl InitPlan {
     /// A step that is not dead may still write elements that nobody reads: it is live if any
     /// byte between its first and its last may be.
     pub(super) fn live(&self, roots: impl IntoIterator<Item = usize>) -> Vec<bool> {
-        let mut wanted = vec![Spans::default(); self.storages.len()];
-        let want = |wanted: &mut [Spans], view: usize| {
+        let mut wanted = vec![IntervalSet::default(); self.storages.len()];
+        let want = |wanted: &mut [IntervalSet], view: usize| {
             let view = &self.views[view];
             wanted[view.storage].add(view.bytes());
         };

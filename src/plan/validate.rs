@@ -148,7 +148,7 @@ fn steps(start: Scalar, end: Scalar, step: Scalar) -> Result<u64, String> {
         }
         _ => ((to - from) / by).ceil(),
     };
-    let limit = super::limit::SIZE as f64;
+    let limit = super::limits::SIZE as f64;
     match (0.0..=limit).contains(&steps) {
         true => Ok(steps as u64),
         false => Err(format!("from {from} to {to} by {by} is no range")),

@@ -1,0 +1,429 @@
+//! Plans built in code.
+
+use super::step::{Op, Scalar, Step};
+use super::view::{View, product, row_major};
+use super::{Entry, InitPlan, Name, PlanError, limits, validate};
+use crate::interval_set::IntervalSet;
+use crate::tensor::Dtype;
+use std::collections::BTreeMap;
+use torch_rng::Draw;
+
+/// Builds an [`InitPlan`]: tensors, what happens to them in order, and which of them have names.
+///
+/// Steps that draw nothing and that no named tensor depends on are left out of the plan. Draws stay,
+/// since they move the generator.
+///
+/// ```
+/// use tch_init::plan::{PlanBuilder, Scalar};
+/// use tch_init::rng::Uniform;
+/// use tch_init::tensor::Dtype;
+///
+/// let mut plan = PlanBuilder::new();
+/// let weight = plan.parameter("weight", Dtype::Float32, &[3, 2])?;
+/// let bias = plan.parameter("bias", Dtype::Float32, &[3])?;
+/// plan.draw(weight, Uniform { from: -0.5, to: 0.5 })?;
+/// plan.fill(bias, Scalar::Float(0.0))?;
+/// let plan = plan.finish("a linear layer")?;
+/// assert!(plan.to_json().contains(r#"["uniform_",0,-0.5,0.5]"#));
+/// # Ok::<(), tch_init::plan::PlanError>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct PlanBuilder {
+    pytorch: String,
+    /// Bytes of each.
+    storages: Vec<u64>,
+    tensors: Vec<View>,
+    steps: Vec<Step>,
+    names: Vec<Named>,
+    /// Steps that stand for what a plan cannot express, and why it cannot.
+    refused: BTreeMap<usize, String>,
+}
+
+/// A tensor of a [`PlanBuilder`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TensorId(usize);
+
+/// The memory of one or several tensors of a [`PlanBuilder`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct StorageId(usize);
+
+#[derive(Debug, Clone)]
+struct Named {
+    name: String,
+    tensor: usize,
+    is_parameter: bool,
+    requires_grad: bool,
+    persistent: bool,
+}
+
+impl Default for PlanBuilder {
+    fn default() -> PlanBuilder {
+        PlanBuilder::new()
+    }
+}
+
+impl PlanBuilder {
+    /// A plan without tensors, of PyTorch 2.13.0.
+    pub fn new() -> PlanBuilder {
+        PlanBuilder {
+            pytorch: "2.13.0".to_owned(),
+            storages: Vec::new(),
+            tensors: Vec::new(),
+            steps: Vec::new(),
+            names: Vec::new(),
+            refused: BTreeMap::new(),
+        }
+    }
+
+    /// Sets the version of PyTorch that the plan names.
+    #[must_use]
+    pub fn pytorch(mut self, version: impl Into<String>) -> PlanBuilder {
+        self.pytorch = version.into();
+        self
+    }
+
+    /// Adds memory of this many bytes.
+    pub fn storage(&mut self, bytes: u64) -> StorageId {
+        self.storages.push(bytes);
+        StorageId(self.storages.len() - 1)
+    }
+
+    /// Adds a tensor on existing memory. The offset and the strides are in elements of `dtype`.
+    ///
+    /// # Errors
+    ///
+    /// [`PlanError::Invalid`] unless it lies within the storage.
+    pub fn view(
+        &mut self,
+        storage: StorageId,
+        dtype: Dtype,
+        offset: u64,
+        shape: &[u64],
+        stride: &[u64],
+    ) -> Result<TensorId, PlanError> {
+        let bytes = self.storages.get(storage.0).copied().unwrap_or(0);
+        let offset = match shape.contains(&0) {
+            true => 0,
+            false => offset,
+        };
+        let new = |stride| View::new(storage.0, dtype, offset, shape.to_vec(), stride, bytes);
+        let view = new(stride.to_vec()).and_then(|view| match view.is_contiguous() {
+            true => new(row_major(shape)),
+            false => Ok(view),
+        });
+        let view = view.map_err(|problem| PlanError::invalid("tensor", problem))?;
+        self.tensors.push(view);
+        Ok(TensorId(self.tensors.len() - 1))
+    }
+
+    /// Adds a contiguous tensor in its own memory, without a name.
+    ///
+    /// # Errors
+    ///
+    /// [`PlanError::Invalid`] if it is too large to count its bytes.
+    pub fn tensor(&mut self, dtype: Dtype, shape: &[u64]) -> Result<TensorId, PlanError> {
+        let bytes = product(shape).and_then(|numel| numel.checked_mul(dtype.size() as u64));
+        let bytes = bytes
+            .filter(|bytes| *bytes <= limits::SIZE)
+            .ok_or_else(|| {
+                let limit = limits::SIZE;
+                let problem = format!("expected at most {limit} bytes, found shape {shape:?}");
+                PlanError::invalid("tensor", problem)
+            })?;
+        let storage = self.storage(bytes);
+        self.view(storage, dtype, 0, shape, &row_major(shape))
+    }
+
+    /// Adds a contiguous tensor in its own memory as a trained parameter.
+    ///
+    /// # Errors
+    ///
+    /// As [`tensor`](Self::tensor).
+    pub fn parameter(
+        &mut self,
+        name: impl Into<String>,
+        dtype: Dtype,
+        shape: &[u64],
+    ) -> Result<TensorId, PlanError> {
+        let tensor = self.tensor(dtype, shape)?;
+        self.name_parameter(name, tensor, true);
+        Ok(tensor)
+    }
+
+    /// Adds a contiguous tensor in its own memory as a buffer that the `state_dict` has.
+    ///
+    /// # Errors
+    ///
+    /// As [`tensor`](Self::tensor).
+    pub fn buffer(
+        &mut self,
+        name: impl Into<String>,
+        dtype: Dtype,
+        shape: &[u64],
+    ) -> Result<TensorId, PlanError> {
+        let tensor = self.tensor(dtype, shape)?;
+        self.name_buffer(name, tensor, true);
+        Ok(tensor)
+    }
+
+    /// Names a tensor as a parameter. Tied weights are several names of one tensor.
+    pub fn name_parameter(
+        &mut self,
+        name: impl Into<String>,
+        tensor: TensorId,
+        requires_grad: bool,
+    ) {
+        self.names.push(Named {
+            name: name.into(),
+            tensor: tensor.0,
+            is_parameter: true,
+            requires_grad,
+            persistent: true,
+        });
+    }
+
+    /// Names a tensor as a buffer; only a `persistent` one is in the `state_dict`.
+    pub fn name_buffer(&mut self, name: impl Into<String>, tensor: TensorId, persistent: bool) {
+        self.names.push(Named {
+            name: name.into(),
+            tensor: tensor.0,
+            is_parameter: false,
+            requires_grad: false,
+            persistent,
+        });
+    }
+
+    /// Draws into a tensor.
+    ///
+    /// # Errors
+    ///
+    /// [`PlanError::Invalid`] for arguments, a dtype or a shape that PyTorch refuses.
+    pub fn draw(&mut self, out: TensorId, draw: impl Into<Draw>) -> Result<(), PlanError> {
+        self.step(Op::Draw(draw.into()), out)
+    }
+
+    /// Fills a tensor with one value.
+    ///
+    /// # Errors
+    ///
+    /// [`PlanError::Invalid`] for a tensor that overlaps itself.
+    pub fn fill(&mut self, out: TensorId, value: Scalar) -> Result<(), PlanError> {
+        self.step(Op::Fill(value), out)
+    }
+
+    /// Fills one row of a tensor, an index of its first dimension, with one value.
+    ///
+    /// # Errors
+    ///
+    /// [`PlanError::Invalid`] if the tensor lacks the row.
+    pub fn fill_row(&mut self, out: TensorId, row: u64, value: Scalar) -> Result<(), PlanError> {
+        let View {
+            storage,
+            dtype,
+            offset,
+            ref shape,
+            ref stride,
+            ..
+        } = self.tensors[out.0];
+        let (size, step) = (shape.first().copied(), stride.first().copied());
+        let (Some(_), Some(step)) = (size.filter(|size| row < *size), step) else {
+            let problem = format!("expected a row of shape {shape:?}, found {row}");
+            return Err(PlanError::invalid("fill_", problem));
+        };
+        let (shape, stride) = (shape[1..].to_vec(), stride[1..].to_vec());
+        let offset = offset + row * step;
+        let row = self.view(StorageId(storage), dtype, offset, &shape, &stride)?;
+        self.fill(row, value)
+    }
+
+    /// Copies a tensor to another one of its shape, and casts it to that one's dtype.
+    ///
+    /// # Errors
+    ///
+    /// [`PlanError::Invalid`] for different shapes.
+    pub fn copy(&mut self, from: TensorId, to: TensorId) -> Result<(), PlanError> {
+        self.step(Op::Copy(from.0), to)
+    }
+
+    /// Writes given elements: little-endian, in row-major order, to a contiguous tensor.
+    ///
+    /// # Errors
+    ///
+    /// [`PlanError::Invalid`] for another number of bytes than the tensor has, or more than 65,536.
+    pub fn constant(
+        &mut self,
+        out: TensorId,
+        bytes: impl Into<Box<[u8]>>,
+    ) -> Result<(), PlanError> {
+        self.step(Op::Const(bytes.into()), out)
+    }
+
+    /// Writes the identity to a matrix.
+    ///
+    /// # Errors
+    ///
+    /// [`PlanError::Invalid`] unless the tensor has 2 dimensions.
+    pub fn eye(&mut self, out: TensorId) -> Result<(), PlanError> {
+        self.step(Op::Eye, out)
+    }
+
+    /// Writes the Dirac delta to a convolution's weight, as `torch.nn.init.dirac_` does.
+    ///
+    /// # Errors
+    ///
+    /// [`PlanError::Invalid`] unless the tensor has 3 to 5 dimensions and the groups divide the
+    /// first.
+    pub fn dirac(&mut self, out: TensorId, groups: i64) -> Result<(), PlanError> {
+        self.step(Op::Dirac { groups }, out)
+    }
+
+    /// Notes that a tensor is written in a way that a plan cannot express, and why:
+    /// [`finish`](Self::finish) fails if a named tensor depends on it.
+    ///
+    /// # Errors
+    ///
+    /// As [`fill`](Self::fill).
+    pub fn refuse(&mut self, out: TensorId, problem: impl Into<String>) -> Result<(), PlanError> {
+        let step = self.steps.len();
+        self.fill(out, Scalar::Int(0))?;
+        self.refused.insert(step, problem.into());
+        Ok(())
+    }
+
+    fn step(&mut self, op: Op, out: TensorId) -> Result<(), PlanError> {
+        let step = Step { op, out: out.0 };
+        validate::check(&step, &self.tensors).map_err(|problem| {
+            let op = super::error::Shown(step.op.name());
+            let place = format!("step {} ({op})", self.steps.len());
+            PlanError::invalid(place, problem)
+        })?;
+        self.steps.push(step);
+        Ok(())
+    }
+
+    /// The plan, checked as one that is read from a file; `model` says for people what it is of.
+    ///
+    /// # Errors
+    ///
+    /// [`PlanError::Invalid`] for names that are empty, too long or duplicates, and for more rows
+    /// than the format has; [`PlanError::Record`] if a named tensor depends on what was
+    /// [refused](Self::refuse).
+    pub fn finish(self, model: &str) -> Result<InitPlan, PlanError> {
+        let all: Vec<usize> = (0..self.steps.len()).collect();
+        let plan = self.numbered(&all, model);
+        let live = plan.live(plan.names.iter().map(|name| name.view));
+        let mut needed = Vec::new();
+        for step in all {
+            if live[step] {
+                if let Some(problem) = self.refused.get(&step) {
+                    return Err(PlanError::Record {
+                        name: plan.needed_by(step).unwrap_or_default(),
+                        problem: problem.clone(),
+                    });
+                }
+                needed.push(step);
+            } else if self.steps[step].op.is_draw() {
+                needed.push(step);
+            }
+        }
+        let json = self.numbered(&needed, model).to_json();
+        InitPlan::from_json(json.as_bytes())
+    }
+
+    /// The plan of some of the steps, with storages and views in the order of their first use.
+    fn numbered(&self, steps: &[usize], model: &str) -> InitPlan {
+        let mut rows = Rows::default();
+        let mut numbered = Vec::with_capacity(steps.len());
+        for step in steps {
+            let Step { op, out } = &self.steps[*step];
+            let op = op.map_views(|tensor| rows.view(self, tensor));
+            let out = rows.view(self, *out);
+            numbered.push(Step { op, out });
+        }
+        let mut written = vec![IntervalSet::default(); self.storages.len()];
+        for step in steps {
+            let out = &self.tensors[self.steps[*step].out];
+            if out.is_dense() {
+                written[out.storage].add(out.bytes());
+            }
+        }
+        let mut names = Vec::with_capacity(self.names.len());
+        for section in [true, false] {
+            for named in self
+                .names
+                .iter()
+                .filter(|named| named.is_parameter == section)
+            {
+                let tensor = &self.tensors[named.tensor];
+                let covered = written[tensor.storage].contains(&tensor.bytes());
+                let entry = Entry {
+                    dtype: tensor.dtype,
+                    shape: tensor.shape.clone(),
+                    is_parameter: section,
+                    requires_grad: named.requires_grad,
+                    persistent: named.persistent,
+                    unset: !covered && tensor.numel() > 0,
+                };
+                names.push(Name {
+                    name: named.name.clone(),
+                    view: rows.view(self, named.tensor),
+                    entry,
+                });
+            }
+        }
+        InitPlan {
+            pytorch: self.pytorch.clone(),
+            model: model.to_owned(),
+            storages: rows.storages,
+            views: rows.views,
+            steps: numbered,
+            names,
+            sha256: String::new(),
+        }
+    }
+}
+
+/// What makes a view: storage, dtype, offset, shape, stride.
+type Key = (usize, &'static str, u64, Vec<u64>, Vec<u64>);
+
+/// The storages and views of a plan, numbered by their first use.
+#[derive(Default)]
+struct Rows {
+    /// Bytes of each.
+    storages: Vec<u64>,
+    views: Vec<View>,
+    /// By the builder's number of each storage.
+    storage_numbers: BTreeMap<usize, usize>,
+    view_numbers: BTreeMap<Key, usize>,
+}
+
+impl Rows {
+    fn view(&mut self, builder: &PlanBuilder, tensor: usize) -> usize {
+        let mut view = builder.tensors[tensor].clone();
+        let bytes = builder.storages[view.storage];
+        let next = self.storages.len();
+        let storage = *self.storage_numbers.entry(view.storage).or_insert(next);
+        if storage == next {
+            self.storages.push(bytes);
+        }
+        view.storage = storage;
+        let View {
+            dtype,
+            offset,
+            shape,
+            stride,
+            ..
+        } = &view;
+        let key = (
+            storage,
+            dtype.name(),
+            *offset,
+            shape.clone(),
+            stride.clone(),
+        );
+        *self.view_numbers.entry(key).or_insert_with(|| {
+            self.views.push(view);
+            self.views.len() - 1
+        })
+    }
+}
