@@ -22,4 +22,5 @@ mod record;
 mod repr;
 mod tch_files;
 mod torch_init;
+mod var_stores;
 mod walk;

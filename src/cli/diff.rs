@@ -11,7 +11,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::path::PathBuf;
 use std::time::Duration;
 use tch_init::file::TensorFile;
-use tch_init::parity::{Compare, Comparison, Criterion};
+use tch_init::parity::{AssertClose, Compare, Comparison, Criterion};
 
 #[derive(Args)]
 pub struct Arguments {
@@ -61,20 +61,19 @@ impl Arguments {
             }
             (Some(ulps), _, _) => Ok(Criterion::Ulp(ulps)),
             // PyTorch wants both or neither. Here a number makes the tolerance that is not named zero.
-            (None, rtol, atol) => Ok(Criterion::Close {
-                rtol: rtol.unwrap_or(if matches!(atol, Some(None)) {
-                    None
-                } else {
-                    Some(0.0)
-                }),
-                atol: atol.unwrap_or(if matches!(rtol, Some(None)) {
-                    None
-                } else {
-                    Some(0.0)
-                }),
-                equal_nan: self.equal_nan,
-                check_dtype: !self.no_check_dtype,
-            }),
+            (None, rtol, atol) => {
+                let unnamed = |other| match other {
+                    Some(None) => None,
+                    _ => Some(0.0),
+                };
+                Ok(Criterion::Close(
+                    AssertClose::default()
+                        .rtol(rtol.unwrap_or(unnamed(atol)))
+                        .atol(atol.unwrap_or(unnamed(rtol)))
+                        .equal_nan(self.equal_nan)
+                        .check_dtype(!self.no_check_dtype),
+                ))
+            }
         }
     }
 }
@@ -116,7 +115,7 @@ fn compare(
     let bar = bar();
     let comparison = Compare::new(criterion)
         .rename(|name| names.rename(name))
-        .keep(|name| names.keep(name))
+        .filter(|name| names.keep(name))
         .progress(|progress| {
             bar.set_length(progress.total);
             bar.set_position(progress.done);

@@ -5,7 +5,7 @@ use serde_json::Value;
 use std::path::Path;
 use std::process::Command;
 use tch_init::file::TensorFile;
-use tch_init::parity::{Criterion, TensorComparison};
+use tch_init::parity::{AssertClose, Criterion, TensorComparison};
 
 #[test]
 #[ignore = "needs the Python reference: run `make test`"]
@@ -30,12 +30,13 @@ fn verdicts_and_figures_are_assert_closes() {
     let mut wrong = Vec::new();
     for verdict in &verdicts {
         let arguments = &verdict["arguments"];
-        let criterion = Criterion::Close {
-            rtol: arguments["rtol"].as_f64(),
-            atol: arguments["atol"].as_f64(),
-            equal_nan: arguments["equal_nan"].as_bool().unwrap_or(false),
-            check_dtype: arguments["check_dtype"].as_bool().unwrap_or(true),
-        };
+        let criterion = Criterion::Close(
+            AssertClose::default()
+                .rtol(arguments["rtol"].as_f64())
+                .atol(arguments["atol"].as_f64())
+                .equal_nan(arguments["equal_nan"].as_bool().unwrap_or(false))
+                .check_dtype(arguments["check_dtype"].as_bool().unwrap_or(true)),
+        );
         let name = verdict["name"].as_str().unwrap();
         let (actual, expected) = (a.get(name).unwrap(), b.get(name).unwrap());
         let comparison = TensorComparison::new(&actual, &expected, criterion);

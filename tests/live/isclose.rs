@@ -5,7 +5,9 @@ use crate::common::reference::expected_of;
 use half::{bf16, f16};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use tch_init::parity::{Criterion, Failure, TensorComparison, default_tolerances, promote_types};
+use tch_init::parity::{
+    AssertClose, Criterion, Failure, TensorComparison, default_tolerances, promote_types,
+};
 use tch_init::tensor::{Dtype, TensorView};
 
 /// SplitMix64, so that the cases are the same everywhere.
@@ -160,20 +162,22 @@ fn criterion(random: &mut Random) -> Criterion {
         6 => (Some(0.1), Some(0.5)),
         _ => (Some(random.unit() * 1e-2), Some(random.unit() * 1e-3)),
     };
-    Criterion::Close {
-        rtol,
-        atol,
-        equal_nan: random.below(2) == 0,
-        check_dtype: random.below(4) > 0,
-    }
+    Criterion::Close(
+        AssertClose::default()
+            .rtol(rtol)
+            .atol(atol)
+            .equal_nan(random.below(2) == 0)
+            .check_dtype(random.below(4) > 0),
+    )
 }
 
 fn tolerances(criterion: Criterion, actual: Dtype, expected: Dtype) -> (f64, f64) {
     let default = default_tolerances(actual, expected);
     match criterion {
-        Criterion::Close { rtol, atol, .. } => {
-            (rtol.unwrap_or(default.0), atol.unwrap_or(default.1))
-        }
+        Criterion::Close(parameters) => (
+            parameters.rtol.unwrap_or(default.0),
+            parameters.atol.unwrap_or(default.1),
+        ),
         _ => panic!("{criterion}"),
     }
 }
@@ -266,12 +270,13 @@ fn mixed(random: &mut Random) -> Vec<Case> {
 }
 
 fn request(case: &Case) -> Value {
-    let Criterion::Close {
+    let Criterion::Close(AssertClose {
         rtol,
         atol,
         equal_nan,
         check_dtype,
-    } = case.criterion
+        ..
+    }) = case.criterion
     else {
         panic!("{}", case.criterion);
     };

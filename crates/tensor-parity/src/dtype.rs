@@ -1,8 +1,8 @@
-//! The dtypes of stored tensors.
+//! The dtypes of tensors.
 
 use half::{bf16, f16};
 
-/// A dtype, by PyTorch's name for it.
+/// The dtype of a tensor, with PyTorch's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Dtype {
@@ -24,15 +24,15 @@ pub enum Dtype {
     Uint64,
     /// `torch.int64`
     Int64,
-    /// `torch.float8_e4m3fn`: no infinities.
+    /// `torch.float8_e4m3fn`, without infinities.
     Float8E4m3fn,
-    /// `torch.float8_e4m3fnuz`: no infinities, one NaN, no negative zero.
+    /// `torch.float8_e4m3fnuz`, with a single NaN, without infinities and negative zero.
     Float8E4m3fnuz,
     /// `torch.float8_e5m2`
     Float8E5m2,
-    /// `torch.float8_e5m2fnuz`: no infinities, one NaN, no negative zero.
+    /// `torch.float8_e5m2fnuz`, with a single NaN, without infinities and negative zero.
     Float8E5m2fnuz,
-    /// `torch.float8_e8m0fnu`: a power of two, no sign, no zero.
+    /// `torch.float8_e8m0fnu`, powers of two, without sign and zero.
     Float8E8m0fnu,
     /// `torch.float16`
     Float16,
@@ -42,16 +42,16 @@ pub enum Dtype {
     Float32,
     /// `torch.float64`
     Float64,
-    /// `torch.complex32`: two `float16`.
+    /// `torch.complex32`, two `float16`.
     Complex32,
-    /// `torch.complex64`: two `float32`.
+    /// `torch.complex64`, two `float32`.
     Complex64,
-    /// `torch.complex128`: two `float64`.
+    /// `torch.complex128`, two `float64`.
     Complex128,
 }
 
 impl Dtype {
-    /// Every dtype, in the order of their declaration.
+    /// All dtypes in declaration order.
     pub const ALL: [Dtype; 21] = [
         Dtype::Bool,
         Dtype::Uint8,
@@ -76,7 +76,7 @@ impl Dtype {
         Dtype::Complex128,
     ];
 
-    /// PyTorch's name, without `torch.`.
+    /// PyTorch's name without `torch.`.
     ///
     /// ```
     /// assert_eq!(tensor_parity::Dtype::Bfloat16.name(), "bfloat16");
@@ -125,7 +125,7 @@ impl Dtype {
         }
     }
 
-    /// Whether the elements are real numbers with an exponent.
+    /// Whether the dtype is real and floating point, as `torch.dtype.is_floating_point`.
     pub fn is_floating_point(self) -> bool {
         matches!(
             self,
@@ -133,12 +133,12 @@ impl Dtype {
         ) || self.is_float8()
     }
 
-    /// Whether the elements are floating point numbers of one byte.
+    /// Whether the dtype is a floating point format of one byte.
     pub fn is_float8(self) -> bool {
         self.float8().is_some()
     }
 
-    /// The dtype of the real and the imaginary part, if there are two.
+    /// The dtype of the real and the imaginary part; `None` unless the dtype is complex.
     pub fn part(self) -> Option<Dtype> {
         match self {
             Dtype::Complex32 => Some(Dtype::Float16),
@@ -148,8 +148,10 @@ impl Dtype {
         }
     }
 
-    /// The value of a floating point element, which `f64` holds exactly; NaN keeps no payload.
-    /// `None` for other dtypes, or if `bytes` has another length than [`size`](Self::size).
+    /// The value of a floating point element from its little-endian bytes, which is exact in `f64`.
+    ///
+    /// The payload of a NaN is not preserved. `None` for other dtypes, and if there are not
+    /// [`size`](Self::size) bytes.
     ///
     /// ```
     /// use tensor_parity::Dtype;
@@ -188,8 +190,8 @@ impl Dtype {
     }
 }
 
-/// By [`name`](Dtype::name).
-#[cfg(feature = "files")]
+/// Serializes the [`name`](Dtype::name).
+#[cfg(feature = "serde")]
 impl serde::Serialize for Dtype {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.name())
@@ -211,13 +213,13 @@ struct Float8 {
 }
 
 enum Special {
-    /// The highest exponent is infinity and NaN.
+    /// The highest exponent is that of infinity and NaN.
     Ieee,
-    /// All ones is NaN, every other pattern a number.
+    /// All ones is NaN; all other patterns are numbers.
     NanOnly,
-    /// 0x80 is NaN, every other pattern a number.
+    /// 0x80 is NaN; all other patterns are numbers.
     NegativeZeroIsNan,
-    /// Eight bits of exponent; all ones is NaN.
+    /// Eight exponent bits; all ones is NaN.
     ExponentOnly,
 }
 
@@ -254,9 +256,9 @@ impl Float8 {
 mod tests {
     use super::Dtype;
 
-    /// From `torch.finfo(dtype)` of PyTorch 2.13: the greatest number and the smallest normal one.
+    /// The greatest number and the smallest normal one, from `torch.finfo(dtype)` of PyTorch 2.13.
     #[test]
-    fn extremes_of_one_byte() {
+    fn extreme_values_of_float8() {
         for (dtype, greatest, normal) in [
             (Dtype::Float8E4m3fn, (0x7e, 448.0), (0x08, 0.015625)),
             (Dtype::Float8E4m3fnuz, (0x7f, 240.0), (0x08, 0.0078125)),
@@ -287,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn all_lists_each_once() {
+    fn all_lists_each_dtype_once_in_order() {
         let mut sorted = Dtype::ALL;
         sorted.sort();
         assert_eq!(sorted, Dtype::ALL);

@@ -1,11 +1,11 @@
-//! Python's own ways to print a value.
+//! Formats numbers as Python does.
 
 use std::fmt::LowerExp;
 use std::str::FromStr;
 
-/// `repr(float)`: the shortest digits that read back in the type, with an exponent below 1e-4 and
-/// from 1e16. Of two such texts that are equally near, Python takes the one with an even last
-/// digit.
+/// Formats a number as `repr(float)`: with the fewest digits that parse to the same number of the
+/// type, and with an exponent below 1e-4 and from 1e16 on. If two such texts are equally close, Python
+/// chooses the one with an even last digit.
 pub fn float(value: impl Copy + LowerExp + Into<f64> + FromStr + PartialEq) -> String {
     let number: f64 = value.into();
     if number.is_nan() {
@@ -15,7 +15,7 @@ pub fn float(value: impl Copy + LowerExp + Into<f64> + FromStr + PartialEq) -> S
         return if number > 0.0 { "inf" } else { "-inf" }.to_owned();
     }
     let shortest = format!("{value:e}");
-    // A fixed number of digits is rounded to even, the shortest text is not.
+    // Formatting to a fixed number of digits rounds ties to even; the shortest text does not.
     let precision = digits(&shortest)
         .0
         .bytes()
@@ -23,8 +23,8 @@ pub fn float(value: impl Copy + LowerExp + Into<f64> + FromStr + PartialEq) -> S
         .count()
         - 1;
     let even = format!("{value:.precision$e}");
-    let reads_back = even.parse().is_ok_and(|read| value == read);
-    let (digits, exponent) = digits(if reads_back { &even } else { &shortest });
+    let round_trips = even.parse().is_ok_and(|read| value == read);
+    let (digits, exponent) = digits(if round_trips { &even } else { &shortest });
     if !(-4..16).contains(&exponent) {
         let sign = if exponent < 0 { '-' } else { '+' };
         return format!("{digits}e{sign}{:02}", exponent.unsigned_abs());
@@ -32,7 +32,7 @@ pub fn float(value: impl Copy + LowerExp + Into<f64> + FromStr + PartialEq) -> S
     positional(digits, exponent)
 }
 
-/// `-1.25e-3` as `-1.25` and -3. Rust writes every finite float so.
+/// Splits `-1.25e-3`, the form that Rust writes every finite float in, into `-1.25` and -3.
 fn digits(scientific: &str) -> (&str, i32) {
     match scientific.split_once('e') {
         Some((digits, exponent)) => (digits, exponent.parse().unwrap_or(0)),
@@ -40,7 +40,7 @@ fn digits(scientific: &str) -> (&str, i32) {
     }
 }
 
-/// `-1.25` and -3 as `-0.00125`.
+/// Formats `-1.25` and -3 as `-0.00125`.
 fn positional(digits: &str, exponent: i32) -> String {
     let (sign, magnitude) = match digits.strip_prefix('-') {
         Some(magnitude) => ("-", magnitude),
@@ -68,7 +68,7 @@ mod tests {
     use super::float;
 
     #[test]
-    fn floats_print_as_pythons_repr() {
+    fn floats_are_formatted_as_by_python() {
         // python: [repr(x) for x in ...]
         let expected = [
             (0.0, "0.0"),

@@ -1,9 +1,9 @@
-//! tch's names of dtypes.
+//! Conversion between [`Dtype`] and `tch::Kind`.
 
 use crate::Dtype;
 use tch::Kind;
 
-/// Those that both have.
+/// The dtypes that both types have.
 const KINDS: [(Dtype, Kind); 17] = [
     (Dtype::Bool, Kind::Bool),
     (Dtype::Uint8, Kind::Uint8),
@@ -25,14 +25,14 @@ const KINDS: [(Dtype, Kind); 17] = [
 ];
 
 impl Dtype {
-    /// `None` for a dtype that tch does not know.
+    /// The `tch::Kind` of the dtype; `None` if tch lacks it.
     pub fn kind(self) -> Option<Kind> {
         let found = KINDS.iter().find(|(dtype, _)| *dtype == self);
         found.map(|(_, kind)| *kind)
     }
 
-    /// `None` for a quantized dtype.
-    pub fn of_kind(kind: Kind) -> Option<Dtype> {
+    /// The dtype of a `tch::Kind`; `None` if it is quantized.
+    pub fn from_kind(kind: Kind) -> Option<Dtype> {
         let found = KINDS.iter().find(|(_, known)| *known == kind);
         found.map(|(dtype, _)| *dtype)
     }

@@ -1,9 +1,9 @@
-//! Tensors that somebody else stores.
+//! Borrowed tensors.
 
-use super::Dtype;
+use crate::dtype::Dtype;
 use std::ops::Range;
 
-/// A tensor in memory that it borrows: little-endian elements at strides, without libtorch.
+/// A tensor that borrows its elements: little-endian numbers at strides.
 ///
 /// ```
 /// use tensor_parity::{Dtype, TensorView};
@@ -19,45 +19,46 @@ use std::ops::Range;
 pub struct TensorView<'a> {
     dtype: Dtype,
     shape: Vec<usize>,
-    /// In elements; as long as `shape`.
+    /// In elements, one per dimension.
     strides: Vec<usize>,
-    /// From the first element on: `numel` elements if contiguous, else all that strides reach.
+    /// Starts at the first element; has `numel` elements if contiguous, otherwise all that the strides
+    /// reach.
     bytes: &'a [u8],
     numel: usize,
     contiguous: bool,
 }
 
-/// Why a view cannot be.
+/// An error of creating a [`TensorView`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ViewError {
-    /// More bytes than an address can count.
-    #[error("a {dtype} tensor of shape {shape:?} is larger than any memory")]
+    /// The size in bytes overflows.
+    #[error("a {dtype} tensor of shape {shape:?} is larger than the address space")]
     TooLarge {
-        /// The dtype asked for.
+        /// The requested dtype.
         dtype: Dtype,
-        /// The shape asked for.
+        /// The requested shape.
         shape: Vec<usize>,
     },
-    /// The bytes there are and the bytes the shape needs differ.
-    #[error("a {dtype} tensor of shape {shape:?} needs {needed} bytes, there are {available}")]
+    /// The number of bytes does not fit the dtype and shape.
+    #[error("a {dtype} tensor of shape {shape:?} needs {needed} bytes, found {available}")]
     Bytes {
-        /// The dtype asked for.
+        /// The requested dtype.
         dtype: Dtype,
-        /// The shape asked for.
+        /// The requested shape.
         shape: Vec<usize>,
-        /// What dtype and shape need.
+        /// The number of bytes that dtype and shape need.
         needed: usize,
-        /// What there is.
+        /// The number of bytes given.
         available: usize,
     },
-    /// Not as many strides, or permuted dimensions, as dimensions.
+    /// The number of strides, or of permuted dimensions, is not the number of dimensions.
     #[error("{0:?} does not fit a tensor of {1} dimensions")]
     Dimensions(Vec<usize>, usize),
 }
 
 impl<'a> TensorView<'a> {
-    /// A tensor whose elements lie one after the other, the last dimension running fastest.
+    /// Creates a view of contiguous elements in row-major order.
     ///
     /// # Errors
     ///
@@ -87,14 +88,15 @@ impl<'a> TensorView<'a> {
         })
     }
 
-    /// A tensor with strides in elements, as PyTorch's `as_strided` has them, in a storage that
-    /// may be larger. Its first element is number `offset` of the storage.
+    /// Creates a view with strides in a storage, as `torch.as_strided`.
+    ///
+    /// Strides and `offset`, the position of the first element in the storage, are in elements. The
+    /// storage may be larger than the tensor.
     ///
     /// # Errors
     ///
-    /// [`ViewError::Dimensions`] unless there is a stride for every dimension;
-    /// [`ViewError::Bytes`] if an element lies beyond the storage; [`ViewError::TooLarge`] on
-    /// overflow.
+    /// [`ViewError::Dimensions`] unless there is one stride per dimension; [`ViewError::Bytes`] if an
+    /// element lies outside of the storage; [`ViewError::TooLarge`] on overflow.
     pub fn strided(
         dtype: Dtype,
         shape: &[usize],
@@ -147,7 +149,7 @@ impl<'a> TensorView<'a> {
         self.dtype
     }
 
-    /// The size of each dimension; empty for a scalar.
+    /// The size of each dimension; empty for a tensor without dimensions.
     pub fn shape(&self) -> &[usize] {
         &self.shape
     }
@@ -157,7 +159,7 @@ impl<'a> TensorView<'a> {
         self.numel
     }
 
-    /// The same elements with the dimensions in another order, as `torch.permute`.
+    /// Reorders the dimensions, as `torch.permute`.
     ///
     /// # Errors
     ///
@@ -178,8 +180,10 @@ impl<'a> TensorView<'a> {
         )
     }
 
-    /// The bytes of some elements in logical order, the last dimension running fastest: borrowed
-    /// where they lie so, else gathered into `buffer`. The range is cut at [`numel`](Self::numel).
+    /// Reads a range of elements in logical order, that is, row-major order of the indices.
+    ///
+    /// The bytes are borrowed from the tensor if it is contiguous, and gathered into `buffer` otherwise.
+    /// A range that exceeds [`numel`](Self::numel) is cut off there.
     pub fn read<'b>(&self, elements: Range<usize>, buffer: &'b mut Vec<u8>) -> &'b [u8]
     where
         'a: 'b,
@@ -193,30 +197,30 @@ impl<'a> TensorView<'a> {
         buffer.clear();
         buffer.reserve((end - start) * size);
         let mut index = self.index(start);
-        let mut place: usize = index.iter().zip(&self.strides).map(|(i, s)| i * s).sum();
+        let mut offset: usize = index.iter().zip(&self.strides).map(|(i, s)| i * s).sum();
         for _ in start..end {
-            buffer.extend_from_slice(&self.bytes[place * size..(place + 1) * size]);
+            buffer.extend_from_slice(&self.bytes[offset * size..(offset + 1) * size]);
             for d in (0..self.shape.len()).rev() {
                 index[d] += 1;
-                place += self.strides[d];
+                offset += self.strides[d];
                 if index[d] < self.shape[d] {
                     break;
                 }
-                place -= self.shape[d] * self.strides[d];
+                offset -= self.shape[d] * self.strides[d];
                 index[d] = 0;
             }
         }
         buffer
     }
 
-    /// All elements in logical order. For tests and small tensors; [`read`](Self::read) goes by
-    /// pieces.
+    /// Copies all elements in logical order. For large tensors, [`read`](Self::read) in pieces instead.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut buffer = Vec::new();
         self.read(0..self.numel, &mut buffer).to_vec()
     }
 
-    /// The index along every dimension of an element in logical order.
+    /// The index along each dimension of the element at a position in logical order, as
+    /// `numpy.unravel_index`.
     ///
     /// ```
     /// use tensor_parity::{Dtype, TensorView};
@@ -225,24 +229,24 @@ impl<'a> TensorView<'a> {
     /// assert_eq!(view.index(4), [1, 1]);
     /// # Ok::<(), tensor_parity::ViewError>(())
     /// ```
-    pub fn index(&self, element: usize) -> Vec<usize> {
-        let mut rest = element;
+    pub fn index(&self, position: usize) -> Vec<usize> {
+        let mut quotient = position;
         let mut index = vec![0; self.shape.len()];
-        for (place, size) in index.iter_mut().zip(&self.shape).rev() {
-            *place = rest % size.max(&1);
-            rest /= size.max(&1);
+        for (index, size) in index.iter_mut().zip(&self.shape).rev() {
+            *index = quotient % size.max(&1);
+            quotient /= size.max(&1);
         }
         index
     }
 }
 
-/// The number of elements and of bytes.
+/// The number of elements and the number of bytes.
 fn extent(dtype: Dtype, shape: &[usize]) -> Result<(usize, usize), ViewError> {
     let too_large = || ViewError::TooLarge {
         dtype,
         shape: shape.to_vec(),
     };
-    // Sizes around a zero count too: nothing downstream may overflow on their product.
+    // Zero sizes count as one, so that no product of other sizes overflows later.
     let bytes = shape
         .iter()
         .map(|size| *size.max(&1))
@@ -255,6 +259,7 @@ fn extent(dtype: Dtype, shape: &[usize]) -> Result<(usize, usize), ViewError> {
     })
 }
 
+/// The strides of a contiguous tensor.
 fn row_major(shape: &[usize]) -> Vec<usize> {
     let mut strides = vec![1; shape.len()];
     for d in (1..shape.len()).rev() {
@@ -263,7 +268,8 @@ fn row_major(shape: &[usize]) -> Vec<usize> {
     strides
 }
 
-/// Whether the elements lie in logical order; the stride of a dimension of one does not matter.
+/// Whether the elements are contiguous in logical order. The stride of a dimension of size 1 is
+/// irrelevant.
 fn is_row_major(shape: &[usize], strides: &[usize]) -> bool {
     let expected = row_major(shape);
     (0..shape.len()).all(|d| shape[d] == 1 || strides[d] == expected[d])
@@ -274,26 +280,26 @@ mod tests {
     use super::{Dtype, TensorView, ViewError};
 
     #[test]
-    fn pieces_of_a_strided_tensor_are_the_whole() {
+    fn pieces_of_a_strided_tensor_concatenate_to_all_elements() {
         let bytes: Vec<u8> = (0..120).collect();
         let view = TensorView::contiguous(Dtype::Uint8, &[2, 3, 4, 5], &bytes).unwrap();
         let permuted = view.permute(&[3, 0, 2, 1]).unwrap();
         assert_eq!(permuted.shape(), [5, 2, 4, 3]);
-        let whole = permuted.to_bytes();
+        let all = permuted.to_bytes();
         let mut buffer = Vec::new();
         for piece in 1..60 {
             let mut gathered = Vec::new();
             for start in (0..120).step_by(piece) {
                 gathered.extend_from_slice(permuted.read(start..start + piece, &mut buffer));
             }
-            assert_eq!(gathered, whole, "pieces of {piece}");
+            assert_eq!(gathered, all, "pieces of {piece}");
         }
         // torch.arange(120).view(2, 3, 4, 5).permute(3, 0, 2, 1)[1, 1, 2, 0] is 71.
-        assert_eq!(whole[((2 + 1) * 4 + 2) * 3], 71);
+        assert_eq!(all[((2 + 1) * 4 + 2) * 3], 71);
     }
 
     #[test]
-    fn a_view_stays_in_its_storage() {
+    fn views_outside_of_their_storage_are_rejected() {
         let storage = [0u8; 24];
         let strided = |shape: &[usize], strides: &[usize], offset| {
             TensorView::strided(Dtype::Float32, shape, strides, offset, &storage).map(|v| v.numel())

@@ -55,7 +55,10 @@ pub fn text(comparison: &Comparison) -> Result<String> {
         criterion: match comparison.criterion {
             Criterion::Bits => json!("bits"),
             Criterion::Ulp(ulps) => json!({ "ulp": ulps }),
-            Criterion::Close { rtol, atol, .. } => json!({ "rtol": rtol, "atol": atol }),
+            Criterion::Close(parameters) => {
+                json!({ "rtol": parameters.rtol, "atol": parameters.atol })
+            }
+            other => json!(other.to_string()),
         },
         tensors: comparison.pairs.iter().map(tensor).collect(),
         only_a: &comparison.only_actual,
@@ -86,16 +89,16 @@ fn tensor(pair: &NamedComparison) -> Tensor<'_> {
         mismatched: comparison.mismatched,
         max_abs: worst(&comparison.absolute, |difference| match difference {
             Difference::Integer(integer) => json!(integer),
-            Difference::Float(float) => number(*float),
+            other => number(other.to_f64()),
         }),
         max_rel: worst(&comparison.relative, |difference| number(*difference)),
         max_ulp: worst(&comparison.ulps, |ulps| {
             ulps.map_or(json!("nan"), |ulps| json!(ulps))
         }),
-        nan_a: comparison.specials.actual.nan,
-        nan_b: comparison.specials.expected.nan,
-        inf_a: comparison.specials.actual.inf,
-        inf_b: comparison.specials.expected.inf,
+        nan_a: comparison.non_finite.actual.nan,
+        nan_b: comparison.non_finite.expected.nan,
+        inf_a: comparison.non_finite.actual.inf,
+        inf_b: comparison.non_finite.expected.inf,
         signed_zeros: comparison.signed_zeros,
         nan_payloads: comparison.nan_payloads,
     }
@@ -104,9 +107,9 @@ fn tensor(pair: &NamedComparison) -> Tensor<'_> {
 fn worst<D>(extreme: &Option<Extreme<D>>, say: impl Fn(&D) -> Value) -> Option<Worst<'_>> {
     extreme.as_ref().map(|extreme| Worst {
         difference: say(&extreme.difference),
-        index: &extreme.at.index,
-        a: value(&extreme.at.values.actual),
-        b: value(&extreme.at.values.expected),
+        index: &extreme.site.index,
+        a: value(&extreme.site.values.actual),
+        b: value(&extreme.site.values.expected),
     })
 }
 

@@ -132,10 +132,10 @@ fn notes(text: &mut String, pair: &NamedComparison) {
         }
         _ => {}
     }
-    let specials = &comparison.specials;
+    let non_finite = &comparison.non_finite;
     for (what, actual, expected) in [
-        ("NaN", specials.actual.nan, specials.expected.nan),
-        ("inf", specials.actual.inf, specials.expected.inf),
+        ("NaN", non_finite.actual.nan, non_finite.expected.nan),
+        ("inf", non_finite.actual.inf, non_finite.expected.inf),
     ] {
         if actual + expected > 0 {
             notes.push(format!("{what}: {actual} in A, {expected} in B"));
@@ -209,8 +209,9 @@ fn section(text: &mut String, title: &str, comparison: &TensorComparison) {
         line(text, &format!("  {told}"));
     }
     if let Some(Extreme {
-        at: Site { values, .. },
+        site: Site { values, .. },
         difference,
+        ..
     }) = &comparison.absolute
         && matches!(difference, Difference::Integer(_))
     {
@@ -226,7 +227,7 @@ fn summary(comparison: &Comparison) -> String {
     let by = match comparison.criterion {
         Criterion::Bits => "bit for bit".to_owned(),
         Criterion::Ulp(ulps) => format!("within {ulps} ULP"),
-        Criterion::Close { .. } => "within tolerance".to_owned(),
+        _ => "within tolerance".to_owned(),
     };
     let tensors = if all == 1 { "tensor" } else { "tensors" };
     let differ = if differing == 1 { "differs" } else { "differ" };

@@ -209,7 +209,7 @@ fn join(path: &str, name: &str) -> String {
 
 /// No layer has a quantized parameter.
 fn dtype(tensor: &Tensor) -> Dtype {
-    Dtype::of_kind(tensor.kind()).unwrap_or(Dtype::Float32)
+    Dtype::from_kind(tensor.kind()).unwrap_or(Dtype::Float32)
 }
 
 impl From<InitError> for ModelError {

@@ -7,9 +7,10 @@ use std::fmt;
 
 /// Panics unless two tensors have the same bits.
 ///
-/// Takes what is [`AsTensor`]: `tch::Tensor`, [`TensorView`](crate::TensorView), slices,
-/// arrays and vectors of `f32` or `f64`, and references to them. The first is `actual`, the second
-/// `expected`. A message may follow, as in `assert_eq!`. The panic shows the worst element.
+/// The first argument is `actual`, the second `expected`. Each is a value that implements
+/// [`AsTensor`](crate::compare::AsTensor): a `tch::Tensor`, a [`TensorView`](crate::TensorView), or a
+/// slice, array or vector of `f32` or `f64`. A message may follow, as in `assert_eq!`. The panic
+/// message shows the greatest difference.
 ///
 /// ```
 /// use tensor_parity::assert_bits_eq;
@@ -42,8 +43,11 @@ macro_rules! assert_bits_eq {
     };
 }
 
-/// Panics unless the elements of two floating point tensors lie at most so many units in the last
-/// place apart; takes what [`assert_bits_eq!`](crate::assert_bits_eq) takes.
+/// Panics unless the elements of two floating point tensors are at most a number of units in the last
+/// place apart.
+///
+/// The arguments are those of [`assert_bits_eq!`](crate::assert_bits_eq), with the number of ULPs as
+/// the third.
 ///
 /// ```
 /// use tensor_parity::assert_ulp_le;
@@ -75,12 +79,19 @@ macro_rules! assert_ulp_le {
     };
 }
 
-/// What [`assert_bits_eq!`](crate::assert_bits_eq) and [`assert_ulp_le!`](crate::assert_ulp_le)
-/// call: panics unless two tensors are the same under the criterion.
+/// Panics unless two tensors are the same under a criterion.
+///
+/// [`assert_bits_eq!`](crate::assert_bits_eq) and [`assert_ulp_le!`](crate::assert_ulp_le) call it.
+///
+/// ```
+/// use tensor_parity::compare::{Criterion, assert_same};
+///
+/// assert_same(&[1.0f32], &[1.0f32 + 1e-7], Criterion::close(), None);
+/// ```
 ///
 /// # Panics
 ///
-/// If they are not, or if one cannot be read.
+/// If the tensors differ, or if one cannot be read.
 #[track_caller]
 pub fn assert_same<A, B>(
     actual: &A,

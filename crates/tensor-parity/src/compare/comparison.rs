@@ -1,16 +1,16 @@
-//! Two sources of tensors, compared name by name.
+//! Comparison of two sources of tensors, name by name.
 
 use super::criterion::Criterion;
 use super::parallel;
-use super::source::{Entry, SourceError, TensorData, TensorSource};
-use super::tensor_comparison::TensorComparison;
+use super::source::{SourceEntry, SourceError, TensorData, TensorSource};
+use super::tensor_comparison::{Side, TensorComparison};
 use crate::TensorView;
 use std::collections::BTreeMap;
 
-/// Bytes of both sides that are compared before the next tensors are read.
-const BATCH: u64 = 64 << 20;
+/// The number of bytes, of both sides, that are compared before the next tensors are read.
+const BATCH_BYTES: u64 = 64 << 20;
 
-/// Two sources, compared.
+/// The result of comparing two sources of tensors by name.
 ///
 /// ```
 /// use tensor_parity::compare::{Comparison, Criterion};
@@ -29,9 +29,9 @@ const BATCH: u64 = 64 << 20;
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Comparison {
-    /// What makes two tensors the same.
+    /// The criterion that the tensors were compared by.
     pub criterion: Criterion,
-    /// The tensors of both sources, in the order of the first.
+    /// The tensors that both sources have, in the order of the first.
     pub pairs: Vec<NamedComparison>,
     /// Names (after renaming) that only the first source has, in its order.
     pub only_actual: Vec<String>,
@@ -39,7 +39,7 @@ pub struct Comparison {
     pub only_expected: Vec<String>,
 }
 
-/// Two tensors of one name.
+/// The comparison of two tensors with the same name.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct NamedComparison {
@@ -47,48 +47,48 @@ pub struct NamedComparison {
     pub name: String,
     /// The name in the first source.
     pub original: String,
-    /// What was found.
+    /// The comparison.
     pub comparison: TensorComparison,
 }
 
-/// Why sources cannot be compared.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+/// An error of comparing two sources of tensors.
+#[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CompareError {
-    /// Two tensors of one source have one name.
+    /// Two tensors of a source have the same name.
     #[error("{side}: {first:?} and {second:?} both have the name {name:?}{}", after_renaming(.first, .second))]
     Duplicate {
-        /// The source: "actual" or "expected".
-        side: &'static str,
+        /// The source.
+        side: Side,
         /// The name that both have.
         name: String,
-        /// What the first was called before renaming.
+        /// The name of the first before renaming.
         first: String,
-        /// What the second was called before renaming.
+        /// The name of the second before renaming.
         second: String,
     },
 
-    /// A source cannot be listed.
-    #[error("{side}: {error}")]
+    /// The tensors of a source cannot be listed.
+    #[error("{side}: the tensors cannot be listed")]
     Source {
-        /// The source: "actual" or "expected".
-        side: &'static str,
-        /// What is wrong with it.
-        error: SourceError,
+        /// The source.
+        side: Side,
+        /// The error of the source.
+        source: SourceError,
     },
 
     /// A tensor cannot be read.
-    #[error("{side}: tensor {name:?}: {error}")]
+    #[error("{side}: tensor {name:?} cannot be read")]
     Tensor {
-        /// The source: "actual" or "expected".
-        side: &'static str,
-        /// The tensor's name in it.
+        /// The source.
+        side: Side,
+        /// The name of the tensor in the source.
         name: String,
-        /// What is wrong with it.
-        error: SourceError,
+        /// The error of the source.
+        source: SourceError,
     },
 
-    /// A tolerance that is negative or NaN (PyTorch: `RuntimeError`).
+    /// A tolerance is negative or NaN (in PyTorch, a `RuntimeError`).
     #[error("{name} must be greater than or equal to zero, but is {value}")]
     Tolerance {
         /// `rtol` or `atol`.
@@ -106,17 +106,18 @@ fn after_renaming(first: &str, second: &str) -> &'static str {
     }
 }
 
-/// How far a comparison has come: bytes of both sources.
+/// The progress of a comparison, in bytes of both sources.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Progress {
-    /// Compared so far.
+    /// The bytes compared so far.
     pub done: u64,
-    /// All that is to be compared.
+    /// The bytes to compare in all.
     pub total: u64,
 }
 
 impl Comparison {
-    /// Compares the tensors that both sources have. [`Compare`] has more to set.
+    /// Compares the tensors that both sources have. [`Compare`] has more options.
     ///
     /// # Errors
     ///
@@ -133,19 +134,19 @@ impl Comparison {
         Compare::new(criterion).run(actual, expected)
     }
 
-    /// Whether both sources have the same names, and under each the same tensors.
+    /// Whether both sources have the same names, and the same tensor under each.
     pub fn is_same(&self) -> bool {
         self.only_actual.is_empty() && self.only_expected.is_empty() && self.differing() == 0
     }
 
-    /// The number of pairs that are not the same.
+    /// The number of pairs that differ.
     pub fn differing(&self) -> usize {
         let differs = |pair: &&NamedComparison| !pair.comparison.is_same();
         self.pairs.iter().filter(differs).count()
     }
 }
 
-/// How to compare two sources.
+/// A configurable comparison of two sources.
 ///
 /// ```
 /// use tensor_parity::compare::{Compare, Criterion};
@@ -154,7 +155,7 @@ impl Comparison {
 /// let torch = [("fc.weight".to_owned(), [1.0f32, 2.0])];
 /// let comparison = Compare::new(Criterion::Bits)
 ///     .rename(|name| name.replace(".ws", ".weight"))
-///     .keep(|name| name.starts_with("fc."))
+///     .filter(|name| name.starts_with("fc."))
 ///     .run(&tch, &torch)?;
 /// assert!(comparison.is_same());
 /// # Ok::<(), tensor_parity::compare::CompareError>(())
@@ -162,76 +163,81 @@ impl Comparison {
 pub struct Compare<'a> {
     criterion: Criterion,
     rename: Box<dyn Fn(&str) -> String + 'a>,
-    keep: Box<dyn Fn(&str) -> bool + 'a>,
+    filter: Box<dyn Fn(&str) -> bool + 'a>,
     progress: Box<dyn Fn(Progress) + Sync + 'a>,
 }
 
 impl<'a> Compare<'a> {
-    /// Compares all tensors, under their own names.
+    /// A comparison of all tensors under their own names.
     pub fn new(criterion: Criterion) -> Compare<'a> {
         Compare {
             criterion,
             rename: Box::new(str::to_owned),
-            keep: Box::new(|_| true),
+            filter: Box::new(|_| true),
             progress: Box::new(|_| ()),
         }
     }
 
-    /// Sets what the tensors of the first source are called.
+    /// Renames the tensors of the first source.
     #[must_use]
     pub fn rename(mut self, rename: impl Fn(&str) -> String + 'a) -> Compare<'a> {
         self.rename = Box::new(rename);
         self
     }
 
-    /// Leaves out the tensors of both sources whose name (after renaming) `keep` refuses.
+    /// Compares only the tensors whose name (after renaming) satisfies `filter`.
     #[must_use]
-    pub fn keep(mut self, keep: impl Fn(&str) -> bool + 'a) -> Compare<'a> {
-        self.keep = Box::new(keep);
+    pub fn filter(mut self, filter: impl Fn(&str) -> bool + 'a) -> Compare<'a> {
+        self.filter = Box::new(filter);
         self
     }
 
-    /// Has `progress` called now and then, from any thread; what was done never decreases.
+    /// Sets a function that is called with the progress, from any thread. [`Progress::done`] never
+    /// decreases from one call to the next.
     #[must_use]
     pub fn progress(mut self, progress: impl Fn(Progress) + Sync + 'a) -> Compare<'a> {
         self.progress = Box::new(progress);
         self
     }
 
-    /// Compares, on the threads of rayon's current pool.
+    /// Compares two sources, on the threads of rayon's current pool.
     ///
     /// # Errors
     ///
-    /// [`CompareError`] if two tensors of a source have one name, a tensor cannot be read, or a
-    /// tolerance is negative or NaN. That tensors differ is no error.
+    /// [`CompareError`] if two tensors of a source have the same name, a tensor cannot be read, or a
+    /// tolerance is negative or NaN. A difference between tensors is not an error.
     pub fn run<A, B>(&self, actual: &A, expected: &B) -> Result<Comparison, CompareError>
     where
         A: TensorSource + ?Sized,
         B: TensorSource + ?Sized,
     {
-        check(self.criterion)?;
+        check_tolerances(self.criterion)?;
         let of = |side, source: &dyn Fn() -> Result<Vec<_>, SourceError>| {
-            source().map_err(|error| CompareError::Source { side, error })
+            source().map_err(|source| CompareError::Source { side, source })
         };
-        let actual = self.named("actual", of("actual", &|| actual.entries())?, &self.rename)?;
-        let expected = of("expected", &|| expected.entries())?;
-        let expected = self.named("expected", expected, &str::to_owned)?;
+        let actual = self.named(
+            Side::Actual,
+            of(Side::Actual, &|| actual.entries())?,
+            &self.rename,
+        )?;
+        let expected = of(Side::Expected, &|| expected.entries())?;
+        let expected = self.named(Side::Expected, expected, &str::to_owned)?;
 
-        let places: BTreeMap<&str, usize> = expected
+        let positions: BTreeMap<&str, usize> = expected
             .iter()
             .enumerate()
-            .map(|(place, (name, _))| (name.as_str(), place))
+            .map(|(position, (name, _))| (name.as_str(), position))
             .collect();
         let mut in_both = vec![false; expected.len()];
         let mut pairs = Vec::new();
         let mut only_actual = Vec::new();
         for (name, entry) in &actual {
-            match places.get(name.as_str()) {
-                Some(place) => {
-                    in_both[*place] = true;
+            match positions.get(name.as_str()) {
+                Some(position) => {
+                    in_both[*position] = true;
                     pairs.push(Pair {
                         name,
-                        entries: [entry, &expected[*place].1],
+                        entries: [entry, &expected[*position].1],
                     });
                 }
                 None => only_actual.push(name.clone()),
@@ -246,13 +252,13 @@ impl<'a> Compare<'a> {
         })
     }
 
-    /// The entries that are kept, with their names after renaming.
+    /// The entries that pass the filter, with their names after renaming.
     fn named<'e>(
         &self,
-        side: &'static str,
-        entries: Vec<Entry<'e>>,
+        side: Side,
+        entries: Vec<SourceEntry<'e>>,
         rename: &dyn Fn(&str) -> String,
-    ) -> Result<Vec<(String, Entry<'e>)>, CompareError> {
+    ) -> Result<Vec<(String, SourceEntry<'e>)>, CompareError> {
         let mut known: BTreeMap<String, String> = BTreeMap::new();
         let mut named = Vec::new();
         for entry in entries {
@@ -265,7 +271,7 @@ impl<'a> Compare<'a> {
                     second: entry.name().to_owned(),
                 });
             }
-            if (self.keep)(&name) {
+            if (self.filter)(&name) {
                 named.push((name, entry));
             }
         }
@@ -277,25 +283,25 @@ impl<'a> Compare<'a> {
         let done = std::sync::Mutex::new(0);
         let callback = &self.progress;
         let progress = |bytes: u64| {
-            // Held while the callback runs, so that it sees no number after a greater one. A
-            // callback that panicked has ended the comparison.
+            // Locked during the callback, so that it sees increasing numbers. A poisoned lock means
+            // that the callback panicked, which ends the comparison.
             if let Ok(mut done) = done.lock() {
                 *done += bytes;
                 callback(Progress { done: *done, total });
             }
         };
         let mut results = Vec::with_capacity(pairs.len());
-        let mut rest = pairs;
-        while !rest.is_empty() {
+        let mut remaining = pairs;
+        while !remaining.is_empty() {
             let mut bytes = 0;
-            let reached = rest.iter().position(|pair| {
+            let last = remaining.iter().position(|pair| {
                 bytes += pair.size();
-                bytes >= BATCH
+                bytes >= BATCH_BYTES
             });
-            let (batch, others) = rest.split_at(reached.map_or(rest.len(), |last| last + 1));
-            rest = others;
+            let (batch, others) = remaining.split_at(last.map_or(remaining.len(), |last| last + 1));
+            remaining = others;
             self.batch(batch, &progress, &mut results)?;
-            batch.iter().for_each(Pair::release);
+            batch.iter().try_for_each(Pair::release)?;
         }
         Ok(results)
     }
@@ -306,29 +312,29 @@ impl<'a> Compare<'a> {
         progress: &(dyn Fn(u64) + Sync),
         results: &mut Vec<NamedComparison>,
     ) -> Result<(), CompareError> {
-        let load = |side: usize| {
+        let load = |side: Side| {
             let tensors = pairs.iter().map(|pair| pair.load(side));
             tensors.collect::<Result<Vec<TensorData<'_>>, _>>()
         };
-        let data = [load(0)?, load(1)?];
-        let view = |side: usize| {
-            let views = pairs.iter().zip(&data[side]).map(|(pair, data)| {
+        let data = [load(Side::Actual)?, load(Side::Expected)?];
+        let view = |side: Side| {
+            let views = pairs.iter().zip(&data[side as usize]).map(|(pair, data)| {
                 let view = data.view();
                 view.map_err(|error| pair.error(side, error.into()))
             });
             views.collect::<Result<Vec<TensorView<'_>>, _>>()
         };
-        let views = [view(0)?, view(1)?];
+        let views = [view(Side::Actual)?, view(Side::Expected)?];
         let begin = |(actual, expected)| TensorComparison::begin(actual, expected, self.criterion);
         let (mut comparisons, matched): (Vec<_>, Vec<_>) =
             views[0].iter().zip(&views[1]).map(begin).unzip();
         let comparable = matched.into_iter().enumerate();
-        let (places, matched): (Vec<usize>, Vec<_>) = comparable
-            .filter_map(|(place, matched)| Some((place, matched?)))
+        let (positions, matched): (Vec<usize>, Vec<_>) = comparable
+            .filter_map(|(position, matched)| Some((position, matched?)))
             .unzip();
-        let tallies = parallel::tallies(&matched, parallel::PIECE, progress);
-        for ((place, matched), tally) in places.iter().zip(&matched).zip(&tallies) {
-            comparisons[*place].finish(matched, tally);
+        let tallies = parallel::tallies(&matched, parallel::PIECE_BYTES, progress);
+        for ((position, matched), tally) in positions.iter().zip(&matched).zip(&tallies) {
+            comparisons[*position].finish(matched, tally);
         }
         let named = pairs.iter().zip(comparisons);
         results.extend(named.map(|(pair, comparison)| NamedComparison {
@@ -340,9 +346,10 @@ impl<'a> Compare<'a> {
     }
 }
 
+/// The entries of both sources with the same name.
 struct Pair<'p, 'a> {
     name: &'p str,
-    entries: [&'p Entry<'a>; 2],
+    entries: [&'p SourceEntry<'a>; 2],
 }
 
 impl<'a> Pair<'_, 'a> {
@@ -350,27 +357,31 @@ impl<'a> Pair<'_, 'a> {
         self.entries.iter().map(|entry| entry.size()).sum()
     }
 
-    fn load(&self, side: usize) -> Result<TensorData<'a>, CompareError> {
-        let tensor = self.entries[side].load();
+    fn load(&self, side: Side) -> Result<TensorData<'a>, CompareError> {
+        let tensor = self.entries[side as usize].load();
         tensor.map_err(|error| self.error(side, error))
     }
 
-    fn release(&self) {
-        self.entries.iter().for_each(|entry| entry.release());
+    fn release(&self) -> Result<(), CompareError> {
+        for side in [Side::Actual, Side::Expected] {
+            let released = self.entries[side as usize].release();
+            released.map_err(|error| self.error(side, error))?;
+        }
+        Ok(())
     }
 
-    fn error(&self, side: usize, error: SourceError) -> CompareError {
+    fn error(&self, side: Side, source: SourceError) -> CompareError {
         CompareError::Tensor {
-            side: ["actual", "expected"][side],
-            name: self.entries[side].name().to_owned(),
-            error,
+            side,
+            name: self.entries[side as usize].name().to_owned(),
+            source,
         }
     }
 }
 
-fn check(criterion: Criterion) -> Result<(), CompareError> {
-    if let Criterion::Close { rtol, atol, .. } = criterion {
-        for (name, value) in [("rtol", rtol), ("atol", atol)] {
+fn check_tolerances(criterion: Criterion) -> Result<(), CompareError> {
+    if let Criterion::Close(parameters) = criterion {
+        for (name, value) in [("rtol", parameters.rtol), ("atol", parameters.atol)] {
             if let Some(value) = value.filter(|value| value.is_nan() || *value < 0.0) {
                 return Err(CompareError::Tolerance { name, value });
             }

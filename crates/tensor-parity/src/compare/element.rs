@@ -1,15 +1,15 @@
-//! One element of a tensor.
+//! A single element of a tensor.
 
-use super::criterion::Criterion;
+use super::criterion::{Criterion, Rule};
+use super::float::Key;
+use super::judge::{ElementLoop, Lane, Limits, dispatch};
 use super::promote::integer;
-use super::tensor_comparison::TensorComparison;
-use crate::python_repr;
-use crate::{Dtype, TensorView};
+use crate::{Dtype, TensorView, python_repr};
 use std::fmt;
 
-/// One element of a tensor: its dtype and its bits.
+/// A single element of a tensor: its dtype and its bits.
 ///
-/// Prints as the shortest decimal number that reads back to it in its dtype.
+/// It is displayed as the shortest decimal number that parses to the same value in its dtype.
 ///
 /// ```
 /// use tensor_parity::compare::Element;
@@ -27,8 +27,7 @@ pub struct Element {
 }
 
 impl Element {
-    /// An element from its little-endian bytes; `None` unless there are
-    /// [`Dtype::size`] of them.
+    /// Creates an element from its little-endian bytes; `None` unless there are [`Dtype::size`] bytes.
     pub fn new(dtype: Dtype, bytes: &[u8]) -> Option<Element> {
         if bytes.len() != dtype.size() {
             return None;
@@ -41,10 +40,10 @@ impl Element {
         })
     }
 
-    /// The element of a tensor with this number in logical order.
-    pub(super) fn of(view: &TensorView<'_>, number: usize) -> Option<Element> {
+    /// The element of a tensor at a position in logical order.
+    pub(super) fn of(view: &TensorView<'_>, position: usize) -> Option<Element> {
         let mut buffer = Vec::new();
-        Element::new(view.dtype(), view.read(number..number + 1, &mut buffer))
+        Element::new(view.dtype(), view.read(position..position + 1, &mut buffer))
     }
 
     /// The dtype.
@@ -57,8 +56,7 @@ impl Element {
         &self.bytes[..self.dtype.size()]
     }
 
-    /// The value of a real floating point element, which `f64` holds exactly; `None` for other
-    /// dtypes.
+    /// The value of a real floating point element, which is exact in `f64`; `None` for other dtypes.
     pub fn to_f64(&self) -> Option<f64> {
         self.dtype.to_f64(self.bytes())
     }
@@ -69,14 +67,14 @@ impl Element {
         is_integer.then(|| integer(self.dtype, self.bytes()))
     }
 
-    /// Real and imaginary part of a complex element; `None` for other dtypes.
+    /// The real and the imaginary part of a complex element; `None` for other dtypes.
     pub fn parts(&self) -> Option<[Element; 2]> {
         let part = self.dtype.part()?;
         let (re, im) = self.bytes().split_at(part.size());
         Some([Element::new(part, re)?, Element::new(part, im)?])
     }
 
-    /// The bits in hexadecimal, of a complex element by parts.
+    /// The bits in hexadecimal, such as `0x3f800000`; both parts of a complex element in parentheses.
     pub fn hex(&self) -> String {
         match self.parts() {
             Some([re, im]) => format!("({}, {})", re.hex(), im.hex()),
@@ -92,8 +90,10 @@ impl Element {
         }
     }
 
-    /// Units in the last place between two elements of one floating point dtype, by parts if
-    /// complex; `None` if exactly one is NaN, or for other dtypes.
+    /// The distance to another element in units in the last place.
+    ///
+    /// For complex elements it is the greater distance of both parts. `None` if exactly one element is
+    /// NaN, if the dtypes differ, or if they are not floating point.
     ///
     /// ```
     /// use tensor_parity::compare::Element;
@@ -103,22 +103,25 @@ impl Element {
     /// assert_eq!(element(0x01).ulp_distance(&element(0x83)), Some(4));
     /// ```
     pub fn ulp_distance(&self, other: &Element) -> Option<u64> {
-        let view = |element: &'_ Element| {
-            let bytes = element.bytes().to_vec();
-            (element.dtype, bytes)
-        };
-        if self.dtype != other.dtype {
+        if self.dtype != other.dtype || self.to_integer().is_some() {
             return None;
         }
-        let (a, b) = (view(self), view(other));
-        let a = TensorView::contiguous(a.0, &[], &a.1).ok()?;
-        let b = TensorView::contiguous(b.0, &[], &b.1).ok()?;
-        let comparison = TensorComparison::new(&a, &b, Criterion::Bits);
-        match comparison.ulps {
-            Some(extreme) => extreme.difference,
-            None if self.to_integer().is_none() => Some(0),
-            None => None,
-        }
+        let pair = UlpDistance([self.bytes(), other.bytes()]);
+        let (rule, _) = Rule::new(Criterion::Bits, self.dtype, self.dtype);
+        dispatch(pair, self.dtype, &rule)
+    }
+}
+
+/// The ULP distance of two elements.
+struct UlpDistance<'a>([&'a [u8]; 2]);
+
+impl ElementLoop for UlpDistance<'_> {
+    type Output = Option<u64>;
+
+    fn run<L: Lane, const MODE: u8>(self, limits: &Limits<L::Compute>) -> Option<u64> {
+        let [a, b] = self.0.map(L::load);
+        let ulps = L::judge::<MODE>(a, b, limits).ulps;
+        (ulps != L::Key::MAX).then(|| ulps.into())
     }
 }
 
@@ -134,7 +137,7 @@ impl fmt::Display for Element {
             (Dtype::Bool, ..) => "True".to_owned(),
             (_, Some(integer), _) => integer.to_string(),
             (Dtype::Float64, _, Some(float)) => python_repr::float(float),
-            // Of the narrower dtypes, f32 tells all apart.
+            // f32 distinguishes all values of the narrower dtypes.
             (_, _, Some(float)) => python_repr::float(float as f32),
             (_, None, None) => "?".to_owned(),
         };

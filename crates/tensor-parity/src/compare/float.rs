@@ -1,11 +1,59 @@
-//! Floating point formats: their values, their rounding, their order.
+//! Floating point formats: values, rounding, order, and distances in ULPs.
 //!
-//! All of it without branches, so that loops over it vectorise.
+//! Most functions are free of branches, so that the loops that call them vectorize.
 
-use super::ulp::{place32, place64};
+use crate::Dtype;
 use std::ops::{Add, Div, Mul, Sub};
 
-/// A type that values are computed in: `f32` or `f64`.
+/// The distance of two numbers in units in the last place.
+///
+/// This is the number of steps from one representable number to the next; it is 0 between `0.0` and
+/// `-0.0`, and between two NaN. `None` if exactly one is NaN.
+///
+/// ```
+/// use tensor_parity::compare::ulp_distance;
+///
+/// assert_eq!(ulp_distance(1.0, 1.0 + f32::EPSILON), Some(1));
+/// assert_eq!(ulp_distance(-f32::MIN_POSITIVE, f32::MIN_POSITIVE), Some(0x0100_0000));
+/// assert_eq!(ulp_distance(f32::NAN, 0.0), None);
+/// ```
+pub fn ulp_distance(a: f32, b: f32) -> Option<u32> {
+    match (a.is_nan(), b.is_nan()) {
+        (true, true) => Some(0),
+        (false, false) => Some(ordinal32(a.to_bits()).abs_diff(ordinal32(b.to_bits()))),
+        _ => None,
+    }
+}
+
+/// The ordinal of a number among all numbers of its format: 0 for zero, 1 for the smallest positive
+/// number, -1 for the largest negative one.
+#[inline(always)]
+fn ordinal32(bits: u32) -> i32 {
+    // Less than 2^31, so it is not negative.
+    let magnitude = (bits & 0x7fff_ffff) as i32;
+    let sign = bits as i32 >> 31;
+    (magnitude ^ sign) - sign
+}
+
+/// As [`ordinal32`].
+#[inline(always)]
+fn ordinal64(bits: u64) -> i64 {
+    let magnitude = (bits & 0x7fff_ffff_ffff_ffff) as i64;
+    let sign = bits as i64 >> 63;
+    (magnitude ^ sign) - sign
+}
+
+/// As [`ordinal32`], for a `float8` that is not NaN.
+#[inline(always)]
+pub(super) fn ordinal8(dtype: Dtype, byte: u8) -> i32 {
+    match dtype {
+        Dtype::Float8E8m0fnu => i32::from(byte),
+        _ if byte >> 7 == 1 => -i32::from(byte & 0x7f),
+        _ => i32::from(byte),
+    }
+}
+
+/// A type in which differences are computed: `f32` or `f64`.
 pub(super) trait Compute:
     Copy
     + PartialOrd
@@ -20,15 +68,16 @@ pub(super) trait Compute:
     fn abs(self) -> Self;
     fn is_nan(self) -> bool;
     fn is_finite(self) -> bool;
-    /// `sqrt(x^2 + y^2)`, infinite if either is, as C's `hypot`.
+    /// `sqrt(x^2 + y^2)`, infinite if either is infinite, as C's `hypot`.
     fn modulus(x: Self, y: Self) -> Self;
-    /// A magnitude as an unsigned integer of the same order, all NaN one above infinity.
+    /// The magnitude as an unsigned integer with the same order; every NaN has the same key, above
+    /// that of infinity.
     fn key(self) -> Self::Key;
 }
 
-/// An unsigned integer that ranks differences.
+/// An unsigned integer that orders differences.
 pub(super) trait Key: Copy + Ord + Default + Into<u64> {
-    /// A rank above all others.
+    /// The greatest key.
     const MAX: Self;
     fn from_bool(x: bool) -> Self;
     /// `self` where `mask` is 1, 0 where it is 0.
@@ -88,8 +137,8 @@ macro_rules! compute {
 compute!(f32, u32, modulus32);
 compute!(f64, u64, modulus64);
 
-/// The squares are exact in `f64`: rounded as if the modulus were exact, but for some doubtful
-/// ties of some 2^-29 of all inputs. Both kernels of PyTorch had these bits in 2 million samples.
+/// The squares are exact in `f64`, so the result is correctly rounded except near ties, about 2^-29
+/// of all inputs. Both kernels of PyTorch gave the same bits in 2 million samples.
 fn modulus32(x: f32, y: f32) -> f32 {
     if x.is_infinite() || y.is_infinite() {
         return f32::INFINITY;
@@ -98,8 +147,8 @@ fn modulus32(x: f32, y: f32) -> f32 {
     (x * x + y * y).sqrt() as f32
 }
 
-/// Follows the steps of `Sleef_hypotd_u05`, which PyTorch's kernels use for whole vectors; what
-/// remains beyond the last vector goes through libm there, and may differ in the last place.
+/// Follows the steps of `Sleef_hypotd_u05`, which PyTorch's kernels use for full vectors. PyTorch
+/// uses libm for the elements after the last full vector, which may differ in the last place.
 fn modulus64(x: f64, y: f64) -> f64 {
     if x.is_infinite() || y.is_infinite() {
         return f64::INFINITY;
@@ -112,7 +161,7 @@ fn modulus64(x: f64, y: f64) -> f64 {
     if least == 0.0 {
         return greatest;
     }
-    // Keeps the quotient's steps clear of subnormal numbers.
+    // Keeps the steps of the division out of the subnormal range.
     let scale = if greatest < f64::MIN_POSITIVE {
         (1u64 << 54) as f64
     } else {
@@ -125,7 +174,7 @@ fn modulus64(x: f64, y: f64) -> f64 {
     if sum.is_nan() { f64::INFINITY } else { sum }
 }
 
-/// A number as the sum of two.
+/// A number as the unevaluated sum of two `f64`.
 #[derive(Clone, Copy)]
 struct Double {
     high: f64,
@@ -194,12 +243,12 @@ impl Double {
     }
 }
 
-/// The value of a `float16`, which `f32` holds exactly.
+/// The value of a `float16`, which is exact in `f32`.
 #[inline(always)]
 pub(super) fn f16_to_f32(bits: u16) -> f32 {
     let sign = u32::from(bits & 0x8000) << 16;
     let magnitude = u32::from(bits & 0x7fff) << 13;
-    // Scaling moves the exponent's bias, for subnormal numbers too.
+    // Multiplication adjusts the exponent bias, also of subnormal numbers.
     let finite = (f32::from_bits(magnitude) * f32::from_bits((127 + 112) << 23)).to_bits();
     let special = magnitude | 0x7f80_0000;
     let bits = if magnitude >= 0x7c00 << 13 {
@@ -217,14 +266,14 @@ pub(super) fn round_f16(x: f32) -> f32 {
     let sign = bits & 0x8000_0000;
     let magnitude = bits & 0x7fff_ffff;
     let normal = (magnitude.wrapping_add(0xfff + (magnitude >> 13 & 1))) & !0x1fff;
-    // 0.75 has the unit in the last place that subnormal halves have.
+    // The ULP of 0.75 in f32 is the step of subnormal halves.
     let subnormal = ((f32::from_bits(magnitude) + 0.75) - 0.75).to_bits();
     let rounded = if magnitude < 0x3880_0000 {
         subnormal
     } else {
         normal
     };
-    // 65520 and more rounds to infinity.
+    // 65520 and greater numbers round to infinity.
     let rounded = if rounded > 0x477f_e000 {
         0x7f80_0000
     } else {
@@ -253,15 +302,15 @@ pub(super) trait Format: Copy {
     fn load(bytes: &[u8]) -> Self;
     fn same_bits(self, other: Self) -> bool;
     fn value(self) -> Self::Compute;
-    /// The result of an operation, as PyTorch stores it in this dtype.
+    /// Rounds the result of an operation to this dtype, as PyTorch does.
     fn round(x: Self::Compute) -> Self::Compute;
     fn is_negative(self) -> bool;
-    /// Units in the last place between two numbers; meaningless for a NaN.
+    /// The distance of two numbers in ULPs; meaningless for a NaN.
     fn steps(self, other: Self) -> <Self::Compute as Compute>::Key;
 }
 
 macro_rules! format {
-    ($type:ty, $bits:ty, $compute:ty, $value:expr, $round:expr, $place:expr) => {
+    ($type:ty, $bits:ty, $compute:ty, $value:expr, $round:expr, $ordinal:expr) => {
         impl Format for $type {
             type Compute = $compute;
             const SIZE: usize = size_of::<$bits>();
@@ -289,7 +338,7 @@ macro_rules! format {
             }
             #[inline(always)]
             fn steps(self, other: $type) -> <$compute as Compute>::Key {
-                $place(self.0).abs_diff($place(other.0)).into()
+                $ordinal(self.0).abs_diff($ordinal(other.0)).into()
             }
         }
     };
@@ -318,18 +367,18 @@ fn bf16_to_f32(bits: u16) -> f32 {
     f32::from_bits(u32::from(bits) << 16)
 }
 
-/// Sign and magnitude as one number.
+/// As [`ordinal32`].
 #[inline(always)]
-fn place16(bits: u16) -> i32 {
+fn ordinal16(bits: u16) -> i32 {
     let magnitude = i32::from(bits & 0x7fff);
     let sign = -i32::from(bits >> 15);
     (magnitude ^ sign) - sign
 }
 
-format!(F32, u32, f32, f32::from_bits, exact, place32);
-format!(F64, u64, f64, f64::from_bits, exact, place64);
-format!(F16, u16, f32, f16_to_f32, round_f16, place16);
-format!(Bf16, u16, f32, bf16_to_f32, round_bf16, place16);
+format!(F32, u32, f32, f32::from_bits, exact, ordinal32);
+format!(F64, u64, f64, f64::from_bits, exact, ordinal64);
+format!(F16, u16, f32, f16_to_f32, round_f16, ordinal16);
+format!(Bf16, u16, f32, bf16_to_f32, round_bf16, ordinal16);
 
 #[cfg(test)]
 mod tests {
@@ -337,31 +386,31 @@ mod tests {
     use half::{bf16, f16};
 
     #[test]
-    fn halves_are_those_of_the_half_crate() {
+    fn values_of_halves_equal_those_of_the_half_crate() {
         for bits in 0..=u16::MAX {
-            let (ours, theirs) = (f16_to_f32(bits), f16::from_bits(bits).to_f32());
+            let (value, expected) = (f16_to_f32(bits), f16::from_bits(bits).to_f32());
             assert!(
-                ours == theirs || ours.is_nan() && theirs.is_nan(),
+                value == expected || value.is_nan() && expected.is_nan(),
                 "{bits:#x}"
             );
-            assert_eq!(ours.is_sign_negative(), theirs.is_sign_negative());
+            assert_eq!(value.is_sign_negative(), expected.is_sign_negative());
         }
     }
 
     #[test]
-    fn rounding_is_that_of_the_half_crate() {
-        let same = |ours: f32, theirs: f32, x: f32| {
-            let same = ours.to_bits() == theirs.to_bits() || ours.is_nan() && theirs.is_nan();
-            assert!(same, "{x:e}: {ours:e} against {theirs:e}");
+    fn rounding_equals_that_of_the_half_crate() {
+        let assert_same = |value: f32, expected: f32, x: f32| {
+            let same = value.to_bits() == expected.to_bits() || value.is_nan() && expected.is_nan();
+            assert!(same, "{x:e}: {value:e}, expected {expected:e}");
         };
-        // Every exponent and every ending that a tie or a carry depends on.
+        // Every exponent, with the low bits that decide about ties and carries.
         for high in 0..=u16::MAX {
             for low in [
                 0, 1, 0xfff, 0x1000, 0x1001, 0x1fff, 0x2000, 0x3000, 0x7fff, 0x8000, 0x8001, 0xffff,
             ] {
                 let x = f32::from_bits(u32::from(high) << 16 | low);
-                same(round_f16(x), f16::from_f32(x).to_f32(), x);
-                same(round_bf16(x), bf16::from_f32(x).to_f32(), x);
+                assert_same(round_f16(x), f16::from_f32(x).to_f32(), x);
+                assert_same(round_bf16(x), bf16::from_f32(x).to_f32(), x);
             }
         }
     }
@@ -375,7 +424,7 @@ mod tests {
     }
 
     #[test]
-    fn moduli_of_special_values() {
+    fn moduli_of_zeros_infinities_nan_and_extreme_numbers() {
         assert_eq!(f64::modulus(3.0, -4.0), 5.0);
         assert_eq!(f64::modulus(f64::NAN, f64::NEG_INFINITY), f64::INFINITY);
         assert_eq!(f32::modulus(f32::INFINITY, f32::NAN), f32::INFINITY);
@@ -384,5 +433,16 @@ mod tests {
         assert_eq!(f64::modulus(f64::MAX, f64::MAX), f64::INFINITY);
         assert_eq!(f64::modulus(3e-320, 4e-320), 5e-320);
         assert_eq!(f64::modulus(3e300, 4e300), 5e300);
+    }
+    #[test]
+    fn ulp_distances_of_zeros_nan_infinities_and_subnormals() {
+        assert_eq!(ulp_distance(0.0, -0.0), Some(0));
+        assert_eq!(ulp_distance(f32::NAN, f32::NAN), Some(0));
+        assert_eq!(ulp_distance(f32::MAX, f32::INFINITY), Some(1));
+        assert_eq!(ulp_distance(f32::from_bits(1), -f32::from_bits(1)), Some(2));
+        assert_eq!(
+            ulp_distance(f32::INFINITY, f32::NEG_INFINITY),
+            Some(2 * 0x7f80_0000)
+        );
     }
 }

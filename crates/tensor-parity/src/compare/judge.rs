@@ -1,24 +1,23 @@
-//! What is wrong with a pair of elements, for every dtype.
+//! Judges a pair of elements, for every dtype: do they match, and how far apart are they?
 
 use super::criterion::{Mode, Rule};
-use super::float::{Bf16, Compute, F16, F32, F64, Format, Key};
-use super::ulp::place8;
+use super::float::{Bf16, Compute, F16, F32, F64, Format, Key, ordinal8};
 use crate::Dtype;
 use std::sync::LazyLock;
 
-/// [`Mode`] as a constant, so that its branches are none in a loop.
+/// [`Mode`] as a constant, so that it costs no branch within a loop.
 pub(super) const BITS: u8 = 0;
 pub(super) const ULP: u8 = 1;
 pub(super) const CLOSE: u8 = 2;
 
-/// The numbers of a [`Rule`], once for a whole run of elements.
+/// The numbers of a [`Rule`], computed once for a loop over elements.
 pub(super) struct Limits<C: Compute> {
     ulps: u64,
     rtol: C,
-    /// `rtol` in the dtype, for complex ones: the kernel that multiplies real halves takes a scalar
-    /// as it is, that of complex halves and that of sums round it first.
+    /// `rtol` rounded to the dtype, for complex elements: PyTorch's kernel that multiplies real
+    /// halves uses the scalar as it is, while those for complex halves and for sums round it first.
     rtol_rounded: C,
-    /// In the dtype.
+    /// `atol` rounded to the dtype.
     atol: C,
     tolerant: bool,
     equal_nan: bool,
@@ -43,15 +42,15 @@ impl<C: Compute> Limits<C> {
     }
 }
 
-/// A pair of elements. Differences are ranked by unsigned integers; see [`Compute::key`].
-pub(super) struct Judged<K> {
+/// The judgment of a pair of elements. Differences are unsigned integers; see [`Compute::key`].
+pub(super) struct Judgment<K> {
     /// Whether the bits differ.
     pub(super) differs: bool,
-    /// Whether the criterion is not met.
+    /// Whether the elements do not match under the criterion.
     pub(super) fails: bool,
-    /// Whether zeros differ in their sign.
+    /// Whether both are zero and the signs differ.
     pub(super) signed_zero: bool,
-    /// Whether NaN differ in their bits.
+    /// Whether both are NaN and the bits differ.
     pub(super) payload: bool,
     pub(super) absolute: K,
     pub(super) relative: K,
@@ -59,28 +58,32 @@ pub(super) struct Judged<K> {
     pub(super) ulps: K,
 }
 
-/// An element as a kernel reads it.
+/// An element of a dtype that can be judged.
 pub(super) trait Lane: Copy {
     type Key: Key;
-    /// What differences are computed in; `f32` for integers, whose tolerances are.
+    /// The type in which differences are computed. It is `f32` for integers, as in PyTorch, which
+    /// applies tolerances to them in its default dtype.
     type Compute: Compute;
     const SIZE: usize;
     fn load(bytes: &[u8]) -> Self;
-    /// The nearest number of the dtype, where differences are computed in a wider one.
+    /// Rounds to the dtype, if differences are computed in a wider one.
     fn round(x: Self::Compute) -> Self::Compute {
         x
     }
-    fn judge<const MODE: u8>(a: Self, b: Self, limits: &Limits<Self::Compute>)
-    -> Judged<Self::Key>;
+    fn judge<const MODE: u8>(
+        a: Self,
+        b: Self,
+        limits: &Limits<Self::Compute>,
+    ) -> Judgment<Self::Key>;
 }
 
-/// Whether a distance is more than the criterion allows. One NaN is always too far.
+/// Whether a distance exceeds the limit. If exactly one element is NaN, it always does.
 #[inline(always)]
 fn too_far<K: Key>(ulps: K, limit: u64) -> bool {
     ulps == K::MAX || ulps.into() > limit
 }
 
-/// The relative difference: PyTorch's quotient, but 0 and not NaN for equal zeros.
+/// The relative difference: PyTorch's quotient, except that it is 0 rather than NaN for two zeros.
 #[inline(always)]
 fn relative<C: Compute>(absolute: C, expected: C) -> C {
     if absolute == C::ZERO {
@@ -94,8 +97,8 @@ fn relative<C: Compute>(absolute: C, expected: C) -> C {
 #[derive(Clone, Copy)]
 pub(super) struct Real<F>(F);
 
-/// Bits and steps of a pair of real numbers, or of the same part of two complex ones.
-struct Parts<K> {
+/// The part of a judgment that concerns bits, for two real numbers or one part of two complex ones.
+struct BitJudgment<K> {
     differs: bool,
     signed_zero: bool,
     payload: bool,
@@ -103,7 +106,7 @@ struct Parts<K> {
 }
 
 #[inline(always)]
-fn parts<F: Format>(a: F, b: F) -> Parts<<F::Compute as Compute>::Key> {
+fn judge_bits<F: Format>(a: F, b: F) -> BitJudgment<<F::Compute as Compute>::Key> {
     let (x, y) = (a.value(), b.value());
     let differs = !a.same_bits(b);
     let (x_nan, y_nan) = (x.is_nan(), y.is_nan());
@@ -117,7 +120,7 @@ fn parts<F: Format>(a: F, b: F) -> Parts<<F::Compute as Compute>::Key> {
     } else {
         a.steps(b)
     };
-    Parts {
+    BitJudgment {
         differs,
         signed_zero: differs & zeros & (a.is_negative() != b.is_negative()),
         payload: differs & x_nan & y_nan,
@@ -125,7 +128,7 @@ fn parts<F: Format>(a: F, b: F) -> Parts<<F::Compute as Compute>::Key> {
     }
 }
 
-/// `torch.isclose`'s inequality, given the error and what `rtol * expected` is.
+/// The inequality of `torch.isclose`, given the error and `rtol * expected`.
 ///
 /// Follows `isclose` in `ATen/native/TensorCompare.cpp`, PyTorch 2.13.
 #[inline(always)]
@@ -153,27 +156,27 @@ impl<F: Format> Lane for Real<F> {
         Real(a): Real<F>,
         Real(b): Real<F>,
         limits: &Limits<F::Compute>,
-    ) -> Judged<Self::Key> {
-        let parts = parts(a, b);
+    ) -> Judgment<Self::Key> {
+        let bits = judge_bits(a, b);
         let (x, y) = (a.value(), b.value());
         let error = F::round(x - y).abs();
         let fails = match MODE {
-            BITS => parts.differs,
-            ULP => too_far(parts.ulps, limits.ulps),
+            BITS => bits.differs,
+            ULP => too_far(bits.ulps, limits.ulps),
             _ => {
                 let nan = limits.equal_nan & x.is_nan() & y.is_nan();
                 let close = within::<F>(error, F::round(limits.rtol * y), limits);
                 !((x == y) | nan | close)
             }
         };
-        Judged {
-            differs: parts.differs,
+        Judgment {
+            differs: bits.differs,
             fails,
-            signed_zero: parts.signed_zero,
-            payload: parts.payload,
+            signed_zero: bits.signed_zero,
+            payload: bits.payload,
             absolute: error.key(),
             relative: F::round(relative(error, y)).key(),
-            ulps: parts.ulps,
+            ulps: bits.ulps,
         }
     }
 }
@@ -202,11 +205,11 @@ impl<F: Format> Lane for Complex<F> {
         a: Complex<F>,
         b: Complex<F>,
         limits: &Limits<F::Compute>,
-    ) -> Judged<Self::Key> {
-        let (re, im) = (parts(a.0, b.0), parts(a.1, b.1));
+    ) -> Judgment<Self::Key> {
+        let (re, im) = (judge_bits(a.0, b.0), judge_bits(a.1, b.1));
         let [x, y] = [a, b].map(|z| [z.0.value(), z.1.value()]);
         let modulus = |re, im| F::round(Compute::modulus(re, im));
-        // PyTorch adds the product with -1 + 0j, in which an infinite part makes the other NaN.
+        // PyTorch adds `expected * (-1 + 0j)`, in which an infinite part makes the other one NaN.
         let zero = F::Compute::ZERO;
         let minus = [zero - y[0] - y[1] * zero, zero - y[1] + y[0] * zero];
         let error = modulus(F::round(x[0] + minus[0]), F::round(x[1] + minus[1]));
@@ -223,7 +226,7 @@ impl<F: Format> Lane for Complex<F> {
                 !(((x[0] == y[0]) & (x[1] == y[1])) | nan | close)
             }
         };
-        Judged {
+        Judgment {
             differs,
             fails,
             signed_zero: re.signed_zero | im.signed_zero,
@@ -237,18 +240,18 @@ impl<F: Format> Lane for Complex<F> {
 
 const FIRST_FLOAT8: usize = 9;
 
-/// The values of every float of one byte.
+/// The values of every `float8` dtype.
 static FLOAT8: LazyLock<[[f32; 256]; 5]> = LazyLock::new(|| {
     std::array::from_fn(|format| {
         std::array::from_fn(|byte| {
             let value = Dtype::ALL[FIRST_FLOAT8 + format].to_f64(&[byte as u8]);
-            // All are exact in f32, and every byte has a value.
+            // Every byte has a value, which is exact in f32.
             value.unwrap_or(f64::NAN) as f32
         })
     })
 });
 
-/// A float of one byte; `D` is the dtype's place in [`Dtype::ALL`].
+/// A `float8`; `D` is the index of its dtype in [`Dtype::ALL`].
 #[derive(Clone, Copy)]
 pub(super) struct F8<const D: usize>(u8);
 
@@ -262,18 +265,18 @@ impl<const D: usize> Lane for F8<D> {
         F8(bytes[0])
     }
 
-    fn judge<const MODE: u8>(F8(a): F8<D>, F8(b): F8<D>, limits: &Limits<f32>) -> Judged<u32> {
+    fn judge<const MODE: u8>(F8(a): F8<D>, F8(b): F8<D>, limits: &Limits<f32>) -> Judgment<u32> {
         let dtype = Dtype::ALL[D];
         let values = &FLOAT8[D - FIRST_FLOAT8];
         let (x, y) = (values[usize::from(a)], values[usize::from(b)]);
         let differs = a != b;
         let ulps = match (x.is_nan(), y.is_nan()) {
-            (false, false) => place8(dtype, a).abs_diff(place8(dtype, b)),
+            (false, false) => ordinal8(dtype, a).abs_diff(ordinal8(dtype, b)),
             (true, true) => 0,
             _ => u32::MAX,
         };
         let error = (x - y).abs();
-        Judged {
+        Judgment {
             differs,
             fails: match MODE {
                 BITS => differs,
@@ -312,15 +315,15 @@ macro_rules! integer {
                 Integer(a): Self,
                 Integer(b): Self,
                 limits: &Limits<f32>,
-            ) -> Judged<u64> {
-                // PyTorch computes tolerances and quotients of integers in its default dtype.
+            ) -> Judgment<u64> {
+                // PyTorch applies tolerances to integers, and divides them, in its default dtype.
                 let absolute = u64::from(a.abs_diff(b));
                 let y = $magnitude(b) as f32;
                 let close = || {
                     let error = (a as f32 - b as f32).abs();
                     within::<F32>(error, limits.rtol * y, limits)
                 };
-                Judged {
+                Judgment {
                     differs: a != b,
                     fails: (a != b) & !(MODE == CLOSE && close()),
                     signed_zero: false,
@@ -342,43 +345,43 @@ integer!(i16, i16::unsigned_abs);
 integer!(i32, i32::unsigned_abs);
 integer!(i64, i64::unsigned_abs);
 
-/// A loop over elements, to be compiled for every dtype and criterion.
-pub(super) trait Run {
+/// A loop over elements that is compiled for every dtype and criterion.
+pub(super) trait ElementLoop {
     type Output;
     fn run<L: Lane, const MODE: u8>(self, limits: &Limits<L::Compute>) -> Self::Output;
 }
 
-/// Runs the loop for this dtype and rule.
-pub(super) fn dispatch<R: Run>(run: R, dtype: Dtype, rule: &Rule) -> R::Output {
-    fn modes<L: Lane, R: Run>(run: R, rule: &Rule) -> R::Output {
+/// Runs a loop for the dtype and the rule.
+pub(super) fn dispatch<R: ElementLoop>(elements: R, dtype: Dtype, rule: &Rule) -> R::Output {
+    fn modes<L: Lane, R: ElementLoop>(elements: R, rule: &Rule) -> R::Output {
         let limits = Limits::new(rule, L::round);
         match rule.mode {
-            Mode::Bits => run.run::<L, BITS>(&limits),
-            Mode::Ulp(_) => run.run::<L, ULP>(&limits),
-            Mode::Close => run.run::<L, CLOSE>(&limits),
+            Mode::Bits => elements.run::<L, BITS>(&limits),
+            Mode::Ulp(_) => elements.run::<L, ULP>(&limits),
+            Mode::Close => elements.run::<L, CLOSE>(&limits),
         }
     }
     match dtype {
-        Dtype::Bool | Dtype::Uint8 => modes::<Integer<u8>, R>(run, rule),
-        Dtype::Int8 => modes::<Integer<i8>, R>(run, rule),
-        Dtype::Uint16 => modes::<Integer<u16>, R>(run, rule),
-        Dtype::Int16 => modes::<Integer<i16>, R>(run, rule),
-        Dtype::Uint32 => modes::<Integer<u32>, R>(run, rule),
-        Dtype::Int32 => modes::<Integer<i32>, R>(run, rule),
-        Dtype::Uint64 => modes::<Integer<u64>, R>(run, rule),
-        Dtype::Int64 => modes::<Integer<i64>, R>(run, rule),
-        Dtype::Float8E4m3fn => modes::<F8<9>, R>(run, rule),
-        Dtype::Float8E4m3fnuz => modes::<F8<10>, R>(run, rule),
-        Dtype::Float8E5m2 => modes::<F8<11>, R>(run, rule),
-        Dtype::Float8E5m2fnuz => modes::<F8<12>, R>(run, rule),
-        Dtype::Float8E8m0fnu => modes::<F8<13>, R>(run, rule),
-        Dtype::Float16 => modes::<Real<F16>, R>(run, rule),
-        Dtype::Bfloat16 => modes::<Real<Bf16>, R>(run, rule),
-        Dtype::Float32 => modes::<Real<F32>, R>(run, rule),
-        Dtype::Float64 => modes::<Real<F64>, R>(run, rule),
-        Dtype::Complex32 => modes::<Complex<F16>, R>(run, rule),
-        Dtype::Complex64 => modes::<Complex<F32>, R>(run, rule),
-        Dtype::Complex128 => modes::<Complex<F64>, R>(run, rule),
+        Dtype::Bool | Dtype::Uint8 => modes::<Integer<u8>, R>(elements, rule),
+        Dtype::Int8 => modes::<Integer<i8>, R>(elements, rule),
+        Dtype::Uint16 => modes::<Integer<u16>, R>(elements, rule),
+        Dtype::Int16 => modes::<Integer<i16>, R>(elements, rule),
+        Dtype::Uint32 => modes::<Integer<u32>, R>(elements, rule),
+        Dtype::Int32 => modes::<Integer<i32>, R>(elements, rule),
+        Dtype::Uint64 => modes::<Integer<u64>, R>(elements, rule),
+        Dtype::Int64 => modes::<Integer<i64>, R>(elements, rule),
+        Dtype::Float8E4m3fn => modes::<F8<9>, R>(elements, rule),
+        Dtype::Float8E4m3fnuz => modes::<F8<10>, R>(elements, rule),
+        Dtype::Float8E5m2 => modes::<F8<11>, R>(elements, rule),
+        Dtype::Float8E5m2fnuz => modes::<F8<12>, R>(elements, rule),
+        Dtype::Float8E8m0fnu => modes::<F8<13>, R>(elements, rule),
+        Dtype::Float16 => modes::<Real<F16>, R>(elements, rule),
+        Dtype::Bfloat16 => modes::<Real<Bf16>, R>(elements, rule),
+        Dtype::Float32 => modes::<Real<F32>, R>(elements, rule),
+        Dtype::Float64 => modes::<Real<F64>, R>(elements, rule),
+        Dtype::Complex32 => modes::<Complex<F16>, R>(elements, rule),
+        Dtype::Complex64 => modes::<Complex<F32>, R>(elements, rule),
+        Dtype::Complex128 => modes::<Complex<F64>, R>(elements, rule),
     }
 }
 
@@ -386,17 +389,17 @@ pub(super) fn dispatch<R: Run>(run: R, dtype: Dtype, rule: &Rule) -> R::Output {
 mod tests {
     use crate::Dtype;
 
-    /// The numbers that `dispatch` names floats of one byte by.
+    /// The constants that `dispatch` uses.
     #[test]
-    fn floats_of_one_byte_are_numbered_as_they_are_listed() {
-        for (place, dtype) in [
+    fn float8_indices_equal_the_positions_in_all() {
+        for (position, dtype) in [
             (9, Dtype::Float8E4m3fn),
             (10, Dtype::Float8E4m3fnuz),
             (11, Dtype::Float8E5m2),
             (12, Dtype::Float8E5m2fnuz),
             (13, Dtype::Float8E8m0fnu),
         ] {
-            assert_eq!(Dtype::ALL[place], dtype);
+            assert_eq!(Dtype::ALL[position], dtype);
         }
     }
 }

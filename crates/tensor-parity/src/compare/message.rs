@@ -1,29 +1,21 @@
-//! Findings in words: those of `torch.testing.assert_close`, PyTorch 2.13, and more of the kind.
+//! The message of a tensor comparison: that of `torch.testing.assert_close`, PyTorch 2.13, with ULPs
+//! added.
 
 use super::criterion::Criterion;
-use super::tensor_comparison::{Difference, Extreme, Failure, Sides, Site, TensorComparison};
-use crate::Dtype;
-use crate::python_repr;
+use super::element::Element;
+use super::tensor_comparison::{Extreme, Failure, Sides, Site, TensorComparison};
+use crate::{Dtype, python_repr};
 use std::fmt;
 
-impl fmt::Display for Difference {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Difference::Integer(integer) => f.pad(&integer.to_string()),
-            Difference::Float(float) => f.pad(&python_repr::float(*float)),
-        }
-    }
-}
-
-/// An index as Python prints a tuple.
-pub(crate) fn tuple(index: &[usize]) -> String {
+/// Formats an index as Python prints a tuple.
+fn tuple(index: &[usize]) -> String {
     match index {
         [only] => format!("({only},)"),
         _ => format!("({})", list(index)),
     }
 }
 
-/// A shape as PyTorch prints it.
+/// Formats a shape as PyTorch prints it.
 fn size(shape: &[usize]) -> String {
     format!("torch.Size([{}])", list(shape))
 }
@@ -31,33 +23,6 @@ fn size(shape: &[usize]) -> String {
 fn list(numbers: &[usize]) -> String {
     let numbers: Vec<String> = numbers.iter().map(ToString::to_string).collect();
     numbers.join(", ")
-}
-
-impl fmt::Display for Criterion {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Criterion::Bits => f.write_str("equal bits"),
-            Criterion::Ulp(n) => write!(f, "at most {n} ULP"),
-            Criterion::Close {
-                rtol,
-                atol,
-                equal_nan,
-                check_dtype,
-            } => {
-                let number = |number: Option<f64>| {
-                    number.map_or("PyTorch's default".to_owned(), python_repr::float)
-                };
-                write!(f, "rtol={}, atol={}", number(*rtol), number(*atol))?;
-                if *equal_nan {
-                    f.write_str(", equal_nan")?;
-                }
-                if !check_dtype {
-                    f.write_str(", no check_dtype")?;
-                }
-                Ok(())
-            }
-        }
-    }
 }
 
 impl fmt::Display for TensorComparison {
@@ -130,7 +95,7 @@ impl TensorComparison {
         }
     }
 
-    /// How many bits differ though the criterion is met.
+    /// The difference of the bits, if the criterion is met.
     fn in_bits(&self) -> String {
         let mut text = format!(
             "the bits of {} of {} elements differ",
@@ -148,17 +113,17 @@ impl TensorComparison {
 
     fn values(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scalar = self.shapes.actual.is_empty();
-        let close = matches!(self.criterion, Criterion::Close { .. });
-        let one_byte = close && !scalar && self.compared_in.is_some_and(Dtype::is_float8);
+        let close = matches!(self.criterion, Criterion::Close(_));
+        let is_float8 = close && !scalar && self.compared_in.is_some_and(Dtype::is_float8);
         let allowed = self
             .tolerances
             .filter(|(rtol, atol)| *rtol != 0.0 || *atol != 0.0);
         let verdict = match self.criterion {
             Criterion::Bits => "equal in their bits".to_owned(),
             Criterion::Ulp(n) => format!("within {n} ULP"),
-            Criterion::Close { .. } if one_byte => "'equal'".to_owned(),
-            Criterion::Close { .. } if allowed.is_none() => "equal".to_owned(),
-            Criterion::Close { .. } => "close".to_owned(),
+            Criterion::Close(_) if is_float8 => "'equal'".to_owned(),
+            Criterion::Close(_) if allowed.is_none() => "equal".to_owned(),
+            Criterion::Close(_) => "close".to_owned(),
         };
         write!(f, "{} are not {verdict}!\n\n", self.subject())?;
         match &self.first_mismatch {
@@ -176,7 +141,7 @@ impl TensorComparison {
                 self.mismatched as f64 / self.elements as f64 * 100.0
             )?,
         }
-        let place = |site: &Site| match scalar {
+        let location = |site: &Site| match scalar {
             true => String::new(),
             false => format!(" at index {}", tuple(&site.index)),
         };
@@ -189,8 +154,8 @@ impl TensorComparison {
                 format!(" (up to {} allowed)", python_repr::float(tolerance))
             })
         };
-        if one_byte {
-            // assert_close says no more of floats of one byte.
+        if is_float8 {
+            // assert_close reports no differences of float8.
             if let Some(site) = &self.first_mismatch {
                 write!(
                     f,
@@ -206,7 +171,7 @@ impl TensorComparison {
                     "\n{} difference: {}{}{tolerance}",
                     title("absolute"),
                     extreme.difference,
-                    place(&extreme.at)
+                    location(&extreme.site)
                 )?;
             }
             if let Some(extreme) = &self.relative {
@@ -216,7 +181,7 @@ impl TensorComparison {
                     "\n{} difference: {}{}{tolerance}",
                     title("relative"),
                     python_repr::float(extreme.difference),
-                    place(&extreme.at)
+                    location(&extreme.site)
                 )?;
             }
         }
@@ -225,12 +190,12 @@ impl TensorComparison {
                 Some(ulps) => ulps.to_string(),
                 None => "only one is NaN".to_owned(),
             };
-            let Sides { actual, expected } = extreme.at.values;
+            let Sides { actual, expected } = extreme.site.values;
             let title = if scalar { "" } else { "Greatest " };
             write!(
                 f,
                 "\n{title}ULP distance: {distance}{}: {actual} ({}) against {expected} ({})",
-                place(&extreme.at),
+                location(&extreme.site),
                 actual.hex(),
                 expected.hex()
             )?;
@@ -239,13 +204,13 @@ impl TensorComparison {
     }
 }
 
-/// An element as `print(tensor.item())` prints it: Python's numbers are doubles.
-fn python_item(element: &super::Element) -> String {
+/// Formats an element as `print(tensor.item())` does; Python's numbers are doubles.
+fn python_item(element: &Element) -> String {
     match (element.to_f64(), element.parts()) {
         (Some(float), _) => python_repr::float(float),
         (_, Some([re, im])) => {
             let [re, im] = [re, im].map(|part| part.to_f64().unwrap_or(f64::NAN));
-            // A complex number prints whole numbers without a point.
+            // In a complex number, Python prints integral parts without a decimal point.
             let short = |x: f64| python_repr::float(x).trim_end_matches(".0").to_owned();
             if re == 0.0 && re.is_sign_positive() {
                 return format!("{}j", short(im));

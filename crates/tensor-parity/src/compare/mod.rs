@@ -1,9 +1,10 @@
-//! Are two sets of tensors the same, and how far apart are they?
+//! Comparison of tensors: are they the same, and how far apart are they?
 //!
-//! [`TensorComparison`] compares two tensors, [`Comparison`] two sources of them: files, maps, a
-//! `VarStore`. [`Criterion`] says what is the same: equal bits, ULPs, or what
-//! `torch.testing.assert_close` takes for close. [`assert_bits_eq!`](crate::assert_bits_eq) and
-//! [`assert_ulp_le!`](crate::assert_ulp_le) are for tests.
+//! [`TensorComparison`] compares two tensors. [`Comparison`] compares two sources of named tensors:
+//! files, maps, or `VarStore`s. A [`Criterion`] defines which tensors are the same: those with equal
+//! bits, those within a number of ULPs, or those that are close by `torch.testing.assert_close`. The
+//! macros [`assert_bits_eq!`](crate::assert_bits_eq) and [`assert_ulp_le!`](crate::assert_ulp_le)
+//! are for tests.
 
 mod assertion;
 mod comparison;
@@ -17,15 +18,16 @@ mod parallel;
 mod promote;
 mod source;
 mod tally;
+#[cfg(feature = "tch")]
+mod tch_source;
 mod tensor_comparison;
-mod ulp;
 
 pub use assertion::assert_same;
 pub use comparison::{Compare, CompareError, Comparison, NamedComparison, Progress};
-pub use criterion::{Criterion, default_tolerances};
+pub use criterion::{AssertClose, Criterion, default_tolerances};
 pub use element::Element;
-pub use non_finite::Specials;
+pub use float::ulp_distance;
+pub use non_finite::NonFinite;
 pub use promote::promote_types;
-pub use source::{AsTensor, Entry, SourceError, TensorData, TensorSource};
-pub use tensor_comparison::{Difference, Extreme, Failure, Sides, Site, TensorComparison};
-pub use ulp::ulp_distance;
+pub use source::{AsTensor, SourceEntry, SourceError, TensorData, TensorSource};
+pub use tensor_comparison::{Difference, Extreme, Failure, Side, Sides, Site, TensorComparison};

@@ -1,30 +1,33 @@
-//! Counts of NaN and infinities.
+//! Counts NaN and infinities.
 
 use crate::Dtype;
 
-/// How many elements are NaN, and how many infinite; a complex one is if either part is, as
-/// `torch.isnan` and `torch.isinf` have it.
+/// The numbers of NaN and of infinite elements.
+///
+/// A complex element is NaN or infinite if one of its parts is, as for `torch.isnan` and
+/// `torch.isinf`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Specials {
-    /// Elements that are NaN.
+#[non_exhaustive]
+pub struct NonFinite {
+    /// The number of NaN elements.
     pub nan: usize,
-    /// Elements that are infinite.
+    /// The number of infinite elements.
     pub inf: usize,
 }
 
-impl Specials {
-    pub(super) fn add(&mut self, other: Specials) {
+impl NonFinite {
+    pub(super) fn add(&mut self, other: NonFinite) {
         self.nan += other.nan;
         self.inf += other.inf;
     }
 }
 
-/// Elements in a run that a 16-bit sum can count.
+/// The number of elements that are counted in one sum of 16 bits.
 const RUN: usize = 4096;
 
 macro_rules! count {
     ($name:ident, $bits:ty, $exponent:expr) => {
-        fn $name(bytes: &[u8]) -> Specials {
+        fn $name(bytes: &[u8]) -> NonFinite {
             const SIZE: usize = size_of::<$bits>();
             const EXPONENT: $bits = $exponent;
             const LEAST: $bits = EXPONENT & EXPONENT.wrapping_neg();
@@ -33,9 +36,9 @@ macro_rules! count {
                 word.copy_from_slice(bytes);
                 <$bits>::from_le_bytes(word)
             };
-            let mut counts = Specials::default();
+            let mut counts = NonFinite::default();
             for run in bytes.chunks(RUN * SIZE) {
-                // An exponent of ones carries into the place of the sign. No branch: vectorised.
+                // An exponent of all ones carries into the sign bit. Without branches, this vectorizes.
                 let special: $bits = run
                     .chunks_exact(SIZE)
                     .map(|element| ((words(element) & EXPONENT) + LEAST) >> (<$bits>::BITS - 1))
@@ -46,7 +49,7 @@ macro_rules! count {
                         .filter(|element| words(element) << 1 == EXPONENT << 1)
                         .count();
                     counts.inf += infinite;
-                    // At most RUN.
+                    // At most `RUN`.
                     counts.nan += special as usize - infinite;
                 }
             }
@@ -59,8 +62,8 @@ count!(bfloat, u16, 0x7f80);
 count!(single, u32, 0x7f80_0000);
 count!(double, u64, 0x7ff0_0000_0000_0000);
 
-/// Of whole elements.
-pub(super) fn count(dtype: Dtype, bytes: &[u8]) -> Specials {
+/// Counts over the elements in `bytes`.
+pub(super) fn count(dtype: Dtype, bytes: &[u8]) -> NonFinite {
     match dtype {
         Dtype::Float16 => half(bytes),
         Dtype::Bfloat16 => bfloat(bytes),
@@ -70,20 +73,20 @@ pub(super) fn count(dtype: Dtype, bytes: &[u8]) -> Specials {
         Dtype::Complex64 => complex(single, dtype, bytes),
         Dtype::Complex128 => complex(double, dtype, bytes),
         _ if dtype.is_float8() => one_by_one(dtype, dtype, bytes),
-        _ => Specials::default(),
+        _ => NonFinite::default(),
     }
 }
 
-/// Elements are looked at only if some part of the run is special.
-fn complex(of_parts: fn(&[u8]) -> Specials, dtype: Dtype, bytes: &[u8]) -> Specials {
+/// Looks at each element only if some part is NaN or infinite.
+fn complex(of_parts: fn(&[u8]) -> NonFinite, dtype: Dtype, bytes: &[u8]) -> NonFinite {
     match of_parts(bytes) {
-        Specials { nan: 0, inf: 0 } => Specials::default(),
+        NonFinite { nan: 0, inf: 0 } => NonFinite::default(),
         _ => one_by_one(dtype, dtype.part().unwrap_or(dtype), bytes),
     }
 }
 
-fn one_by_one(dtype: Dtype, part: Dtype, bytes: &[u8]) -> Specials {
-    let mut counts = Specials::default();
+fn one_by_one(dtype: Dtype, part: Dtype, bytes: &[u8]) -> NonFinite {
+    let mut counts = NonFinite::default();
     for element in bytes.chunks_exact(dtype.size()) {
         let any = |is: fn(f64) -> bool| {
             element
@@ -102,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_half_is_counted_as_its_value_says() {
+    fn counts_of_halves_agree_with_their_values() {
         for dtype in [Dtype::Float16, Dtype::Bfloat16] {
             let bytes: Vec<u8> = (0..=u16::MAX).flat_map(u16::to_le_bytes).collect();
             assert_eq!(count(dtype, &bytes), one_by_one(dtype, dtype, &bytes));
@@ -110,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn singles_doubles_and_complex_numbers() {
+    fn counts_of_singles_doubles_and_complex_numbers() {
         let values = [
             1.0,
             f64::NAN,
@@ -124,14 +127,14 @@ mod tests {
             .iter()
             .flat_map(|x| (*x as f32).to_le_bytes())
             .collect();
-        let expected = |nan, inf| Specials { nan, inf };
+        let expected = |nan, inf| NonFinite { nan, inf };
         assert_eq!(count(Dtype::Float64, &doubles), expected(1, 2));
-        // MAX is an infinity in f32.
+        // f64::MAX becomes infinite in f32.
         assert_eq!(count(Dtype::Float32, &singles), expected(1, 3));
         assert_eq!(count(Dtype::Complex128, &doubles), expected(1, 1));
         assert_eq!(count(Dtype::Complex64, &singles), expected(1, 2));
         assert_eq!(count(Dtype::Int64, &doubles), expected(0, 0));
-        // All special, more than one run.
+        // All are NaN, in more than one run.
         let many = vec![0xff; 4 * 3 * RUN];
         assert_eq!(count(Dtype::Float32, &many), expected(3 * RUN, 0));
         assert_eq!(count(Dtype::Float16, &many), expected(6 * RUN, 0));

@@ -1,18 +1,18 @@
-//! The work, in pieces, on all threads.
+//! Distributes a comparison over threads.
 
 use super::tally::{Buffers, Matched, Tally};
 use rayon::iter::{ParallelBridge, ParallelIterator};
 use std::ops::Range;
 
-/// Bytes of the wider side in a piece: both sides stay in a core's own cache from the comparison
-/// of bytes to the count of NaN.
-pub(super) const PIECE: usize = 128 << 10;
+/// The size of a piece in bytes of the wider dtype. Both sides of a piece stay in the cache of a core
+/// between the passes over it.
+pub(super) const PIECE_BYTES: usize = 128 << 10;
 
-/// A tally for every pair. `progress` hears of the bytes that were read since it was last called,
-/// of both sides, from any thread.
+/// Computes a tally for each pair of tensors. `progress` is called from any thread with the number of
+/// bytes of both sides that were read since the last call.
 ///
-/// Pieces are handed out in order, so that files are read from front to end. Tallies add up in any
-/// order, so neither threads nor pieces show in the result.
+/// Pieces are handed out in order, so that files are read sequentially. The result does not depend
+/// on the number of threads or the size of the pieces, since tallies can be added in any order.
 pub(super) fn tallies(
     pairs: &[Matched<'_>],
     piece: usize,
@@ -49,6 +49,7 @@ pub(super) fn tallies(
     sums
 }
 
+/// The number of elements in a piece of `piece` bytes.
 fn elements_in(piece: usize, matched: &Matched<'_>) -> usize {
     let sizes = matched.views.map(|view| view.dtype().size());
     (piece / sizes[0].max(sizes[1]).max(matched.dtype.size())).max(1)
@@ -69,8 +70,8 @@ mod tests {
         z ^ (z >> 31)
     }
 
-    /// Random bits, so with NaN and infinities, that are equal here and there, and whose greatest
-    /// differences occur more than once.
+    /// Random bits, including NaN and infinities. Some elements are equal, and the greatest differences
+    /// occur more than once.
     fn pair(dtype: Dtype, numel: usize) -> [Vec<u8>; 2] {
         let mut state = dtype.size() as u64;
         let size = dtype.size();
@@ -80,7 +81,7 @@ mod tests {
             let x = bytes(random(&mut state) % 7 * 0x0101_0101_0101_0101);
             a.extend(&x);
             b.extend(match random(&mut state) % 3 {
-                // Long runs of equal bytes.
+                // Long ranges of equal bytes.
                 _ if element / 700 % 2 == 1 => x,
                 0 => x,
                 _ => bytes(random(&mut state)),
@@ -98,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn neither_threads_nor_pieces_show() {
+    fn results_do_not_depend_on_threads_or_pieces() {
         const NUMEL: usize = 5000;
         let criteria = [Criterion::Bits, Criterion::Ulp(1 << 20), Criterion::close()];
         let dtypes = Dtype::ALL.map(|dtype| (dtype, dtype));
@@ -118,12 +119,12 @@ mod tests {
                         dtype: promote_types(x, y).unwrap(),
                         rule: Rule::new(criterion, x, y).0,
                     }];
-                    let whole = one(&matched, usize::MAX, 1);
-                    assert!(whole[0].differing > 1000, "{x} {y}");
-                    for (piece, threads) in [(PIECE, 3), (1 << 12, 2), (1000, 4), (77, 3)] {
+                    let expected = one(&matched, usize::MAX, 1);
+                    assert!(expected[0].differing > 1000, "{x} {y}");
+                    for (piece, threads) in [(PIECE_BYTES, 3), (1 << 12, 2), (1000, 4), (77, 3)] {
                         assert_eq!(
                             one(&matched, piece, threads),
-                            whole,
+                            expected,
                             "{x} {y} {criterion} {piece}"
                         );
                     }
@@ -151,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_of_equal_differences_counts() {
+    fn the_first_of_equal_differences_is_reported() {
         let zeros = [0u8; 4 * 3000];
         let mut ones = zeros;
         for element in [2999, 1700, 300, 290] {
@@ -164,7 +165,7 @@ mod tests {
             dtype: Dtype::Float32,
             rule: Rule::new(Criterion::Bits, Dtype::Float32, Dtype::Float32).0,
         }];
-        for piece in [8, 512, PIECE] {
+        for piece in [8, 512, PIECE_BYTES] {
             let tally = one(&matched, piece, 3)[0];
             let first = |peak: Option<crate::compare::tally::Peak>| peak.map(|peak| peak.element);
             assert_eq!((tally.differing, tally.first), (4, Some(290)));

@@ -1,11 +1,12 @@
-//! One dtype for two.
+//! Promotion of two dtypes to a common one.
 
 use crate::Dtype;
 use half::{bf16, f16};
 
-/// The dtype that `assert_close(.., check_dtype=False)` compares two dtypes in: that of
-/// `torch.promote_types`, after `uint16`, `uint32` and `uint64` have become `int64`. `None` where
-/// PyTorch promotes to none: a float of one byte and anything else.
+/// The dtype in which `assert_close(..., check_dtype=False)` compares two dtypes.
+///
+/// It is that of `torch.promote_types`, except that `uint16`, `uint32` and `uint64` count as `int64`.
+/// `None` if PyTorch has no common dtype, which is the case for a `float8` and any other dtype.
 ///
 /// Follows `_equalize_attributes` of `torch/testing/_comparison.py` and
 /// `c10/core/ScalarType.cpp`, PyTorch 2.13.
@@ -30,7 +31,7 @@ pub fn promote_types(a: Dtype, b: Dtype) -> Option<Dtype> {
         _ => dtype,
     };
     let (a, b) = (signed(a), signed(b));
-    // Of two categories the higher wins; only the width of a float adds to a complex one.
+    // The higher of two categories wins. Only a float can widen a complex dtype.
     let part = |dtype: Dtype| dtype.part().unwrap_or(dtype);
     Some(match (class(a), class(b)) {
         (x, y) if x == Class::Complex || y == Class::Complex => {
@@ -89,19 +90,18 @@ fn wider_float(a: Dtype, b: Dtype) -> Dtype {
     }
 }
 
-/// An element between two dtypes.
+/// The value of an element, independent of its dtype.
 enum Value {
-    /// Of every integer dtype and `bool`.
+    /// Of any integer dtype or `bool`.
     Integer(i128),
-    /// `f64` holds every element of the narrower dtypes exactly.
+    /// Of any real floating point dtype, all of which are exact in `f64`.
     Float(f64),
     Complex(f64, f64),
 }
 
-/// Writes the elements of `bytes` to `out` in the dtype `to`, as `Tensor.to` converts them.
+/// Converts the elements in `bytes` to the dtype `to`, as `Tensor.to` does, and stores them in `out`.
 ///
-/// `to` must be what [`promote_types`] says of `from` and another dtype, and `bytes` whole
-/// elements.
+/// `to` must be the result of [`promote_types`] for `from` and another dtype.
 pub(super) fn convert(from: Dtype, to: Dtype, bytes: &[u8], out: &mut Vec<u8>) {
     out.clear();
     out.reserve(bytes.len() / from.size() * to.size());
@@ -161,14 +161,14 @@ fn encode(dtype: Dtype, value: &Value, out: &mut Vec<u8>) {
         (Dtype::Bfloat16, value) => {
             out.extend(bf16::from_f32(to_f32(value)).to_le_bytes());
         }
-        // uint64 wraps around in int64, as PyTorch has it.
+        // uint64 wraps around in int64, as in PyTorch.
         (_, Value::Integer(x)) => out.extend(&x.to_le_bytes()[..dtype.size()]),
-        // No float becomes an integer by promotion.
+        // Promotion never converts a float to an integer.
         (_, Value::Float(_) | Value::Complex(..)) => out.extend(vec![0; dtype.size()]),
     }
 }
 
-/// PyTorch converts an integer to half precision by way of `float`.
+/// Converts to `float`, through which PyTorch also converts integers to half precision.
 fn to_f32(value: &Value) -> f32 {
     match value {
         Value::Integer(x) => *x as f32,
@@ -190,9 +190,9 @@ mod tests {
         }
     }
 
-    /// As `torch.promote_types` of PyTorch 2.13 printed them; tests/live has the whole table.
+    /// From `torch.promote_types` of PyTorch 2.13; a live test of tch-init has the full table.
     #[test]
-    fn some_promotions() {
+    fn promotions_equal_those_of_pytorch() {
         use Dtype::*;
         for (a, b, expected) in [
             (Uint8, Int8, Int16),
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn conversions() {
+    fn conversions_wrap_and_round_as_in_pytorch() {
         let mut out = Vec::new();
         convert(
             Dtype::Uint64,

@@ -1,35 +1,34 @@
-//! What is wrong with a run of elements.
+//! Counts and greatest differences over a range of elements.
 
 use super::criterion::Rule;
 use super::float::Key;
-use super::judge::{Judged, Lane, Limits, Run, dispatch};
-use super::non_finite::{self, Specials};
+use super::judge::{ElementLoop, Judgment, Lane, Limits, dispatch};
+use super::non_finite::{self, NonFinite};
 use super::promote;
 use crate::{Dtype, TensorView};
 use std::ops::Range;
 
-/// Elements that are judged together: their differences go to arrays that stay in the cache, so
-/// that the loop over them vectorises.
+/// The number of elements that are judged together. Their differences are written to arrays that stay
+/// in the cache, so that the loop vectorizes.
 const BLOCK: usize = 256;
 
-/// Counts and extremes of some elements. Tallies of parts add up to that of the whole in any
-/// order.
+/// Counts and extremes over some elements. The tallies of disjoint ranges can be added in any order.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(super) struct Tally {
     pub(super) differing: usize,
     pub(super) failing: usize,
     pub(super) signed_zeros: usize,
     pub(super) payloads: usize,
-    pub(super) specials: [Specials; 2],
-    /// The first that fails.
+    pub(super) non_finite: [NonFinite; 2],
+    /// The first element that fails.
     pub(super) first: Option<usize>,
-    /// Over those that fail.
+    /// Over the elements that fail.
     failing_extremes: Extremes,
-    /// Over those that differ; of use only where none fails.
+    /// Over the elements that differ; only valid if none fails.
     differing_extremes: Extremes,
 }
 
-/// The greatest differences, as ranks, with the first element that has each.
+/// The greatest differences, as keys, and the first element that has each.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(super) struct Extremes {
     pub(super) absolute: Option<Peak>,
@@ -39,16 +38,16 @@ pub(super) struct Extremes {
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Peak {
-    pub(super) rank: u64,
+    pub(super) key: u64,
     pub(super) element: usize,
 }
 
 impl Peak {
-    /// The greater; of two alike the first.
+    /// The greater of two peaks, or the one with the smaller index if they are equal.
     fn max(a: Option<Peak>, b: Option<Peak>) -> Option<Peak> {
         match (a, b) {
             (Some(a), Some(b)) => {
-                let b_wins = (b.rank, a.element) > (a.rank, b.element);
+                let b_wins = (b.key, a.element) > (a.key, b.element);
                 Some(if b_wins { b } else { a })
             }
             _ => a.or(b),
@@ -70,7 +69,7 @@ impl Tally {
         self.failing += other.failing;
         self.signed_zeros += other.signed_zeros;
         self.payloads += other.payloads;
-        for (own, other) in self.specials.iter_mut().zip(other.specials) {
+        for (own, other) in self.non_finite.iter_mut().zip(other.non_finite) {
             own.add(other);
         }
         self.first = match (self.first, other.first) {
@@ -79,14 +78,14 @@ impl Tally {
         };
         self.failing_extremes.add(&other.failing_extremes);
         if self.failing > 0 {
-            // How far it had come when the first failed depends on the pieces.
+            // These would depend on how the elements are cut into pieces.
             self.differing_extremes = Extremes::default();
         } else {
             self.differing_extremes.add(&other.differing_extremes);
         }
     }
 
-    /// Over those that fail; where none does, over those that differ in their bits.
+    /// Over the elements that fail; if none does, over those whose bits differ.
     pub(super) fn extremes(&self) -> &Extremes {
         if self.failing > 0 {
             &self.failing_extremes
@@ -96,15 +95,15 @@ impl Tally {
     }
 }
 
-/// Two tensors of one shape that can be compared.
+/// Two tensors of the same shape that can be compared.
 pub(super) struct Matched<'a> {
     pub(super) views: [&'a TensorView<'a>; 2],
-    /// The dtype that both are compared in.
+    /// The dtype in which they are compared.
     pub(super) dtype: Dtype,
     pub(super) rule: Rule,
 }
 
-/// Memory that is used again for the next run.
+/// Memory that is reused for the next range.
 #[derive(Default)]
 pub(super) struct Buffers {
     read: [Vec<u8>; 2],
@@ -117,18 +116,18 @@ impl Matched<'_> {
         let Buffers { read, converted } = buffers;
         let [read_a, read_b] = read;
         let [converted_a, converted_b] = converted;
-        let a = self.in_common(0, elements.clone(), read_a, converted_a);
-        let b = self.in_common(1, elements, read_b, converted_b);
+        let a = self.promoted(0, elements.clone(), read_a, converted_a);
+        let b = self.promoted(1, elements, read_b, converted_b);
         let equal = a == b;
-        let specials = non_finite::count(self.dtype, a);
+        let non_finite = non_finite::count(self.dtype, a);
         let mut tally = Tally {
-            specials: match equal {
-                true => [specials; 2],
-                false => [specials, non_finite::count(self.dtype, b)],
+            non_finite: match equal {
+                true => [non_finite; 2],
+                false => [non_finite, non_finite::count(self.dtype, b)],
             },
             ..Tally::default()
         };
-        let nan_fails = specials.nan > 0 && self.rule.nan_fails();
+        let nan_fails = non_finite.nan > 0 && self.rule.nan_fails();
         if !equal || nan_fails {
             let elements = Elements {
                 a,
@@ -142,7 +141,8 @@ impl Matched<'_> {
         tally
     }
 
-    fn in_common<'b>(
+    /// The elements of a tensor in the common dtype.
+    fn promoted<'b>(
         &'b self,
         side: usize,
         elements: Range<usize>,
@@ -162,14 +162,14 @@ impl Matched<'_> {
 struct Elements<'a> {
     a: &'a [u8],
     b: &'a [u8],
-    /// The number of the first element.
+    /// The index of the first element.
     start: usize,
-    /// Whether a NaN fails that equals the other's bits.
+    /// Whether two NaN with equal bits fail.
     nan_fails: bool,
     tally: &'a mut Tally,
 }
 
-impl Run for Elements<'_> {
+impl ElementLoop for Elements<'_> {
     type Output = ();
 
     fn run<L: Lane, const MODE: u8>(self, limits: &Limits<L::Compute>) {
@@ -184,7 +184,7 @@ impl Run for Elements<'_> {
     }
 }
 
-/// The judgements of a few elements, a field an array.
+/// The judgments of up to `BLOCK` elements, one array per field.
 struct Block<K> {
     differs: [K; BLOCK],
     fails: [K; BLOCK],
@@ -221,7 +221,7 @@ impl<K: Key> Block<K> {
         self.length = a.len() / L::SIZE;
         let pairs = a.chunks_exact(L::SIZE).zip(b.chunks_exact(L::SIZE));
         for (i, (a, b)) in pairs.enumerate().take(BLOCK) {
-            let Judged {
+            let Judgment {
                 differs,
                 fails,
                 signed_zero,
@@ -243,7 +243,7 @@ impl<K: Key> Block<K> {
     fn add_to(&self, tally: &mut Tally, start: usize) {
         let count = |flags: &[K; BLOCK]| {
             let ones: u64 = flags[..self.length].iter().map(|flag| (*flag).into()).sum();
-            // At most BLOCK.
+            // At most `BLOCK`.
             ones as usize
         };
         tally.differing += count(&self.differs);
@@ -269,19 +269,19 @@ impl<K: Key> Block<K> {
         self.raise(&mut extremes.ulps, &self.ulps, mask, start);
     }
 
-    /// Raises a peak to the greatest rank in the block, if that is greater.
-    fn raise(&self, peak: &mut Option<Peak>, ranks: &[K; BLOCK], mask: &[K; BLOCK], start: usize) {
-        let ranked = || ranks[..self.length].iter().zip(&mask[..self.length]);
-        let greatest = ranked()
-            .map(|(rank, mask)| rank.masked(*mask))
+    /// Raises a peak to the greatest key in the block, if that is greater.
+    fn raise(&self, peak: &mut Option<Peak>, keys: &[K; BLOCK], mask: &[K; BLOCK], start: usize) {
+        let masked = || keys[..self.length].iter().zip(&mask[..self.length]);
+        let greatest = masked()
+            .map(|(key, mask)| key.masked(*mask))
             .fold(K::default(), K::max);
-        if peak.is_some_and(|peak| greatest.into() <= peak.rank) {
+        if peak.is_some_and(|peak| greatest.into() <= peak.key) {
             return;
         }
-        let first = ranked().position(|(rank, mask)| *rank == greatest && (*mask).into() == 1);
+        let first = masked().position(|(key, mask)| *key == greatest && (*mask).into() == 1);
         if let Some(first) = first {
             *peak = Some(Peak {
-                rank: greatest.into(),
+                key: greatest.into(),
                 element: start + first,
             });
         }

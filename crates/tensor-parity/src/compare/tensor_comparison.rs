@@ -1,46 +1,68 @@
-//! Two tensors, compared.
+//! Comparison of two tensors.
 
 use super::criterion::{Criterion, Rule};
 use super::element::Element;
-use super::non_finite::Specials;
+use super::non_finite::NonFinite;
 use super::parallel;
 use super::promote::promote_types;
 use super::tally::{Matched, Peak, Tally};
-use crate::{Dtype, TensorView};
+use crate::{Dtype, TensorView, python_repr};
+use std::fmt;
 
-/// The same thing of both tensors.
+/// One of the two sides of a comparison.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Side {
+    /// The first side: the tensor, or the source, under test.
+    Actual,
+    /// The second side: the reference.
+    Expected,
+}
+
+impl fmt::Display for Side {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Side::Actual => "actual",
+            Side::Expected => "expected",
+        })
+    }
+}
+
+/// A property of both tensors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Sides<T> {
-    /// Of the tensor under test: the first, A.
+    /// That of the first tensor, which is under test.
     pub actual: T,
-    /// Of the tensor it ought to be: the second, B.
+    /// That of the second tensor, the reference.
     pub expected: T,
 }
 
-/// An element in both tensors.
+/// The position of an element, and its values in both tensors.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Site {
-    /// Its index along every dimension.
+    /// The index along each dimension.
     pub index: Vec<usize>,
-    /// What it is in the tensors, before any promotion.
+    /// The values before any promotion.
     pub values: Sides<Element>,
 }
 
-/// A greatest difference, and the first element that has it.
+/// A greatest difference and the first element that has it.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct Extreme<D> {
     /// The difference.
     pub difference: D,
-    /// Where it is.
-    pub at: Site,
+    /// The element.
+    pub site: Site,
 }
 
 /// An absolute difference.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
 pub enum Difference {
-    /// Between integers or `bool`s: exact.
+    /// The exact difference of integers or `bool`s.
     Integer(u64),
-    /// Between floats: as computed in their dtype.
+    /// The difference of floats, as computed in their dtype.
     Float(f64),
 }
 
@@ -54,42 +76,50 @@ impl Difference {
     }
 }
 
-/// Why two tensors are not the same. Of several reasons the first in this order.
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Difference::Integer(integer) => f.pad(&integer.to_string()),
+            Difference::Float(float) => f.pad(&python_repr::float(*float)),
+        }
+    }
+}
+
+/// Why two tensors are not the same. If there are several reasons, the first in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Failure {
     /// The shapes differ; no elements were compared.
     Shape,
-    /// The dtypes differ. The elements were compared all the same if there is a dtype that both
-    /// are promoted to.
+    /// The dtypes differ. The elements were still compared if there is a common dtype.
     Dtype,
-    /// The dtypes differ, which the criterion allows, but PyTorch has no dtype for both; no
-    /// elements were compared.
+    /// The dtypes differ, which the criterion allows, but PyTorch has no common dtype; no elements were
+    /// compared.
     Promotion,
-    /// PyTorch takes no tolerance for floats of one byte, and fails even if all elements are
-    /// equal; they were compared exactly.
+    /// A tolerance was given for a `float8` dtype. PyTorch fails even if all elements are equal; they
+    /// were compared exactly.
     Tolerance,
     /// Elements do not match.
     Values,
 }
 
-/// Two tensors, compared: [`torch.testing.assert_close`]'s figures, and those of the bits.
+/// The result of comparing two tensors: the figures of [`torch.testing.assert_close`], and those of
+/// the bits.
 ///
-/// The first tensor is `actual`, the second `expected`, as in `assert_close`: relative
-/// differences are relative to the second.
+/// The first tensor is `actual`, the second `expected`, as in `assert_close`: relative differences
+/// are relative to the second.
 ///
-/// The greatest differences are taken over the elements that do not match; where all match, over
-/// those whose bits differ, and `None` where none do. A NaN is greater than any number, of equal
-/// differences the first counts. They are computed in the tensors' dtype with its roundings, as
-/// PyTorch does: those of `float8` in `float32`, relative ones of integers in `float32`, those of
-/// tensors without dimensions as Python's numbers. Absolute ones of integers are exact, where
-/// PyTorch's wrap around at 2^63. Complex elements differ by the modulus, and by parts in bits
-/// and ULPs.
+/// The greatest differences are those of the elements that do not match. If all match, they are
+/// those of the elements whose bits differ, or `None` if no bits differ. A NaN is greater than any
+/// number; among equal differences, the first is reported. Differences are computed and rounded in
+/// the dtype of the tensors, as in PyTorch, with these exceptions: differences of `float8` and
+/// relative differences of integers are computed in `float32`; those of tensors without dimensions
+/// as Python numbers; and absolute differences of integers are exact, while PyTorch's wrap around
+/// at 2^63. The difference of complex elements is the modulus; bits and ULPs are those of the parts.
 ///
-/// Neither the number of threads nor anything else but the two tensors has any effect on the
-/// result.
+/// The result does not depend on the number of threads.
 ///
-/// [`Display`](std::fmt::Display) says it in `assert_close`'s words, and adds ULPs.
+/// It is displayed in the words of `assert_close`, plus the ULPs.
 ///
 /// [`torch.testing.assert_close`]: https://docs.pytorch.org/docs/stable/testing.html
 ///
@@ -107,7 +137,7 @@ pub enum Failure {
 /// assert_eq!(comparison.signed_zeros, 1);
 /// let worst = comparison.absolute.as_ref().unwrap();
 /// assert_eq!(worst.difference, Difference::Float(0.5));
-/// assert_eq!(worst.at.index, [0, 1]);
+/// assert_eq!(worst.site.index, [0, 1]);
 /// assert_eq!(
 ///     comparison.to_string(),
 ///     "Tensor-likes are not close!\n\
@@ -122,44 +152,45 @@ pub enum Failure {
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct TensorComparison {
-    /// What makes them the same.
+    /// The criterion that they were compared by.
     pub criterion: Criterion,
     /// Both dtypes.
     pub dtypes: Sides<Dtype>,
     /// Both shapes.
     pub shapes: Sides<Vec<usize>>,
-    /// The dtype that elements were compared in, after promotion; `None` if they were not.
+    /// The common dtype in which the elements were compared; `None` if they were not compared.
     pub compared_in: Option<Dtype>,
-    /// `(rtol, atol)` of [`Criterion::Close`].
+    /// The `(rtol, atol)` that [`Criterion::Close`] used; `None` under other criteria.
     pub tolerances: Option<(f64, f64)>,
     /// Why they are not the same; `None` if they are.
     pub failure: Option<Failure>,
-    /// The number of elements that were compared.
+    /// The number of compared elements.
     pub elements: usize,
-    /// Elements whose bits differ (after promotion, if there was any).
+    /// The number of elements whose bits differ, after promotion.
     pub differing: usize,
-    /// Elements that do not match under the criterion. Under [`Criterion::Close`] a NaN may fail
-    /// though its bits are equal.
+    /// The number of elements that do not match under the criterion. Under [`Criterion::Close`], two NaN
+    /// with equal bits may not match.
     pub mismatched: usize,
-    /// The first of them.
+    /// The first element that does not match.
     pub first_mismatch: Option<Site>,
     /// The greatest absolute difference.
     pub absolute: Option<Extreme<Difference>>,
     /// The greatest relative difference: the absolute one divided by `|expected|`.
     pub relative: Option<Extreme<f64>>,
-    /// The greatest distance in units in the last place of floating point elements: the
-    /// difference is `None` where exactly one is NaN.
+    /// The greatest distance of floating point elements in units in the last place. The difference is
+    /// `None` if exactly one of both elements is NaN.
     pub ulps: Option<Extreme<Option<u64>>>,
-    /// NaN and infinities of both.
-    pub specials: Sides<Specials>,
-    /// Elements that are zero in both and differ in the sign; complex ones by parts.
+    /// The numbers of NaN and infinities in both tensors.
+    pub non_finite: Sides<NonFinite>,
+    /// The number of elements that are zero in both tensors with different signs, in some part if
+    /// complex.
     pub signed_zeros: usize,
-    /// Elements that are NaN in both and differ in its bits; complex ones by parts.
+    /// The number of elements that are NaN in both tensors with different bits, in some part if complex.
     pub nan_payloads: usize,
 }
 
 impl TensorComparison {
-    /// Compares two tensors, large ones on the threads of rayon's current pool.
+    /// Compares two tensors; large ones on the threads of rayon's current pool.
     pub fn new(
         actual: &TensorView<'_>,
         expected: &TensorView<'_>,
@@ -167,8 +198,11 @@ impl TensorComparison {
     ) -> TensorComparison {
         let (mut comparison, matched) = TensorComparison::begin(actual, expected, criterion);
         if let Some(matched) = matched {
-            for tally in parallel::tallies(std::slice::from_ref(&matched), parallel::PIECE, &|_| ())
-            {
+            for tally in parallel::tallies(
+                std::slice::from_ref(&matched),
+                parallel::PIECE_BYTES,
+                &|_| (),
+            ) {
                 comparison.finish(&matched, &tally);
             }
         }
@@ -180,7 +214,7 @@ impl TensorComparison {
         self.failure.is_none()
     }
 
-    /// What dtypes and shapes say, and the tensors if their elements are to be compared.
+    /// Compares dtypes and shapes, and returns the tensors if their elements must be compared too.
     pub(super) fn begin<'a>(
         actual: &'a TensorView<'a>,
         expected: &'a TensorView<'a>,
@@ -223,7 +257,7 @@ impl TensorComparison {
             absolute: None,
             relative: None,
             ulps: None,
-            specials: Sides::default(),
+            non_finite: Sides::default(),
             signed_zeros: 0,
             nan_payloads: 0,
         };
@@ -235,7 +269,7 @@ impl TensorComparison {
         (comparison, matched)
     }
 
-    /// Adds what was found in the elements.
+    /// Adds the result of comparing the elements.
     pub(super) fn finish(&mut self, matched: &Matched<'_>, tally: &Tally) {
         let [actual, expected] = matched.views;
         let site = |element| {
@@ -252,42 +286,43 @@ impl TensorComparison {
             failing,
             signed_zeros,
             payloads,
-            specials: [of_actual, of_expected],
+            non_finite: [of_actual, of_expected],
             first,
             ..
         } = *tally;
         let extremes = tally.extremes();
-        let kind = Rank::of(matched.dtype);
+        let keys = KeyType::of(matched.dtype);
         self.differing = differing;
         self.mismatched = failing;
         self.first_mismatch = first.and_then(site);
         self.signed_zeros = signed_zeros;
         self.nan_payloads = payloads;
-        self.specials = Sides {
+        self.non_finite = Sides {
             actual: of_actual,
             expected: of_expected,
         };
         if failing > 0 && self.failure.is_none() {
             self.failure = Some(Failure::Values);
         }
-        self.absolute = extreme(extremes.absolute, |rank| kind.absolute(rank), site);
-        self.relative = extreme(extremes.relative, |rank| kind.relative(rank), site);
-        if kind != Rank::Integer {
-            self.ulps = extreme(extremes.ulps, |rank| kind.ulps(rank), site);
+        self.absolute = extreme(extremes.absolute, |key| keys.absolute(key), site);
+        self.relative = extreme(extremes.relative, |key| keys.relative(key), site);
+        if keys != KeyType::Integer {
+            self.ulps = extreme(extremes.ulps, |key| keys.ulps(key), site);
         }
         if self.shapes.actual.is_empty() {
             self.as_numbers();
         }
     }
 
-    /// PyTorch has Python's numbers compared where there are no dimensions.
+    /// Recomputes the differences as those of Python numbers, as PyTorch does for tensors without
+    /// dimensions.
     ///
     /// Follows `make_scalar_mismatch_msg` of `torch/testing/_comparison.py`, PyTorch 2.13.
     fn as_numbers(&mut self) {
         let Some(absolute) = &mut self.absolute else {
             return;
         };
-        let Sides { actual, expected } = absolute.at.values;
+        let Sides { actual, expected } = absolute.site.values;
         let [x, y] = [actual, expected].map(number);
         let magnitude = y[0].hypot(y[1]);
         if let Difference::Float(difference) = &mut absolute.difference {
@@ -304,7 +339,7 @@ impl TensorComparison {
     }
 }
 
-/// Real and imaginary part.
+/// The real and the imaginary part.
 fn number(element: Element) -> [f64; 2] {
     match element.parts() {
         Some(parts) => parts.map(|part| part.to_f64().unwrap_or(0.0)),
@@ -322,62 +357,63 @@ fn extreme<D>(
 ) -> Option<Extreme<D>> {
     let peak = peak?;
     Some(Extreme {
-        difference: difference(peak.rank),
-        at: site(peak.element)?,
+        difference: difference(peak.key),
+        site: site(peak.element)?,
     })
 }
 
-/// What the ranks of a kernel mean.
+/// What the keys of differences stand for.
 #[derive(Clone, Copy, PartialEq)]
-enum Rank {
+enum KeyType {
     Integer,
-    /// Computed in `f32`.
+    /// Bits of an `f32`.
     Single,
-    /// Computed in `f64`.
+    /// Bits of an `f64`.
     Double,
 }
 
-impl Rank {
-    fn of(dtype: Dtype) -> Rank {
+impl KeyType {
+    fn of(dtype: Dtype) -> KeyType {
         match dtype.part().unwrap_or(dtype) {
-            Dtype::Float64 => Rank::Double,
-            part if part.is_floating_point() => Rank::Single,
-            _ => Rank::Integer,
+            Dtype::Float64 => KeyType::Double,
+            part if part.is_floating_point() => KeyType::Single,
+            _ => KeyType::Integer,
         }
     }
 
-    fn float(self, rank: u64) -> f64 {
+    fn float(self, key: u64) -> f64 {
         match self {
-            Rank::Double => f64::from_bits(rank),
-            // The ranks of these kernels have 32 bits.
-            Rank::Single | Rank::Integer => f64::from(f32::from_bits(rank as u32)),
+            KeyType::Double => f64::from_bits(key),
+            // These keys have 32 bits.
+            KeyType::Single | KeyType::Integer => f64::from(f32::from_bits(key as u32)),
         }
     }
 
-    fn absolute(self, rank: u64) -> Difference {
+    fn absolute(self, key: u64) -> Difference {
         match self {
-            Rank::Integer => Difference::Integer(rank),
-            _ => Difference::Float(self.float(rank)),
+            KeyType::Integer => Difference::Integer(key),
+            _ => Difference::Float(self.float(key)),
         }
     }
 
-    fn relative(self, rank: u64) -> f64 {
-        self.float(rank)
+    fn relative(self, key: u64) -> f64 {
+        self.float(key)
     }
 
-    /// The highest rank stands for one NaN.
-    fn ulps(self, rank: u64) -> Option<u64> {
+    /// The greatest key stands for exactly one NaN.
+    fn ulps(self, key: u64) -> Option<u64> {
         let one_nan = match self {
-            Rank::Double => u64::MAX,
+            KeyType::Double => u64::MAX,
             _ => u64::from(u32::MAX),
         };
-        (rank != one_nan).then_some(rank)
+        (key != one_nan).then_some(key)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::compare::criterion::AssertClose;
 
     fn compare<const N: usize>(a: [f32; N], b: [f32; N], criterion: Criterion) -> TensorComparison {
         let [a, b] = [a, b].map(|x| x.map(f32::to_le_bytes).concat());
@@ -389,31 +425,26 @@ mod tests {
     const OTHER_NAN: f32 = f32::from_bits(0xffc0_1234);
 
     #[test]
-    fn zeros_and_nan_differ_in_bits_only() {
+    fn signs_of_zero_and_bits_of_nan_differ_under_bits_only() {
         let (a, b) = ([0.0, NAN, 1.0, NAN], [-0.0, OTHER_NAN, 1.0, NAN]);
         let bits = compare(a, b, Criterion::Bits);
         assert_eq!((bits.differing, bits.mismatched), (2, 2));
         assert_eq!((bits.signed_zeros, bits.nan_payloads), (1, 1));
-        assert_eq!(bits.specials.actual, Specials { nan: 2, inf: 0 });
+        assert_eq!(bits.non_finite.actual, NonFinite { nan: 2, inf: 0 });
         assert_eq!(bits.ulps.unwrap().difference, Some(0));
         assert!(compare(a, b, Criterion::Ulp(0)).is_same());
-        // Also the NaN whose bits are equal.
+        // Under assert_close, two NaN with equal bits do not match either.
         let close = compare(a, b, Criterion::close());
         assert_eq!((close.differing, close.mismatched), (2, 2));
         assert_eq!(close.first_mismatch.unwrap().index, [1]);
         assert_eq!(compare([NAN], [NAN], Criterion::close()).mismatched, 1);
         assert!(compare([NAN], [NAN], Criterion::Bits).is_same());
-        let equal_nan = Criterion::Close {
-            rtol: None,
-            atol: None,
-            equal_nan: true,
-            check_dtype: true,
-        };
+        let equal_nan = Criterion::Close(AssertClose::default().equal_nan(true));
         assert!(compare(a, b, equal_nan).is_same());
     }
 
     #[test]
-    fn one_nan_is_further_than_any_limit() {
+    fn a_single_nan_exceeds_every_ulp_limit() {
         let comparison = compare([1.0, NAN], [1.0, 2.0], Criterion::Ulp(u64::MAX));
         assert_eq!(comparison.failure, Some(Failure::Values));
         assert_eq!(comparison.ulps.unwrap().difference, None);
@@ -426,14 +457,14 @@ mod tests {
         assert_eq!(ends.ulps.unwrap().difference, Some(0xff00_0000));
     }
 
-    /// Those that match do not hide the greatest difference of those that do not.
+    /// A greater difference that is within tolerance does not hide one that is not.
     #[test]
-    fn extremes_are_over_what_fails() {
+    fn greatest_differences_are_those_of_mismatched_elements() {
         let (a, b) = ([1e6, 0.0, 0.0], [1e6 + 0.5, 1e-3, 2e-3]);
         let comparison = compare(a, b, Criterion::close());
         assert_eq!((comparison.differing, comparison.mismatched), (3, 2));
-        assert_eq!(comparison.absolute.unwrap().at.index, [2]);
-        assert_eq!(comparison.relative.unwrap().at.index, [1]);
+        assert_eq!(comparison.absolute.unwrap().site.index, [2]);
+        assert_eq!(comparison.relative.unwrap().site.index, [1]);
         let all_match = compare([1e6], [1e6 + 0.5], Criterion::close());
         assert!(all_match.is_same());
         assert_eq!(
@@ -443,7 +474,7 @@ mod tests {
     }
 
     #[test]
-    fn integers_are_exact() {
+    fn differences_of_integers_are_exact() {
         let [a, b] = [i64::MIN, i64::MAX].map(i64::to_le_bytes);
         let view = |bytes| TensorView::contiguous(Dtype::Int64, &[1], bytes).unwrap();
         let comparison = TensorComparison::new(&view(&a), &view(&b), Criterion::Ulp(u64::MAX));
@@ -464,7 +495,7 @@ mod tests {
     }
 
     #[test]
-    fn shapes_and_dtypes() {
+    fn failures_name_shapes_dtypes_promotion_and_tolerances() {
         let bytes = [0; 8];
         let view = |dtype, shape: &[usize]| TensorView::contiguous(dtype, shape, &bytes).unwrap();
         let new = TensorComparison::new;
@@ -479,22 +510,12 @@ mod tests {
             (dtype.compared_in, dtype.differing),
             (Some(Dtype::Float32), 0)
         );
-        let lax = Criterion::Close {
-            rtol: None,
-            atol: None,
-            equal_nan: false,
-            check_dtype: false,
-        };
+        let lax = Criterion::Close(AssertClose::default().check_dtype(false));
         assert!(new(&halves, &bfloats, lax).is_same());
         let bytes = view(Dtype::Uint8, &[8]);
         let float8 = view(Dtype::Float8E5m2, &[8]);
         assert_eq!(new(&bytes, &float8, lax).failure, Some(Failure::Promotion));
-        let tolerant = Criterion::Close {
-            rtol: Some(0.1),
-            atol: Some(0.0),
-            equal_nan: false,
-            check_dtype: true,
-        };
+        let tolerant = Criterion::Close(AssertClose::default().rtol(0.1).atol(0.0));
         assert_eq!(
             new(&float8, &float8, tolerant).failure,
             Some(Failure::Tolerance)
@@ -502,9 +523,9 @@ mod tests {
         assert!(new(&float8, &float8, Criterion::close()).is_same());
     }
 
-    /// Of every dtype that has them, by parts where there are two.
+    /// For complex dtypes, the distance is that of a part.
     #[test]
-    fn ulps_of_every_float() {
+    fn ulp_distances_of_every_floating_point_dtype() {
         for dtype in Dtype::ALL {
             let part = dtype.part().unwrap_or(dtype);
             if !part.is_floating_point() {

@@ -1,19 +1,19 @@
-//! zip archives, as numpy and PyTorch write them.
+//! Zip archives as numpy and PyTorch write them.
 
-use super::error::Flaw;
+use super::error::Problem;
 use std::io::{Cursor, Read};
 use std::ops::Range;
 use zip::read::{ArchiveOffset, Config, ZipFile};
 use zip::result::ZipError;
 use zip::{CompressionMethod, ZipArchive};
 
-/// How much a byte of deflate can stand for at most: 258 bytes for two bits.
+/// The maximum ratio of inflated to deflated size: 258 bytes for two bits.
 const DEFLATE_RATIO: u64 = 1032;
 
 /// An archive in memory.
 pub(super) struct Archive<'a> {
     zip: ZipArchive<Cursor<&'a [u8]>>,
-    /// In the order of the directory; no name twice.
+    /// In the order of the zip directory; names are unique.
     pub(super) members: Vec<Member>,
 }
 
@@ -23,53 +23,54 @@ pub(super) struct Member {
 }
 
 pub(super) enum Content {
-    /// Where the bytes lie.
+    /// The range of the bytes.
     Stored(Range<usize>),
     Deflated {
-        /// The number of the member in the archive.
+        /// The index of the member in the archive.
         index: usize,
-        /// The size once inflated, as the archive claims it.
+        /// The inflated size that the archive claims.
         size: u64,
     },
 }
 
 impl<'a> Archive<'a> {
-    pub(super) fn open(bytes: &'a [u8]) -> Result<Archive<'a>, Flaw> {
-        // An archive of tensors starts the file: no search for one behind other data.
+    pub(super) fn open(bytes: &'a [u8]) -> Result<Archive<'a>, Problem> {
+        // An archive of tensors starts at the first byte: do not search for one after other data.
         let config = Config {
             archive_offset: ArchiveOffset::Known(0),
         };
-        // Reserves memory for as many members as the file has room for.
+        // Allocates memory for at most as many members as fit into the file.
         let mut zip = ZipArchive::with_config(config, Cursor::new(bytes)).map_err(|_| {
-            Flaw::damaged("its zip directory, at the end of the file, is cut off or damaged")
+            Problem::damaged("the zip directory at the end of the file is truncated or damaged")
         })?;
         if zip.has_duplicate_names() {
-            return Err(Flaw::damaged("two of its members have one name"));
+            return Err(Problem::damaged("two members have the same name"));
         }
         let mut members = Vec::new();
         let mut total = 0u64;
         for index in 0..zip.len() {
-            let part = |error| zip_flaw(error).at(&format!("member {index}"));
-            let file = zip.by_index_raw(index).map_err(part)?;
-            let name = file.name().map_err(part)?.into_owned();
+            let in_member = |error| zip_problem(error).within(&format!("member {index}"));
+            let file = zip.by_index_raw(index).map_err(in_member)?;
+            let name = file.name().map_err(in_member)?.into_owned();
             if file.is_dir() {
                 continue;
             }
             total = total.saturating_add(file.compressed_size());
-            let content = content(bytes, index, &file).map_err(|flaw| flaw.at(&name))?;
+            let content = content(bytes, index, &file).map_err(|problem| problem.within(&name))?;
             members.push(Member { name, content });
         }
-        // Members that share compressed bytes inflate to the square of the archive's size.
+        // If members share compressed bytes, the inflated size can grow with the square of the
+        // archive's size.
         if total > bytes.len() as u64 {
-            return Err(Flaw::damaged(format!(
-                "its members claim {total} bytes, it has {}",
+            return Err(Problem::damaged(format!(
+                "its members claim {total} bytes, but it has {}",
                 bytes.len()
             )));
         }
         Ok(Archive { zip, members })
     }
 
-    /// Whether there is an array, or nothing at all, which numpy writes too.
+    /// Whether it has an array, or no member at all, which numpy also writes.
     pub(super) fn is_npz(&self) -> bool {
         self.members.is_empty()
             || self
@@ -78,15 +79,15 @@ impl<'a> Archive<'a> {
                 .any(|member| member.name.ends_with(".npy"))
     }
 
-    /// The bytes of a deflated member. At their end the checksum is compared.
-    pub(super) fn inflate(&mut self, index: usize) -> Result<impl Read, Flaw> {
-        self.zip.by_index(index).map_err(zip_flaw)
+    /// Inflates a member. The reader compares the checksum at the end of the data.
+    pub(super) fn inflate(&mut self, index: usize) -> Result<impl Read, Problem> {
+        self.zip.by_index(index).map_err(zip_problem)
     }
 }
 
-fn content<R: Read>(bytes: &[u8], index: usize, file: &ZipFile<'_, R>) -> Result<Content, Flaw> {
+fn content<R: Read>(bytes: &[u8], index: usize, file: &ZipFile<'_, R>) -> Result<Content, Problem> {
     if file.encrypted() {
-        return Err(Flaw::unsupported(
+        return Err(Problem::unsupported(
             "encrypted",
             "write it without a password",
         ));
@@ -99,28 +100,28 @@ fn content<R: Read>(bytes: &[u8], index: usize, file: &ZipFile<'_, R>) -> Result
     let range = range
         .filter(|range| range.end <= bytes.len())
         .ok_or_else(|| {
-            Flaw::damaged(format!(
-                "its {compressed} bytes go beyond the end of the file"
+            Problem::damaged(format!(
+                "its {compressed} bytes extend past the end of the file"
             ))
         })?;
     match file.compression() {
-        CompressionMethod::Stored if size != compressed => Err(Flaw::damaged(format!(
-            "stored as it is, yet {compressed} bytes stand for {size}"
+        CompressionMethod::Stored if size != compressed => Err(Problem::damaged(format!(
+            "stored uncompressed, but its sizes {compressed} and {size} differ"
         ))),
         CompressionMethod::Stored => Ok(Content::Stored(range)),
         CompressionMethod::Deflated if size > compressed.saturating_mul(DEFLATE_RATIO) => {
-            Err(Flaw::damaged(format!(
-                "{compressed} compressed bytes cannot stand for {size}"
+            Err(Problem::damaged(format!(
+                "{compressed} compressed bytes cannot inflate to {size}"
             )))
         }
         CompressionMethod::Deflated => Ok(Content::Deflated { index, size }),
-        other => Err(Flaw::unsupported(
+        other => Err(Problem::unsupported(
             format!("compressed with {other}"),
-            "store it, or deflate it as numpy.savez_compressed does",
+            "store or deflate it, as numpy.savez_compressed does",
         )),
     }
 }
 
-fn zip_flaw(error: ZipError) -> Flaw {
-    Flaw::damaged(error.to_string())
+fn zip_problem(error: ZipError) -> Problem {
+    Problem::damaged(error.to_string())
 }

@@ -1,23 +1,27 @@
-//! A directory of files of tensors.
+//! Reads a directory of tensor files.
 
 use super::error::FileError;
-use super::mapped_tensors::Contents;
-use super::{Format, index, open_one};
+use super::format::Format;
+use super::mapped_tensors::MappedTensors;
+use super::{index, single_file};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-/// The index of the directory if it has one, else all tensors of its files.
-pub(super) fn open(path: &Path) -> Result<(Contents, Format), FileError> {
-    let files = files(path).map_err(|error| FileError::Read {
+/// Reads the index of the directory if it has one, otherwise all tensor files in it.
+pub(super) fn open(path: &Path) -> Result<(MappedTensors, Format), FileError> {
+    let files = files(path).map_err(|source| FileError::Read {
         path: path.to_owned(),
-        error,
+        source,
     })?;
-    for kind in [".safetensors.index.json", ".bin.index.json"] {
-        let named = |file: &&PathBuf| file.to_string_lossy().ends_with(kind);
-        let indexes: Vec<_> = files.iter().filter(named).collect();
+    for suffix in [".safetensors.index.json", ".bin.index.json"] {
+        let is_index = |file: &&PathBuf| file.to_string_lossy().ends_with(suffix);
+        let indexes: Vec<_> = files.iter().filter(is_index).collect();
         match indexes.as_slice() {
             [] => {}
-            [one] => return index::read(one).map(|contents| (contents, Format::Index)),
+            [index] => {
+                let bytes = single_file::map(index)?;
+                return Ok((index::read(index, bytes.as_slice())?, Format::Index));
+            }
             [first, second, ..] => {
                 return Err(FileError::Unsupported {
                     path: path.to_owned(),
@@ -27,17 +31,17 @@ pub(super) fn open(path: &Path) -> Result<(Contents, Format), FileError> {
                         name_of(first),
                         name_of(second)
                     ),
-                    advice: "name the one to read",
+                    advice: "pass the one to read",
                 });
             }
         }
     }
     let mut parts = Vec::new();
     for file in files {
-        match open_one(&file) {
-            Ok((contents, _)) => parts.push(contents),
-            // A README, a configuration.
-            Err(FileError::Unknown { .. }) if !has_known_extension(&file) => {}
+        match single_file::open(&file) {
+            Ok((tensors, _)) => parts.push(tensors),
+            // Such as a README or a configuration.
+            Err(FileError::Unknown { .. }) if !has_tensor_extension(&file) => {}
             Err(error) => return Err(error),
         }
     }
@@ -46,10 +50,10 @@ pub(super) fn open(path: &Path) -> Result<(Contents, Format), FileError> {
             path: path.to_owned(),
         });
     }
-    Ok((Contents::joined(parts)?, Format::Directory))
+    Ok((MappedTensors::joined(parts)?, Format::Directory))
 }
 
-/// The files of a directory, sorted; hidden ones and other directories left out.
+/// The files of a directory, sorted, without hidden files and subdirectories.
 fn files(path: &Path) -> std::io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(path)? {
@@ -67,8 +71,8 @@ fn name_of(file: &Path) -> String {
     name.to_string_lossy().into_owned()
 }
 
-/// Whether a file that has no known content ought to have one.
-fn has_known_extension(file: &Path) -> bool {
+/// Whether the extension says that the file has tensors, so that another content is an error.
+fn has_tensor_extension(file: &Path) -> bool {
     let extension = file.extension().and_then(OsStr::to_str).unwrap_or_default();
     matches!(
         extension,

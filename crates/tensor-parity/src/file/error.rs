@@ -1,111 +1,136 @@
-//! What is wrong with a file, in one line.
+//! Errors of reading tensor files.
 
-use super::Format;
+use super::format::Format;
 use std::fmt::{self, Write as _};
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Why a file of tensors cannot be read. Every message is one line that says where, what, and
-/// what to do; names and paths of hostile files are escaped and cut.
+/// An error of reading a tensor file.
+///
+/// A message is one line that names the file, the problem and what to do about it. Names and paths
+/// are escaped and shortened, since a hostile file may contain anything. What the operating system
+/// reported is the [`source`](std::error::Error::source).
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FileError {
-    /// The operating system refused: no such file, no permission.
-    #[error("{}: cannot be read: {error}", Shown::path(.path))]
+    /// The operating system refused to read the file: it does not exist, or permission is denied.
+    #[error("{}: cannot be read", Escaped::path(.path))]
+    #[non_exhaustive]
     Read {
         /// The file or directory.
         path: PathBuf,
-        /// What the operating system said.
-        error: io::Error,
+        /// The error of the operating system.
+        source: io::Error,
     },
-    /// The content has none of the formats.
+    /// The content has none of the supported formats.
     #[error(
-        "{}: not a file of tensors ({}); readable are safetensors, an index of shards, npz, npy, \
-         .ot, TorchScript and torch.save files",
-        Shown::path(.path), Shown(.found)
+        "{}: not a tensor file ({}); supported formats are safetensors, an index of shards, npz, \
+         npy, .ot, TorchScript and torch.save",
+        Escaped::path(.path), Escaped(.found)
     )]
+    #[non_exhaustive]
     Unknown {
         /// The file.
         path: PathBuf,
-        /// What stands there instead.
+        /// What the file contains instead.
         found: String,
     },
     /// The content contradicts its format.
     #[error(
-        "{}: damaged {format} file{}: {}; write it again or fetch it again",
-        Shown::path(.path), At(.tensor), Shown(.problem)
+        "{}: damaged {format} file{}: {}; write or download it again",
+        Escaped::path(.path), Within(.tensor), Escaped(.problem)
     )]
+    #[non_exhaustive]
     Damaged {
         /// The file.
         path: PathBuf,
-        /// The format that its content has.
+        /// The format of its content.
         format: Format,
-        /// The tensor or the part of the file, if it is in one.
+        /// The tensor or the part of the file that is damaged, if known.
         tensor: Option<String>,
         /// What is wrong.
         problem: String,
     },
-    /// Valid, but not readable here.
-    #[error("{}{}: {}; {advice}", Shown::path(.path), At(.tensor), Shown(.problem))]
+    /// The file is valid, but uses a feature that is not supported.
+    #[error("{}{}: {}; {advice}", Escaped::path(.path), Within(.tensor), Escaped(.problem))]
+    #[non_exhaustive]
     Unsupported {
         /// The file.
         path: PathBuf,
-        /// The tensor, if it is about one.
+        /// The tensor that uses the feature, if it is one tensor.
         tensor: Option<String>,
-        /// What is not supported.
+        /// The feature.
         problem: String,
         /// What to do.
         advice: &'static str,
     },
-    /// A pickle that only Python can rebuild: reading a file never runs code.
+    /// A pickle needs a Python class or function: reading a file never runs code.
     #[error(
-        "{}: holds the Python object {}, and no code is run to read a file; save the tensors from Python: {SAVE_FILE}",
-        Shown::path(.path), Shown(.global)
+        "{}: contains the Python object {}, but reading a file runs no code; save the tensors from Python: {SAVE_FILE}",
+        Escaped::path(.path), Escaped(.global)
     )]
+    #[non_exhaustive]
     Global {
         /// The file.
         path: PathBuf,
         /// The class or function, with its module.
         global: String,
     },
-    /// Two tensors of one name.
-    #[error("{}", Twice(.name, .first, .second))]
+    /// Two tensors have the same name.
+    #[error("{}", DuplicateName(.name, .first, .second))]
+    #[non_exhaustive]
     Duplicate {
         /// The name.
         name: String,
-        /// The file of the first.
+        /// The file of the first tensor.
         first: PathBuf,
-        /// The file of the second; the same one if both are in it.
+        /// The file of the second tensor; may be the same file.
         second: PathBuf,
     },
-    /// A directory without a file of tensors.
-    #[error("{}: no file of tensors in this directory; name the file itself", Shown::path(.path))]
+    /// A directory has no tensor file.
+    #[error("{}: no tensor file in this directory; pass the file itself", Escaped::path(.path))]
+    #[non_exhaustive]
     NoTensorFile {
         /// The directory.
         path: PathBuf,
     },
+    /// A file became shorter after it was opened.
+    #[error(
+        "{}: truncated from {opened} to {now} bytes while it was open; do not change a file that is being read",
+        Escaped::path(.path)
+    )]
+    #[non_exhaustive]
+    Truncated {
+        /// The file.
+        path: PathBuf,
+        /// Its length in bytes when it was opened.
+        opened: u64,
+        /// Its length in bytes now.
+        now: u64,
+    },
     /// A compressed array could not be inflated to a temporary file.
     #[error(
-        "{}{}: inflating it to a temporary file failed: {error}; make room there, or set TMPDIR to a folder with more",
-        Shown::path(.path), At(.tensor)
+        "{}{}: inflating to a temporary file failed; free some space, or set TMPDIR to a directory with more",
+        Escaped::path(.path), Within(.tensor)
     )]
+    #[non_exhaustive]
     Temporary {
         /// The file that is read.
         path: PathBuf,
         /// The tensor.
         tensor: Option<String>,
-        /// What the operating system said.
-        error: io::Error,
+        /// The error of the operating system.
+        source: io::Error,
     },
 }
 
-/// How to write a file from Python that is read here.
+/// Python code that writes a file in a format that is read here.
 pub(super) const SAVE_FILE: &str =
     "from safetensors.torch import save_file; save_file(model.state_dict(), \"model.safetensors\")";
 
-/// What a reader finds wrong, before it is known in which file.
+/// A problem that a reader finds in the bytes of a file, before the file's path is known.
 #[derive(Debug)]
-pub(super) struct Flaw {
+pub(super) struct Problem {
     tensor: Option<String>,
     kind: Kind,
 }
@@ -116,36 +141,41 @@ enum Kind {
     Damaged(String),
     Unsupported(String, &'static str),
     Global(String),
+    Duplicate(String),
     Temporary(io::Error),
 }
 
-impl Flaw {
-    fn new(kind: Kind) -> Flaw {
-        Flaw { tensor: None, kind }
+impl Problem {
+    fn new(kind: Kind) -> Problem {
+        Problem { tensor: None, kind }
     }
 
-    pub(super) fn unknown(found: impl Into<String>) -> Flaw {
-        Flaw::new(Kind::Unknown(found.into()))
+    pub(super) fn unknown(found: impl Into<String>) -> Problem {
+        Problem::new(Kind::Unknown(found.into()))
     }
 
-    pub(super) fn damaged(problem: impl Into<String>) -> Flaw {
-        Flaw::new(Kind::Damaged(problem.into()))
+    pub(super) fn damaged(problem: impl Into<String>) -> Problem {
+        Problem::new(Kind::Damaged(problem.into()))
     }
 
-    pub(super) fn unsupported(problem: impl Into<String>, advice: &'static str) -> Flaw {
-        Flaw::new(Kind::Unsupported(problem.into(), advice))
+    pub(super) fn unsupported(problem: impl Into<String>, advice: &'static str) -> Problem {
+        Problem::new(Kind::Unsupported(problem.into(), advice))
     }
 
-    pub(super) fn global(name: impl Into<String>) -> Flaw {
-        Flaw::new(Kind::Global(name.into()))
+    pub(super) fn global(name: impl Into<String>) -> Problem {
+        Problem::new(Kind::Global(name.into()))
     }
 
-    pub(super) fn temporary(error: io::Error) -> Flaw {
-        Flaw::new(Kind::Temporary(error))
+    pub(super) fn duplicate(name: impl Into<String>) -> Problem {
+        Problem::new(Kind::Duplicate(name.into()))
     }
 
-    /// The same flaw in a tensor, or in a part of the file, unless it already has a place.
-    pub(super) fn at(mut self, tensor: &str) -> Flaw {
+    pub(super) fn temporary(error: io::Error) -> Problem {
+        Problem::new(Kind::Temporary(error))
+    }
+
+    /// Locates the problem in a tensor or a part of the file, unless it is located already.
+    pub(super) fn within(mut self, tensor: &str) -> Problem {
         self.tensor.get_or_insert_with(|| tensor.to_owned());
         self
     }
@@ -167,53 +197,59 @@ impl Flaw {
                 advice,
             },
             Kind::Global(global) => FileError::Global { path, global },
-            Kind::Temporary(error) => FileError::Temporary {
+            Kind::Duplicate(name) => FileError::Duplicate {
+                name,
+                first: path.clone(),
+                second: path,
+            },
+            Kind::Temporary(source) => FileError::Temporary {
                 path,
                 tensor,
-                error,
+                source,
             },
         }
     }
 }
 
-/// Text from a file or a path, on one line and not endless.
-pub(super) struct Shown<'a>(pub(super) &'a str);
+/// Displays text from a file on one line: escaped, and cut at a maximum length.
+pub(super) struct Escaped<'a>(pub(super) &'a str);
 
-impl Shown<'_> {
+impl Escaped<'_> {
+    /// A path in full, since the user must recognize it.
     fn path(path: &Path) -> String {
-        // A path is cut nowhere: it is what the user typed or what the directory has.
-        escaped(&path.to_string_lossy()).collect()
+        escape(&path.to_string_lossy()).collect()
     }
 }
 
-/// Characters of a problem, and of a name within one.
-const SHOWN: usize = 400;
-const NAME: usize = 200;
+/// The maximum number of characters shown of a problem.
+const MAX_SHOWN: usize = 400;
+/// The maximum number of characters shown of a name.
+const MAX_NAME: usize = 200;
 
-impl fmt::Display for Shown<'_> {
+impl fmt::Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // `{:.200}` asks for another length.
-        let length = f.precision().unwrap_or(SHOWN);
-        for c in escaped(self.0).take(length) {
+        // `{:.200}` sets another maximum.
+        let length = f.precision().unwrap_or(MAX_SHOWN);
+        for c in escape(self.0).take(length) {
             f.write_char(c)?;
         }
-        match escaped(self.0).nth(length) {
+        match escape(self.0).nth(length) {
             Some(_) => f.write_str("..."),
             None => Ok(()),
         }
     }
 }
 
-/// A tensor's name, or that of a part of a file.
+/// Displays the name of a tensor, or of a part of a file, in backquotes.
 pub(super) struct Name<'a>(pub(super) &'a str);
 
 impl fmt::Display for Name<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`{:.NAME$}`", Shown(self.0))
+        write!(f, "`{:.MAX_NAME$}`", Escaped(self.0))
     }
 }
 
-fn escaped(text: &str) -> impl Iterator<Item = char> + '_ {
+fn escape(text: &str) -> impl Iterator<Item = char> + '_ {
     text.chars().flat_map(|c| {
         let plain =
             !matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}') && !c.is_control();
@@ -225,9 +261,9 @@ fn escaped(text: &str) -> impl Iterator<Item = char> + '_ {
     })
 }
 
-struct At<'a>(&'a Option<String>);
+struct Within<'a>(&'a Option<String>);
 
-impl fmt::Display for At<'_> {
+impl fmt::Display for Within<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Some(tensor) => write!(f, ": {}", Name(tensor)),
@@ -236,22 +272,22 @@ impl fmt::Display for At<'_> {
     }
 }
 
-struct Twice<'a>(&'a str, &'a Path, &'a Path);
+struct DuplicateName<'a>(&'a str, &'a Path, &'a Path);
 
-impl fmt::Display for Twice<'_> {
+impl fmt::Display for DuplicateName<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Twice(name, first, second) = self;
-        let (name, file) = (Name(name), Shown::path(first));
+        let DuplicateName(name, first, second) = self;
+        let (name, file) = (Name(name), Escaped::path(first));
         if first == second {
             return write!(
                 f,
-                "{file}: two tensors are called {name}; rename one and write the file again"
+                "{file}: duplicate tensor name {name}; rename one and write the file again"
             );
         }
-        let second = Shown::path(second);
+        let second = Escaped::path(second);
         write!(
             f,
-            "{name} is in {file} and in {second}; name one of the files instead of their directory"
+            "{name} is in both {file} and {second}; pass one of the files instead of the directory"
         )
     }
 }

@@ -1,8 +1,9 @@
-//! `*.safetensors.index.json`: which file of a folder has which tensor.
+//! Reads an index of shards, `*.safetensors.index.json`: a map from tensor names to files.
 
-use super::error::{FileError, Flaw, Name};
-use super::mapped_tensors::Contents;
-use super::{Format, map, open_one};
+use super::error::{FileError, Name, Problem};
+use super::format::Format;
+use super::mapped_tensors::MappedTensors;
+use super::single_file;
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use std::collections::{HashMap, HashSet};
@@ -10,7 +11,7 @@ use std::fmt;
 use std::io;
 use std::path::{Component, Path};
 
-/// As safetensors has it for its header.
+/// The limit that safetensors sets for its header.
 const MAX_LENGTH: usize = 100_000_000;
 
 #[derive(Deserialize)]
@@ -18,7 +19,7 @@ struct Index {
     weight_map: WeightMap,
 }
 
-/// Names and files in the order of the index, a name as often as it stands there.
+/// Names and files in the order of the index, including duplicates.
 struct WeightMap(Vec<(String, String)>);
 
 impl<'de> Deserialize<'de> for WeightMap {
@@ -29,7 +30,7 @@ impl<'de> Deserialize<'de> for WeightMap {
             type Value = WeightMap;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object with the name of a file under each name of a tensor")
+                f.write_str("an object that maps names of tensors to names of files")
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<WeightMap, A::Error> {
@@ -45,82 +46,71 @@ impl<'de> Deserialize<'de> for WeightMap {
     }
 }
 
-/// The names and files of an index.
-pub(super) fn parse(bytes: &[u8]) -> Result<Vec<(String, String)>, Flaw> {
+/// Parses an index into its names and files.
+pub(super) fn parse(bytes: &[u8]) -> Result<Vec<(String, String)>, Problem> {
     if bytes.len() > MAX_LENGTH {
-        return Err(Flaw::unknown(format!("JSON of {} bytes", bytes.len())));
+        return Err(Problem::unknown(format!("JSON of {} bytes", bytes.len())));
     }
     match serde_json::from_slice::<Index>(bytes) {
         Ok(index) => Ok(index.weight_map.0),
-        Err(error) if error.is_eof() => Err(Flaw::damaged(error.to_string())),
-        Err(error) => Err(Flaw::unknown(format!("text, but no index: {error}"))),
+        Err(error) if error.is_eof() => Err(Problem::damaged(error.to_string())),
+        Err(error) => Err(Problem::unknown(format!("text, but not an index: {error}"))),
     }
 }
 
-/// The index at `path`.
-pub(super) fn read(path: &Path) -> Result<Contents, FileError> {
-    open(path, map(path)?.bytes())
-}
-
-/// The tensors that the index at `path` names, in its order; others of its files stay out.
-pub(super) fn open(path: &Path, bytes: &[u8]) -> Result<Contents, FileError> {
-    let flaw = |flaw: Flaw| flaw.in_file(path, Format::Index);
-    let weight_map = parse(bytes).map_err(flaw)?;
+/// Reads the tensors that the index at `path` lists, in its order. Other tensors of its files are
+/// left out.
+pub(super) fn read(path: &Path, bytes: &[u8]) -> Result<MappedTensors, FileError> {
+    let in_index = |problem: Problem| problem.in_file(path, Format::Index);
+    let weight_map = parse(bytes).map_err(in_index)?;
     let mut names = HashSet::new();
-    if let Some((twice, _)) = weight_map.iter().find(|(name, _)| !names.insert(name)) {
-        return Err(FileError::Duplicate {
-            name: twice.clone(),
-            first: path.to_owned(),
-            second: path.to_owned(),
-        });
+    if let Some((duplicate, _)) = weight_map.iter().find(|(name, _)| !names.insert(name)) {
+        return Err(in_index(Problem::duplicate(duplicate)));
     }
     let folder = path.parent().unwrap_or(Path::new(""));
     let mut shards = Vec::new();
     let mut numbers: HashMap<&str, usize> = HashMap::new();
-    let mut pick = Vec::new();
+    let mut selection = Vec::new();
     for (name, shard) in &weight_map {
         let number = match numbers.get(shard.as_str()) {
             Some(number) => *number,
             None => {
-                shards.push(open_shard(folder, shard, flaw)?);
+                shards.push(open_shard(folder, shard, in_index)?);
                 numbers.insert(shard, shards.len() - 1);
                 shards.len() - 1
             }
         };
-        pick.push((number, name.as_str()));
+        selection.push((number, name.as_str()));
     }
-    Contents::picked(shards, &pick).unwrap_or_else(|place| {
-        let (name, shard) = &weight_map[place];
-        let problem = format!(
-            "it says that {} has this tensor, and it has not",
-            Name(shard)
-        );
-        Err(flaw(Flaw::damaged(problem).at(name)))
+    MappedTensors::selected(shards, &selection).unwrap_or_else(|missing| {
+        let (name, shard) = &weight_map[missing];
+        let problem = format!("{} lacks this tensor of the index", Name(shard));
+        Err(in_index(Problem::damaged(problem).within(name)))
     })
 }
 
 fn open_shard(
     folder: &Path,
     shard: &str,
-    flaw: impl Fn(Flaw) -> FileError,
-) -> Result<Contents, FileError> {
+    in_index: impl Fn(Problem) -> FileError,
+) -> Result<MappedTensors, FileError> {
     let inside = Path::new(shard)
         .components()
         .all(|part| matches!(part, Component::Normal(_)));
     if !inside || shard.is_empty() || shard.contains('\0') {
-        return Err(flaw(
-            Flaw::unsupported(
-                "it points outside of its own folder",
-                "put the files beside the index and name them so",
+        return Err(in_index(
+            Problem::unsupported(
+                "the path leads out of the directory of the index",
+                "put the shards next to the index and list them by name",
             )
-            .at(shard),
+            .within(shard),
         ));
     }
-    let (contents, _) = open_one(&folder.join(shard)).map_err(|error| match error {
-        FileError::Read { error, .. } if error.kind() == io::ErrorKind::NotFound => {
-            flaw(Flaw::damaged("the file is not in the folder of the index").at(shard))
+    let (tensors, _) = single_file::open(&folder.join(shard)).map_err(|error| match error {
+        FileError::Read { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+            in_index(Problem::damaged("there is no such file next to the index").within(shard))
         }
         other => other,
     })?;
-    Ok(contents)
+    Ok(tensors)
 }

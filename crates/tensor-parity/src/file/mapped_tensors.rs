@@ -1,54 +1,88 @@
-//! Tensors and the bytes they lie in.
+//! Tensors and the mapped bytes that hold their elements.
 
-use super::error::{FileError, Flaw};
+use super::error::{FileError, Problem};
 use crate::{Dtype, TensorView, ViewError};
 use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-/// Bytes that tensors borrow from, and the file they belong to.
+/// The bytes of a file, from which tensors borrow.
 #[derive(Debug)]
-pub(super) struct Blob {
+pub(super) struct FileBytes {
     path: PathBuf,
     bytes: Bytes,
 }
 
 #[derive(Debug)]
 enum Bytes {
-    Mapped(memmap2::Mmap),
+    Mapped {
+        map: memmap2::Mmap,
+        /// Kept open to ask for its present length.
+        file: File,
+    },
     Owned(Vec<u8>),
 }
 
-impl Blob {
+impl FileBytes {
     /// Maps a file. `path` is for messages; the file may be an unnamed temporary one.
-    pub(super) fn map(path: &Path, file: &File) -> io::Result<Blob> {
-        // SAFETY: the map is private and only read. What remains is another process that changes
-        // the file underneath: truncating it makes a read fault (SIGBUS), and rewriting it changes
-        // bytes that are borrowed as `&[u8]`. No system can rule that out without a copy of the
-        // file; nothing here depends on two reads of a byte being equal for its memory safety,
-        // since offsets are checked once, when the file is opened, and kept outside of the map.
-        let bytes = Bytes::Mapped(unsafe { memmap2::Mmap::map(file)? });
-        Ok(Blob {
+    pub(super) fn map(path: &Path, file: File) -> io::Result<FileBytes> {
+        // SAFETY: this process never writes to the mapping and never truncates the file, and bytes
+        // are read as `u8`, of which every pattern is valid. The mapping is shared, so a change
+        // that another process makes to the file shows in it: an overwrite changes bytes that are
+        // borrowed as `&[u8]`, and an access beyond a new, smaller end of the file raises SIGBUS.
+        // A private mapping would not help: pages that were not yet read come from the changed file
+        // too. Only a copy of the file would rule this out. Memory safety here does not depend on
+        // reading the same byte twice: offsets and shapes are checked once, at opening, and stored
+        // outside of the mapping. `check_length` reports a truncation before an access.
+        let map = unsafe { memmap2::Mmap::map(&file)? };
+        Ok(FileBytes {
             path: path.to_owned(),
-            bytes,
+            bytes: Bytes::Mapped { map, file },
         })
     }
 
-    pub(super) fn owned(path: &Path, bytes: Vec<u8>) -> Blob {
-        Blob {
+    pub(super) fn owned(path: &Path, bytes: Vec<u8>) -> FileBytes {
+        FileBytes {
             path: path.to_owned(),
             bytes: Bytes::Owned(bytes),
         }
     }
 
-    /// Takes a part of a mapped file out of this process's memory; the page cache may keep it.
+    pub(super) fn as_slice(&self) -> &[u8] {
+        match &self.bytes {
+            Bytes::Mapped { map, .. } => map,
+            Bytes::Owned(bytes) => bytes,
+        }
+    }
+
+    /// Fails if the file is now shorter than its mapping.
+    fn check_length(&self) -> Result<(), FileError> {
+        let Bytes::Mapped { map, file } = &self.bytes else {
+            return Ok(());
+        };
+        let metadata = file.metadata().map_err(|source| FileError::Read {
+            path: self.path.clone(),
+            source,
+        })?;
+        let (opened, now) = (map.len() as u64, metadata.len());
+        if now < opened {
+            return Err(FileError::Truncated {
+                path: self.path.clone(),
+                opened,
+                now,
+            });
+        }
+        Ok(())
+    }
+
+    /// Drops pages of a mapped file from this process's memory; the page cache may keep them.
     fn release(&self, range: Range<usize>) {
-        if let Bytes::Mapped(map) = &self.bytes
+        if let Bytes::Mapped { map, .. } = &self.bytes
             && range.end <= map.len()
         {
-            // SAFETY: the map is of a file and never written to, so what is dropped is read again
-            // from the file when it is next looked at.
+            // SAFETY: the mapping is of a file and never written to, so a dropped page is read from
+            // the file again at its next access.
             let released = unsafe {
                 map.unchecked_advise_range(
                     memmap2::UncheckedAdvice::DontNeed,
@@ -57,38 +91,31 @@ impl Blob {
                 )
             };
             if let Err(error) = released {
-                log::debug!("{}: memory is kept: {error}", self.path.display());
+                log::debug!("{}: pages are not released: {error}", self.path.display());
             }
         }
     }
-
-    pub(super) fn bytes(&self) -> &[u8] {
-        match &self.bytes {
-            Bytes::Mapped(map) => map,
-            Bytes::Owned(bytes) => bytes,
-        }
-    }
 }
 
-/// A tensor and where its elements lie.
+/// A tensor and the location of its elements.
 #[derive(Debug, Clone)]
-pub(super) struct Entry {
+pub(super) struct TensorEntry {
     pub(super) name: String,
     pub(super) dtype: Dtype,
     pub(super) shape: Vec<usize>,
-    /// Strides and the number of the first element; `None` where the elements fill the range in
-    /// logical order.
+    /// Strides and the number of the first element, both in elements; `None` if the elements fill
+    /// the range in logical order.
     pub(super) strided: Option<(Vec<usize>, usize)>,
-    /// The number of the blob.
-    pub(super) blob: usize,
-    /// The storage: a range of the blob.
+    /// The index of the file.
+    pub(super) file: usize,
+    /// The storage: a range of the file's bytes.
     pub(super) range: Range<usize>,
 }
 
-impl Entry {
-    fn view<'a>(&self, blob: &'a Blob) -> Result<TensorView<'a>, ViewError> {
-        // A range outside of the blob is reported as a storage without bytes.
-        let storage = blob.bytes().get(self.range.clone()).unwrap_or_default();
+impl TensorEntry {
+    fn view<'a>(&self, bytes: &'a FileBytes) -> Result<TensorView<'a>, ViewError> {
+        // A range outside of the file is reported as a storage without bytes.
+        let storage = bytes.as_slice().get(self.range.clone()).unwrap_or_default();
         match &self.strided {
             None => TensorView::contiguous(self.dtype, &self.shape, storage),
             Some((strides, offset)) => {
@@ -98,138 +125,152 @@ impl Entry {
     }
 }
 
-/// What one or several files hold: every tensor checked, and no name twice.
+/// The tensors of one or several files: every tensor is checked, and names are unique.
 #[derive(Debug, Default)]
-pub(super) struct Contents {
-    blobs: Vec<Blob>,
-    entries: Vec<Entry>,
-    /// The numbers of the entries, sorted by name.
+pub(super) struct MappedTensors {
+    files: Vec<FileBytes>,
+    entries: Vec<TensorEntry>,
+    /// The indices of the entries, sorted by name.
     by_name: Vec<usize>,
 }
 
-/// An expanded tensor stands for more bytes than it has. Nobody stores one of this size, and
-/// whoever goes through its elements would never end.
-const EXPANDED: usize = 1 << 30;
+/// The maximum size of an expanded tensor, whose elements take more bytes than its storage. A few
+/// bytes of a hostile file can claim a tensor that takes years to iterate over.
+const MAX_EXPANDED: usize = 1 << 30;
 
-impl Contents {
-    /// The entries of one file.
-    pub(super) fn new(blobs: Vec<Blob>, entries: Vec<Entry>) -> Result<Contents, Trouble> {
+impl MappedTensors {
+    /// The tensors of one file. `files` are its bytes, and those inflated from it.
+    pub(super) fn new(
+        files: Vec<FileBytes>,
+        entries: Vec<TensorEntry>,
+    ) -> Result<MappedTensors, Problem> {
         for entry in &entries {
             let view = entry
-                .view(&blobs[entry.blob])
-                .map_err(|error| Flaw::damaged(error.to_string()).at(&entry.name))?;
+                .view(&files[entry.file])
+                .map_err(|error| Problem::damaged(error.to_string()).within(&entry.name))?;
             let logical = view.numel().saturating_mul(entry.dtype.size());
-            if logical > entry.range.len() && logical > EXPANDED {
-                return Err(Flaw::unsupported(
+            if logical > entry.range.len() && logical > MAX_EXPANDED {
+                return Err(Problem::unsupported(
                     format!("expanded to {logical} bytes"),
                     "save it without its expanded dimensions",
                 )
-                .at(&entry.name)
-                .into());
+                .within(&entry.name));
             }
         }
-        Contents::named(blobs, entries).map_err(Trouble::File)
-    }
-
-    /// The same without a look at the entries, which come from other contents.
-    fn named(blobs: Vec<Blob>, entries: Vec<Entry>) -> Result<Contents, FileError> {
-        let mut by_name: Vec<usize> = (0..entries.len()).collect();
-        by_name.sort_by(|a, b| entries[*a].name.cmp(&entries[*b].name));
-        for pair in by_name.windows(2) {
-            let (first, second) = (&entries[pair[0]], &entries[pair[1]]);
-            if first.name == second.name {
-                return Err(FileError::Duplicate {
-                    name: first.name.clone(),
-                    first: blobs[first.blob].path.clone(),
-                    second: blobs[second.blob].path.clone(),
-                });
-            }
-        }
-        Ok(Contents {
-            blobs,
+        let by_name = sorted_by_name(&entries)
+            .map_err(|[first, _]| Problem::duplicate(&entries[first].name))?;
+        Ok(MappedTensors {
+            files,
             entries,
             by_name,
         })
     }
 
-    /// The tensors of several files, one file after the other.
-    pub(super) fn joined(parts: Vec<Contents>) -> Result<Contents, FileError> {
-        let (mut blobs, mut entries) = (Vec::new(), Vec::new());
+    /// Combines tensors that were checked before.
+    fn combined(
+        files: Vec<FileBytes>,
+        entries: Vec<TensorEntry>,
+    ) -> Result<MappedTensors, FileError> {
+        let path = |entry: usize| files[entries[entry].file].path.clone();
+        let by_name = sorted_by_name(&entries).map_err(|[first, second]| FileError::Duplicate {
+            name: entries[first].name.clone(),
+            first: path(first),
+            second: path(second),
+        })?;
+        Ok(MappedTensors {
+            files,
+            entries,
+            by_name,
+        })
+    }
+
+    /// The tensors of several files, file by file.
+    pub(super) fn joined(parts: Vec<MappedTensors>) -> Result<MappedTensors, FileError> {
+        let (mut files, mut entries) = (Vec::new(), Vec::new());
         for part in parts {
-            let first = blobs.len();
-            blobs.extend(part.blobs);
-            entries.extend(part.entries.into_iter().map(|entry| Entry {
-                blob: first + entry.blob,
+            let first = files.len();
+            files.extend(part.files);
+            entries.extend(part.entries.into_iter().map(|entry| TensorEntry {
+                file: first + entry.file,
                 ..entry
             }));
         }
-        Contents::named(blobs, entries)
+        MappedTensors::combined(files, entries)
     }
 
-    /// The tensors of several files that `pick` names: the number of the part, and the name.
-    /// Fails with the place in `pick` of the first that is not there.
-    pub(super) fn picked(
-        parts: Vec<Contents>,
-        pick: &[(usize, &str)],
-    ) -> Result<Result<Contents, FileError>, usize> {
+    /// Selected tensors of several files: `selection` has, for each, the index of its part and its
+    /// name. Fails with the index in `selection` of the first that its part does not have.
+    pub(super) fn selected(
+        parts: Vec<MappedTensors>,
+        selection: &[(usize, &str)],
+    ) -> Result<Result<MappedTensors, FileError>, usize> {
         let starts: Vec<usize> = parts
             .iter()
             .scan(0, |start, part| {
                 let first = *start;
-                *start += part.blobs.len();
+                *start += part.files.len();
                 Some(first)
             })
             .collect();
-        let entries = pick
+        let entries = selection
             .iter()
             .enumerate()
-            .map(|(place, &(part, name))| {
-                let entry = parts[part].find(name).ok_or(place)?;
-                Ok(Entry {
-                    blob: starts[part] + entry.blob,
+            .map(|(position, &(part, name))| {
+                let entry = parts[part].find(name).ok_or(position)?;
+                Ok(TensorEntry {
+                    file: starts[part] + entry.file,
                     ..entry.clone()
                 })
             })
             .collect::<Result<_, usize>>()?;
-        let blobs = parts.into_iter().flat_map(|part| part.blobs).collect();
-        Ok(Contents::named(blobs, entries))
+        let files = parts.into_iter().flat_map(|part| part.files).collect();
+        Ok(MappedTensors::combined(files, entries))
     }
 
-    pub(super) fn entries(&self) -> &[Entry] {
+    pub(super) fn entries(&self) -> &[TensorEntry] {
         &self.entries
     }
 
-    pub(super) fn find(&self, name: &str) -> Option<&Entry> {
-        let place = self
+    pub(super) fn find(&self, name: &str) -> Option<&TensorEntry> {
+        let position = self
             .by_name
-            .binary_search_by(|at| self.entries[*at].name.as_str().cmp(name))
+            .binary_search_by(|entry| self.entries[*entry].name.as_str().cmp(name))
             .ok()?;
-        Some(&self.entries[self.by_name[place]])
+        Some(&self.entries[self.by_name[position]])
     }
 
-    /// Gives back the memory that a tensor took while it was read.
-    pub(super) fn release(&self, entry: &Entry) {
-        self.blobs[entry.blob].release(entry.range.clone());
-    }
-
-    /// `new` has tried the same view of the same bytes, and every entry comes from there; what
-    /// [`Entry::view`] refuses depends on nothing else.
-    pub(super) fn view(&self, entry: &Entry) -> TensorView<'_> {
+    pub(super) fn view(&self, entry: &TensorEntry) -> TensorView<'_> {
+        // `new` created a view of the same range of the same mapping, whose length is constant.
         entry
-            .view(&self.blobs[entry.blob])
+            .view(&self.files[entry.file])
             .expect("every entry was checked when the file was opened")
     }
+
+    /// Fails if the file of a tensor is now shorter than when it was opened.
+    pub(super) fn check_length(&self, entry: &TensorEntry) -> Result<(), FileError> {
+        self.files[entry.file].check_length()
+    }
+
+    /// As [`check_length`](Self::check_length), for all files.
+    pub(super) fn check_lengths(&self) -> Result<(), FileError> {
+        self.files.iter().try_for_each(FileBytes::check_length)
+    }
+
+    /// Releases the memory that a tensor took while it was read.
+    pub(super) fn release(&self, entry: &TensorEntry) {
+        self.files[entry.file].release(entry.range.clone());
+    }
 }
 
-/// What a reader returns: a flaw of the file it reads, or an error that already names its file.
-#[derive(Debug)]
-pub(super) enum Trouble {
-    Flaw(Flaw),
-    File(FileError),
-}
-
-impl From<Flaw> for Trouble {
-    fn from(flaw: Flaw) -> Trouble {
-        Trouble::Flaw(flaw)
+/// The indices of the entries sorted by name, or those of two entries with the same name.
+fn sorted_by_name(entries: &[TensorEntry]) -> Result<Vec<usize>, [usize; 2]> {
+    let mut sorted: Vec<usize> = (0..entries.len()).collect();
+    sorted.sort_by(|a, b| entries[*a].name.cmp(&entries[*b].name));
+    let duplicate = sorted
+        .windows(2)
+        .find(|pair| entries[pair[0]].name == entries[pair[1]].name);
+    match duplicate {
+        Some(pair) => Err([pair[0], pair[1]]),
+        None => Ok(sorted),
     }
 }

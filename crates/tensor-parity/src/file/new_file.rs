@@ -1,11 +1,14 @@
-//! Files that take the place of others.
+//! Atomic replacement of files.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 
-/// A file that gets its name once it is whole: whatever happens before, a file that was there stays
-/// as it was, and what was written so far goes.
+/// A file that appears under its path only once it is complete.
+///
+/// It is written under a temporary name in the same directory and renamed at the end. If it is
+/// dropped before [`finish`](Self::finish), what was written is deleted, and a file that existed at
+/// the path stays as it was.
 ///
 /// ```
 /// use std::io::Write as _;
@@ -28,13 +31,12 @@ pub struct NewFile {
 }
 
 impl NewFile {
-    /// Begins a file that will be `path`, with the permissions of any new file. It lies in the same
-    /// folder, so that it can be renamed.
+    /// Creates a temporary file in the directory of `path`, with the permissions of any new file.
     ///
     /// # Errors
     ///
-    /// If the folder is missing or nothing can be written there, or if `path` is a folder, a device or
-    /// anything else but a file.
+    /// If the directory does not exist or is not writable, or if `path` exists and is not a regular
+    /// file.
     pub fn beside(path: impl AsRef<Path>) -> io::Result<NewFile> {
         let path = path.as_ref();
         if path.is_dir() {
@@ -42,10 +44,10 @@ impl NewFile {
         }
         let name = path
             .file_name()
-            .ok_or_else(|| io::Error::other("it names no file"))?;
-        // A rename would put a file in the place of a device.
+            .ok_or_else(|| io::Error::other("not the path of a file"))?;
+        // Renaming would replace a device by a regular file.
         if path.exists() && !path.is_file() {
-            return Err(io::Error::other("it is no regular file"));
+            return Err(io::Error::other("not a regular file"));
         }
         let folder = path
             .parent()
@@ -55,7 +57,7 @@ impl NewFile {
         prefix.push(".");
         let mut builder = tempfile::Builder::new();
         builder.prefix(&prefix).suffix(".tmp");
-        // The user's mask applies.
+        // The umask applies.
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
         Ok(NewFile {
@@ -64,11 +66,11 @@ impl NewFile {
         })
     }
 
-    /// Gives the file its name, and returns its size in bytes.
+    /// Renames the file to its path, replacing an existing file, and returns its size in bytes.
     ///
     /// # Errors
     ///
-    /// If what was written cannot reach the disk, or the file cannot be renamed.
+    /// If the data cannot be written to the disk, or the file cannot be renamed.
     pub fn finish(self) -> io::Result<u64> {
         self.file.as_file().sync_all()?;
         let bytes = self.file.as_file().metadata()?.len();

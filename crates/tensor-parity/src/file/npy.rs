@@ -1,22 +1,22 @@
-//! `npy`: one array of numpy.
+//! Reads `npy`, a single numpy array.
 //!
-//! The header is a Python literal. Its grammar here is the one that numpy writes, by
-//! `numpy/lib/_format_impl.py` of numpy 2.4; a parser of any Python literal that backtracks or
-//! recurses does not stand hostile headers.
+//! The header is a Python literal. Only the grammar that numpy writes is accepted, after
+//! `numpy/lib/_format_impl.py` of numpy 2.4: a parser of arbitrary Python literals backtracks or
+//! recurses, which a hostile header can exploit.
 
-use super::error::{Flaw, Shown};
-use super::mapped_tensors::Entry;
+use super::error::{Escaped, Problem};
+use super::mapped_tensors::TensorEntry;
 use crate::Dtype;
 
 pub(super) const MAGIC: &[u8] = b"\x93NUMPY";
 
-/// The longest start of a file that tells how long its header is.
+/// The maximum length of what precedes the header: the magic bytes, the version and the length.
 pub(super) const PRELUDE: usize = 12;
 
-/// As much as the first version of the format can say; numpy itself writes some 120 bytes.
+/// The limit of version 1 of the format. numpy itself writes about 120 bytes.
 const MAX_HEADER: usize = 65535;
 
-/// What stands before the elements.
+/// The description of the elements.
 #[derive(Debug, PartialEq)]
 pub(super) struct Header {
     pub(super) dtype: Dtype,
@@ -24,32 +24,32 @@ pub(super) struct Header {
     pub(super) fortran_order: bool,
 }
 
-/// The array of a file that holds nothing else.
-pub(super) fn read(name: &str, bytes: &[u8]) -> Result<Entry, Flaw> {
+/// Reads a file with a single array.
+pub(super) fn read(name: &str, bytes: &[u8]) -> Result<TensorEntry, Problem> {
     let start = header_end(bytes)?;
     let text = bytes.get(..start).ok_or_else(|| {
-        Flaw::damaged(format!(
-            "it claims a header of {start} bytes, it has {} bytes",
+        Problem::damaged(format!(
+            "the header ends at byte {start}, but the file has {} bytes",
             bytes.len()
         ))
     })?;
     let header = parse(text)?;
     let (needed, available) = (header.bytes()?, bytes.len() - start);
     if needed != available {
-        return Err(Flaw::damaged(format!(
-            "a {} array of shape {:?} needs {needed} bytes, there are {available}",
+        return Err(Problem::damaged(format!(
+            "a {} array of shape {:?} needs {needed} bytes, found {available}",
             header.dtype, header.shape
         )));
     }
     Ok(header.entry(name, 0, start..bytes.len()))
 }
 
-/// The length of everything before the elements, from the first [`PRELUDE`] bytes.
-pub(super) fn header_end(prelude: &[u8]) -> Result<usize, Flaw> {
-    let short = || Flaw::damaged("it ends within the start of its header");
+/// The position of the first element, from the first [`PRELUDE`] bytes.
+pub(super) fn header_end(prelude: &[u8]) -> Result<usize, Problem> {
+    let short = || Problem::damaged("it ends before its header");
     let rest = prelude
         .strip_prefix(MAGIC)
-        .ok_or_else(|| Flaw::damaged("it does not start as an npy file does"))?;
+        .ok_or_else(|| Problem::damaged("it does not start with the magic bytes of npy"))?;
     let (length, before) = match rest {
         [1, 0, a, b, ..] => (usize::from(u16::from_le_bytes([*a, *b])), 10),
         [2 | 3, 0, a, b, c, d, ..] => {
@@ -58,26 +58,26 @@ pub(super) fn header_end(prelude: &[u8]) -> Result<usize, Flaw> {
         }
         [] | [_] | [1, 0, ..] | [2 | 3, 0, ..] => return Err(short()),
         [major, minor, ..] => {
-            return Err(Flaw::unsupported(
+            return Err(Problem::unsupported(
                 format!("version {major}.{minor} of the npy format"),
                 "write it with numpy.save of numpy 2",
             ));
         }
     };
     if length > MAX_HEADER {
-        return Err(Flaw::damaged(format!(
-            "it claims a header of {length} bytes, more than {MAX_HEADER} are not read"
+        return Err(Problem::damaged(format!(
+            "the header claims {length} bytes; the limit is {MAX_HEADER}"
         )));
     }
     Ok(before + length)
 }
 
-/// The header, from all bytes before the elements.
-pub(super) fn parse(bytes: &[u8]) -> Result<Header, Flaw> {
+/// Parses the header from all bytes before the elements.
+pub(super) fn parse(bytes: &[u8]) -> Result<Header, Problem> {
     let text = bytes
         .get(if bytes.get(6) == Some(&1) { 10 } else { 12 }..)
         .and_then(|text| std::str::from_utf8(text).ok())
-        .ok_or_else(|| Flaw::damaged("its header is not text"))?;
+        .ok_or_else(|| Problem::damaged("the header is not UTF-8"))?;
     let mut literal = Literal { text, rest: text };
     let (mut descr, mut fortran_order, mut shape) = (None, None, None);
     literal.expect("{")?;
@@ -88,7 +88,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Header, Flaw> {
                 fortran_order = Some(literal.value(Literal::boolean)?);
             }
             "shape" if shape.is_none() => shape = Some(literal.value(Literal::shape)?),
-            _ => return Err(literal.flaw()),
+            _ => return Err(literal.problem()),
         }
         if !literal.take(",") {
             literal.expect("}")?;
@@ -101,14 +101,14 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Header, Flaw> {
             shape,
             fortran_order,
         }),
-        _ => Err(literal.flaw()),
+        _ => Err(literal.problem()),
     }
 }
 
 impl Header {
-    /// The bytes of all elements.
-    pub(super) fn bytes(&self) -> Result<usize, Flaw> {
-        // Sizes around a zero count too, so that no product of some of them overflows.
+    /// The size of all elements in bytes.
+    pub(super) fn bytes(&self) -> Result<usize, Problem> {
+        // Zero sizes count as one, so that no product of other sizes overflows later.
         let all = self
             .shape
             .iter()
@@ -118,17 +118,22 @@ impl Header {
         let bytes = all
             .filter(|bytes| isize::try_from(*bytes).is_ok())
             .ok_or_else(|| {
-                Flaw::damaged(format!(
-                    "a {} array of shape {:?} is larger than any memory",
+                Problem::damaged(format!(
+                    "a {} array of shape {:?} is larger than the address space",
                     self.dtype, self.shape
                 ))
             })?;
         Ok(if self.shape.contains(&0) { 0 } else { bytes })
     }
 
-    /// The tensor, where `range` has as many bytes as it needs.
-    pub(super) fn entry(self, name: &str, blob: usize, range: std::ops::Range<usize>) -> Entry {
-        // The first dimension runs fastest.
+    /// The tensor whose elements are the bytes `range` of a file.
+    pub(super) fn entry(
+        self,
+        name: &str,
+        file: usize,
+        range: std::ops::Range<usize>,
+    ) -> TensorEntry {
+        // Column-major order: the first dimension varies fastest.
         let strided = self.fortran_order.then(|| {
             let strides = self.shape.iter().scan(1, |stride, size| {
                 let this = *stride;
@@ -137,28 +142,28 @@ impl Header {
             });
             (strides.collect(), 0)
         });
-        Entry {
+        TensorEntry {
             name: name.to_owned(),
             dtype: self.dtype,
             shape: self.shape,
             strided,
-            blob,
+            file,
             range,
         }
     }
 }
 
-/// A reader of the few literals that a header has.
+/// A parser of the literals that a header contains.
 struct Literal<'a> {
     text: &'a str,
     rest: &'a str,
 }
 
 impl<'a> Literal<'a> {
-    fn flaw(&self) -> Flaw {
-        Flaw::damaged(format!(
-            "its header is not numpy's: {:.200} (at {})",
-            Shown(self.text.trim_end()),
+    fn problem(&self) -> Problem {
+        Problem::damaged(format!(
+            "the header is not one that numpy writes: {:.200} (at byte {})",
+            Escaped(self.text.trim_end()),
             self.text.len() - self.rest.len()
         ))
     }
@@ -169,44 +174,44 @@ impl<'a> Literal<'a> {
         self.rest.len() < rest.len()
     }
 
-    fn expect(&mut self, token: &str) -> Result<(), Flaw> {
+    fn expect(&mut self, token: &str) -> Result<(), Problem> {
         match self.take(token) {
             true => Ok(()),
-            false => Err(self.flaw()),
+            false => Err(self.problem()),
         }
     }
 
-    fn value<T>(&mut self, read: fn(&mut Self) -> Result<T, Flaw>) -> Result<T, Flaw> {
+    fn value<T>(&mut self, read: fn(&mut Self) -> Result<T, Problem>) -> Result<T, Problem> {
         self.expect(":")?;
         read(self)
     }
 
-    fn string(&mut self) -> Result<&'a str, Flaw> {
+    fn string(&mut self) -> Result<&'a str, Problem> {
         let quote = if self.take("'") { '\'' } else { '"' };
         if quote == '"' {
             self.expect("\"")?;
         }
-        let (string, rest) = self.rest.split_once(quote).ok_or_else(|| self.flaw())?;
+        let (string, rest) = self.rest.split_once(quote).ok_or_else(|| self.problem())?;
         self.rest = rest;
         Ok(string)
     }
 
-    fn boolean(&mut self) -> Result<bool, Flaw> {
+    fn boolean(&mut self) -> Result<bool, Problem> {
         match self.take("True") {
             true => Ok(true),
             false => self.expect("False").map(|()| false),
         }
     }
 
-    fn shape(&mut self) -> Result<Vec<usize>, Flaw> {
+    fn shape(&mut self) -> Result<Vec<usize>, Problem> {
         self.expect("(")?;
         let mut shape = Vec::new();
         while !self.take(")") {
             let rest = self.rest.trim_start();
             let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-            shape.push(rest[..digits].parse().map_err(|_| self.flaw())?);
+            shape.push(rest[..digits].parse().map_err(|_| self.problem())?);
             self.rest = &rest[digits..];
-            // Python 2 wrote long integers so.
+            // Python 2 wrote the suffix of a long integer.
             self.take("L");
             if !self.take(",") {
                 self.expect(")")?;
@@ -216,9 +221,9 @@ impl<'a> Literal<'a> {
         Ok(shape)
     }
 
-    fn dtype(&mut self) -> Result<Dtype, Flaw> {
+    fn dtype(&mut self) -> Result<Dtype, Problem> {
         if self.rest.trim_start().starts_with(['[', '(']) {
-            return Err(Flaw::unsupported(
+            return Err(Problem::unsupported(
                 "a structured array",
                 "save each of its fields as an array",
             ));
@@ -227,11 +232,11 @@ impl<'a> Literal<'a> {
     }
 }
 
-/// The dtype of a type string of numpy, `<f4`.
-fn dtype(descr: &str) -> Result<Dtype, Flaw> {
+/// The dtype of a numpy type string such as `<f4`.
+fn dtype(descr: &str) -> Result<Dtype, Problem> {
     let unsupported = |what: &str, advice| {
-        Err(Flaw::unsupported(
-            format!("{what} (numpy's '{:.200}')", Shown(descr)),
+        Err(Problem::unsupported(
+            format!("{what} (numpy's '{:.200}')", Escaped(descr)),
             advice,
         ))
     };
@@ -253,8 +258,8 @@ fn dtype(descr: &str) -> Result<Dtype, Flaw> {
         ("<", "c16") => Dtype::Complex128,
         (_, kind) if kind.starts_with('O') => {
             return unsupported(
-                "an array of Python objects is a pickle, and no code is run to read a file",
-                "save arrays of numbers",
+                "an array of Python objects, which is a pickle",
+                "save arrays of numbers, since reading a file runs no code",
             );
         }
         (_, kind) if kind.starts_with(['U', 'S', 'a']) => {
@@ -265,7 +270,7 @@ fn dtype(descr: &str) -> Result<Dtype, Flaw> {
         }
         (_, kind) if kind.starts_with('V') => {
             return unsupported(
-                "an array of raw bytes: numpy has no name for bfloat16 and the like",
+                "an array of raw bytes, as numpy stores bfloat16 and other dtypes that it lacks",
                 "save it with safetensors, or as float32",
             );
         }
@@ -276,10 +281,7 @@ fn dtype(descr: &str) -> Result<Dtype, Flaw> {
             );
         }
         _ => {
-            return unsupported(
-                "a dtype that PyTorch does not have",
-                "save it as another one",
-            );
+            return unsupported("a dtype that PyTorch lacks", "convert it to another dtype");
         }
     })
 }
@@ -291,11 +293,11 @@ mod tests {
     fn header(text: &str) -> Result<Header, String> {
         let mut bytes = b"\x93NUMPY\x01\x00\x00\x00".to_vec();
         bytes.extend_from_slice(text.as_bytes());
-        parse(&bytes).map_err(|flaw| format!("{flaw:?}"))
+        parse(&bytes).map_err(|problem| format!("{problem:?}"))
     }
 
     #[test]
-    fn headers_as_numpy_writes_them() {
+    fn headers_that_numpy_writes_are_parsed_and_others_rejected() {
         let expected = |shape: &[usize], fortran_order| {
             Ok(Header {
                 dtype: Dtype::Float32,
@@ -345,7 +347,7 @@ mod tests {
         ] {
             let error = header(text).unwrap_err();
             assert!(
-                error.contains("its header is not numpy's"),
+                error.contains("the header is not one that numpy writes"),
                 "{text}: {error}"
             );
         }

@@ -1,36 +1,37 @@
-//! `npz`: a zip archive of `npy` files.
+//! Reads `npz`, a zip archive of `npy` files.
 
 use super::archive::{Archive, Content};
-use super::error::Flaw;
-use super::mapped_tensors::{Blob, Entry};
+use super::error::Problem;
+use super::mapped_tensors::{FileBytes, TensorEntry};
 use super::npy;
 use std::fs::File;
 use std::io::{BufWriter, ErrorKind, Read, Write};
 use std::ops::Range;
 use std::path::Path;
 
-/// What the reader returns: the arrays, and a second blob if some had to be inflated.
+/// The arrays of an archive.
 pub(super) struct Arrays {
-    pub(super) entries: Vec<Entry>,
-    pub(super) inflated: Option<Blob>,
+    pub(super) entries: Vec<TensorEntry>,
+    /// The bytes of the arrays that were compressed.
+    pub(super) inflated: Option<FileBytes>,
 }
 
-/// The arrays in the order of the archive. Stored ones stay where they are (blob 0), compressed
-/// ones are inflated to an unnamed temporary file (blob 1).
-pub(super) fn read(path: &Path, bytes: &[u8], mut archive: Archive<'_>) -> Result<Arrays, Flaw> {
+/// Reads the arrays in the order of the archive. Stored arrays borrow from the archive (file 0);
+/// compressed ones are inflated to an unnamed temporary file (file 1).
+pub(super) fn read(path: &Path, bytes: &[u8], mut archive: Archive<'_>) -> Result<Arrays, Problem> {
     let mut scratch = None;
     let mut entries = Vec::new();
     for member in std::mem::take(&mut archive.members) {
-        // Everything else that lies in the archive is no array, for numpy too.
+        // numpy ignores other members too.
         let Some(name) = member.name.strip_suffix(".npy").map(str::to_owned) else {
             continue;
         };
         let entry = read_member(&name, bytes, &mut archive, member.content, &mut scratch);
-        entries.push(entry.map_err(|flaw| flaw.at(&name))?);
+        entries.push(entry.map_err(|problem| problem.within(&name))?);
     }
     let inflated = match scratch {
         None => None,
-        Some(scratch) => Some(scratch.into_blob(path).map_err(Flaw::temporary)?),
+        Some(scratch) => Some(scratch.into_bytes(path).map_err(Problem::temporary)?),
     };
     Ok(Arrays { entries, inflated })
 }
@@ -41,7 +42,7 @@ fn read_member(
     archive: &mut Archive<'_>,
     content: Content,
     scratch: &mut Option<Scratch>,
-) -> Result<Entry, Flaw> {
+) -> Result<TensorEntry, Problem> {
     let (index, size) = match content {
         Content::Stored(range) => {
             let mut entry = npy::read(name, &bytes[range.clone()])?;
@@ -54,39 +55,39 @@ fn read_member(
     let mut head = vec![0; npy::PRELUDE];
     inflate(&mut reader, &mut head)?;
     let start = npy::header_end(&head)?;
-    // A header that ends within the prelude is not numpy's, as the parser finds.
+    // If the header ends within the prelude, the parser rejects it.
     head.resize(start.max(npy::PRELUDE), 0);
     inflate(&mut reader, &mut head[npy::PRELUDE..])?;
     let header = npy::parse(&head)?;
     let needed = header.bytes()?;
-    let whole = (start as u64).saturating_add(needed as u64);
-    if size != whole {
-        return Err(Flaw::damaged(format!(
-            "a {} array of shape {:?} needs {whole} bytes, the archive claims {size}",
+    let file_size = (start as u64).saturating_add(needed as u64);
+    if size != file_size {
+        return Err(Problem::damaged(format!(
+            "a {} array of shape {:?} needs {file_size} bytes, but the archive claims {size}",
             header.dtype, header.shape
         )));
     }
     let scratch = match scratch {
         Some(scratch) => scratch,
-        None => scratch.insert(Scratch::new().map_err(Flaw::temporary)?),
+        None => scratch.insert(Scratch::new().map_err(Problem::temporary)?),
     };
     let range = scratch.inflate(&mut reader, needed)?;
-    // At the end of the data the checksum is compared, and more data than the archive claims refused.
+    // At the end of the data the reader compares the checksum, and rejects surplus data.
     let end = reader.read(&mut [0]);
-    end.map_err(|error| Flaw::damaged(error.to_string()))?;
+    end.map_err(|error| Problem::damaged(error.to_string()))?;
     Ok(header.entry(name, 1, range))
 }
 
-fn inflate(reader: &mut impl Read, buffer: &mut [u8]) -> Result<(), Flaw> {
+fn inflate(reader: &mut impl Read, buffer: &mut [u8]) -> Result<(), Problem> {
     reader
         .read_exact(buffer)
         .map_err(|error| match error.kind() {
-            ErrorKind::UnexpectedEof => Flaw::damaged("it ends before its array does"),
-            _ => Flaw::damaged(error.to_string()),
+            ErrorKind::UnexpectedEof => Problem::damaged("it ends before the end of its array"),
+            _ => Problem::damaged(error.to_string()),
         })
 }
 
-/// An unnamed temporary file: gone with its last map, whatever happens.
+/// An unnamed temporary file, which the system removes together with its last mapping.
 struct Scratch {
     file: BufWriter<File>,
     length: usize,
@@ -100,27 +101,27 @@ impl Scratch {
         })
     }
 
-    /// Appends `length` bytes of what `reader` yields, and returns where they are.
-    fn inflate(&mut self, reader: &mut impl Read, length: usize) -> Result<Range<usize>, Flaw> {
+    /// Appends the next `length` bytes of `reader` and returns their range.
+    fn inflate(&mut self, reader: &mut impl Read, length: usize) -> Result<Range<usize>, Problem> {
         let mut buffer = [0; 16384];
-        let mut left = length;
-        while left > 0 {
-            let piece = &mut buffer[..left.min(16384)];
+        let mut remaining = length;
+        while remaining > 0 {
+            let piece = &mut buffer[..remaining.min(16384)];
             inflate(reader, piece)?;
-            self.file.write_all(piece).map_err(Flaw::temporary)?;
-            left -= piece.len();
+            self.file.write_all(piece).map_err(Problem::temporary)?;
+            remaining -= piece.len();
         }
         let start = self.length;
         self.length += length;
         Ok(start..self.length)
     }
 
-    fn into_blob(self, path: &Path) -> std::io::Result<Blob> {
+    fn into_bytes(self, path: &Path) -> std::io::Result<FileBytes> {
         let file = self.file.into_inner().map_err(|error| error.into_error())?;
         match self.length {
-            // Not every system maps a file without bytes.
-            0 => Ok(Blob::owned(path, Vec::new())),
-            _ => Blob::map(path, &file),
+            // Some systems cannot map an empty file.
+            0 => Ok(FileBytes::owned(path, Vec::new())),
+            _ => FileBytes::map(path, file),
         }
     }
 }

@@ -1,33 +1,34 @@
-//! `safetensors`: a JSON header, then the tensors one after the other.
+//! Reads `safetensors`: a JSON header, followed by the elements of all tensors.
 
-use super::error::{Flaw, Name};
-use super::mapped_tensors::Entry;
+use super::error::{Name, Problem};
+use super::mapped_tensors::TensorEntry;
 use crate::{Dtype, TensorView};
 use ::safetensors::SafeTensorError;
 use ::safetensors::tensor::{Dtype as Stored, Metadata, TensorInfo};
 use serde::de::{Deserializer as _, Error as _, IgnoredAny, MapAccess, Visitor};
 use std::fmt;
 
-/// The limit of the format, as the safetensors crate 0.8 has it.
+/// The limit of the format, after the safetensors crate 0.8.
 const MAX_HEADER: u64 = 100_000_000;
 
-/// The tensors, sorted by their place in the file, as `safetensors.torch.load_file` yields them.
-pub(super) fn read(bytes: &[u8]) -> Result<Vec<Entry>, Flaw> {
-    let (length, rest) = bytes
-        .split_first_chunk()
-        .ok_or_else(|| Flaw::damaged("it ends within the length of its header"))?;
+/// Reads the tensors, sorted by the position of their elements as `safetensors.torch.load_file`
+/// sorts them.
+pub(super) fn read(bytes: &[u8]) -> Result<Vec<TensorEntry>, Problem> {
+    let (length, rest) = bytes.split_first_chunk().ok_or_else(|| {
+        Problem::damaged("it ends within the first eight bytes, the length of its header")
+    })?;
     let length = u64::from_le_bytes(*length);
     if length > MAX_HEADER {
-        return Err(Flaw::damaged(format!(
-            "it claims a header of {length} bytes, the format allows {MAX_HEADER}"
+        return Err(Problem::damaged(format!(
+            "the header claims {length} bytes; the limit is {MAX_HEADER}"
         )));
     }
     let (header, data) = usize::try_from(length)
         .ok()
         .and_then(|length| rest.split_at_checked(length))
         .ok_or_else(|| {
-            Flaw::damaged(format!(
-                "it claims a header of {length} bytes, {} follow",
+            Problem::damaged(format!(
+                "the header claims {length} bytes, but {} follow",
                 rest.len()
             ))
         })?;
@@ -37,53 +38,54 @@ pub(super) fn read(bytes: &[u8]) -> Result<Vec<Entry>, Flaw> {
     let start = bytes.len() - data.len();
     let entries = tensors
         .iter()
-        .map(|(name, info)| entry(name, info, start, data).map_err(|flaw| flaw.at(name)))
+        .map(|(name, info)| entry(name, info, start, data).map_err(|problem| problem.within(name)))
         .collect::<Result<_, _>>()?;
 
     let end = tensors.last().map_or(0, |(_, info)| info.data_offsets.1);
-    // Now that every tensor fits its own bytes, the crate says whether they fill the file.
+    // Each tensor fits its own range; the crate checks that the ranges cover the file.
     Metadata::new(None, tensors).map_err(|error| match error {
         SafeTensorError::InvalidOffset(name) => {
-            Flaw::damaged("its bytes overlap those of another tensor, or leave a gap").at(&name)
+            Problem::damaged("its bytes overlap those of another tensor, or leave a gap")
+                .within(&name)
         }
-        other => Flaw::damaged(other.to_string()),
+        other => Problem::damaged(other.to_string()),
     })?;
     if end != data.len() {
-        return Err(Flaw::damaged(format!(
-            "its header describes {end} bytes of tensors, the file has {}",
+        return Err(Problem::damaged(format!(
+            "the header describes {end} bytes of tensors, but the file has {}",
             data.len()
         )));
     }
     Ok(entries)
 }
 
-fn entry(name: &str, info: &TensorInfo, start: usize, data: &[u8]) -> Result<Entry, Flaw> {
+fn entry(name: &str, info: &TensorInfo, start: usize, data: &[u8]) -> Result<TensorEntry, Problem> {
     let (from, to) = info.data_offsets;
     if from > to {
-        return Err(Flaw::damaged(format!(
-            "its bytes end at {to}, before they start at {from}"
+        return Err(Problem::damaged(format!(
+            "its bytes end at {to}, before their start at {from}"
         )));
     }
     let bytes = data.get(from..to).ok_or_else(|| {
-        Flaw::damaged(format!(
-            "its bytes end at {to}, the file has {} bytes of tensors",
+        Problem::damaged(format!(
+            "its bytes end at {to}, but the file has {} bytes of tensors",
             data.len()
         ))
     })?;
-    // The crate would say the same without a name.
+    // The crate's error for this does not name the tensor.
     TensorView::contiguous(dtype(info.dtype)?, &info.shape, bytes)
-        .map_err(|error| Flaw::damaged(error.to_string()))?;
-    Ok(Entry {
+        .map_err(|error| Problem::damaged(error.to_string()))?;
+    Ok(TensorEntry {
         name: name.to_owned(),
         dtype: dtype(info.dtype)?,
         shape: info.shape.clone(),
         strided: None,
-        blob: 0,
+        file: 0,
         range: start + from..start + to,
     })
 }
 
-fn dtype(stored: Stored) -> Result<Dtype, Flaw> {
+fn dtype(stored: Stored) -> Result<Dtype, Problem> {
     Ok(match stored {
         Stored::BOOL => Dtype::Bool,
         Stored::U8 => Dtype::Uint8,
@@ -105,23 +107,24 @@ fn dtype(stored: Stored) -> Result<Dtype, Flaw> {
         Stored::I64 => Dtype::Int64,
         Stored::U64 => Dtype::Uint64,
         other => {
-            return Err(Flaw::unsupported(
-                format!("PyTorch has no elements of the dtype {other:?}"),
-                "save it as uint8 or as a wider dtype",
+            return Err(Problem::unsupported(
+                format!("PyTorch lacks the dtype {other:?}"),
+                "save it as uint8 or a wider dtype",
             ));
         }
     })
 }
 
-/// The header in its own order, with every name, where the crate's map keeps the last of two.
-fn header_entries(header: &[u8]) -> Result<Vec<(String, TensorInfo)>, Flaw> {
+/// Parses the header in its own order and with duplicate names, of which the crate's parser keeps
+/// the last.
+fn header_entries(header: &[u8]) -> Result<Vec<(String, TensorInfo)>, Problem> {
     struct Entries;
 
     impl<'de> Visitor<'de> for Entries {
         type Value = Vec<(String, TensorInfo)>;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("an object with a tensor under each name")
+            f.write_str("an object that maps names to tensors")
         }
 
         fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
@@ -144,5 +147,5 @@ fn header_entries(header: &[u8]) -> Result<Vec<(String, TensorInfo)>, Flaw> {
     let entries = json.deserialize_map(Entries);
     entries
         .and_then(|entries| json.end().map(|()| entries))
-        .map_err(|error| Flaw::damaged(format!("its header: {error}")))
+        .map_err(|error| Problem::damaged(format!("invalid header: {error}")))
 }

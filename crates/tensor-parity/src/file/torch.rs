@@ -1,24 +1,24 @@
-//! The archives of PyTorch: `torch.save`, TorchScript, and what `tch` saves as `.ot`.
+//! Reads PyTorch's archives: those of `torch.save`, of TorchScript, and the `.ot` files of `tch`.
 //!
-//! `data.pkl` says which tensors there are; the storages are the members `data/KEY`, stored as
-//! they are, so they stay in the file.
+//! The member `data.pkl` describes the tensors. The members `data/KEY` are their storages; they are
+//! not compressed, so tensors borrow from the file.
 
 use super::archive::{Archive, Content};
-use super::error::Flaw;
-use super::mapped_tensors::Entry;
+use super::error::Problem;
+use super::mapped_tensors::TensorEntry;
 use super::pickle::{self, Heap, Id, Tensor, Value};
 use std::collections::HashMap;
 use std::ops::Range;
 
-/// The archive of PyTorch that a zip archive may be.
+/// A zip archive that PyTorch wrote.
 pub(super) struct TorchArchive<'a> {
     bytes: &'a [u8],
     members: HashMap<&'a str, Range<usize>>,
-    /// Whether it holds a TorchScript module, as `.ot` files do.
+    /// Whether it is a TorchScript module, as `.ot` files are.
     pub(super) is_script: bool,
 }
 
-/// The folder of all members, if it has the pickle that makes it PyTorch's.
+/// The directory of all members, if it has the pickle that identifies an archive of PyTorch.
 fn root<'a>(archive: &'a Archive<'_>) -> Option<&'a str> {
     let (root, _) = archive.members.first()?.name.split_once('/')?;
     let is_pickle = |name: &str| {
@@ -33,11 +33,11 @@ fn root<'a>(archive: &'a Archive<'_>) -> Option<&'a str> {
 }
 
 impl<'a> TorchArchive<'a> {
-    /// `None` if the archive is another one.
+    /// `None` if PyTorch did not write the archive.
     pub(super) fn of(
         bytes: &'a [u8],
         archive: &'a Archive<'_>,
-    ) -> Result<Option<TorchArchive<'a>>, Flaw> {
+    ) -> Result<Option<TorchArchive<'a>>, Problem> {
         let Some(root) = root(archive) else {
             return Ok(None);
         };
@@ -52,19 +52,19 @@ impl<'a> TorchArchive<'a> {
                 continue;
             };
             is_script |= name == "constants.pkl";
-            // The rest is code of TorchScript, whose members are compressed.
+            // Other members are TorchScript code, and compressed.
             if !matches!(name, "data.pkl" | "byteorder") && !name.starts_with("data/") {
                 continue;
             }
             let Content::Stored(range) = &member.content else {
-                return Err(Flaw::unsupported(
-                    "compressed, which PyTorch's archives are not",
-                    "write it again with torch.save",
+                return Err(Problem::unsupported(
+                    "compressed, which PyTorch's archives never are",
+                    "save it again with torch.save",
                 )
-                .at(name));
+                .within(name));
             };
             if members.insert(name, range.clone()).is_some() {
-                return Err(Flaw::damaged("it is in the archive twice").at(name));
+                return Err(Problem::damaged("duplicate member").within(name));
             }
         }
         Ok(Some(TorchArchive {
@@ -74,21 +74,22 @@ impl<'a> TorchArchive<'a> {
         }))
     }
 
-    /// The tensors in the order of the pickle. `alone` names one that is the whole content.
-    pub(super) fn read(&self, alone: &str) -> Result<Vec<Entry>, Flaw> {
+    /// Reads the tensors in the order of the pickle. `alone` names a tensor that is the entire
+    /// content.
+    pub(super) fn read(&self, alone: &str) -> Result<Vec<TensorEntry>, Problem> {
         let member = |name: &str| {
             self.members
                 .get(name)
                 .map(|range| &self.bytes[range.clone()])
         };
         if member("byteorder").is_some_and(|order| order != b"little") {
-            return Err(Flaw::unsupported(
+            return Err(Problem::unsupported(
                 "big-endian",
                 "save it on a little-endian machine",
             ));
         }
         let pickle = member("data.pkl").unwrap_or_default();
-        let (heap, whole) = pickle::read(pickle)?;
+        let (heap, root) = pickle::read(pickle)?;
         let mut walk = Walk {
             archive: self,
             heap: &heap,
@@ -98,37 +99,38 @@ impl<'a> TorchArchive<'a> {
             visits: pickle.len().saturating_mul(16).saturating_add(1 << 16),
             memory: pickle.len().saturating_mul(64).saturating_add(1 << 20),
         };
-        walk.value(whole, 0)?;
+        walk.value(root, 0)?;
         Ok(walk.entries)
     }
 }
 
-/// Goes through nested containers and names the tensors in them.
+/// A walk through nested containers that names the tensors in them.
 struct Walk<'a> {
     archive: &'a TorchArchive<'a>,
     heap: &'a Heap<'a>,
-    /// The dotted name of where it is.
+    /// The dotted name of the current value.
     name: String,
     alone: &'a str,
-    entries: Vec<Entry>,
-    /// Containers may be shared, so a short pickle can stand for any number of tensors: how many
-    /// values it may still visit, and how many bytes of names and shapes it may still keep.
+    entries: Vec<TensorEntry>,
+    /// How many more values may be visited. Containers may be shared, so a short pickle can
+    /// describe any number of tensors.
     visits: usize,
+    /// How many more bytes names and shapes may take.
     memory: usize,
 }
 
-/// Containers within containers; a TorchScript module takes two.
+/// The maximum depth of nested containers. A TorchScript module takes two levels.
 const MAX_DEPTH: usize = 128;
 
-/// As PyTorch's iterators and numpy have it.
+/// The limit of PyTorch's iterators and of numpy.
 const MAX_DIMENSIONS: usize = 64;
 
 impl Walk<'_> {
-    fn value(&mut self, id: Id, depth: usize) -> Result<(), Flaw> {
+    fn value(&mut self, id: Id, depth: usize) -> Result<(), Problem> {
         self.visits = self.visits.checked_sub(1).ok_or_else(expands)?;
         if depth > MAX_DEPTH {
-            return Err(Flaw::damaged(format!(
-                "it nests deeper than {MAX_DEPTH} levels"
+            return Err(Problem::damaged(format!(
+                "nested deeper than {MAX_DEPTH} levels"
             )));
         }
         match self.heap.get(id) {
@@ -145,9 +147,9 @@ impl Walk<'_> {
         }
     }
 
-    fn item(&mut self, key: Id, value: Id, depth: usize) -> Result<(), Flaw> {
+    fn item(&mut self, key: Id, value: Id, depth: usize) -> Result<(), Problem> {
         match self.heap.get(key) {
-            // tch writes the dots of a name so, since an attribute has none.
+            // tch replaces the dots of a name, which an attribute cannot contain.
             Value::Str(key) if self.archive.is_script && key.contains('|') => {
                 self.named(&key.replace('|', "."), value, depth)
             }
@@ -161,17 +163,17 @@ impl Walk<'_> {
                 self.named("?", value, depth)?;
                 match self.entries.get(before) {
                     None => Ok(()),
-                    Some(entry) => Err(Flaw::unsupported(
-                        "a tensor under a key that is neither text nor an integer",
-                        "save a dict with names",
+                    Some(entry) => Err(Problem::unsupported(
+                        "a tensor under a key that is neither a string nor an integer",
+                        "save a dict with string keys",
                     )
-                    .at(&entry.name)),
+                    .within(&entry.name)),
                 }
             }
         }
     }
 
-    fn named(&mut self, key: &str, value: Id, depth: usize) -> Result<(), Flaw> {
+    fn named(&mut self, key: &str, value: Id, depth: usize) -> Result<(), Problem> {
         let length = self.name.len();
         if length > 0 {
             self.name.push('.');
@@ -182,32 +184,34 @@ impl Walk<'_> {
         Ok(())
     }
 
-    fn tensor(&mut self, tensor: &Tensor) -> Result<(), Flaw> {
+    fn tensor(&mut self, tensor: &Tensor) -> Result<(), Problem> {
         let name = match self.name.as_str() {
             "" => self.alone,
             name => name,
         };
-        let entry = self.entry(name, tensor).map_err(|flaw| flaw.at(name))?;
-        let kept = name.len() + (entry.shape.len() * 2 + 20) * size_of::<usize>();
-        self.memory = self.memory.checked_sub(kept).ok_or_else(expands)?;
+        let entry = self
+            .entry(name, tensor)
+            .map_err(|problem| problem.within(name))?;
+        let taken = name.len() + (entry.shape.len() * 2 + 20) * size_of::<usize>();
+        self.memory = self.memory.checked_sub(taken).ok_or_else(expands)?;
         self.entries.push(entry);
         Ok(())
     }
 
-    fn entry(&self, name: &str, tensor: &Tensor) -> Result<Entry, Flaw> {
+    fn entry(&self, name: &str, tensor: &Tensor) -> Result<TensorEntry, Problem> {
         let Value::Storage(storage) = self.heap.get(tensor.storage) else {
-            return Err(Flaw::damaged("a tensor without a storage"));
+            return Err(Problem::damaged("a tensor without a storage"));
         };
         let dtype = tensor
             .dtype
             .or(storage.dtype)
-            .ok_or_else(|| Flaw::damaged("a tensor without a dtype"))?;
+            .ok_or_else(|| Problem::damaged("a tensor without a dtype"))?;
         let range = self
             .archive
             .members
             .get(format!("data/{}", storage.key).as_str())
             .ok_or_else(|| {
-                Flaw::damaged(format!(
+                Problem::damaged(format!(
                     "its storage data/{} is not in the archive",
                     storage.key
                 ))
@@ -215,49 +219,51 @@ impl Walk<'_> {
         let unit = storage.dtype.map_or(1, |dtype| dtype.size());
         let claimed = storage.numel.checked_mul(unit as u64);
         if claimed != Some(range.len() as u64) {
-            return Err(Flaw::damaged(format!(
-                "its storage data/{} has {} bytes, the pickle claims {} elements of {unit}",
+            return Err(Problem::damaged(format!(
+                "its storage data/{} has {} bytes, but the pickle claims {} elements of {unit}",
                 storage.key,
                 range.len(),
                 storage.numel
             )));
         }
         let shape = self.naturals(tensor.size)?;
-        // Without elements, a column of no rows may start behind its storage.
+        // A tensor without elements may start after the end of its storage.
         let offset = match shape.contains(&0) {
             true => 0,
             false => self.natural(tensor.offset)?,
         };
-        Ok(Entry {
+        Ok(TensorEntry {
             name: name.to_owned(),
             dtype,
             shape,
             strided: Some((self.naturals(tensor.stride)?, offset)),
-            blob: 0,
+            file: 0,
             range: range.clone(),
         })
     }
 
-    fn natural(&self, id: Id) -> Result<usize, Flaw> {
+    fn natural(&self, id: Id) -> Result<usize, Problem> {
         match self.heap.get(id) {
             Value::Int(value) => usize::try_from(*value).ok(),
             _ => None,
         }
-        .ok_or_else(|| Flaw::damaged("a size, stride or offset that is no natural number"))
+        .ok_or_else(|| {
+            Problem::damaged("a size, stride or offset that is not a non-negative integer")
+        })
     }
 
-    fn naturals(&self, id: Id) -> Result<Vec<usize>, Flaw> {
+    fn naturals(&self, id: Id) -> Result<Vec<usize>, Problem> {
         match self.heap.get(id) {
             Value::Tuple(items) | Value::List(items) if items.len() <= MAX_DIMENSIONS => {
                 items.iter().map(|item| self.natural(*item)).collect()
             }
-            _ => Err(Flaw::damaged(format!(
-                "a shape or strides that are no tuple of at most {MAX_DIMENSIONS}"
+            _ => Err(Problem::damaged(format!(
+                "a shape or strides that are not a tuple of at most {MAX_DIMENSIONS} integers"
             ))),
         }
     }
 }
 
-fn expands() -> Flaw {
-    Flaw::damaged("it names the same tensors again and again")
+fn expands() -> Problem {
+    Problem::damaged("it refers to the same tensors too many times")
 }

@@ -1,4 +1,4 @@
-//! Counts what a thread allocates.
+//! Measures the memory that a thread allocates.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -9,12 +9,12 @@ struct Counting;
 static ALLOCATOR: Counting = Counting;
 
 thread_local! {
-    /// Bytes that this thread holds now, and the most it has held.
+    /// The bytes that this thread holds, and the maximum that it has held.
     static HELD: Cell<(isize, isize)> = const { Cell::new((0, 0)) };
 }
 
 fn count(bytes: isize) {
-    // None while a thread ends: nobody asks then.
+    // The value is gone while the thread ends.
     HELD.try_with(|held| {
         let (now, most) = held.get();
         held.set((now + bytes, most.max(now + bytes)));
@@ -22,30 +22,30 @@ fn count(bytes: isize) {
     .unwrap_or_default();
 }
 
-// SAFETY: every call goes to the system's allocator unchanged; counting allocates nothing.
+// SAFETY: every call is forwarded to the system allocator unchanged; counting does not allocate.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(layout.size() as isize);
-        // SAFETY: the caller's promise is passed on.
+        // SAFETY: the caller upholds the contract of the system allocator.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
         count(-(layout.size() as isize));
-        // SAFETY: the caller's promise is passed on.
+        // SAFETY: the caller upholds the contract of the system allocator.
         unsafe { System.dealloc(pointer, layout) }
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        // Both lie in memory while the content is moved.
+        // Both blocks exist while the content is moved.
         count(size as isize);
         count(-(layout.size() as isize));
-        // SAFETY: the caller's promise is passed on.
+        // SAFETY: the caller upholds the contract of the system allocator.
         unsafe { System.realloc(pointer, layout, size) }
     }
 }
 
-/// What `run` returns, and the most that it held at a time beside what was held before.
+/// Runs a function and returns its result and the maximum memory that it held.
 pub fn most_held<T>(run: impl FnOnce() -> T) -> (T, usize) {
     let before = HELD.with(|held| {
         let (now, _) = held.get();
@@ -58,7 +58,7 @@ pub fn most_held<T>(run: impl FnOnce() -> T) -> (T, usize) {
 }
 
 #[test]
-fn it_counts() {
+fn the_maximum_counts_memory_that_was_freed() {
     let (vec, most) = most_held(|| {
         drop(vec![0u8; 10_000]);
         vec![1u8; 1_000]

@@ -1,4 +1,4 @@
-//! Files put together by hand.
+//! Builders of files.
 
 use std::io::{Cursor, Write};
 use zip::write::SimpleFileOptions;
@@ -14,7 +14,7 @@ pub fn npy(header: &str, data: &[u8]) -> Vec<u8> {
     [b"\x93NUMPY\x01\x00", &length[..], header.as_bytes(), data].concat()
 }
 
-/// An array with a header as numpy's.
+/// An `npy` file with a header as numpy writes it.
 pub fn array(descr: &str, shape: &str, data: &[u8]) -> Vec<u8> {
     npy(
         &format!("{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}, }}\n"),
@@ -40,7 +40,7 @@ pub fn deflated(members: &[(&str, &[u8])]) -> Vec<u8> {
     zip(members, CompressionMethod::Deflated)
 }
 
-/// Replaces the only place where `from` stands, or every one.
+/// Replaces every occurrence of `from`.
 pub fn replaced(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
     assert_eq!(from.len(), to.len());
     let mut bytes = bytes.to_vec();
@@ -55,7 +55,7 @@ pub fn replaced(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// An archive of `torch.save`: a pickle, and storages called 0, 1, ...
+/// An archive of `torch.save`, with a pickle and storages with the keys 0, 1, ...
 pub fn torch(pickle: &[u8], storages: &[&[u8]]) -> Vec<u8> {
     let names: Vec<_> = (0..storages.len()).map(|i| format!("m/data/{i}")).collect();
     let mut members: Vec<(&str, &[u8])> = vec![("m/data.pkl", pickle), ("m/byteorder", b"little")];
@@ -68,7 +68,7 @@ pub fn torch(pickle: &[u8], storages: &[&[u8]]) -> Vec<u8> {
     stored(&members)
 }
 
-/// Opcodes of a pickle, which leave one value on the stack.
+/// Opcodes of pickles, each of which pushes a single value.
 pub mod pickle {
     pub fn whole(value: &[u8]) -> Vec<u8> {
         [b"\x80\x02", value, b"."].concat()
@@ -139,7 +139,7 @@ pub mod pickle {
         call(&global("torch._utils", "_rebuild_tensor_v2"), &arguments)
     }
 
-    /// A tensor of f32 that is its whole storage.
+    /// A tensor of `float32` that fills its storage.
     pub fn floats(key: &str, count: i64) -> Vec<u8> {
         tensor(storage("FloatStorage", key, count), 0, &[count], &[1])
     }

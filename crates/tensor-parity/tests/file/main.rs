@@ -6,3 +6,4 @@ mod damaged;
 mod pickles;
 mod properties;
 mod stored;
+mod truncated;

@@ -1,4 +1,4 @@
-//! What pickles may say beside what PyTorch's stored files do.
+//! Pickles with values and opcodes that the stored files of PyTorch do not have.
 
 use crate::build::{pickle::*, torch};
 use tensor_parity::file::TensorFile;
@@ -23,7 +23,7 @@ fn containers_become_dotted_names() {
     );
     assert_eq!(names(b"}"), [""; 0]);
     assert_eq!(names(b"N"), [""; 0]);
-    // Keys of dicts that are no text: {1: x, True: x, None: x}.
+    // Keys that are not strings: {1: x, True: x, None: x}.
     let keys = [
         b"}(K\x01".to_vec(),
         x(),
@@ -34,12 +34,12 @@ fn containers_become_dotted_names() {
         b"u".to_vec(),
     ];
     assert_eq!(names(&keys.concat()), ["1", "True", "None"]);
-    // A | is tch's dot in TorchScript only.
+    // Only in TorchScript does a | stand for a dot.
     assert_eq!(names(&dict(&[("a|b", x())])), ["a|b"]);
 }
 
 #[test]
-fn opcodes_of_other_protocols() {
+fn opcodes_of_all_protocols_are_read() {
     let x = || floats("0", 2);
     // SHORT_BINUNICODE, MEMOIZE and STACK_GLOBAL of protocol 4, in a frame.
     let module = b"\x8c\x0bcollections\x94\x8c\x0bOrderedDict\x94\x93";
@@ -52,7 +52,7 @@ fn opcodes_of_other_protocols() {
     ]
     .concat();
     assert_eq!(names(&dict4), ["OrderedDict"]);
-    // A set, a frozen set, bytes and a long integer, all without tensors; DUP, POP and POP_MARK.
+    // A set, a frozenset, bytes and a long integer, without tensors; DUP, POP and POP_MARK.
     let others = b"\x8f(K\x01\x90(K\x01\x91C\x01aB\x01\x00\x00\x00a\x8a\x01\xff\x8a\x00N200(NN1";
     let list5 = [b"](", &others[..], &x(), b"e"].concat();
     assert_eq!(names(&list5), ["6"]);
@@ -62,7 +62,7 @@ fn opcodes_of_other_protocols() {
 }
 
 #[test]
-fn a_typed_view_of_bytes() {
+fn a_typed_view_of_an_untyped_storage_is_read() {
     let x = storage_of_bytes("0", 8);
     let v3 = |dtype: &str| {
         let arguments = [

@@ -1,5 +1,5 @@
-//! Whatever stands in a file, reading it ends in tensors or in one line, without a panic and in
-//! memory that its size bounds.
+//! Reading any bytes returns tensors or an error of one line, without a panic, in memory that is
+//! bounded by the size of the file.
 
 use crate::allocation::most_held;
 use crate::build::pickle::{dict, floats, list, whole};
@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::LazyLock;
 use tensor_parity::file::TensorFile;
 
-/// A valid file of every format, small enough that a change hits something.
+/// A valid file of every format, so small that most mutations matter.
 static VALID: LazyLock<Vec<(&str, Vec<u8>)>> = LazyLock::new(|| {
     let array = array("'<f4'", "(2,)", &[7; 8]);
     let header = r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b":{"dtype":"U8","shape":[],"data_offsets":[8,9]}}"#;
@@ -39,13 +39,13 @@ static VALID: LazyLock<Vec<(&str, Vec<u8>)>> = LazyLock::new(|| {
     ]
 });
 
-/// Names and shapes may each be listed again and again within these bounds; the rest is a table
-/// of zlib and the like.
+/// The maximum memory for a file of this length: names and shapes may be repeated within a bound, and
+/// zlib needs its tables.
 fn allowed(length: usize) -> usize {
     (2 << 20) + 80 * length
 }
 
-/// Reads the bytes as a file, and the tensors in it.
+/// Reads the bytes as a file, and the start and end of each tensor in it.
 fn read(name: &str, bytes: &[u8]) -> Result<(), TestCaseError> {
     let (file, held) = most_held(|| TensorFile::from_bytes(Path::new(name), bytes));
     prop_assert!(
@@ -75,18 +75,17 @@ fn read(name: &str, bytes: &[u8]) -> Result<(), TestCaseError> {
 }
 
 #[test]
-fn the_valid_files_are_valid() {
+fn valid_files_are_accepted() {
     for (name, bytes) in VALID.iter() {
         match TensorFile::from_bytes(name, &bytes[..]) {
             Ok(file) => assert!(!file.is_empty(), "{name}"),
-            Err(error) => assert!(error.to_string().contains("an index of files"), "{error}"),
+            Err(error) => assert!(error.to_string().contains("an index of shards"), "{error}"),
         }
     }
 }
 
-/// A file cut off anywhere is no file.
 #[test]
-fn every_truncation_is_refused() {
+fn files_truncated_at_any_length_return_errors() {
     for (name, bytes) in VALID.iter() {
         for length in 0..bytes.len() {
             let (file, held) = most_held(|| TensorFile::from_bytes(name, &bytes[..length]));
@@ -101,7 +100,7 @@ fn every_truncation_is_refused() {
     }
 }
 
-/// One change to a file: a byte, bytes that are favourites of hostile files, a piece moved.
+/// A mutation of a file: a byte, a number that is typical of hostile files, or a moved piece.
 #[derive(Debug, Clone)]
 enum Change {
     Byte(usize, u8),
@@ -153,7 +152,7 @@ fn changed(bytes: &[u8], changes: &[Change]) -> Vec<u8> {
     bytes
 }
 
-/// Opcodes of pickles more often than other bytes, with the values they take.
+/// Opcodes of pickles with their operands, and a few other bytes.
 fn opcodes() -> impl Strategy<Value = Vec<u8>> {
     let known: &[&[u8]] = &[
         b"(",
@@ -212,24 +211,24 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn changed_files(which in 0..9usize, changes in vec(change(), 1..6)) {
+    fn mutated_files_return_tensors_or_errors(which in 0..9usize, changes in vec(change(), 1..6)) {
         let (name, bytes) = &VALID[which];
         read(name, &changed(bytes, &changes))?;
     }
 
     #[test]
-    fn changed_pickles(changes in vec(change(), 1..6)) {
+    fn mutated_pickles_return_tensors_or_errors(changes in vec(change(), 1..6)) {
         let value = list(&[floats("0", 2), dict(&[("w", floats("0", 2)), ("v", list(&[floats("0", 2)]))])]);
         read("a.pt", &torch(&changed(&whole(&value), &changes), &[&[0; 8]]))?;
     }
 
     #[test]
-    fn soups_of_opcodes(pickle in opcodes()) {
+    fn malformed_pickles_return_errors(pickle in opcodes()) {
         read("a.pt", &torch(&whole(&pickle), &[&[0; 8]]))?;
     }
 
     #[test]
-    fn changed_headers_of_npy(changes in vec(change(), 1..4)) {
+    fn mutated_npy_headers_return_tensors_or_errors(changes in vec(change(), 1..4)) {
         let header = changed(b"{'descr': '<f4', 'fortran_order': True, 'shape': (2, 1), }", &changes);
         let npy = [&b"\x93NUMPY\x01\x00"[..], &(header.len() as u16).to_le_bytes(), &header, &[0; 8]].concat();
         read("a.npy", &npy)?;
@@ -237,13 +236,13 @@ proptest! {
     }
 
     #[test]
-    fn changed_headers_of_safetensors(changes in vec(change(), 1..4)) {
+    fn mutated_safetensors_headers_return_tensors_or_errors(changes in vec(change(), 1..4)) {
         let header = changed(br#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}"#, &changes);
         read("a.safetensors", &[&(header.len() as u64).to_le_bytes()[..], &header, &[0; 8]].concat())?;
     }
 
     #[test]
-    fn any_bytes(start in 0..5usize, bytes in vec(any::<u8>(), 0..300)) {
+    fn arbitrary_bytes_return_tensors_or_errors(start in 0..5usize, bytes in vec(any::<u8>(), 0..300)) {
         let magic = [&b""[..], b"PK\x03\x04", b"\x93NUMPY\x01\x00", b"{", b"\x02\0\0\0\0\0\0\0{"][start];
         read("a", &[magic, &bytes].concat())?;
     }

@@ -1,4 +1,4 @@
-//! Files that Python and tch wrote, stored in `data/` (`data/make.py` made them).
+//! Stored files of Python and tch in `data/`, which `data/make.py` wrote.
 
 use std::path::{Path, PathBuf};
 use tensor_parity::Dtype;
@@ -9,7 +9,7 @@ pub fn path(name: &str) -> PathBuf {
     data.join(name)
 }
 
-/// Name, dtype, shape and the elements as numbers.
+/// Name, dtype, shape and values of a tensor.
 type Described = (String, Dtype, Vec<usize>, Vec<f64>);
 
 fn tensors(name: &str) -> (Format, Vec<Described>) {
@@ -38,7 +38,7 @@ const ROWS: [f64; 6] = [0., 1., 2., 3., 4., 5.];
 const COLUMNS: [f64; 6] = [0., 3., 1., 4., 2., 5.];
 
 #[test]
-fn a_checkpoint() {
+fn a_checkpoint_of_torch_save_is_read() {
     let (format, tensors) = tensors("checkpoint.pt");
     let expected = [
         ("model.fc.weight", Dtype::Float32, vec![2, 3], ROWS.to_vec()),
@@ -57,7 +57,7 @@ fn a_checkpoint() {
 }
 
 #[test]
-fn torch_script_and_tch() {
+fn torchscript_and_ot_files_are_read() {
     for (name, weight, shape, values) in [
         ("script.pt", 1, vec![2, 3], ROWS),
         ("named.ot", 0, vec![3, 2], COLUMNS),
@@ -82,7 +82,7 @@ fn torch_script_and_tch() {
 }
 
 #[test]
-fn arrays_stored_and_compressed() {
+fn stored_and_compressed_npz_arrays_are_read() {
     for name in ["stored.npz", "deflated.npz"] {
         let (format, tensors) = tensors(name);
         let expected = [
@@ -100,7 +100,7 @@ fn arrays_stored_and_compressed() {
     }
 }
 
-/// The tensors share one storage, which stays where it is in the file.
+/// The tensors share one storage, which is borrowed from the file.
 #[test]
 fn tied_tensors_borrow_the_same_bytes() {
     let file = TensorFile::open(path("checkpoint.pt")).unwrap();
@@ -111,9 +111,8 @@ fn tied_tensors_borrow_the_same_bytes() {
     assert_eq!(tied.read(0..6, &mut Vec::new()).as_ptr(), borrowed);
 }
 
-/// Pieces of a file are compared on many threads.
 #[test]
-fn a_file_is_shared_by_threads() {
+fn files_can_be_shared_by_threads() {
     fn shared<T: Send + Sync>() {}
     shared::<TensorFile>();
 }

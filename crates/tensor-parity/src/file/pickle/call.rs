@@ -1,18 +1,18 @@
-//! What the calls in a pickle of tensors amount to. Each is what the Python function of that name
-//! in `torch/_utils.py` and `torch/serialization.py` would build, PyTorch 2.13.
+//! Evaluates the calls in a pickle of tensors as the Python functions of `torch/_utils.py` and
+//! `torch/serialization.py`, PyTorch 2.13, would.
 
 use super::global::Global;
 use super::value::{Heap, Id, Storage, Tensor, Value};
 use crate::Dtype;
-use crate::file::error::Flaw;
+use crate::file::error::Problem;
 
-/// `function(*arguments)`.
-pub(super) fn reduce<'a>(heap: &mut Heap<'a>, function: Id, arguments: Id) -> Result<Id, Flaw> {
+/// Evaluates `function(*arguments)`.
+pub(super) fn reduce<'a>(heap: &mut Heap<'a>, function: Id, arguments: Id) -> Result<Id, Problem> {
     let Value::Global(function) = *heap.get(function) else {
-        return Err(Flaw::damaged("a call of something that is no function"));
+        return Err(Problem::damaged("a call of a value that is not a function"));
     };
     let Value::Tuple(items) = heap.get(arguments) else {
-        return Err(Flaw::damaged("a call whose arguments are no tuple"));
+        return Err(Problem::damaged("a call whose arguments are not a tuple"));
     };
     let value = match (function, items.as_slice()) {
         (Global::OrderedDict, []) => Value::Dict(Vec::new()),
@@ -20,7 +20,7 @@ pub(super) fn reduce<'a>(heap: &mut Heap<'a>, function: Id, arguments: Id) -> Re
         // An empty set, Size or Counter.
         (Global::FirstArgument, []) => return Ok(Heap::EMPTY),
         (Global::Opaque, _) => return Ok(Heap::OPAQUE),
-        // An enumeration of TorchScript.
+        // A TorchScript enumeration.
         (Global::ScriptClass, _) => Value::Object(None),
         (Global::RebuildTensor, &[storage, offset, size, stride]) => {
             tensor([storage, offset, size, stride], None)
@@ -47,14 +47,16 @@ pub(super) fn reduce<'a>(heap: &mut Heap<'a>, function: Id, arguments: Id) -> Re
         ) => {
             no_lazy_bits(heap, rest.first())?;
             let Value::Global(Global::Dtype(dtype)) = *heap.get(dtype) else {
-                return Err(Flaw::damaged("a tensor whose dtype is none"));
+                return Err(Problem::damaged(
+                    "a tensor whose dtype argument is not a dtype",
+                ));
             };
             tensor([storage, offset, size, stride], Some(dtype))
         }
         (Global::RebuildFromType, &[inner, class, arguments, ..]) => {
             if !matches!(heap.get(class), Value::Global(Global::TensorClass)) {
-                return Err(Flaw::damaged(
-                    "a tensor of something that is no tensor class",
+                return Err(Problem::damaged(
+                    "a tensor of a class that is not a tensor class",
                 ));
             }
             let plain = matches!(
@@ -63,15 +65,17 @@ pub(super) fn reduce<'a>(heap: &mut Heap<'a>, function: Id, arguments: Id) -> Re
                     Global::RebuildTensor | Global::RebuildTensorV2 | Global::RebuildTensorV3
                 )
             );
-            // One level only: a chain of them is nobody's, and would recurse.
+            // One level only: PyTorch never nests these calls, and nesting would recurse here.
             return match plain {
                 true => reduce(heap, inner, arguments),
-                false => Err(Flaw::damaged("a tensor rebuilt by an unexpected function")),
+                false => Err(Problem::damaged(
+                    "a tensor rebuilt by an unexpected function",
+                )),
             };
         }
         _ => {
-            return Err(Flaw::damaged(
-                "a call with other arguments than PyTorch writes",
+            return Err(Problem::damaged(
+                "a call with arguments that PyTorch never writes",
             ));
         }
     };
@@ -89,26 +93,26 @@ fn tensor<'a>([storage, offset, size, stride]: [Id; 4], dtype: Option<Dtype>) ->
     }))
 }
 
-/// The bits that PyTorch keeps instead of conjugating or negating elements.
-fn no_lazy_bits(heap: &Heap<'_>, metadata: Option<&Id>) -> Result<(), Flaw> {
+/// Refuses the bits that PyTorch sets instead of conjugating or negating the elements.
+fn no_lazy_bits(heap: &Heap<'_>, metadata: Option<&Id>) -> Result<(), Problem> {
     let Some(Value::Dict(items)) = metadata.map(|id| heap.get(*id)) else {
         return Ok(());
     };
-    let lazy = items.iter().any(|(key, value)| {
+    let is_lazy = items.iter().any(|(key, value)| {
         matches!(heap.get(*key), Value::Str("conj" | "neg"))
             && !matches!(heap.get(*value), Value::Bool(false))
     });
-    match lazy {
+    match is_lazy {
         false => Ok(()),
-        true => Err(Flaw::unsupported(
-            "a tensor that is conjugated or negated only when it is read",
+        true => Err(Problem::unsupported(
+            "a lazily conjugated or negated tensor",
             "save x.resolve_conj().resolve_neg()",
         )),
     }
 }
 
-/// The persistent id of a storage: `("storage", class, key, location, numel)`.
-pub(super) fn storage<'a>(heap: &Heap<'a>, id: Id) -> Result<Storage<'a>, Flaw> {
+/// Parses the persistent id of a storage: `("storage", class, key, location, numel)`.
+pub(super) fn storage<'a>(heap: &Heap<'a>, id: Id) -> Result<Storage<'a>, Problem> {
     let items = match heap.get(id) {
         Value::Tuple(items) => items.as_slice(),
         _ => &[],
@@ -133,8 +137,8 @@ pub(super) fn storage<'a>(heap: &Heap<'a>, id: Id) -> Result<Storage<'a>, Flaw> 
     };
     match (dtype, numel) {
         (Some(dtype), Some(numel)) => Ok(Storage { key, dtype, numel }),
-        _ => Err(Flaw::damaged(
-            "a persistent id that is no storage of PyTorch's",
+        _ => Err(Problem::damaged(
+            "a persistent id that is not a PyTorch storage",
         )),
     }
 }

@@ -1,27 +1,27 @@
-//! The names that a pickle of tensors may mention. None of them is ever called: each stands for
-//! what this reader does in its place.
+//! The classes and functions that a pickle of tensors may refer to. None of them is ever called:
+//! the reader has its own meaning for each.
 //!
 //! The list follows `_get_allowed_globals` of `torch/_weights_only_unpickler.py` and the names
 //! that `torch/csrc/jit/serialization/pickler.cpp` writes, PyTorch 2.13.
 
 use crate::Dtype;
-use crate::file::error::Flaw;
+use crate::file::error::Problem;
 
-/// What a name stands for.
+/// The meaning of a class or function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::file) enum Global {
     OrderedDict,
-    /// A call whose value is its first argument: a set of a list, a counter of a dict, a
+    /// A call that evaluates to its first argument: a set of a list, a counter of a dict, a
     /// parameter of a tensor, a typed list of a list.
     FirstArgument,
-    /// A call whose value no tensor is in: bytes, a complex number, a device.
+    /// A call that evaluates to a value without tensors: bytes, a complex number, a device.
     Opaque,
     RebuildTensor,
     RebuildTensorV2,
     RebuildTensorV3,
-    /// `func(*args)`, then attributes.
+    /// `func(*args)`, followed by attributes.
     RebuildFromType,
-    /// A class of `torch.Tensor` that adds nothing.
+    /// A tensor class without data of its own.
     TensorClass,
     /// A storage of elements.
     Storage(Dtype),
@@ -32,10 +32,10 @@ pub(in crate::file) enum Global {
     ScriptClass,
 }
 
-/// What a name stands for, or the refusal to guess.
-pub(super) fn find(module: &str, name: &str) -> Result<Global, Flaw> {
-    let unknown = || Flaw::global(format!("{module}.{name}"));
-    // Protocol 2 writes the names of Python 2.
+/// Looks up a class or function by its module and name.
+pub(super) fn find(module: &str, name: &str) -> Result<Global, Problem> {
+    let unknown = || Problem::global(format!("{module}.{name}"));
+    // Protocol 2 uses the module names of Python 2.
     let module = if module == "__builtin__" {
         "builtins"
     } else {
@@ -56,8 +56,8 @@ pub(super) fn find(module: &str, name: &str) -> Result<Global, Flaw> {
         }
         ("torch._tensor", "_rebuild_from_type_v2") => Global::RebuildFromType,
         ("torch._utils", name) if name.starts_with("_rebuild_") => {
-            return Err(Flaw::unsupported(
-                format!("a tensor that is not dense and plain (torch._utils.{name})"),
+            return Err(Problem::unsupported(
+                format!("a tensor that is not a plain dense one (torch._utils.{name})"),
                 "save dense tensors: x.to_dense(), x.dequantize(), x.cpu()",
             ));
         }
@@ -84,8 +84,8 @@ fn dtype(name: &str) -> Option<Dtype> {
     Dtype::ALL.into_iter().find(|dtype| dtype.name() == name)
 }
 
-/// The elements of a `torch.FloatStorage`: the classes of Python, and the names of
-/// `c10::ScalarType` that TorchScript writes for dtypes without such a class.
+/// The dtype of a storage class such as `torch.FloatStorage`. Besides Python's classes there are the
+/// names of `c10::ScalarType`, which TorchScript writes for dtypes without a class.
 fn element_of(storage: &str) -> Option<Dtype> {
     Some(match storage {
         "Bool" => Dtype::Bool,

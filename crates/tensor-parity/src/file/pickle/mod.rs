@@ -1,29 +1,27 @@
-//! A reader of the pickles that `torch.save`, TorchScript and `tch` write. It builds containers
-//! and descriptions of tensors; it calls nothing and imports nothing.
+//! Reads the pickles that `torch.save`, TorchScript and `tch` write, as containers and descriptions
+//! of tensors. Nothing is called or imported.
 //!
-//! What is accepted follows `torch/_weights_only_unpickler.py` of PyTorch 2.13, with the opcodes
-//! of protocol 4 and 5 beside those of 2.
+//! The accepted opcodes follow `torch/_weights_only_unpickler.py` of PyTorch 2.13, plus those of
+//! protocols 4 and 5.
 
 mod call;
 mod global;
-mod input;
 mod value;
 
-use crate::file::error::Flaw;
+use crate::file::error::Problem;
 use global::Global;
-use input::Input;
 use std::collections::HashMap;
 use value::MAX_VALUES;
 pub(super) use value::{Heap, Id, Tensor, Value};
 
-/// A larger pickle holds something else than tensors, whose elements lie outside of it.
+/// The maximum length of a pickle. The elements of tensors are not part of it.
 const MAX_LENGTH: usize = 1 << 26;
 
-/// What the pickle says: all values, and which one is the whole.
-pub(super) fn read(bytes: &[u8]) -> Result<(Heap<'_>, Id), Flaw> {
+/// Runs a pickle and returns all its values and the index of the result.
+pub(super) fn read(bytes: &[u8]) -> Result<(Heap<'_>, Id), Problem> {
     if bytes.len() > MAX_LENGTH {
-        return Err(Flaw::damaged(format!(
-            "a pickle of {} bytes, more than {MAX_LENGTH} are not read",
+        return Err(Problem::damaged(format!(
+            "a pickle of {} bytes; the limit is {MAX_LENGTH}",
             bytes.len()
         )));
     }
@@ -34,20 +32,23 @@ pub(super) fn read(bytes: &[u8]) -> Result<(Heap<'_>, Id), Flaw> {
         marks: Vec::new(),
         memo: HashMap::new(),
     };
-    let whole = machine.run().map_err(|flaw| machine.input.place(flaw))?;
-    Ok((machine.heap, whole))
+    let result = machine
+        .run()
+        .map_err(|problem| machine.input.locate(problem))?;
+    Ok((machine.heap, result))
 }
 
+/// The stack machine that a pickle is a program of.
 struct Machine<'a> {
     input: Input<'a>,
     heap: Heap<'a>,
     stack: Vec<Id>,
-    /// Heights of the stack where a MARK stands.
+    /// The heights of the stack at each MARK.
     marks: Vec<usize>,
     memo: HashMap<u32, Id>,
 }
 
-/// The opcodes, by the names of Python's `pickle`.
+/// The opcodes, named as in Python's `pickle`.
 mod op {
     pub(super) const PROTO: u8 = 0x80;
     pub(super) const FRAME: u8 = 0x95;
@@ -101,7 +102,7 @@ mod op {
 }
 
 impl<'a> Machine<'a> {
-    fn run(&mut self) -> Result<Id, Flaw> {
+    fn run(&mut self) -> Result<Id, Problem> {
         loop {
             let opcode = self.input.opcode()?;
             if opcode == op::STOP {
@@ -111,7 +112,7 @@ impl<'a> Machine<'a> {
         }
     }
 
-    fn step(&mut self, opcode: u8) -> Result<(), Flaw> {
+    fn step(&mut self, opcode: u8) -> Result<(), Problem> {
         match opcode {
             op::PROTO => self.input.take(1).map(drop),
             op::FRAME => self.input.take(8).map(drop),
@@ -154,7 +155,7 @@ impl<'a> Machine<'a> {
             op::SHORT_BINUNICODE => self.input.sized::<1>().and_then(|s| self.push_str(s)),
             op::BINUNICODE8 => self.input.sized::<8>().and_then(|s| self.push_str(s)),
             op::SHORT_BINSTRING => {
-                // A str of Python 2: text or bytes.
+                // A Python 2 str: text or bytes.
                 let bytes = self.input.sized::<1>()?;
                 match std::str::from_utf8(bytes) {
                     Ok(text) => self.push(Value::Str(text)),
@@ -197,21 +198,21 @@ impl<'a> Machine<'a> {
             }
 
             op::BINPUT => {
-                let [at] = self.input.array()?;
-                self.put(u32::from(at))
+                let [key] = self.input.array()?;
+                self.put(u32::from(key))
             }
             op::LONG_BINPUT => {
-                let at = u32::from_le_bytes(self.input.array()?);
-                self.put(at)
+                let key = u32::from_le_bytes(self.input.array()?);
+                self.put(key)
             }
             op::MEMOIZE => self.put(self.memo.len() as u32),
             op::BINGET => {
-                let [at] = self.input.array()?;
-                self.get(u32::from(at))
+                let [key] = self.input.array()?;
+                self.get(u32::from(key))
             }
             op::LONG_BINGET => {
-                let at = u32::from_le_bytes(self.input.array()?);
-                self.get(at)
+                let key = u32::from_le_bytes(self.input.array()?);
+                self.get(key)
             }
 
             op::GLOBAL => {
@@ -222,7 +223,7 @@ impl<'a> Machine<'a> {
                 let (name, module) = (self.pop()?, self.pop()?);
                 match (self.heap.get(module), self.heap.get(name)) {
                     (Value::Str(module), Value::Str(name)) => self.push_global(module, name),
-                    _ => Err(Flaw::damaged("STACK_GLOBAL without two strings")),
+                    _ => Err(Problem::damaged("STACK_GLOBAL without two strings")),
                 }
             }
             op::NEWOBJ => {
@@ -230,7 +231,7 @@ impl<'a> Machine<'a> {
                 match self.heap.get(class) {
                     Value::Global(Global::ScriptClass) => self.push(Value::Object(None)),
                     Value::Global(Global::OrderedDict) => self.push(Value::Dict(Vec::new())),
-                    _ => Err(Flaw::damaged("NEWOBJ of something that is no class")),
+                    _ => Err(Problem::damaged("NEWOBJ of a value that is not a class")),
                 }
             }
             op::REDUCE => {
@@ -243,9 +244,9 @@ impl<'a> Machine<'a> {
                 let object = self.top()?;
                 match self.heap.get_mut(object) {
                     Value::Object(attributes) => *attributes = Some(state),
-                    // Attributes of an OrderedDict, as `state_dict()._metadata`: no tensors.
+                    // Attributes of an OrderedDict, such as `state_dict()._metadata`, are not tensors.
                     Value::Dict(_) => {}
-                    _ => return Err(Flaw::damaged("BUILD of something without attributes")),
+                    _ => return Err(Problem::damaged("BUILD of a value without attributes")),
                 }
                 Ok(())
             }
@@ -254,18 +255,18 @@ impl<'a> Machine<'a> {
                 let storage = call::storage(&self.heap, id)?;
                 self.push(Value::Storage(Box::new(storage)))
             }
-            other => Err(Flaw::damaged(format!("unknown opcode {other:#04x}"))),
+            other => Err(Problem::damaged(format!("unknown opcode {other:#04x}"))),
         }
     }
 
-    fn push(&mut self, value: Value<'a>) -> Result<(), Flaw> {
+    fn push(&mut self, value: Value<'a>) -> Result<(), Problem> {
         let id = self.heap.push(value)?;
         self.push_id(id)
     }
 
-    fn push_id(&mut self, id: Id) -> Result<(), Flaw> {
+    fn push_id(&mut self, id: Id) -> Result<(), Problem> {
         if self.stack.len() >= MAX_VALUES {
-            return Err(Flaw::damaged(format!(
+            return Err(Problem::damaged(format!(
                 "more than {MAX_VALUES} values on the stack"
             )));
         }
@@ -273,8 +274,8 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
-    /// Pops a value of the innermost MARK: those below belong to others.
-    fn pop(&mut self) -> Result<Id, Flaw> {
+    /// Pops a value above the innermost MARK.
+    fn pop(&mut self) -> Result<Id, Problem> {
         let floor = self.marks.last().copied().unwrap_or(0);
         match self.stack.len() > floor {
             true => self.stack.pop().ok_or_else(underflow),
@@ -282,18 +283,18 @@ impl<'a> Machine<'a> {
         }
     }
 
-    fn top(&mut self) -> Result<Id, Flaw> {
+    fn top(&mut self) -> Result<Id, Problem> {
         let id = self.pop()?;
         self.stack.push(id);
         Ok(id)
     }
 
-    fn pop_mark(&mut self) -> Result<Vec<Id>, Flaw> {
+    fn pop_mark(&mut self) -> Result<Vec<Id>, Problem> {
         let floor = self.marks.pop().ok_or_else(underflow)?;
         Ok(self.stack.split_off(floor))
     }
 
-    fn tuple(&mut self, length: usize) -> Result<(), Flaw> {
+    fn tuple(&mut self, length: usize) -> Result<(), Problem> {
         let mut items = (0..length)
             .map(|_| self.pop())
             .collect::<Result<Vec<_>, _>>()?;
@@ -301,19 +302,19 @@ impl<'a> Machine<'a> {
         self.push(Value::Tuple(items))
     }
 
-    fn push_str(&mut self, bytes: &'a [u8]) -> Result<(), Flaw> {
-        let text =
-            std::str::from_utf8(bytes).map_err(|_| Flaw::damaged("a string that is not UTF-8"))?;
+    fn push_str(&mut self, bytes: &'a [u8]) -> Result<(), Problem> {
+        let text = std::str::from_utf8(bytes)
+            .map_err(|_| Problem::damaged("a string that is not UTF-8"))?;
         self.push(Value::Str(text))
     }
 
-    fn opaque_bytes<const N: usize>(&mut self) -> Result<(), Flaw> {
+    fn opaque_bytes<const N: usize>(&mut self) -> Result<(), Problem> {
         self.input.sized::<N>()?;
         self.push_id(Heap::OPAQUE)
     }
 
-    /// An integer of any length, two's complement; no tensor needs one of more than 64 bits.
-    fn push_long(&mut self, digits: &[u8]) -> Result<(), Flaw> {
+    /// Pushes an integer in two's complement. Tensors need no integers of more than 64 bits.
+    fn push_long(&mut self, digits: &[u8]) -> Result<(), Problem> {
         if digits.len() > 8 {
             return self.push_id(Heap::OPAQUE);
         }
@@ -323,22 +324,22 @@ impl<'a> Machine<'a> {
         self.push(Value::Int(i64::from_le_bytes(bytes)))
     }
 
-    fn push_global(&mut self, module: &str, name: &str) -> Result<(), Flaw> {
+    fn push_global(&mut self, module: &str, name: &str) -> Result<(), Problem> {
         self.push(Value::Global(global::find(module, name)?))
     }
 
-    fn extend(&mut self, items: &[Id]) -> Result<(), Flaw> {
+    fn extend(&mut self, items: &[Id]) -> Result<(), Problem> {
         let list = self.top()?;
         match self.heap.get_mut(list) {
             Value::List(list) => {
                 list.extend_from_slice(items);
                 Ok(())
             }
-            _ => Err(Flaw::damaged("APPEND to something that is no list")),
+            _ => Err(Problem::damaged("APPEND to a value that is not a list")),
         }
     }
 
-    fn set_items(&mut self, items: &[Id]) -> Result<(), Flaw> {
+    fn set_items(&mut self, items: &[Id]) -> Result<(), Problem> {
         let (pairs, rest) = items.as_chunks::<2>();
         let dict = self.top()?;
         match self.heap.get_mut(dict) {
@@ -346,31 +347,95 @@ impl<'a> Machine<'a> {
                 dict.extend(pairs.iter().map(|[key, value]| (*key, *value)));
                 Ok(())
             }
-            _ => Err(Flaw::damaged("SETITEMS of something that is no dict")),
+            _ => Err(Problem::damaged("SETITEMS of a value that is not a dict")),
         }
     }
 
-    fn put(&mut self, at: u32) -> Result<(), Flaw> {
+    fn put(&mut self, key: u32) -> Result<(), Problem> {
         let id = self.top()?;
         if self.memo.len() >= MAX_VALUES {
-            return Err(Flaw::damaged(format!(
-                "it remembers more than {MAX_VALUES} values"
+            return Err(Problem::damaged(format!(
+                "more than {MAX_VALUES} memo entries"
             )));
         }
-        self.memo.insert(at, id);
+        self.memo.insert(key, id);
         Ok(())
     }
 
-    fn get(&mut self, at: u32) -> Result<(), Flaw> {
-        match self.memo.get(&at).copied() {
+    fn get(&mut self, key: u32) -> Result<(), Problem> {
+        match self.memo.get(&key).copied() {
             Some(id) => self.push_id(id),
-            None => Err(Flaw::damaged(format!(
-                "it recalls value {at}, which it never put"
+            None => Err(Problem::damaged(format!(
+                "memo entry {key} was never stored"
             ))),
         }
     }
 }
 
-fn underflow() -> Flaw {
-    Flaw::damaged("an opcode without the values it takes")
+fn underflow() -> Problem {
+    Problem::damaged("an opcode that lacks its operands")
+}
+
+/// The bytes of a pickle and the position in them.
+struct Input<'a> {
+    bytes: &'a [u8],
+    position: usize,
+    /// The position of the current opcode.
+    opcode: usize,
+}
+
+impl<'a> Input<'a> {
+    fn new(bytes: &'a [u8]) -> Input<'a> {
+        Input {
+            bytes,
+            position: 0,
+            opcode: 0,
+        }
+    }
+
+    /// Locates a problem at the current opcode.
+    fn locate(&self, problem: Problem) -> Problem {
+        problem.within(&format!("data.pkl at byte {}", self.opcode))
+    }
+
+    fn opcode(&mut self) -> Result<u8, Problem> {
+        self.opcode = self.position;
+        self.array().map(|[opcode]| opcode)
+    }
+
+    fn take(&mut self, length: usize) -> Result<&'a [u8], Problem> {
+        let rest = &self.bytes[self.position..];
+        let taken = rest.get(..length).ok_or_else(|| {
+            Problem::damaged(format!(
+                "the pickle is truncated: {length} bytes needed, {} remain",
+                rest.len()
+            ))
+        })?;
+        self.position += length;
+        Ok(taken)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], Problem> {
+        let mut array = [0; N];
+        array.copy_from_slice(self.take(N)?);
+        Ok(array)
+    }
+
+    /// The bytes that follow their length, an integer of `N` bytes.
+    fn sized<const N: usize>(&mut self) -> Result<&'a [u8], Problem> {
+        let mut length = [0; 8];
+        length[..N].copy_from_slice(self.take(N)?);
+        self.take(usize::try_from(u64::from_le_bytes(length)).unwrap_or(usize::MAX))
+    }
+
+    /// The text up to the end of the line.
+    fn line(&mut self) -> Result<&'a str, Problem> {
+        let rest = &self.bytes[self.position..];
+        let length = rest.iter().position(|byte| *byte == b'\n');
+        let line = length
+            .and_then(|length| std::str::from_utf8(&rest[..length]).ok())
+            .ok_or_else(|| Problem::damaged("a name that is not terminated or not UTF-8"))?;
+        self.position += line.len() + 1;
+        Ok(line)
+    }
 }

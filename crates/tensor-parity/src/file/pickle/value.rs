@@ -1,44 +1,44 @@
-//! What a pickle builds.
+//! The values that a pickle builds.
 
 use super::global::Global;
 use crate::Dtype;
-use crate::file::error::Flaw;
+use crate::file::error::Problem;
 
-/// The number of a value in its [`Heap`].
+/// The index of a value in its [`Heap`].
 pub(in crate::file) type Id = u32;
 
-/// A value. Containers hold numbers of others, so nothing here recurses, and a container that
-/// contains itself is as harmless as any.
+/// A value. Containers refer to others by index, so nothing recurses here, and a container may
+/// contain itself.
 #[derive(Debug)]
 pub(in crate::file) enum Value<'a> {
     None,
     Bool(bool),
     Int(i64),
     Str(&'a str),
-    /// Something no tensor is in.
+    /// A value without tensors.
     Opaque,
     Tuple(Vec<Id>),
     List(Vec<Id>),
     Dict(Vec<(Id, Id)>),
-    /// An instance of a TorchScript class: its attributes, once they are set.
+    /// An instance of a TorchScript class, with its attributes once they are set.
     Object(Option<Id>),
     Global(Global),
     Storage(Box<Storage<'a>>),
     Tensor(Box<Tensor>),
 }
 
-/// A storage that the archive holds as `data/KEY`.
+/// A storage, which is the member `data/KEY` of the archive.
 #[derive(Debug, Clone)]
 pub(in crate::file) struct Storage<'a> {
     pub(in crate::file) key: &'a str,
     /// `None` for a storage of bytes.
     pub(in crate::file) dtype: Option<Dtype>,
-    /// Elements, or bytes.
+    /// The number of elements, or of bytes.
     pub(in crate::file) numel: u64,
 }
 
-/// The arguments of a tensor, none of them looked at yet: a few bytes of pickle may name a long
-/// shape again and again.
+/// The arguments of a tensor, not yet evaluated: a few bytes of pickle may refer to a long shape
+/// many times.
 #[derive(Debug)]
 pub(in crate::file) struct Tensor {
     pub(in crate::file) storage: Id,
@@ -49,17 +49,17 @@ pub(in crate::file) struct Tensor {
     pub(in crate::file) stride: Id,
 }
 
-/// All values of a pickle, at most [`MAX_VALUES`].
+/// All values of a pickle, at most [`MAX_VALUES`] of them.
 #[derive(Debug)]
 pub(in crate::file) struct Heap<'a> {
     values: Vec<Value<'a>>,
 }
 
-/// Some twenty values stand for a tensor: room for 400,000 of them.
+/// The maximum number of values. A tensor takes about twenty, so this allows 400,000 tensors.
 pub(super) const MAX_VALUES: usize = 1 << 23;
 
 impl<'a> Heap<'a> {
-    // Values without identity stand once, so that a byte of pickle is not a value of memory.
+    // Values without identity are shared, so that an opcode of one byte does not allocate a value.
     pub(super) const NONE: Id = 0;
     pub(super) const TRUE: Id = 1;
     pub(super) const FALSE: Id = 2;
@@ -78,11 +78,9 @@ impl<'a> Heap<'a> {
         }
     }
 
-    pub(super) fn push(&mut self, value: Value<'a>) -> Result<Id, Flaw> {
+    pub(super) fn push(&mut self, value: Value<'a>) -> Result<Id, Problem> {
         if self.values.len() >= MAX_VALUES {
-            return Err(Flaw::damaged(format!(
-                "it builds more than {MAX_VALUES} values"
-            )));
+            return Err(Problem::damaged(format!("more than {MAX_VALUES} values")));
         }
         self.values.push(value);
         Ok((self.values.len() - 1) as Id)

@@ -1,34 +1,34 @@
-//! Arrays of numpy.
+//! Files of numpy.
 
-use super::{again, check};
+use super::{check, damaged};
 use crate::build::{array, deflated, npy, replaced, stored};
 use crate::stored::path;
 
 #[test]
-fn npy_files() {
+fn malformed_npy_files_return_errors() {
     let good = array("'<f4'", "(2,)", &[0; 8]);
     let with = |descr: &str| array(descr, "(2,)", &[0; 8]);
     let deep = format!("{{'descr': {}", "(".repeat(60_000));
     let cases = [
         (
             good[..7].to_vec(),
-            again!("npy file: it ends within the start of its header"),
+            damaged!("npy file: it ends before its header"),
         ),
         (
             good[..9].to_vec(),
-            again!("npy file: it ends within the start of its header"),
+            damaged!("npy file: it ends before its header"),
         ),
         (
             good[..20].to_vec(),
-            again!("npy file: it claims a header of 68 bytes, it has 20 bytes"),
+            damaged!("npy file: the header ends at byte 68, but the file has 20 bytes"),
         ),
         (
             good[..good.len() - 1].to_vec(),
-            again!("npy file: a float32 array of shape [2] needs 8 bytes, there are 7"),
+            damaged!("npy file: a float32 array of shape [2] needs 8 bytes, found 7"),
         ),
         (
             [&good[..], &[0]].concat(),
-            again!("npy file: a float32 array of shape [2] needs 8 bytes, there are 9"),
+            damaged!("npy file: a float32 array of shape [2] needs 8 bytes, found 9"),
         ),
         (
             b"\x93NUMPY\x09\x00....".to_vec(),
@@ -36,9 +36,7 @@ fn npy_files() {
         ),
         (
             b"\x93NUMPY\x02\x00\xff\xff\xff\xff".to_vec(),
-            again!(
-                "npy file: it claims a header of 4294967295 bytes, more than 65535 are not read"
-            ),
+            damaged!("npy file: the header claims 4294967295 bytes; the limit is 65535"),
         ),
         (
             npy("{'descr': [1], 'shape'", &[]),
@@ -50,15 +48,15 @@ fn npy_files() {
         ),
         (
             npy("\u{1b}[31m", &[]),
-            again!("npy file: its header is not numpy's: \\u{1b}[31m (at 0)"),
+            damaged!("npy file: the header is not one that numpy writes: \\u{1b}[31m (at byte 0)"),
         ),
         (
             replaced(&good, b"f4", b"\xff\xff"),
-            again!("npy file: its header is not text"),
+            damaged!("npy file: the header is not UTF-8"),
         ),
         (
             with("'|O'"),
-            "an array of Python objects is a pickle, and no code is run to read a file (numpy's '|O'); save arrays of numbers",
+            "an array of Python objects, which is a pickle (numpy's '|O'); save arrays of numbers, since reading a file runs no code",
         ),
         (
             with("'<U5'"),
@@ -74,7 +72,7 @@ fn npy_files() {
         ),
         (
             with("'|V2'"),
-            "an array of raw bytes: numpy has no name for bfloat16 and the like (numpy's '|V2'); save it with safetensors, or as float32",
+            "an array of raw bytes, as numpy stores bfloat16 and other dtypes that it lacks (numpy's '|V2'); save it with safetensors, or as float32",
         ),
         (
             with("'>f4'"),
@@ -82,11 +80,11 @@ fn npy_files() {
         ),
         (
             with("'<f16'"),
-            "a dtype that PyTorch does not have (numpy's '<f16'); save it as another one",
+            "a dtype that PyTorch lacks (numpy's '<f16'); convert it to another dtype",
         ),
         (
             with("''"),
-            "a dtype that PyTorch does not have (numpy's ''); save it as another one",
+            "a dtype that PyTorch lacks (numpy's ''); convert it to another dtype",
         ),
         (
             with("[('a', '<f4'), ('b', '<i4')]"),
@@ -94,20 +92,20 @@ fn npy_files() {
         ),
         (
             array("'<f4'", "(4611686018427387904, 4)", &[0; 8]),
-            again!(
-                "npy file: a float32 array of shape [4611686018427387904, 4] is larger than any memory"
+            damaged!(
+                "npy file: a float32 array of shape [4611686018427387904, 4] is larger than the address space"
             ),
         ),
         (
             array("'<f4'", "(0, 4611686018427387904, 4)", &[]),
-            again!(
-                "npy file: a float32 array of shape [0, 4611686018427387904, 4] is larger than any memory"
+            damaged!(
+                "npy file: a float32 array of shape [0, 4611686018427387904, 4] is larger than the address space"
             ),
         ),
         (
             array("'<f4'", "(1000000000000,)", &[0; 8]),
-            again!(
-                "npy file: a float32 array of shape [1000000000000] needs 4000000000000 bytes, there are 8"
+            damaged!(
+                "npy file: a float32 array of shape [1000000000000] needs 4000000000000 bytes, found 8"
             ),
         ),
     ];
@@ -115,7 +113,7 @@ fn npy_files() {
 }
 
 #[test]
-fn npz_files() {
+fn malformed_npz_files_return_errors() {
     let good = array("'<f4'", "(2,)", &[7; 8]);
     let big = array("'|u1'", "(100000,)", &[0; 100_000]);
     let packed = deflated(&[("big.npy", &big)]);
@@ -146,103 +144,103 @@ fn npz_files() {
     let cases = [
         (
             packed[..packed.len() - 1].to_vec(),
-            again!("npz file: its zip directory, at the end of the file, is cut off or damaged"),
+            damaged!("npz file: the zip directory at the end of the file is truncated or damaged"),
         ),
         (
             plain[..plain.len() - 1].to_vec(),
-            again!("npz file: its zip directory, at the end of the file, is cut off or damaged"),
+            damaged!("npz file: the zip directory at the end of the file is truncated or damaged"),
         ),
-        (twice, again!("npz file: two of its members have one name")),
+        (twice, damaged!("npz file: two members have the same name")),
         (
             central(&plain, 8, &[1]),
             "`a.npy`: encrypted; write it without a password",
         ),
         (
             central(&plain, 10, &[12]),
-            "`a.npy`: compressed with Bzip2; store it, or deflate it as numpy.savez_compressed does",
+            "`a.npy`: compressed with Bzip2; store or deflate it, as numpy.savez_compressed does",
         ),
         (
             central(&plain, 10, &[99]),
-            "`a.npy`: compressed with Aes; store it, or deflate it as numpy.savez_compressed does",
+            "`a.npy`: compressed with Aes; store or deflate it, as numpy.savez_compressed does",
         ),
         (
             central(&plain, 20, &[1]),
-            again!("npz file: `a.npy`: stored as it is, yet 1 bytes stand for 76"),
+            damaged!("npz file: `a.npy`: stored uncompressed, but its sizes 1 and 76 differ"),
         ),
         (
             central(&plain, 20, &[0, 9, 0, 0, 0, 9, 0, 0]),
-            again!("npz file: `a.npy`: its 2304 bytes go beyond the end of the file"),
+            damaged!("npz file: `a.npy`: its 2304 bytes extend past the end of the file"),
         ),
         (
             central(&packed, 24, &(100_000_000u32).to_le_bytes()),
-            again!("npz file: `big.npy`: 191 compressed bytes cannot stand for 100000000"),
+            damaged!("npz file: `big.npy`: 191 compressed bytes cannot inflate to 100000000"),
         ),
         (
             central(&packed, 24, &(u32::from_le_bytes(size) - 1).to_le_bytes()),
-            again!(
-                "npz file: `big`: a uint8 array of shape [100000] needs 100073 bytes, the archive claims 100072"
+            damaged!(
+                "npz file: `big`: a uint8 array of shape [100000] needs 100073 bytes, but the archive claims 100072"
             ),
         ),
         (
             central(&packed, 42, &[1]),
-            again!("npz file: `member 0`: invalid Zip archive: Invalid local file header"),
+            damaged!("npz file: `member 0`: invalid Zip archive: Invalid local file header"),
         ),
         (
             checksum,
-            again!(
-                "npz file: `big`: its header is not numpy's: {'descr': '|u1', 'fortran_order': False, 'shap\\u{0}': (100000,), } (at 48)"
+            damaged!(
+                "npz file: `big`: the header is not one that numpy writes: {'descr': '|u1', 'fortran_order': False, 'shap\\u{0}': (100000,), } (at byte 48)"
             ),
         ),
         (
             central(&packed, 16, &[0, 1, 2, 3]),
-            again!("npz file: `big`: Invalid checksum"),
+            damaged!("npz file: `big`: Invalid checksum"),
         ),
         (
             // Of 100001 elements, where archive and header agree on 100000.
             central(&deflated(&[("long.npy", &long)]), 24, &size),
-            again!("npz file: `long`: File is larger than its declared uncompressed size"),
+            damaged!("npz file: `long`: File is larger than its declared uncompressed size"),
         ),
         (
             deflated(&[("short.npy", &short)]),
-            again!(
-                "npz file: `short`: a uint8 array of shape [100000] needs 100073 bytes, the archive claims 100072"
+            damaged!(
+                "npz file: `short`: a uint8 array of shape [100000] needs 100073 bytes, but the archive claims 100072"
             ),
         ),
         (
             deflated(&[("long.npy", &long)]),
-            again!(
-                "npz file: `long`: a uint8 array of shape [100000] needs 100073 bytes, the archive claims 100074"
+            damaged!(
+                "npz file: `long`: a uint8 array of shape [100000] needs 100073 bytes, but the archive claims 100074"
             ),
         ),
         (
             deflated(&[("bomb.npy", &bomb)]),
-            again!(
-                "npz file: `bomb`: a uint8 array of shape [100000000000] needs 100000000079 bytes, the archive claims 179"
+            damaged!(
+                "npz file: `bomb`: a uint8 array of shape [100000000000] needs 100000000079 bytes, but the archive claims 179"
             ),
         ),
         (
             deflated(&[("text.npy", b"text of more than twelve bytes")]),
-            again!("npz file: `text`: it does not start as an npy file does"),
+            damaged!("npz file: `text`: it does not start with the magic bytes of npy"),
         ),
         (
             deflated(&[("tiny.npy", b"text")]),
-            again!("npz file: `tiny`: it ends before its array does"),
+            damaged!("npz file: `tiny`: it ends before the end of its array"),
         ),
         (
             stored(&[("bad.npy", &good[..20])]),
-            again!("npz file: `bad`: it claims a header of 68 bytes, it has 20 bytes"),
+            damaged!("npz file: `bad`: the header ends at byte 68, but the file has 20 bytes"),
         ),
         (
             std::fs::read(path("objects.npz")).unwrap(),
-            "`bad`: an array of Python objects is a pickle, and no code is run to read a file (numpy's '|O'); save arrays of numbers",
+            "`bad`: an array of Python objects, which is a pickle (numpy's '|O'); save arrays of numbers, since reading a file runs no code",
         ),
     ];
     check(&cases.map(|(bytes, message)| ("a.npz", bytes, message)));
 }
 
-/// Members that share their compressed bytes would inflate to far more than the archive could.
+/// Members that share compressed bytes could inflate to any size.
 #[test]
-fn overlapping_members() {
+fn npz_members_that_share_bytes_return_an_error() {
     let big = array("'|u1'", "(100000,)", &[0; 100_000]);
     let names: Vec<_> = (0..9).map(|i| format!("{i}.npy")).collect();
     let members: Vec<(&str, &[u8])> = names.iter().map(|name| (&name[..], &big[..])).collect();
@@ -270,6 +268,6 @@ fn overlapping_members() {
     check(&[(
         "a.npz",
         shared,
-        again!("npz file: its members claim 1719 bytes, it has 707"),
+        damaged!("npz file: its members claim 1719 bytes, but it has 707"),
     )]);
 }

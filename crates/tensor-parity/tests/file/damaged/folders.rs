@@ -1,13 +1,13 @@
-//! Indexes, directories and paths.
+//! Indexes of shards, directories and paths.
 
-use super::{again, message, unknown};
+use super::{damaged, message, unknown};
 use crate::build::{array, safetensors};
 use std::path::Path;
 use tensor_parity::file::TensorFile;
 
 type Files<'a> = &'a [(&'a str, &'a [u8])];
 
-/// A file is written where it says, in a folder of its own.
+/// Creates a temporary directory with these files.
 fn folder(files: Files) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     for (name, bytes) in files {
@@ -16,7 +16,7 @@ fn folder(files: Files) -> tempfile::TempDir {
     folder
 }
 
-/// Opens a path in the folder; the message without the folder.
+/// Opens a path in a directory and returns the message without the path of the directory.
 fn opened(folder: &Path, name: &str) -> String {
     let path = if name.is_empty() {
         folder.to_owned()
@@ -36,57 +36,50 @@ fn one_tensor(name: &str) -> Vec<u8> {
 }
 
 #[test]
-fn indexes() {
+fn malformed_indexes_return_errors_and_valid_ones_select_tensors() {
     let map = |entries: &str| format!("{{\"weight_map\":{{{entries}}}}}").into_bytes();
     let cases = [
         (
             map("\"w\":\"none.safetensors\""),
             concat!(
                 "i.json: ",
-                again!(
-                    "index file: `none.safetensors`: the file is not in the folder of the index"
-                )
+                damaged!("index file: `none.safetensors`: there is no such file next to the index")
             ),
         ),
         (
             map("\"v\":\"a.safetensors\""),
             concat!(
                 "i.json: ",
-                again!(
-                    "index file: `v`: it says that `a.safetensors` has this tensor, and it has not"
-                )
+                damaged!("index file: `v`: `a.safetensors` lacks this tensor of the index")
             ),
         ),
         (
             map("\"w\":\"../a.safetensors\""),
-            "i.json: `../a.safetensors`: it points outside of its own folder; put the files beside the index and name them so",
+            "i.json: `../a.safetensors`: the path leads out of the directory of the index; put the shards next to the index and list them by name",
         ),
         (
             map("\"w\":\"/etc/passwd\""),
-            "i.json: `/etc/passwd`: it points outside of its own folder; put the files beside the index and name them so",
+            "i.json: `/etc/passwd`: the path leads out of the directory of the index; put the shards next to the index and list them by name",
         ),
         (
             map("\"w\":\"./a.safetensors\""),
-            "i.json: `./a.safetensors`: it points outside of its own folder; put the files beside the index and name them so",
+            "i.json: `./a.safetensors`: the path leads out of the directory of the index; put the shards next to the index and list them by name",
         ),
         (
             map("\"w\":\"\""),
-            "i.json: ``: it points outside of its own folder; put the files beside the index and name them so",
+            "i.json: ``: the path leads out of the directory of the index; put the shards next to the index and list them by name",
         ),
         (
             map("\"w\":\"a\\u0000b\""),
-            "i.json: `a\\u{0}b`: it points outside of its own folder; put the files beside the index and name them so",
+            "i.json: `a\\u{0}b`: the path leads out of the directory of the index; put the shards next to the index and list them by name",
         ),
         (
             map("\"w\":\"a.safetensors\",\"w\":\"a.safetensors\""),
-            "i.json: two tensors are called `w`; rename one and write the file again",
+            "i.json: duplicate tensor name `w`; rename one and write the file again",
         ),
         (
             map("\"w\":\"i.json\""),
-            concat!(
-                "i.json: ",
-                unknown!("text, where one file of tensors is expected")
-            ),
+            concat!("i.json: ", unknown!("text, but a tensor file is expected")),
         ),
         (
             map("\"w\":\"sub\""),
@@ -96,7 +89,7 @@ fn indexes() {
             map("\"w\":\"bad.safetensors\""),
             concat!(
                 "bad.safetensors: ",
-                again!("safetensors file: it claims a header of 53 bytes, 12 follow")
+                damaged!("safetensors file: the header claims 53 bytes, but 12 follow")
             ),
         ),
         (
@@ -104,7 +97,7 @@ fn indexes() {
             concat!(
                 "i.json: ",
                 unknown!(
-                    "text, but no index: invalid type: integer `1`, expected a string at line 1 column 20"
+                    "text, but not an index: invalid type: integer `1`, expected a string at line 1 column 20"
                 )
             ),
         ),
@@ -112,7 +105,7 @@ fn indexes() {
             b"{\"weight_map\":{".to_vec(),
             concat!(
                 "i.json: ",
-                again!("index file: EOF while parsing an object at line 1 column 15")
+                damaged!("index file: EOF while parsing an object at line 1 column 15")
             ),
         ),
     ];
@@ -130,7 +123,7 @@ fn indexes() {
         }
     }
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
-    // Each tensor from its own file, in the order of the index.
+    // Each tensor is read from its own file, in the order of the index.
     let index = map("\"v\":\"b.bin\",\"w\":\"a.safetensors\",\"u\":\"b.bin\"");
     let header = "{\"u\":{\"dtype\":\"U8\",\"shape\":[],\"data_offsets\":[0,1]},\"v\":{\"dtype\":\"U8\",\"shape\":[],\"data_offsets\":[1,2]}}";
     let second = safetensors(header, &[8, 9]);
@@ -145,7 +138,7 @@ fn indexes() {
         .map(|(name, tensor)| (name, tensor.to_bytes()))
         .collect();
     assert_eq!(read, [("v", vec![9]), ("w", vec![1]), ("u", vec![8])]);
-    // Tensors that the index does not name stay out.
+    // Tensors that the index does not list are left out.
     let index = map("");
     let folder = folder(&[("i.json", &index), ("a.safetensors", &one_tensor("w"))]);
     assert!(
@@ -156,26 +149,26 @@ fn indexes() {
 }
 
 #[test]
-fn directories() {
+fn ambiguous_directories_return_errors_and_others_are_read_in_order() {
     let (a, b) = (one_tensor("w"), one_tensor("v"));
     let cases: [(Files, &str); 7] = [
         (
             &[],
-            ".: no file of tensors in this directory; name the file itself",
+            ".: no tensor file in this directory; pass the file itself",
         ),
         (
             &[("README.md", b"text"), (".hidden.safetensors", &a)],
-            ".: no file of tensors in this directory; name the file itself",
+            ".: no tensor file in this directory; pass the file itself",
         ),
         (
             &[("a.safetensors", &a), ("b.bin", &a)],
-            "`w` is in a.safetensors and in b.bin; name one of the files instead of their directory",
+            "`w` is in both a.safetensors and b.bin; pass one of the files instead of the directory",
         ),
         (
             &[("a.safetensors", &a), ("bad.safetensors", &a[..30])],
             concat!(
                 "bad.safetensors: ",
-                again!("safetensors file: it claims a header of 53 bytes, 22 follow")
+                damaged!("safetensors file: the header claims 53 bytes, but 22 follow")
             ),
         ),
         (
@@ -187,13 +180,13 @@ fn directories() {
                 ("x.safetensors.index.json", b"{}"),
                 ("y.safetensors.index.json", b"{}"),
             ],
-            ".: more than one index, x.safetensors.index.json and y.safetensors.index.json; name the one to read",
+            ".: more than one index, x.safetensors.index.json and y.safetensors.index.json; pass the one to read",
         ),
         (
             &[("x.safetensors.index.json", b"{}"), ("a.safetensors", &a)],
             concat!(
                 "x.safetensors.index.json: ",
-                unknown!("text, but no index: missing field `weight_map` at line 1 column 2")
+                unknown!("text, but not an index: missing field `weight_map` at line 1 column 2")
             ),
         ),
     ];
@@ -222,7 +215,7 @@ fn directories() {
 }
 
 #[test]
-fn paths() {
+fn unreadable_paths_return_errors() {
     let folder = folder(&[
         ("file.npy", &array("'|u1'", "(1,)", &[1])),
         ("empty.npz", b""),
@@ -250,10 +243,10 @@ fn paths() {
     );
 }
 
-/// The permission is that of the file; the administrator may read it all the same.
+/// The superuser can read the file regardless of its permissions.
 #[test]
 #[cfg(unix)]
-fn a_file_without_permission() {
+fn a_file_without_read_permission_returns_an_error() {
     use std::os::unix::fs::PermissionsExt;
     let folder = folder(&[("secret.npy", &array("'|u1'", "(1,)", &[1]))]);
     let secret = folder.path().join("secret.npy");
@@ -267,10 +260,10 @@ fn a_file_without_permission() {
     }
 }
 
-/// A pipe without a writer: opening it would wait for ever.
+/// Opening a pipe without a writer would block.
 #[test]
 #[cfg(unix)]
-fn a_pipe() {
+fn a_pipe_returns_an_error() {
     let folder = folder(&[]);
     let pipe = folder.path().join("pipe.npy");
     assert!(

@@ -1,4 +1,4 @@
-//! Damaged and hostile files: one line each, that says where, what, and what to do.
+//! Damaged and hostile files: each error is one line that names the file, the problem and what to do.
 
 mod arrays;
 mod folders;
@@ -9,13 +9,20 @@ use crate::build::stored;
 use crate::stored::path;
 use tensor_parity::file::{FileError, TensorFile};
 
+/// The line that the program prints: the error and its sources.
 fn message(result: Result<TensorFile, FileError>) -> String {
-    let message = result.map(|file| file.len()).unwrap_err().to_string();
+    let error = result.map(|file| file.len()).unwrap_err();
+    let mut message = error.to_string();
+    let mut source = std::error::Error::source(&error);
+    while let Some(error) = source {
+        message += &format!(": {error}");
+        source = error.source();
+    }
     assert!(!message.contains(char::is_control), "{message:?}");
     message
 }
 
-/// Each case: the file's name, its content, and what is said after the name.
+/// Checks the messages of cases: the name of a file, its content, and the message after the name.
 fn check(cases: &[(&str, Vec<u8>, &str)]) {
     let mut wrong = Vec::new();
     for (name, bytes, expected) in cases {
@@ -28,28 +35,29 @@ fn check(cases: &[(&str, Vec<u8>, &str)]) {
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }
 
-/// What most messages end with.
-macro_rules! again {
+/// The message of a damaged file.
+macro_rules! damaged {
     ($text:literal) => {
-        concat!("damaged ", $text, "; write it again or fetch it again")
+        concat!("damaged ", $text, "; write or download it again")
     };
 }
 
+/// The message of a file that is not a tensor file.
 macro_rules! unknown {
     ($text:literal) => {
         concat!(
-            "not a file of tensors (",
+            "not a tensor file (",
             $text,
-            "); readable are safetensors, an index of shards, npz, npy, .ot, TorchScript and \
-             torch.save files"
+            "); supported formats are safetensors, an index of shards, npz, npy, .ot, TorchScript \
+             and torch.save"
         )
     };
 }
 
-use {again, unknown};
+use {damaged, unknown};
 
 #[test]
-fn contents_that_are_no_tensors() {
+fn files_without_tensors_are_refused() {
     let png = b"\x89PNG\r\n\x1a\n....".to_vec();
     let lfs = b"version https://git-lfs.github.com/spec/v1\noid".to_vec();
     check(&[
@@ -73,12 +81,12 @@ fn contents_that_are_no_tensors() {
         (
             "a.zip",
             stored(&[("a.txt", b"text")]),
-            unknown!("a zip archive of neither arrays nor PyTorch's"),
+            unknown!("a zip archive that neither numpy nor PyTorch wrote"),
         ),
         (
             "a.json",
             b"{\"a\": 1}".to_vec(),
-            unknown!("text, but no index: missing field `weight_map` at line 1 column 8"),
+            unknown!("text, but not an index: missing field `weight_map` at line 1 column 8"),
         ),
         (
             "a.json",
@@ -89,14 +97,14 @@ fn contents_that_are_no_tensors() {
             "a.pkl",
             b"\x80\x04\x95\x00".to_vec(),
             unknown!(
-                "a pickle outside of an archive, which only Python reads: from safetensors.torch import save_file; save_file(model.state_dict(), \"model.safetensors\")"
+                "a pickle without an archive, which only Python can read: from safetensors.torch import save_file; save_file(model.state_dict(), \"model.safetensors\")"
             ),
         ),
         (
             "a.pt",
             std::fs::read(path("legacy.pt")).unwrap(),
             unknown!(
-                "torch.save of before PyTorch 1.6, a pickle that only Python reads: from safetensors.torch import save_file; save_file(model.state_dict(), \"model.safetensors\")"
+                "written by torch.save before PyTorch 1.6, which only Python can read: from safetensors.torch import save_file; save_file(model.state_dict(), \"model.safetensors\")"
             ),
         ),
     ]);
