@@ -266,7 +266,7 @@ fn explain_says_in_one_line_what_it_cannot_take() {
             vec![a.as_str(), "--layers", &path("opaque.txt"), "--seed", "1"],
             "Mine at a has the tensor a.weight",
         ),
-        (vec![&path("net.txt"), a.as_str()], "not a file of tensors"),
+        (vec![&path("net.txt"), a.as_str()], "not a tensor file"),
         (
             vec![a.as_str(), a.as_str(), "--layers", &path("net.txt")],
             "cannot be used with",

@@ -178,7 +178,7 @@ fn bad_input_is_one_line() {
     let text = folder.path("text");
     std::fs::write(&text, "hello").unwrap();
     for (b, arguments, part) in [
-        (&text, vec![], "not a file of tensors"),
+        (&text, vec![], "not a tensor file"),
         (&folder.path("gone"), vec![], "cannot be read: No such file"),
         (&a, vec!["--rename", "x"], "not of the form"),
         (&a, vec!["--rename", "s/(/x/"], "no regular expression"),

@@ -37,11 +37,7 @@ fn theirs(tensors: &[Value], mut take: impl FnMut(&Value) -> Vec<u8>) -> Vec<Des
 fn every_format_has_the_bytes_that_python_has() {
     let folder = tempfile::tempdir().unwrap();
     let cases = json!({ "folder": folder.path() });
-<<<<<<<< HEAD:tests/live/tensor_files.rs
     let (results, bytes) = run_reference("tests/python/tensor_files.py", &cases);
-========
-    let (results, bytes) = run_reference("tests/parity/write.py", &cases);
->>>>>>>> 77bbb07 (tensor-parity: truncated files are a typed error, VarStore order holds for empty and shared tensors, plain names and prose; errors keep their cause in source()):tests/parity/live.rs
     let mut rest = &bytes[..];
     let mut take = |length: &Value| {
         let (taken, left) = rest.split_at(length.as_u64().unwrap() as usize);
