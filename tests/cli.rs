@@ -215,7 +215,7 @@ fn versions_are_named_alike_everywhere() {
         std::fs::read_to_string(format!("{}/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap()
     };
     assert!(file("build.rs").contains(&format!("VERSION: &str = \"{LIBTORCH_VERSION}\"")));
-    assert!(file("setup").contains(&format!("VERSION = \"{LIBTORCH_VERSION}\"")));
+    assert!(file("tools/setup.py").contains(&format!("VERSION = \"{LIBTORCH_VERSION}\"")));
     for name in ["tch", "torch-sys"] {
         let line = format!("{name} = {{ version = \"{TCH_VERSION}\"");
         assert!(file("Cargo.toml").contains(&line), "{line}");
