@@ -20,25 +20,26 @@ help:
 	@echo 'make clean      remove what cargo built; .libtorch, .venv, .models, the downloads, stay'
 
 demo: setup
-	$(CARGO) run --release -- demo
+	$(CARGO) run --release --features cli -- demo
 
 # The live tests are #[ignore]d, so that plain `cargo test` needs no PyTorch; here they must run.
 test:
 	$(PYTHON) -m unittest discover -s tests/python/setup
 	$(PYTHON) tools/setup.py --reference
 	$(TCH_INIT_PYTHON) -m unittest discover -s tests/python/record -t .
-	$(CARGO) test -- --include-ignored
-	$(CARGO) test --no-default-features
-	$(CARGO) check --all-targets --no-default-features --features tch
+	$(CARGO) test --workspace --features cli -- --include-ignored
+	$(CARGO) test --workspace --no-default-features --features cli
+	$(CARGO) check --all-targets
+	$(CARGO) check --all-targets --no-default-features
 
 # In Python, which imports a library once for all its models.
 test-models: models
-	$(CARGO) build
+	$(CARGO) build --features cli
 	PYTHONPATH=.models $(TCH_INIT_PYTHON) -m unittest tests.python.libraries.test_models
 
 bench: models
-	$(CARGO) bench --bench engine
-	PYTHONPATH=.models $(CARGO) bench --bench models
+	$(CARGO) bench --features cli --bench engine
+	PYTHONPATH=.models $(CARGO) bench --features cli --bench models
 
 setup:
 	$(PYTHON) tools/setup.py
@@ -50,11 +51,12 @@ models:
 	$(PYTHON) tools/setup.py --models
 
 doc: setup
-	$(CARGO) doc --no-deps
+	$(CARGO) doc --workspace --no-deps
 
 lint: setup
-	$(CARGO) fmt --check
-	$(CARGO) clippy --all-targets -- -D warnings
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --features cli -- -D warnings
+	$(CARGO) clippy --all-targets --no-default-features --features cli -- -D warnings
 
 clean:
 	$(CARGO) clean

@@ -13,15 +13,13 @@ pub mod plan;
 #[cfg(feature = "tch")]
 pub mod cuda;
 #[cfg(feature = "tch")]
-pub mod doctor;
-#[cfg(feature = "tch")]
-pub mod experiment;
-#[cfg(feature = "tch")]
 pub mod explain;
 #[cfg(feature = "tch")]
 mod ffi;
 #[cfg(feature = "tch")]
 mod generator;
+#[cfg(feature = "tch")]
+mod libtorch_info;
 #[cfg(feature = "tch")]
 pub mod nn;
 #[cfg(feature = "tch")]
@@ -53,5 +51,7 @@ pub mod rng {
 }
 #[cfg(feature = "tch")]
 pub use generator::{Generator, get_rng_state, initial_seed, manual_seed, set_rng_state};
+#[cfg(feature = "tch")]
+pub use libtorch_info::{LIBTORCH_VERSION, LibtorchInfo};
 #[cfg(feature = "tch")]
 pub use visit::{Layer, VisitError, Walk, apply, reset_parameters};

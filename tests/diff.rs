@@ -4,10 +4,6 @@ use safetensors::{Dtype, tensor::TensorView};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use tch::nn::VarStore;
-use tch::{Device, Kind, Tensor};
-use tch_init::parity::{Comparison, Criterion};
-use tch_init::{assert_bits_eq, assert_ulp_le};
 
 struct Folder(tempfile::TempDir);
 
@@ -220,8 +216,14 @@ fn json_is_exact() {
     assert_eq!(diff(&a, &b, &["--json"]).stdout, output.stdout);
 }
 
+#[cfg(feature = "tch")]
 #[test]
 fn var_stores_and_tensors() {
+    use tch::nn::VarStore;
+    use tch::{Device, Kind, Tensor};
+    use tch_init::parity::{Comparison, Criterion};
+    use tch_init::{assert_bits_eq, assert_ulp_le};
+
     let _stream = crate::common::default_stream();
     let net = |bias: f64| {
         let vs = VarStore::new(Device::Cpu);

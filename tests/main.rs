@@ -4,23 +4,33 @@
 //! it is, therefore holds [`common::default_stream`]. Tests that change or measure the whole process (its number of
 //! threads, its allocator, its memory) are in `tests/process`.
 
-#![cfg(feature = "tch")]
-
-#[cfg(feature = "cli")]
+#[cfg(all(feature = "cli", feature = "tch"))]
 mod cli;
+#[cfg(feature = "tch")]
 mod common;
 #[cfg(feature = "cli")]
 mod diff;
+#[cfg(feature = "tch")]
 mod drop_in;
+#[cfg(feature = "tch")]
 mod golden;
+#[cfg(feature = "tch")]
 mod live;
-#[cfg(feature = "cli")]
+#[cfg(all(feature = "cli", feature = "tch"))]
 mod plan;
+#[cfg(feature = "tch")]
 mod recipe;
 #[cfg(feature = "cli")]
 mod record;
+#[cfg(feature = "tch")]
 mod repr;
+#[cfg(all(feature = "cli", not(feature = "tch")))]
+mod standalone;
+#[cfg(feature = "tch")]
 mod tch_files;
+#[cfg(feature = "tch")]
 mod torch_init;
+#[cfg(feature = "tch")]
 mod var_stores;
+#[cfg(feature = "tch")]
 mod walk;

@@ -1,9 +1,9 @@
 //! `tch-init demo`: the experiment, printed as the Python program prints it.
 
-use super::{Report, check};
+use super::experiment::Experiment;
+use super::{Report, demo_check};
 use anyhow::{Result, bail};
 use tch::Device;
-use tch_init::experiment::Experiment;
 use tch_init::repr::{module_str, tensor_str};
 
 #[derive(clap::Args)]
@@ -38,7 +38,7 @@ pub fn run(arguments: &Arguments) -> Result<Report> {
         xavier,
         orthogonal,
     } = &experiment;
-    let weight = |run: &tch_init::experiment::Run| run.net.fc1.ws.detach();
+    let weight = |run: &super::experiment::Run| run.net.fc1.ws.detach();
 
     // The labels are those of the program in the seed document.
     let mut text = format!("网络结构: \n {}\n", module_str("Net", &xavier.vs)?);
@@ -53,7 +53,7 @@ pub fn run(arguments: &Arguments) -> Result<Report> {
     }
     let mut found = false;
     if arguments.check {
-        let checked = check::against_reference(seed, input_size, &experiment)?;
+        let checked = demo_check::against_reference(seed, input_size, &experiment)?;
         text.push_str(&checked.text);
         found = checked.found;
     }

@@ -1,10 +1,10 @@
 //! `tch-init demo --check`: the experiment against figures that PyTorch computed.
 
 use super::Report;
+use super::experiment::Experiment;
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use tch::Tensor;
-use tch_init::experiment::Experiment;
 use tch_init::parity::ulp_distance;
 
 /// Written by `python tests/python/experiment.py > src/cli/reference.json`.

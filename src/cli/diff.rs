@@ -3,7 +3,7 @@
 mod json;
 mod table;
 
-use super::names::{Names, Selection};
+use super::selection::{Names, Selection};
 use super::{Report, paths_differ};
 use anyhow::{Context, Result};
 use clap::Args;

@@ -1,77 +1,258 @@
-//! `tch-init doctor`: what was found, what is wrong, and how to mend it.
+//! `tch-init doctor`: lists everything that can affect the bits, and how to fix problems.
 
 use super::Report;
 use anyhow::Result;
 use std::path::PathBuf;
 use std::process::Command;
-use tch_init::doctor::{self, Status};
+use tch::{Device, Kind, Tensor};
+use tch_init::rng::BACKEND_VARIABLE;
+use tch_init::{Generator, InitError, LIBTORCH_VERSION, LibtorchInfo, cuda, init};
 
-pub fn run() -> Result<Report> {
-    let mut findings = doctor::findings();
-    findings.push(python());
-    let width = findings.iter().map(|f| f.what.len()).max().unwrap_or(0);
+/// The tch version that this program is built on.
+const TCH_VERSION: &str = "0.26";
+
+/// `u = torch.empty(64).uniform_(-0.1, 0.3, generator=g)` with `g = torch.Generator().manual_seed(1)`: the bits of
+/// elements 2, 5 and 60, which differ between kernels with and without FMA.
+const KNOWN_UNIFORM: [u32; 3] = [0x3d7a_c9e7, 0x3e61_38db, 0xbcef_e4e7];
+
+/// Then `torch.empty(64).normal_(0.5, 0.1, generator=g)`: elements 0, 2 and 10.
+const KNOWN_NORMAL: [u32; 3] = [0x3efe_b1bc, 0x3ee1_79af, 0x3ecc_fe26];
+
+/// The result of checking one thing.
+struct Check {
+    what: &'static str,
+    found: String,
+    status: Status,
+    /// How to fix it, if it is wrong or missing.
+    fix: Option<String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Status {
+    /// As it should be.
+    Good,
+    /// Missing, but the bits do not depend on it.
+    Absent,
+    /// Broken, or the bits differ from PyTorch's.
+    Wrong,
+}
+
+impl Check {
+    fn good(what: &'static str, found: impl Into<String>) -> Check {
+        Check {
+            what,
+            found: found.into(),
+            status: Status::Good,
+            fix: None,
+        }
+    }
+
+    /// Good if `right`, otherwise wrong with a fix.
+    fn expect(right: bool, what: &'static str, found: impl Into<String>, fix: &str) -> Check {
+        Check {
+            what,
+            found: found.into(),
+            status: if right { Status::Good } else { Status::Wrong },
+            fix: (!right).then(|| fix.to_owned()),
+        }
+    }
+}
+
+#[derive(clap::Args)]
+pub struct Arguments {}
+
+/// Checks everything, and prints one line per check and one per fix.
+pub fn run(_: &Arguments) -> Result<Report> {
+    let checks = checks()?;
+    let width = checks
+        .iter()
+        .map(|check| check.what.len())
+        .max()
+        .unwrap_or(0);
     let mut text = String::new();
-    for finding in &findings {
-        let mark = match finding.status {
+    for check in &checks {
+        let mark = match check.status {
             Status::Good => "ok  ",
             Status::Absent => "-   ",
             Status::Wrong => "BAD ",
         };
-        text.push_str(&format!(
-            "{mark}{:width$}  {}\n",
-            finding.what, finding.found
-        ));
-        if let Some(mend) = &finding.mend {
-            text.push_str(&format!("    {:width$}  mend: {mend}\n", ""));
+        text.push_str(&format!("{mark}{:width$}  {}\n", check.what, check.found));
+        if let Some(fix) = &check.fix {
+            text.push_str(&format!("    {:width$}  fix: {fix}\n", ""));
         }
     }
-    let found = findings.iter().any(|f| f.status == Status::Wrong);
+    let found = checks.iter().any(|check| check.status == Status::Wrong);
     Ok(Report { text, found })
 }
 
+/// Draws from a dedicated generator only.
+fn checks() -> Result<Vec<Check>> {
+    let info = LibtorchInfo::detect()?;
+    let threads = tch::get_num_threads();
+    Ok(vec![
+        Check::good("tch-init", env!("CARGO_PKG_VERSION")),
+        Check::good("tch", TCH_VERSION),
+        libtorch(&info),
+        capability(&info),
+        draws(),
+        engine(),
+        Check::good(
+            "threads",
+            format!("{threads} (orthogonal_ has other bits with another number)"),
+        ),
+        lapack(&info),
+        cuda(),
+        python(),
+    ])
+}
+
+fn libtorch(info: &LibtorchInfo) -> Check {
+    let LibtorchInfo {
+        version,
+        header_version,
+        library,
+        ..
+    } = info;
+    let built = match header_version == version {
+        true => String::new(),
+        false => format!(", built against {header_version}"),
+    };
+    Check::expect(
+        version == LIBTORCH_VERSION && header_version == version,
+        "libtorch",
+        format!("{version} at {}{built}", library.display()),
+        &format!(
+            "tch-init reproduces the bits of {LIBTORCH_VERSION}: run `./setup`, or point LIBTORCH at it"
+        ),
+    )
+}
+
+/// AVX2 and AVX-512 kernels draw the same bits, the default ones others.
+fn capability(info: &LibtorchInfo) -> Check {
+    Check::expect(
+        info.cpu_capability.starts_with("AVX"),
+        "CPU capability",
+        info.cpu_capability.as_str(),
+        "draws have other bits than on a CPU with AVX2 (they equal PyTorch's on this machine): unset \
+         ATEN_CPU_CAPABILITY if it is set",
+    )
+}
+
+/// Compares a few draws with the bits that PyTorch 2.13 drew with AVX2.
+fn draws() -> Check {
+    let known = known_draws();
+    Check::expect(
+        matches!(known, Ok(true)),
+        "draws",
+        match known {
+            Ok(true) => "the bits of PyTorch 2.13 with AVX2".to_owned(),
+            Ok(false) => "not the bits of PyTorch 2.13 with AVX2".to_owned(),
+            Err(error) => format!("failed: {error}"),
+        },
+        "see libtorch and CPU capability above",
+    )
+}
+
+fn known_draws() -> Result<bool, InitError> {
+    let mut generator = Generator::new(Device::Cpu)?;
+    generator.manual_seed(1)?;
+    let mut tensor = Tensor::zeros([64], (Kind::Float, Device::Cpu));
+    let bits = |tensor: &Tensor, indices: [i64; 3]| {
+        indices.map(|i| (tensor.double_value(&[i]) as f32).to_bits())
+    };
+    init::uniform_(&mut tensor, -0.1, 0.3, Some(&mut generator))?;
+    let uniform = bits(&tensor, [2, 5, 60]);
+    init::normal_(&mut tensor, 0.5, 0.1, Some(&mut generator))?;
+    let normal = bits(&tensor, [0, 2, 10]);
+    Ok(uniform == KNOWN_UNIFORM && normal == KNOWN_NORMAL)
+}
+
+/// What `init` draws with, which affects the speed only.
+fn engine() -> Check {
+    let drawn = Generator::new(Device::Cpu).and_then(|mut generator| {
+        let mut tensor = Tensor::zeros([1000], (Kind::Float, Device::Cpu));
+        init::uniform_(&mut tensor, 0.0, 1.0, Some(&mut generator))
+    });
+    let backend = match (drawn, init::last_backend()) {
+        (Err(error), _) => format!("unknown ({error})"),
+        (Ok(()), Some(backend)) => backend.to_string(),
+        (Ok(()), None) => "libtorch's own draws, which are slower".to_owned(),
+    };
+    Check::good(
+        "engine",
+        format!("{backend} (does not affect the bits; {BACKEND_VARIABLE} chooses)"),
+    )
+}
+
+fn lapack(info: &LibtorchInfo) -> Check {
+    let mkl = info.mkl.as_deref().unwrap_or("none");
+    Check::expect(
+        info.has_lapack,
+        "MKL, LAPACK",
+        match info.has_lapack {
+            true => mkl.to_owned(),
+            false => format!("{mkl}, no LAPACK"),
+        },
+        "orthogonal_ needs a libtorch with LAPACK: run `./setup`",
+    )
+}
+
+fn cuda() -> Check {
+    match cuda::load() {
+        Ok(()) => Check::good("CUDA", format!("{} device(s)", tch::Cuda::device_count())),
+        Err(error) => Check {
+            what: "CUDA",
+            found: error.to_string(),
+            status: Status::Absent,
+            fix: None,
+        },
+    }
+}
+
 /// The Python whose PyTorch the live tests compare with.
-fn python() -> doctor::Finding {
+fn python() -> Check {
     let what = "Python reference";
-    let mend = || Some("run `./setup --reference` in the repository".to_owned());
+    let fix = "run `./setup --reference` in the repository";
     let python = std::env::var_os("TCH_INIT_PYTHON")
         .map_or_else(|| PathBuf::from(".venv/bin/python"), PathBuf::from);
-    // A name without a folder is looked up by the system, as on the command line.
+    // A name without a folder is looked up on PATH by the system.
     let is_name = python.components().count() == 1;
     if !is_name && !python.exists() {
-        return doctor::Finding {
+        return Check {
             what,
             found: format!("none at {} (only the live tests need it)", python.display()),
             status: Status::Absent,
-            mend: mend(),
+            fix: Some(fix.to_owned()),
         };
     }
     let output = Command::new(&python)
         .args(["-c", "import torch; print(torch.__version__.split('+')[0])"])
         .output();
-    let (found, status) = match output {
+    match output {
         Ok(output) if output.status.success() => {
             let version = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-            let status = if version == doctor::LIBTORCH_VERSION {
-                Status::Good
-            } else {
-                Status::Wrong
-            };
-            (format!("PyTorch {version} at {}", python.display()), status)
+            Check::expect(
+                version == LIBTORCH_VERSION,
+                what,
+                format!("PyTorch {version} at {}", python.display()),
+                fix,
+            )
         }
         Ok(output) => {
             let error = String::from_utf8_lossy(&output.stderr);
-            let last = error.lines().last().unwrap_or("no message").to_owned();
-            (format!("{} fails: {last}", python.display()), Status::Wrong)
+            let last = error.lines().last().unwrap_or("no message");
+            Check::expect(
+                false,
+                what,
+                format!("{} fails: {last}", python.display()),
+                fix,
+            )
         }
-        Err(error) => (
+        Err(error) => Check::expect(
+            false,
+            what,
             format!("{} does not run: {error}", python.display()),
-            Status::Wrong,
+            fix,
         ),
-    };
-    doctor::Finding {
-        what,
-        found,
-        status,
-        mend: (status == Status::Wrong).then(mend).flatten(),
     }
 }

@@ -2,7 +2,7 @@
 
 use super::Report;
 use super::dtype::FloatDtype;
-use super::names::{Names, Selection};
+use super::selection::{Names, Selection};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde::Serialize;

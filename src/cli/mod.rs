@@ -3,16 +3,36 @@
 //! Exit codes are those of `diff`: 0 all is well, 1 a difference or a problem was found, 2 bad
 //! input or failure, with one line on stderr.
 
-mod check;
-mod demo;
 mod diff;
-mod doctor;
-mod dtype;
-mod explain;
-mod materialize;
-mod names;
 mod plan;
 mod record;
+mod selection;
+
+#[cfg(feature = "tch")]
+mod demo;
+#[cfg(feature = "tch")]
+mod demo_check;
+#[cfg(feature = "tch")]
+mod doctor;
+#[cfg(feature = "tch")]
+mod dtype;
+#[cfg(feature = "tch")]
+mod experiment;
+#[cfg(feature = "tch")]
+mod explain;
+#[cfg(feature = "tch")]
+mod materialize;
+
+#[cfg(not(feature = "tch"))]
+mod needs_libtorch;
+#[cfg(not(feature = "tch"))]
+use needs_libtorch as demo;
+#[cfg(not(feature = "tch"))]
+use needs_libtorch as doctor;
+#[cfg(not(feature = "tch"))]
+use needs_libtorch as explain;
+#[cfg(not(feature = "tch"))]
+use needs_libtorch as materialize;
 
 use clap::{Parser, Subcommand};
 use std::io::Write;
@@ -41,7 +61,7 @@ enum Command {
     /// Write down how a PyTorch model is initialised, once, as a plan that any seed can be drawn from
     Record(record::Arguments),
     /// Show what was found (libtorch, CPU capability, threads, CUDA, Python) and what is wrong
-    Doctor,
+    Doctor(doctor::Arguments),
 }
 
 /// What a subcommand has to say, and whether it found something.
@@ -68,7 +88,7 @@ pub fn main() -> ExitCode {
         Command::Materialize(arguments) => materialize::run(&arguments),
         Command::Plan(arguments) => plan::run(&arguments),
         Command::Record(arguments) => record::run(&arguments),
-        Command::Doctor => doctor::run(),
+        Command::Doctor(arguments) => doctor::run(&arguments),
     };
     match report.and_then(|report| print(&report.text).map(|()| report.found)) {
         Ok(false) => ExitCode::SUCCESS,

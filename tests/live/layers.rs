@@ -1,11 +1,15 @@
 //! The experiment, and layers as PyTorch makes them and as visitors leave them.
 
+#[path = "../../src/cli/experiment.rs"]
+#[allow(dead_code)]
+mod experiment;
+
 use crate::common::reference::{expected, first_difference};
 use crate::common::{bytes, default_stream};
+use experiment::{Experiment, Run};
 use serde_json::{Value, json};
 use tch::nn::{Path, VarStore};
 use tch::{Device, Kind};
-use tch_init::experiment::{Experiment, Run};
 use tch_init::nn::*;
 use tch_init::recipe::{weight_init, weight_init2};
 use tch_init::{InitError, Walk, get_rng_state, manual_seed};

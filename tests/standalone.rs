@@ -1,0 +1,76 @@
+//! The program without libtorch: what it does, and what it says of the rest.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+fn run(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_tch-init"))
+        .args(arguments)
+        .env_remove("RUST_LOG")
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn the_program_is_not_linked_with_libtorch() {
+    let program = std::fs::read(Path::new(env!("CARGO_BIN_EXE_tch-init"))).unwrap();
+    let name = b"libtorch_cpu.so";
+    assert!(!program.windows(name.len()).any(|window| window == name));
+}
+
+#[test]
+fn diff_compares_files() {
+    let file = "crates/tensor-parity/tests/file/data/checkpoint.pt";
+    let same = run(&["diff", file, file]);
+    assert_eq!(same.status.code(), Some(0), "{same:?}");
+    assert!(same.stderr.is_empty(), "{same:?}");
+    let other = run(&[
+        "diff",
+        file,
+        "crates/tensor-parity/tests/file/data/module.pt",
+    ]);
+    assert_ne!(other.status.code(), Some(0), "{other:?}");
+}
+
+#[test]
+fn plan_show_shows_what_is_drawn() {
+    let shown = run(&["plan", "show", "tests/data/linear.plan.json"]);
+    assert_eq!(shown.status.code(), Some(0), "{shown:?}");
+    assert_eq!(
+        String::from_utf8(shown.stdout).unwrap(),
+        "torch.nn.Linear(2, 3) (PyTorch 2.13.0)
+parameter weight  float32 [3, 2]
+    step 0: uniform_(-0.7071067811865474, 0.7071067811865474), words 0 + 6
+parameter bias  float32 [3]
+    step 1: uniform_(-0.7071067811865475, 0.7071067811865475), words 6 + 3
+2 parameters, 0 buffers: 9 elements
+2 steps, 2 draws of 9 values, 0 of them dead (0.0%); 9 words
+"
+    );
+}
+
+#[test]
+fn commands_that_need_libtorch_say_so_in_one_line() {
+    for arguments in [
+        &["demo", "--seed", "1"][..],
+        &["doctor"],
+        &["explain", "a.safetensors", "b.safetensors"],
+        &[
+            "materialize",
+            "a.json",
+            "--seed",
+            "1",
+            "-o",
+            "a.safetensors",
+        ],
+    ] {
+        let output = run(arguments);
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        assert!(output.stdout.is_empty(), "{output:?}");
+        assert_eq!(
+            String::from_utf8(output.stderr).unwrap(),
+            "tch-init: this command needs libtorch, and this program was built without it: run `./setup` and `cargo install --path . --features cli` in a checkout of tch-init\n"
+        );
+    }
+}
