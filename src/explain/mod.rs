@@ -14,6 +14,7 @@ mod cross_match;
 mod finding;
 mod known_draws;
 mod layers;
+mod model;
 mod origin_search;
 mod orthogonal;
 mod permutation;
@@ -27,7 +28,8 @@ mod values;
 mod word_prediction;
 
 pub use finding::{Change, Displacement, Finding, Region, Whose};
-pub use layers::{Model, ModelError};
+pub use layers::ModelError;
+pub use model::Model;
 
 use crate::error::InitError;
 use crate::tensor::{Dtype, TensorView};

@@ -6,7 +6,6 @@ use super::sparse::zero_rows;
 use crate::error::{Context, InitError};
 use crate::ffi::{self, CGenerator};
 use crate::generator::Generator;
-use crate::init::observe::note;
 use crate::init::recording::{Fill, deferred};
 use std::ffi::c_char;
 use tch::{TchError, Tensor};
@@ -22,9 +21,7 @@ pub(crate) fn uniform(
     if deferred(function, tensor, generator.as_deref(), noted)? {
         return Ok(());
     }
-    draw(function, tensor, Draw::Uniform { from, to }, generator)?;
-    note(tensor, Fill::Uniform { from, to });
-    Ok(())
+    draw(function, tensor, Draw::Uniform { from, to }, generator)
 }
 
 pub(crate) fn normal(
@@ -38,9 +35,7 @@ pub(crate) fn normal(
     if deferred(function, tensor, generator.as_deref(), noted)? {
         return Ok(());
     }
-    draw(function, tensor, Draw::Normal { mean, std }, generator)?;
-    note(tensor, Fill::Normal { mean, std });
-    Ok(())
+    draw(function, tensor, Draw::Normal { mean, std }, generator)
 }
 
 /// Normal values, drawn again as long as they lie below `a` or above `b`, both of the tensor's
@@ -52,9 +47,7 @@ pub(super) fn trunc_normal(
     generator: Option<&mut Generator>,
 ) -> Result<(), InitError> {
     let truncated = Draw::TruncNormal { mean, std, a, b };
-    draw(function, tensor, truncated, generator)?;
-    note(tensor, Fill::TruncNormal { mean, std, a, b });
-    Ok(())
+    draw(function, tensor, truncated, generator)
 }
 
 /// Uniform values, accepted by the density of a normal distribution.
@@ -64,12 +57,7 @@ pub(super) fn density(
     density: Density,
     generator: Option<&mut Generator>,
 ) -> Result<(), InitError> {
-    let Density {
-        mean, std, a, b, ..
-    } = density;
-    draw(function, tensor, Draw::Density(density), generator)?;
-    note(tensor, Fill::TruncNormal { mean, std, a, b });
-    Ok(())
+    draw(function, tensor, Draw::Density(density), generator)
 }
 
 /// So many zeros in each column of a matrix, by permutations.
@@ -229,9 +217,7 @@ pub(crate) fn fill(
     // SAFETY: the tensor is live for the call and not otherwise borrowed.
     let failure = unsafe { ffi::tch_init_fill_(tensor.as_ptr().cast_mut(), value) };
     // SAFETY: made by the call above and read once.
-    unsafe { check(function, tensor, failure) }?;
-    note(tensor, Fill::Constant(value));
-    Ok(())
+    unsafe { check(function, tensor, failure) }
 }
 
 /// Which elements lie below `low` or above `high`, as a mask of the tensor's shape.

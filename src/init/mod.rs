@@ -39,8 +39,6 @@ mod gain;
 #[cfg(feature = "tch")]
 mod normal;
 #[cfg(feature = "tch")]
-pub(crate) mod observe;
-#[cfg(feature = "tch")]
 mod orthogonal;
 #[cfg(feature = "tch")]
 pub(crate) mod recording;

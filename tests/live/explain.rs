@@ -1,6 +1,6 @@
 //! `explain` on causes that Python planted: `tests/python/plant.py`.
 
-use crate::common::{default_stream, python};
+use crate::common::python;
 use safetensors::SafeTensors;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -127,10 +127,7 @@ fn judge(planted: &Planted, case: &Value, by: &str) -> Vec<Explanation> {
             "bf16" => Kind::BFloat16,
             _ => Kind::Float,
         };
-        let model = {
-            let _stream = default_stream();
-            Model::draw(&printed, seed as i64, kind).unwrap()
-        };
+        let model = Model::draw(&printed, seed as i64, kind).unwrap();
         let options = Options::default().seed(seed).other_seeds(SEEDS);
         return explain(&yours, &model.expected().unwrap(), &options).unwrap();
     }

@@ -1,10 +1,12 @@
 //! Plans as what tensors are explained by.
 
 use super::build::{Builder, seeded, view};
-use crate::common::bytes;
+use crate::common::{bytes, default_stream};
 use serde_json::json;
 use std::fs;
 use std::process::{Command, Output};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
 use tch::{Device, Kind, Tensor};
 use tch_init::distribution::Engine;
 use tch_init::explain::{Expected, Finding, Model, NamedView, Options, explain};
@@ -90,6 +92,41 @@ fn leaving_out_dead_draws_is_explained() {
             _ => None,
         });
     assert_eq!(offset, Some((0, Some(2200))), "{:?}", explained[0].findings);
+}
+
+/// Another thread draws from the default generator meanwhile: it gets the values of its seed, and
+/// nobody else draws.
+#[test]
+fn printed_models_leave_the_default_generator_alone() {
+    let draw = || f64::try_from(Tensor::rand([1], (Kind::Float, Device::Cpu))).unwrap();
+    let printed = "Net(\n  (a): Linear(in_features=700, out_features=900, bias=True)\n)";
+    let _stream = default_stream();
+    tch_init::manual_seed(99).unwrap();
+    let (is_done, count) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let drawn: Vec<f64> = thread::scope(|scope| {
+        let other = scope.spawn(|| {
+            let mut values = Vec::new();
+            while !is_done.load(Ordering::Relaxed) {
+                values.push(draw());
+                count.store(values.len(), Ordering::Relaxed);
+            }
+            values
+        });
+        for seed in 0..5 {
+            let before = count.load(Ordering::Relaxed);
+            Model::draw(printed, seed, Kind::Float).unwrap();
+            while count.load(Ordering::Relaxed) == before && !other.is_finished() {
+                thread::yield_now();
+            }
+        }
+        is_done.store(true, Ordering::Relaxed);
+        other.join().unwrap()
+    });
+    let state = tch_init::get_rng_state().unwrap();
+    tch_init::manual_seed(99).unwrap();
+    let expected: Vec<f64> = drawn.iter().map(|_| draw()).collect();
+    assert!(drawn == expected, "{} values, some differ", drawn.len());
+    assert!(state == tch_init::get_rng_state().unwrap());
 }
 
 fn run(arguments: &[&std::ffi::OsStr]) -> Output {

@@ -1,18 +1,17 @@
-//! Makes the layers that a print names.
+//! Makes a printed layer.
 
-use super::Named;
 use super::text::{ModelError, Module};
-use crate::nn::{self, VarStore};
-use crate::visit::Walk;
+use crate::nn;
 use std::str::FromStr;
+use tch::nn::Path;
 
-/// What a printed module turned out to be.
-pub(super) enum Built {
-    /// A layer, now at the root of the `VarStore`.
+/// The kind of a printed module.
+pub(in crate::explain) enum Built {
+    /// A layer, which was made.
     Layer,
-    /// Something that has its parameters in its children, or none.
+    /// A module with children and without parameters.
     Container,
-    /// Something whose print does not say whether it has parameters.
+    /// A module whose print does not show whether it has parameters.
     Opaque,
 }
 
@@ -22,10 +21,9 @@ const REDRAWN: [&str; 3] = ["TransformerEncoder", "TransformerDecoder", "Transfo
 /// Modules that hold parameters which their print does not name, or that have none yet.
 const HIDDEN: [&str; 2] = ["AdaptiveLogSoftmaxWithLoss", "LinearCrossEntropyLoss"];
 
-/// Makes a layer at the root of `vs`, drawing from the default stream.
-pub(super) fn layer(vs: &VarStore, module: &Module, path: &str) -> Result<Built, ModelError> {
+/// Makes a layer at a path.
+pub(in crate::explain) fn layer(root: &Path<'_>, module: &Module) -> Result<Built, ModelError> {
     let p = Printed { module };
-    let root = vs.root();
     match module.class.as_str() {
         "Linear" => {
             let config = nn::LinearConfig {
@@ -53,10 +51,10 @@ pub(super) fn layer(vs: &VarStore, module: &Module, path: &str) -> Result<Built,
                 config,
             )?;
         }
-        "Conv1d" => p.conv::<1>(vs)?,
-        "Conv2d" => p.conv::<2>(vs)?,
-        "Conv3d" => p.conv::<3>(vs)?,
-        "ConvTranspose1d" | "ConvTranspose2d" | "ConvTranspose3d" => p.conv_transpose(vs)?,
+        "Conv1d" => p.conv::<1>(root)?,
+        "Conv2d" => p.conv::<2>(root)?,
+        "Conv3d" => p.conv::<3>(root)?,
+        "ConvTranspose1d" | "ConvTranspose2d" | "ConvTranspose3d" => p.conv_transpose(root)?,
         "BatchNorm1d" | "BatchNorm2d" | "BatchNorm3d" | "SyncBatchNorm" => {
             let config = nn::SyncBatchNormConfig {
                 affine: p.flag("affine", true)?,
@@ -132,7 +130,7 @@ pub(super) fn layer(vs: &VarStore, module: &Module, path: &str) -> Result<Built,
             };
             nn::f_prelu(root, config)?;
         }
-        "RNN" | "LSTM" | "GRU" => p.recurrent(vs)?,
+        "RNN" | "LSTM" | "GRU" => p.recurrent(root)?,
         "RNNCell" | "LSTMCell" | "GRUCell" => {
             let config = nn::RNNCellConfig {
                 bias: p.flag("bias", true)?,
@@ -154,7 +152,7 @@ pub(super) fn layer(vs: &VarStore, module: &Module, path: &str) -> Result<Built,
                 _ => drop(nn::f_gru_cell(root, input, hidden, config)?),
             }
         }
-        "MultiheadAttention" => p.attention(vs)?,
+        "MultiheadAttention" => p.attention(root)?,
         class if REDRAWN.contains(&class) => {
             return Err(p.refuse("it copies or redraws the layers that its print shows"));
         }
@@ -168,29 +166,10 @@ pub(super) fn layer(vs: &VarStore, module: &Module, path: &str) -> Result<Built,
             return Err(p.refuse("its print does not show how its parameters are drawn"));
         }
         _ if !module.children.is_empty() => return Ok(Built::Container),
-        _ if path.is_empty() => return Err(p.refuse("it has no layers")),
+        _ if root.components().next().is_none() => return Err(p.refuse("it has no layers")),
         _ => return Ok(Built::Opaque),
     }
     Ok(Built::Layer)
-}
-
-/// The tensors of the layer at the root, named below it, in PyTorch's order.
-pub(super) fn tensors(vs: &VarStore) -> Result<Vec<Named>, ModelError> {
-    let layers = Walk::new().layers(vs).map_err(|error| ModelError::Layer {
-        line: 0,
-        class: "layer".to_owned(),
-        reason: error.to_string(),
-    })?;
-    let mut tensors: Vec<Named> = Vec::new();
-    for layer in &layers {
-        for (name, tensor) in layer.parameters().chain(layer.buffers()) {
-            let name = super::join(layer.path(), name);
-            if !tensors.iter().any(|(known, _)| *known == name) {
-                tensors.push((name, tensor.shallow_clone()));
-            }
-        }
-    }
-    Ok(tensors)
 }
 
 /// A print whose arguments are asked for.
@@ -251,7 +230,7 @@ impl Printed<'_> {
             .collect()
     }
 
-    fn conv<const N: usize>(&self, vs: &VarStore) -> Result<(), ModelError> {
+    fn conv<const N: usize>(&self, root: &Path<'_>) -> Result<(), ModelError> {
         let kernel = self.ints("kernel_size", None)?;
         let kernel: [i64; N] = match (kernel.as_slice().try_into(), kernel.as_slice()) {
             (Ok(kernel), _) => kernel,
@@ -269,7 +248,7 @@ impl Printed<'_> {
             padding_mode: nn::PaddingMode::Zeros,
         };
         nn::f_conv(
-            vs.root(),
+            root,
             self.int("in_channels", Some(0))?,
             self.int("out_channels", Some(1))?,
             kernel,
@@ -278,7 +257,7 @@ impl Printed<'_> {
         Ok(())
     }
 
-    fn conv_transpose(&self, vs: &VarStore) -> Result<(), ModelError> {
+    fn conv_transpose(&self, root: &Path<'_>) -> Result<(), ModelError> {
         let kernel = self.ints("kernel_size", None)?;
         let [size, rest @ ..] = kernel.as_slice() else {
             return Err(self.refuse("kernel_size is empty"));
@@ -291,7 +270,6 @@ impl Printed<'_> {
             bias: self.flag("bias", true)?,
             ..Default::default()
         };
-        let root = vs.root();
         let (inputs, outputs) = (
             self.int("in_channels", Some(0))?,
             self.int("out_channels", Some(1))?,
@@ -310,7 +288,7 @@ impl Printed<'_> {
         Ok(())
     }
 
-    fn recurrent(&self, vs: &VarStore) -> Result<(), ModelError> {
+    fn recurrent(&self, root: &Path<'_>) -> Result<(), ModelError> {
         let config = nn::RNNConfig {
             has_biases: self.flag("bias", true)?,
             num_layers: self.optional("num_layers")?.unwrap_or(1),
@@ -321,7 +299,6 @@ impl Printed<'_> {
             self.int("input_size", Some(0))?,
             self.int("hidden_size", Some(1))?,
         );
-        let root = vs.root();
         match (self.module.class.as_str(), self.optional("proj_size")?) {
             ("LSTM", Some(projection)) if projection != 0 => {
                 drop(nn::f_projected_lstm(
@@ -343,7 +320,7 @@ impl Printed<'_> {
 
     /// Only the projection of the outputs is printed; sizes of keys and values that differ from it
     /// are not, and the number of heads does not matter to what is drawn.
-    fn attention(&self, vs: &VarStore) -> Result<(), ModelError> {
+    fn attention(&self, root: &Path<'_>) -> Result<(), ModelError> {
         let projection = self
             .module
             .children
@@ -357,7 +334,7 @@ impl Printed<'_> {
             bias: printed.flag("bias", true)?,
             ..Default::default()
         };
-        nn::f_multihead_attention(vs.root(), printed.int("out_features", None)?, 1, config)?;
+        nn::f_multihead_attention(root, printed.int("out_features", None)?, 1, config)?;
         Ok(())
     }
 }

@@ -5,7 +5,7 @@ use crate::error::InitError;
 
 /// A printed module.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Module {
+pub(in crate::explain) struct Module {
     pub class: String,
     /// `name=value` or a value alone.
     pub arguments: Vec<(Option<String>, String)>,
@@ -48,7 +48,7 @@ const DEPTH: usize = 200;
 const MODULES: usize = 100_000;
 
 impl Module {
-    pub(super) fn parse(printed: &str) -> Result<Module, ModelError> {
+    pub(in crate::explain) fn parse(printed: &str) -> Result<Module, ModelError> {
         let mut lines = printed
             .lines()
             .enumerate()
@@ -72,6 +72,11 @@ impl Module {
             .iter()
             .map(|(_, child)| child.size())
             .sum::<usize>()
+    }
+
+    /// An error about the line of the module.
+    pub(in crate::explain) fn syntax_error(&self, reason: &str) -> ModelError {
+        syntax(self.line, reason)
     }
 
     /// The argument of a name, or at a place among those without.
