@@ -6,14 +6,25 @@
 
 mod arch;
 mod backend;
+#[cfg(target_arch = "x86_64")]
+mod bit_planes;
+mod box_muller;
+mod cephes;
 pub mod distribution;
 mod draw;
 mod dtype;
+mod element;
+mod engine;
 mod jump;
 mod mt19937;
+mod opmath;
+mod parallel;
+mod polynomial;
+mod prefault;
 mod state;
 mod stream;
 mod words;
+mod worker_pool;
 
 pub use backend::{BACKEND_VARIABLE, Backend};
 pub use draw::{
@@ -25,4 +36,5 @@ pub use mt19937::Mt19937;
 pub use state::{CachedNormal, STATE_LEN, State, StateError};
 
 pub(crate) use backend::Simd;
+pub(crate) use engine::Engine;
 pub(crate) use jump::Passing;

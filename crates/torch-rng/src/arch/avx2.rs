@@ -1,6 +1,6 @@
 //! AVX2 with FMA, F16C and PCLMULQDQ: 8 lanes.
 
-use super::twice::Twice;
+use super::unrolled2::Unrolled2;
 use super::{Isa, Kernel};
 use std::arch::asm;
 use std::arch::x86_64::*;
@@ -32,7 +32,7 @@ macro_rules! instructions {
 
 impl Isa for Avx2 {
     type U = __m256i;
-    type Wide = Twice<Twice<Avx2>>;
+    type Wide = Unrolled2<Unrolled2<Avx2>>;
     type F = __m256;
     type D = __m256d;
 
@@ -40,8 +40,8 @@ impl Isa for Avx2 {
     const KEEPS_STAGES: bool = false;
 
     #[inline(always)]
-    fn wide(self) -> Twice<Twice<Avx2>> {
-        Twice(Twice(self))
+    fn wide(self) -> Unrolled2<Unrolled2<Avx2>> {
+        Unrolled2(Unrolled2(self))
     }
 
     #[inline]

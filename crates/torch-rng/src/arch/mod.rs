@@ -12,7 +12,7 @@ mod avx512;
 #[cfg(target_arch = "x86_64")]
 mod galois;
 mod portable;
-mod twice;
+mod unrolled2;
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) use avx2::Avx2;
@@ -22,7 +22,7 @@ pub(crate) use avx512::Avx512;
 pub(crate) use galois::Galois;
 pub(crate) use portable::Portable;
 #[cfg(test)]
-pub(crate) use twice::Twice;
+pub(crate) use unrolled2::Unrolled2;
 
 /// Code that one function compiled for an instruction set runs.
 pub(crate) trait Kernel {

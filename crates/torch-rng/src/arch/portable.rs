@@ -1,6 +1,6 @@
 //! Vectors in plain Rust, for any CPU and for Miri: `LANES` is 8 or 16.
 
-use super::twice::Twice;
+use super::unrolled2::Unrolled2;
 use super::{Isa, Kernel};
 use half::f16;
 use std::array::from_fn;
@@ -16,15 +16,15 @@ impl<const L: usize> Isa for Portable<L> {
     type U = [u32; L];
     type F = [f32; L];
     type D = Halved<L>;
-    type Wide = Twice<Portable<L>>;
+    type Wide = Unrolled2<Portable<L>>;
 
     const LANES: usize = L;
     /// Both ways are tested.
     const KEEPS_STAGES: bool = L == 16;
 
     #[inline(always)]
-    fn wide(self) -> Twice<Portable<L>> {
-        Twice(self)
+    fn wide(self) -> Unrolled2<Portable<L>> {
+        Unrolled2(self)
     }
 
     #[inline]

@@ -1,6 +1,6 @@
 //! Uniform values, a vector at a time, and where they go.
 //!
-//! The arithmetic is that of [`uniform`](super::uniform) and [`box_muller`](super::box_muller) with
+//! The arithmetic is that of [`uniform`](super::uniform) and [`box_muller`](crate::box_muller) with
 //! factors that are powers of two moved to where they cost nothing: that shifts exponents, and
 //! rounds nothing differently as long as nothing underflows. What could is left to the scalar code.
 
@@ -10,13 +10,13 @@ use half::{bf16, f16};
 
 mod normal;
 
-pub(super) use normal::Normal;
+pub(crate) use normal::Normal;
 
 /// The low bits of a word that make an f32.
 const BITS: u32 = 0xff_ffff;
 
 /// Where values of f32 go.
-pub(super) trait Sink: Copy {
+pub(crate) trait Sink: Copy {
     type Item: Copy;
     const STREAMS: bool;
 
@@ -33,11 +33,11 @@ pub(super) trait Sink: Copy {
 
 /// f32, through the caches.
 #[derive(Clone, Copy)]
-pub(super) struct Stored;
+pub(crate) struct Stored;
 
 /// f32, past the caches.
 #[derive(Clone, Copy)]
-pub(super) struct Streamed;
+pub(crate) struct Streamed;
 
 impl Sink for Stored {
     type Item = f32;
@@ -127,18 +127,18 @@ fn low_bits<I: Isa>(isa: I, raw: I::U) -> I::U {
 
 /// Uniform values by way of f32. With `CLAMP`, one that rounds to `to` becomes `from_stored`.
 #[derive(Clone, Copy)]
-pub(super) struct Uniform<S, const CLAMP: bool> {
-    pub(super) from: f32,
+pub(crate) struct Uniform<S, const CLAMP: bool> {
+    pub(crate) from: f32,
     /// `(to - from) / 2^24`, which must be exact.
-    pub(super) scale: f32,
+    pub(crate) scale: f32,
     /// As stored.
-    pub(super) to: f32,
-    pub(super) from_stored: f32,
-    pub(super) sink: S,
+    pub(crate) to: f32,
+    pub(crate) from_stored: f32,
+    pub(crate) sink: S,
 }
 
 #[derive(Clone, Copy)]
-pub(super) struct UniformStep<I: Isa, S, const CLAMP: bool> {
+pub(crate) struct UniformStep<I: Isa, S, const CLAMP: bool> {
     from: I::F,
     scale: I::F,
     to: I::F,
@@ -194,15 +194,15 @@ impl<I: Isa, S: Sink, const CLAMP: bool> UniformStep<I, S, CLAMP> {
 
 /// Uniform values of f64. One equal to `to` becomes `from`.
 #[derive(Clone, Copy)]
-pub(super) struct UniformF64 {
-    pub(super) from: f64,
+pub(crate) struct UniformF64 {
+    pub(crate) from: f64,
     /// `(to - from) / 2^53`, which must be exact.
-    pub(super) scale: f64,
-    pub(super) to: f64,
+    pub(crate) scale: f64,
+    pub(crate) to: f64,
 }
 
 #[derive(Clone, Copy)]
-pub(super) struct UniformF64Step<I: Isa> {
+pub(crate) struct UniformF64Step<I: Isa> {
     from: I::D,
     scale: I::D,
     to: I::D,

@@ -14,25 +14,17 @@
 //! The logarithm, sine and cosine of f64 normals and of the serial path are the C library's, here
 //! as in libtorch, so those bits are libtorch's where both use one C library.
 
-mod box_muller;
-mod cephes;
-mod element;
-mod engine;
-mod kernel;
-mod memory;
-mod normal;
-mod opmath;
-mod parts;
+pub(crate) mod kernel;
+pub(crate) mod normal;
 mod randperm;
-mod threads;
-mod truncated;
-mod uniform;
+pub(crate) mod truncated;
+pub(crate) mod uniform;
 
-pub use element::Element;
-pub use engine::Engine;
-pub use memory::HUGE_PAGES_VARIABLE;
+pub use crate::element::Element;
+pub use crate::engine::Engine;
+pub use crate::parallel::{Cost, Part};
+pub use crate::prefault::HUGE_PAGES_VARIABLE;
 pub use normal::{normal_, normal_block_, normal_serial_};
-pub use parts::{Cost, Part};
 pub(crate) use randperm::LARGE as LARGE_RANDPERM;
 pub(crate) use randperm::begin_randperm;
 pub use randperm::randperm;

@@ -3,16 +3,17 @@
 //! Follows `normal_kernel` and `normal_fill` (`ATen/native/cpu/DistributionTemplates.h`) and
 //! `normal_distribution` (`ATen/core/DistributionsHelper.h`), PyTorch 2.13.
 
-use super::element::Element;
-use super::opmath::Opmath;
-use super::parts::Part;
-use super::parts::{self, Cost};
-use super::{DrawError, Engine};
+use super::DrawError;
+use crate::Engine;
+use crate::element::Element;
+use crate::opmath::Opmath;
+use crate::parallel::Part;
+use crate::parallel::{self, Cost};
 use crate::{Mt19937, Simd};
 use std::f64::consts::PI;
 
 /// The elements of a block; also the fewest for which libtorch takes the block path.
-pub(super) const BLOCK: usize = 16;
+pub(crate) const BLOCK: usize = 16;
 
 /// Fills with normal values, as `torch.Tensor.normal_` does on a contiguous tensor: by
 /// [`normal_block_`] from 16 elements on, by [`normal_serial_`] below.
@@ -85,12 +86,12 @@ pub fn normal_serial_<T: Element>(
 
 /// Whether the words of the elements behind the last whole block are drawn, only to be drawn over:
 /// where libtorch writes the uniform values into the tensor itself.
-pub(super) fn draws_remainder<T: Element>() -> bool {
+pub(crate) fn draws_remainder<T: Element>() -> bool {
     size_of::<T>() == size_of::<T::Opmath>()
 }
 
 /// The block path, for at least 16 values and a `std` that was checked.
-pub(super) fn fill<T: Element>(
+pub(crate) fn fill<T: Element>(
     engine: &Engine,
     generator: &mut Mt19937,
     values: &mut [T],
@@ -100,12 +101,12 @@ pub(super) fn fill<T: Element>(
     let blocks = Blocks::new(engine, mean, std);
     let whole = values.len() / BLOCK * BLOCK;
     let by = |generator: &mut Mt19937, part: &mut [T]| blocks.fill(generator, part);
-    parts::fill(engine, blocks.cost(), generator, &mut values[..whole], by);
+    parallel::fill(engine, blocks.cost(), generator, &mut values[..whole], by);
     blocks.fill_rest(generator, values);
 }
 
 /// The same, in parts.
-pub(super) fn parts<'a, T: Element>(
+pub(crate) fn parts<'a, T: Element>(
     engine: &Engine,
     values: &'a mut [T],
     mean: f64,
@@ -131,7 +132,7 @@ pub(super) fn parts<'a, T: Element>(
         })
     });
     let by = move |generator: &mut Mt19937, part: &mut [T]| blocks.fill(generator, part);
-    parts::of(cost, whole, by).chain(last)
+    parallel::of(cost, whole, by).chain(last)
 }
 
 /// How blocks are filled.
@@ -180,7 +181,7 @@ impl<O: Opmath> Blocks<O> {
 }
 
 /// Fills whole blocks, by SIMD where that can.
-pub(super) fn fill_blocks<T: Element>(
+pub(crate) fn fill_blocks<T: Element>(
     simd: Option<Simd>,
     generator: &mut Mt19937,
     values: &mut [T],
@@ -197,7 +198,7 @@ pub(super) fn fill_blocks<T: Element>(
 
 /// Draws a block, of which the elements with a 1 in `wanted` are written. The lowest bit is the
 /// first's.
-pub(super) fn draw_block<T: Element>(
+pub(crate) fn draw_block<T: Element>(
     generator: &mut Mt19937,
     values: &mut [T; BLOCK],
     wanted: u16,
@@ -221,7 +222,7 @@ pub(super) fn draw_block<T: Element>(
     }
 }
 
-pub(super) fn check_std(std: f64) -> Result<(), DrawError> {
+pub(crate) fn check_std(std: f64) -> Result<(), DrawError> {
     if std >= 0.0 {
         Ok(())
     } else {
@@ -229,7 +230,7 @@ pub(super) fn check_std(std: f64) -> Result<(), DrawError> {
     }
 }
 
-pub(super) fn check_block<T>(values: &[T], std: f64) -> Result<(), DrawError> {
+pub(crate) fn check_block<T>(values: &[T], std: f64) -> Result<(), DrawError> {
     check_std(std)?;
     if values.len() < BLOCK {
         return Err(DrawError::Block(values.len()));

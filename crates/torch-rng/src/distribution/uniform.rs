@@ -4,11 +4,12 @@
 //! (`ATen/native/cpu/DistributionTemplates.h`) and `uniform_real`
 //! (`ATen/core/TransformationHelper.h`), PyTorch 2.13.
 
-use super::element::{Element, sealed};
-use super::opmath::Opmath;
-use super::parts::Part;
-use super::parts::{self, Cost};
-use super::{DrawError, Engine};
+use super::DrawError;
+use crate::Engine;
+use crate::element::{Element, sealed};
+use crate::opmath::Opmath;
+use crate::parallel::Part;
+use crate::parallel::{self, Cost};
 use crate::{Mt19937, Simd};
 
 /// Fills with values in `[from, to)`, as `torch.Tensor.uniform_` does.
@@ -41,7 +42,7 @@ pub fn uniform_<T: Element>(
     Engine::default().uniform_(generator, values, from, to)
 }
 
-pub(super) fn fill<T: Element>(
+pub(crate) fn fill<T: Element>(
     engine: &Engine,
     generator: &mut Mt19937,
     values: &mut [T],
@@ -50,11 +51,11 @@ pub(super) fn fill<T: Element>(
     let simd = engine.backend.simd();
     let interval = interval.of(values);
     let by = |generator: &mut Mt19937, part: &mut [T]| interval.fill(simd, generator, part);
-    parts::fill(engine, interval.cost(simd), generator, values, by);
+    parallel::fill(engine, interval.cost(simd), generator, values, by);
 }
 
 /// The same, in parts.
-pub(super) fn parts<'a, T: Element>(
+pub(crate) fn parts<'a, T: Element>(
     engine: &Engine,
     values: &'a mut [T],
     interval: Interval<T>,
@@ -62,25 +63,25 @@ pub(super) fn parts<'a, T: Element>(
     let simd = engine.backend.simd();
     let interval = interval.of(values);
     let by = move |generator: &mut Mt19937, part: &mut [T]| interval.fill(simd, generator, part);
-    parts::of(interval.cost(simd), values, by)
+    parallel::of(interval.cost(simd), values, by)
 }
 
 /// Bounds that libtorch accepts, as it uses them.
 #[derive(Debug, Clone, Copy)]
 pub struct Interval<T: sealed::Element> {
-    pub(super) from: T::Opmath,
-    pub(super) range: T::Opmath,
-    pub(super) from_stored: T,
-    pub(super) to_stored: T,
+    pub(crate) from: T::Opmath,
+    pub(crate) range: T::Opmath,
+    pub(crate) from_stored: T,
+    pub(crate) to_stored: T,
     /// Whether to store past the caches, where that can be chosen.
-    pub(super) past_caches: bool,
+    pub(crate) past_caches: bool,
 }
 
 /// The bytes from which on a tensor is taken to be larger than what the caches keep of it.
 const PAST_CACHES: usize = 4 << 20;
 
 impl<T: Element> Interval<T> {
-    pub(super) fn new(from: f64, to: f64) -> Result<Self, DrawError> {
+    pub(crate) fn new(from: f64, to: f64) -> Result<Self, DrawError> {
         type Op<T> = <T as sealed::Element>::Opmath;
         let held = |bound: f64| bound.abs() <= T::MAX;
         // The difference once as given and once rounded, where it may come to infinity.

@@ -5,20 +5,20 @@
 
 use super::{BITS, Sink, low_bits};
 use crate::arch::Isa;
-use crate::distribution::cephes::{COS, LN_2, LOG, MINUS_QUARTER_PI, SIN};
+use crate::cephes::{COS, LN_2, LOG, MINUS_QUARTER_PI, SIN};
 use crate::stream::{Recipe, SLACK, Step, one_by_one};
 use std::f64::consts::PI;
 
 /// Normal values by way of f32, in blocks of 16. Finite arguments, and a mean that is not -0.
 #[derive(Clone, Copy)]
-pub(in crate::distribution) struct Normal<S> {
-    pub(in crate::distribution) mean: f32,
-    pub(in crate::distribution) std: f32,
-    pub(in crate::distribution) sink: S,
+pub(crate) struct Normal<S> {
+    pub(crate) mean: f32,
+    pub(crate) std: f32,
+    pub(crate) sink: S,
 }
 
 #[derive(Clone, Copy)]
-pub(in crate::distribution) struct NormalStep<I: Isa, S> {
+pub(crate) struct NormalStep<I: Isa, S> {
     mean: I::F,
     std: I::F,
     _sink: S,
@@ -26,7 +26,7 @@ pub(in crate::distribution) struct NormalStep<I: Isa, S> {
 
 /// With wide vectors where stages are not kept: while one part waits, another is calculated.
 #[derive(Clone, Copy)]
-pub(in crate::distribution) struct WideNormalStep<I: Isa, S>(NormalStep<I::Wide, S>);
+pub(crate) struct WideNormalStep<I: Isa, S>(NormalStep<I::Wide, S>);
 
 impl<S: Sink> Recipe for Normal<S> {
     type Item = S::Item;
@@ -40,7 +40,7 @@ impl<S: Sink> Recipe for Normal<S> {
 
 impl<S: Sink> Normal<S> {
     #[inline(always)]
-    pub(in crate::distribution) fn with<I: Isa>(&self, isa: I) -> NormalStep<I, S> {
+    pub(crate) fn with<I: Isa>(&self, isa: I) -> NormalStep<I, S> {
         NormalStep {
             mean: isa.splat_f32(self.mean),
             std: isa.splat_f32(self.std),
@@ -96,7 +96,7 @@ impl<I: Isa, S: Sink> NormalStep<I, S> {
     ///
     /// The words can be read at `raw`.
     #[inline(always)]
-    pub(in crate::distribution) unsafe fn values(self, isa: I, raw: *const u32) -> (I::F, I::F) {
+    pub(crate) unsafe fn values(self, isa: I, raw: *const u32) -> (I::F, I::F) {
         // SAFETY: the caller's promise.
         let (first, second) = unsafe { isa.load_blocks(raw) };
         let (first, second) = (low_bits(isa, first), low_bits(isa, second));
@@ -127,12 +127,7 @@ impl<I: Isa, S: Sink> NormalStep<I, S> {
     /// One value of each pair of words: that of the second word where `which` has its highest bit
     /// set, elsewhere that of the first.
     #[inline(always)]
-    pub(in crate::distribution) fn either(
-        self,
-        isa: I,
-        (first, second): (I::U, I::U),
-        which: I::U,
-    ) -> I::F {
+    pub(crate) fn either(self, isa: I, (first, second): (I::U, I::U), which: I::U) -> I::F {
         let radius = isa.sqrt(squared_radius(isa, low_bits(isa, first)));
         let (sin, cos) = sincos(isa, low_bits(isa, second));
         self.scaled(isa, isa.mul_f32(radius, isa.select(which, sin, cos)))
@@ -214,7 +209,7 @@ impl<I: Isa> Halfway<I> {
 }
 
 /// `-2 log(1 - u)` of the uniform value that a word makes. Everything is -2 times what
-/// [`box_muller`](crate::distribution::box_muller) has, which also makes a zero positive.
+/// [`box_muller`](crate::box_muller) has, which also makes a zero positive.
 #[inline(always)]
 fn squared_radius<I: Isa>(isa: I, word: I::U) -> I::F {
     let (mantissa, exponent) = begin_log(isa, word);

@@ -1,8 +1,8 @@
 //! Vectors of every width against the scalar code.
 
 use super::*;
-use crate::arch::{Portable, Twice};
-use crate::distribution::Engine;
+use crate::Engine;
+use crate::arch::{Portable, Unrolled2};
 use crate::stream::Fill;
 use crate::{Backend, Mt19937};
 
@@ -37,7 +37,7 @@ fn on_all_widths<R: Recipe + Copy>(
             match vectors {
                 "8" => Portable::<8>.run(fill),
                 "16" => Portable::<16>.run(fill),
-                _ => Twice(Portable::<8>).run(fill),
+                _ => Unrolled2(Portable::<8>).run(fill),
             }
             assert!(out == expected, "{numel} in {vectors} lanes");
             assert_eq!(filled, generator, "{numel} in {vectors} lanes");

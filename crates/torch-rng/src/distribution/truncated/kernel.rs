@@ -2,15 +2,15 @@
 
 use super::{Round, Truncation};
 use crate::arch::Isa;
-use crate::distribution::element::Element;
 use crate::distribution::kernel::{Normal, Sink};
 use crate::distribution::normal::BLOCK;
+use crate::element::Element;
 use crate::stream::{READ_WORDS, Read, Reading};
 use crate::{Mt19937, Simd};
 use std::mem::MaybeUninit;
 
 /// Draws one round; `true`.
-pub(in crate::distribution) fn run<T, S>(
+pub(crate) fn run<T, S>(
     simd: Simd,
     generator: &mut Mt19937,
     round: Round<'_, T>,

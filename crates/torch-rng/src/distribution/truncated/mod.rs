@@ -4,31 +4,32 @@
 //! draws a whole tensor again as long as an element lies outside, and takes from it what it needs.
 //! Here only what is needed is computed, and the rest of each draw passed.
 
-pub(super) mod kernel;
+pub(crate) mod kernel;
 
-use super::element::{Element, sealed};
+use super::DrawError;
 use super::normal::{self, BLOCK};
-use super::opmath::Opmath;
-use super::parts::{self, Cost};
-use super::{DrawError, Engine};
+use crate::Engine;
+use crate::element::{Element, sealed};
+use crate::opmath::Opmath;
+use crate::parallel::{self, Cost};
 use crate::{Mt19937, Simd};
 
 /// Normal values and the bounds outside which they are drawn again.
 #[derive(Debug, Clone, Copy)]
 pub struct Truncation<T: sealed::Element> {
-    pub(super) mean: T::Opmath,
-    pub(super) std: T::Opmath,
-    pub(super) low: T,
-    pub(super) high: T,
+    pub(crate) mean: T::Opmath,
+    pub(crate) std: T::Opmath,
+    pub(crate) low: T,
+    pub(crate) high: T,
 }
 
 /// Whole blocks of values, and for each block a bit for every element that waits for a draw, the
 /// lowest for the first.
 pub struct Round<'a, T> {
-    pub(super) values: &'a mut [T],
-    pub(super) waiting: &'a mut [u16],
+    pub(crate) values: &'a mut [T],
+    pub(crate) waiting: &'a mut [u16],
     /// Whether all elements wait.
-    pub(super) is_first: bool,
+    pub(crate) is_first: bool,
 }
 
 /// Fills with normal values between `a` and `b` as `torch.nn.init.trunc_normal_` does where more
@@ -94,7 +95,7 @@ pub fn redraws(mean: f64, std: f64, a: f64, b: f64) -> bool {
     normal_share(mean, std, a, b) > SHARE
 }
 
-pub(super) fn check(mean: f64, std: f64, a: f64, b: f64) -> Result<(), DrawError> {
+pub(crate) fn check(mean: f64, std: f64, a: f64, b: f64) -> Result<(), DrawError> {
     normal::check_std(std)?;
     if redraws(mean, std, a, b) {
         Ok(())
@@ -104,7 +105,7 @@ pub(super) fn check(mean: f64, std: f64, a: f64, b: f64) -> Result<(), DrawError
 }
 
 impl<T: Element> Truncation<T> {
-    pub(super) fn new(mean: f64, std: f64, a: f64, b: f64) -> Self {
+    pub(crate) fn new(mean: f64, std: f64, a: f64, b: f64) -> Self {
         Truncation {
             mean: T::Opmath::from_f64(mean),
             std: T::Opmath::from_f64(std),
@@ -127,7 +128,7 @@ impl<T: Element> Truncation<T> {
 }
 
 /// Fewer values than a block, one after the other.
-pub(super) fn fill_serial<T: Element>(
+pub(crate) fn fill_serial<T: Element>(
     generator: &mut Mt19937,
     values: &mut [T],
     (mean, std): (f64, f64),
@@ -148,7 +149,7 @@ pub(super) fn fill_serial<T: Element>(
 }
 
 /// The block path, for at least 16 values.
-pub(super) fn fill<T: Element>(
+pub(crate) fn fill<T: Element>(
     engine: &Engine,
     generator: &mut Mt19937,
     values: &mut [T],
@@ -173,7 +174,7 @@ pub(super) fn fill<T: Element>(
             _ => 60.0,
         },
     };
-    let parts = parts::each(
+    let parts = parallel::each(
         engine,
         cost,
         generator,

@@ -5,7 +5,7 @@ use super::{Isa, Kernel};
 
 /// An instruction set with its vectors in pairs.
 #[derive(Debug, Clone, Copy)]
-pub struct Twice<I>(pub(crate) I);
+pub struct Unrolled2<I>(pub(crate) I);
 
 /// Methods that are done to both vectors.
 macro_rules! both {
@@ -20,11 +20,11 @@ macro_rules! both {
     )*};
 }
 
-impl<I: Isa> Isa for Twice<I> {
+impl<I: Isa> Isa for Unrolled2<I> {
     type U = (I::U, I::U);
     type F = (I::F, I::F);
     type D = (I::D, I::D);
-    type Wide = Twice<I>;
+    type Wide = Unrolled2<I>;
 
     const LANES: usize = 2 * I::LANES;
     const KEEPS_STAGES: bool = I::KEEPS_STAGES;
@@ -39,7 +39,7 @@ impl<I: Isa> Isa for Twice<I> {
 
             #[inline(always)]
             fn run<I: Isa>(self, isa: I) -> K::Output {
-                self.0.run(Twice(isa))
+                self.0.run(Unrolled2(isa))
             }
         }
 
@@ -47,7 +47,7 @@ impl<I: Isa> Isa for Twice<I> {
     }
 
     #[inline(always)]
-    fn wide(self) -> Twice<I> {
+    fn wide(self) -> Unrolled2<I> {
         self
     }
 

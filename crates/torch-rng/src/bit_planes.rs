@@ -5,9 +5,9 @@
 //! `t` of the sum are coefficients of its product with the polynomial turned around: 64 of them at
 //! a time, where the sums of words take one.
 
-use super::polynomial::{LIMBS, Polynomial};
 use crate::arch::Galois;
 use crate::mt19937::N;
+use crate::polynomial::{LIMBS, Polynomial};
 use std::arch::x86_64::*;
 
 /// Words of which one limb of each plane is made.
@@ -17,14 +17,14 @@ const SUMS: usize = N.div_ceil(GROUP);
 /// Limbs of a plane: as many as the products reach.
 const GROUPS: usize = LIMBS + SUMS;
 /// The words that the planes are made of.
-pub(super) const WORDS: usize = GROUPS * GROUP;
+pub(crate) const WORDS: usize = GROUPS * GROUP;
 
 /// The planes of one of the words' four bytes: limbs of all 8, then the next limbs.
-pub(super) type BytePlanes = [[u64; 8]; GROUPS];
+pub(crate) type BytePlanes = [[u64; 8]; GROUPS];
 
 /// Makes `block` the sum of the words that the polynomial says, of [`WORDS`] that begin with it. The
 /// memory of `planes` is used again.
-pub(super) fn apply(
+pub(crate) fn apply(
     _proof: Galois,
     polynomial: &Polynomial,
     words: &[u32],

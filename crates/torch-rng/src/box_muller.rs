@@ -5,14 +5,14 @@
 //! product and the sum it goes into are rounded once; where that leaves a choice, the choice here
 //! is the one that its machine code makes. The polynomials are those of Cephes.
 
-use super::cephes::{COS, FOUR_OVER_PI, LN_2, LOG, MINUS_QUARTER_PI, SIN};
+use crate::cephes::{COS, FOUR_OVER_PI, LN_2, LOG, MINUS_QUARTER_PI, SIN};
 use std::f64::consts::PI;
 
 /// In C++ `2.0f * c10::pi<double>`.
 const TWO_PI: f64 = 2.0 * PI;
 
 /// What the uniform values `u1` and `u2`, eight apart in a block, become.
-pub(super) fn f64(u1: f64, u2: f64, mean: f64, std: f64) -> (f64, f64) {
+pub(crate) fn f64(u1: f64, u2: f64, mean: f64, std: f64) -> (f64, f64) {
     let radius = (-2.0 * (1.0 - u1).ln()).sqrt();
     let (sin, cos) = (TWO_PI * u2).sin_cos();
     (
@@ -22,7 +22,7 @@ pub(super) fn f64(u1: f64, u2: f64, mean: f64, std: f64) -> (f64, f64) {
 }
 
 /// The same in f32.
-pub(super) fn f32(u1: f32, u2: f32, mean: f32, std: f32) -> (f32, f32) {
+pub(crate) fn f32(u1: f32, u2: f32, mean: f32, std: f32) -> (f32, f32) {
     let radius = (-2.0 * log(1.0 - u1)).sqrt();
     let (sin, cos) = sincos(TWO_PI as f32 * u2);
     (

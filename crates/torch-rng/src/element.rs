@@ -1,12 +1,12 @@
 //! The dtypes that are drawn, and the dtypes they are computed in.
 
-use super::box_muller;
-use super::kernel::{Normal, Sink, Stored, Streamed, Uniform, UniformF64};
-use super::normal::BLOCK;
-use super::opmath::Opmath;
-use super::truncated::{self, Round, Truncation};
-use super::uniform::Interval;
 use crate::Dtype;
+use crate::box_muller;
+use crate::distribution::kernel::{Normal, Sink, Stored, Streamed, Uniform, UniformF64};
+use crate::distribution::normal::BLOCK;
+use crate::distribution::truncated::{self, Round, Truncation};
+use crate::distribution::uniform::Interval;
+use crate::opmath::Opmath;
 use crate::stream::Fill;
 use crate::{Mt19937, Simd};
 use half::{bf16, f16};
@@ -30,10 +30,10 @@ impl Element for f16 {
     const DTYPE: Dtype = Dtype::Float16;
 }
 
-pub(super) mod sealed {
-    use crate::distribution::opmath::Opmath;
+pub(crate) mod sealed {
     use crate::distribution::truncated::{Round, Truncation};
     use crate::distribution::uniform::Interval;
+    use crate::opmath::Opmath;
     use crate::{Mt19937, Simd};
 
     /// How an element is computed and stored.
@@ -373,7 +373,7 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::distribution::element::sealed::Element as _;
+    use crate::element::sealed::Element as _;
 
     #[test]
     fn the_largest_values() {

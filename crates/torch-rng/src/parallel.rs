@@ -1,9 +1,9 @@
 //! Draws in parts, on several threads: each goes to its place in the stream and draws on from there,
 //! so that the bits do not depend on their number.
 
-use super::Engine;
-use super::memory::Memory;
-use super::threads::do_all;
+use crate::Engine;
+use crate::prefault::Memory;
+use crate::worker_pool::do_all;
 use crate::{Mt19937, Passing};
 
 /// What a share costs before a thread goes to its place, in nanoseconds: letting the thread know.
@@ -51,7 +51,7 @@ type Draw<'a> = Box<dyn FnOnce(&mut Mt19937) + Send + 'a>;
 
 impl<'a> Part<'a> {
     /// A draw that takes so many words and about so many nanoseconds.
-    pub(super) fn new(
+    pub(crate) fn new(
         words: u64,
         nanoseconds: f64,
         draw: impl FnOnce(&mut Mt19937) + Send + 'a,
@@ -80,7 +80,7 @@ impl<'a> Part<'a> {
 
 /// The parts of a draw in which each value has its own words. `fill` fills values from a generator
 /// that stands where they begin; all slices but for the last are multiples of [`ALIGN`] long.
-pub(super) fn of<'a, T: Send>(
+pub(crate) fn of<'a, T: Send>(
     cost: Cost,
     values: &'a mut [T],
     fill: impl Fn(&mut Mt19937, &mut [T]) + Copy + Send + 'a,
@@ -100,7 +100,7 @@ pub(super) fn of<'a, T: Send>(
 }
 
 /// Draws `values`, in parts if that gains; `fill` is as for [`of`].
-pub(super) fn fill<T: Send>(
+pub(crate) fn fill<T: Send>(
     engine: &Engine,
     cost: Cost,
     generator: &mut Mt19937,
@@ -225,7 +225,7 @@ impl Division {
 
 /// The same for draws that do not end where their last share ends: `draw` takes a generator of its
 /// own and is told whether the share is the last; what it returns comes in the order of the shares.
-pub(super) fn each<T: Send, R: Send>(
+pub(crate) fn each<T: Send, R: Send>(
     engine: &Engine,
     cost: Cost,
     generator: &Mt19937,

@@ -1,7 +1,7 @@
 //! What draws are computed in.
 
-use super::box_muller;
 use crate::Mt19937;
+use crate::box_muller;
 
 /// `float` or `double`.
 pub trait Opmath: Copy + Send + Sync {

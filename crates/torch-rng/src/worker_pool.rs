@@ -16,7 +16,7 @@ const AWAKE: Duration = Duration::from_micros(100);
 
 /// Does all jobs on so many threads at most, of which this is one. The results come in the order of
 /// the jobs.
-pub(super) fn do_all<J: Send, R: Send>(
+pub(crate) fn do_all<J: Send, R: Send>(
     threads: usize,
     jobs: Vec<J>,
     work: impl Fn(J) -> R + Sync,
@@ -261,7 +261,7 @@ mod tests {
     #[test]
     #[cfg(all(target_os = "linux", not(miri)))]
     fn a_forked_process_has_helpers_of_its_own() {
-        const HERE: &str = "distribution::threads::tests::a_forked_process_has_helpers_of_its_own";
+        const HERE: &str = "worker_pool::tests::a_forked_process_has_helpers_of_its_own";
         const FORKS: &str = "TCH_INIT_TEST_FORKS";
         if std::env::var_os(FORKS).is_none() {
             let program = std::env::current_exe().unwrap();

@@ -6,15 +6,13 @@
 //! Matsumoto, Nishimura, Panneton, L'Ecuyer (2008), "Efficient Jump Ahead for F2-Linear Random
 //! Number Generators".
 
+use crate::arch::{Isa, Kernel};
+use crate::backend::Simd;
 #[cfg(target_arch = "x86_64")]
-mod planes;
-mod polynomial;
-
-use super::arch::{Isa, Kernel};
-use super::backend::Simd;
-use super::mt19937::{Mt19937, N};
-use super::stream::regenerate;
-use polynomial::{DEGREE, Polynomial};
+use crate::bit_planes;
+use crate::mt19937::{Mt19937, N};
+use crate::polynomial::{DEGREE, Polynomial};
+use crate::stream::regenerate;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -131,7 +129,7 @@ struct Room {
     /// Words, and sums of them.
     words: Vec<u32>,
     #[cfg(target_arch = "x86_64")]
-    planes: Vec<planes::BytePlanes>,
+    planes: Vec<bit_planes::BytePlanes>,
 }
 
 static ROOMS: Mutex<Vec<Room>> = Mutex::new(Vec::new());
@@ -162,8 +160,8 @@ fn by_planes<I: Isa>(isa: I, distance: &Distance, room: &mut Room, block: &mut [
     let Some(galois) = isa.galois() else {
         return false;
     };
-    let words = unroll(isa, block, &mut room.words, planes::WORDS);
-    planes::apply(galois, &distance.polynomial, words, &mut room.planes, block);
+    let words = unroll(isa, block, &mut room.words, bit_planes::WORDS);
+    bit_planes::apply(galois, &distance.polynomial, words, &mut room.planes, block);
     true
 }
 

@@ -1,9 +1,9 @@
 //! How draws are made.
 
-use super::element::Element;
-use super::parts;
-use super::parts::Part;
-use super::{DrawError, normal, truncated, uniform};
+use crate::distribution::{self, DrawError, normal, truncated, uniform};
+use crate::element::Element;
+use crate::parallel;
+use crate::parallel::Part;
 use crate::{Backend, Mt19937};
 use std::num::NonZero;
 
@@ -22,8 +22,8 @@ use std::num::NonZero;
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Engine {
-    pub(super) backend: Backend,
-    pub(super) threads: Option<NonZero<usize>>,
+    pub(crate) backend: Backend,
+    pub(crate) threads: Option<NonZero<usize>>,
 }
 
 impl Default for Engine {
@@ -65,13 +65,13 @@ impl Engine {
         }
     }
 
-    pub(super) fn threads(&self) -> usize {
+    pub(crate) fn threads(&self) -> usize {
         let threads = self.threads;
         let threads = threads.or_else(|| std::thread::available_parallelism().ok());
         threads.map_or(1, NonZero::get)
     }
 
-    /// [`uniform_`](super::uniform_).
+    /// [`uniform_`](crate::distribution::uniform_).
     ///
     /// # Errors
     ///
@@ -88,7 +88,7 @@ impl Engine {
         Ok(())
     }
 
-    /// [`normal_`](super::normal_).
+    /// [`normal_`](crate::distribution::normal_).
     ///
     /// # Errors
     ///
@@ -101,13 +101,13 @@ impl Engine {
         std: f64,
     ) -> Result<(), DrawError> {
         if values.len() < normal::BLOCK {
-            super::normal_serial_(generator, values, mean, std)
+            distribution::normal_serial_(generator, values, mean, std)
         } else {
             self.normal_block_(generator, values, mean, std)
         }
     }
 
-    /// [`normal_block_`](super::normal_block_).
+    /// [`normal_block_`](crate::distribution::normal_block_).
     ///
     /// # Errors
     ///
@@ -124,7 +124,7 @@ impl Engine {
         Ok(())
     }
 
-    /// [`trunc_normal_`](super::trunc_normal_).
+    /// [`trunc_normal_`](crate::distribution::trunc_normal_).
     ///
     /// # Errors
     ///
@@ -158,15 +158,15 @@ impl Engine {
         generator.skip_with(self.backend.simd(), words);
     }
 
-    /// [`parts::each`].
+    /// [`parallel::each`].
     pub fn each_part<T: Send, R: Send>(
         &self,
-        cost: parts::Cost,
+        cost: parallel::Cost,
         generator: &Mt19937,
         values: &mut [T],
         draw: impl Fn(Mt19937, &mut [T], bool) -> R + Sync,
     ) -> Vec<R> {
-        parts::each(self, cost, generator, values, draw)
+        parallel::each(self, cost, generator, values, draw)
     }
 
     /// Draws a permutation of `n` and makes its first `count` elements; the memory of `permutation`
@@ -178,7 +178,7 @@ impl Engine {
         count: usize,
         permutation: &mut Vec<i64>,
     ) {
-        super::begin_randperm(generator, self.backend.simd(), n, count, permutation);
+        distribution::begin_randperm(generator, self.backend.simd(), n, count, permutation);
     }
 }
 
@@ -208,6 +208,6 @@ impl Engine {
 
     /// Draws parts that lie one behind the other in the stream.
     pub fn draw(&self, generator: &mut Mt19937, parts: Vec<Part<'_>>) {
-        parts::run(self, generator, parts);
+        parallel::run(self, generator, parts);
     }
 }

@@ -5,7 +5,7 @@
 #![allow(clippy::excessive_precision)]
 
 /// Highest power first.
-pub(super) const LOG: [f32; 9] = [
+pub(crate) const LOG: [f32; 9] = [
     7.0376836292E-2,
     -1.1514610310E-1,
     1.1676998740E-1,
@@ -18,24 +18,24 @@ pub(super) const LOG: [f32; 9] = [
 ];
 
 /// ln 2 in two parts, the small one first.
-pub(super) const LN_2: [f32; 2] = [-2.12194440e-4, 0.693359375];
+pub(crate) const LN_2: [f32; 2] = [-2.12194440e-4, 0.693359375];
 
 /// Highest power first.
-pub(super) const SIN: [f32; 3] = [-1.9515295891E-4, 8.3321608736E-3, -1.6666654611E-1];
+pub(crate) const SIN: [f32; 3] = [-1.9515295891E-4, 8.3321608736E-3, -1.6666654611E-1];
 
 /// Highest power first.
-pub(super) const COS: [f32; 3] = [
+pub(crate) const COS: [f32; 3] = [
     2.443315711809948E-005,
     -1.388731625493765E-003,
     4.166664568298827E-002,
 ];
 
 /// -pi / 4 in three parts.
-pub(super) const MINUS_QUARTER_PI: [f32; 3] = [
+pub(crate) const MINUS_QUARTER_PI: [f32; 3] = [
     -0.78515625,
     -2.4187564849853515625e-4,
     -3.77489497744594108e-8,
 ];
 
 /// 4 / pi.
-pub(super) const FOUR_OVER_PI: f32 = 1.27323954473516;
+pub(crate) const FOUR_OVER_PI: f32 = 1.27323954473516;

@@ -2,9 +2,9 @@
 //! that are drawn into it.
 
 mod balloon;
-mod pace;
+mod huge_page_budget;
 
-use pace::Pace;
+use huge_page_budget::Pace;
 use std::ffi::c_void;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -45,7 +45,7 @@ enum Advice {
 
 /// The memory of a draw.
 #[derive(Debug, Clone)]
-pub(super) struct Memory {
+pub(crate) struct Memory {
     /// If some of it has no pages yet.
     new: Option<Arc<New>>,
 }
@@ -62,7 +62,7 @@ struct New {
 impl Memory {
     /// Looks at the memory in a few places, and asks for large pages if it is new and they are at
     /// hand.
-    pub(super) fn of<T>(values: &[T]) -> Memory {
+    pub(crate) fn of<T>(values: &[T]) -> Memory {
         match is_new(values) {
             true => Memory::new(large_pages(), values),
             false => Memory { new: None },
@@ -86,7 +86,7 @@ impl Memory {
     }
 
     /// What the first touch of a byte takes, in nanoseconds.
-    pub(super) fn touch_cost(&self) -> f64 {
+    pub(crate) fn touch_cost(&self) -> f64 {
         match &self.new {
             Some(new) if new.large.load(Ordering::Relaxed) => TOUCH_LARGE,
             Some(_) => TOUCH,
@@ -96,7 +96,7 @@ impl Memory {
 
     /// Touches a part of the memory if it is new, as a write to it would, and leaves what is in it.
     /// One call for many pages takes about two thirds of the time that the pages take one by one.
-    pub(super) fn touch<T>(&self, part: &mut [T]) {
+    pub(crate) fn touch<T>(&self, part: &mut [T]) {
         let Some(new) = &self.new else { return };
         let (mut data, mut left): (*mut c_void, _) = (part.as_mut_ptr().cast(), size_of_val(part));
         while left > 0 {
@@ -183,7 +183,7 @@ impl LargePages {
         if let LargePages::AsLongAsFast(pace) = self {
             let begins_a_pause = locked(pace).took(time, now);
             if begins_a_pause {
-                let pause = pace::PAUSE;
+                let pause = huge_page_budget::PAUSE;
                 log::debug!("large pages take {time:?}: none are asked for during {pause:?}");
             }
         }
@@ -200,7 +200,7 @@ mod system {
     use super::{Advice, c_void};
 
     /// Whether the page of this address was never touched. (Of a mapped file: is not in memory.)
-    pub(super) fn is_new(data: *mut c_void) -> bool {
+    pub(crate) fn is_new(data: *mut c_void) -> bool {
         let Some((page, length)) = pages(data, 1) else {
             return false;
         };
@@ -213,7 +213,7 @@ mod system {
     /// Advises of all pages that hold some of the memory: neighbours of one mapping can share large
     /// pages only if no page between them was left out. `false` if the system does not know the
     /// advice, and does without.
-    pub(super) fn advise(data: *mut c_void, bytes: usize, advice: Advice) -> bool {
+    pub(crate) fn advise(data: *mut c_void, bytes: usize, advice: Advice) -> bool {
         let Some((begin, length)) = pages(data, bytes) else {
             return false;
         };
@@ -231,7 +231,7 @@ mod system {
     }
 
     /// Whether the system gives large pages to those who ask.
-    pub(super) fn has_large_pages() -> bool {
+    pub(crate) fn has_large_pages() -> bool {
         let enabled = std::fs::read_to_string("/sys/kernel/mm/transparent_hugepage/enabled");
         enabled.is_ok_and(|enabled| !enabled.contains("[never]"))
     }
@@ -254,15 +254,15 @@ mod system {
 mod system {
     use super::{Advice, c_void};
 
-    pub(super) fn is_new(_: *mut c_void) -> bool {
+    pub(crate) fn is_new(_: *mut c_void) -> bool {
         false
     }
 
-    pub(super) fn advise(_: *mut c_void, _: usize, _: Advice) -> bool {
+    pub(crate) fn advise(_: *mut c_void, _: usize, _: Advice) -> bool {
         false
     }
 
-    pub(super) fn has_large_pages() -> bool {
+    pub(crate) fn has_large_pages() -> bool {
         false
     }
 }

@@ -5,25 +5,25 @@ use crate::mt19937::{M, MATRIX, N};
 use std::sync::OnceLock;
 
 /// The degree of the characteristic polynomial.
-pub(super) const DEGREE: usize = 19937;
+pub(crate) const DEGREE: usize = 19937;
 
 /// Numbers of 64 bits that hold a polynomial of lower degree, and with them a whole number of
 /// vectors.
-pub(super) const LIMBS: usize = DEGREE.div_ceil(64);
+pub(crate) const LIMBS: usize = DEGREE.div_ceil(64);
 const VECTOR_LIMBS: usize = LIMBS.next_multiple_of(8);
 /// Of a square, and as much behind it as vectors reach.
 const SQUARE_LIMBS: usize = 2 * VECTOR_LIMBS + 8;
 
 /// A polynomial of a degree below [`DEGREE`]; the lowest power is the lowest bit.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Polynomial {
+pub(crate) struct Polynomial {
     limbs: [u64; VECTOR_LIMBS],
 }
 
 impl Polynomial {
     /// `x^n` modulo the characteristic polynomial.
     #[inline(always)]
-    pub(super) fn power_of_x<I: Isa>(isa: I, n: u128) -> Polynomial {
+    pub(crate) fn power_of_x<I: Isa>(isa: I, n: u128) -> Polynomial {
         let mut power = Polynomial {
             limbs: [0; VECTOR_LIMBS],
         };
@@ -40,13 +40,13 @@ impl Polynomial {
 
     /// The coefficients, 64 in a number, whose lowest bit is that of the highest power.
     #[cfg(target_arch = "x86_64")]
-    pub(super) fn turned_limbs(&self) -> [u64; LIMBS] {
+    pub(crate) fn turned_limbs(&self) -> [u64; LIMBS] {
         std::array::from_fn(|limb| self.limbs[limb].reverse_bits())
     }
 
     /// The 64 coefficients from `at` on, as far as there are.
     #[inline(always)]
-    pub(super) fn bits(&self, at: usize) -> u64 {
+    pub(crate) fn bits(&self, at: usize) -> u64 {
         let (limb, shift) = (at / 64, at % 64);
         let above = self.limbs.get(limb + 1).copied().unwrap_or(0);
         self.limbs[limb] >> shift | above << 1 << (63 - shift)
@@ -54,7 +54,7 @@ impl Polynomial {
 
     /// The lowest power from `at` on whose coefficient is 1.
     #[inline(always)]
-    pub(super) fn next_one(&self, at: usize) -> Option<usize> {
+    pub(crate) fn next_one(&self, at: usize) -> Option<usize> {
         let mut limb = at / 64;
         let mut bits = self.limbs.get(limb)? >> (at % 64) << (at % 64);
         while bits == 0 {
