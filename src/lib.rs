@@ -36,8 +36,15 @@ pub use tensor_parity::compare as parity;
 pub use tensor_parity::file;
 #[doc(inline)]
 pub use tensor_parity::{assert_bits_eq, assert_ulp_le};
-#[doc(inline)]
-pub use torch_rng::distribution;
+/// PyTorch's draws on the CPU, without libtorch.
+pub mod distribution {
+    pub use torch_rng::{
+        Chunk, DrawError, Element, Engine, normal_, normal_block_, normal_interval_probability,
+        normal_serial_, randperm, trunc_normal_, uniform_,
+    };
+    #[doc(hidden)]
+    pub use torch_rng::{Cost, erf};
+}
 /// Tensors as they lie in files and in memory, without libtorch.
 pub mod tensor {
     pub use tensor_parity::{Dtype, TensorView, ViewError};

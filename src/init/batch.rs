@@ -3,12 +3,13 @@
 
 use super::cpu_fast_path::{self, Draw};
 use super::self_check::{Checked, is_verified};
-use crate::distribution::{DrawError, Engine, Part};
+use crate::distribution::{Chunk, DrawError, Engine};
 use crate::interval_set::IntervalSet;
 use crate::rng::Mt19937;
 use half::{bf16, f16};
 use std::ops::Range;
 use tch::{Device, Kind, Tensor};
+use torch_rng::Target;
 
 /// Draws that wait to be made. Each is the engine's, has a place in the stream and memory of its own.
 #[derive(Default)]
@@ -31,7 +32,7 @@ struct Waiting {
 ///
 /// The tensor has elements of the type for which this was made, in contiguous memory of the CPU
 /// that nobody else uses as long as there are parts.
-type PartsOf = for<'a> unsafe fn(&Engine, Draw, &'a Tensor) -> Vec<Part<'a>>;
+type PartsOf = for<'a> unsafe fn(&Engine, Draw, &'a Tensor) -> Vec<Chunk<'a>>;
 
 impl Batch {
     /// Lets a uniform draw wait that begins so many words behind the start of the batch; or
@@ -82,17 +83,17 @@ impl Batch {
         let mut parts = Vec::new();
         let mut passed = 0;
         for waiting in &self.waiting {
-            parts.push(Part::passed(waiting.before - passed));
+            parts.push(Chunk::skip(waiting.before - passed));
             passed = waiting.before;
             // SAFETY: `add` took the function for the tensor's dtype, and saw that its memory is
             // contiguous, of the CPU and no other's that waits. Whoever made the batch leaves the
             // tensors alone as long as they wait.
             let drawn = unsafe { (waiting.parts)(&engine, waiting.draw, &waiting.tensor) };
-            passed += drawn.iter().map(Part::words).sum::<u64>();
+            passed += drawn.iter().map(Chunk::words).sum::<u64>();
             parts.extend(drawn);
         }
-        parts.push(Part::passed(words - passed));
-        engine.draw(generator, parts);
+        parts.push(Chunk::skip(words - passed));
+        engine.fill_chunks(generator, parts);
     }
 }
 
@@ -121,7 +122,7 @@ fn parts_of_type<T: Checked>(engine: &Engine, draw: Draw, tensor: &Tensor) -> Op
         engine: &Engine,
         draw: Draw,
         tensor: &'a Tensor,
-    ) -> Vec<Part<'a>> {
+    ) -> Vec<Chunk<'a>> {
         // SAFETY: the caller's promise. What was never written is a value of every one of the types.
         let values = unsafe {
             std::slice::from_raw_parts_mut(tensor.data_ptr().cast::<T>(), tensor.numel())
@@ -142,11 +143,13 @@ fn parts<'a, T: Checked>(
     engine: &Engine,
     draw: Draw,
     values: &'a mut [T],
-) -> Result<Vec<Part<'a>>, DrawError> {
-    match draw {
-        Draw::Uniform { from, to } => Ok(engine.uniform_parts(values, from, to)?.collect()),
-        Draw::Normal { mean, std } => Ok(engine.normal_parts(values, mean, std)?.collect()),
+) -> Result<Vec<Chunk<'a>>, DrawError> {
+    let draw: torch_rng::Draw = match draw {
+        Draw::Uniform { from, to } => torch_rng::Uniform { from, to }.into(),
+        Draw::Normal { mean, std } => torch_rng::Normal { mean, std }.into(),
         // Others have no count of words.
-        _ => Err(DrawError::Block(0)),
-    }
+        _ => return Err(DrawError::Block(0)),
+    };
+    let shape = [values.len() as u64];
+    draw.chunks(engine, Target::new(T::DTYPE, &shape), values)
 }

@@ -201,7 +201,7 @@ impl Draw {
                 let columns = values.len().checked_div(rows).unwrap_or(0);
                 let mut permutation = Vec::new();
                 for column in 0..columns {
-                    engine.begin_randperm(generator, rows, zeros, &mut permutation);
+                    engine.randperm_prefix(generator, rows, zeros, &mut permutation);
                     for row in &permutation[..zeros] {
                         values[*row as usize * columns + column] = T::ZERO;
                     }
@@ -227,7 +227,7 @@ pub(super) fn usable() -> Option<Engine> {
             log::debug!("libtorch's CPU capability is {capability}: all draws are left to it");
             return None;
         }
-        Backend::instead_of_libtorch()
+        Backend::from_env()
     });
     let threads = usize::try_from(tch::get_num_threads()).ok();
     let threads = threads.and_then(NonZero::new);

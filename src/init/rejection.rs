@@ -64,7 +64,7 @@ impl Density {
             nanoseconds: 20.0,
         };
         let one_thread = engine.with_threads(NonZero::<usize>::MIN);
-        let parts = engine.each_part(cost, generator, values, |generator, values, _| {
+        let parts = engine.map_parts(cost, generator, values, |generator, values, _| {
             let elsewhere = words_a_draw - words(values);
             let mut part = Part::new(self, one_thread, generator, values)?;
             let mut draws = 0u64;

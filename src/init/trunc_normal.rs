@@ -3,7 +3,6 @@
 use super::recording::{Fill, deferred};
 use super::rejection::Density;
 use super::{dispatch, python_square};
-use crate::distribution::redraws;
 use crate::error::{Context, InitError};
 use crate::generator::Generator;
 use tch::{Device, Tensor};
@@ -62,7 +61,7 @@ pub fn trunc_normal_(
         return Ok(());
     }
     let _no_grad = tch::no_grad_guard();
-    if redraws(mean, std, a, b) {
+    if (torch_rng::TruncNormal { mean, std, a, b }).uses_redraws() {
         let low = rounded(tensor, a).context(FUNCTION, tensor)?;
         let high = rounded(tensor, b).context(FUNCTION, tensor)?;
         dispatch::trunc_normal(FUNCTION, tensor, [mean, std, low, high], generator)

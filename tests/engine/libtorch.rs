@@ -3,7 +3,7 @@
 use crate::case::{DTYPES, Draw, engines, untemper};
 use crate::common::{bytes, default_stream};
 use tch::{Device, Kind, Tensor};
-use tch_init::distribution::{normal_share, randperm};
+use tch_init::distribution::{normal_interval_probability, randperm};
 use tch_init::rng::{Draw as AnyDraw, Dtype, Randperm, Target};
 use tch_init::rng::{Mt19937, State};
 use tch_init::{get_rng_state, set_rng_state};
@@ -38,7 +38,7 @@ fn libtorch(draw: Draw, dtype: Dtype, numel: usize) -> Option<Vec<u8>> {
 
 /// As `torch.nn.init.trunc_normal_` draws again what lies outside, or `None` where it would not.
 fn truncated(mut tensor: Tensor, mean: f64, std: f64, a: f64, b: f64) -> Option<Vec<u8>> {
-    let redraws = normal_share(mean, std, a, b) > 0.3;
+    let redraws = normal_interval_probability(mean, std, a, b) > 0.3;
     if !redraws {
         return None;
     }

@@ -1,34 +1,33 @@
-//! Which instructions draws are computed with.
-
-use super::arch::{Isa, Kernel};
-use std::sync::OnceLock;
+//! The choice of the instructions that draws are computed with.
 
 #[cfg(target_arch = "x86_64")]
-use super::arch::{Avx2, Avx512};
+use crate::arch::{Avx2, Avx512};
+use crate::simd::Simd;
+use std::sync::OnceLock;
 
-/// How draws are computed. It changes no bit, only the time they take.
+/// The instructions that draws are computed with. They affect the time, never the bits.
 ///
-/// (Not to be taken for libtorch's CPU capability, which says *which* bits libtorch draws.)
+/// (Not to be confused with libtorch's CPU capability, which does affect the bits that libtorch draws.)
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Backend {
-    /// One word at a time, on any CPU. What the others are held against.
+    /// One word at a time, on any CPU. The reference for the other backends.
     Scalar,
     /// x86-64 with AVX2, FMA, F16C and PCLMULQDQ.
     Avx2,
-    /// x86-64 with AVX-512 F, DQ, BW and VL, and PCLMULQDQ. Where there are VBMI, GFNI and VPCLMULQDQ
-    /// too, jumps take a fifth of the time.
+    /// x86-64 with AVX-512 F, DQ, BW and VL, and PCLMULQDQ. With VBMI, GFNI and VPCLMULQDQ, jumps take a
+    /// fifth of the time.
     Avx512,
 }
 
-/// The environment variable that names the backends to be used; see [`Backend::selected`].
+/// The environment variable that restricts the backends; see [`Backend::from_env`].
 pub const BACKEND_VARIABLE: &str = "TCH_INIT_BACKEND";
 
 impl Backend {
-    /// Every backend, the slowest first.
+    /// All backends, the slowest first.
     pub const ALL: [Backend; 3] = [Backend::Scalar, Backend::Avx2, Backend::Avx512];
 
-    /// Its name in [`BACKEND_VARIABLE`].
+    /// The name, as in [`BACKEND_VARIABLE`].
     pub fn name(self) -> &'static str {
         match self {
             Backend::Scalar => "scalar",
@@ -37,18 +36,13 @@ impl Backend {
         }
     }
 
-    /// Whether this CPU has what the backend needs.
+    /// Whether this CPU has the instructions.
     pub fn is_available(self) -> bool {
         self == Backend::Scalar || self.simd().is_some()
     }
 
-    /// The fastest backend that this CPU has and that [`BACKEND_VARIABLE`] names, or the scalar one
-    /// if there is none; read once a process.
-    ///
-    /// The variable holds names with commas between: `avx2` forces that backend, `avx2,scalar`
-    /// keeps AVX-512 out. Unset or empty it stands for all. `libtorch` is no backend, but a known
-    /// name: alone it says that [`init`](crate::init) shall leave all draws to libtorch. Other
-    /// names are warned of in the log and count for nothing.
+    /// The backend of [`Engine::default`](crate::Engine) and of the functions that take no engine:
+    /// [`from_env`](Self::from_env), or else the scalar one.
     ///
     /// ```
     /// use torch_rng::Backend;
@@ -56,16 +50,25 @@ impl Backend {
     /// assert!(Backend::selected().is_available());
     /// ```
     pub fn selected() -> Backend {
-        choice().unwrap_or(Backend::Scalar)
+        Backend::from_env().unwrap_or(Backend::Scalar)
     }
 
-    /// The backend to be used where libtorch could draw too: the scalar one is slower than that,
-    /// and so only if it is named.
-    pub fn instead_of_libtorch() -> Option<Backend> {
-        choice()
+    /// The fastest available backend that [`BACKEND_VARIABLE`] names; `None` if it names none that is
+    /// available. The variable is read once per process.
+    ///
+    /// Its value is a list of names, separated by commas: `avx2` forces that backend, `avx2,scalar` rules
+    /// out AVX-512. If it is unset or empty, the backends with SIMD are meant, since other code may
+    /// be faster than the scalar one. `libtorch` is accepted and names no backend: alone, it leaves all
+    /// draws to a program's libtorch. Unknown names are logged as warnings and ignored.
+    pub fn from_env() -> Option<Backend> {
+        static BACKEND: OnceLock<Option<Backend>> = OnceLock::new();
+        *BACKEND.get_or_init(|| {
+            let names = std::env::var(BACKEND_VARIABLE).unwrap_or_default();
+            named(&names).into_iter().filter(|b| b.is_available()).max()
+        })
     }
 
-    /// The instructions, if the backend has any of its own and the CPU has them.
+    /// Proof of the instructions; `None` for the scalar backend and if the CPU lacks them.
     pub(crate) fn simd(self) -> Option<Simd> {
         match self {
             #[cfg(target_arch = "x86_64")]
@@ -83,16 +86,7 @@ impl std::fmt::Display for Backend {
     }
 }
 
-/// The fastest backend that is named and available.
-fn choice() -> Option<Backend> {
-    static CHOICE: OnceLock<Option<Backend>> = OnceLock::new();
-    *CHOICE.get_or_init(|| {
-        let names = std::env::var(BACKEND_VARIABLE).unwrap_or_default();
-        named(&names).into_iter().filter(|b| b.is_available()).max()
-    })
-}
-
-/// The backends that a value of [`BACKEND_VARIABLE`] names: all with SIMD if it is empty.
+/// The backends that a value of [`BACKEND_VARIABLE`] names: those with SIMD if it is empty.
 fn named(value: &str) -> Vec<Backend> {
     let names = value.split(',').map(str::trim).filter(|n| !n.is_empty());
     let names: Vec<&str> = names.collect();
@@ -105,32 +99,11 @@ fn named(value: &str) -> Vec<Backend> {
             Some(backend) => backends.push(backend),
             None if name == "libtorch" => {}
             None => log::warn!(
-                "{BACKEND_VARIABLE}: {name:?} is not known, use some of scalar, avx2, avx512, libtorch"
+                "{BACKEND_VARIABLE}: unknown name {name:?}, use some of scalar, avx2, avx512, libtorch"
             ),
         }
     }
     backends
-}
-
-/// SIMD instructions that this CPU is proven to have.
-#[derive(Debug, Clone, Copy)]
-pub enum Simd {
-    #[cfg(target_arch = "x86_64")]
-    Avx2(Avx2),
-    #[cfg(target_arch = "x86_64")]
-    Avx512(Avx512),
-}
-
-impl Simd {
-    /// Runs the kernel compiled for these instructions.
-    pub(crate) fn run<K: Kernel>(self, kernel: K) -> K::Output {
-        match self {
-            #[cfg(target_arch = "x86_64")]
-            Simd::Avx2(isa) => isa.run(kernel),
-            #[cfg(target_arch = "x86_64")]
-            Simd::Avx512(isa) => isa.run(kernel),
-        }
-    }
 }
 
 #[cfg(test)]
@@ -138,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_choose() {
+    fn the_variable_names_backends() {
         assert_eq!(named(""), [Backend::Avx2, Backend::Avx512]);
         assert_eq!(named(" , "), [Backend::Avx2, Backend::Avx512]);
         assert_eq!(named("avx2, scalar"), [Backend::Avx2, Backend::Scalar]);

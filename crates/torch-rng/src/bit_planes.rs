@@ -1,31 +1,31 @@
 //! A jump's sum by bit planes, on CPUs that multiply polynomials over GF(2) in AVX-512 vectors.
 //!
-//! Bit `t` of word `j` of the sum is the sum of bit `t` of words `i + j` for which the jump's
-//! polynomial has `x^i`. So if all bits `t` of the words make one polynomial, a plane, then all bits
-//! `t` of the sum are coefficients of its product with the polynomial turned around: 64 of them at
-//! a time, where the sums of words take one.
+//! Bit `t` of word `j` of the sum is the sum of bit `t` of words `i + j` over the terms `x^i` of the
+//! jump's polynomial. If the bits `t` of all words form one polynomial, a plane, then the bits `t` of
+//! the sum are coefficients of its product with the reversed polynomial. A product yields 64 of them at
+//! a time, the sum of words one.
 
-use crate::arch::Galois;
+use crate::arch::Gfni;
 use crate::mt19937::N;
 use crate::polynomial::{LIMBS, Polynomial};
 use std::arch::x86_64::*;
 
-/// Words of which one limb of each plane is made.
+/// The words that one limb of each plane comes from.
 const GROUP: usize = 64;
 /// Limbs of a plane of the sum: those of a block, rounded up.
 const SUMS: usize = N.div_ceil(GROUP);
-/// Limbs of a plane: as many as the products reach.
+/// Limbs of a plane that the products reach.
 const GROUPS: usize = LIMBS + SUMS;
-/// The words that the planes are made of.
+/// The words that the planes come from.
 pub(crate) const WORDS: usize = GROUPS * GROUP;
 
-/// The planes of one of the words' four bytes: limbs of all 8, then the next limbs.
+/// The planes of one of the words' four bytes: the first limbs of all 8 planes, then the next limbs.
 pub(crate) type BytePlanes = [[u64; 8]; GROUPS];
 
-/// Makes `block` the sum of the words that the polynomial says, of [`WORDS`] that begin with it. The
-/// memory of `planes` is used again.
+/// Sets `block` to the sum of the words that the polynomial selects. `words` are the [`WORDS`] words that
+/// begin with the block. The memory of `planes` is reused.
 pub(crate) fn apply(
-    _proof: Galois,
+    _proof: Gfni,
     polynomial: &Polynomial,
     words: &[u32],
     planes: &mut Vec<BytePlanes>,
@@ -33,12 +33,12 @@ pub(crate) fn apply(
 ) {
     planes.resize(4, [[0; 8]; GROUPS]);
     let mut bytes = [[0; SUMS * GROUP]; 4];
-    let turned = polynomial.turned_limbs();
-    // SAFETY: `_proof` is that the CPU has the features of both functions.
+    let reversed = polynomial.reversed_limbs();
+    // SAFETY: `_proof` proves that the CPU has the features of both functions.
     unsafe {
         to_planes(&words[..WORDS], planes);
         for (planes, bytes) in planes.iter().zip(&mut bytes) {
-            multiply(planes, &turned, bytes);
+            multiply(planes, &reversed, bytes);
         }
     }
     for (i, word) in block.iter_mut().enumerate() {
@@ -46,32 +46,32 @@ pub(crate) fn apply(
     }
 }
 
-/// Where byte `b` of word `w`, of 32 in two vectors, lies: for `b` and the next byte.
+/// The indices of one byte of each of 32 words in two vectors, then of the next byte of each.
 const fn gather(byte: u8) -> [u8; 64] {
-    let mut places = [0; 64];
+    let mut indices = [0; 64];
     let mut i = 0;
     while i < 32 {
-        // The words of a limb's byte from the last to the first, as `bits_across` wants them.
+        // Within a byte of a limb from the last word to the first, as `transpose_bits` expects.
         let word = i / 8 * 8 + (7 - i % 8);
-        places[i] = 4 * word as u8 + byte;
-        places[i + 32] = places[i] + 1;
+        indices[i] = 4 * word as u8 + byte;
+        indices[i + 32] = indices[i] + 1;
         i += 1;
     }
-    places
+    indices
 }
 
-/// Byte `j` of number `i` and byte `i` of number `j` change places; if `from_last`, each number's
-/// bytes come from the last to the first.
-const fn bytes_across(from_last: bool) -> [u8; 64] {
-    let mut places = [0; 64];
+/// Exchanges byte `j` of number `i` and byte `i` of number `j`; if `reversed`, the bytes of each number
+/// come from the last to the first.
+const fn transpose_bytes(reversed: bool) -> [u8; 64] {
+    let mut indices = [0; 64];
     let mut i = 0;
     while i < 64 {
         let (number, byte) = (i / 8, i % 8);
-        let byte = if from_last { 7 - byte } else { byte };
-        places[i] = (8 * byte + number) as u8;
+        let byte = if reversed { 7 - byte } else { byte };
+        indices[i] = (8 * byte + number) as u8;
         i += 1;
     }
-    places
+    indices
 }
 
 #[target_feature(enable = "avx512f")]
@@ -80,9 +80,9 @@ fn load(from: &[u8; 64]) -> __m512i {
     unsafe { _mm512_loadu_si512(from.as_ptr().cast()) }
 }
 
-/// In each number, bit `j` of byte `i` becomes what bit `i` of byte `7 - j` was.
+/// Sets bit `j` of byte `i` of each number to bit `i` of byte `7 - j`.
 #[target_feature(enable = "avx512f,gfni")]
-fn bits_across(numbers: __m512i) -> __m512i {
+fn transpose_bits(numbers: __m512i) -> __m512i {
     let unit = _mm512_set1_epi64(0x8040_2010_0804_0201_u64 as i64);
     _mm512_gf2p8affine_epi64_epi8::<0>(unit, numbers)
 }
@@ -90,7 +90,7 @@ fn bits_across(numbers: __m512i) -> __m512i {
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,gfni")]
 fn to_planes(words: &[u32], planes: &mut [BytePlanes]) {
     let (low, high) = (load(&const { gather(0) }), load(&const { gather(2) }));
-    let across = load(&const { bytes_across(false) });
+    let across = load(&const { transpose_bytes(false) });
     for (group, words) in words.as_chunks::<GROUP>().0.iter().enumerate() {
         let vectors = words.as_chunks::<16>().0;
         // SAFETY: a vector is 16 words.
@@ -103,7 +103,7 @@ fn to_planes(words: &[u32], planes: &mut [BytePlanes]) {
                 _mm512_shuffle_i64x2::<0b11_10_11_10>(first, second),
             ];
             for (i, bytes) in pair.into_iter().enumerate() {
-                let limbs = _mm512_permutexvar_epi8(across, bits_across(bytes));
+                let limbs = _mm512_permutexvar_epi8(across, transpose_bits(bytes));
                 store(&mut planes[2 * b + i][group], limbs);
             }
         }
@@ -116,14 +116,14 @@ fn store(to: &mut [u64; 8], limbs: __m512i) {
     unsafe { _mm512_storeu_si512(to.as_mut_ptr().cast(), limbs) }
 }
 
-/// The bytes of the sum's words, from their planes.
+/// Computes the bytes of the sum's words from their planes.
 #[target_feature(enable = "avx512f,avx512vbmi,gfni,vpclmulqdq")]
-fn multiply(planes: &BytePlanes, turned: &[u64; LIMBS], bytes: &mut [u8; SUMS * GROUP]) {
-    // Products of even and of odd planes: 128 bits each, as far as they begin with one limb of the
-    // sum. The last one's low half is the sum's highest bits.
+fn multiply(planes: &BytePlanes, reversed: &[u64; LIMBS], bytes: &mut [u8; SUMS * GROUP]) {
+    // Products of the even and of the odd planes: 128 bits each, one for each limb of the sum that
+    // they begin with. The low half of the last one holds the sum's highest bits.
     let mut even = [_mm512_setzero_si512(); SUMS + 1];
     let mut odd = even;
-    for (i, limb) in turned.iter().enumerate() {
+    for (i, limb) in reversed.iter().enumerate() {
         let limb = _mm512_set1_epi64(*limb as i64);
         let mut k = 0;
         while k <= SUMS {
@@ -134,17 +134,17 @@ fn multiply(planes: &BytePlanes, turned: &[u64; LIMBS], bytes: &mut [u8; SUMS * 
             k += 1;
         }
     }
-    let across = load(&const { bytes_across(true) });
+    let across = load(&const { transpose_bytes(true) });
     for (k, bytes) in bytes.as_chunks_mut::<GROUP>().0.iter_mut().enumerate() {
         let low = |k: usize| _mm512_unpacklo_epi64(even[k], odd[k]);
         let high = _mm512_unpackhi_epi64(even[k], odd[k]);
-        // A turned limb's product has coefficient 0 at bit 63.
+        // The product with a reversed limb has coefficient 0 at bit 63.
         let from_high = _mm512_xor_si512(high, low(k + 1));
         let limbs = _mm512_or_si512(
             _mm512_srli_epi64::<63>(low(k)),
             _mm512_slli_epi64::<1>(from_high),
         );
-        let ordered = bits_across(_mm512_permutexvar_epi8(across, limbs));
+        let ordered = transpose_bits(_mm512_permutexvar_epi8(across, limbs));
         // SAFETY: a vector is 64 bytes.
         unsafe { _mm512_storeu_si512(bytes.as_mut_ptr().cast(), ordered) };
     }

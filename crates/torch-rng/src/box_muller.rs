@@ -1,17 +1,55 @@
-//! Box and Muller's transform of a pair of uniform values.
+//! The Box-Muller transform of a pair of uniform values: the scalar reference.
 //!
 //! Follows `NormalFill16` (`ATen/native/cpu/DistributionTemplates.h`) and, for f32, `log256_ps` and
-//! `sincos256_ps` (`ATen/native/cpu/avx_mathfun.h`), PyTorch 2.13. libtorch is compiled so that a
-//! product and the sum it goes into are rounded once; where that leaves a choice, the choice here
-//! is the one that its machine code makes. The polynomials are those of Cephes.
+//! `sincos256_ps` (`ATen/native/cpu/avx_mathfun.h`), PyTorch 2.13. libtorch is compiled so that most
+//! products and the sums they enter are rounded once; the fused operations here are those of its
+//! machine code. The polynomials are those of Cephes' `logf` and `sinf`.
 
-use crate::cephes::{COS, FOUR_OVER_PI, LN_2, LOG, MINUS_QUARTER_PI, SIN};
+// More digits than an f32 holds, so that the constants can be compared with their source.
+#![allow(clippy::excessive_precision)]
+
 use std::f64::consts::PI;
 
-/// In C++ `2.0f * c10::pi<double>`.
+/// Coefficients of the logarithm, highest power first.
+pub(crate) const LOG: [f32; 9] = [
+    7.0376836292E-2,
+    -1.1514610310E-1,
+    1.1676998740E-1,
+    -1.2420140846E-1,
+    1.4249322787E-1,
+    -1.6668057665E-1,
+    2.0000714765E-1,
+    -2.4999993993E-1,
+    3.3333331174E-1,
+];
+
+/// ln 2 in two parts, the small one first.
+pub(crate) const LN_2: [f32; 2] = [-2.12194440e-4, 0.693359375];
+
+/// Coefficients of the sine, highest power first.
+pub(crate) const SIN: [f32; 3] = [-1.9515295891E-4, 8.3321608736E-3, -1.6666654611E-1];
+
+/// Coefficients of the cosine, highest power first.
+pub(crate) const COS: [f32; 3] = [
+    2.443315711809948E-005,
+    -1.388731625493765E-003,
+    4.166664568298827E-002,
+];
+
+/// -pi / 4 in three parts.
+pub(crate) const MINUS_QUARTER_PI: [f32; 3] = [
+    -0.78515625,
+    -2.4187564849853515625e-4,
+    -3.77489497744594108e-8,
+];
+
+/// 4 / pi.
+const FOUR_OVER_PI: f32 = 1.27323954473516;
+
+/// `2.0f * c10::pi<double>`.
 const TWO_PI: f64 = 2.0 * PI;
 
-/// What the uniform values `u1` and `u2`, eight apart in a block, become.
+/// The normal values of the uniform values `u1` and `u2`, which lie eight apart in a block.
 pub(crate) fn f64(u1: f64, u2: f64, mean: f64, std: f64) -> (f64, f64) {
     let radius = (-2.0 * (1.0 - u1).ln()).sqrt();
     let (sin, cos) = (TWO_PI * u2).sin_cos();
@@ -21,7 +59,7 @@ pub(crate) fn f64(u1: f64, u2: f64, mean: f64, std: f64) -> (f64, f64) {
     )
 }
 
-/// The same in f32.
+/// [`f64`](self::f64) in single precision.
 pub(crate) fn f32(u1: f32, u2: f32, mean: f32, std: f32) -> (f32, f32) {
     let radius = (-2.0 * log(1.0 - u1)).sqrt();
     let (sin, cos) = sincos(TWO_PI as f32 * u2);
@@ -33,7 +71,7 @@ pub(crate) fn f32(u1: f32, u2: f32, mean: f32, std: f32) -> (f32, f32) {
 
 /// The natural logarithm of a positive normal number.
 fn log(u: f32) -> f32 {
-    // Mantissa in [0.5, 1) and exponent, then both so that the mantissa is around 1.
+    // Split into a mantissa in [0.5, 1) and an exponent, then shift the mantissa towards 1.
     let bits = u.to_bits();
     let mut exponent = ((bits >> 23) as i32 - 126) as f32;
     let mut x = f32::from_bits((bits & 0x007f_ffff) | 0x3f00_0000);
@@ -54,7 +92,7 @@ fn log(u: f32) -> f32 {
     exponent.mul_add(LN_2[1], x + y)
 }
 
-/// Sine and cosine of an angle that is not negative.
+/// The sine and cosine of a nonnegative angle.
 fn sincos(angle: f32) -> (f32, f32) {
     // The octant, rounded up to an even one.
     let octant = ((angle * FOUR_OVER_PI) as i32 + 1) & !1;

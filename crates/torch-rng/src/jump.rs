@@ -1,94 +1,142 @@
-//! Going to a far place of the stream without passing the words between.
+//! Jumps: skipping any number of words in a fraction of a millisecond.
 //!
-//! Each bit of the raw words is a linear recurrence over GF(2) whose characteristic polynomial `P`
-//! is that of MT19937. So if `x^n mod P = sum g_i x^i`, then word `n` of the sequence is the sum of
-//! the words `i` for which `g_i` is 1, and likewise the 624 words from there on. See Haramoto,
-//! Matsumoto, Nishimura, Panneton, L'Ecuyer (2008), "Efficient Jump Ahead for F2-Linear Random
-//! Number Generators".
+//! Each bit of the raw words is a linear recurrence over GF(2) whose characteristic polynomial is that
+//! of MT19937, `P`. If `x^n mod P = sum g_i x^i`, then word `n` of the sequence is the sum of the words
+//! `i` for which `g_i` is 1, and likewise for the 624 words from there on. See Haramoto, Matsumoto,
+//! Nishimura, Panneton, L'Ecuyer (2008), "Efficient Jump Ahead for F2-Linear Random Number Generators".
 
-use crate::arch::{Isa, Kernel};
-use crate::backend::Simd;
+use crate::arch::{Isa, Portable};
+use crate::backend::Backend;
 #[cfg(target_arch = "x86_64")]
 use crate::bit_planes;
 use crate::mt19937::{Mt19937, N};
-use crate::polynomial::{DEGREE, Polynomial};
-use crate::stream::regenerate;
+use crate::polynomial::{DEGREE, Gf2Isa, Polynomial};
+use crate::simd::{FullIsa, Kernel, Simd};
+use crate::stream::Skip;
+use crate::twist::{TwistIsa, regenerate};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-/// What it takes to go on in the stream, in nanoseconds. No bit depends on it.
+/// What skipping words costs, in nanoseconds. It does not affect the bits.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Passing {
-    /// By a word, without a jump.
+pub(crate) struct SkipCost {
+    /// Per word, by generating them.
     pub(crate) word: f64,
-    /// By a jump over a distance that was jumped before.
+    /// Per jump over a cached distance.
     pub(crate) jump: f64,
-    /// Words from which on a jump takes less time on average. (The first one over a distance takes
-    /// some 0.1 ms more than the others, but few distances are jumped over only once.)
-    pub(super) worth_a_jump: u64,
+    /// The number of words from which a jump is faster on average. (The first jump over a distance
+    /// takes about 0.1 ms longer, but few distances occur only once.)
+    min_jump: u64,
 }
 
-impl Passing {
-    pub(crate) fn with(simd: Option<Simd>) -> Passing {
+impl SkipCost {
+    pub(crate) fn new(simd: Option<Simd>) -> SkipCost {
         match simd {
             #[cfg(target_arch = "x86_64")]
-            Some(Simd::Avx512(isa)) if isa.galois().is_some() => Passing {
+            Some(Simd::Avx512(isa)) if isa.gfni().is_some() => SkipCost {
                 word: 0.1,
                 jump: 25_000.0,
-                worth_a_jump: 1 << 19,
+                min_jump: 1 << 19,
             },
-            _ => Passing {
+            _ => SkipCost {
                 word: 0.15,
                 jump: 115_000.0,
-                worth_a_jump: 1 << 21,
+                min_jump: 1 << 21,
             },
         }
     }
 }
 
-/// The words that the polynomial is applied to, a multiple of [`N`], and a little more: it reads
-/// `DEGREE + N`, and as far as a window of bits behind them.
+impl Mt19937 {
+    /// Skips the next `n` words, as if they had been drawn.
+    ///
+    /// Takes a fraction of a millisecond, whatever the distance.
+    ///
+    /// ```
+    /// use torch_rng::Mt19937;
+    ///
+    /// let (mut once, mut twice) = (Mt19937::new(1), Mt19937::new(1));
+    /// once.skip(1 << 45);
+    /// twice.skip(1 << 44);
+    /// twice.skip(1 << 44);
+    /// assert_eq!(once, twice);
+    /// ```
+    pub fn skip(&mut self, n: u64) {
+        self.skip_with(Backend::selected().simd(), n);
+    }
+
+    pub(crate) fn skip_with(&mut self, simd: Option<Simd>, mut n: u64) {
+        let in_block = n.min(u64::from(self.state.left - 1));
+        self.advance(in_block as u32);
+        n -= in_block;
+        if n == 0 {
+            return;
+        }
+        let blocks = n.div_ceil(N as u64);
+        let in_last = n - (blocks - 1) * N as u64;
+        let generator = &mut *self;
+        if n >= SkipCost::new(simd).min_jump {
+            run(simd, Jump { generator, blocks });
+        } else {
+            let words = blocks * N as u64;
+            run(simd, Skip { generator, words });
+        }
+        self.state.left = N as u32 + 1 - in_last as u32;
+        self.state.next = in_last as u32;
+    }
+}
+
+/// Runs the kernel with SIMD, or in plain Rust.
+fn run<K: Kernel>(simd: Option<Simd>, kernel: K) -> K::Output {
+    match simd {
+        Some(simd) => simd.run(kernel),
+        None => kernel.run(Portable::<8>),
+    }
+}
+
+/// The words that the polynomial is applied to: `DEGREE + N` and a window of bits, rounded up to a
+/// multiple of [`N`].
 const WORDS: usize = (DEGREE + N + WINDOW).next_multiple_of(N);
-/// The most bits of the polynomial that are taken at once.
+/// The most bits of the polynomial that are handled at once.
 const WINDOW: usize = 3;
-/// Sums of words for every window that begins and ends with a 1, and for the single 1: by the bits
-/// of the window, lowest first.
+/// The windows that begin and end with a 1, and the single 1, lowest bit first. There is a table of sums
+/// of words for each.
 const WINDOWS: [u64; 4] = [0b1, 0b11, 0b101, 0b111];
 
-/// Moves by `blocks` whole blocks.
-pub(super) struct Jump<'a> {
-    pub(super) generator: &'a mut Mt19937,
-    pub(super) blocks: u64,
+/// Advances the generator by whole blocks.
+struct Jump<'a> {
+    generator: &'a mut Mt19937,
+    blocks: u64,
 }
 
 impl Kernel for Jump<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<I: Isa>(self, isa: I) {
-        let Some(distance) = begin(isa, self.generator, self.blocks) else {
+    fn run<I: FullIsa>(self, isa: I) {
+        let Some(distance) = prepare(isa, self.generator, self.blocks) else {
             return;
         };
         let block = &mut self.generator.state.words;
-        let mut room = rooms().pop().unwrap_or_default();
-        if !by_planes(isa, &distance, &mut room, block) {
-            by_words(isa, &distance, &mut room, block);
+        let mut scratch = scratch_pool().pop().unwrap_or_default();
+        if !by_bit_planes(isa, &distance, &mut scratch, block) {
+            by_words(isa, &distance, &mut scratch, block);
         }
-        rooms().push(room);
+        scratch_pool().push(scratch);
     }
 }
 
-/// Makes one block, and says how far it is from there; nothing if there is no way to go.
+/// Generates one block and returns the remaining distance; `None` for a jump of 0 blocks.
 #[inline(always)]
-fn begin<I: Isa>(isa: I, generator: &mut Mt19937, blocks: u64) -> Option<Arc<Distance>> {
+fn prepare<I: FullIsa>(isa: I, generator: &mut Mt19937, blocks: u64) -> Option<Arc<Distance>> {
     let after_one = blocks.checked_sub(1)?;
-    // The low 31 bits of the first word of a seeded block are not of the recurrence. Those of a block
-    // that was made are.
+    // The low 31 bits of the first word of a seeded block are not part of the recurrence, those of a
+    // generated block are.
     generator.regenerate();
     Some(distance(isa, after_one))
 }
 
-/// What is the same for all jumps over so many words.
+/// What all jumps over the same number of words share.
 struct Distance {
     polynomial: Polynomial,
     terms: OnceLock<Vec<u32>>,
@@ -100,15 +148,15 @@ impl Distance {
     }
 }
 
-/// The distance of so many blocks. The last ones are kept, as tensors of one shape come in numbers
-/// and divide among threads in one way.
+/// The distance of `blocks` blocks. The last ones are cached, since tensors of the same shape recur and
+/// are divided among threads in the same way.
 #[inline(always)]
-fn distance<I: Isa>(isa: I, blocks: u64) -> Arc<Distance> {
-    static KEPT: Mutex<VecDeque<(u64, Arc<Distance>)>> = Mutex::new(VecDeque::new());
-    const KEEP: usize = 64;
-    // What is kept is whole at all times, whoever panicked.
-    let kept = || KEPT.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some((_, distance)) = kept().iter().find(|(b, _)| *b == blocks) {
+fn distance<I: Gf2Isa>(isa: I, blocks: u64) -> Arc<Distance> {
+    static CACHE: Mutex<VecDeque<(u64, Arc<Distance>)>> = Mutex::new(VecDeque::new());
+    const CAPACITY: usize = 64;
+    // The entries are consistent at all times, even after a panic.
+    let cache = || CACHE.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((_, distance)) = cache().iter().find(|(b, _)| *b == blocks) {
         return Arc::clone(distance);
     }
     let words = u128::from(blocks) * N as u128;
@@ -116,86 +164,103 @@ fn distance<I: Isa>(isa: I, blocks: u64) -> Arc<Distance> {
         polynomial: Polynomial::power_of_x(isa, words),
         terms: OnceLock::new(),
     });
-    let mut kept = kept();
-    kept.truncate(KEEP - 1);
-    kept.push_front((blocks, Arc::clone(&distance)));
+    let mut cache = cache();
+    cache.truncate(CAPACITY - 1);
+    cache.push_front((blocks, Arc::clone(&distance)));
     distance
 }
 
-/// Room for what a jump adds, which whoever is done with it leaves to the next. Memory that is new each
-/// time would cost about as much to fault in as the sums take.
+/// The memory of a jump, reused by later jumps. Faulting in new memory each time would take about as
+/// long as the sums.
 #[derive(Default)]
-struct Room {
+struct Scratch {
     /// Words, and sums of them.
     words: Vec<u32>,
     #[cfg(target_arch = "x86_64")]
     planes: Vec<bit_planes::BytePlanes>,
 }
 
-static ROOMS: Mutex<Vec<Room>> = Mutex::new(Vec::new());
+static SCRATCH_POOL: Mutex<Vec<Scratch>> = Mutex::new(Vec::new());
 
-fn rooms() -> MutexGuard<'static, Vec<Room>> {
-    // What is in there is as good after a panic as before.
-    ROOMS.lock().unwrap_or_else(PoisonError::into_inner)
+fn scratch_pool() -> MutexGuard<'static, Vec<Scratch>> {
+    // The contents do not matter, even after a panic.
+    SCRATCH_POOL.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The `count` words that begin with the block, more than a block's.
+/// The first `count` words from the start of the block on; `count` exceeds `N`.
 #[inline(always)]
-fn unroll<'a, I: Isa>(isa: I, block: &[u32; N], room: &'a mut Vec<u32>, count: usize) -> &'a [u32] {
-    let made = (count - N).next_multiple_of(N);
-    if room.len() < N + made {
-        room.resize(N + made, 0);
+fn unroll<'a, I: TwistIsa>(
+    isa: I,
+    block: &[u32; N],
+    words: &'a mut Vec<u32>,
+    count: usize,
+) -> &'a [u32] {
+    let generated = (count - N).next_multiple_of(N);
+    if words.len() < N + generated {
+        words.resize(N + generated, 0);
     }
-    room[..N].copy_from_slice(block);
-    // SAFETY: all words of the room are initialised, and there are `N + made`; `made` is a multiple
-    // of `N`.
-    unsafe { regenerate(isa, room.as_mut_ptr(), made) };
-    &room[..count]
+    words[..N].copy_from_slice(block);
+    // SAFETY: `words` has at least `N + generated` initialized words, and `generated` is a multiple of
+    // `N`.
+    unsafe { regenerate(isa, words.as_mut_ptr(), generated) };
+    &words[..count]
 }
 
-/// Makes `block` the block that lies so far behind it; `false` if the CPU cannot do that by bit planes.
+/// Replaces `block` by the block at this distance; `false`, with nothing done, if the CPU lacks the
+/// instructions.
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
-fn by_planes<I: Isa>(isa: I, distance: &Distance, room: &mut Room, block: &mut [u32; N]) -> bool {
-    let Some(galois) = isa.galois() else {
+fn by_bit_planes<I: FullIsa>(
+    isa: I,
+    distance: &Distance,
+    scratch: &mut Scratch,
+    block: &mut [u32; N],
+) -> bool {
+    let Some(gfni) = isa.gfni() else {
         return false;
     };
-    let words = unroll(isa, block, &mut room.words, bit_planes::WORDS);
-    bit_planes::apply(galois, &distance.polynomial, words, &mut room.planes, block);
+    let words = unroll(isa, block, &mut scratch.words, bit_planes::WORDS);
+    bit_planes::apply(
+        gfni,
+        &distance.polynomial,
+        words,
+        &mut scratch.planes,
+        block,
+    );
     true
 }
 
 #[cfg(not(target_arch = "x86_64"))]
-fn by_planes<I: Isa>(_: I, _: &Distance, _: &mut Room, _: &mut [u32; N]) -> bool {
+fn by_bit_planes<I: FullIsa>(_: I, _: &Distance, _: &mut Scratch, _: &mut [u32; N]) -> bool {
     false
 }
 
-/// Makes `block` the block that lies so far behind it, as [`WINDOWS`] of the polynomial say.
+/// Replaces `block` by the block at this distance, by the polynomial's windows.
 #[inline(always)]
-fn by_words<I: Isa>(isa: I, distance: &Distance, room: &mut Room, block: &mut [u32; N]) {
-    let (terms, room) = (distance.terms(), &mut room.words);
+fn by_words<I: FullIsa>(isa: I, distance: &Distance, scratch: &mut Scratch, block: &mut [u32; N]) {
+    let (terms, room) = (distance.terms(), &mut scratch.words);
     unroll(isa, block, room, WORDS);
     room.resize(WORDS * WINDOWS.len(), 0);
     let (words, sums) = room.split_at_mut(WORDS);
     sum(isa, words, sums);
-    // As many words as stay in registers while all terms are added; `N` is a multiple.
+    // The words that stay in registers while all terms are added; `N` is a multiple.
     let at_once = SUMS * I::LANES;
     for (i, out) in block.chunks_exact_mut(at_once).enumerate() {
         add_terms(isa, terms, &room[i * at_once..], out);
     }
 }
 
-/// Vectors in registers at a time: 13 times 8 or 16 words divide a block.
+/// Vectors in registers at a time: a block is a multiple of 13 vectors of 8 or 16 words.
 const SUMS: usize = 13;
 
-/// Sums of neighbours, as [`WINDOWS`] says, behind each other.
+/// Computes the sums of neighbors for the [`WINDOWS`] of more than one bit, one table after the other.
 #[inline(always)]
 fn sum<I: Isa>(isa: I, words: &[u32], sums: &mut [u32]) {
     let (pairs, rest) = sums.split_at_mut(WORDS);
     let (ends, triples) = rest.split_at_mut(WORDS);
     for at in (0..WORDS - I::LANES).step_by(I::LANES) {
         let in_reach = &words[at..at + I::LANES + 2];
-        // SAFETY: two words more than a vector are in reach, and a vector fits everywhere at `at`.
+        // SAFETY: `in_reach` has two words more than a vector, and the tables have a vector at `at`.
         unsafe {
             let from = in_reach.as_ptr();
             let (a, b, c) = (isa.load(from), isa.load(from.add(1)), isa.load(from.add(2)));
@@ -207,10 +272,10 @@ fn sum<I: Isa>(isa: I, words: &[u32], sums: &mut [u32]) {
     }
 }
 
-/// Where the words lie that are to be added, in the room for words and sums: for each window of the
+/// The indices, into the words and the tables of sums, of the words to add: one for each window of the
 /// polynomial that begins with a 1.
 fn terms_of(polynomial: &Polynomial) -> Vec<u32> {
-    // A window and the zeros behind it are four bits on average.
+    // A window and the zeros after it are four bits on average.
     let mut terms = Vec::with_capacity(DEGREE / 3);
     let mut at = 0;
     while let Some(one) = polynomial.next_one(at) {
@@ -224,19 +289,19 @@ fn terms_of(polynomial: &Polynomial) -> Vec<u32> {
 
 #[inline(always)]
 fn add_terms<I: Isa>(isa: I, terms: &[u32], room: &[u32], out: &mut [u32]) {
-    let mut accumulated = [isa.splat(0); SUMS];
+    let mut sums = [isa.splat(0); SUMS];
     for term in terms {
         let words = &room[*term as usize..*term as usize + SUMS * I::LANES];
         let mut k = 0;
         while k < SUMS {
-            // SAFETY: `SUMS` vectors of `words` are there.
+            // SAFETY: `words` has `SUMS` vectors.
             let word = unsafe { isa.load(words.as_ptr().add(k * I::LANES)) };
-            accumulated[k] = isa.xor(accumulated[k], word);
+            sums[k] = isa.xor(sums[k], word);
             k += 1;
         }
     }
     assert!(out.len() == SUMS * I::LANES);
-    for (k, sum) in accumulated.into_iter().enumerate() {
+    for (k, sum) in sums.into_iter().enumerate() {
         // SAFETY: `out` has room for `SUMS` vectors.
         unsafe { isa.store(out.as_mut_ptr().add(k * I::LANES), sum) };
     }
@@ -245,20 +310,17 @@ fn add_terms<I: Isa>(isa: I, terms: &[u32], room: &[u32], out: &mut [u32]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Backend;
-    use crate::arch::Portable;
-    use crate::stream::Pass;
 
-    fn jump(isa: impl Isa, generator: &mut Mt19937, blocks: u64) {
-        isa.run(Jump { generator, blocks });
+    fn jump(isa: impl FullIsa, generator: &mut Mt19937, blocks: u64) {
+        Jump { generator, blocks }.run(isa);
     }
 
-    fn pass(generator: &mut Mt19937, blocks: u64) {
+    fn skip_by_generating(generator: &mut Mt19937, blocks: u64) {
         let words = blocks * N as u64;
-        Portable::<8>.run(Pass { generator, words });
+        Skip { generator, words }.run(Portable::<8>);
     }
 
-    /// A jump as on CPUs that do not add by planes.
+    /// A jump as on CPUs without the instructions for bit planes.
     struct ByWords<'a> {
         generator: &'a mut Mt19937,
         blocks: u64,
@@ -268,33 +330,33 @@ mod tests {
         type Output = ();
 
         #[inline(always)]
-        fn run<I: Isa>(self, isa: I) {
-            if let Some(distance) = begin(isa, self.generator, self.blocks) {
+        fn run<I: FullIsa>(self, isa: I) {
+            if let Some(distance) = prepare(isa, self.generator, self.blocks) {
                 let block = &mut self.generator.state.words;
-                by_words(isa, &distance, &mut Room::default(), block);
+                by_words(isa, &distance, &mut Scratch::default(), block);
             }
         }
     }
 
     #[test]
-    fn a_jump_is_as_many_steps() {
+    fn jumps_equal_generated_blocks() {
         #[cfg(target_arch = "x86_64")]
-        if crate::arch::Galois::new().is_none() {
-            eprintln!("NOT TESTED: this CPU has not what jumps by bit planes need");
+        if crate::arch::Gfni::new().is_none() {
+            eprintln!("NOT TESTED: this CPU lacks the instructions for jumps by bit planes");
         }
         for blocks in [0, 1, 2, 3, 31, 32, 33, 34, 100, 1681] {
-            let mut passed = Mt19937::new(blocks);
-            let start = passed.clone();
-            pass(&mut passed, blocks);
+            let start = Mt19937::new(blocks);
+            let mut generated = start.clone();
+            skip_by_generating(&mut generated, blocks);
             let (mut eight, mut sixteen) = (start.clone(), start.clone());
             jump(Portable::<8>, &mut eight, blocks);
             jump(Portable::<16>, &mut sixteen, blocks);
             assert_eq!(
-                eight.state.words, passed.state.words,
+                eight.state.words, generated.state.words,
                 "{blocks} blocks, 8 lanes"
             );
             assert_eq!(
-                sixteen.state.words, passed.state.words,
+                sixteen.state.words, generated.state.words,
                 "{blocks} blocks, 16 lanes"
             );
             for backend in Backend::ALL {
@@ -303,34 +365,34 @@ mod tests {
                 let generator = &mut jumped;
                 simd.run(Jump { generator, blocks });
                 assert_eq!(
-                    jumped.state.words, passed.state.words,
+                    jumped.state.words, generated.state.words,
                     "{blocks} blocks, {backend}"
                 );
                 let generator = &mut by_words;
                 simd.run(ByWords { generator, blocks });
                 assert_eq!(
-                    by_words.state.words, passed.state.words,
+                    by_words.state.words, generated.state.words,
                     "{blocks} blocks, {backend}"
                 );
             }
         }
     }
 
-    /// Not by way of the powers that are kept.
+    /// Bypasses the cache of distances.
     #[test]
-    fn powers_are_equal_on_all_instructions() {
+    fn powers_are_equal_on_all_instruction_sets() {
         struct Power(u128);
         impl Kernel for Power {
             type Output = Polynomial;
 
             #[inline(always)]
-            fn run<I: Isa>(self, isa: I) -> Polynomial {
+            fn run<I: FullIsa>(self, isa: I) -> Polynomial {
                 Polynomial::power_of_x(isa, self.0)
             }
         }
         for n in [20_000, (1 << 45) - 1, u128::from(u64::MAX) * 624] {
-            let power = Portable::<8>.run(Power(n));
-            assert_eq!(Portable::<16>.run(Power(n)), power);
+            let power = Power(n).run(Portable::<8>);
+            assert_eq!(Power(n).run(Portable::<16>), power);
             for simd in Backend::ALL.into_iter().filter_map(Backend::simd) {
                 assert_eq!(simd.run(Power(n)), power, "{simd:?}");
             }
@@ -345,23 +407,23 @@ mod tests {
         generator
     }
 
-    fn far_from(places: impl Iterator<Item = u64>) {
+    fn check_jumps_from(positions: impl Iterator<Item = u64>) {
         let start = Mt19937::new(5);
         let far = skip(&start, FAR);
-        for place in places {
-            let (to, back) = (skip(&start, place), skip(&far, place));
-            assert_eq!(skip(&to, FAR), back, "from {place}");
+        for n in positions {
+            let (near, expected) = (skip(&start, n), skip(&far, n));
+            assert_eq!(skip(&near, FAR), expected, "from {n}");
         }
     }
 
     #[test]
-    fn jumps_start_at_any_place() {
-        far_from([0, 1, 2, 311, 622, 623, 624].into_iter());
+    fn jumps_work_from_any_position() {
+        check_jumps_from([0, 1, 2, 311, 622, 623, 624].into_iter());
     }
 
     #[test]
-    fn jumps_start_at_every_place() {
-        far_from(0..=N as u64);
+    fn jumps_work_from_every_position() {
+        check_jumps_from(0..=N as u64);
     }
 
     #[test]
@@ -369,24 +431,49 @@ mod tests {
         let start = Mt19937::new(5);
         let far = skip(&start, FAR);
         for part in [1, 623, 624, 625, 1 << 21, (1 << 44) + 12345, FAR - 1] {
-            let way = skip(&skip(&start, part), FAR - part);
-            assert_eq!(way, far, "by way of {part}");
+            let end = skip(&skip(&start, part), FAR - part);
+            assert_eq!(end, far, "in {part} words and the rest");
         }
     }
 
-    /// The longest walk on foot that takes a second or so.
+    /// The longest distance that draws one by one cover in about a second.
     #[test]
-    fn a_jump_passes_what_steps_pass() {
+    fn jumps_equal_draws() {
         for simd in Backend::ALL.map(Backend::simd) {
             let mut jumped = Mt19937::new(9);
             jumped.skip_with(simd, 100);
-            let mut passed = jumped.clone();
-            let words = Passing::with(simd).worth_a_jump + 77;
+            let mut drawn = jumped.clone();
+            let words = SkipCost::new(simd).min_jump + 77;
             jumped.skip_with(simd, words);
             for _ in 0..words {
-                passed.next_u32();
+                drawn.next_u32();
             }
-            assert_eq!(jumped, passed);
+            assert_eq!(jumped, drawn);
+        }
+    }
+
+    #[test]
+    fn filled_words_and_skips_equal_draws() {
+        for n in [
+            0, 1, 2, 15, 33, 623, 624, 625, 1247, 1248, 1249, 4992, 4993, 12000,
+        ] {
+            for start in [0, 1, 100, 623, 624, 625] {
+                let mut drawn = Mt19937::new(u64::MAX);
+                for _ in 0..start {
+                    drawn.next_u32();
+                }
+                let before = drawn.clone();
+                let expected: Vec<u32> = (0..n).map(|_| drawn.next_u32()).collect();
+                for backend in Backend::ALL.into_iter().filter(|b| b.is_available()) {
+                    let (mut filled, mut skipped) = (before.clone(), before.clone());
+                    let mut words = vec![0; n];
+                    filled.fill_words_with(backend.simd(), &mut words);
+                    skipped.skip_with(backend.simd(), n as u64);
+                    assert_eq!(words, expected, "{backend}: words of {n} from {start}");
+                    assert_eq!(filled, drawn, "{backend}: after {n} from {start}");
+                    assert_eq!(skipped, drawn, "{backend}: skip of {n} from {start}");
+                }
+            }
         }
     }
 }

@@ -1,105 +1,121 @@
-//! Draws in parts, on several threads: each goes to its place in the stream and draws on from there,
-//! so that the bits do not depend on their number.
+//! Draws divided into chunks and computed on several threads. Each thread skips to its position in the
+//! stream, so the bits do not depend on the number of threads.
 
-use crate::Engine;
-use crate::prefault::Memory;
-use crate::worker_pool::do_all;
-use crate::{Mt19937, Passing};
+use crate::engine::Engine;
+use crate::jump::SkipCost;
+use crate::mt19937::Mt19937;
+use crate::prefault::Prefault;
+use crate::worker_pool;
 
-/// What a share costs before a thread goes to its place, in nanoseconds: letting the thread know.
-const THREAD: f64 = 40_000.0;
-/// What a share must have to draw, in starts, to be worth one.
-const WORTHWHILE: f64 = 1.35;
-/// Shares for each thread, if the draw is long enough: a thread that other work held up takes fewer.
-const SHARES_A_THREAD: usize = 4;
-/// What a share must have to draw, in starts, if there are more of them than threads.
-const LONG: f64 = 17.0;
-/// Bytes that are drawn together, and touched together if they are new.
-const PIECE: usize = 256 << 10;
-/// Shares begin at multiples of this many values where those are not drawn in pieces: whole blocks,
-/// and whole cache lines.
+/// What another thread costs before it skips to its position, in nanoseconds: the wake-up.
+const WAKE_COST: f64 = 40_000.0;
+/// Minimum work per task, as a multiple of its start-up cost.
+const MIN_TASK_WORK: f64 = 1.35;
+/// Tasks per thread of a long draw: a thread that is held up by other work takes fewer of them.
+const TASKS_PER_THREAD: usize = 4;
+/// Minimum work per task, as a multiple of its start-up cost, where there are more tasks than threads.
+const MIN_EXTRA_TASK_WORK: f64 = 17.0;
+/// The size of a chunk: memory that is prefaulted and then filled while it is in the cache.
+const CHUNK_BYTES: usize = 256 << 10;
+/// Tasks that are not made of chunks begin at multiples of this many values: whole blocks and whole cache
+/// lines.
 const ALIGN: usize = 64;
 
-/// How a draw divides.
+/// What one value of a draw costs.
 #[derive(Debug, Clone, Copy)]
+#[doc(hidden)] // Only for tch-init's rejection sampling, which needs libtorch's logarithm.
 pub struct Cost {
-    /// Words of a value.
+    /// The words that it consumes.
     pub words: u64,
-    /// What a value takes, in nanoseconds; only the times matter, not the bits, if it is wrong.
+    /// The time to compute it. An estimate that affects the division among threads, never the bits.
     pub nanoseconds: f64,
 }
 
 impl Cost {
-    /// With the first touch of the memory, if that is new.
-    fn with_touch<T>(self, memory: &Memory) -> Cost {
+    /// Adds the first touch of the memory, if that is fresh.
+    fn with_faults<T>(self, memory: &Prefault) -> Cost {
         Cost {
-            nanoseconds: self.nanoseconds + memory.touch_cost() * size_of::<T>() as f64,
+            nanoseconds: self.nanoseconds + memory.cost_per_byte() * size_of::<T>() as f64,
             ..self
         }
     }
 }
 
-/// So many words of the stream, and what is drawn from them.
-pub struct Part<'a> {
+/// A piece of a draw: a number of consecutive words, and the elements that are filled from them.
+///
+/// [`Draw::chunks`](crate::Draw::chunks) divides a draw into chunks, and
+/// [`Engine::fill_chunks`](crate::Engine::fill_chunks) fills those of any number of draws with all threads
+/// at once.
+pub struct Chunk<'a> {
     words: u64,
     nanoseconds: f64,
-    draw: Option<Draw<'a>>,
+    fill: Option<ChunkFill<'a>>,
 }
 
-/// Moves the generator by the words of its part.
-type Draw<'a> = Box<dyn FnOnce(&mut Mt19937) + Send + 'a>;
+/// Advances the generator by the words of its chunk.
+type ChunkFill<'a> = Box<dyn FnOnce(&mut Mt19937) + Send + 'a>;
 
-impl<'a> Part<'a> {
-    /// A draw that takes so many words and about so many nanoseconds.
+impl<'a> Chunk<'a> {
+    /// A chunk that consumes `words` words and takes about `nanoseconds` to fill.
     pub(crate) fn new(
         words: u64,
         nanoseconds: f64,
-        draw: impl FnOnce(&mut Mt19937) + Send + 'a,
-    ) -> Part<'a> {
-        Part {
+        fill: impl FnOnce(&mut Mt19937) + Send + 'a,
+    ) -> Chunk<'a> {
+        Chunk {
             words,
             nanoseconds,
-            draw: Some(Box::new(draw)),
+            fill: Some(Box::new(fill)),
         }
     }
 
-    /// The words that it takes.
+    /// A chunk that skips words and fills nothing.
+    pub fn skip(words: u64) -> Chunk<'a> {
+        Chunk {
+            words,
+            nanoseconds: 0.0,
+            fill: None,
+        }
+    }
+
+    /// The words that it consumes.
     pub fn words(&self) -> u64 {
         self.words
     }
+}
 
-    /// Words that are passed.
-    pub fn passed(words: u64) -> Part<'a> {
-        Part {
-            words,
-            nanoseconds: 0.0,
-            draw: None,
-        }
+impl std::fmt::Debug for Chunk<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Chunk")
+            .field("words", &self.words)
+            .field("fills", &self.fill.is_some())
+            .finish()
     }
 }
 
-/// The parts of a draw in which each value has its own words. `fill` fills values from a generator
-/// that stands where they begin; all slices but for the last are multiples of [`ALIGN`] long.
-pub(crate) fn of<'a, T: Send>(
+/// The chunks of a draw in which each value has separate words. `fill` fills values from a generator at
+/// the position of their first word.
+pub(crate) fn chunks<'a, T: Send>(
     cost: Cost,
     values: &'a mut [T],
     fill: impl Fn(&mut Mt19937, &mut [T]) + Copy + Send + 'a,
-) -> impl Iterator<Item = Part<'a>> {
-    let memory = Memory::of(values);
-    let cost = cost.with_touch::<T>(&memory);
-    let pieces = values.chunks_mut(PIECE / size_of::<T>());
-    pieces.map(move |piece| {
-        let words = cost.words * piece.len() as u64;
-        let nanoseconds = cost.nanoseconds * piece.len() as f64;
+) -> impl Iterator<Item = Chunk<'a>> {
+    let memory = Prefault::new(values);
+    let cost = cost.with_faults::<T>(&memory);
+    let chunks = values.chunks_mut(CHUNK_BYTES / size_of::<T>());
+    chunks.map(move |chunk| {
+        let words = cost.words * chunk.len() as u64;
+        let nanoseconds = cost.nanoseconds * chunk.len() as f64;
         let memory = memory.clone();
-        Part::new(words, nanoseconds, move |generator| {
-            memory.touch(piece);
-            fill(generator, piece);
+        Chunk::new(words, nanoseconds, move |generator| {
+            memory.touch(chunk);
+            fill(generator, chunk);
         })
     })
 }
 
-/// Draws `values`, in parts if that gains; `fill` is as for [`of`].
+/// Fills `values`, on several threads if that is faster; `fill` is as for [`chunks`].
+#[inline]
 pub(crate) fn fill<T: Send>(
     engine: &Engine,
     cost: Cost,
@@ -107,168 +123,193 @@ pub(crate) fn fill<T: Send>(
     values: &mut [T],
     fill: impl Fn(&mut Mt19937, &mut [T]) + Copy + Send,
 ) {
-    if size_of_val(values) <= PIECE {
+    if size_of_val(values) <= CHUNK_BYTES {
         fill(generator, values);
     } else {
-        run(engine, generator, of(cost, values, fill).collect());
+        engine.fill_chunks(generator, chunks(cost, values, fill).collect());
     }
 }
 
-/// Draws the parts, which lie one behind the other in the stream, on as many threads as the engine
-/// may use and as gain by it.
-pub(crate) fn run(engine: &Engine, generator: &mut Mt19937, parts: Vec<Part<'_>>) {
-    let simd = engine.backend.simd();
-    let threads = engine.threads();
-    let begin: &Mt19937 = generator;
-    let draw = |share: Share<'_>| {
-        let mut generator = begin.clone();
-        let mut passed = share.before;
-        for part in share.parts {
-            match part.draw {
-                Some(draw) => {
-                    generator.skip_with(simd, std::mem::take(&mut passed));
-                    draw(&mut generator);
+impl Engine {
+    /// Fills chunks whose words follow each other in the stream, and advances the generator by the words
+    /// of all.
+    ///
+    /// ```
+    /// use torch_rng::{Draw, Dtype, Engine, Mt19937, Normal, Target, Uniform};
+    ///
+    /// let engine = Engine::default();
+    /// let (weight, bias) = (Target::new(Dtype::Float32, &[20, 10]), Target::new(Dtype::Float32, &[20]));
+    /// let normal = Draw::from(Normal { mean: 0.0, std: 0.02 });
+    /// let uniform = Draw::from(Uniform { from: -0.1, to: 0.1 });
+    ///
+    /// let (mut w, mut b) = (vec![0f32; 200], vec![0f32; 20]);
+    /// let mut chunks = normal.chunks(&engine, weight, &mut w)?;
+    /// chunks.extend(uniform.chunks(&engine, bias, &mut b)?);
+    /// let mut generator = Mt19937::new(1);
+    /// engine.fill_chunks(&mut generator, chunks);
+    ///
+    /// let (mut expected_w, mut expected_b) = (vec![0f32; 200], vec![0f32; 20]);
+    /// let mut expected = Mt19937::new(1);
+    /// normal.fill(&engine, &mut expected, weight, &mut expected_w)?;
+    /// uniform.fill(&engine, &mut expected, bias, &mut expected_b)?;
+    /// assert_eq!((w, b, generator), (expected_w, expected_b, expected));
+    /// # Ok::<(), torch_rng::DrawError>(())
+    /// ```
+    pub fn fill_chunks(&self, generator: &mut Mt19937, chunks: Vec<Chunk<'_>>) {
+        let simd = self.simd();
+        let threads = self.threads();
+        let start: &Mt19937 = generator;
+        let run = |task: Task<'_>| {
+            let mut generator = start.clone();
+            let mut skipped = task.offset;
+            for chunk in task.chunks {
+                match chunk.fill {
+                    Some(fill) => {
+                        generator.skip_with(simd, std::mem::take(&mut skipped));
+                        fill(&mut generator);
+                    }
+                    None => skipped += chunk.words,
                 }
-                None => passed += part.words,
             }
+            generator.skip_with(simd, skipped);
+            generator
+        };
+        let tasks = tasks(threads, SkipCost::new(simd), chunks);
+        let ends = worker_pool::map(threads, tasks, run);
+        // The last task ends where the draws do.
+        if let Some(end) = ends.into_iter().next_back() {
+            *generator = end;
         }
-        generator.skip_with(simd, passed);
-        generator
-    };
-    let shares = shares(threads, Passing::with(simd), parts);
-    let ends = do_all(threads, shares, draw);
-    // The share that ends the draw leaves the generator where it ends.
-    if let Some(end) = ends.into_iter().next_back() {
-        *generator = end;
+    }
+
+    /// Maps consecutive parts of a draw whose end is not known in advance, on several threads if that is
+    /// faster. `map` gets a generator at the first word of its part, the part, and whether it is the last
+    /// one; all parts but the last are multiples of 64 long. The results come in the order of the parts.
+    #[doc(hidden)] // Only for tch-init's rejection sampling, which needs libtorch's logarithm.
+    pub fn map_parts<T: Send, R: Send>(
+        &self,
+        cost: Cost,
+        generator: &Mt19937,
+        values: &mut [T],
+        map: impl Fn(Mt19937, &mut [T], bool) -> R + Sync,
+    ) -> Vec<R> {
+        let threads = self.threads();
+        let memory = Prefault::new(values);
+        let skip_cost = SkipCost::new(self.simd());
+        let cost_with_faults = cost.with_faults::<T>(&memory);
+        let lengths = part_lengths(threads, skip_cost, cost_with_faults, values.len());
+        let last = lengths.len() - 1;
+        let (mut rest, mut offset) = (values, 0);
+        let parts = lengths.into_iter().enumerate().map(|(i, length)| {
+            let (part, following) = std::mem::take(&mut rest).split_at_mut(length);
+            rest = following;
+            offset += length;
+            (offset - length, part, i == last)
+        });
+        worker_pool::map(threads, parts.collect(), |(offset, part, is_last)| {
+            memory.touch(part);
+            let mut generator = generator.clone();
+            generator.skip_with(self.simd(), cost.words * offset as u64);
+            map(generator, part, is_last)
+        })
     }
 }
 
-/// Parts that are drawn one after the other.
-struct Share<'a> {
-    /// The words in front of them.
-    before: u64,
-    parts: Vec<Part<'a>>,
+/// Chunks that one thread fills in order.
+struct Task<'a> {
+    /// The words before the first chunk.
+    offset: u64,
+    chunks: Vec<Chunk<'a>>,
 }
 
-fn shares(threads: usize, passing: Passing, parts: Vec<Part<'_>>) -> Vec<Share<'_>> {
-    let start = start(passing, parts.iter().map(|part| part.words).sum());
-    let nanoseconds = parts.iter().map(|part| part.nanoseconds).sum();
-    let division = Division::new(threads, SHARES_A_THREAD, start, nanoseconds);
-    let (mut shares, mut now) = (Vec::with_capacity(division.count), Vec::new());
-    let (mut before, mut words, mut drawn) = (0, 0, 0.0);
-    let mut share = 0;
-    for part in parts {
-        let middle = drawn + part.nanoseconds / 2.0;
-        if middle > division.end(share) {
-            if !now.is_empty() {
-                let parts = std::mem::take(&mut now);
-                shares.push(Share { before, parts });
-                before = words;
+fn tasks(threads: usize, skip_cost: SkipCost, chunks: Vec<Chunk<'_>>) -> Vec<Task<'_>> {
+    let startup = startup_cost(skip_cost, chunks.iter().map(|chunk| chunk.words).sum());
+    let nanoseconds = chunks.iter().map(|chunk| chunk.nanoseconds).sum();
+    let division = Division::new(threads, TASKS_PER_THREAD, startup, nanoseconds);
+    let (mut tasks, mut current) = (Vec::with_capacity(division.count), Vec::new());
+    let (mut offset, mut words, mut elapsed) = (0, 0, 0.0);
+    let mut task = 0;
+    for chunk in chunks {
+        let middle = elapsed + chunk.nanoseconds / 2.0;
+        if middle > division.end(task) {
+            if !current.is_empty() {
+                let chunks = std::mem::take(&mut current);
+                tasks.push(Task { offset, chunks });
+                offset = words;
             }
-            // A long part takes the place of several shares.
-            while middle > division.end(share) {
-                share += 1;
+            // A long chunk replaces several tasks.
+            while middle > division.end(task) {
+                task += 1;
             }
         }
-        words += part.words;
-        drawn += part.nanoseconds;
-        now.push(part);
+        words += chunk.words;
+        elapsed += chunk.nanoseconds;
+        current.push(chunk);
     }
-    shares.push(Share { before, parts: now });
-    shares
+    tasks.push(Task {
+        offset,
+        chunks: current,
+    });
+    tasks
 }
 
-/// What a share of a draw of so many words costs before it is drawn, in nanoseconds.
-fn start(passing: Passing, words: u64) -> f64 {
-    // On average, half of the words are in front of a later share.
-    THREAD + (passing.word * words as f64 / 2.0).min(passing.jump)
+/// What a task of a draw of `words` words costs before it starts to fill, in nanoseconds.
+fn startup_cost(skip_cost: SkipCost, words: u64) -> f64 {
+    // On average, half of the words precede a task.
+    WAKE_COST + (skip_cost.word * words as f64 / 2.0).min(skip_cost.jump)
 }
 
-/// How a draw divides into shares.
+/// How a draw is divided into tasks.
 struct Division {
-    /// How many there are.
+    /// The number of tasks.
     count: usize,
-    /// What each but the first costs before it is drawn, in nanoseconds.
-    start: f64,
-    /// What each but the first draws, in nanoseconds, so that all take as long.
-    later: f64,
+    /// The start-up cost of each task but the first, in nanoseconds.
+    startup: f64,
+    /// The work of each task but the first, in nanoseconds. The first has the start-up cost in addition, so
+    /// that all end at the same time.
+    work: f64,
 }
 
 impl Division {
-    /// Of a draw that takes so long; `start` is what each share but the first costs before it.
-    fn new(threads: usize, shares_a_thread: usize, start: f64, nanoseconds: f64) -> Division {
-        let worthwhile = (nanoseconds / (WORTHWHILE * start)) as usize;
-        let long = (nanoseconds / (LONG * start)) as usize;
-        let most = threads * (long / threads).clamp(1, shares_a_thread);
+    fn new(threads: usize, tasks_per_thread: usize, startup: f64, nanoseconds: f64) -> Division {
+        let worthwhile = (nanoseconds / (MIN_TASK_WORK * startup)) as usize;
+        let long = (nanoseconds / (MIN_EXTRA_TASK_WORK * startup)) as usize;
+        let most = threads * (long / threads).clamp(1, tasks_per_thread);
         let count = if threads == 1 {
             1
         } else {
             worthwhile.clamp(1, most)
         };
-        let later = (nanoseconds - start) / count as f64;
+        let work = (nanoseconds - startup) / count as f64;
         Division {
             count,
-            start,
-            later,
+            startup,
+            work,
         }
     }
 
-    /// Where a share ends, in nanoseconds of the draw; the last one's end has no limit.
-    fn end(&self, share: usize) -> f64 {
-        if share + 1 < self.count {
-            self.later * (share + 1) as f64 + self.start
+    /// Where a task ends, in nanoseconds of the draw; infinity for the last one.
+    fn end(&self, task: usize) -> f64 {
+        if task + 1 < self.count {
+            self.work * (task + 1) as f64 + self.startup
         } else {
             f64::INFINITY
         }
     }
 }
 
-/// The same for draws that do not end where their last share ends: `draw` takes a generator of its
-/// own and is told whether the share is the last; what it returns comes in the order of the shares.
-pub(crate) fn each<T: Send, R: Send>(
-    engine: &Engine,
-    cost: Cost,
-    generator: &Mt19937,
-    values: &mut [T],
-    draw: impl Fn(Mt19937, &mut [T], bool) -> R + Sync,
-) -> Vec<R> {
-    let threads = engine.threads();
-    let memory = Memory::of(values);
-    let passing = Passing::with(engine.backend.simd());
-    let lengths = lengths(
-        threads,
-        passing,
-        cost.with_touch::<T>(&memory),
-        values.len(),
-    );
-    let last = lengths.len() - 1;
-    let (mut rest, mut before) = (values, 0);
-    let shares = lengths.into_iter().enumerate().map(|(i, length)| {
-        let (share, behind) = std::mem::take(&mut rest).split_at_mut(length);
-        rest = behind;
-        before += length;
-        (before - length, share, i == last)
-    });
-    do_all(threads, shares.collect(), |(before, share, is_last)| {
-        memory.touch(share);
-        let mut generator = generator.clone();
-        generator.skip_with(engine.backend.simd(), cost.words * before as u64);
-        draw(generator, share, is_last)
-    })
-}
-
-/// How many values each share has.
-fn lengths(threads: usize, passing: Passing, cost: Cost, numel: usize) -> Vec<usize> {
+/// The number of values of each part.
+fn part_lengths(threads: usize, skip_cost: SkipCost, cost: Cost, numel: usize) -> Vec<usize> {
     let nanoseconds = numel as f64 * cost.nanoseconds;
-    let start = start(passing, cost.words * numel as u64);
-    let Division { count, later, .. } = Division::new(threads, 1, start, nanoseconds);
+    let startup = startup_cost(skip_cost, cost.words * numel as u64);
+    let Division { count, work, .. } = Division::new(threads, 1, startup, nanoseconds);
     if count < 2 {
         return vec![numel];
     }
-    let later = (later / cost.nanoseconds) as usize / ALIGN * ALIGN;
+    let later = (work / cost.nanoseconds) as usize / ALIGN * ALIGN;
     let mut lengths = vec![later; count];
     lengths[0] = numel - later * (count - 1);
-    // All but the last begin and end at multiples.
+    // Every boundary is a multiple.
     let odd = lengths[0] % ALIGN;
     lengths[0] -= odd;
     lengths[count - 1] += odd;
@@ -276,4 +317,162 @@ fn lengths(threads: usize, passing: Passing, cost: Cost, numel: usize) -> Vec<us
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::*;
+    use std::num::NonZero;
+
+    #[test]
+    fn part_lengths_add_up() {
+        for numel in [0, 1, 63, 64, 65, 1000, 16_777_216, 16_777_217] {
+            for threads in [1, 2, 3, 7, 64] {
+                for nanoseconds in [0.3, 20.0, 1e6, 1e9] {
+                    let words = 1;
+                    let lengths = part_lengths(
+                        threads,
+                        SkipCost::new(None),
+                        Cost { words, nanoseconds },
+                        numel,
+                    );
+                    assert_eq!(lengths.iter().sum::<usize>(), numel);
+                    assert!(lengths.len() <= threads);
+                    for length in &lengths[..lengths.len() - 1] {
+                        assert_eq!(length % ALIGN, 0);
+                    }
+                }
+            }
+        }
+        let lengths = |threads, nanoseconds, numel| {
+            let words = 1;
+            part_lengths(
+                threads,
+                SkipCost::new(None),
+                Cost { words, nanoseconds },
+                numel,
+            )
+        };
+        assert_eq!(lengths(64, 0.3, 100_000), [100_000]);
+        // The first part has more to draw.
+        assert_eq!(lengths(2, 1.0, 2_000_000), [1_077_504, 922_496]);
+    }
+
+    fn chunk(words: u64, nanoseconds: f64) -> Chunk<'static> {
+        Chunk {
+            words,
+            nanoseconds,
+            fill: None,
+        }
+    }
+
+    #[test]
+    fn tasks_take_equally_long() {
+        let times_of = |threads, words, chunks: &[f64]| -> Vec<f64> {
+            let chunks = chunks.iter().map(|time| chunk(words, *time)).collect();
+            let tasks = tasks(threads, SkipCost::new(None), chunks);
+            let offsets = tasks.iter().map(|task| task.offset);
+            let chunks = tasks.iter().map(|task| task.chunks.len() as u64);
+            let expected = chunks.scan(0, |offset, chunks| {
+                *offset += chunks * words;
+                Some(*offset - chunks * words)
+            });
+            assert!(offsets.eq(expected));
+            let time = |task: &Task| task.chunks.iter().map(|chunk| chunk.nanoseconds).sum();
+            tasks.iter().map(time).collect()
+        };
+        let times = |threads, chunks: &[f64]| times_of(threads, 1, chunks);
+        assert_eq!(times(1, &[1e6; 100]), [1e8]);
+        assert_eq!(times(2, &[]), [0.0]);
+        assert_eq!(times(2, &[1e4; 7]), [7e4]);
+        assert_eq!(times(2, &[1e5; 7]), [4e5, 3e5]);
+        // The first task has more to draw, and more yet if the others skip many words.
+        assert_eq!(times(2, &[1e4; 100]), [5.2e5, 4.8e5]);
+        assert_eq!(times_of(2, 1 << 40, &[1e4; 100]), [5.8e5, 4.2e5]);
+        let many = times(2, &[1e5; 1000]);
+        assert_eq!(many.len(), 8);
+        // Up to the time of a chunk.
+        assert!(many[1..].iter().all(|time| (time - 1.25e7).abs() < 2e5));
+        // A chunk that is longer than a task.
+        assert_eq!(times(3, &[1e5, 9e6, 1e5, 1e5]), [1e5, 9e6, 2e5]);
+    }
+
+    /// The draws are small, but are said to take long enough to be divided.
+    #[test]
+    fn up_to_64_threads_draw_the_same() {
+        let cost = Cost {
+            words: 1,
+            nanoseconds: 1e4,
+        };
+        let draw = |threads: usize, numel: usize| {
+            let engine = Engine::default().with_threads(NonZero::new(threads).unwrap());
+            let mut generator = Mt19937::new(numel as u64);
+            generator.skip(100);
+            let mut values = vec![0; numel];
+            let draw = |generator: &mut Mt19937, chunk: &mut [u32]| generator.fill_words(chunk);
+            fill(&engine, cost, &mut generator, &mut values, draw);
+            (values, generator)
+        };
+        for numel in [1, 64, 65_536, 65_537, 300_000, 400_001] {
+            let one = draw(1, numel);
+            for threads in 2..=64 {
+                assert_eq!(
+                    draw(threads, numel),
+                    one,
+                    "{threads} threads, {numel} values"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn up_to_64_threads_map_each_part_once() {
+        let cost = Cost {
+            words: 1,
+            nanoseconds: 1e6,
+        };
+        for numel in [1, 64, 640, 12_345] {
+            let mut expected = vec![0u32; numel];
+            Mt19937::new(5).fill_words(&mut expected);
+            for threads in 1..=64 {
+                let engine = Engine::default().with_threads(NonZero::new(threads).unwrap());
+                let mut values = vec![0; numel];
+                let generator = Mt19937::new(5);
+                let draw = |mut generator: Mt19937, part: &mut [u32], is_last: bool| {
+                    generator.fill_words(part);
+                    (part.len(), is_last)
+                };
+                let parts = engine.map_parts(cost, &generator, &mut values, draw);
+                assert_eq!(values, expected);
+                assert_eq!(parts.iter().map(|(length, _)| length).sum::<usize>(), numel);
+                let last = parts.iter().position(|(_, is_last)| *is_last);
+                assert_eq!(last, Some(parts.len() - 1));
+            }
+        }
+    }
+
+    #[test]
+    fn chunks_consume_consecutive_words() {
+        let mut expected = [0u32; 1000];
+        Mt19937::new(6).fill_words(&mut expected);
+        for threads in 1..=64 {
+            let (mut first, mut last) = ([0u32; 300], [0u32; 200]);
+            let cost = Cost {
+                words: 1,
+                nanoseconds: 1e6,
+            };
+            let draw = |generator: &mut Mt19937, chunk: &mut [u32]| generator.fill_words(chunk);
+            let mut all: Vec<Chunk<'_>> = chunks(cost, &mut first, draw).collect();
+            all.extend([Chunk::skip(150), Chunk::skip(250)]);
+            all.extend(chunks(cost, &mut last, draw));
+            all.push(Chunk::skip(100));
+            let engine = Engine::default().with_threads(NonZero::new(threads).unwrap());
+            let mut generator = Mt19937::new(6);
+            engine.fill_chunks(&mut generator, all);
+            assert_eq!(
+                (&first[..], &last[..]),
+                (&expected[..300], &expected[700..900])
+            );
+            let mut end = Mt19937::new(6);
+            end.skip(1000);
+            assert_eq!(generator, end);
+        }
+    }
+}

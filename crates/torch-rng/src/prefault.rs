@@ -1,244 +1,238 @@
-//! Memory that is about to be written for the first time: touching it costs more than the values
-//! that are drawn into it.
+//! Prefaulting: memory that is written for the first time costs more to fault in than to fill.
 
 mod balloon;
 mod huge_page_budget;
 
-use huge_page_budget::Pace;
+use huge_page_budget::{FAULT_COST, HUGE_PAGE, HugePageBudget, PAUSE};
 use std::ffi::c_void;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-/// The environment variable that decides over large pages: `0` never asks the system (`madvise`, on
-/// Linux) to back new memory by them before a draw into it, `1` always does. Read once a process. It
-/// changes no bit.
+/// The environment variable for huge pages: `0` never asks the system for them (`madvise`, on Linux) before
+/// a draw into fresh memory, `1` always does. It is read once per process and does not affect the bits.
 ///
-/// Where free memory lies in large pieces, new memory is touched several times as fast with them.
-/// Where memory must be moved to make a large piece, or a virtual machine's host has taken free memory
-/// back, they were found to be several times as slow as small ones. So without the variable they are
-/// asked for as long as they do not take longer than small ones mostly do (0.3 ns a byte), and then not
-/// for a second; and never in a virtual machine that reports free memory to its host (virtio's balloon).
+/// Where free memory is contiguous, fresh memory faults in several times as fast with huge pages. Where
+/// memory must be moved to form one, or the host of a virtual machine has taken free memory back, they
+/// were several times slower than small pages. Without the variable they are therefore used
+/// as long as they do not take longer than small ones usually do (0.3 ns a byte), and paused for a second
+/// otherwise; and never in a virtual machine that reports free memory to its host (virtio's balloon).
 ///
-/// Memory that is still to be touched when they become slow is exempted from large pages
-/// (`MADV_NOHUGEPAGE`) as long as it is mapped: no other advice undoes the first.
-pub const HUGE_PAGES_VARIABLE: &str = "TCH_INIT_HUGE_PAGES";
+/// Memory that is not yet touched when they become slow is excluded from huge pages (`MADV_NOHUGEPAGE`)
+/// until it is unmapped: no other advice revokes the first.
+const HUGE_PAGES_VARIABLE: &str = "TCH_INIT_HUGE_PAGES";
 
-/// What the first touch of a byte takes, in nanoseconds: on pages of 4 KB, and on large ones.
-const TOUCH: f64 = 0.3;
-const TOUCH_LARGE: f64 = 0.1;
+/// The first touch of a byte on a huge page, in nanoseconds.
+const HUGE_FAULT_COST: f64 = 0.1;
+/// Smaller memory is not examined: it was probably used before.
+const MIN_BYTES: usize = 1 << 20;
+/// The size of memory that is certain to hold a whole huge page.
+const MIN_HUGE_BYTES: usize = 2 * HUGE_PAGE;
 
-/// Smaller memory is not asked about: it was probably used before.
-const WORTHWHILE: usize = 1 << 20;
-/// The bytes of a large page, and of memory that holds at least one.
-const LARGE_PAGE: usize = 2 << 20;
-const WORTH_LARGE_PAGES: usize = 2 * LARGE_PAGE;
-
-/// What the system is told of memory; none of it changes what the memory holds, nor whether it may be
-/// read or written.
+/// Advice to the system about memory. None of it changes the contents or the access rights.
 #[derive(Debug, Clone, Copy)]
 enum Advice {
     Touch,
-    LargePages,
-    NoLargePages,
+    HugePages,
+    NoHugePages,
 }
 
-/// The memory of a draw.
+/// The memory of a draw, which is touched before it is filled if it is fresh.
 #[derive(Debug, Clone)]
-pub(crate) struct Memory {
-    /// If some of it has no pages yet.
-    new: Option<Arc<New>>,
+pub(crate) struct Prefault {
+    /// `None` if the memory was used before.
+    region: Option<Arc<FreshRegion>>,
 }
 
+/// Memory of which some pages were never touched.
 #[derive(Debug)]
-struct New {
+struct FreshRegion {
     begin: usize,
     bytes: usize,
-    pages: &'static LargePages,
-    /// Whether large pages are asked for.
-    large: AtomicBool,
+    policy: &'static HugePagePolicy,
+    /// Whether huge pages are asked for.
+    is_huge: AtomicBool,
 }
 
-impl Memory {
-    /// Looks at the memory in a few places, and asks for large pages if it is new and they are at
-    /// hand.
-    pub(crate) fn of<T>(values: &[T]) -> Memory {
-        match is_new(values) {
-            true => Memory::new(large_pages(), values),
-            false => Memory { new: None },
+impl Prefault {
+    /// Samples a few pages of the memory, and asks for huge pages if it is fresh and they are enabled.
+    pub(crate) fn new<T>(values: &[T]) -> Prefault {
+        match is_fresh(values) {
+            true => Prefault::fresh(huge_page_policy(), values),
+            false => Prefault { region: None },
         }
     }
 
-    fn new<T>(pages: &'static LargePages, values: &[T]) -> Memory {
+    fn fresh<T>(policy: &'static HugePagePolicy, values: &[T]) -> Prefault {
         let (data, bytes) = (values.as_ptr(), size_of_val(values));
-        let large = bytes >= WORTH_LARGE_PAGES
-            && pages.are_at_hand()
-            && system::advise(data.cast_mut().cast(), bytes, Advice::LargePages);
-        let new = New {
+        let is_huge = bytes >= MIN_HUGE_BYTES
+            && policy.is_enabled()
+            && system::advise(data.cast_mut().cast(), bytes, Advice::HugePages);
+        let region = FreshRegion {
             begin: data.addr(),
             bytes,
-            pages,
-            large: AtomicBool::new(large),
+            policy,
+            is_huge: AtomicBool::new(is_huge),
         };
-        Memory {
-            new: Some(Arc::new(new)),
+        Prefault {
+            region: Some(Arc::new(region)),
         }
     }
 
-    /// What the first touch of a byte takes, in nanoseconds.
-    pub(crate) fn touch_cost(&self) -> f64 {
-        match &self.new {
-            Some(new) if new.large.load(Ordering::Relaxed) => TOUCH_LARGE,
-            Some(_) => TOUCH,
+    /// The first touch of a byte, in nanoseconds.
+    pub(crate) fn cost_per_byte(&self) -> f64 {
+        match &self.region {
+            Some(region) if region.is_huge.load(Ordering::Relaxed) => HUGE_FAULT_COST,
+            Some(_) => FAULT_COST,
             None => 0.0,
         }
     }
 
-    /// Touches a part of the memory if it is new, as a write to it would, and leaves what is in it.
-    /// One call for many pages takes about two thirds of the time that the pages take one by one.
+    /// Touches part of the memory if it is fresh, as a write would, and leaves its contents. One call for
+    /// many pages takes about two thirds of the time of separate faults.
     pub(crate) fn touch<T>(&self, part: &mut [T]) {
-        let Some(new) = &self.new else { return };
-        let (mut data, mut left): (*mut c_void, _) = (part.as_mut_ptr().cast(), size_of_val(part));
-        while left > 0 {
-            // Up to where a large page may begin, so that slow ones are noticed one by one.
-            let now = left.min(LARGE_PAGE - data.addr() % LARGE_PAGE);
-            new.touch(data, now);
+        let Some(region) = &self.region else { return };
+        let (mut data, mut rest): (*mut c_void, _) = (part.as_mut_ptr().cast(), size_of_val(part));
+        while rest > 0 {
+            // Up to the next possible start of a huge page, so that slow ones are noticed one by one.
+            let now = rest.min(HUGE_PAGE - data.addr() % HUGE_PAGE);
+            region.touch(data, now);
             data = data.wrapping_byte_add(now);
-            left -= now;
+            rest -= now;
         }
     }
 }
 
-fn is_new<T>(values: &[T]) -> bool {
-    const PLACES: usize = 8;
+fn is_fresh<T>(values: &[T]) -> bool {
+    const SAMPLES: usize = 8;
     let bytes = size_of_val(values);
-    let place = |i: usize| values.as_ptr().wrapping_byte_add(bytes / PLACES * i);
-    bytes >= WORTHWHILE && (0..PLACES).any(|i| system::is_new(place(i).cast_mut().cast()))
+    let sample = |i: usize| values.as_ptr().wrapping_byte_add(bytes / SAMPLES * i);
+    bytes >= MIN_BYTES && (0..SAMPLES).any(|i| system::is_fresh(sample(i).cast_mut().cast()))
 }
 
-impl New {
-    /// Touches memory of which at most the first byte begins a large page.
+impl FreshRegion {
+    /// Touches memory in which at most the first byte begins a huge page.
     fn touch(&self, data: *mut c_void, bytes: usize) {
-        if self.large.load(Ordering::Relaxed) {
-            if self.pages.are_at_hand() {
-                return self.touch_large(data, bytes);
+        if self.is_huge.load(Ordering::Relaxed) {
+            if self.policy.is_enabled() {
+                return self.touch_huge(data, bytes);
             }
-            if self.large.swap(false, Ordering::Relaxed) {
+            if self.is_huge.swap(false, Ordering::Relaxed) {
                 let begin = data.with_addr(self.begin);
-                system::advise(begin, self.bytes, Advice::NoLargePages);
+                system::advise(begin, self.bytes, Advice::NoHugePages);
             }
         }
         system::advise(data, bytes, Advice::Touch);
     }
 
-    fn touch_large(&self, data: *mut c_void, bytes: usize) {
+    fn touch_huge(&self, data: *mut c_void, bytes: usize) {
         let start = Instant::now();
         system::advise(data, bytes, Advice::Touch);
-        // Whoever touches where it begins mostly touches all of it, and others find it touched.
-        if data.addr().is_multiple_of(LARGE_PAGE) {
+        // The thread that touches the start of a huge page faults in all of it; others find it present.
+        if data.addr().is_multiple_of(HUGE_PAGE) {
             let end = Instant::now();
-            self.pages.took(end - start, end);
+            self.policy.record(end - start, end);
         }
     }
 }
 
-/// Whether large pages are asked for.
+/// Whether huge pages are asked for.
 #[derive(Debug)]
-enum LargePages {
+enum HugePagePolicy {
     Never,
     Always,
-    AsLongAsFast(Mutex<Pace>),
+    Budgeted(Mutex<HugePageBudget>),
 }
 
-fn large_pages() -> &'static LargePages {
-    static LARGE_PAGES: OnceLock<LargePages> = OnceLock::new();
-    LARGE_PAGES.get_or_init(|| {
+fn huge_page_policy() -> &'static HugePagePolicy {
+    static POLICY: OnceLock<HugePagePolicy> = OnceLock::new();
+    POLICY.get_or_init(|| {
         let wanted = std::env::var(HUGE_PAGES_VARIABLE).unwrap_or_default();
         match wanted.as_str() {
-            "0" => return LargePages::Never,
-            "1" => return LargePages::Always,
+            "0" => return HugePagePolicy::Never,
+            "1" => return HugePagePolicy::Always,
             "" => {}
-            _ => log::warn!("{HUGE_PAGES_VARIABLE}: {wanted:?} is not known, use 0 or 1"),
+            _ => log::warn!("{HUGE_PAGES_VARIABLE}: unknown value {wanted:?}, use 0 or 1"),
         }
-        // Where the system does not say that it touched, how long that takes says nothing.
+        // If the system cannot touch memory on request, the time of the request means nothing.
         let mut page = [0u8; 1];
         let touches = system::advise(page.as_mut_ptr().cast(), 1, Advice::Touch);
-        match touches && system::has_large_pages() && !balloon::host_takes_free_memory() {
-            true => LargePages::AsLongAsFast(Mutex::new(Pace::new())),
-            false => LargePages::Never,
+        match touches && system::has_huge_pages() && !balloon::host_takes_free_memory() {
+            true => HugePagePolicy::Budgeted(Mutex::new(HugePageBudget::new())),
+            false => HugePagePolicy::Never,
         }
     })
 }
 
-impl LargePages {
-    fn are_at_hand(&self) -> bool {
+impl HugePagePolicy {
+    fn is_enabled(&self) -> bool {
         match self {
-            LargePages::Never => false,
-            LargePages::Always => true,
-            LargePages::AsLongAsFast(pace) => locked(pace).allows(Instant::now()),
+            HugePagePolicy::Never => false,
+            HugePagePolicy::Always => true,
+            HugePagePolicy::Budgeted(budget) => locked(budget).allows(Instant::now()),
         }
     }
 
-    fn took(&self, time: Duration, now: Instant) {
-        if let LargePages::AsLongAsFast(pace) = self {
-            let begins_a_pause = locked(pace).took(time, now);
-            if begins_a_pause {
-                let pause = huge_page_budget::PAUSE;
-                log::debug!("large pages take {time:?}: none are asked for during {pause:?}");
+    /// Records the time that a huge page took.
+    fn record(&self, time: Duration, now: Instant) {
+        if let HugePagePolicy::Budgeted(budget) = self {
+            let starts_pause = locked(budget).record(time, now);
+            if starts_pause {
+                log::debug!("a huge page took {time:?}: huge pages pause for {PAUSE:?}");
             }
         }
     }
 }
 
-fn locked(pace: &Mutex<Pace>) -> MutexGuard<'_, Pace> {
-    // Nothing that panics happens while it is locked.
-    pace.lock().unwrap_or_else(PoisonError::into_inner)
+fn locked(budget: &Mutex<HugePageBudget>) -> MutexGuard<'_, HugePageBudget> {
+    // Nothing panics while it is locked.
+    budget.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(all(target_os = "linux", not(miri)))]
 mod system {
     use super::{Advice, c_void};
 
-    /// Whether the page of this address was never touched. (Of a mapped file: is not in memory.)
-    pub(crate) fn is_new(data: *mut c_void) -> bool {
+    /// Whether the page at this address was never touched. (For a mapped file: is not in memory.)
+    pub(super) fn is_fresh(data: *mut c_void) -> bool {
         let Some((page, length)) = pages(data, 1) else {
             return false;
         };
         let mut present = 1u8;
-        // SAFETY: a byte is written for each page of the length, which is one; a range that is not
-        // mapped is an error.
+        // SAFETY: one byte is written for each page, and `length` is one page; an unmapped range is an
+        // error.
         unsafe { libc::mincore(page, length, &raw mut present) == 0 && present & 1 == 0 }
     }
 
-    /// Advises of all pages that hold some of the memory: neighbours of one mapping can share large
-    /// pages only if no page between them was left out. `false` if the system does not know the
-    /// advice, and does without.
-    pub(crate) fn advise(data: *mut c_void, bytes: usize, advice: Advice) -> bool {
+    /// Advises about all pages that hold some of the memory: neighbors in one mapping can share huge
+    /// pages only if no page between them is left out. `false` if the system does not support the
+    /// advice.
+    pub(super) fn advise(data: *mut c_void, bytes: usize, advice: Advice) -> bool {
         let Some((begin, length)) = pages(data, bytes) else {
             return false;
         };
         let advice = match advice {
             Advice::Touch => libc::MADV_POPULATE_WRITE,
-            Advice::LargePages => libc::MADV_HUGEPAGE,
-            Advice::NoLargePages => libc::MADV_NOHUGEPAGE,
+            Advice::HugePages => libc::MADV_HUGEPAGE,
+            Advice::NoHugePages => libc::MADV_NOHUGEPAGE,
         };
-        // SAFETY: see `Advice`; a range that is not mapped is an error.
-        let is_taken = unsafe { libc::madvise(begin, length, advice) } == 0;
-        if !is_taken {
+        // SAFETY: see `Advice`; an unmapped range is an error.
+        let is_accepted = unsafe { libc::madvise(begin, length, advice) } == 0;
+        if !is_accepted {
             log::trace!("madvise: {}", std::io::Error::last_os_error());
         }
-        is_taken
+        is_accepted
     }
 
-    /// Whether the system gives large pages to those who ask.
-    pub(crate) fn has_large_pages() -> bool {
+    /// Whether the system grants huge pages on request.
+    pub(super) fn has_huge_pages() -> bool {
         let enabled = std::fs::read_to_string("/sys/kernel/mm/transparent_hugepage/enabled");
         enabled.is_ok_and(|enabled| !enabled.contains("[never]"))
     }
 
     /// The pages that hold some of the memory.
     fn pages(data: *mut c_void, bytes: usize) -> Option<(*mut c_void, usize)> {
-        // SAFETY: `sysconf` reads a constant of the system.
+        // SAFETY: `sysconf` reads a system constant.
         let page = usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).ok()?;
         if !page.is_power_of_two() || bytes == 0 {
             return None;
@@ -249,23 +243,129 @@ mod system {
     }
 }
 
-/// Systems whose calls are not known here touch memory as it is written.
+/// On other systems memory is touched as it is written.
 #[cfg(not(all(target_os = "linux", not(miri))))]
 mod system {
     use super::{Advice, c_void};
 
-    pub(crate) fn is_new(_: *mut c_void) -> bool {
+    pub(super) fn is_fresh(_: *mut c_void) -> bool {
         false
     }
 
-    pub(crate) fn advise(_: *mut c_void, _: usize, _: Advice) -> bool {
+    pub(super) fn advise(_: *mut c_void, _: usize, _: Advice) -> bool {
         false
     }
 
-    pub(crate) fn has_large_pages() -> bool {
+    pub(super) fn has_huge_pages() -> bool {
         false
     }
 }
 
 #[cfg(all(test, target_os = "linux", not(miri)))]
-mod tests;
+mod tests {
+    use super::*;
+    use std::fs;
+
+    /// Allocations of this size come from the system.
+    #[test]
+    fn fresh_memory_is_recognized() {
+        let mut values = vec![0f32; 8 << 20];
+        assert!(is_fresh(&values));
+        let memory = Prefault::new(&values);
+        memory.touch(&mut values[..4 << 20]);
+        assert!(!is_fresh(&values[..4 << 20]));
+        assert!(is_fresh(&values));
+        // One element off, so that no page begins or ends with the part.
+        let length = values.len();
+        memory.touch(&mut values[1..length - 1]);
+        assert!(!is_fresh(&values));
+        assert!(values.iter().all(|value| *value == 0.0));
+        assert!(!is_fresh::<f32>(&[]));
+    }
+
+    /// The budget after a huge page that took a second.
+    fn exhausted() -> HugePageBudget {
+        let mut budget = HugePageBudget::new();
+        budget.record(Duration::from_secs(1), Instant::now());
+        budget
+    }
+
+    /// The last advice about the page at an address: whether huge pages are wanted; `None` without any.
+    fn advice<T>(address: *const T) -> Option<bool> {
+        let maps = fs::read_to_string("/proc/self/smaps").unwrap();
+        let (mut here, mut flags) = (false, "");
+        for line in maps.lines() {
+            if let Some((begin, rest)) = line.split_once('-')
+                && let Ok(begin) = usize::from_str_radix(begin, 16)
+            {
+                let end = rest.split(' ').next().unwrap();
+                let end = usize::from_str_radix(end, 16).unwrap();
+                here = (begin..end).contains(&address.addr());
+            }
+            if here && let Some(found) = line.strip_prefix("VmFlags:") {
+                flags = found;
+            }
+        }
+        let has = |wanted| flags.split(' ').any(|flag| flag == wanted);
+        has("hg").then_some(true).or(has("nh").then_some(false))
+    }
+
+    #[test]
+    fn huge_pages_are_used_while_the_budget_lasts() {
+        static NEVER: HugePagePolicy = HugePagePolicy::Never;
+        static ALWAYS: HugePagePolicy = HugePagePolicy::Always;
+        static BUDGETED: HugePagePolicy =
+            HugePagePolicy::Budgeted(Mutex::new(HugePageBudget::new()));
+        let set = |budget| {
+            if let HugePagePolicy::Budgeted(current) = &BUDGETED {
+                *locked(current) = budget;
+            }
+        };
+        let advises = fs::exists("/sys/kernel/mm/transparent_hugepage").unwrap();
+        if !advises {
+            eprintln!("NOT TESTED: this kernel lacks transparent huge pages");
+        }
+        for (policy, before, advice_before, after, advice_after) in [
+            (
+                &NEVER,
+                HugePageBudget::new(),
+                None,
+                HugePageBudget::new(),
+                None,
+            ),
+            (&ALWAYS, exhausted(), Some(true), exhausted(), Some(true)),
+            (
+                &BUDGETED,
+                HugePageBudget::new(),
+                Some(true),
+                exhausted(),
+                Some(false),
+            ),
+            (&BUDGETED, exhausted(), None, exhausted(), None),
+        ] {
+            // Large enough that the allocator always takes it from the system.
+            let mut values = vec![0u8; 40 << 20];
+            values[5 << 20] = 7;
+            set(before);
+            let memory = Prefault::fresh(policy, &values);
+            for i in [0, 20 << 20, values.len() - 1] {
+                let advice = advice(&raw const values[i]);
+                assert!(
+                    !advises || advice == advice_before,
+                    "{policy:?} at {i}: {advice:?}"
+                );
+            }
+            set(after);
+            memory.touch(&mut values);
+            for i in [0, 20 << 20, values.len() - 1] {
+                let advice = advice(&raw const values[i]);
+                assert!(
+                    !advises || advice == advice_after,
+                    "{policy:?} at {i}: {advice:?}"
+                );
+            }
+            assert!(!is_fresh(&values));
+            assert_eq!(values.iter().map(|value| u32::from(*value)).sum::<u32>(), 7);
+        }
+    }
+}

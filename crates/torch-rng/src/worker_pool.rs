@@ -1,8 +1,8 @@
-//! Work on several threads.
+//! A pool of worker threads that live as long as the process.
 //!
-//! Helpers are threads of our own, kept for the process: one that is begun anew costs a tenth of a
-//! millisecond or three, as long as a million values. A pool's would take up other work while they
-//! wait, and that may wait for the generator that is in use here.
+//! Starting a thread takes 0.1 to 0.3 ms, as long as drawing a million values. The workers are
+//! dedicated to draws: a thread of a shared pool could take up other work while it waits, and that work
+//! could wait for the generator that the draw has locked.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -10,120 +10,119 @@ use std::sync::mpsc::{Receiver, SendError, Sender, TryRecvError, channel};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long whoever waits for another thread looks for what it waits for before it sleeps: as long as
-/// it would take to be woken. One draw mostly follows another.
-const AWAKE: Duration = Duration::from_micros(100);
+/// How long a thread polls for a message before it sleeps: about as long as waking it would take. Draws
+/// often follow each other closely.
+const POLL_TIME: Duration = Duration::from_micros(100);
 
-/// Does all jobs on so many threads at most, of which this is one. The results come in the order of
-/// the jobs.
-pub(crate) fn do_all<J: Send, R: Send>(
+/// Maps the tasks on at most `threads` threads, this one included. The results come in the order of the
+/// tasks.
+pub(crate) fn map<T: Send, R: Send>(
     threads: usize,
-    jobs: Vec<J>,
-    work: impl Fn(J) -> R + Sync,
+    tasks: Vec<T>,
+    work: impl Fn(T) -> R + Sync,
 ) -> Vec<R> {
-    let helpers = threads.min(jobs.len()).saturating_sub(1);
-    if helpers == 0 {
-        return jobs.into_iter().map(work).collect();
+    let workers = threads.min(tasks.len()).saturating_sub(1);
+    if workers == 0 {
+        return tasks.into_iter().map(work).collect();
     }
-    let mut results: Vec<Option<R>> = jobs.iter().map(|_| None).collect();
-    let queue = Mutex::new(jobs.into_iter().zip(&mut results));
-    together(helpers, &|| {
-        while let Some((job, result)) = next(&queue) {
-            *result = Some(work(job));
+    let mut results: Vec<Option<R>> = tasks.iter().map(|_| None).collect();
+    let queue = Mutex::new(tasks.into_iter().zip(&mut results));
+    run_with_workers(workers, &|| {
+        while let Some((task, result)) = next(&queue) {
+            *result = Some(work(task));
         }
     });
     results.into_iter().flatten().collect()
 }
 
 fn next<T>(queue: &Mutex<impl Iterator<Item = T>>) -> Option<T> {
-    // Nothing that panics happens while it is locked.
+    // Nothing panics while it is locked.
     let mut queue = queue.lock().unwrap_or_else(PoisonError::into_inner);
     queue.next()
 }
 
-/// What a helper tells when it has returned.
-type End = Result<(), Box<dyn Any + Send>>;
+/// How a worker's call ended: normally, or with a panic.
+type JobResult = Result<(), Box<dyn Any + Send>>;
 
-/// Calls `work` here and on so many helpers, or as many as the system lets begin. A panic of any of
-/// them is one of this.
-fn together(helpers: usize, work: &(dyn Fn() + Sync)) {
-    let (end, from) = channel();
-    let mut ends = Ends { from, awaited: 0 };
-    for _ in 0..helpers {
-        let end = end.clone();
-        // SAFETY: whoever begins tells when it has returned, and this function does not end, by a panic
-        // neither, before all have told: `Ends` waits.
-        if !begin(unsafe { Order::new(work, end) }) {
+/// Calls `work` on this thread and on `workers` workers, or on as many as the system allows. Panics if any
+/// of the calls does.
+fn run_with_workers(workers: usize, work: &(dyn Fn() + Sync)) {
+    let (done, results) = channel();
+    let mut pending = PendingJobs { results, count: 0 };
+    for _ in 0..workers {
+        let done = done.clone();
+        // SAFETY: a worker reports after the call returns, and this function does not return or unwind
+        // before all have reported: `PendingJobs` waits.
+        if !dispatch(unsafe { Job::new(work, done) }) {
             break;
         }
-        ends.awaited += 1;
+        pending.count += 1;
     }
-    drop(end);
+    drop(done);
     work();
-    while let Some(end) = ends.next() {
-        if let Err(panic) = end {
+    while let Some(result) = pending.next() {
+        if let Err(panic) = result {
             resume_unwind(panic);
         }
     }
 }
 
-/// The ends of the helpers that have begun, which are waited for in any case.
-struct Ends {
-    from: Receiver<End>,
-    awaited: usize,
+/// The dispatched jobs that have not reported. They are waited for in any case.
+struct PendingJobs {
+    results: Receiver<JobResult>,
+    count: usize,
 }
 
-impl Ends {
-    fn next(&mut self) -> Option<End> {
-        self.awaited = self.awaited.checked_sub(1)?;
-        receive(&self.from)
+impl PendingJobs {
+    fn next(&mut self) -> Option<JobResult> {
+        self.count = self.count.checked_sub(1)?;
+        receive(&self.results)
     }
 }
 
-impl Drop for Ends {
+impl Drop for PendingJobs {
     fn drop(&mut self) {
         while self.next().is_some() {}
     }
 }
 
-/// What a helper is to do, and whom it tells.
-struct Order {
-    /// Not a reference, as a helper that has told may still hold it.
+/// The work of one worker, and where it reports.
+struct Job {
+    /// Not a reference, since a worker that has reported may still hold it.
     work: *const (dyn Fn() + Sync),
-    end: Sender<End>,
+    done: Sender<JobResult>,
 }
 
-// SAFETY: `work` is only called, and may be from any thread.
-unsafe impl Send for Order {}
+// SAFETY: `work` is only called, which is allowed from any thread.
+unsafe impl Send for Job {}
 
-impl Order {
+impl Job {
     /// # Safety
     ///
-    /// `work` lives until the end was told, or the order was dropped.
-    unsafe fn new<'a>(work: &'a (dyn Fn() + Sync), end: Sender<End>) -> Order {
+    /// `work` lives until the result is reported, or the job dropped.
+    unsafe fn new<'a>(work: &'a (dyn Fn() + Sync), done: Sender<JobResult>) -> Job {
         type Pointer<'a> = *const (dyn Fn() + Sync + 'a);
-        // SAFETY: only the lifetime is another.
+        // SAFETY: only the lifetime changes.
         let work = unsafe { std::mem::transmute::<Pointer<'a>, Pointer<'static>>(work) };
-        Order { work, end }
+        Job { work, done }
     }
 
-    /// Does the work, and returns what is then to be told.
+    /// Calls the work and returns the result to report.
     ///
     /// # Safety
     ///
-    /// The end was not told yet.
-    unsafe fn follow(&self) -> End {
-        // SAFETY: so the work lives, as whoever made the order promised.
+    /// The result has not been reported yet.
+    unsafe fn run(&self) -> JobResult {
+        // SAFETY: the work still lives, as promised to `new`.
         catch_unwind(AssertUnwindSafe(|| unsafe { (*self.work)() }))
     }
 }
 
-/// The helpers that wait for an order, and the process that has them: one that was forked off has
-/// none.
-static IDLE: Mutex<(u32, Vec<Sender<Order>>)> = Mutex::new((0, Vec::new()));
+/// The idle workers, and the process they belong to: a forked process has none.
+static IDLE: Mutex<(u32, Vec<Sender<Job>>)> = Mutex::new((0, Vec::new()));
 
-fn idle() -> MutexGuard<'static, (u32, Vec<Sender<Order>>)> {
-    // Nothing that panics happens while it is locked.
+fn idle() -> MutexGuard<'static, (u32, Vec<Sender<Job>>)> {
+    // Nothing panics while it is locked.
     let mut idle = IDLE.lock().unwrap_or_else(PoisonError::into_inner);
     let process = std::process::id();
     if idle.0 != process {
@@ -132,47 +131,47 @@ fn idle() -> MutexGuard<'static, (u32, Vec<Sender<Order>>)> {
     idle
 }
 
-/// Gives the order to a helper that waits, or to a new one; `false` if the system allows none.
-fn begin(mut order: Order) -> bool {
-    let waiting = idle().1.pop();
-    if let Some(helper) = waiting {
-        match helper.send(order) {
+/// Gives the job to an idle worker or to a new one; `false` if the system does not allow another thread.
+fn dispatch(mut job: Job) -> bool {
+    let worker = idle().1.pop();
+    if let Some(worker) = worker {
+        match worker.send(job) {
             Ok(()) => return true,
-            Err(SendError(unsent)) => order = unsent,
+            Err(SendError(unsent)) => job = unsent,
         }
     }
-    let new = std::thread::Builder::new().name("tch-init".to_owned());
-    match new.spawn(move || help(order)) {
+    let thread = std::thread::Builder::new().name("torch-rng".to_owned());
+    match thread.spawn(move || worker_loop(job)) {
         Ok(_) => true,
         Err(error) => {
-            log::debug!("a draw does without a thread: {error}");
+            log::debug!("cannot start a thread, drawing with fewer: {error}");
             false
         }
     }
 }
 
-/// The life of a helper, which is that of the process.
-fn help(mut order: Order) {
-    let (here, orders) = channel();
+/// Runs the first job and all that follow, as long as the process lives.
+fn worker_loop(mut job: Job) {
+    let (sender, jobs) = channel();
     loop {
-        // SAFETY: it is told below, once for each order.
-        let end = unsafe { order.follow() };
-        // Before it tells, so that the next draw finds it.
-        idle().1.push(here.clone());
-        if order.end.send(end).is_err() {
-            log::debug!("a draw did not wait for a thread");
+        // SAFETY: the result is reported below, once for each job.
+        let result = unsafe { job.run() };
+        // Before the report, so that the next draw finds this worker.
+        idle().1.push(sender.clone());
+        if job.done.send(result).is_err() {
+            log::debug!("a draw did not wait for its worker");
         }
-        match receive(&orders) {
-            Some(next) => order = next,
+        match receive(&jobs) {
+            Some(next) => job = next,
             None => return,
         }
     }
 }
 
-/// The next message, or `None` if nobody is left to send one.
+/// Waits for the next message; `None` if all senders are gone.
 fn receive<T>(from: &Receiver<T>) -> Option<T> {
     let start = Instant::now();
-    while start.elapsed() < AWAKE {
+    while start.elapsed() < POLL_TIME {
         match from.try_recv() {
             Ok(message) => return Some(message),
             Err(TryRecvError::Disconnected) => return None,
@@ -190,28 +189,28 @@ mod tests {
     use std::thread::{ThreadId, current};
 
     #[test]
-    fn every_job_is_done_once_and_results_are_in_order() {
+    fn every_task_runs_once_and_results_are_in_order() {
         for threads in [1, 2, 3, 64] {
-            for jobs in [0, 1, 2, 63, 1000] {
-                let results = do_all(threads, (0..jobs).collect(), |job: usize| job * job);
-                assert!(results.into_iter().eq((0..jobs).map(|job| job * job)));
+            for tasks in [0, 1, 2, 63, 1000] {
+                let results = map(threads, (0..tasks).collect(), |task: usize| task * task);
+                assert!(results.into_iter().eq((0..tasks).map(|task| task * task)));
             }
         }
     }
 
-    /// The threads of three jobs that are done at once.
+    /// The threads of three tasks that run at the same time.
     fn three() -> HashSet<ThreadId> {
-        let begun = Barrier::new(3);
-        let threads = do_all(3, vec![(), (), ()], |()| {
-            begun.wait();
+        let barrier = Barrier::new(3);
+        let threads = map(3, vec![(), (), ()], |()| {
+            barrier.wait();
             current().id()
         });
         threads.into_iter().collect()
     }
 
     #[test]
-    fn threads_are_kept() {
-        // Other tests take helpers too, so how many of them there are is not known.
+    fn threads_are_reused() {
+        // Other tests use workers too, so the number of threads is not known.
         let rounds = if cfg!(miri) { 30 } else { 200 };
         let mut seen = HashSet::new();
         for _ in 0..rounds {
@@ -223,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn draws_at_once_have_threads_of_their_own() {
+    fn concurrent_calls_use_separate_threads() {
         std::thread::scope(|scope| {
             for _ in 0..8 {
                 scope.spawn(|| (0..50).for_each(|_| assert_eq!(three().len(), 3)));
@@ -232,14 +231,14 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_of_any_thread_is_one_of_the_caller() {
+    fn a_panic_on_any_thread_reaches_the_caller() {
         let caller = current().id();
         for of_caller in [true, false] {
-            let begun = Barrier::new(2);
+            let barrier = Barrier::new(2);
             let ended = Mutex::new(0);
             let panic = catch_unwind(AssertUnwindSafe(|| {
-                do_all(2, vec![(), ()], |()| {
-                    begun.wait();
+                map(2, vec![(), ()], |()| {
+                    barrier.wait();
                     if (current().id() == caller) == of_caller {
                         panic!("of caller: {of_caller}");
                     }
@@ -250,24 +249,23 @@ mod tests {
             let panic = panic.unwrap_err();
             let message = panic.downcast_ref::<String>().unwrap();
             assert_eq!(*message, format!("of caller: {of_caller}"));
-            // The other one was waited for.
+            // The call waited for the other thread.
             assert_eq!(*ended.lock().unwrap(), 1);
         }
-        // A helper that panicked helps on.
+        // A worker that panicked still works.
         assert_eq!(three().len(), 3);
     }
 
-    /// In a process of its own, where no other test holds a lock while it is forked.
+    /// Runs in a separate process, where no other test holds a lock during the fork.
     #[test]
     #[cfg(all(target_os = "linux", not(miri)))]
-    fn a_forked_process_has_helpers_of_its_own() {
-        const HERE: &str = "worker_pool::tests::a_forked_process_has_helpers_of_its_own";
-        const FORKS: &str = "TCH_INIT_TEST_FORKS";
+    fn a_forked_process_starts_new_workers() {
+        const THIS_TEST: &str = "worker_pool::tests::a_forked_process_starts_new_workers";
+        const FORKS: &str = "TORCH_RNG_TEST_FORKS";
         if std::env::var_os(FORKS).is_none() {
             let program = std::env::current_exe().unwrap();
-            let mut again = std::process::Command::new(program);
-            let output = again
-                .args(["--exact", HERE])
+            let output = std::process::Command::new(program)
+                .args(["--exact", THIS_TEST])
                 .env(FORKS, "1")
                 .output()
                 .unwrap();
@@ -275,13 +273,13 @@ mod tests {
             return;
         }
         assert_eq!(three().len(), 3);
-        // SAFETY: the only other threads are the test's main thread, which waits, and helpers, which
-        // hold no lock once a draw has ended for a while. The new process ends without returning.
+        // SAFETY: the only other threads are the test's main thread, which waits, and workers, which hold no
+        // lock some time after a call. The new process exits without returning.
         unsafe {
             std::thread::sleep(Duration::from_millis(50));
             let child = libc::fork();
             if child == 0 {
-                // Should it wait forever.
+                // In case it hangs.
                 libc::alarm(20);
                 libc::_exit(i32::from(three().len() != 3));
             }

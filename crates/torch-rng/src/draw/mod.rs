@@ -1,129 +1,36 @@
 //! The list of draws.
 //!
-//! A draw is one variant of [`Draw`] and one file here, which holds everything there is to know of
-//! it: its name and arguments, how many words of the stream it takes, and how it fills memory.
+//! A draw is one variant of [`Draw`] and one file here: its name and arguments, the words that it consumes,
+//! and how it fills memory, by scalar code and by vectors.
 
 mod normal;
 mod orthogonal;
 mod randperm;
+mod rule;
 mod sparse;
+#[cfg(test)]
+mod test_support;
 mod trunc_normal;
 mod uniform;
 
-pub use normal::Normal;
-pub(crate) use normal::block_words as normal_block_words;
+pub use normal::{Normal, normal_, normal_block_, normal_serial_};
 pub use orthogonal::Orthogonal;
-pub use randperm::Randperm;
+pub use randperm::{Randperm, randperm};
+pub use rule::{Consumed, Target};
 pub use sparse::Sparse;
-pub use trunc_normal::TruncNormal;
-pub use uniform::Uniform;
+pub use trunc_normal::{TruncNormal, erf, normal_interval_probability, trunc_normal_};
+pub use uniform::{Uniform, uniform_};
 
-use crate::distribution::{DrawError, Element, Engine};
-use crate::{Dtype, Mt19937};
+use crate::element::Element;
+use crate::engine::Engine;
+use crate::error::DrawError;
+use crate::mt19937::Mt19937;
+use crate::parallel::Chunk;
+use rule::Rule;
 use std::fmt;
-use std::ops::{Range, RangeInclusive};
+use std::ops::Range;
 
-/// The tensor that a draw fills, as far as it affects the stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Target<'a> {
-    /// The dtype of its elements.
-    pub dtype: Dtype,
-    /// The size of each dimension.
-    pub shape: &'a [u64],
-    /// Whether the tensor is contiguous. Elements of others are drawn one by one, in memory order.
-    pub contiguous: bool,
-}
-
-impl<'a> Target<'a> {
-    /// A contiguous tensor.
-    pub fn new(dtype: Dtype, shape: &'a [u64]) -> Target<'a> {
-        Target {
-            dtype,
-            shape,
-            contiguous: true,
-        }
-    }
-
-    /// The number of elements; saturates.
-    pub fn numel(&self) -> u64 {
-        let sizes = self.shape.iter();
-        sizes.fold(1, |numel: u64, size| numel.saturating_mul(*size))
-    }
-}
-
-/// What a draw takes from the stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Consumed {
-    /// The number of 32-bit words; `None` if it depends on their values or overflows.
-    pub words: Option<u64>,
-    /// Whether the generator [caches a normal](Mt19937::next_double_normal) afterwards; `None` if
-    /// that is not known.
-    pub cached: Option<bool>,
-}
-
-/// What every draw knows of itself.
-pub(crate) trait Rule: Copy + Sized {
-    /// The name of PyTorch's function.
-    const NAME: &'static str;
-    /// The number of arguments.
-    const ARITY: usize;
-
-    /// The arguments, in the order of PyTorch's function.
-    fn args(&self) -> Vec<f64>;
-
-    /// The draw with these arguments, [`ARITY`](Self::ARITY) of them.
-    fn from_args(args: &[f64]) -> Option<Self>;
-
-    /// The dtypes that it fills.
-    const DTYPES: &'static [Dtype] = &[
-        Dtype::Float16,
-        Dtype::Bfloat16,
-        Dtype::Float32,
-        Dtype::Float64,
-    ];
-    /// The numbers of dimensions of the tensors that it fills.
-    const DIMS: RangeInclusive<usize> = 0..=usize::MAX;
-
-    /// Checks the arguments; an error says what was expected and found.
-    fn check(&self, target: Target<'_>) -> Result<(), String>;
-
-    /// What it takes from a generator that caches a normal, does not, or may.
-    fn consumed(&self, target: Target<'_>, cached: Option<bool>) -> Consumed;
-
-    /// The number of normals that it draws one by one, before anything else.
-    fn serial_normals(&self, _target: Target<'_>) -> u64 {
-        0
-    }
-
-    /// Fills the elements of `target`, in memory order.
-    fn fill<T: Element>(
-        &self,
-        engine: &Engine,
-        generator: &mut Mt19937,
-        target: Target<'_>,
-        values: &mut [T],
-    ) -> Result<(), DrawError>;
-
-    /// Whether [`fill_range`](Self::fill_range) works for this target.
-    fn has_ranges(&self, _target: Target<'_>) -> bool {
-        false
-    }
-
-    /// Fills `values` with the elements of `range` only; `start` is the generator where the draw
-    /// begins.
-    fn fill_range<T: Element>(
-        &self,
-        _engine: &Engine,
-        _start: &Mt19937,
-        _target: Target<'_>,
-        _range: Range<u64>,
-        _values: &mut [T],
-    ) -> Result<(), DrawError> {
-        Err(DrawError::Range(Self::NAME))
-    }
-}
-
-/// Why PyTorch would not make a draw: what was expected and what was found.
+/// PyTorch would reject the draw: what was expected and what was found.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct ArgumentError(String);
@@ -162,21 +69,12 @@ fn skip<R: Rule>(draw: &R, engine: &Engine, generator: &mut Mt19937, target: Tar
     true
 }
 
-/// A standard deviation that PyTorch takes.
-fn check_std(std: f64) -> Result<(), String> {
-    match std >= 0.0 {
-        true => Ok(()),
-        false => Err(format!("expected std of 0 or more, found {std}")),
-    }
-}
-
 macro_rules! draws {
     ($($kind:ident)*) => {
-        /// A draw of PyTorch's CPU generator with its arguments.
+        /// A draw of PyTorch's CPU generator, with its arguments.
         ///
         /// ```
-        /// use torch_rng::distribution::Engine;
-        /// use torch_rng::{Draw, Dtype, Mt19937, Target, Uniform};
+        /// use torch_rng::{Draw, Dtype, Engine, Mt19937, Target, Uniform};
         ///
         /// let draw = Draw::from(Uniform { from: 0.0, to: 1.0 });
         /// assert_eq!(draw.to_string(), "uniform_(0, 1)");
@@ -187,7 +85,7 @@ macro_rules! draws {
         /// draw.fill(&Engine::default(), &mut Mt19937::new(1), target, &mut values)?;
         /// // python: torch.manual_seed(1); torch.rand(3).tolist()
         /// assert_eq!(values, [0.7576315999031067, 0.2793108820915222, 0.40306925773620605]);
-        /// # Ok::<(), torch_rng::distribution::DrawError>(())
+        /// # Ok::<(), torch_rng::DrawError>(())
         /// ```
         #[derive(Debug, Clone, Copy, PartialEq)]
         #[non_exhaustive]
@@ -209,7 +107,7 @@ macro_rules! draws {
                 match self { $(Draw::$kind(draw) => draw.args(),)* }
             }
 
-            /// The number of arguments of the draw of this name; `None` if no draw has it.
+            /// The number of arguments of the draw with this name; `None` for an unknown name.
             pub fn arity(name: &str) -> Option<usize> {
                 match name {
                     $(<$kind as Rule>::NAME => Some(<$kind as Rule>::ARITY),)*
@@ -217,8 +115,8 @@ macro_rules! draws {
                 }
             }
 
-            /// The draw of this name with these arguments; `None` if no draw has the name or takes
-            /// as many.
+            /// The draw with this name and these arguments; `None` for an unknown name or a wrong number
+            /// of arguments.
             pub fn new(name: &str, args: &[f64]) -> Option<Draw> {
                 match name {
                     $(<$kind as Rule>::NAME => <$kind as Rule>::from_args(args).map(Draw::$kind),)*
@@ -226,24 +124,24 @@ macro_rules! draws {
                 }
             }
 
-            /// Checks that PyTorch would draw this into `target`: its dtype, its number of
-            /// dimensions and the arguments.
+            /// Checks that PyTorch accepts the draw for `target`: its dtype, its number of dimensions and
+            /// the arguments.
             ///
             /// # Errors
             ///
-            /// [`ArgumentError`], which says what was expected and what was found.
+            /// [`ArgumentError`] names what was expected and what was found.
             pub fn check(&self, target: Target<'_>) -> Result<(), ArgumentError> {
                 match self { $(Draw::$kind(draw) => check(draw, target),)* }
             }
 
-            /// What the draw takes from the stream of a generator that caches a normal, does not,
-            /// or may (`None`).
+            /// What the draw consumes if the generator [caches a normal](Mt19937::next_double_normal)
+            /// before, does not, or may (`None`).
             pub fn consumed(&self, target: Target<'_>, cached: Option<bool>) -> Consumed {
                 match self { $(Draw::$kind(draw) => draw.consumed(target, cached),)* }
             }
 
-            /// Moves the generator by what the draw [consumes](Self::consumed), without making it;
-            /// `false`, with nothing done, if that depends on the values.
+            /// Advances the generator by what the draw [consumes](Self::consumed), without filling
+            /// anything; `false`, with nothing done, if that depends on the values.
             pub fn skip(
                 &self,
                 engine: &Engine,
@@ -253,13 +151,14 @@ macro_rules! draws {
                 match self { $(Draw::$kind(draw) => skip(draw, engine, generator, target),)* }
             }
 
-            /// Fills `values`, the elements of `target` in memory order, and moves the generator
-            /// by what was [consumed](Self::consumed).
+            /// Fills `values`, the elements of `target` in memory order, and advances the generator by
+            /// the words [consumed](Self::consumed).
             ///
             /// # Errors
             ///
-            /// [`DrawError`] for arguments that PyTorch refuses, and [`DrawError::NeedsLibtorch`]
-            /// for a draw that ends in a computation of libtorch's. Nothing is drawn then.
+            /// [`DrawError::Elements`] if `values` does not match `target`, [`DrawError::NeedsLibtorch`] if
+            /// the draw ends in a computation that only libtorch has, and other errors for arguments that
+            /// PyTorch rejects. Nothing is drawn then.
             pub fn fill<T: Element>(
                 &self,
                 engine: &Engine,
@@ -267,21 +166,23 @@ macro_rules! draws {
                 target: Target<'_>,
                 values: &mut [T],
             ) -> Result<(), DrawError> {
+                check_elements(target, target.numel(), values)?;
                 match self { $(Draw::$kind(draw) => draw.fill(engine, generator, target, values),)* }
             }
 
-            /// Whether a range of the elements of `target` can be filled without the others.
+            /// Whether the elements of `target` can be drawn separately, by [`fill_range`](Self::fill_range)
+            /// and [`chunks`](Self::chunks).
             pub fn has_ranges(&self, target: Target<'_>) -> bool {
                 match self { $(Draw::$kind(draw) => draw.has_ranges(target),)* }
             }
 
-            /// Fills `values` with the elements `range` of `target` only. `start` stands where the
-            /// whole draw begins.
+            /// Fills `values` with the elements `range` of `target` only. `start` is the generator before
+            /// the whole draw.
             ///
             /// # Errors
             ///
-            /// As [`fill`](Self::fill); [`DrawError::Range`] unless the draw
-            /// [has ranges](Self::has_ranges).
+            /// As [`fill`](Self::fill), and [`DrawError::Range`] unless the draw
+            /// [has ranges](Self::has_ranges) and `range` is inside the tensor.
             pub fn fill_range<T: Element>(
                 &self,
                 engine: &Engine,
@@ -290,9 +191,30 @@ macro_rules! draws {
                 range: Range<u64>,
                 values: &mut [T],
             ) -> Result<(), DrawError> {
+                check_elements(target, range.end.saturating_sub(range.start), values)?;
+                if range.end.max(range.start) > target.numel() {
+                    return Err(DrawError::Range(self.name()));
+                }
                 match self {
                     $(Draw::$kind(draw) => draw.fill_range(engine, start, target, range, values),)*
                 }
+            }
+
+            /// Divides the draw into chunks that consume consecutive words, for
+            /// [`Engine::fill_chunks`].
+            ///
+            /// # Errors
+            ///
+            /// As [`fill`](Self::fill), and [`DrawError::Range`] unless the draw
+            /// [has ranges](Self::has_ranges).
+            pub fn chunks<'a, T: Element>(
+                &self,
+                engine: &Engine,
+                target: Target<'_>,
+                values: &'a mut [T],
+            ) -> Result<Vec<Chunk<'a>>, DrawError> {
+                check_elements(target, target.numel(), values)?;
+                match self { $(Draw::$kind(draw) => draw.chunks(engine, target, values),)* }
             }
         }
 
@@ -313,7 +235,23 @@ draws! {
     Randperm
 }
 
-/// As a call of PyTorch's function, without the tensor: `normal_(0, 0.02)`.
+fn check_elements<T: Element>(
+    target: Target<'_>,
+    expected: u64,
+    values: &[T],
+) -> Result<(), DrawError> {
+    if values.len() as u64 == expected && target.dtype == T::DTYPE {
+        return Ok(());
+    }
+    Err(DrawError::Elements {
+        expected,
+        expected_dtype: target.dtype,
+        found: values.len(),
+        found_dtype: T::DTYPE,
+    })
+}
+
+/// Writes the draw as a call of PyTorch's function without the tensor: `normal_(0, 0.02)`.
 impl fmt::Display for Draw {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let args: Vec<String> = self.args().iter().map(f64::to_string).collect();
@@ -324,22 +262,23 @@ impl fmt::Display for Draw {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Dtype;
 
     #[test]
-    fn every_draw_is_made_again_from_its_name_and_arguments() {
+    fn every_draw_round_trips_through_name_and_arguments() {
         for name in Draw::NAMES {
             let arity = Draw::arity(name).unwrap();
             let args: Vec<f64> = (0..arity).map(|i| i as f64 + 0.5).collect();
             let draw = Draw::new(name, &args).unwrap();
             assert_eq!((draw.name(), draw.args()), (*name, args.clone()));
-            let more: Vec<f64> = args.iter().copied().chain([1.0]).collect();
-            assert_eq!(Draw::new(name, &more), None);
+            let too_many: Vec<f64> = args.iter().copied().chain([1.0]).collect();
+            assert_eq!(Draw::new(name, &too_many), None);
         }
         assert_eq!(Draw::new("dropout", &[0.5]), None);
     }
 
     #[test]
-    fn fills_consume_what_is_said() {
+    fn fills_consume_the_declared_words() {
         let engine = Engine::default();
         for draw in [
             Draw::from(Uniform {
@@ -383,11 +322,7 @@ mod tests {
                         }
                         draw.fill(&engine, &mut generator, target, &mut values)
                             .unwrap();
-                        assert_eq!(
-                            skipped.to_state(),
-                            generator.to_state(),
-                            "{draw} {target:?}"
-                        );
+                        assert_eq!(skipped.state(), generator.state(), "{draw} {target:?}");
                         assert_eq!(
                             Some(generator.next_double_normal().is_some()),
                             consumed.cached
@@ -404,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn ranges_are_parts_of_the_whole() {
+    fn ranges_equal_parts_of_the_whole_draw() {
         fn check<T: Element + std::fmt::Debug + Default>() {
             let engine = Engine::default();
             let start = Mt19937::new(8);
@@ -452,5 +387,76 @@ mod tests {
         check::<f64>();
         check::<half::bf16>();
         check::<half::f16>();
+    }
+
+    #[test]
+    fn chunks_equal_the_whole_draw() {
+        fn check<T: Element + fmt::Debug + Default>() {
+            let engine = Engine::default();
+            for draw in [
+                Draw::from(Uniform {
+                    from: -1.0,
+                    to: 1.0,
+                }),
+                Draw::from(Normal {
+                    mean: 0.5,
+                    std: 2.0,
+                }),
+            ] {
+                for numel in [16, 17, 40, 95, 96, 300_000, 300_001] {
+                    let shape = [numel];
+                    let target = Target::new(T::DTYPE, &shape);
+                    let (mut generator, mut expected) = (Mt19937::new(8), Mt19937::new(8));
+                    let mut values = vec![T::default(); numel as usize];
+                    let chunks = draw.chunks(&engine, target, &mut values).unwrap();
+                    let words = chunks.iter().map(Chunk::words).sum();
+                    assert_eq!(draw.consumed(target, Some(false)).words, Some(words));
+                    engine.fill_chunks(&mut generator, chunks);
+                    let mut whole = vec![T::default(); numel as usize];
+                    draw.fill(&engine, &mut expected, target, &mut whole)
+                        .unwrap();
+                    assert!(values == whole, "{draw} {numel}");
+                    assert_eq!(generator, expected, "{draw} {numel}");
+                }
+            }
+        }
+        check::<f32>();
+        check::<f64>();
+        check::<half::bf16>();
+        check::<half::f16>();
+    }
+
+    #[test]
+    fn mismatched_elements_are_rejected() {
+        let (engine, start) = (Engine::default(), Mt19937::new(1));
+        let draw = Draw::from(Uniform { from: 0.0, to: 1.0 });
+        let target = Target::new(Dtype::Float32, &[4, 5]);
+        let error = |expected, found, found_dtype| {
+            Err(DrawError::Elements {
+                expected,
+                expected_dtype: Dtype::Float32,
+                found,
+                found_dtype,
+            })
+        };
+        let mut generator = start.clone();
+        assert_eq!(
+            draw.fill(&engine, &mut generator, target, &mut [0f32; 19]),
+            error(20, 19, Dtype::Float32)
+        );
+        assert_eq!(
+            draw.fill(&engine, &mut generator, target, &mut [0f64; 20]),
+            error(20, 20, Dtype::Float64)
+        );
+        assert_eq!(generator, start);
+        let mut few = [0f32; 3];
+        assert_eq!(
+            draw.fill_range(&engine, &start, target, 0..4, &mut few),
+            error(4, 3, Dtype::Float32)
+        );
+        assert_eq!(
+            draw.fill_range(&engine, &start, target, 18..21, &mut few),
+            Err(DrawError::Range("uniform_"))
+        );
     }
 }

@@ -1,15 +1,17 @@
 //! `torch.nn.init.orthogonal_`.
 
-use super::normal::consumed;
-use super::{Consumed, Rule, Target};
-use crate::Mt19937;
-use crate::distribution::{DrawError, Element, Engine};
+use super::normal::{BLOCK, consumed};
+use super::rule::{Consumed, Rule, Target};
+use crate::element::Element;
+use crate::engine::Engine;
+use crate::error::DrawError;
+use crate::mt19937::Mt19937;
 use std::ops::RangeInclusive;
 
-/// A (semi-)orthogonal matrix: normal values, whose QR decomposition only libtorch computes.
+/// A (semi-)orthogonal matrix: the QR decomposition of normal values, which needs libtorch.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Orthogonal {
-    /// What the matrix is multiplied by.
+    /// The factor of the matrix.
     pub gain: f64,
 }
 
@@ -37,12 +39,12 @@ impl Rule for Orthogonal {
     }
 
     fn consumed(&self, target: Target<'_>, cached: Option<bool>) -> Consumed {
-        // PyTorch draws a new, contiguous matrix.
-        consumed(target, target.numel() < 16, cached)
+        // PyTorch draws into a new, contiguous matrix.
+        consumed(target, target.numel() < BLOCK as u64, cached)
     }
 
     fn serial_normals(&self, target: Target<'_>) -> u64 {
-        match target.numel() < 16 {
+        match target.numel() < BLOCK as u64 {
             true => target.numel(),
             false => 0,
         }

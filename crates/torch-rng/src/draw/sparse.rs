@@ -1,13 +1,15 @@
 //! `torch.nn.init.sparse_`.
 
-use super::normal::Normal;
+use super::normal::{Normal, check_std_argument};
 use super::randperm::randperm_words;
-use super::{Consumed, Rule, Target, check_std};
-use crate::Mt19937;
-use crate::distribution::{DrawError, Element, Engine};
+use super::rule::{Consumed, Rule, Target};
+use crate::element::Element;
+use crate::engine::Engine;
+use crate::error::DrawError;
+use crate::mt19937::Mt19937;
 use std::ops::RangeInclusive;
 
-/// A matrix of normal values with mean 0, then zeros in a fraction of each column.
+/// A matrix of normal values with mean 0, in which a fraction of each column is then set to zero.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Sparse {
     /// The fraction of zeros in each column.
@@ -18,7 +20,7 @@ pub struct Sparse {
 
 impl Sparse {
     /// The number of zeros in each column of a matrix with `rows` rows: the end of Python's slice
-    /// `[:ceil(sparsity * rows)]`. `None` if that is not finite.
+    /// `[:ceil(sparsity * rows)]`. `None` if the product is not finite.
     pub fn zeros_per_column(&self, rows: u64) -> Option<u64> {
         let end = (self.sparsity * rows as f64).ceil();
         if !end.is_finite() {
@@ -56,7 +58,7 @@ impl Rule for Sparse {
 
     fn check(&self, target: Target<'_>) -> Result<(), String> {
         let Sparse { sparsity, std } = *self;
-        check_std(std)?;
+        check_std_argument(std)?;
         match (sparsity * target.numel() as f64).is_finite() {
             true => Ok(()),
             false => Err(format!("expected a finite sparsity, found {sparsity}")),
@@ -77,10 +79,7 @@ impl Rule for Sparse {
     }
 
     fn serial_normals(&self, target: Target<'_>) -> u64 {
-        match Normal::is_serial(target) {
-            true => target.numel(),
-            false => 0,
-        }
+        self.normal().serial_normals(target)
     }
 
     fn fill<T: Element>(
@@ -102,7 +101,7 @@ impl Rule for Sparse {
         self.normal().fill(engine, generator, target, values)?;
         let mut permutation = Vec::new();
         for column in 0..columns as usize {
-            engine.begin_randperm(generator, rows as usize, zeros as usize, &mut permutation);
+            engine.randperm_prefix(generator, rows as usize, zeros as usize, &mut permutation);
             for row in &permutation[..zeros as usize] {
                 values[*row as usize * columns as usize + column] = T::from_f64(0.0);
             }
@@ -116,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn zeros_are_counted_as_python_slices() {
+    fn zeros_are_counted_like_python_slices() {
         // python: [len(range(10)[:e]) for e in (0, 3, 10, 12, -2, -10, -11)]
         let zeros = |end: f64| {
             let sparse = Sparse {

@@ -1,9 +1,24 @@
 //! `torch.nn.init.trunc_normal_`.
+//!
+//! Follows the first method of `_no_grad_trunc_normal_` (`torch/nn/init.py`), PyTorch 2.13: it redraws the
+//! whole tensor as long as an element is outside the bounds, and copies those elements. Here a pass
+//! computes only the elements that are still pending and skips the words of the others.
 
-use super::normal::Normal;
-use super::{Consumed, Rule, Target};
-use crate::Mt19937;
-use crate::distribution::{DrawError, Element, Engine, redraws};
+use super::normal::{
+    self, BLOCK, Normal, NormalTransform, check_std, draw_block, normal_serial_, remainder_words,
+};
+use super::rule::{Consumed, Rule, Target};
+use crate::arch::Isa;
+use crate::element::{Element, ElementIsa, InSingle};
+use crate::engine::Engine;
+use crate::error::DrawError;
+use crate::mt19937::Mt19937;
+use crate::opmath::Opmath;
+use crate::parallel::Cost;
+use crate::simd::{FullIsa, Simd};
+use crate::stream::{Consume, MAX_CONSUMED, WordConsumer};
+use std::marker::PhantomData;
+use std::mem::MaybeUninit;
 
 /// Normal values between bounds, as `torch.nn.init.trunc_normal_` of PyTorch 2.12 and later draws
 /// them.
@@ -17,6 +32,74 @@ pub struct TruncNormal {
     pub a: f64,
     /// The upper bound.
     pub b: f64,
+}
+
+impl TruncNormal {
+    /// Whether PyTorch redraws the elements outside the bounds, which it does if more than 0.3 of the
+    /// distribution lies between them. Otherwise it uses rejection sampling, with the logarithm of
+    /// libtorch's mathematical library.
+    ///
+    /// ```
+    /// use torch_rng::TruncNormal;
+    ///
+    /// assert!(TruncNormal { mean: 0.0, std: 1.0, a: -2.0, b: 2.0 }.uses_redraws());
+    /// assert!(!TruncNormal { mean: 0.0, std: 1.0, a: 3.0, b: 4.0 }.uses_redraws());
+    /// ```
+    pub fn uses_redraws(&self) -> bool {
+        let TruncNormal { mean, std, a, b } = *self;
+        normal_interval_probability(mean, std, a, b) > 0.3
+    }
+}
+
+/// Fills with normal values between `a` and `b`, as `torch.nn.init.trunc_normal_` does if more than 0.3 of
+/// the distribution lies between them.
+///
+/// A whole [`normal_`](crate::normal_) draw is made; as long as an element is below `a` or above `b`, both
+/// rounded to the dtype, another draw follows, from which such elements are copied. The words are
+/// therefore a multiple of those of one draw, and which multiple depends on the values.
+///
+/// # Errors
+///
+/// [`DrawError::Std`] if `std` is negative or NaN, [`DrawError::Truncation`] if at most 0.3 of the
+/// distribution lies between the bounds. Nothing is drawn then.
+///
+/// ```
+/// use torch_rng::{Mt19937, trunc_normal_};
+///
+/// let mut values = [0f32; 3];
+/// trunc_normal_(&mut Mt19937::new(1), &mut values, 0.0, 1.0, -0.5, 0.5)?;
+/// // python: torch.manual_seed(1); torch.nn.init.trunc_normal_(torch.empty(3), a=-0.5, b=0.5).tolist()
+/// assert_eq!(values, [-0.19550958275794983, 0.266924113035202, 0.06167725846171379]);
+/// # Ok::<(), torch_rng::DrawError>(())
+/// ```
+pub fn trunc_normal_<T: Element>(
+    generator: &mut Mt19937,
+    values: &mut [T],
+    mean: f64,
+    std: f64,
+    a: f64,
+    b: f64,
+) -> Result<(), DrawError> {
+    Engine::default().trunc_normal_(generator, values, mean, std, a, b)
+}
+
+/// The probability that a normal value lies between `a` and `b`, as PyTorch's `trunc_normal_` computes it.
+///
+/// ```
+/// assert_eq!(torch_rng::normal_interval_probability(0.0, 1.0, -2.0, 2.0), 0.9544997361036416);
+/// ```
+pub fn normal_interval_probability(mean: f64, std: f64, a: f64, b: f64) -> f64 {
+    let cdf = |x: f64| (1.0 + erf(x / 2f64.sqrt())) / 2.0;
+    cdf((b - mean) / std) - cdf((a - mean) / std)
+}
+
+/// Python's `math.erf`: that of the C library.
+#[doc(hidden)] // For tch-init's statistics; Rust's standard library has none.
+pub fn erf(x: f64) -> f64 {
+    unsafe extern "C" {
+        safe fn erf(x: f64) -> f64;
+    }
+    erf(x)
 }
 
 impl Rule for TruncNormal {
@@ -51,12 +134,12 @@ impl Rule for TruncNormal {
         }
     }
 
-    /// The number of rounds depends on the values.
+    /// The number of draws depends on the values.
     fn consumed(&self, target: Target<'_>, cached: Option<bool>) -> Consumed {
         let numel = target.numel();
         Consumed {
             words: (numel == 0).then_some(0),
-            // An even number of serial draws leaves the cache as it was.
+            // An even number of serial values leaves the cache as it was.
             cached: cached.filter(|_| !Normal::is_serial(target) || numel.is_multiple_of(2)),
         }
     }
@@ -69,10 +152,446 @@ impl Rule for TruncNormal {
         values: &mut [T],
     ) -> Result<(), DrawError> {
         let TruncNormal { mean, std, a, b } = *self;
-        if !redraws(mean, std, a, b) || (!target.contiguous && target.numel() > 0) {
-            // The other method compares densities with libtorch's logarithm.
+        if !self.uses_redraws() || (!target.contiguous && target.numel() > 0) {
             return Err(DrawError::NeedsLibtorch(Self::NAME));
         }
         engine.trunc_normal_(generator, values, mean, std, a, b)
+    }
+}
+
+impl Engine {
+    /// [`trunc_normal_`](crate::trunc_normal_) with this engine.
+    ///
+    /// # Errors
+    ///
+    /// As [`trunc_normal_`](crate::trunc_normal_).
+    pub fn trunc_normal_<T: Element>(
+        &self,
+        generator: &mut Mt19937,
+        values: &mut [T],
+        mean: f64,
+        std: f64,
+        a: f64,
+        b: f64,
+    ) -> Result<(), DrawError> {
+        check_std(std)?;
+        if !(TruncNormal { mean, std, a, b }).uses_redraws() {
+            return Err(DrawError::Truncation { mean, std, a, b });
+        }
+        let truncation = Truncation::new(mean, std, a, b);
+        match values.len() {
+            0 => Ok(()),
+            1..BLOCK => truncation.fill_serial(generator, values, mean, std),
+            _ => {
+                truncation.fill(self, generator, values);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// The arguments in the types of the elements.
+#[derive(Debug, Clone, Copy)]
+struct Truncation<T: Element> {
+    mean: T::Opmath,
+    std: T::Opmath,
+    low: T,
+    high: T,
+}
+
+/// One draw of whole blocks. The pending elements are written; those inside the bounds are then no longer
+/// pending.
+struct Pass<'a, T> {
+    values: &'a mut [T],
+    /// A bit for each element of a block, the lowest for the first.
+    pending: &'a mut [u16],
+    /// Whether all elements are pending.
+    is_first: bool,
+}
+
+impl<T: Element> Truncation<T> {
+    fn new(mean: f64, std: f64, a: f64, b: f64) -> Self {
+        Truncation {
+            mean: T::Opmath::from_f64(mean),
+            std: T::Opmath::from_f64(std),
+            low: T::from_f64(a),
+            high: T::from_f64(b),
+        }
+    }
+
+    /// Fills fewer values than a block, one at a time.
+    fn fill_serial(
+        &self,
+        generator: &mut Mt19937,
+        values: &mut [T],
+        mean: f64,
+        std: f64,
+    ) -> Result<(), DrawError> {
+        let mut drawn = [T::from_f64(0.0); BLOCK];
+        let mut pending = u16::MAX >> (BLOCK - values.len());
+        while pending != 0 {
+            normal_serial_(generator, &mut drawn[..values.len()], mean, std)?;
+            for (j, value) in values.iter_mut().enumerate() {
+                if pending >> j & 1 != 0 {
+                    *value = drawn[j];
+                }
+            }
+            pending = self.still_pending(pending, &drawn);
+        }
+        Ok(())
+    }
+
+    /// Fills at least 16 values in blocks.
+    fn fill(&self, engine: &Engine, generator: &mut Mt19937, values: &mut [T]) {
+        let simd = engine.simd();
+        let numel = values.len();
+        let rest = numel % BLOCK;
+        let block_words = T::Opmath::WORDS * BLOCK as u64;
+        let remainder_words = remainder_words::<T>(numel);
+        // The words after those of the whole blocks.
+        let end_words = if rest > 0 {
+            remainder_words + block_words
+        } else {
+            0
+        };
+        let pass_words = (numel / BLOCK) as u64 * block_words + end_words;
+
+        let cost = Cost {
+            words: T::Opmath::WORDS,
+            nanoseconds: match simd {
+                Some(_) if T::Opmath::WORDS == 1 => 2.5,
+                _ => 60.0,
+            },
+        };
+        let fill_part = |mut generator: Mt19937, part: &mut [T], is_last: bool| {
+            let rest = if is_last { rest } else { 0 };
+            let whole = part.len() - rest;
+            let mut pending = vec![u16::MAX; whole / BLOCK];
+            let mut last_pending = if rest > 0 { u16::MAX } else { 0 };
+            let mut passes = 0u64;
+            loop {
+                let pass = Pass {
+                    values: &mut part[..whole],
+                    pending: &mut pending,
+                    is_first: passes == 0,
+                };
+                self.draw(simd, &mut generator, pass);
+                // The last 16 elements are redrawn if those are not a block: in the last whole block
+                // only the elements before them count.
+                if let Some(last) = pending.last_mut()
+                    && rest > 0
+                {
+                    *last &= u16::MAX >> (BLOCK - rest);
+                }
+                if rest > 0 {
+                    generator.skip_with(simd, remainder_words);
+                    let start = part.len() - BLOCK;
+                    if let Some(last) = part[start..].first_chunk_mut() {
+                        last_pending = self.draw_block(&mut generator, last, last_pending);
+                    }
+                }
+                passes += 1;
+                if last_pending == 0 && pending.iter().all(|bits| *bits == 0) {
+                    return (passes, generator);
+                }
+                let part_words = T::Opmath::WORDS * whole as u64;
+                let drawn = part_words + if rest > 0 { end_words } else { 0 };
+                generator.skip_with(simd, pass_words - drawn);
+            }
+        };
+        let parts = engine.map_parts(cost, generator, values, fill_part);
+        match <[_; 1]>::try_from(parts) {
+            Ok([(_, end)]) => *generator = end,
+            Err(parts) => {
+                let passes = parts.iter().map(|(passes, _)| *passes).max().unwrap_or(0);
+                generator.skip_with(simd, passes * pass_words);
+            }
+        }
+    }
+
+    /// Draws one pass, and skips groups of blocks without pending elements.
+    fn draw(&self, simd: Option<Simd>, generator: &mut Mt19937, pass: Pass<'_, T>) {
+        /// The blocks of a group.
+        const GROUP: usize = 1024;
+        let block_words = T::Opmath::WORDS * BLOCK as u64;
+        let mut skipped = 0;
+        let groups = pass.values.chunks_mut(GROUP * BLOCK);
+        for (values, pending) in groups.zip(pass.pending.chunks_mut(GROUP)) {
+            if pending.iter().all(|bits| *bits == 0) {
+                skipped += block_words * pending.len() as u64;
+                continue;
+            }
+            generator.skip_with(simd, std::mem::take(&mut skipped));
+            let group = Pass {
+                values,
+                pending,
+                is_first: pass.is_first,
+            };
+            self.draw_group(simd, generator, group);
+        }
+        generator.skip_with(simd, skipped);
+    }
+
+    fn draw_group(&self, simd: Option<Simd>, generator: &mut Mt19937, pass: Pass<'_, T>) {
+        let Pass {
+            values,
+            pending,
+            is_first,
+        } = pass;
+        if let Some(simd) = simd {
+            let in_single = T::in_single(SinglePass {
+                simd,
+                truncation: self,
+                generator,
+                pass: Pass {
+                    values: &mut *values,
+                    pending: &mut *pending,
+                    is_first,
+                },
+            });
+            if in_single == Some(true) {
+                return;
+            }
+        }
+        let block_words = T::Opmath::WORDS * BLOCK as u64;
+        if is_first {
+            normal::fill_blocks(simd, generator, values, self.mean, self.std);
+            for (block, bits) in values.as_chunks().0.iter().zip(pending) {
+                *bits = self.still_pending(*bits, block);
+            }
+            return;
+        }
+        let mut skipped = 0;
+        for (block, bits) in values.as_chunks_mut().0.iter_mut().zip(pending) {
+            if *bits == 0 {
+                skipped += block_words;
+            } else {
+                generator.skip_with(simd, std::mem::take(&mut skipped));
+                *bits = self.draw_block(generator, block, *bits);
+            }
+        }
+        generator.skip_with(simd, skipped);
+    }
+
+    /// Draws the pending elements of a block and returns those that are outside the bounds.
+    fn draw_block(&self, generator: &mut Mt19937, values: &mut [T; BLOCK], pending: u16) -> u16 {
+        draw_block(generator, values, pending, self.mean, self.std);
+        self.still_pending(pending, values)
+    }
+
+    /// The pending elements of a block that are outside the bounds.
+    fn still_pending(&self, pending: u16, values: &[T; BLOCK]) -> u16 {
+        let is_outside = |value: &T| *value < self.low || *value > self.high;
+        let bits = values.iter().enumerate();
+        pending
+            & bits.fold(0, |bits, (j, value)| {
+                bits | u16::from(is_outside(value)) << j
+            })
+    }
+}
+
+/// Draws a pass in f32; `false`, with nothing done, for arguments that SIMD could round differently.
+struct SinglePass<'a, T: Element> {
+    simd: Simd,
+    truncation: &'a Truncation<T>,
+    generator: &'a mut Mt19937,
+    pass: Pass<'a, T>,
+}
+
+impl<T: Element> InSingle<T> for SinglePass<'_, T> {
+    type Output = bool;
+
+    fn run(self) -> bool
+    where
+        T: Element<Opmath = f32>,
+    {
+        let SinglePass {
+            simd,
+            truncation,
+            generator,
+            pass,
+        } = self;
+        let Some(normal) = NormalTransform::new(truncation.mean, truncation.std) else {
+            return false;
+        };
+        let blocks = pass.pending.len();
+        assert!(pass.values.len() == blocks * BLOCK);
+        let is_first = pass.is_first;
+        let bounds = (truncation.low.to_opmath(), truncation.high.to_opmath());
+        let cursor = Cursor {
+            values: pass.values.as_mut_ptr(),
+            pending: pass.pending.as_mut_ptr(),
+            _pass: PhantomData,
+        };
+        if is_first {
+            let consumer = FirstPass {
+                normal,
+                bounds,
+                cursor,
+            };
+            simd.run(Consume {
+                generator,
+                consumer,
+                blocks,
+            });
+        } else {
+            let consumer = RedrawPass {
+                normal,
+                bounds,
+                cursor,
+                list: [0; LIST],
+            };
+            simd.run(Consume {
+                generator,
+                consumer,
+                blocks,
+            });
+        }
+        true
+    }
+}
+
+/// The next block of a pass.
+struct Cursor<'a, T> {
+    values: *mut T,
+    pending: *mut u16,
+    _pass: PhantomData<&'a mut T>,
+}
+
+/// The most lanes of a vector, and of a wide one.
+const MAX_LANES: usize = 16;
+const MAX_WIDE_LANES: usize = 32;
+
+/// Computes every element and marks those outside the bounds as pending.
+struct FirstPass<'a, T> {
+    normal: NormalTransform<T>,
+    bounds: (f32, f32),
+    cursor: Cursor<'a, T>,
+}
+
+impl<T: Element<Opmath = f32>> WordConsumer for FirstPass<'_, T> {
+    const BLOCK: usize = BLOCK;
+
+    #[inline(always)]
+    unsafe fn consume<I: FullIsa>(&mut self, isa: I, raw: *const u32, blocks: usize) {
+        const {
+            assert!(I::Wide::LANES <= MAX_WIDE_LANES && (2 * I::Wide::LANES).is_multiple_of(BLOCK));
+        }
+        let isa = isa.wide();
+        let lanes = I::Wide::LANES;
+        let box_muller = self.normal.box_muller(isa);
+        let (low, high) = (isa.splat_f32(self.bounds.0), isa.splat_f32(self.bounds.1));
+        let blocks_per_step = 2 * lanes / BLOCK;
+        let mut block = 0;
+        while block < blocks {
+            // SAFETY: after the words of the blocks, at least those of a step can be read. Only blocks of
+            // the pass are written: in the last step only as many as remain.
+            unsafe {
+                let (first, second) = box_muller.values(isa, raw.add(block * BLOCK));
+                let outside = isa.outside(T::round(isa, first), low, high)
+                    | isa.outside(T::round(isa, second), low, high) << lanes;
+                let now = blocks_per_step.min(blocks - block);
+                if now == blocks_per_step {
+                    T::store::<I::Wide, false>(isa, self.cursor.values, first, second);
+                } else {
+                    let mut items = MaybeUninit::<[T; 2 * MAX_WIDE_LANES]>::uninit();
+                    let items: *mut T = items.as_mut_ptr().cast();
+                    T::store::<I::Wide, false>(isa, items, first, second);
+                    self.cursor
+                        .values
+                        .copy_from_nonoverlapping(items, now * BLOCK);
+                }
+                for i in 0..now {
+                    self.cursor
+                        .pending
+                        .add(i)
+                        .write((outside >> (i * BLOCK)) as u16);
+                }
+                self.cursor.values = self.cursor.values.add(now * BLOCK);
+                self.cursor.pending = self.cursor.pending.add(now);
+                block += now;
+            }
+        }
+    }
+}
+
+/// The most elements that are consumed at a time, and a vector more.
+const LIST: usize = MAX_CONSUMED + MAX_LANES;
+
+/// Computes the pending elements only.
+struct RedrawPass<'a, T> {
+    normal: NormalTransform<T>,
+    bounds: (f32, f32),
+    cursor: Cursor<'a, T>,
+    /// The indices of the pending elements.
+    list: [u16; LIST],
+}
+
+impl<T: Element<Opmath = f32>> WordConsumer for RedrawPass<'_, T> {
+    const BLOCK: usize = BLOCK;
+
+    #[inline(always)]
+    unsafe fn consume<I: FullIsa>(&mut self, isa: I, raw: *const u32, blocks: usize) {
+        const { assert!(MAX_CONSUMED <= u16::MAX as usize && I::LANES <= MAX_LANES) };
+        // SAFETY: the cursor is at `blocks` blocks of the pass, which has bits for each.
+        let pending = unsafe { std::slice::from_raw_parts_mut(self.cursor.pending, blocks) };
+        let mut count = 0;
+        let mut add = |block: usize, mut bits: u64| {
+            while bits != 0 {
+                self.list[count] = (block * BLOCK) as u16 + bits.trailing_zeros() as u16;
+                count += 1;
+                bits &= bits - 1;
+            }
+        };
+        let (fours, rest) = pending.as_chunks::<4>();
+        for (i, [a, b, c, d]) in fours.iter().enumerate() {
+            let [a, b, c, d] = [a, b, c, d].map(|bits| u64::from(*bits));
+            add(4 * i, a | b << 16 | c << 32 | d << 48);
+        }
+        for (i, bits) in rest.iter().enumerate() {
+            add(4 * fours.len() + i, u64::from(*bits));
+        }
+        // The last vector is filled up with an element that exists.
+        self.list[count..count + MAX_LANES].fill(0);
+        let box_muller = self.normal.box_muller(isa);
+        let (low, high) = (isa.splat_f32(self.bounds.0), isa.splat_f32(self.bounds.1));
+        for start in (0..count).step_by(I::LANES) {
+            let list = &self.list[start..start + I::LANES];
+            let mut first = [0u32; MAX_LANES];
+            let mut second = [0u32; MAX_LANES];
+            let mut which = [0u32; MAX_LANES];
+            for (lane, element) in list.iter().enumerate() {
+                // Elements 8 apart in a block share the words 8 apart.
+                let word = usize::from(*element) & !8;
+                // SAFETY: both words belong to the block of the element, which is one of `blocks`. There
+                // is at least one block, so element 0 exists.
+                unsafe {
+                    first[lane] = *raw.add(word);
+                    second[lane] = *raw.add(word + 8);
+                }
+                which[lane] = u32::from(*element & 8) << 28;
+            }
+            let mut items = MaybeUninit::<[T; 2 * MAX_LANES]>::uninit();
+            let items: *mut T = items.as_mut_ptr().cast();
+            // SAFETY: the arrays and the items are at least as long as the vectors.
+            let outside = unsafe {
+                let words = (isa.load(first.as_ptr()), isa.load(second.as_ptr()));
+                let values = box_muller.either(isa, words, isa.load(which.as_ptr()));
+                T::store::<I, false>(isa, items, values, values);
+                isa.outside(T::round(isa, values), low, high)
+            };
+            for (lane, element) in list[..I::LANES.min(count - start)].iter().enumerate() {
+                let element = usize::from(*element);
+                let is_inside = !outside >> lane & 1;
+                pending[element / BLOCK] &= !((is_inside as u16) << (element % BLOCK));
+                // SAFETY: `items` was stored to; the element is one of the pass.
+                unsafe { *self.cursor.values.add(element) = *items.add(lane) };
+            }
+        }
+        // SAFETY: the next blocks, or the end of the pass.
+        unsafe {
+            self.cursor.values = self.cursor.values.add(blocks * BLOCK);
+            self.cursor.pending = self.cursor.pending.add(blocks);
+        }
     }
 }

@@ -1,11 +1,26 @@
 //! `torch.Tensor.uniform_`.
+//!
+//! Follows `uniform_impl_` (`ATen/native/DistributionTemplates.h`), `uniform_kernel`
+//! (`ATen/native/cpu/DistributionTemplates.h`) and `uniform_real`
+//! (`ATen/core/TransformationHelper.h`), PyTorch 2.13.
 
-use super::{Consumed, Rule, Target};
-use crate::distribution::{DrawError, Element, Engine};
-use crate::{Dtype, Mt19937};
+use super::rule::{Consumed, Rule, Target};
+use crate::dtype::Dtype;
+use crate::element::{Element, Vector};
+use crate::engine::Engine;
+use crate::error::DrawError;
+use crate::mt19937::Mt19937;
+use crate::opmath::Opmath;
+use crate::parallel::{self, Chunk, Cost};
+use crate::simd::{FullIsa, Simd};
+use crate::stream::{Fill, Step, Transform};
 use std::ops::Range;
 
-/// Uniform values in `[from, to)`, as [`uniform_`](crate::distribution::uniform_) draws them.
+/// Uniform values in `[from, to)`, as `torch.Tensor.uniform_` draws them.
+///
+/// f32, bf16 and f16 use the low 24 bits of a word each, f64 the low 53 bits of two words with the first
+/// in the high half. The value is `fma(unit, to - from, from)`, in f32 for the 16-bit types and then
+/// rounded to nearest even; a value that rounds to `to` becomes `from`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Uniform {
     /// The lower bound.
@@ -14,19 +29,59 @@ pub struct Uniform {
     pub to: f64,
 }
 
-/// The words of one uniform value; `None` for a dtype that has none.
+/// Fills with uniform values in `[from, to)`, as `torch.Tensor.uniform_` does: see [`Uniform`].
+///
+/// # Errors
+///
+/// [`DrawError::Bounds`], with nothing drawn, if the bounds are not finite in the dtype, not in
+/// order, or further apart than its largest value.
+///
+/// ```
+/// use torch_rng::{Mt19937, uniform_};
+///
+/// let mut values = [0f32; 3];
+/// uniform_(&mut Mt19937::new(1), &mut values, 0.0, 1.0)?;
+/// // python: torch.manual_seed(1); torch.rand(3).tolist()
+/// assert_eq!(values, [0.7576315999031067, 0.2793108820915222, 0.40306925773620605]);
+/// # Ok::<(), torch_rng::DrawError>(())
+/// ```
+pub fn uniform_<T: Element>(
+    generator: &mut Mt19937,
+    values: &mut [T],
+    from: f64,
+    to: f64,
+) -> Result<(), DrawError> {
+    Engine::default().uniform_(generator, values, from, to)
+}
+
+impl Engine {
+    /// [`uniform_`](crate::uniform_) with this engine.
+    ///
+    /// # Errors
+    ///
+    /// As [`uniform_`](crate::uniform_).
+    pub fn uniform_<T: Element>(
+        &self,
+        generator: &mut Mt19937,
+        values: &mut [T],
+        from: f64,
+        to: f64,
+    ) -> Result<(), DrawError> {
+        let simd = self.simd();
+        let interval = Interval::new(from, to, values)?;
+        let fill = |generator: &mut Mt19937, chunk: &mut [T]| interval.fill(simd, generator, chunk);
+        parallel::fill(self, Interval::<T>::cost(simd), generator, values, fill);
+        Ok(())
+    }
+}
+
+/// The words of one uniform value; `None` for a dtype without uniform values.
 pub(super) fn words_per_value(dtype: Dtype) -> Option<u64> {
     match dtype {
         Dtype::Float32 | Dtype::Bfloat16 | Dtype::Float16 => Some(1),
         Dtype::Float64 => Some(2),
         Dtype::Int64 => None,
     }
-}
-
-/// Moves the generator by uniform values.
-pub(super) fn skip_values<T: Element>(engine: &Engine, generator: &mut Mt19937, values: u64) {
-    // Every element has uniform values.
-    engine.skip(generator, values * words_per_value(T::DTYPE).unwrap_or(0));
 }
 
 impl Rule for Uniform {
@@ -85,7 +140,239 @@ impl Rule for Uniform {
         values: &mut [T],
     ) -> Result<(), DrawError> {
         let mut generator = start.clone();
-        skip_values::<T>(engine, &mut generator, range.start);
+        engine.skip(&mut generator, T::Opmath::WORDS * range.start);
         engine.uniform_(&mut generator, values, self.from, self.to)
+    }
+
+    fn chunks<'a, T: Element>(
+        &self,
+        engine: &Engine,
+        _target: Target<'_>,
+        values: &'a mut [T],
+    ) -> Result<Vec<Chunk<'a>>, DrawError> {
+        let simd = engine.simd();
+        let interval = Interval::new(self.from, self.to, values)?;
+        let fill = move |generator: &mut Mt19937, chunk: &mut [T]| {
+            interval.fill(simd, generator, chunk);
+        };
+        Ok(parallel::chunks(Interval::<T>::cost(simd), values, fill).collect())
+    }
+}
+
+/// The size in bytes of a tensor that is assumed to exceed the caches.
+const NON_TEMPORAL_THRESHOLD: usize = 4 << 20;
+
+/// Bounds that libtorch accepts, as it uses them.
+#[derive(Debug, Clone, Copy)]
+struct Interval<T: Element> {
+    from: T::Opmath,
+    range: T::Opmath,
+    /// The bounds, rounded to elements.
+    from_stored: T,
+    to_stored: T,
+    /// Whether to bypass the caches, where elements have such stores.
+    is_non_temporal: bool,
+}
+
+impl<T: Element> Interval<T> {
+    /// The interval of a draw into `values`. Without caching what would not stay in the caches, uniform
+    /// values take a sixth less time. (Normal values take as long either way.)
+    fn new(from: f64, to: f64, values: &[T]) -> Result<Self, DrawError> {
+        let is_representable = |bound: f64| bound.abs() <= T::MAX;
+        // The difference is checked as given, and once rounded, where it may be infinite.
+        let range = T::Opmath::from_f64(to) - T::Opmath::from_f64(from);
+        if !(is_representable(from)
+            && is_representable(to)
+            && from <= to
+            && to - from <= T::MAX
+            && range.is_finite())
+        {
+            return Err(DrawError::Bounds {
+                dtype: T::DTYPE,
+                from,
+                to,
+            });
+        }
+        Ok(Interval {
+            from: T::Opmath::from_f64(from),
+            range,
+            from_stored: T::from_f64(from),
+            to_stored: T::from_f64(to),
+            is_non_temporal: T::HAS_NON_TEMPORAL && size_of_val(values) >= NON_TEMPORAL_THRESHOLD,
+        })
+    }
+
+    fn cost(simd: Option<Simd>) -> Cost {
+        let nanoseconds_per_word = if simd.is_some() { 0.4 } else { 3.0 };
+        Cost {
+            words: T::Opmath::WORDS,
+            nanoseconds: nanoseconds_per_word * T::Opmath::WORDS as f64,
+        }
+    }
+
+    /// Fills with SIMD if that rounds as libtorch does, otherwise value by value.
+    fn fill(&self, simd: Option<Simd>, generator: &mut Mt19937, values: &mut [T]) {
+        // `fma(k, range / 2^bits, from)` equals `fma(k / 2^bits, range, from)` unless the quotient
+        // underflows.
+        let scale = self.range.unit();
+        let is_exact = scale.is_normal() || self.range == T::Opmath::from_f64(0.0);
+        let Some(simd) = simd.filter(|_| is_exact) else {
+            return values.fill_with(|| self.draw(generator));
+        };
+        // Values grow with the unit: if the largest stays below `to`, none needs to be compared.
+        let largest_unit = T::Opmath::from_f64(((1u64 << T::Opmath::UNIT_BITS) - 1) as f64);
+        let largest = T::from_opmath(largest_unit.mul_add(scale, self.from));
+        let clamps = largest >= self.to_stored;
+        // Aligned to a cache line.
+        let is_non_temporal = self.is_non_temporal && values.as_ptr().addr().is_multiple_of(64);
+        match (clamps, is_non_temporal) {
+            (false, false) => self.run::<false, false>(simd, scale, generator, values),
+            (false, true) => self.run::<false, true>(simd, scale, generator, values),
+            (true, false) => self.run::<true, false>(simd, scale, generator, values),
+            (true, true) => self.run::<true, true>(simd, scale, generator, values),
+        }
+    }
+
+    #[inline]
+    fn run<const CLAMP: bool, const NON_TEMPORAL: bool>(
+        &self,
+        simd: Simd,
+        scale: T::Opmath,
+        generator: &mut Mt19937,
+        values: &mut [T],
+    ) {
+        simd.run(Fill {
+            generator,
+            transform: UniformTransform::<T, CLAMP, NON_TEMPORAL> {
+                from: self.from,
+                scale,
+                to_stored: self.to_stored,
+                from_stored: self.from_stored,
+            },
+            out: values,
+        });
+    }
+
+    fn draw(&self, generator: &mut Mt19937) -> T {
+        let value = T::from_opmath(T::Opmath::uniform(generator, self.from, self.range));
+        if value == self.to_stored {
+            self.from_stored
+        } else {
+            value
+        }
+    }
+}
+
+/// Uniform values in vectors. With `CLAMP`, a value that rounds to `to` becomes `from`.
+#[derive(Clone, Copy)]
+pub(super) struct UniformTransform<T: Element, const CLAMP: bool, const NON_TEMPORAL: bool> {
+    from: T::Opmath,
+    /// `(to - from) / 2^bits`, which is exact.
+    scale: T::Opmath,
+    /// The bounds, rounded to elements.
+    to_stored: T,
+    from_stored: T,
+}
+
+impl<T: Element> UniformTransform<T, false, false> {
+    /// Values in `[0, 1)`.
+    pub(super) fn unit() -> Self {
+        let one = T::Opmath::from_f64(1.0);
+        UniformTransform {
+            from: T::Opmath::from_f64(0.0),
+            scale: one.unit(),
+            to_stored: T::from_f64(1.0),
+            from_stored: T::from_f64(0.0),
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+pub(super) struct UniformStep<T: Element, I: FullIsa, const CLAMP: bool, const NON_TEMPORAL: bool> {
+    from: Vector<T, I>,
+    scale: Vector<T, I>,
+    to_stored: Vector<T, I>,
+    from_stored: Vector<T, I>,
+}
+
+impl<T: Element, const CLAMP: bool, const NON_TEMPORAL: bool> Transform
+    for UniformTransform<T, CLAMP, NON_TEMPORAL>
+{
+    type Item = T;
+    type Step<I: FullIsa> = UniformStep<T, I, CLAMP, NON_TEMPORAL>;
+
+    #[inline(always)]
+    fn prepare<I: FullIsa>(&self, isa: I) -> Self::Step<I> {
+        UniformStep {
+            from: T::Opmath::splat(isa, self.from),
+            scale: T::Opmath::splat(isa, self.scale),
+            to_stored: T::Opmath::splat(isa, self.to_stored.to_opmath()),
+            from_stored: T::Opmath::splat(isa, self.from_stored.to_opmath()),
+        }
+    }
+}
+
+impl<T: Element, I: FullIsa, const CLAMP: bool, const NON_TEMPORAL: bool> Step<I>
+    for UniformStep<T, I, CLAMP, NON_TEMPORAL>
+{
+    type Item = T;
+    const WORDS: usize = 2 * I::LANES;
+    const ITEMS: usize = 2 * I::LANES / T::Opmath::WORDS as usize;
+    const NON_TEMPORAL: bool = NON_TEMPORAL && T::HAS_NON_TEMPORAL;
+
+    #[inline(always)]
+    unsafe fn step(self, isa: I, raw: *const u32, out: *mut T) {
+        // SAFETY: the caller promises the words and items of two vectors.
+        unsafe {
+            let first = self.values(isa, isa.load(raw));
+            let second = self.values(isa, isa.load(raw.add(I::LANES)));
+            T::store::<I, NON_TEMPORAL>(isa, out, first, second);
+        }
+    }
+}
+
+impl<T: Element, I: FullIsa, const CLAMP: bool, const NON_TEMPORAL: bool>
+    UniformStep<T, I, CLAMP, NON_TEMPORAL>
+{
+    #[inline(always)]
+    fn values(self, isa: I, raw: I::U) -> Vector<T, I> {
+        let units = T::Opmath::units(isa, raw);
+        let values = T::Opmath::fmadd(isa, units, self.scale, self.from);
+        if CLAMP {
+            let rounded = T::round(isa, values);
+            T::Opmath::replace(isa, rounded, self.to_stored, self.from_stored)
+        } else {
+            values
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::draw::test_support::check_all_widths;
+    use half::f16;
+
+    #[test]
+    fn all_vector_widths_equal_the_scalar_code() {
+        let scalar = Engine::new(crate::Backend::Scalar).unwrap();
+        let transform = UniformTransform::<f16, true, false> {
+            from: -1.0,
+            scale: 2.0f32.unit(),
+            to_stored: f16::from_f64(1.0),
+            from_stored: f16::from_f64(-1.0),
+        };
+        check_all_widths(transform, f16::ZERO, |generator, out| {
+            scalar.uniform_(generator, out, -1.0, 1.0).unwrap();
+        });
+        let transform = UniformTransform::<f64, true, false> {
+            from: -1.0,
+            scale: 2f64.unit(),
+            to_stored: 1.0,
+            from_stored: -1.0,
+        };
+        check_all_widths(transform, 0.0, |generator, out| {
+            scalar.uniform_(generator, out, -1.0, 1.0).unwrap();
+        });
     }
 }

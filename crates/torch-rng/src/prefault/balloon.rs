@@ -1,15 +1,15 @@
-//! Whether a virtual machine's host takes free memory back.
+//! Detects virtual machines whose host takes free memory back.
 
 use std::path::Path;
 
-/// The devices that Linux drives as memory balloons.
+/// The memory balloon devices of Linux.
 const DEVICES: &str = "/sys/bus/virtio/drivers/virtio_balloon";
-/// The bit of the feature by which a guest reports free memory: `VIRTIO_BALLOON_F_REPORTING` of Linux's
+/// The bit of the feature to report free memory: `VIRTIO_BALLOON_F_REPORTING` in Linux's
 /// `include/uapi/linux/virtio_balloon.h`.
 const REPORTING: usize = 5;
 
-/// Whether large pieces of free memory are reported to the host, which then takes them back. Touched
-/// again, one of 2 MB took 4 to 50 ms, where small pages come from what is left.
+/// Whether large pieces of free memory are reported to the host, which then takes them back. Touching 2 MB
+/// of them again took 4 to 50 ms, while small pages come from the memory that was not taken.
 pub(super) fn host_takes_free_memory() -> bool {
     reports(Path::new(DEVICES))
 }
@@ -19,7 +19,7 @@ fn reports(devices: &Path) -> bool {
         return false;
     };
     devices.flatten().any(|device| {
-        // A character for each feature, the first one's first.
+        // One character per feature, in the order of the bits.
         let features = std::fs::read_to_string(device.path().join("features"));
         features.is_ok_and(|features| features.as_bytes().get(REPORTING) == Some(&b'1'))
     })
@@ -31,7 +31,7 @@ mod tests {
     use std::fs;
 
     #[test]
-    fn the_feature_is_read() {
+    fn the_reporting_feature_is_recognized() {
         let folder = tempfile::tempdir().unwrap();
         let devices = folder.path();
         assert!(!reports(&devices.join("none")));

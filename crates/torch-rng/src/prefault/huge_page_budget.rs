@@ -1,49 +1,52 @@
-//! How fast large pages come.
+//! A time budget for huge pages: they are used while they pay off.
 
-use super::{LARGE_PAGE, TOUCH};
 use std::time::{Duration, Instant};
 
-/// How many nanoseconds large pages may take more than small ones: at first, so that a thread that was
-/// kept from running once decides nothing; and at most, however much time they have saved.
-const AT_FIRST: f64 = 3e6;
-const AT_MOST: f64 = 1e7;
-/// How long none are asked for once they have taken more.
+/// The first touch of a byte on a small page, in nanoseconds.
+pub(super) const FAULT_COST: f64 = 0.3;
+/// The size of a huge page in bytes.
+pub(super) const HUGE_PAGE: usize = 2 << 20;
+
+/// The initial budget in nanoseconds: a thread that was once kept from running does not use it up.
+const INITIAL: f64 = 3e6;
+/// The largest budget in nanoseconds, however much time huge pages have saved.
+const MAX: f64 = 1e7;
+/// How long huge pages pause once the budget is used up.
 pub(super) const PAUSE: Duration = Duration::from_secs(1);
 
-/// Whether large pages have come faster than small ones.
+/// The time that huge pages may take in addition to what small ones would.
 #[derive(Debug)]
-pub(super) struct Pace {
-    /// Nanoseconds that they may still take more than small ones.
-    left: f64,
-    /// When they are asked for again, if they are not now.
-    again: Option<Instant>,
+pub(super) struct HugePageBudget {
+    nanoseconds: f64,
+    /// The end of the current pause.
+    paused_until: Option<Instant>,
 }
 
-impl Pace {
-    pub(super) const fn new() -> Pace {
-        Pace {
-            left: AT_FIRST,
-            again: None,
+impl HugePageBudget {
+    pub(super) const fn new() -> HugePageBudget {
+        HugePageBudget {
+            nanoseconds: INITIAL,
+            paused_until: None,
         }
     }
 
-    /// Whether they are to be asked for. A pause that is over begins anew.
+    /// Whether to ask for huge pages. After a pause the budget starts anew.
     pub(super) fn allows(&mut self, now: Instant) -> bool {
-        if self.again.is_some_and(|again| again <= now) {
-            *self = Pace::new();
+        if self.paused_until.is_some_and(|end| end <= now) {
+            *self = HugePageBudget::new();
         }
-        self.again.is_none()
+        self.paused_until.is_none()
     }
 
-    /// A large page has taken so long; whether that begins a pause.
-    pub(super) fn took(&mut self, time: Duration, now: Instant) -> bool {
-        let saved = TOUCH * LARGE_PAGE as f64 - time.as_nanos() as f64;
-        self.left = (self.left + saved).min(AT_MOST);
-        let begins = self.left < 0.0 && self.again.is_none();
-        if begins {
-            self.again = Some(now + PAUSE);
+    /// Charges a huge page that took this long; returns whether a pause starts.
+    pub(super) fn record(&mut self, time: Duration, now: Instant) -> bool {
+        let saved = FAULT_COST * HUGE_PAGE as f64 - time.as_nanos() as f64;
+        self.nanoseconds = (self.nanoseconds + saved).min(MAX);
+        let starts_pause = self.nanoseconds < 0.0 && self.paused_until.is_none();
+        if starts_pause {
+            self.paused_until = Some(now + PAUSE);
         }
-        begins
+        starts_pause
     }
 }
 
@@ -55,34 +58,34 @@ mod tests {
     const SLOW: Duration = Duration::from_millis(5);
 
     #[test]
-    fn slow_pages_make_a_pause() {
-        let mut pace = Pace::new();
+    fn slow_pages_start_a_pause() {
+        let mut budget = HugePageBudget::new();
         let start = Instant::now();
         let at = |milliseconds| start + Duration::from_millis(milliseconds);
-        assert!(pace.allows(at(0)));
-        assert!(pace.took(SLOW, at(3)));
-        assert!(!pace.allows(at(4)));
-        // A page that was asked for before.
-        assert!(!pace.took(SLOW, at(500)));
-        assert!(!pace.allows(at(1002)));
-        assert!(pace.allows(at(1003)));
-        // One thread that was kept from running for 3 ms.
-        assert!(!pace.took(Duration::from_millis(3), at(1004)));
-        assert!(pace.allows(at(1005)));
+        assert!(budget.allows(at(0)));
+        assert!(budget.record(SLOW, at(3)));
+        assert!(!budget.allows(at(4)));
+        // A page that was requested before the pause.
+        assert!(!budget.record(SLOW, at(500)));
+        assert!(!budget.allows(at(1002)));
+        assert!(budget.allows(at(1003)));
+        // A thread that was kept from running for 3 ms.
+        assert!(!budget.record(Duration::from_millis(3), at(1004)));
+        assert!(budget.allows(at(1005)));
     }
 
     #[test]
-    fn few_slow_pages_among_fast_ones_are_no_loss() {
-        let (mut pace, now) = (Pace::new(), Instant::now());
+    fn a_few_slow_pages_do_not_start_a_pause() {
+        let (mut budget, now) = (HugePageBudget::new(), Instant::now());
         for _ in 0..100 {
             for _ in 0..20 {
-                assert!(!pace.took(FAST, now));
+                assert!(!budget.record(FAST, now));
             }
-            assert!(!pace.took(SLOW, now));
+            assert!(!budget.record(SLOW, now));
         }
-        // Whatever was saved before, a change is seen soon.
-        pace.took(SLOW, now);
-        pace.took(SLOW, now);
-        assert!(!pace.allows(now));
+        // However much was saved before, a change is noticed soon.
+        budget.record(SLOW, now);
+        budget.record(SLOW, now);
+        assert!(!budget.allows(now));
     }
 }
