@@ -106,7 +106,7 @@ pub fn engines() -> Vec<Engine> {
     static MISSING: Once = Once::new();
     MISSING.call_once(|| {
         for backend in Backend::ALL.into_iter().filter(|b| !b.is_available()) {
-            eprintln!("NOT TESTED: this CPU has not what the backend {backend} needs");
+            eprintln!("NOT TESTED: this CPU does not support backend {backend}");
         }
     });
     Backend::ALL
@@ -122,7 +122,6 @@ pub fn bytes_of<T: Copy>(values: &[T]) -> &[u8] {
 }
 
 /// The word of a block that is drawn as `drawn`.
-#[cfg(feature = "tch")]
 pub fn untemper(drawn: u32) -> u32 {
     let mut word = drawn ^ (drawn >> 18);
     word ^= (word << 15) & 0xefc6_0000;

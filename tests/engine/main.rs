@@ -1,13 +1,9 @@
-//! The draws without libtorch, against libtorch's own and against stored ones.
+//! The draws of torch-rng, against those of libtorch.
+#![cfg(feature = "tch")]
 
 mod case;
-#[cfg(feature = "tch")]
 #[path = "../common/mod.rs"]
 mod common;
-#[cfg(feature = "tch")]
 mod exhaustive;
-#[cfg(feature = "tch")]
 mod init;
-#[cfg(feature = "tch")]
 mod libtorch;
-mod stored;

@@ -5,7 +5,7 @@ use crate::dtype::Dtype;
 use crate::opmath::{Opmath, OpmathIsa};
 use half::{bf16, f16};
 
-/// A floating-point type that PyTorch draws on the CPU: `f32`, `f64`, [`bf16`] or [`f16`].
+/// A floating-point type that PyTorch draws on the CPU: `f32`, `f64`, [`bf16`] or [`struct@f16`].
 ///
 /// The trait is sealed.
 pub trait Element: sealed::Storage {

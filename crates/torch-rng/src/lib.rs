@@ -1,4 +1,27 @@
-//! PyTorch's CPU random numbers in pure Rust, bit for bit.
+#![doc = include_str!("../README.md")]
+//!
+//! # What is drawn
+//!
+//! [`Mt19937`] is the generator and [`State`] its state, which [`State::from_bytes`] reads from
+//! `torch.get_rng_state()` and [`State::to_bytes`] writes for `torch.set_rng_state`.
+//!
+//! [`Draw`] lists all draws with their arguments, the words that they consume, and how they fill a slice or
+//! any range of it. [`uniform_`], [`normal_`], [`trunc_normal_`] and [`randperm`] are shorthands. They use
+//! the fastest [`Backend`] of this CPU and all of its threads; an [`Engine`] uses others. Neither affects the
+//! bits.
+//!
+//! # Which bits
+//!
+//! Every draw fills a slice with the bits that libtorch 2.13 puts into a CPU tensor on x86-64 with AVX2 or
+//! AVX-512, and leaves the generator in the state in which libtorch leaves its own. With
+//! `ATEN_CPU_CAPABILITY=default`, and on other architectures, libtorch rounds differently.
+//!
+//! The logarithm, sine and cosine of f64 normals and of [`normal_serial_`] come from the C library, as in
+//! libtorch: those bits are equal where both use the same C library.
+//!
+//! # Features
+//!
+//! `rand_core` implements the traits of [rand_core](https://docs.rs/rand_core) for [`Mt19937`].
 #![deny(missing_docs)]
 
 mod arch;
@@ -18,6 +41,8 @@ mod opmath;
 mod parallel;
 mod polynomial;
 mod prefault;
+#[cfg(feature = "rand_core")]
+mod rand_traits;
 mod simd;
 mod state;
 mod stream;

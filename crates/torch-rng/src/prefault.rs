@@ -325,28 +325,19 @@ mod tests {
         if !advises {
             eprintln!("NOT TESTED: this kernel lacks transparent huge pages");
         }
+        // Functions, since a pause ends a second after it starts.
+        type State = fn() -> HugePageBudget;
+        let fresh: State = HugePageBudget::new;
         for (policy, before, advice_before, after, advice_after) in [
-            (
-                &NEVER,
-                HugePageBudget::new(),
-                None,
-                HugePageBudget::new(),
-                None,
-            ),
-            (&ALWAYS, exhausted(), Some(true), exhausted(), Some(true)),
-            (
-                &BUDGETED,
-                HugePageBudget::new(),
-                Some(true),
-                exhausted(),
-                Some(false),
-            ),
-            (&BUDGETED, exhausted(), None, exhausted(), None),
+            (&NEVER, fresh, None, fresh, None),
+            (&ALWAYS, exhausted, Some(true), exhausted, Some(true)),
+            (&BUDGETED, fresh, Some(true), exhausted, Some(false)),
+            (&BUDGETED, exhausted, None, exhausted, None),
         ] {
             // Large enough that the allocator always takes it from the system.
             let mut values = vec![0u8; 40 << 20];
             values[5 << 20] = 7;
-            set(before);
+            set(before());
             let memory = Prefault::fresh(policy, &values);
             for i in [0, 20 << 20, values.len() - 1] {
                 let advice = advice(&raw const values[i]);
@@ -355,7 +346,7 @@ mod tests {
                     "{policy:?} at {i}: {advice:?}"
                 );
             }
-            set(after);
+            set(after());
             memory.touch(&mut values);
             for i in [0, 20 << 20, values.len() - 1] {
                 let advice = advice(&raw const values[i]);

@@ -1,10 +1,9 @@
-"""Draws of PyTorch 2.13, for tests/engine.
+"""Records draws of PyTorch 2.13 for tests/stored.rs, reproducibly.
 
-    python tests/python/engine.py tests/data/engine.json
+    python crates/torch-rng/tests/data/draws.py crates/torch-rng/tests/data/draws.json
 
-The same bytes each time. A case starts the default stream from a seed, passes some words, perhaps
-keeps a normal, and fills an empty tensor; what it records are the first bytes, and FNV-1a (64 bits)
-of all bytes and of the state afterwards.
+A case seeds the default generator, skips some words, perhaps caches a normal, and fills a tensor. It
+records the first bytes, and FNV-1a (64 bits) of all bytes and of the state afterwards.
 """
 
 import json
@@ -42,7 +41,7 @@ def cases():
     for function, arguments in [("uniform_", UNIFORM), ("normal_", NORMAL)]:
         for dtype in DTYPES:
             for size in SIZES:
-                # Every argument and place meets every dtype, not every size.
+                # All arguments and positions are combined with all dtypes, but not with all sizes.
                 yield {
                     "function": function,
                     "dtype": dtype,
@@ -59,5 +58,6 @@ assert torch.__version__.startswith("2.13"), torch.__version__
 assert "AVX" in torch.backends.cpu.get_cpu_capability()
 results = ",\n".join(json.dumps(run(case)) for case in cases())
 with open(sys.argv[1], "w") as file:
-    file.write('{"command": "python tests/python/engine.py tests/data/engine.json", "cases": [\n')
+    command = "python crates/torch-rng/tests/data/draws.py crates/torch-rng/tests/data/draws.json"
+    file.write('{"command": "' + command + '", "cases": [\n')
     file.write(results + "\n]}\n")

@@ -1,0 +1,183 @@
+//! Draws that PyTorch 2.13 made, recorded in data/draws.json by data/draws.py.
+
+use half::{bf16, f16};
+use serde_json::Value;
+use std::num::NonZero;
+use std::sync::Once;
+use torch_rng::{
+    Backend, Draw, Dtype, Element, Engine, Mt19937, Normal, Target, TruncNormal, Uniform, normal_,
+};
+
+const DTYPES: [Dtype; 4] = [
+    Dtype::Float32,
+    Dtype::Float64,
+    Dtype::Bfloat16,
+    Dtype::Float16,
+];
+
+/// An engine for each backend that this CPU supports. The others are reported as not tested.
+fn engines() -> Vec<Engine> {
+    static MISSING: Once = Once::new();
+    MISSING.call_once(|| {
+        for backend in Backend::ALL.into_iter().filter(|b| !b.is_available()) {
+            eprintln!("NOT TESTED: this CPU does not support backend {backend}");
+        }
+    });
+    Backend::ALL
+        .into_iter()
+        .filter_map(|backend| Engine::new(backend).ok())
+        .collect()
+}
+
+/// Fills a tensor and returns its bytes. The memory after it must not change.
+fn fill(draw: Draw, engine: &Engine, generator: &mut Mt19937, target: Target<'_>) -> Vec<u8> {
+    fn run<T: Element>(
+        draw: Draw,
+        engine: &Engine,
+        generator: &mut Mt19937,
+        target: Target<'_>,
+        guard: T,
+    ) -> Vec<u8> {
+        let numel = target.numel() as usize;
+        let mut memory = vec![guard; numel + 8];
+        draw.fill(engine, generator, target, &mut memory[..numel])
+            .unwrap();
+        let guards = vec![guard; 8];
+        assert!(bytes_of(&memory[numel..]) == bytes_of(&guards));
+        bytes_of(&memory[..numel]).to_vec()
+    }
+    const GUARD: u32 = 0x1234_5678;
+    match target.dtype {
+        Dtype::Float32 => run(draw, engine, generator, target, f32::from_bits(GUARD)),
+        Dtype::Float64 => {
+            let guard = f64::from_bits(u64::from(GUARD));
+            run(draw, engine, generator, target, guard)
+        }
+        Dtype::Bfloat16 => {
+            let guard = bf16::from_bits(GUARD as u16);
+            run(draw, engine, generator, target, guard)
+        }
+        Dtype::Float16 => {
+            let guard = f16::from_bits(GUARD as u16);
+            run(draw, engine, generator, target, guard)
+        }
+        other => panic!("{other} is not drawn"),
+    }
+}
+
+fn bytes_of<T: Copy>(values: &[T]) -> &[u8] {
+    // SAFETY: the element types have no padding, and the slice stays borrowed.
+    unsafe { std::slice::from_raw_parts(values.as_ptr().cast(), size_of_val(values)) }
+}
+
+/// FNV-1a, 64 bits, as data/draws.py computes it.
+fn fnv(data: &[u8]) -> String {
+    let hash = data.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3)
+    });
+    format!("{hash:016x}")
+}
+
+fn hex(data: &[u8]) -> String {
+    data.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[test]
+fn draws_equal_those_of_pytorch() {
+    let stored: Value = serde_json::from_str(include_str!("data/draws.json")).unwrap();
+    let cases = stored["cases"].as_array().unwrap();
+    assert_eq!(cases.len(), 2 * 4 * 16);
+    for case in cases {
+        let text = |key: &str| case[key].as_str().unwrap();
+        let number = |key: &str| case[key].as_u64().unwrap();
+        let dtype = Dtype::from_name(text("dtype")).unwrap();
+        let arguments = [0, 1].map(|i| case["arguments"][i].as_f64().unwrap());
+        let draw = Draw::new(text("function"), &arguments).unwrap();
+        let mut start = Mt19937::new(number("seed"));
+        start.skip(number("skip"));
+        if case["keep"].as_bool().unwrap() {
+            normal_(&mut start, &mut [0f32], 0.0, 1.0).unwrap();
+        }
+        let shape = [number("numel")];
+        let target = Target::new(dtype, &shape);
+        for engine in engines() {
+            let case = format!("{}: {case}", engine.backend());
+            let mut generator = start.clone();
+            let bytes = fill(draw, &engine, &mut generator, target);
+            assert_eq!(hex(&bytes[..bytes.len().min(16)]), text("first"), "{case}");
+            assert_eq!(fnv(&bytes), text("values"), "{case}");
+            let state = generator.to_state().to_bytes();
+            assert_eq!(fnv(&state), text("state"), "{case}");
+            let mut skipped = start.clone();
+            let cached = start.next_double_normal().is_some();
+            skipped.skip(draw.consumed(target, Some(cached)).words.unwrap());
+            assert_eq!(skipped.next_u32(), generator.next_u32(), "{case}");
+            if let Draw::Normal(normal) = draw
+                && normal.std > 0.0
+                && target.numel() > 0
+            {
+                let serial = Target {
+                    contiguous: false,
+                    ..target
+                };
+                let serial_bytes = fill(draw, &engine, &mut start.clone(), serial);
+                assert_eq!(serial_bytes == bytes, target.numel() < 16, "{case}");
+            }
+        }
+    }
+}
+
+/// The sizes are such that every thread draws a different part.
+#[test]
+fn thread_count_does_not_affect_the_bits() {
+    let draws = [
+        (
+            Draw::from(Uniform {
+                from: -0.1,
+                to: 0.1,
+            }),
+            [3_000_001, 1_500_001, 3_000_001, 3_000_001],
+        ),
+        (
+            Draw::from(Normal {
+                mean: 0.5,
+                std: 2.0,
+            }),
+            [1_500_003, 100_001, 1_500_003, 1_500_003],
+        ),
+        (
+            Draw::from(TruncNormal {
+                mean: 0.5,
+                std: 2.0,
+                a: -2.0,
+                b: 3.0,
+            }),
+            [700_003, 40_001, 700_003, 700_003],
+        ),
+    ];
+    let engines = engines();
+    let fastest = engines.last().unwrap();
+    for (draw, sizes) in draws {
+        for (dtype, numel) in DTYPES.into_iter().zip(sizes) {
+            let shape = [numel];
+            let target = Target::new(dtype, &shape);
+            let mut start = Mt19937::new(3);
+            start.skip(77);
+            let run = |threads: usize| {
+                let engine = fastest.with_threads(NonZero::new(threads).unwrap());
+                let mut generator = start.clone();
+                let bytes = fill(draw, &engine, &mut generator, target);
+                (bytes, generator)
+            };
+            let one = run(1);
+            if let Some(words) = draw.consumed(target, Some(false)).words {
+                let mut skipped = start.clone();
+                skipped.skip(words);
+                assert!(skipped == one.1, "{draw} {dtype}");
+            }
+            for threads in [2, 3, 7, 64] {
+                assert!(run(threads) == one, "{draw} {dtype} on {threads} threads");
+            }
+        }
+    }
+}
