@@ -1,9 +1,9 @@
-//! What every target does with a file.
+//! Reading a tensor file, for the targets `file` and `pickle`.
 
 use std::path::Path;
-use tch_init::file::TensorFile;
+use tensor_parity::file::TensorFile;
 
-/// Opens the content of a file and reads the start and the end of every tensor in it.
+/// Reads the bytes as a file, and the start and the end of each tensor in it.
 pub fn read(bytes: &[u8]) {
     let file = match TensorFile::from_bytes(Path::new("fuzz.pt"), bytes) {
         Ok(file) => file,

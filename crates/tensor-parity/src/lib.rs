@@ -1,7 +1,7 @@
 //! Compares tensors and tensor files: bit for bit, within a number of ULPs, or as
 //! `torch.testing.assert_close` of PyTorch 2.13 does. Needs neither Python nor libtorch.
 //!
-//! - [`file`] reads safetensors files and their shards, `npz` and `npy`, and what `torch.save`,
+//! - [`file`](mod@file) reads safetensors files and their shards, `npz` and `npy`, and what `torch.save`,
 //!   TorchScript and tch write.
 //! - [`compare`] compares two tensors, or two sets of named tensors: files, maps, or `VarStore`s.
 //! - [`assert_bits_eq!`] and [`assert_ulp_le!`] are assertions for tests.
@@ -39,7 +39,7 @@
 //!
 //! # Features
 //!
-//! - `files` (default): the module [`file`].
+//! - `files` (default): the module [`file`](mod@file).
 //! - `serde`: [`Dtype`] can be serialized.
 //! - `tch`: tensors and variable stores of [tch] can be compared. This links libtorch.
 //!

@@ -4,8 +4,8 @@ use std::fmt::LowerExp;
 use std::str::FromStr;
 
 /// Formats a number as `repr(float)`: with the fewest digits that parse to the same number of the
-/// type, and with an exponent below 1e-4 and from 1e16 on. If two such texts are equally close, Python
-/// chooses the one with an even last digit.
+/// type, and with an exponent below 1e-4 and from 1e16 on. If two such texts are equally close,
+/// Python chooses the one with an even last digit.
 pub fn float(value: impl Copy + LowerExp + Into<f64> + FromStr + PartialEq) -> String {
     let number: f64 = value.into();
     if number.is_nan() {

@@ -21,8 +21,8 @@ pub struct TensorView<'a> {
     shape: Vec<usize>,
     /// In elements, one per dimension.
     strides: Vec<usize>,
-    /// Starts at the first element; has `numel` elements if contiguous, otherwise all that the strides
-    /// reach.
+    /// Starts at the first element; has `numel` elements if contiguous, otherwise all that the
+    /// strides reach.
     bytes: &'a [u8],
     numel: usize,
     contiguous: bool,
@@ -182,8 +182,8 @@ impl<'a> TensorView<'a> {
 
     /// Reads a range of elements in logical order, that is, row-major order of the indices.
     ///
-    /// The bytes are borrowed from the tensor if it is contiguous, and gathered into `buffer` otherwise.
-    /// A range that exceeds [`numel`](Self::numel) is cut off there.
+    /// The bytes are borrowed from the tensor if it is contiguous, and gathered into `buffer`
+    /// otherwise. A range that exceeds [`numel`](Self::numel) is cut off there.
     pub fn read<'b>(&self, elements: Range<usize>, buffer: &'b mut Vec<u8>) -> &'b [u8]
     where
         'a: 'b,
@@ -213,7 +213,8 @@ impl<'a> TensorView<'a> {
         buffer
     }
 
-    /// Copies all elements in logical order. For large tensors, [`read`](Self::read) in pieces instead.
+    /// Copies all elements in logical order. For large tensors, [`read`](Self::read) in pieces
+    /// instead.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut buffer = Vec::new();
         self.read(0..self.numel, &mut buffer).to_vec()

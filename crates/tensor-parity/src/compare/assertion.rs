@@ -43,11 +43,11 @@ macro_rules! assert_bits_eq {
     };
 }
 
-/// Panics unless the elements of two floating point tensors are at most a number of units in the last
-/// place apart.
+/// Panics unless the elements of two floating point tensors are at most a number of units in the
+/// last place apart.
 ///
-/// The arguments are those of [`assert_bits_eq!`](crate::assert_bits_eq), with the number of ULPs as
-/// the third.
+/// The arguments are those of [`assert_bits_eq!`](crate::assert_bits_eq), with the number of ULPs
+/// as the third.
 ///
 /// ```
 /// use tensor_parity::assert_ulp_le;

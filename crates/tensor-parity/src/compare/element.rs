@@ -27,7 +27,8 @@ pub struct Element {
 }
 
 impl Element {
-    /// Creates an element from its little-endian bytes; `None` unless there are [`Dtype::size`] bytes.
+    /// Creates an element from its little-endian bytes; `None` unless there are [`Dtype::size`]
+    /// bytes.
     pub fn new(dtype: Dtype, bytes: &[u8]) -> Option<Element> {
         if bytes.len() != dtype.size() {
             return None;
@@ -56,7 +57,8 @@ impl Element {
         &self.bytes[..self.dtype.size()]
     }
 
-    /// The value of a real floating point element, which is exact in `f64`; `None` for other dtypes.
+    /// The value of a real floating point element, which is exact in `f64`; `None` for other
+    /// dtypes.
     pub fn to_f64(&self) -> Option<f64> {
         self.dtype.to_f64(self.bytes())
     }
@@ -74,7 +76,8 @@ impl Element {
         Some([Element::new(part, re)?, Element::new(part, im)?])
     }
 
-    /// The bits in hexadecimal, such as `0x3f800000`; both parts of a complex element in parentheses.
+    /// The bits in hexadecimal, such as `0x3f800000`; both parts of a complex element in
+    /// parentheses.
     pub fn hex(&self) -> String {
         match self.parts() {
             Some([re, im]) => format!("({}, {})", re.hex(), im.hex()),
@@ -92,8 +95,8 @@ impl Element {
 
     /// The distance to another element in units in the last place.
     ///
-    /// For complex elements it is the greater distance of both parts. `None` if exactly one element is
-    /// NaN, if the dtypes differ, or if they are not floating point.
+    /// For complex elements it is the greater distance of both parts. `None` if exactly one element
+    /// is NaN, if the dtypes differ, or if they are not floating point.
     ///
     /// ```
     /// use tensor_parity::compare::Element;

@@ -1,5 +1,5 @@
-//! The message of a tensor comparison: that of `torch.testing.assert_close`, PyTorch 2.13, with ULPs
-//! added.
+//! The message of a tensor comparison: that of `torch.testing.assert_close`, PyTorch 2.13, with
+//! ULPs added.
 
 use super::criterion::Criterion;
 use super::element::Element;

@@ -1,10 +1,10 @@
 //! Comparison of tensors: are they the same, and how far apart are they?
 //!
 //! [`TensorComparison`] compares two tensors. [`Comparison`] compares two sources of named tensors:
-//! files, maps, or `VarStore`s. A [`Criterion`] defines which tensors are the same: those with equal
-//! bits, those within a number of ULPs, or those that are close by `torch.testing.assert_close`. The
-//! macros [`assert_bits_eq!`](crate::assert_bits_eq) and [`assert_ulp_le!`](crate::assert_ulp_le)
-//! are for tests.
+//! files, maps, or `VarStore`s. A [`Criterion`] defines which tensors are the same: those with
+//! equal bits, those within a number of ULPs, or those that are close by
+//! `torch.testing.assert_close`. The macros [`assert_bits_eq!`](crate::assert_bits_eq) and
+//! [`assert_ulp_le!`](crate::assert_ulp_le) are for tests.
 
 mod assertion;
 mod comparison;

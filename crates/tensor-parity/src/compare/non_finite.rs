@@ -38,7 +38,8 @@ macro_rules! count {
             };
             let mut counts = NonFinite::default();
             for run in bytes.chunks(RUN * SIZE) {
-                // An exponent of all ones carries into the sign bit. Without branches, this vectorizes.
+                // An exponent of all ones carries into the sign bit. Without branches, this
+                // vectorizes.
                 let special: $bits = run
                     .chunks_exact(SIZE)
                     .map(|element| ((words(element) & EXPONENT) + LEAST) >> (<$bits>::BITS - 1))

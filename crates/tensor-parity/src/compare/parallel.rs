@@ -4,12 +4,12 @@ use super::tally::{Buffers, Matched, Tally};
 use rayon::iter::{ParallelBridge, ParallelIterator};
 use std::ops::Range;
 
-/// The size of a piece in bytes of the wider dtype. Both sides of a piece stay in the cache of a core
-/// between the passes over it.
+/// The size of a piece in bytes of the wider dtype. Both sides of a piece stay in the cache of a
+/// core between the passes over it.
 pub(super) const PIECE_BYTES: usize = 128 << 10;
 
-/// Computes a tally for each pair of tensors. `progress` is called from any thread with the number of
-/// bytes of both sides that were read since the last call.
+/// Computes a tally for each pair of tensors. `progress` is called from any thread with the number
+/// of bytes of both sides that were read since the last call.
 ///
 /// Pieces are handed out in order, so that files are read sequentially. The result does not depend
 /// on the number of threads or the size of the pieces, since tallies can be added in any order.
@@ -70,8 +70,8 @@ mod tests {
         z ^ (z >> 31)
     }
 
-    /// Random bits, including NaN and infinities. Some elements are equal, and the greatest differences
-    /// occur more than once.
+    /// Random bits, including NaN and infinities. Some elements are equal, and the greatest
+    /// differences occur more than once.
     fn pair(dtype: Dtype, numel: usize) -> [Vec<u8>; 2] {
         let mut state = dtype.size() as u64;
         let size = dtype.size();

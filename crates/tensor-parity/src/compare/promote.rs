@@ -5,8 +5,9 @@ use half::{bf16, f16};
 
 /// The dtype in which `assert_close(..., check_dtype=False)` compares two dtypes.
 ///
-/// It is that of `torch.promote_types`, except that `uint16`, `uint32` and `uint64` count as `int64`.
-/// `None` if PyTorch has no common dtype, which is the case for a `float8` and any other dtype.
+/// It is that of `torch.promote_types`, except that `uint16`, `uint32` and `uint64` count as
+/// `int64`. `None` if PyTorch has no common dtype, which is the case for a `float8` and any other
+/// dtype.
 ///
 /// Follows `_equalize_attributes` of `torch/testing/_comparison.py` and
 /// `c10/core/ScalarType.cpp`, PyTorch 2.13.
@@ -99,7 +100,8 @@ enum Value {
     Complex(f64, f64),
 }
 
-/// Converts the elements in `bytes` to the dtype `to`, as `Tensor.to` does, and stores them in `out`.
+/// Converts the elements in `bytes` to the dtype `to`, as `Tensor.to` does, and stores them in
+/// `out`.
 ///
 /// `to` must be the result of [`promote_types`] for `from` and another dtype.
 pub(super) fn convert(from: Dtype, to: Dtype, bytes: &[u8], out: &mut Vec<u8>) {

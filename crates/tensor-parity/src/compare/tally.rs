@@ -8,11 +8,12 @@ use super::promote;
 use crate::{Dtype, TensorView};
 use std::ops::Range;
 
-/// The number of elements that are judged together. Their differences are written to arrays that stay
-/// in the cache, so that the loop vectorizes.
+/// The number of elements that are judged together. Their differences are written to arrays that
+/// stay in the cache, so that the loop vectorizes.
 const BLOCK: usize = 256;
 
-/// Counts and extremes over some elements. The tallies of disjoint ranges can be added in any order.
+/// Counts and extremes over some elements. The tallies of disjoint ranges can be added in any
+/// order.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(super) struct Tally {
     pub(super) differing: usize,

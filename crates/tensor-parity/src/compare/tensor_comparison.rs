@@ -93,11 +93,11 @@ pub enum Failure {
     Shape,
     /// The dtypes differ. The elements were still compared if there is a common dtype.
     Dtype,
-    /// The dtypes differ, which the criterion allows, but PyTorch has no common dtype; no elements were
-    /// compared.
+    /// The dtypes differ, which the criterion allows, but PyTorch has no common dtype; no elements
+    /// were compared.
     Promotion,
-    /// A tolerance was given for a `float8` dtype. PyTorch fails even if all elements are equal; they
-    /// were compared exactly.
+    /// A tolerance was given for a `float8` dtype. PyTorch fails even if all elements are equal;
+    /// they were compared exactly.
     Tolerance,
     /// Elements do not match.
     Values,
@@ -115,7 +115,8 @@ pub enum Failure {
 /// the dtype of the tensors, as in PyTorch, with these exceptions: differences of `float8` and
 /// relative differences of integers are computed in `float32`; those of tensors without dimensions
 /// as Python numbers; and absolute differences of integers are exact, while PyTorch's wrap around
-/// at 2^63. The difference of complex elements is the modulus; bits and ULPs are those of the parts.
+/// at 2^63. The difference of complex elements is the modulus; bits and ULPs are those of the
+/// parts.
 ///
 /// The result does not depend on the number of threads.
 ///
@@ -168,8 +169,8 @@ pub struct TensorComparison {
     pub elements: usize,
     /// The number of elements whose bits differ, after promotion.
     pub differing: usize,
-    /// The number of elements that do not match under the criterion. Under [`Criterion::Close`], two NaN
-    /// with equal bits may not match.
+    /// The number of elements that do not match under the criterion. Under [`Criterion::Close`],
+    /// two NaN with equal bits may not match.
     pub mismatched: usize,
     /// The first element that does not match.
     pub first_mismatch: Option<Site>,
@@ -177,15 +178,16 @@ pub struct TensorComparison {
     pub absolute: Option<Extreme<Difference>>,
     /// The greatest relative difference: the absolute one divided by `|expected|`.
     pub relative: Option<Extreme<f64>>,
-    /// The greatest distance of floating point elements in units in the last place. The difference is
-    /// `None` if exactly one of both elements is NaN.
+    /// The greatest distance of floating point elements in units in the last place. The difference
+    /// is `None` if exactly one of both elements is NaN.
     pub ulps: Option<Extreme<Option<u64>>>,
     /// The numbers of NaN and infinities in both tensors.
     pub non_finite: Sides<NonFinite>,
     /// The number of elements that are zero in both tensors with different signs, in some part if
     /// complex.
     pub signed_zeros: usize,
-    /// The number of elements that are NaN in both tensors with different bits, in some part if complex.
+    /// The number of elements that are NaN in both tensors with different bits, in some part if
+    /// complex.
     pub nan_payloads: usize,
 }
 

@@ -22,12 +22,12 @@ use std::path::{Path, PathBuf};
 ///
 /// A file is mapped, not copied, so its tensors show what another process writes to it. If the file
 /// becomes shorter, an access beyond its new end raises SIGBUS on Unix, which ends the process;
-/// Windows refuses to shorten a mapped file. A [`Comparison`](crate::compare::Comparison) checks the
-/// length of the file before and after it reads each tensor, and returns an error if the file was
-/// truncated; only a truncation while the tensor is being read can still raise SIGBUS. A program
-/// that reads views itself can call [`check_length`](Self::check_length), or read the file into
-/// memory and use [`from_bytes`](Self::from_bytes). Replacing a file by renaming another one over
-/// it, as [`NewFile`](super::NewFile) does, is always safe.
+/// Windows refuses to shorten a mapped file. A [`Comparison`](crate::compare::Comparison) checks
+/// the length of the file before and after it reads each tensor, and returns an error if the file
+/// was truncated; only a truncation while the tensor is being read can still raise SIGBUS. A
+/// program that reads views itself can call [`check_length`](Self::check_length), or read the file
+/// into memory and use [`from_bytes`](Self::from_bytes). Replacing a file by renaming another one
+/// over it, as [`NewFile`](super::NewFile) does, is always safe.
 #[derive(Debug)]
 pub struct TensorFile {
     path: PathBuf,

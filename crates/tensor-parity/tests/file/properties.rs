@@ -39,8 +39,8 @@ static VALID: LazyLock<Vec<(&str, Vec<u8>)>> = LazyLock::new(|| {
     ]
 });
 
-/// The maximum memory for a file of this length: names and shapes may be repeated within a bound, and
-/// zlib needs its tables.
+/// The maximum memory for a file of this length: names and shapes may be repeated within a bound,
+/// and zlib needs its tables.
 fn allowed(length: usize) -> usize {
     (2 << 20) + 80 * length
 }

@@ -84,8 +84,8 @@ fn dtype(name: &str) -> Option<Dtype> {
     Dtype::ALL.into_iter().find(|dtype| dtype.name() == name)
 }
 
-/// The dtype of a storage class such as `torch.FloatStorage`. Besides Python's classes there are the
-/// names of `c10::ScalarType`, which TorchScript writes for dtypes without a class.
+/// The dtype of a storage class such as `torch.FloatStorage`. Besides Python's classes there are
+/// the names of `c10::ScalarType`, which TorchScript writes for dtypes without a class.
 fn element_of(storage: &str) -> Option<Dtype> {
     Some(match storage {
         "Bool" => Dtype::Bool,

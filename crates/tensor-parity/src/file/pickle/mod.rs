@@ -244,7 +244,8 @@ impl<'a> Machine<'a> {
                 let object = self.top()?;
                 match self.heap.get_mut(object) {
                     Value::Object(attributes) => *attributes = Some(state),
-                    // Attributes of an OrderedDict, such as `state_dict()._metadata`, are not tensors.
+                    // Attributes of an OrderedDict, such as `state_dict()._metadata`, are not
+                    // tensors.
                     Value::Dict(_) => {}
                     _ => return Err(Problem::damaged("BUILD of a value without attributes")),
                 }

@@ -1,4 +1,5 @@
-//! Damaged and hostile files: each error is one line that names the file, the problem and what to do.
+//! Damaged and hostile files: each error is one line that names the file, the problem and what to
+//! do.
 
 mod arrays;
 mod folders;
