@@ -1,4 +1,4 @@
-//! `tch-init diff` as a user runs it, and `Comparison` over tch's own things.
+//! `tch-init diff` as a user runs it.
 
 use safetensors::{Dtype, tensor::TensorView};
 use serde_json::Value;
@@ -214,50 +214,4 @@ fn json_is_exact() {
     assert_eq!(w["max_abs"]["index"], serde_json::json!([1]));
     assert_eq!(w["max_abs"]["b"], 1.0);
     assert_eq!(diff(&a, &b, &["--json"]).stdout, output.stdout);
-}
-
-#[cfg(feature = "tch")]
-#[test]
-fn var_stores_and_tensors() {
-    use tch::nn::VarStore;
-    use tch::{Device, Kind, Tensor};
-    use tch_init::parity::{Comparison, Criterion};
-    use tch_init::{assert_bits_eq, assert_ulp_le};
-
-    let _stream = crate::common::default_stream();
-    let net = |bias: f64| {
-        let vs = VarStore::new(Device::Cpu);
-        let _no_grad = tch::no_grad_guard();
-        tch_init::nn::linear(vs.root() / "fc", 3, 2, Default::default());
-        drop(vs.variables()["fc.weight"].shallow_clone().fill_(1.5));
-        drop(vs.variables()["fc.bias"].shallow_clone().fill_(bias));
-        vs
-    };
-    let (a, b) = (net(0.5), net(0.25));
-    let comparison = Comparison::new(&a, &b, Criterion::Bits).unwrap();
-    let names: Vec<(&str, bool)> = comparison
-        .pairs
-        .iter()
-        .map(|pair| (pair.name.as_str(), pair.comparison.is_same()))
-        .collect();
-    assert_eq!(names, [("fc.weight", true), ("fc.bias", false)]);
-
-    let ones = Tensor::ones([2, 2], (Kind::BFloat16, Device::Cpu));
-    assert_bits_eq!(ones, ones.copy());
-    let panicked = std::panic::catch_unwind(|| {
-        let next = Tensor::from_slice(&[1.0f32, NEXT]);
-        assert_ulp_le!(next, Tensor::from_slice(&[1.0f32, NEXT]), 0);
-        assert_ulp_le!(next, Tensor::from_slice(&[1.0f32, 1.0]), 0, "step {}", 3);
-    });
-    let message = *panicked.unwrap_err().downcast::<String>().unwrap();
-    for part in [
-        "step 3",
-        "index (1,)",
-        "0x3f800001",
-        "0x3f800000",
-        "distance: 1",
-        "1 / 2",
-    ] {
-        assert!(message.contains(part), "{part} is missing:\n{message}");
-    }
 }

@@ -27,10 +27,10 @@ mod repr;
 #[cfg(all(feature = "cli", not(feature = "tch")))]
 mod standalone;
 #[cfg(feature = "tch")]
+mod tch_comparison;
+#[cfg(feature = "tch")]
 mod tch_files;
 #[cfg(feature = "tch")]
 mod torch_init;
-#[cfg(feature = "tch")]
-mod var_stores;
 #[cfg(feature = "tch")]
 mod walk;

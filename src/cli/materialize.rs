@@ -84,7 +84,7 @@ pub fn run(arguments: &Arguments) -> Result<Report> {
     // Before any work is done that would be lost.
     let state_out = match &arguments.state_out {
         Some(path) => Some((
-            NewFile::beside(path).with_context(|| not_written(path))?,
+            NewFile::create(path).with_context(|| not_written(path))?,
             path,
         )),
         None => None,

@@ -92,7 +92,7 @@ impl InitPlan {
             path: path.to_owned(),
             source,
         };
-        let mut file = NewFile::beside(path).map_err(failed)?;
+        let mut file = NewFile::create(path).map_err(failed)?;
         let metadata = self.metadata(generator)?;
 
         let written = |entry: &Entry| entry.persistent || save.non_persistent;

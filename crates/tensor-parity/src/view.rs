@@ -53,8 +53,13 @@ pub enum ViewError {
         available: usize,
     },
     /// The number of strides, or of permuted dimensions, is not the number of dimensions.
-    #[error("{0:?} does not fit a tensor of {1} dimensions")]
-    Dimensions(Vec<usize>, usize),
+    #[error("{given:?} does not fit a tensor of {dimensions} dimensions")]
+    Dimensions {
+        /// The given strides, or the given order of dimensions.
+        given: Vec<usize>,
+        /// The number of dimensions of the tensor.
+        dimensions: usize,
+    },
 }
 
 impl<'a> TensorView<'a> {
@@ -105,7 +110,10 @@ impl<'a> TensorView<'a> {
         storage: &'a [u8],
     ) -> Result<TensorView<'a>, ViewError> {
         if strides.len() != shape.len() {
-            return Err(ViewError::Dimensions(strides.to_vec(), shape.len()));
+            return Err(ViewError::Dimensions {
+                given: strides.to_vec(),
+                dimensions: shape.len(),
+            });
         }
         let (numel, _) = extent(dtype, shape)?;
         let too_large = || ViewError::TooLarge {
@@ -168,7 +176,10 @@ impl<'a> TensorView<'a> {
         let mut sorted = order.to_vec();
         sorted.sort_unstable();
         if !sorted.iter().copied().eq(0..self.shape.len()) {
-            return Err(ViewError::Dimensions(order.to_vec(), self.shape.len()));
+            return Err(ViewError::Dimensions {
+                given: order.to_vec(),
+                dimensions: self.shape.len(),
+            });
         }
         let pick = |values: &[usize]| order.iter().map(|d| values[*d]).collect::<Vec<_>>();
         TensorView::strided(
@@ -318,7 +329,7 @@ mod tests {
         ));
         assert!(matches!(
             strided(&[2], &[], 0),
-            Err(ViewError::Dimensions(..))
+            Err(ViewError::Dimensions { .. })
         ));
         assert!(matches!(
             TensorView::contiguous(Dtype::Uint8, &[usize::MAX, 2], &[]),

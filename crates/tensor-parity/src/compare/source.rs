@@ -106,7 +106,8 @@ impl SourceError {
     /// use tensor_parity::ViewError;
     /// use tensor_parity::compare::SourceError;
     ///
-    /// let error = SourceError::from(ViewError::Dimensions(vec![1], 2));
+    /// let error = ViewError::Dimensions { given: vec![1], dimensions: 2 };
+    /// let error = SourceError::from(error);
     /// assert!(error.get_ref().is::<ViewError>());
     /// ```
     pub fn get_ref(&self) -> &(dyn Error + Send + Sync + 'static) {

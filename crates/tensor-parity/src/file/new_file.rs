@@ -17,7 +17,7 @@ use tempfile::NamedTempFile;
 /// # let folder = tempfile::tempdir()?;
 /// # let path = folder.path().join("state.bin");
 /// std::fs::write(&path, "old")?;
-/// let mut file = NewFile::beside(&path)?;
+/// let mut file = NewFile::create(&path)?;
 /// file.write_all(b"newer")?;
 /// assert_eq!(std::fs::read(&path)?, b"old");
 /// assert_eq!(file.finish()?, 5);
@@ -37,7 +37,7 @@ impl NewFile {
     ///
     /// If the directory does not exist or is not writable, or if `path` exists and is not a regular
     /// file.
-    pub fn beside(path: impl AsRef<Path>) -> io::Result<NewFile> {
+    pub fn create(path: impl AsRef<Path>) -> io::Result<NewFile> {
         let path = path.as_ref();
         if path.is_dir() {
             return Err(io::Error::from(io::ErrorKind::IsADirectory));

@@ -70,7 +70,7 @@ pub fn torch(pickle: &[u8], storages: &[&[u8]]) -> Vec<u8> {
 
 /// Opcodes of pickles, each of which pushes a single value.
 pub mod pickle {
-    pub fn whole(value: &[u8]) -> Vec<u8> {
+    pub fn pickled(value: &[u8]) -> Vec<u8> {
         [b"\x80\x02", value, b"."].concat()
     }
 

@@ -4,7 +4,7 @@ use crate::build::{pickle::*, torch};
 use tensor_parity::file::TensorFile;
 
 fn names(value: &[u8]) -> Vec<String> {
-    let bytes = torch(&whole(value), &[&[0; 8], &[0; 8]]);
+    let bytes = torch(&pickled(value), &[&[0; 8], &[0; 8]]);
     let file = TensorFile::from_bytes("names.pt", bytes).unwrap();
     file.names().map(str::to_owned).collect()
 }
@@ -76,7 +76,7 @@ fn a_typed_view_of_an_untyped_storage_is_read() {
         ];
         call(&global("torch._utils", "_rebuild_tensor_v3"), &arguments)
     };
-    let bytes = torch(&whole(&v3("uint16")), &[&[1, 2, 3, 4, 5, 6, 7, 8]]);
+    let bytes = torch(&pickled(&v3("uint16")), &[&[1, 2, 3, 4, 5, 6, 7, 8]]);
     let file = TensorFile::from_bytes("v3.pt", bytes).unwrap();
     assert_eq!(file.get("v3").unwrap().to_bytes(), [3, 4, 5, 6]);
 }

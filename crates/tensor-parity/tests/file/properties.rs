@@ -2,7 +2,7 @@
 //! bounded by the size of the file.
 
 use crate::allocation::most_held;
-use crate::build::pickle::{dict, floats, list, whole};
+use crate::build::pickle::{dict, floats, list, pickled};
 use crate::build::{array, deflated, safetensors, stored, torch};
 use crate::stored::path;
 use proptest::collection::vec;
@@ -28,7 +28,7 @@ static VALID: LazyLock<Vec<(&str, Vec<u8>)>> = LazyLock::new(|| {
             "deflated.npz",
             deflated(&[("x.npy", &array), ("y.npy", &array)]),
         ),
-        ("a.pt", torch(&whole(&value), &[&[0; 8]])),
+        ("a.pt", torch(&pickled(&value), &[&[0; 8]])),
         ("checkpoint.pt", read("checkpoint.pt")),
         ("script.pt", read("script.pt")),
         ("named.ot", read("named.ot")),
@@ -219,12 +219,12 @@ proptest! {
     #[test]
     fn mutated_pickles_return_tensors_or_errors(changes in vec(change(), 1..6)) {
         let value = list(&[floats("0", 2), dict(&[("w", floats("0", 2)), ("v", list(&[floats("0", 2)]))])]);
-        read("a.pt", &torch(&changed(&whole(&value), &changes), &[&[0; 8]]))?;
+        read("a.pt", &torch(&changed(&pickled(&value), &changes), &[&[0; 8]]))?;
     }
 
     #[test]
     fn malformed_pickles_return_errors(pickle in opcodes()) {
-        read("a.pt", &torch(&whole(&pickle), &[&[0; 8]]))?;
+        read("a.pt", &torch(&pickled(&pickle), &[&[0; 8]]))?;
     }
 
     #[test]

@@ -10,7 +10,7 @@ use tensor_parity::file::TensorFile;
 #[test]
 fn malformed_torch_archives_return_errors() {
     let zeros = [0u8; 8];
-    let file = |value: Vec<u8>| torch(&whole(&value), &[&zeros]);
+    let file = |value: Vec<u8>| torch(&pickled(&value), &[&zeros]);
     let raw = |pickle: &[u8]| torch(pickle, &[&zeros]);
     let view = |offset, size: &[i64], stride: &[i64]| {
         file(dict(&[(
@@ -18,7 +18,7 @@ fn malformed_torch_archives_return_errors() {
             tensor(storage("FloatStorage", "0", 2), offset, size, stride),
         )]))
     };
-    let good = torch(&whole(&floats("0", 2)), &[&zeros]);
+    let good = torch(&pickled(&floats("0", 2)), &[&zeros]);
     let x = || floats("0", 2);
     let mut laughs = x();
     for _ in 0..40 {
@@ -28,7 +28,10 @@ fn malformed_torch_archives_return_errors() {
     let deep = [&b"]".repeat(100_000)[..], &b"a".repeat(99_999)].concat();
     let tuples = [b"N".to_vec(), b"\x85".repeat(1_000_000)].concat();
     let nested = |depth: usize| [&b"]".repeat(depth)[..], &x(), &b"a".repeat(depth)].concat();
-    let compressed = zip(&[("m/data.pkl", &whole(b"}"))], CompressionMethod::Deflated);
+    let compressed = zip(
+        &[("m/data.pkl", &pickled(b"}"))],
+        CompressionMethod::Deflated,
+    );
     let os = call(&global("os", "system"), &[text("echo")]);
     let cases = [
         (
@@ -367,7 +370,7 @@ fn exponential_pickles_return_errors_in_bounded_memory() {
         ),
     ];
     for (pickle, expected) in cases {
-        let bytes = torch(&whole(&pickle), &[&[0; 8]]);
+        let bytes = torch(&pickled(&pickle), &[&[0; 8]]);
         let length = bytes.len();
         let case = [("a.pt", bytes, expected)];
         let ((), held) = most_held(|| check(&case));

@@ -1,9 +1,10 @@
-//! Variable stores as sources of a comparison.
+//! Comparison of tch's variable stores and tensors.
 
 use tch::nn::{Init, VarStore};
 use tch::{Device, Kind, Tensor};
-use tch_init::parity::TensorSource;
+use tch_init::parity::{Comparison, Criterion, TensorSource};
 use tch_init::tensor::Dtype;
+use tch_init::{assert_bits_eq, assert_ulp_le};
 
 fn names(vs: &VarStore) -> Vec<String> {
     let entries = vs.entries().unwrap();
@@ -120,4 +121,49 @@ fn elements_are_copied_from_any_layout_and_dtype() {
         error.to_string().contains("call to_dense() first"),
         "{error}"
     );
+}
+
+#[test]
+fn var_stores_are_compared_by_name() {
+    let _stream = crate::common::default_stream();
+    let _stream = crate::common::default_stream();
+    let net = |bias: f64| {
+        let vs = VarStore::new(Device::Cpu);
+        let _no_grad = tch::no_grad_guard();
+        tch_init::nn::linear(vs.root() / "fc", 3, 2, Default::default());
+        drop(vs.variables()["fc.weight"].shallow_clone().fill_(1.5));
+        drop(vs.variables()["fc.bias"].shallow_clone().fill_(bias));
+        vs
+    };
+    let (a, b) = (net(0.5), net(0.25));
+    let comparison = Comparison::new(&a, &b, Criterion::Bits).unwrap();
+    let names: Vec<(&str, bool)> = comparison
+        .pairs
+        .iter()
+        .map(|pair| (pair.name.as_str(), pair.comparison.is_same()))
+        .collect();
+    assert_eq!(names, [("fc.weight", true), ("fc.bias", false)]);
+}
+
+#[test]
+fn assertions_take_tch_tensors_and_report_the_mismatch() {
+    const NEXT: f32 = 1.0 + f32::EPSILON;
+    let ones = Tensor::ones([2, 2], (Kind::BFloat16, Device::Cpu));
+    assert_bits_eq!(ones, ones.copy());
+    let panicked = std::panic::catch_unwind(|| {
+        let next = Tensor::from_slice(&[1.0f32, NEXT]);
+        assert_ulp_le!(next, Tensor::from_slice(&[1.0f32, NEXT]), 0);
+        assert_ulp_le!(next, Tensor::from_slice(&[1.0f32, 1.0]), 0, "step {}", 3);
+    });
+    let message = *panicked.unwrap_err().downcast::<String>().unwrap();
+    for part in [
+        "step 3",
+        "index (1,)",
+        "0x3f800001",
+        "0x3f800000",
+        "distance: 1",
+        "1 / 2",
+    ] {
+        assert!(message.contains(part), "{part} is missing:\n{message}");
+    }
 }
