@@ -126,7 +126,6 @@ fn elements_are_copied_from_any_layout_and_dtype() {
 #[test]
 fn var_stores_are_compared_by_name() {
     let _stream = crate::common::default_stream();
-    let _stream = crate::common::default_stream();
     let net = |bias: f64| {
         let vs = VarStore::new(Device::Cpu);
         let _no_grad = tch::no_grad_guard();
