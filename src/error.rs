@@ -133,7 +133,6 @@ fn for_shape(shape: &Option<Vec<i64>>) -> String {
 #[cfg(feature = "tch")]
 mod libtorch {
     use super::InitError;
-    use crate::nn::LayerKind;
     use tch::{TchError, Tensor};
 
     impl InitError {
@@ -142,13 +141,6 @@ mod libtorch {
                 function,
                 message: first_line(message),
                 shape: None,
-            }
-        }
-
-        pub(crate) fn layer(kind: LayerKind, message: impl Into<String>) -> InitError {
-            InitError::Layer {
-                kind: kind.name(),
-                message: message.into(),
             }
         }
 

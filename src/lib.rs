@@ -8,6 +8,7 @@
 mod error;
 pub mod init;
 mod interval_set;
+pub mod nn;
 pub mod plan;
 
 #[cfg(feature = "tch")]
@@ -21,13 +22,11 @@ mod generator;
 #[cfg(feature = "tch")]
 mod libtorch_info;
 #[cfg(feature = "tch")]
-pub mod nn;
-#[cfg(feature = "tch")]
 pub mod recipe;
 #[cfg(feature = "tch")]
 pub mod repr;
 #[cfg(feature = "tch")]
-mod visit;
+mod walk;
 
 pub use error::InitError;
 #[doc(inline)]
@@ -61,4 +60,4 @@ pub use generator::{Generator, get_rng_state, initial_seed, manual_seed, set_rng
 #[cfg(feature = "tch")]
 pub use libtorch_info::{LIBTORCH_VERSION, LibtorchInfo};
 #[cfg(feature = "tch")]
-pub use visit::{Layer, VisitError, Walk, apply, reset_parameters};
+pub use walk::{Layer, VisitError, Walk, apply, reset_parameters};

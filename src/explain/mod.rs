@@ -13,7 +13,6 @@ mod candidate;
 mod cross_match;
 mod finding;
 mod known_draws;
-mod layers;
 mod model;
 mod origin_search;
 mod orthogonal;
@@ -28,7 +27,7 @@ mod values;
 mod word_prediction;
 
 pub use finding::{Change, Displacement, Finding, Region, Whose};
-pub use layers::ModelError;
+pub use crate::nn::PrintError as ModelError;
 pub use model::Model;
 
 use crate::error::InitError;

@@ -1,10 +1,10 @@
 //! A model as a reference: its tensors as PyTorch draws them, each with its draw.
 
-use super::layers::{self, Built, Module};
 use super::replay::bytes;
 use super::{Drawn, Expected, ModelError, NamedView};
 use crate::error::InitError;
 use crate::generator::Generator;
+use crate::nn::{LayerSpec, Printed};
 use crate::plan::{InitPlan, PlanError};
 use crate::tensor::{Dtype, TensorView, ViewError};
 use tch::nn::{Path, VarStore};
@@ -54,7 +54,7 @@ impl Model {
     /// [`ModelError`] if the text is not a print of a model, if it names a layer whose parameters
     /// the print does not show, or if PyTorch refuses a layer's arguments.
     pub fn draw(printed: &str, seed: i64, kind: Kind) -> Result<Model, ModelError> {
-        let root = Module::parse(printed)?;
+        let root = Printed::parse(printed)?;
         let mut vs = VarStore::new(Device::Cpu);
         vs.set_kind(kind);
         let mut opaque = Vec::new();
@@ -157,37 +157,47 @@ impl Model {
 /// Adds the layers of a module below a path.
 fn add(
     path: &Path<'_>,
-    module: &Module,
+    module: &Printed,
     opaque: &mut Vec<(String, String)>,
 ) -> Result<(), ModelError> {
-    match layers::build(path, module)? {
-        Built::Layer => Ok(()),
-        Built::Container => module.children.iter().try_for_each(|(name, child)| {
+    if let Some(layer) = LayerSpec::from_printed(module)? {
+        return Ok(layer.make(path)?);
+    }
+    let refused = |reason: &str| ModelError::Layer {
+        line: module.line,
+        class: module.class.clone(),
+        reason: reason.to_owned(),
+    };
+    let is_root = path.components().next().is_none();
+    match module.class.as_str() {
+        class if class.starts_with("Lazy") => {
+            Err(refused("it has no parameters until its first input"))
+        }
+        "ParameterList" | "ParameterDict" => Err(refused(
+            "its print does not show how its parameters are drawn",
+        )),
+        _ if !module.children.is_empty() => module.children.iter().try_for_each(|(name, child)| {
             // `add_module` refuses such names too.
             if name.is_empty() || name.contains('.') {
-                return Err(child.syntax_error(&format!("`{name}` is not a name of a module")));
+                return Err(ModelError::Syntax {
+                    line: child.line,
+                    reason: format!("`{name}` is not a name of a module"),
+                });
             }
             add(&path.sub(name), child, opaque)
         }),
-        Built::Opaque => {
-            opaque.push((
-                path.components().collect::<Vec<_>>().join("."),
-                module.class.clone(),
-            ));
+        _ if is_root => Err(refused("it has no layers")),
+        class => {
+            let components = path.components().collect::<Vec<_>>();
+            opaque.push((components.join("."), class.to_owned()));
             Ok(())
         }
     }
 }
 
-impl From<InitError> for ModelError {
-    fn from(error: InitError) -> ModelError {
-        ModelError::Libtorch(error)
-    }
-}
-
 impl From<PlanError> for ModelError {
     fn from(error: PlanError) -> ModelError {
-        ModelError::Libtorch(match error {
+        ModelError::Init(match error {
             PlanError::Init(error) => error,
             other => InitError::libtorch("explain", &other.to_string()),
         })

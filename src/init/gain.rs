@@ -1,6 +1,7 @@
 //! The gain that goes with a nonlinearity.
 
-use super::python_square;
+use super::fan::{correct_fan, fans};
+use super::{FanMode, python_square};
 use crate::error::InitError;
 use std::str::FromStr;
 
@@ -140,4 +141,36 @@ pub(crate) fn gain(function: &'static str, nonlinearity: Nonlinearity) -> Result
         }
         Nonlinearity::Selu => 3.0 / 4.0,
     })
+}
+
+/// `gain * sqrt(2 / (fan_in + fan_out))`, in PyTorch's order of operations.
+pub(crate) fn xavier_std(
+    function: &'static str,
+    shape: &[i64],
+    gain: f64,
+) -> Result<f64, InitError> {
+    let (fan_in, fan_out) = fans(function, shape)?;
+    // Python adds without overflow; i128 holds the sum of any two fans.
+    let fans = (i128::from(fan_in) + i128::from(fan_out)) as f64;
+    if fans == 0.0 {
+        return Err(InitError::Argument {
+            function,
+            argument: "fan_in + fan_out",
+            value: 0.0,
+            reason: "division by zero",
+            shape: Some(shape.to_vec()),
+        });
+    }
+    Ok(gain * (2.0 / fans).sqrt())
+}
+
+/// `gain / sqrt(fan)`, in PyTorch's order of operations. The shape has elements.
+pub(crate) fn kaiming_std(
+    function: &'static str,
+    shape: &[i64],
+    mode: FanMode,
+    nonlinearity: Nonlinearity,
+) -> Result<f64, InitError> {
+    let fan = correct_fan(function, shape, mode)?;
+    Ok(self::gain(function, nonlinearity)? / (fan as f64).sqrt())
 }

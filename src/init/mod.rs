@@ -59,6 +59,7 @@ pub use constant::{constant_, dirac_, eye_, ones_, zeros_};
 pub use cpu_fast_path::last_backend;
 pub use fan::{FanMode, calculate_correct_fan, calculate_fan_in_and_fan_out};
 pub use gain::{Nonlinearity, calculate_gain};
+pub(crate) use gain::{kaiming_std, xavier_std};
 #[cfg(feature = "tch")]
 pub use normal::{kaiming_normal_, normal_, xavier_normal_};
 #[cfg(feature = "tch")]

@@ -1,7 +1,6 @@
 //! Normal draws.
 
-use super::uniform::{kaiming_std, xavier_std};
-use super::{FanMode, Nonlinearity, dispatch, warn_if_empty};
+use super::{FanMode, Nonlinearity, dispatch, kaiming_std, warn_if_empty, xavier_std};
 use crate::error::InitError;
 use crate::generator::Generator;
 use tch::Tensor;

@@ -1,8 +1,6 @@
 //! Uniform draws.
 
-use super::fan::{correct_fan, fans};
-use super::gain::gain as gain_of;
-use super::{FanMode, Nonlinearity, dispatch, warn_if_empty};
+use super::{FanMode, Nonlinearity, dispatch, kaiming_std, warn_if_empty, xavier_std};
 use crate::error::InitError;
 use crate::generator::Generator;
 use tch::Tensor;
@@ -101,36 +99,4 @@ pub fn kaiming_uniform_(
     let std = kaiming_std(function, &shape, mode, nonlinearity)?;
     let bound = 3f64.sqrt() * std;
     dispatch::uniform(function, tensor, -bound, bound, generator)
-}
-
-/// `gain * sqrt(2 / (fan_in + fan_out))`, in PyTorch's order of operations.
-pub(super) fn xavier_std(
-    function: &'static str,
-    shape: &[i64],
-    gain: f64,
-) -> Result<f64, InitError> {
-    let (fan_in, fan_out) = fans(function, shape)?;
-    // Python adds without overflow; i128 holds the sum of any two fans.
-    let fans = (i128::from(fan_in) + i128::from(fan_out)) as f64;
-    if fans == 0.0 {
-        return Err(InitError::Argument {
-            function,
-            argument: "fan_in + fan_out",
-            value: 0.0,
-            reason: "division by zero",
-            shape: Some(shape.to_vec()),
-        });
-    }
-    Ok(gain * (2.0 / fans).sqrt())
-}
-
-/// `gain / sqrt(fan)`, in PyTorch's order of operations. The shape has elements.
-pub(super) fn kaiming_std(
-    function: &'static str,
-    shape: &[i64],
-    mode: FanMode,
-    nonlinearity: Nonlinearity,
-) -> Result<f64, InitError> {
-    let fan = correct_fan(function, shape, mode)?;
-    Ok(gain_of(function, nonlinearity)? / (fan as f64).sqrt())
 }

@@ -1,48 +1,74 @@
-//! Batch normalisation.
+//! Batch normalization.
 
-use super::build::{Build, make};
-use super::init::{PYTORCH_DEFAULT, is_no_bias};
+use super::LayerKind;
 use super::norm_base::NormBase;
-use super::{LayerKind, or_panic, placeholder};
-use crate::error::InitError;
-use std::borrow::Borrow;
-use tch::nn::{self, BatchNorm, Init, Path};
+use super::printed::{PrintError, Printed};
+use super::spec::{LayerRule, LayerSpec, VariableShapes};
 
-/// Options of a batch normalisation: tch's fields, PyTorch's defaults.
-///
-/// tch's layer always tracks running statistics, by a momentum: PyTorch's `momentum=None` and
-/// `track_running_stats=False` are options of [`sync_batch_norm`](super::sync_batch_norm), which in
-/// one process computes what a batch normalisation computes.
-#[derive(Debug, Clone, Copy)]
-pub struct BatchNormConfig {
-    /// Whether cuDNN may be used. tch's option; default: yes.
-    pub cudnn_enabled: bool,
-    /// Added to the variance. PyTorch's default: 1e-5.
-    pub eps: f64,
-    /// Weight of a new batch in the running statistics. PyTorch's default: 0.1.
-    pub momentum: f64,
-    /// Whether there are a weight and a bias. PyTorch's default: yes.
-    pub affine: bool,
-    /// How the weight starts. Default: as in PyTorch.
-    pub ws_init: Init,
-    /// How the bias starts. Default: as in PyTorch; [`NO_BIAS`](super::init::NO_BIAS) for none.
-    pub bs_init: Init,
-}
+pub(super) struct Rule;
 
-impl Default for BatchNormConfig {
-    fn default() -> BatchNormConfig {
-        BatchNormConfig {
-            cudnn_enabled: true,
-            eps: 1e-5,
-            momentum: 0.1,
-            affine: true,
-            ws_init: PYTORCH_DEFAULT,
-            bs_init: PYTORCH_DEFAULT,
-        }
+impl LayerRule for Rule {
+    const INFERRED: bool = true;
+
+    fn from_printed(kind: LayerKind, printed: &Printed) -> Result<LayerSpec, PrintError> {
+        NormBase::from_printed(kind, printed, NormBase::new)
+    }
+
+    /// Always tracks statistics: without them nothing tells it from other normalizations.
+    fn infer(kind: LayerKind, variables: &VariableShapes<'_>) -> Option<LayerSpec> {
+        variables.buffer("running_mean")?;
+        NormBase::infer(kind, variables)
     }
 }
 
-macro_rules! batch_norm {
+#[cfg(feature = "tch")]
+pub use with_tch::*;
+
+#[cfg(feature = "tch")]
+mod with_tch {
+    use crate::error::InitError;
+    use crate::nn::builder::build;
+    use crate::nn::init::{PYTORCH_DEFAULT, is_no_bias};
+    use crate::nn::norm_base::NormBase;
+    use crate::nn::{LayerKind, or_panic, placeholder};
+    use std::borrow::Borrow;
+    use tch::nn::{self, BatchNorm, Init, Path};
+
+    /// Options of a batch normalisation: tch's fields, PyTorch's defaults.
+    ///
+    /// tch's layer always tracks running statistics, by a momentum: PyTorch's `momentum=None` and
+    /// `track_running_stats=False` are options of [`sync_batch_norm`](crate::nn::sync_batch_norm), which in
+    /// one process computes what a batch normalisation computes.
+    #[derive(Debug, Clone, Copy)]
+    pub struct BatchNormConfig {
+        /// Whether cuDNN may be used. tch's option; default: yes.
+        pub cudnn_enabled: bool,
+        /// Added to the variance. PyTorch's default: 1e-5.
+        pub eps: f64,
+        /// Weight of a new batch in the running statistics. PyTorch's default: 0.1.
+        pub momentum: f64,
+        /// Whether there are a weight and a bias. PyTorch's default: yes.
+        pub affine: bool,
+        /// How the weight starts. Default: as in PyTorch.
+        pub ws_init: Init,
+        /// How the bias starts. Default: as in PyTorch; [`NO_BIAS`](crate::nn::init::NO_BIAS) for none.
+        pub bs_init: Init,
+    }
+
+    impl Default for BatchNormConfig {
+        fn default() -> BatchNormConfig {
+            BatchNormConfig {
+                cudnn_enabled: true,
+                eps: 1e-5,
+                momentum: 0.1,
+                affine: true,
+                ws_init: PYTORCH_DEFAULT,
+                bs_init: PYTORCH_DEFAULT,
+            }
+        }
+    }
+
+    macro_rules! batch_norm {
     ($($name:ident, $fallible:ident, $kind:ident;)*) => {$(
         #[doc = concat!("`torch.nn.", stringify!($kind), "`: `weight` of ones and `bias` of zeros, and the buffers")]
         /// `running_mean` (zeros), `running_var` (ones) and `num_batches_tracked` (an i64 of no
@@ -68,11 +94,8 @@ macro_rules! batch_norm {
             out_dim: i64,
             config: BatchNormConfig,
         ) -> Result<BatchNorm, InitError> {
-            let overrides = [("weight", config.ws_init), ("bias", config.bs_init)];
-            make(vs.borrow(), &overrides, |build| {
-                let layer = placeholder(|scratch| nn::$name(scratch, 1, config.placeholder()));
-                declare(build, layer, LayerKind::$kind, out_dim, config)
-            })
+            let layer = placeholder(|scratch| nn::$name(scratch, 1, config.placeholder()));
+            batch_norm(vs.borrow(), layer, LayerKind::$kind, out_dim, config)
         }
 
         #[doc = concat!("[`", stringify!($fallible), "`] with tch's signature.")]
@@ -90,50 +113,46 @@ macro_rules! batch_norm {
     )*};
 }
 
-batch_norm! {
-    batch_norm1d, f_batch_norm1d, BatchNorm1d;
-    batch_norm2d, f_batch_norm2d, BatchNorm2d;
-    batch_norm3d, f_batch_norm3d, BatchNorm3d;
-}
+    batch_norm! {
+        batch_norm1d, f_batch_norm1d, BatchNorm1d;
+        batch_norm2d, f_batch_norm2d, BatchNorm2d;
+        batch_norm3d, f_batch_norm3d, BatchNorm3d;
+    }
 
-impl BatchNormConfig {
-    /// tch's options of a layer that draws nothing when it is made.
-    fn placeholder(self) -> nn::BatchNormConfig {
-        nn::BatchNormConfig {
-            cudnn_enabled: self.cudnn_enabled,
-            eps: self.eps,
-            momentum: self.momentum,
-            affine: false,
-            ws_init: Init::Const(1.0),
-            bs_init: Init::Const(0.0),
+    impl BatchNormConfig {
+        /// tch's options of a layer that draws nothing when it is made.
+        fn placeholder(self) -> nn::BatchNormConfig {
+            nn::BatchNormConfig {
+                cudnn_enabled: self.cudnn_enabled,
+                eps: self.eps,
+                momentum: self.momentum,
+                affine: false,
+                ws_init: Init::Const(1.0),
+                bs_init: Init::Const(0.0),
+            }
         }
     }
-}
 
-fn declare(
-    build: &mut Build<'_>,
-    mut layer: BatchNorm,
-    kind: LayerKind,
-    out_dim: i64,
-    config: BatchNormConfig,
-) -> Result<BatchNorm, InitError> {
-    let base = NormBase {
-        kind,
-        num_features: out_dim,
-        eps: config.eps,
-        momentum: Some(config.momentum),
-        affine: config.affine,
-        bias: !is_no_bias(config.bs_init),
-        track_running_stats: true,
-    };
-    base.declare(build, |tensors| {
-        layer.ws = tensors.ws;
-        layer.bs = tensors.bs;
-        // There, since the statistics are tracked; tch's layer has no place for their number.
-        if let (Some(mean), Some(var)) = (tensors.running_mean, tensors.running_var) {
-            layer.running_mean = mean;
-            layer.running_var = var;
-        }
-        layer
-    })
+    fn batch_norm(
+        path: &Path<'_>,
+        mut layer: BatchNorm,
+        kind: LayerKind,
+        out_dim: i64,
+        config: BatchNormConfig,
+    ) -> Result<BatchNorm, InitError> {
+        let base = NormBase {
+            eps: config.eps,
+            momentum: Some(config.momentum),
+            affine: config.affine,
+            bias: !is_no_bias(config.bs_init),
+            ..NormBase::new(kind, out_dim)
+        };
+        let overrides = [("weight", config.ws_init), ("bias", config.bs_init)];
+        let tensors = build(path, &base.spec(), &overrides)?;
+        layer.ws = tensors.get("weight");
+        layer.bs = tensors.get("bias");
+        layer.running_mean = tensors.required(kind, "running_mean")?;
+        layer.running_var = tensors.required(kind, "running_var")?;
+        Ok(layer)
+    }
 }

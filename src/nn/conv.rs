@@ -1,179 +1,362 @@
 //! Convolutions.
 
-use super::build::{make, python_tuple};
-use super::init::PYTORCH_DEFAULT;
-use super::start::Start;
-use super::{LayerKind, or_panic, placeholder};
+use super::LayerKind;
+use super::printed::{PrintError, Printed, python_tuple};
+use super::spec::{LayerRule, LayerSpec, VariableShapes, default_bias, kaiming_default};
 use crate::error::InitError;
-use std::borrow::Borrow;
-use tch::nn::{self, Conv1D, Conv2D, Conv3D, Init, PaddingMode, Path};
 
-/// Options of a convolution, one number a dimension: tch's fields, PyTorch's defaults.
-#[derive(Debug, Clone, Copy)]
-pub struct ConvConfigND<ND> {
-    /// Steps of the kernel. PyTorch's default: 1.
-    pub stride: ND,
-    /// Elements added on each side of the input. PyTorch's default: 0.
-    pub padding: ND,
-    /// Distance between the kernel's elements. PyTorch's default: 1.
-    pub dilation: ND,
-    /// Groups of channels that see only each other. PyTorch's default: 1.
-    pub groups: i64,
-    /// Whether there is a bias. PyTorch's default: yes.
-    pub bias: bool,
-    /// How the weight starts. Default: as in PyTorch.
-    pub ws_init: Init,
-    /// How the bias starts. Default: as in PyTorch.
-    pub bs_init: Init,
-    /// What the added elements hold. PyTorch's default: zeros.
-    pub padding_mode: PaddingMode,
+/// The arguments of a convolution or a transposed one: `_ConvNd`, `torch/nn/modules/conv.py`,
+/// PyTorch 2.13. The vectors have one element for each dimension of the kernel.
+#[derive(Debug, Clone)]
+pub(super) struct ConvNd {
+    pub(super) kind: LayerKind,
+    pub(super) in_channels: i64,
+    pub(super) out_channels: i64,
+    pub(super) kernel_size: Vec<i64>,
+    pub(super) stride: Vec<i64>,
+    pub(super) padding: Vec<i64>,
+    pub(super) dilation: Vec<i64>,
+    pub(super) output_padding: Vec<i64>,
+    pub(super) groups: i64,
+    pub(super) bias: bool,
+    /// As PyTorch names it.
+    pub(super) padding_mode: &'static str,
 }
 
-/// Options of a convolution that are the same in all dimensions.
-pub type ConvConfig = ConvConfigND<i64>;
-
-impl Default for ConvConfig {
-    fn default() -> ConvConfig {
-        ConvConfig {
-            stride: 1,
-            padding: 0,
-            dilation: 1,
+impl ConvNd {
+    /// A convolution with PyTorch's defaults.
+    pub(super) fn new(
+        kind: LayerKind,
+        [in_channels, out_channels]: [i64; 2],
+        kernel_size: &[i64],
+    ) -> ConvNd {
+        let all = |value| vec![value; kernel_size.len()];
+        ConvNd {
+            kind,
+            in_channels,
+            out_channels,
+            kernel_size: kernel_size.to_vec(),
+            stride: all(1),
+            padding: all(0),
+            dilation: all(1),
+            output_padding: all(0),
             groups: 1,
             bias: true,
-            ws_init: PYTORCH_DEFAULT,
-            bs_init: PYTORCH_DEFAULT,
-            padding_mode: PaddingMode::Zeros,
+            padding_mode: "zeros",
         }
     }
-}
 
-impl<const N: usize> Default for ConvConfigND<[i64; N]> {
-    fn default() -> Self {
-        ConvConfig::default().in_dimensions()
+    /// `_ConvNd.__init__` and `reset_parameters`.
+    pub(super) fn spec(&self) -> Result<LayerSpec, InitError> {
+        check_channels(self.kind, self.in_channels, self.out_channels, self.groups)?;
+        let mut weight = match is_transposed(self.kind) {
+            false => vec![self.out_channels, self.in_channels / self.groups],
+            true => vec![self.in_channels, self.out_channels / self.groups],
+        };
+        weight.extend(&self.kernel_size);
+        Ok(LayerSpec::new(self.kind, self.repr())
+            .parameter("weight", &weight, kaiming_default(&weight))
+            .in_row_major_order()
+            .parameter_if(
+                self.bias,
+                "bias",
+                &[self.out_channels],
+                default_bias(&weight),
+            ))
     }
-}
 
-impl ConvConfig {
-    pub(super) fn in_dimensions<const N: usize>(self) -> ConvConfigND<[i64; N]> {
-        ConvConfigND {
-            stride: [self.stride; N],
-            padding: [self.padding; N],
-            dilation: [self.dilation; N],
-            groups: self.groups,
-            bias: self.bias,
-            ws_init: self.ws_init,
-            bs_init: self.bs_init,
-            padding_mode: self.padding_mode,
-        }
-    }
-}
-
-/// The default options without a bias.
-pub fn no_bias() -> ConvConfig {
-    ConvConfig {
-        bias: false,
-        ..ConvConfig::default()
-    }
-}
-
-/// `torch.nn.Conv1d`, `Conv2d` or `Conv3d`, by the length of `ksizes`: `weight` of shape
-/// `[out_dim, in_dim / groups, *ksizes]`, then `bias` of shape `[out_dim]`, both uniform over
-/// `+-1/sqrt(fan_in)`.
-///
-/// Draws the weight, then the bias, as [`uniform_`](crate::init::uniform_).
-///
-/// The forward pass is tch's: with a padding mode other than zeros it exchanges paddings that
-/// differ between dimensions, which is warned of in the log.
-///
-/// # Errors
-///
-/// [`InitError::Channels`] if `groups` is not positive or does not divide both channels,
-/// [`InitError::Dimensions`] for kernels of other than 1 to 3 dimensions, [`InitError::Libtorch`]
-/// for negative sizes or a `VarStore` whose kind cannot be trained.
-///
-/// ```
-/// use tch::nn::VarStore;
-/// use tch_init::nn::{ConvConfigND, f_conv};
-///
-/// # fn main() -> Result<(), tch_init::InitError> {
-/// let vs = VarStore::new(tch::Device::Cpu);
-/// let config = ConvConfigND { padding: [0, 1], ..Default::default() };
-/// let conv = f_conv(vs.root() / "conv", 3, 16, [1, 3], config)?;
-/// assert_eq!(conv.ws.size(), [16, 3, 1, 3]);
-/// assert!(conv.ws.abs().max().double_value(&[]) <= 1.0 / 9f64.sqrt());
-/// # Ok(())
-/// # }
-/// ```
-pub fn f_conv<'a, const N: usize, T: Borrow<Path<'a>>>(
-    vs: T,
-    in_dim: i64,
-    out_dim: i64,
-    ksizes: [i64; N],
-    config: ConvConfigND<[i64; N]>,
-) -> Result<nn::Conv<[i64; N]>, InitError> {
-    let kind = kind(ksizes)?;
-    check_channels(kind, in_dim, out_dim, config.groups)?;
-    if !matches!(config.padding_mode, PaddingMode::Zeros)
-        && config.padding != [config.padding[0]; N]
-    {
-        log::warn!(
-            "{kind}: tch 0.26 exchanges paddings that differ between dimensions, {:?}, unless the \
-             padding mode is zeros: pad the input yourself",
-            config.padding
+    /// `_ConvNd.extra_repr`.
+    fn repr(&self) -> String {
+        let mut text = format!(
+            "{}({}, {}, kernel_size={}, stride={}",
+            self.kind,
+            self.in_channels,
+            self.out_channels,
+            python_tuple(&self.kernel_size),
+            python_tuple(&self.stride)
         );
+        let mut unless = |default: i64, name: &str, values: &[i64]| {
+            if values.iter().any(|value| *value != default) {
+                text.push_str(&format!(", {name}={}", python_tuple(values)));
+            }
+        };
+        unless(0, "padding", &self.padding);
+        unless(1, "dilation", &self.dilation);
+        unless(0, "output_padding", &self.output_padding);
+        if self.groups != 1 {
+            text.push_str(&format!(", groups={}", self.groups));
+        }
+        if !self.bias {
+            text.push_str(", bias=False");
+        }
+        if self.padding_mode != "zeros" {
+            text.push_str(&format!(", padding_mode={}", self.padding_mode));
+        }
+        text + ")"
     }
-    let overrides = [("weight", config.ws_init), ("bias", config.bs_init)];
-    make(vs.borrow(), &overrides, |build| {
-        build.layer(kind, Start::Conv, |build| {
-            let mut conv = placeholder(|scratch| {
-                let config = nn::ConvConfigND {
-                    stride: config.stride,
-                    padding: config.padding,
-                    dilation: config.dilation,
-                    groups: config.groups,
-                    bias: false,
-                    ws_init: Init::Const(0.0),
-                    bs_init: Init::Const(0.0),
-                    padding_mode: config.padding_mode,
-                };
-                nn::conv(scratch, 1, 1, [1; N], config)
-            });
-            let mut shape = vec![out_dim, in_dim / config.groups];
-            shape.extend(ksizes);
-            conv.ws = build.parameter("weight", &shape)?;
-            conv.bs = build.optional_parameter(config.bias, "bias", &[out_dim])?;
-            let repr = ConvRepr {
-                channels: [in_dim, out_dim],
-                kernel_size: ksizes,
-                stride: config.stride,
-                padding: config.padding,
-                dilation: config.dilation,
-                output_padding: [0; N],
-                groups: config.groups,
-                bias: config.bias,
-                padding_mode: config.padding_mode,
-            };
-            Ok((conv, repr.text(kind)))
+
+    /// The layer that was printed. Paddings and strides, which do not affect the variables, are not
+    /// read.
+    pub(super) fn from_printed(kind: LayerKind, printed: &Printed) -> Result<ConvNd, PrintError> {
+        let dims = kernel_dims(kind);
+        let kernel = printed.ints("kernel_size", None)?;
+        let kernel = match kernel[..] {
+            [one] => vec![one; dims],
+            _ if kernel.len() == dims => kernel,
+            _ => return Err(printed.refused("kernel_size has another number of dimensions")),
+        };
+        let channels = [
+            printed.int("in_channels", Some(0))?,
+            printed.int("out_channels", Some(1))?,
+        ];
+        Ok(ConvNd {
+            groups: printed.optional_int("groups")?.unwrap_or(1),
+            bias: printed.flag("bias", true)?,
+            ..ConvNd::new(kind, channels, &kernel)
         })
+    }
+}
+
+pub(super) struct Rule;
+
+impl LayerRule for Rule {
+    const INFERRED: bool = true;
+
+    fn from_printed(kind: LayerKind, printed: &Printed) -> Result<LayerSpec, PrintError> {
+        Ok(ConvNd::from_printed(kind, printed)?.spec()?)
+    }
+
+    /// Groups are not known, and neither they nor what depends on them is in the spec.
+    fn infer(kind: LayerKind, variables: &VariableShapes<'_>) -> Option<LayerSpec> {
+        let [out_channels, in_channels, ref kernel @ ..] = *variables.parameter("weight")? else {
+            return None;
+        };
+        if kernel.len() != kernel_dims(kind) {
+            return None;
+        }
+        let conv = ConvNd {
+            bias: variables.parameter("bias").is_some(),
+            ..ConvNd::new(kind, [in_channels, out_channels], kernel)
+        };
+        variables.matching(conv.spec().ok()?)
+    }
+}
+
+/// The number of dimensions of the kernel.
+pub(super) fn kernel_dims(kind: LayerKind) -> usize {
+    match kind {
+        LayerKind::Conv1d | LayerKind::ConvTranspose1d => 1,
+        LayerKind::Conv2d | LayerKind::ConvTranspose2d => 2,
+        _ => 3,
+    }
+}
+
+fn is_transposed(kind: LayerKind) -> bool {
+    matches!(
+        kind,
+        LayerKind::ConvTranspose1d | LayerKind::ConvTranspose2d | LayerKind::ConvTranspose3d
+    )
+}
+
+/// What `_ConvNd.__init__` demands of channels and groups.
+pub(super) fn check_channels(
+    kind: LayerKind,
+    in_channels: i64,
+    out_channels: i64,
+    groups: i64,
+) -> Result<(), InitError> {
+    if groups > 0 && in_channels % groups == 0 && out_channels % groups == 0 {
+        return Ok(());
+    }
+    Err(InitError::Channels {
+        kind: kind.name(),
+        in_channels,
+        out_channels,
+        groups,
     })
 }
 
-/// [`f_conv`] with tch's signature.
-///
-/// # Panics
-///
-/// As `tch::nn::conv`, where [`f_conv`] returns an error.
-pub fn conv<'a, const N: usize, T: Borrow<Path<'a>>>(
-    vs: T,
-    in_dim: i64,
-    out_dim: i64,
-    ksizes: [i64; N],
-    config: ConvConfigND<[i64; N]>,
-) -> nn::Conv<[i64; N]> {
-    or_panic(f_conv(vs, in_dim, out_dim, ksizes, config))
-}
+#[cfg(feature = "tch")]
+pub use with_tch::*;
 
-macro_rules! one_size {
+#[cfg(feature = "tch")]
+mod with_tch {
+    use super::ConvNd;
+    use crate::error::InitError;
+    use crate::nn::builder::build;
+    use crate::nn::init::PYTORCH_DEFAULT;
+    use crate::nn::{LayerKind, or_panic, placeholder};
+    use std::borrow::Borrow;
+    use tch::nn::{self, Conv1D, Conv2D, Conv3D, Init, PaddingMode, Path};
+
+    /// Options of a convolution, one number a dimension: tch's fields, PyTorch's defaults.
+    #[derive(Debug, Clone, Copy)]
+    pub struct ConvConfigND<ND> {
+        /// Steps of the kernel. PyTorch's default: 1.
+        pub stride: ND,
+        /// Elements added on each side of the input. PyTorch's default: 0.
+        pub padding: ND,
+        /// Distance between the kernel's elements. PyTorch's default: 1.
+        pub dilation: ND,
+        /// Groups of channels that see only each other. PyTorch's default: 1.
+        pub groups: i64,
+        /// Whether there is a bias. PyTorch's default: yes.
+        pub bias: bool,
+        /// How the weight starts. Default: as in PyTorch.
+        pub ws_init: Init,
+        /// How the bias starts. Default: as in PyTorch.
+        pub bs_init: Init,
+        /// What the added elements hold. PyTorch's default: zeros.
+        pub padding_mode: PaddingMode,
+    }
+
+    /// Options of a convolution that are the same in all dimensions.
+    pub type ConvConfig = ConvConfigND<i64>;
+
+    impl Default for ConvConfig {
+        fn default() -> ConvConfig {
+            ConvConfig {
+                stride: 1,
+                padding: 0,
+                dilation: 1,
+                groups: 1,
+                bias: true,
+                ws_init: PYTORCH_DEFAULT,
+                bs_init: PYTORCH_DEFAULT,
+                padding_mode: PaddingMode::Zeros,
+            }
+        }
+    }
+
+    impl<const N: usize> Default for ConvConfigND<[i64; N]> {
+        fn default() -> Self {
+            ConvConfig::default().in_dimensions()
+        }
+    }
+
+    impl ConvConfig {
+        pub(in crate::nn) fn in_dimensions<const N: usize>(self) -> ConvConfigND<[i64; N]> {
+            ConvConfigND {
+                stride: [self.stride; N],
+                padding: [self.padding; N],
+                dilation: [self.dilation; N],
+                groups: self.groups,
+                bias: self.bias,
+                ws_init: self.ws_init,
+                bs_init: self.bs_init,
+                padding_mode: self.padding_mode,
+            }
+        }
+    }
+
+    /// The default options without a bias.
+    pub fn no_bias() -> ConvConfig {
+        ConvConfig {
+            bias: false,
+            ..ConvConfig::default()
+        }
+    }
+
+    /// `torch.nn.Conv1d`, `Conv2d` or `Conv3d`, by the length of `ksizes`: `weight` of shape
+    /// `[out_dim, in_dim / groups, *ksizes]`, then `bias` of shape `[out_dim]`, both uniform over
+    /// `+-1/sqrt(fan_in)`.
+    ///
+    /// Draws the weight, then the bias, as [`uniform_`](crate::init::uniform_).
+    ///
+    /// The forward pass is tch's: with a padding mode other than zeros it exchanges paddings that
+    /// differ between dimensions, which is warned of in the log.
+    ///
+    /// # Errors
+    ///
+    /// [`InitError::Channels`] if `groups` is not positive or does not divide both channels,
+    /// [`InitError::Dimensions`] for kernels of other than 1 to 3 dimensions, [`InitError::Libtorch`]
+    /// for negative sizes or a `VarStore` whose kind cannot be trained.
+    ///
+    /// ```
+    /// use tch::nn::VarStore;
+    /// use tch_init::nn::{ConvConfigND, f_conv};
+    ///
+    /// # fn main() -> Result<(), tch_init::InitError> {
+    /// let vs = VarStore::new(tch::Device::Cpu);
+    /// let config = ConvConfigND { padding: [0, 1], ..Default::default() };
+    /// let conv = f_conv(vs.root() / "conv", 3, 16, [1, 3], config)?;
+    /// assert_eq!(conv.ws.size(), [16, 3, 1, 3]);
+    /// assert!(conv.ws.abs().max().double_value(&[]) <= 1.0 / 9f64.sqrt());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn f_conv<'a, const N: usize, T: Borrow<Path<'a>>>(
+        vs: T,
+        in_dim: i64,
+        out_dim: i64,
+        ksizes: [i64; N],
+        config: ConvConfigND<[i64; N]>,
+    ) -> Result<nn::Conv<[i64; N]>, InitError> {
+        let kind = kind(ksizes)?;
+        if !matches!(config.padding_mode, PaddingMode::Zeros)
+            && config.padding != [config.padding[0]; N]
+        {
+            log::warn!(
+                "{kind}: tch 0.26 exchanges paddings that differ between dimensions, {:?}, unless the \
+             padding mode is zeros: pad the input yourself",
+                config.padding
+            );
+        }
+        let spec = ConvNd {
+            kind,
+            in_channels: in_dim,
+            out_channels: out_dim,
+            kernel_size: ksizes.to_vec(),
+            stride: config.stride.to_vec(),
+            padding: config.padding.to_vec(),
+            dilation: config.dilation.to_vec(),
+            output_padding: vec![0; N],
+            groups: config.groups,
+            bias: config.bias,
+            padding_mode: match config.padding_mode {
+                PaddingMode::Zeros => "zeros",
+                PaddingMode::Reflect => "reflect",
+                PaddingMode::Replicate => "replicate",
+                PaddingMode::Circular => "circular",
+            },
+        };
+        let spec = spec.spec()?;
+        let mut conv = placeholder(|scratch| {
+            let config = nn::ConvConfigND {
+                stride: config.stride,
+                padding: config.padding,
+                dilation: config.dilation,
+                groups: config.groups,
+                bias: false,
+                ws_init: Init::Const(0.0),
+                bs_init: Init::Const(0.0),
+                padding_mode: config.padding_mode,
+            };
+            nn::conv(scratch, 1, 1, [1; N], config)
+        });
+        let overrides = [("weight", config.ws_init), ("bias", config.bs_init)];
+        let tensors = build(vs.borrow(), &spec, &overrides)?;
+        conv.ws = tensors.required(kind, "weight")?;
+        conv.bs = tensors.get("bias");
+        Ok(conv)
+    }
+
+    /// [`f_conv`] with tch's signature.
+    ///
+    /// # Panics
+    ///
+    /// As `tch::nn::conv`, where [`f_conv`] returns an error.
+    pub fn conv<'a, const N: usize, T: Borrow<Path<'a>>>(
+        vs: T,
+        in_dim: i64,
+        out_dim: i64,
+        ksizes: [i64; N],
+        config: ConvConfigND<[i64; N]>,
+    ) -> nn::Conv<[i64; N]> {
+        or_panic(f_conv(vs, in_dim, out_dim, ksizes, config))
+    }
+
+    macro_rules! one_size {
     ($($name:ident, $fallible:ident, $layer:ty, $torch:literal;)*) => {$(
         #[doc = concat!("`torch.nn.", $torch, "` with the same kernel and options in all dimensions.")]
         ///
@@ -217,89 +400,23 @@ macro_rules! one_size {
     )*};
 }
 
-one_size! {
-    conv1d, f_conv1d, Conv1D, "Conv1d";
-    conv2d, f_conv2d, Conv2D, "Conv2d";
-    conv3d, f_conv3d, Conv3D, "Conv3d";
-}
-
-/// What Python prints of a convolution: `_ConvNd.extra_repr`, PyTorch 2.13.
-pub(super) struct ConvRepr<const N: usize> {
-    pub(super) channels: [i64; 2],
-    pub(super) kernel_size: [i64; N],
-    pub(super) stride: [i64; N],
-    pub(super) padding: [i64; N],
-    pub(super) dilation: [i64; N],
-    pub(super) output_padding: [i64; N],
-    pub(super) groups: i64,
-    pub(super) bias: bool,
-    pub(super) padding_mode: PaddingMode,
-}
-
-impl<const N: usize> ConvRepr<N> {
-    pub(super) fn text(&self, kind: LayerKind) -> String {
-        format!("{kind}({})", self.arguments())
+    one_size! {
+        conv1d, f_conv1d, Conv1D, "Conv1d";
+        conv2d, f_conv2d, Conv2D, "Conv2d";
+        conv3d, f_conv3d, Conv3D, "Conv3d";
     }
 
-    fn arguments(&self) -> String {
-        let [in_channels, out_channels] = self.channels;
-        let mut text = format!(
-            "{in_channels}, {out_channels}, kernel_size={}, stride={}",
-            python_tuple(&self.kernel_size),
-            python_tuple(&self.stride)
-        );
-        let mut unless = |default: i64, name: &str, values: &[i64; N]| {
-            if *values != [default; N] {
-                text.push_str(&format!(", {name}={}", python_tuple(values)));
-            }
-        };
-        unless(0, "padding", &self.padding);
-        unless(1, "dilation", &self.dilation);
-        unless(0, "output_padding", &self.output_padding);
-        if self.groups != 1 {
-            text.push_str(&format!(", groups={}", self.groups));
+    /// The kind of a convolution with this kernel.
+    pub(in crate::nn) fn kind<const N: usize>(ksizes: [i64; N]) -> Result<LayerKind, InitError> {
+        match N {
+            1 => Ok(LayerKind::Conv1d),
+            2 => Ok(LayerKind::Conv2d),
+            3 => Ok(LayerKind::Conv3d),
+            _ => Err(InitError::Dimensions {
+                function: "conv",
+                supported: "1 to 3 kernel",
+                shape: ksizes.to_vec(),
+            }),
         }
-        if !self.bias {
-            text.push_str(", bias=False");
-        }
-        let mode = match self.padding_mode {
-            PaddingMode::Zeros => return text,
-            PaddingMode::Reflect => "reflect",
-            PaddingMode::Replicate => "replicate",
-            PaddingMode::Circular => "circular",
-        };
-        text + ", padding_mode=" + mode
     }
-}
-
-/// The kind of a convolution with this kernel.
-pub(super) fn kind<const N: usize>(ksizes: [i64; N]) -> Result<LayerKind, InitError> {
-    match N {
-        1 => Ok(LayerKind::Conv1d),
-        2 => Ok(LayerKind::Conv2d),
-        3 => Ok(LayerKind::Conv3d),
-        _ => Err(InitError::Dimensions {
-            function: "conv",
-            supported: "1 to 3 kernel",
-            shape: ksizes.to_vec(),
-        }),
-    }
-}
-
-/// What `_ConvNd.__init__` demands of channels and groups.
-pub(super) fn check_channels(
-    kind: LayerKind,
-    in_channels: i64,
-    out_channels: i64,
-    groups: i64,
-) -> Result<(), InitError> {
-    if groups > 0 && in_channels % groups == 0 && out_channels % groups == 0 {
-        return Ok(());
-    }
-    Err(InitError::Channels {
-        kind: kind.name(),
-        in_channels,
-        out_channels,
-        groups,
-    })
 }

@@ -1,101 +1,116 @@
 //! Transposed convolutions.
 
-use super::build::{Build, make};
-use super::conv::{ConvRepr, check_channels};
-use super::init::PYTORCH_DEFAULT;
-use super::start::Start;
-use super::{LayerKind, or_panic, placeholder};
-use crate::error::InitError;
-use std::borrow::Borrow;
-use tch::Tensor;
-use tch::nn::{self, ConvTranspose1D, ConvTranspose2D, ConvTranspose3D, Init, PaddingMode, Path};
+use super::LayerKind;
+use super::conv::{ConvNd, kernel_dims};
+use super::printed::{PrintError, Printed};
+use super::spec::{LayerRule, LayerSpec, VariableShapes};
 
-/// Options of a transposed convolution, the same in all dimensions: tch's fields, PyTorch's defaults.
-///
-/// tch's constructors take one number for all dimensions, [`ConvTransposeConfig`].
-#[derive(Debug, Clone, Copy)]
-pub struct ConvTransposeConfigND<ND> {
-    /// Steps of the kernel. PyTorch's default: 1.
-    pub stride: ND,
-    /// Elements taken from each side of the output. PyTorch's default: 0.
-    pub padding: ND,
-    /// Elements added to one side of the output. PyTorch's default: 0.
-    pub output_padding: ND,
-    /// Groups of channels that see only each other. PyTorch's default: 1.
-    pub groups: i64,
-    /// Whether there is a bias. PyTorch's default: yes.
-    pub bias: bool,
-    /// Distance between the kernel's elements. PyTorch's default: 1.
-    pub dilation: ND,
-    /// How the weight starts. Default: as in PyTorch.
-    pub ws_init: Init,
-    /// How the bias starts. Default: as in PyTorch.
-    pub bs_init: Init,
-}
+pub(super) struct Rule;
 
-/// Options of a transposed convolution as the constructors take them.
-pub type ConvTransposeConfig = ConvTransposeConfigND<i64>;
+impl LayerRule for Rule {
+    const INFERRED: bool = true;
 
-impl Default for ConvTransposeConfig {
-    fn default() -> ConvTransposeConfig {
-        ConvTransposeConfig {
-            stride: 1,
-            padding: 0,
-            output_padding: 0,
-            groups: 1,
-            bias: true,
-            dilation: 1,
-            ws_init: PYTORCH_DEFAULT,
-            bs_init: PYTORCH_DEFAULT,
-        }
+    fn from_printed(kind: LayerKind, printed: &Printed) -> Result<LayerSpec, PrintError> {
+        Ok(ConvNd::from_printed(kind, printed)?.spec()?)
     }
-}
 
-impl ConvTransposeConfig {
-    /// tch's options of a layer that draws nothing when it is made.
-    fn placeholder(self) -> nn::ConvTransposeConfig {
-        nn::ConvTransposeConfig {
-            stride: self.stride,
-            padding: self.padding,
-            output_padding: self.output_padding,
-            groups: self.groups,
-            bias: false,
-            dilation: self.dilation,
-            ws_init: Init::Const(0.0),
-            bs_init: Init::Const(0.0),
-        }
-    }
-}
-
-/// Declares a transposed convolution with a kernel of `N` dimensions.
-fn declare<const N: usize>(
-    build: &mut Build<'_>,
-    kind: LayerKind,
-    [in_dim, out_dim, ksize]: [i64; 3],
-    config: ConvTransposeConfig,
-) -> Result<(Tensor, Option<Tensor>), InitError> {
-    check_channels(kind, in_dim, out_dim, config.groups)?;
-    build.layer(kind, Start::Conv, |build| {
-        let mut shape = vec![in_dim, out_dim / config.groups];
-        shape.extend([ksize; N]);
-        let ws = build.parameter("weight", &shape)?;
-        let bs = build.optional_parameter(config.bias, "bias", &[out_dim])?;
-        let repr = ConvRepr {
-            channels: [in_dim, out_dim],
-            kernel_size: [ksize; N],
-            stride: [config.stride; N],
-            padding: [config.padding; N],
-            dilation: [config.dilation; N],
-            output_padding: [config.output_padding; N],
-            groups: config.groups,
-            bias: config.bias,
-            padding_mode: PaddingMode::Zeros,
+    /// The weight is `[in, out / groups, ..]` with groups that divide `in`, the bias is `[out]`.
+    fn infer(kind: LayerKind, variables: &VariableShapes<'_>) -> Option<LayerSpec> {
+        let [in_channels, per_group, ref kernel @ ..] = *variables.parameter("weight")? else {
+            return None;
         };
-        Ok(((ws, bs), repr.text(kind)))
-    })
+        if kernel.len() != kernel_dims(kind) {
+            return None;
+        }
+        let bias = variables.parameter("bias");
+        let groups = match bias {
+            None => 1,
+            Some(&[out_channels]) if per_group > 0 && out_channels % per_group == 0 => {
+                out_channels / per_group
+            }
+            Some(_) => return None,
+        };
+        let channels = [in_channels, per_group.checked_mul(groups)?];
+        let conv = ConvNd {
+            groups,
+            bias: bias.is_some(),
+            ..ConvNd::new(kind, channels, kernel)
+        };
+        variables.matching(conv.spec().ok()?)
+    }
 }
 
-macro_rules! conv_transpose {
+#[cfg(feature = "tch")]
+pub use with_tch::*;
+
+#[cfg(feature = "tch")]
+mod with_tch {
+    use crate::error::InitError;
+    use crate::nn::builder::build;
+    use crate::nn::conv::ConvNd;
+    use crate::nn::init::PYTORCH_DEFAULT;
+    use crate::nn::{LayerKind, or_panic, placeholder};
+    use std::borrow::Borrow;
+    use tch::nn::{self, ConvTranspose1D, ConvTranspose2D, ConvTranspose3D, Init, Path};
+
+    /// Options of a transposed convolution, the same in all dimensions: tch's fields, PyTorch's defaults.
+    ///
+    /// tch's constructors take one number for all dimensions, [`ConvTransposeConfig`].
+    #[derive(Debug, Clone, Copy)]
+    pub struct ConvTransposeConfigND<ND> {
+        /// Steps of the kernel. PyTorch's default: 1.
+        pub stride: ND,
+        /// Elements taken from each side of the output. PyTorch's default: 0.
+        pub padding: ND,
+        /// Elements added to one side of the output. PyTorch's default: 0.
+        pub output_padding: ND,
+        /// Groups of channels that see only each other. PyTorch's default: 1.
+        pub groups: i64,
+        /// Whether there is a bias. PyTorch's default: yes.
+        pub bias: bool,
+        /// Distance between the kernel's elements. PyTorch's default: 1.
+        pub dilation: ND,
+        /// How the weight starts. Default: as in PyTorch.
+        pub ws_init: Init,
+        /// How the bias starts. Default: as in PyTorch.
+        pub bs_init: Init,
+    }
+
+    /// Options of a transposed convolution as the constructors take them.
+    pub type ConvTransposeConfig = ConvTransposeConfigND<i64>;
+
+    impl Default for ConvTransposeConfig {
+        fn default() -> ConvTransposeConfig {
+            ConvTransposeConfig {
+                stride: 1,
+                padding: 0,
+                output_padding: 0,
+                groups: 1,
+                bias: true,
+                dilation: 1,
+                ws_init: PYTORCH_DEFAULT,
+                bs_init: PYTORCH_DEFAULT,
+            }
+        }
+    }
+
+    impl ConvTransposeConfig {
+        /// tch's options of a layer that draws nothing when it is made.
+        fn placeholder(self) -> nn::ConvTransposeConfig {
+            nn::ConvTransposeConfig {
+                stride: self.stride,
+                padding: self.padding,
+                output_padding: self.output_padding,
+                groups: self.groups,
+                bias: false,
+                dilation: self.dilation,
+                ws_init: Init::Const(0.0),
+                bs_init: Init::Const(0.0),
+            }
+        }
+    }
+
+    macro_rules! conv_transpose {
     ($($name:ident, $fallible:ident, $layer:ty, $dims:literal, $kind:ident;)*) => {$(
         #[doc = concat!("`torch.nn.", stringify!($kind), "`: `weight` of shape")]
         /// `[in_dim, out_dim / groups, ksize, ..]`, then `bias` of shape `[out_dim]`, both uniform
@@ -124,16 +139,24 @@ macro_rules! conv_transpose {
             ksize: i64,
             config: ConvTransposeConfig,
         ) -> Result<$layer, InitError> {
-            let sizes = [in_dim, out_dim, ksize];
+            let kernel = [ksize; $dims];
+            let spec = ConvNd {
+                stride: vec![config.stride; $dims],
+                padding: vec![config.padding; $dims],
+                dilation: vec![config.dilation; $dims],
+                output_padding: vec![config.output_padding; $dims],
+                groups: config.groups,
+                bias: config.bias,
+                ..ConvNd::new(LayerKind::$kind, [in_dim, out_dim], &kernel)
+            };
+            let spec = spec.spec()?;
+            let mut layer =
+                placeholder(|scratch| nn::$name(scratch, 1, 1, 1, config.placeholder()));
             let overrides = [("weight", config.ws_init), ("bias", config.bs_init)];
-            make(vs.borrow(), &overrides, |build| {
-                let (ws, bs) = declare::<$dims>(build, LayerKind::$kind, sizes, config)?;
-                let mut layer =
-                    placeholder(|scratch| nn::$name(scratch, 1, 1, 1, config.placeholder()));
-                layer.ws = ws;
-                layer.bs = bs;
-                Ok(layer)
-            })
+            let tensors = build(vs.borrow(), &spec, &overrides)?;
+            layer.ws = tensors.required(LayerKind::$kind, "weight")?;
+            layer.bs = tensors.get("bias");
+            Ok(layer)
         }
 
         #[doc = concat!("[`", stringify!($fallible), "`] with tch's signature.")]
@@ -153,8 +176,9 @@ macro_rules! conv_transpose {
     )*};
 }
 
-conv_transpose! {
-    conv_transpose1d, f_conv_transpose1d, ConvTranspose1D, 1, ConvTranspose1d;
-    conv_transpose2d, f_conv_transpose2d, ConvTranspose2D, 2, ConvTranspose2d;
-    conv_transpose3d, f_conv_transpose3d, ConvTranspose3D, 3, ConvTranspose3d;
+    conv_transpose! {
+        conv_transpose1d, f_conv_transpose1d, ConvTranspose1D, 1, ConvTranspose1d;
+        conv_transpose2d, f_conv_transpose2d, ConvTranspose2D, 2, ConvTranspose2d;
+        conv_transpose3d, f_conv_transpose3d, ConvTranspose3D, 3, ConvTranspose3d;
+    }
 }

@@ -1,7 +1,6 @@
 //! `torch.nn.RNN`, which tch has not: `torch/nn/modules/rnn.py`, PyTorch 2.13.
 
-use super::build::make;
-use super::rnn::{RNNConfig, Recurrent, RnnNonlinearity};
+use super::rnn::{RNNConfig, RnnBase, RnnNonlinearity};
 use super::{LayerKind, or_panic};
 use crate::error::{Context, InitError};
 use std::borrow::Borrow;
@@ -42,55 +41,36 @@ pub struct ElmanRnn {
 ///
 /// ```
 /// use tch::{Device, Kind, Tensor};
-/// use tch_init::nn::{RnnNonlinearity, f_rnn};
+/// use tch_init::nn::{RnnNonlinearity, rnn};
 ///
 /// # fn main() -> Result<(), tch_init::InitError> {
 /// let vs = tch::nn::VarStore::new(Device::Cpu);
-/// let rnn = f_rnn(vs.root() / "rnn", 3, 5, RnnNonlinearity::Relu, Default::default())?;
+/// let rnn = rnn(vs.root() / "rnn", 3, 5, RnnNonlinearity::Relu, Default::default())?;
 /// let input = Tensor::zeros([2, 7, 3], (Kind::Float, Device::Cpu));
-/// let (output, hidden) = rnn.f_forward(&input, None)?;
+/// let (output, hidden) = rnn.forward(&input, None)?;
 /// assert_eq!((output.size(), hidden.size()), (vec![2, 7, 5], vec![1, 2, 5]));
 /// # Ok(())
 /// # }
 /// ```
-pub fn f_rnn<'a, T: Borrow<Path<'a>>>(
-    vs: T,
-    in_dim: i64,
-    hidden_dim: i64,
-    nonlinearity: RnnNonlinearity,
-    c: RNNConfig,
-) -> Result<ElmanRnn, InitError> {
-    let mut rnn = ElmanRnn {
-        flat_weights: Vec::new(),
-        nonlinearity,
-        input_size: in_dim,
-        hidden_size: hidden_dim,
-        config: c,
-    };
-    let layer = rnn.layer();
-    let cudnn_mode = match nonlinearity {
-        RnnNonlinearity::Relu => 0,
-        RnnNonlinearity::Tanh => 1,
-    };
-    rnn.flat_weights = make(vs.borrow(), &layer.overrides(), |build| {
-        layer.declare(build, cudnn_mode)
-    })?;
-    Ok(rnn)
-}
-
-/// [`f_rnn`], panicking as tch's constructors do.
-///
-/// # Panics
-///
-/// Where [`f_rnn`] returns an error.
 pub fn rnn<'a, T: Borrow<Path<'a>>>(
     vs: T,
     in_dim: i64,
     hidden_dim: i64,
     nonlinearity: RnnNonlinearity,
     c: RNNConfig,
-) -> ElmanRnn {
-    or_panic(f_rnn(vs, in_dim, hidden_dim, nonlinearity, c))
+) -> Result<ElmanRnn, InitError> {
+    let base = c.base(LayerKind::RNN, [in_dim, hidden_dim, 0]);
+    let cudnn_mode = match nonlinearity {
+        RnnNonlinearity::Relu => 0,
+        RnnNonlinearity::Tanh => 1,
+    };
+    Ok(ElmanRnn {
+        flat_weights: base.build(vs.borrow(), &c, cudnn_mode)?,
+        nonlinearity,
+        input_size: in_dim,
+        hidden_size: hidden_dim,
+        config: c,
+    })
 }
 
 impl ElmanRnn {
@@ -105,14 +85,14 @@ impl ElmanRnn {
     ///
     /// [`InitError::Dimensions`] or [`InitError::Layer`] for an input or a state of another shape,
     /// [`InitError::Libtorch`] for one of another kind or device.
-    pub fn f_forward(
+    pub fn forward(
         &self,
         input: &Tensor,
         hx: Option<&Tensor>,
     ) -> Result<(Tensor, Tensor), InitError> {
-        let layer = self.layer();
-        let sequence = layer.sequence(input)?;
-        let hx = sequence.initial("hx", hx, layer.output_size())?;
+        let base = self.base();
+        let sequence = base.sequence(input)?;
+        let hx = sequence.initial("hx", hx, base.output_size())?;
         let run = match self.nonlinearity {
             RnnNonlinearity::Tanh => Tensor::f_rnn_tanh,
             RnnNonlinearity::Relu => Tensor::f_rnn_relu,
@@ -132,38 +112,33 @@ impl ElmanRnn {
         Ok((sequence.output(output)?, sequence.state(hidden)?))
     }
 
-    fn layer(&self) -> Recurrent {
-        Recurrent {
-            kind: LayerKind::RNN,
-            input_size: self.input_size,
-            hidden_size: self.hidden_size,
-            proj_size: 0,
-            config: self.config,
-        }
+    fn base(&self) -> RnnBase {
+        let sizes = [self.input_size, self.hidden_size, 0];
+        self.config.base(LayerKind::RNN, sizes)
     }
 }
 
 /// As tch's layers; with either `batch_first`, and without a batch in [`RNN::seq`].
 ///
-/// Panics where [`ElmanRnn::f_forward`] returns an error.
+/// Panics where [`ElmanRnn::forward`] returns an error.
 impl RNN for ElmanRnn {
     type State = Tensor;
 
     fn zero_state(&self, batch_dim: i64) -> Tensor {
-        let layer = self.layer();
-        or_panic(layer.zero_state(&self.flat_weights, batch_dim, layer.output_size()))
+        let base = self.base();
+        or_panic(base.zero_state(&self.flat_weights, batch_dim, base.output_size()))
     }
 
     fn step(&self, input: &Tensor, state: &Tensor) -> Tensor {
-        let input = or_panic(self.layer().one_step(input));
+        let input = or_panic(self.base().one_step(input));
         self.seq_init(&input, state).1
     }
 
     fn seq(&self, input: &Tensor) -> (Tensor, Tensor) {
-        or_panic(self.f_forward(input, None))
+        or_panic(self.forward(input, None))
     }
 
     fn seq_init(&self, input: &Tensor, state: &Tensor) -> (Tensor, Tensor) {
-        or_panic(self.f_forward(input, Some(state)))
+        or_panic(self.forward(input, Some(state)))
     }
 }

@@ -1,8 +1,8 @@
 //! `torch.nn.LSTMCell` and `torch.nn.GRUCell`, which tch has not: `torch/nn/modules/rnn.py`,
 //! PyTorch 2.13.
 
+use super::LayerKind;
 use super::rnn_cell::{RNNCellConfig, Step, make_cell};
-use super::{LayerKind, or_panic};
 use crate::error::{Context, InitError};
 use std::borrow::Borrow;
 use tch::Tensor;
@@ -29,22 +29,22 @@ pub struct LstmCell {
 ///
 /// # Errors
 ///
-/// As [`f_rnn_cell`](super::f_rnn_cell).
+/// As [`rnn_cell`](super::rnn_cell).
 ///
 /// ```
 /// use tch::{Device, Kind, Tensor};
 ///
 /// # fn main() -> Result<(), tch_init::InitError> {
 /// let vs = tch::nn::VarStore::new(Device::Cpu);
-/// let cell = tch_init::nn::f_lstm_cell(vs.root() / "cell", 3, 5, Default::default())?;
+/// let cell = tch_init::nn::lstm_cell(vs.root() / "cell", 3, 5, Default::default())?;
 /// let input = Tensor::zeros([2, 3], (Kind::Float, Device::Cpu));
-/// let (hidden, state) = cell.f_forward(&input, None)?;
-/// let (hidden, _) = cell.f_forward(&input, Some((&hidden, &state)))?;
+/// let (hidden, state) = cell.forward(&input, None)?;
+/// let (hidden, _) = cell.forward(&input, Some((&hidden, &state)))?;
 /// assert_eq!(hidden.size(), [2, 5]);
 /// # Ok(())
 /// # }
 /// ```
-pub fn f_lstm_cell<'a, T: Borrow<Path<'a>>>(
+pub fn lstm_cell<'a, T: Borrow<Path<'a>>>(
     vs: T,
     in_dim: i64,
     hidden_dim: i64,
@@ -61,20 +61,6 @@ pub fn f_lstm_cell<'a, T: Borrow<Path<'a>>>(
     })
 }
 
-/// [`f_lstm_cell`], panicking as tch's constructors do.
-///
-/// # Panics
-///
-/// Where [`f_lstm_cell`] returns an error.
-pub fn lstm_cell<'a, T: Borrow<Path<'a>>>(
-    vs: T,
-    in_dim: i64,
-    hidden_dim: i64,
-    config: RNNCellConfig,
-) -> LstmCell {
-    or_panic(f_lstm_cell(vs, in_dim, hidden_dim, config))
-}
-
 impl LstmCell {
     /// The next hidden state and cell state, both of shape `[batch, hidden_dim]`, after an input
     /// of shape `[batch, in_dim]`; none has a batch if the input has none. `None` stands for
@@ -82,8 +68,8 @@ impl LstmCell {
     ///
     /// # Errors
     ///
-    /// As [`RnnCell::f_forward`](super::RnnCell::f_forward).
-    pub fn f_forward(
+    /// As [`RnnCell::forward`](super::RnnCell::forward).
+    pub fn forward(
         &self,
         input: &Tensor,
         hx: Option<(&Tensor, &Tensor)>,
@@ -98,15 +84,6 @@ impl LstmCell {
             .f_lstm_cell(&[&h, &c], &self.w_ih, &self.w_hh, b_ih, b_hh)
             .context(name, input)?;
         Ok((step.output(h)?, step.output(c)?))
-    }
-
-    /// [`LstmCell::f_forward`], panicking where it returns an error.
-    ///
-    /// # Panics
-    ///
-    /// Where [`LstmCell::f_forward`] returns an error.
-    pub fn forward(&self, input: &Tensor, hx: Option<(&Tensor, &Tensor)>) -> (Tensor, Tensor) {
-        or_panic(self.f_forward(input, hx))
     }
 }
 
@@ -131,20 +108,20 @@ pub struct GruCell {
 ///
 /// # Errors
 ///
-/// As [`f_rnn_cell`](super::f_rnn_cell).
+/// As [`rnn_cell`](super::rnn_cell).
 ///
 /// ```
 /// use tch::{Device, Kind, Tensor};
 ///
 /// # fn main() -> Result<(), tch_init::InitError> {
 /// let vs = tch::nn::VarStore::new(Device::Cpu);
-/// let cell = tch_init::nn::f_gru_cell(vs.root() / "cell", 3, 5, Default::default())?;
+/// let cell = tch_init::nn::gru_cell(vs.root() / "cell", 3, 5, Default::default())?;
 /// let input = Tensor::zeros([3], (Kind::Float, Device::Cpu));
-/// assert_eq!(cell.f_forward(&input, None)?.size(), [5]);
+/// assert_eq!(cell.forward(&input, None)?.size(), [5]);
 /// # Ok(())
 /// # }
 /// ```
-pub fn f_gru_cell<'a, T: Borrow<Path<'a>>>(
+pub fn gru_cell<'a, T: Borrow<Path<'a>>>(
     vs: T,
     in_dim: i64,
     hidden_dim: i64,
@@ -161,27 +138,13 @@ pub fn f_gru_cell<'a, T: Borrow<Path<'a>>>(
     })
 }
 
-/// [`f_gru_cell`], panicking as tch's constructors do.
-///
-/// # Panics
-///
-/// Where [`f_gru_cell`] returns an error.
-pub fn gru_cell<'a, T: Borrow<Path<'a>>>(
-    vs: T,
-    in_dim: i64,
-    hidden_dim: i64,
-    config: RNNCellConfig,
-) -> GruCell {
-    or_panic(f_gru_cell(vs, in_dim, hidden_dim, config))
-}
-
 impl GruCell {
-    /// The next hidden state, as [`RnnCell::f_forward`](super::RnnCell::f_forward).
+    /// The next hidden state, as [`RnnCell::forward`](super::RnnCell::forward).
     ///
     /// # Errors
     ///
-    /// As [`RnnCell::f_forward`](super::RnnCell::f_forward).
-    pub fn f_forward(&self, input: &Tensor, hx: Option<&Tensor>) -> Result<Tensor, InitError> {
+    /// As [`RnnCell::forward`](super::RnnCell::forward).
+    pub fn forward(&self, input: &Tensor, hx: Option<&Tensor>) -> Result<Tensor, InitError> {
         let name = "GRUCell";
         let step = Step::new(name, input, &self.w_hh)?;
         let hx = step.state(hx)?;
@@ -190,14 +153,5 @@ impl GruCell {
             .input
             .f_gru_cell(&hx, &self.w_ih, &self.w_hh, b_ih, b_hh);
         step.output(next.context(name, input)?)
-    }
-
-    /// [`GruCell::f_forward`], panicking where it returns an error.
-    ///
-    /// # Panics
-    ///
-    /// Where [`GruCell::f_forward`] returns an error.
-    pub fn forward(&self, input: &Tensor, hx: Option<&Tensor>) -> Tensor {
-        or_panic(self.f_forward(input, hx))
     }
 }

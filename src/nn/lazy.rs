@@ -7,7 +7,7 @@ use super::conv_transpose::{
 };
 use super::init::{self, Init, PYTORCH_DEFAULT};
 use super::instance_norm::{
-    InstanceNorm, InstanceNormConfig, f_instance_norm1d, f_instance_norm2d, f_instance_norm3d,
+    InstanceNorm, InstanceNormConfig, instance_norm1d, instance_norm2d, instance_norm3d,
 };
 use super::linear::{LinearConfig, f_linear};
 use super::{LayerKind, or_panic};
@@ -37,7 +37,7 @@ use tch::nn::{
 ///
 /// # fn main() -> Result<(), tch_init::InitError> {
 /// let vs = VarStore::new(Device::Cpu);
-/// let fc = lazy_linear(vs.root() / "fc", 3, Default::default());
+/// let fc = lazy_linear(vs.root() / "fc", 3, Default::default())?;
 /// assert!(vs.is_empty() && fc.layer().is_none());
 /// let output = fc.forward(&Tensor::zeros([5, 7], (Kind::Float, Device::Cpu)));
 /// assert_eq!(output.size(), [5, 3]);
@@ -94,10 +94,10 @@ impl<'a, L> Lazy<'a, L> {
     ///
     /// [`InitError::Dimensions`] if the layer does not take an input of that shape, and the errors
     /// of the eager constructor. Then the `VarStore` is as it was, and another input may be tried.
-    pub fn f_materialize(&self, input: &Tensor) -> Result<&L, InitError> {
+    pub fn materialize(&self, input: &Tensor) -> Result<&L, InitError> {
         match self.layer() {
             Some(layer) => Ok(layer),
-            None => self.f_materialize_for(size_in(self.kind, &input.size())?),
+            None => self.materialize_for(size_in(self.kind, &input.size())?),
         }
     }
 
@@ -106,21 +106,12 @@ impl<'a, L> Lazy<'a, L> {
     /// # Errors
     ///
     /// The errors of the eager constructor.
-    pub fn f_materialize_for(&self, in_dim: i64) -> Result<&L, InitError> {
+    pub fn materialize_for(&self, in_dim: i64) -> Result<&L, InitError> {
         if let Some(layer) = self.layer() {
             return Ok(layer);
         }
         let layer = (self.make)(&self.path, in_dim)?;
         Ok(self.layer.get_or_init(|| layer))
-    }
-
-    /// [`f_materialize`](Lazy::f_materialize), as tch's layers are called.
-    ///
-    /// # Panics
-    ///
-    /// Where [`f_materialize`](Lazy::f_materialize) returns an error.
-    pub fn materialize(&self, input: &Tensor) -> &L {
-        or_panic(self.f_materialize(input))
     }
 }
 
@@ -180,10 +171,10 @@ fn bias_init(in_dim: i64, init: Init) -> Init {
     }
 }
 
-/// A lazy constructor and its fallible twin.
+/// A lazy constructor.
 macro_rules! lazy {
     ($(
-        $name:ident, $fallible:ident $([$($generic:tt)*])?, $kind:literal,
+        $name:ident $([$($generic:tt)*])?, $kind:literal,
         ($($arg:ident: $type:ty),*) -> $layer:ty, $example:literal, $infers:literal,
         |$path:ident| $make:expr;
     )*) => {$(
@@ -201,36 +192,24 @@ macro_rules! lazy {
         /// # fn main() -> Result<(), tch_init::InitError> {
         /// # use tch_init::nn::*;
         /// let vs = VarStore::new(tch::Device::Cpu);
-        #[doc = concat!("let lazy = ", stringify!($fallible), "(vs.root(), ", $example, ")?;")]
-        /// let layer = lazy.f_materialize_for(8)?;
+        #[doc = concat!("let lazy = ", stringify!($name), "(vs.root(), ", $example, ")?;")]
+        /// let layer = lazy.materialize_for(8)?;
         /// assert!(!vs.is_empty());
         /// # Ok(())
         /// # }
         /// ```
-        pub fn $fallible<'a, $($($generic)*,)? T: Borrow<Path<'a>>>(
+        pub fn $name<'a, $($($generic)*,)? T: Borrow<Path<'a>>>(
             vs: T,
             $($arg: $type),*
         ) -> Result<Lazy<'a, $layer>, InitError> {
             let $path = vs.borrow();
             $make
         }
-
-        #[doc = concat!("[`", stringify!($fallible), "`], as tch's constructors are called.")]
-        ///
-        /// # Panics
-        ///
-        /// Where the fallible one returns an error.
-        pub fn $name<'a, $($($generic)*,)? T: Borrow<Path<'a>>>(
-            vs: T,
-            $($arg: $type),*
-        ) -> Lazy<'a, $layer> {
-            or_panic($fallible(vs, $($arg),*))
-        }
     )*};
 }
 
 lazy! {
-    lazy_linear, f_lazy_linear, "LazyLinear",
+    lazy_linear, "LazyLinear",
     (out_dim: i64, config: LinearConfig) -> Linear, "16, Default::default()", "f_linear",
     |path| Ok(Lazy::new(path, LayerKind::Linear, move |path, in_dim| {
         let bs_init = bias_init(in_dim, config.bs_init.unwrap_or(PYTORCH_DEFAULT));
@@ -238,7 +217,7 @@ lazy! {
         f_linear(path, in_dim, out_dim, config)
     }));
 
-    lazy_conv, f_lazy_conv [const N: usize], "LazyConv1d`, `LazyConv2d` or `LazyConv3d",
+    lazy_conv [const N: usize], "LazyConv1d`, `LazyConv2d` or `LazyConv3d",
     (out_dim: i64, ksizes: [i64; N], config: ConvConfigND<[i64; N]>) -> nn::Conv<[i64; N]>,
     "16, [3, 5], Default::default()", "f_conv",
     |path| {
@@ -250,23 +229,23 @@ lazy! {
         }))
     };
 
-    lazy_conv1d, f_lazy_conv1d, "LazyConv1d",
+    lazy_conv1d, "LazyConv1d",
     (out_dim: i64, ksize: i64, config: ConvConfig) -> Conv1D, "16, 3, Default::default()", "f_conv1d",
-    |path| f_lazy_conv(path, out_dim, [ksize; _], config.in_dimensions());
+    |path| lazy_conv(path, out_dim, [ksize; _], config.in_dimensions());
 
-    lazy_conv2d, f_lazy_conv2d, "LazyConv2d",
+    lazy_conv2d, "LazyConv2d",
     (out_dim: i64, ksize: i64, config: ConvConfig) -> Conv2D, "16, 3, Default::default()", "f_conv2d",
-    |path| f_lazy_conv(path, out_dim, [ksize; _], config.in_dimensions());
+    |path| lazy_conv(path, out_dim, [ksize; _], config.in_dimensions());
 
-    lazy_conv3d, f_lazy_conv3d, "LazyConv3d",
+    lazy_conv3d, "LazyConv3d",
     (out_dim: i64, ksize: i64, config: ConvConfig) -> Conv3D, "16, 3, Default::default()", "f_conv3d",
-    |path| f_lazy_conv(path, out_dim, [ksize; _], config.in_dimensions());
+    |path| lazy_conv(path, out_dim, [ksize; _], config.in_dimensions());
 }
 
 macro_rules! lazy_conv_transpose {
-    ($($name:ident, $fallible:ident, $eager:ident, $layer:ident, $kind:ident, $torch:literal, $infers:literal;)*) => {
+    ($($name:ident, $eager:ident, $layer:ident, $kind:ident, $torch:literal, $infers:literal;)*) => {
         lazy! {$(
-            $name, $fallible, $torch,
+            $name, $torch,
             (out_dim: i64, ksize: i64, config: ConvTransposeConfig) -> $layer, "16, 3, Default::default()", $infers,
             |path| {
                 check_channels(LayerKind::$kind, 0, out_dim, config.groups)?;
@@ -281,28 +260,28 @@ macro_rules! lazy_conv_transpose {
 }
 
 lazy_conv_transpose! {
-    lazy_conv_transpose1d, f_lazy_conv_transpose1d, f_conv_transpose1d, ConvTranspose1D,
+    lazy_conv_transpose1d, f_conv_transpose1d, ConvTranspose1D,
     ConvTranspose1d, "LazyConvTranspose1d", "f_conv_transpose1d";
-    lazy_conv_transpose2d, f_lazy_conv_transpose2d, f_conv_transpose2d, ConvTranspose2D,
+    lazy_conv_transpose2d, f_conv_transpose2d, ConvTranspose2D,
     ConvTranspose2d, "LazyConvTranspose2d", "f_conv_transpose2d";
-    lazy_conv_transpose3d, f_lazy_conv_transpose3d, f_conv_transpose3d, ConvTranspose3D,
+    lazy_conv_transpose3d, f_conv_transpose3d, ConvTranspose3D,
     ConvTranspose3d, "LazyConvTranspose3d", "f_conv_transpose3d";
 }
 
 lazy! {
-    lazy_batch_norm1d, f_lazy_batch_norm1d, "LazyBatchNorm1d",
+    lazy_batch_norm1d, "LazyBatchNorm1d",
     (config: BatchNormConfig) -> BatchNorm, "Default::default()", "f_batch_norm1d",
     |path| Ok(Lazy::new(path, LayerKind::BatchNorm1d, move |path, features| {
         f_batch_norm1d(path, features, config)
     }));
 
-    lazy_batch_norm2d, f_lazy_batch_norm2d, "LazyBatchNorm2d",
+    lazy_batch_norm2d, "LazyBatchNorm2d",
     (config: BatchNormConfig) -> BatchNorm, "Default::default()", "f_batch_norm2d",
     |path| Ok(Lazy::new(path, LayerKind::BatchNorm2d, move |path, features| {
         f_batch_norm2d(path, features, config)
     }));
 
-    lazy_batch_norm3d, f_lazy_batch_norm3d, "LazyBatchNorm3d",
+    lazy_batch_norm3d, "LazyBatchNorm3d",
     (config: BatchNormConfig) -> BatchNorm, "Default::default()", "f_batch_norm3d",
     |path| Ok(Lazy::new(path, LayerKind::BatchNorm3d, move |path, features| {
         f_batch_norm3d(path, features, config)
@@ -314,7 +293,7 @@ macro_rules! forward {
         impl Module for Lazy<'_, $layer> {
             /// Makes the layer if this is its first input.
             fn forward(&self, input: &Tensor) -> Tensor {
-                self.materialize(input).forward(input)
+                or_panic(self.materialize(input)).forward(input)
             }
         }
     )*};
@@ -333,22 +312,22 @@ forward!(
 impl ModuleT for Lazy<'_, InstanceNorm> {
     /// Makes the layer if this is its first input.
     fn forward_t(&self, input: &Tensor, train: bool) -> Tensor {
-        self.materialize(input).forward_t(input, train)
+        or_panic(self.materialize(input)).forward_t(input, train)
     }
 }
 
 impl ModuleT for Lazy<'_, BatchNorm> {
     /// Makes the layer if this is its first input.
     fn forward_t(&self, input: &Tensor, train: bool) -> Tensor {
-        self.materialize(input).forward_t(input, train)
+        or_panic(self.materialize(input)).forward_t(input, train)
     }
 }
 
 macro_rules! lazy_instance_norm {
-    ($($name:ident, $fallible:ident, $eager:ident, $kind:ident, $torch:literal, $infers:literal;)*) => {
+    ($($name:ident, $eager:ident, $kind:ident, $torch:literal, $infers:literal;)*) => {
         lazy! {$(
-            $name, $fallible, $torch, (config: InstanceNormConfig) -> InstanceNorm,
-            "InstanceNormConfig { affine: true, track_running_stats: true, ..Default::default() }",
+            $name, $torch, (config: InstanceNormConfig) -> InstanceNorm,
+            "InstanceNormConfig::default().affine(true).track_running_stats(true)",
             $infers,
             // PyTorch's lazy ones have both by default; here the caller's config decides.
             |path| Ok(Lazy::new(path, LayerKind::$kind, move |path, features| {
@@ -361,10 +340,10 @@ macro_rules! lazy_instance_norm {
 }
 
 lazy_instance_norm! {
-    lazy_instance_norm1d, f_lazy_instance_norm1d, f_instance_norm1d, InstanceNorm1d,
-    "LazyInstanceNorm1d", "f_instance_norm1d";
-    lazy_instance_norm2d, f_lazy_instance_norm2d, f_instance_norm2d, InstanceNorm2d,
-    "LazyInstanceNorm2d", "f_instance_norm2d";
-    lazy_instance_norm3d, f_lazy_instance_norm3d, f_instance_norm3d, InstanceNorm3d,
-    "LazyInstanceNorm3d", "f_instance_norm3d";
+    lazy_instance_norm1d, instance_norm1d, InstanceNorm1d,
+    "LazyInstanceNorm1d", "instance_norm1d";
+    lazy_instance_norm2d, instance_norm2d, InstanceNorm2d,
+    "LazyInstanceNorm2d", "instance_norm2d";
+    lazy_instance_norm3d, instance_norm3d, InstanceNorm3d,
+    "LazyInstanceNorm3d", "instance_norm3d";
 }

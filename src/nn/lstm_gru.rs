@@ -1,13 +1,15 @@
 //! LSTM and GRU layers of tch's types: `torch/nn/modules/rnn.py`, PyTorch 2.13.
 
-use super::build::{Build, make};
+use super::builder::{allocate, initialize};
 use super::init::Init;
-use super::rnn::{RNNConfig, Recurrent};
+use super::named_tensors::NamedTensors;
+use super::rnn::{RNNConfig, RnnBase};
+use super::spec::{LayerSpec, refused};
 use super::{LayerKind, or_panic};
-use crate::error::{Context, InitError};
+use crate::error::InitError;
 use std::borrow::Borrow;
+use tch::Device;
 use tch::nn::{self, GRU, LSTM, Path, VarStore};
-use tch::{Device, Tensor};
 
 macro_rules! tch_layer {
     ($($name:ident, $fallible:ident, $kind:ident, $gates:literal, $cudnn_mode:literal;)*) => {$(
@@ -53,21 +55,9 @@ macro_rules! tch_layer {
             hidden_dim: i64,
             c: RNNConfig,
         ) -> Result<$kind, InitError> {
-            let layer = Recurrent {
-                kind: LayerKind::$kind,
-                input_size: in_dim,
-                hidden_size: hidden_dim,
-                proj_size: 0,
-                config: c,
-            };
-            layer.check()?;
-            make(vs.borrow(), &layer.overrides(), |build| {
-                build.layer(layer.kind, layer.start(), |build| {
-                    let adopted = adopt(build, &layer, $cudnn_mode, |scratch, config| {
-                        nn::$name(scratch, in_dim, hidden_dim, config)
-                    })?;
-                    Ok((adopted, layer.repr()))
-                })
+            let base = c.base(LayerKind::$kind, [in_dim, hidden_dim, 0]);
+            adopt(vs.borrow(), &base, c, $cudnn_mode, |scratch, config| {
+                nn::$name(scratch, in_dim, hidden_dim, config)
             })
         }
 
@@ -92,52 +82,45 @@ tch_layer! {
     gru, f_gru, GRU, "3", 3;
 }
 
-/// Makes a layer whose fields are private with tch's constructor, and declares its tensors.
+/// Makes a layer whose fields are private with tch's constructor, and initializes its tensors.
 fn adopt<L>(
-    build: &mut Build<'_>,
-    layer: &Recurrent,
+    path: &Path<'_>,
+    base: &RnnBase,
+    config: RNNConfig,
     cudnn_mode: i64,
     make: impl FnOnce(&Path<'_>, nn::RNNConfig) -> L,
 ) -> Result<L, InitError> {
-    rehearse(build, layer, cudnn_mode)?;
-    let mut scratch = VarStore::new(build.device());
-    scratch.set_kind(build.kind());
-    let made = make(&scratch.root(), layer.config.that_draws_nothing());
-    let tensors = scratch.variables();
-    for (name, _) in layer.parameters() {
-        let Some(tensor) = tensors.get(&name) else {
-            return Err(InitError::Layer {
-                kind: layer.kind.name(),
-                message: format!("tch made no {name}"),
-            });
-        };
-        drop(build.adopt(&name, tensor, true));
-    }
-    Ok(made)
+    let spec = base.spec()?;
+    preflight(path, base, &spec, cudnn_mode)?;
+    let mut scratch = VarStore::new(path.device());
+    scratch.set_kind(path.kind());
+    let layer = make(&scratch.root(), config.that_draws_nothing());
+    let mut made = scratch.variables();
+    let tensors = spec.variables().map(|(name, _)| match made.remove(&name) {
+        Some(tensor) => Ok((name, tensor)),
+        None => Err(refused(base.kind, format!("tch made no {name}"))),
+    });
+    let tensors = tensors.collect::<Result<_, _>>()?;
+    let tensors = NamedTensors::new(tensors, (path.kind(), path.device()));
+    initialize(path, &spec, tensors, &config.overrides())?;
+    Ok(layer)
 }
 
-/// Asks libtorch first for what tch's constructor will ask for, since that one panics where
-/// libtorch refuses. Nothing of it is kept.
-fn rehearse(build: &Build<'_>, layer: &Recurrent, cudnn_mode: i64) -> Result<(), InitError> {
-    let name = layer.kind.name();
-    let on_cuda = matches!(build.device(), Device::Cuda(_));
-    if on_cuda && !layer.config.has_biases && tch::Cuda::cudnn_is_available() {
+/// Asks libtorch for what tch's constructor will ask for, since that one panics where libtorch
+/// refuses. Nothing of it is kept.
+fn preflight(
+    path: &Path<'_>,
+    base: &RnnBase,
+    spec: &LayerSpec,
+    cudnn_mode: i64,
+) -> Result<(), InitError> {
+    let on_cuda = matches!(path.device(), Device::Cuda(_));
+    if on_cuda && !base.bias && tch::Cuda::cudnn_is_available() {
         // It hands cuDNN four weights a layer whether or not there are biases.
-        return Err(InitError::Layer {
-            kind: name,
-            message: "has_biases = false: tch 0.26 cannot make it on CUDA".to_owned(),
-        });
+        let message = "has_biases = false: tch 0.26 cannot make it on CUDA";
+        return Err(refused(base.kind, message));
     }
-    let weights = layer
-        .parameters()
-        .map(|(_, shape)| {
-            let options = (build.kind(), build.device());
-            let weight = Tensor::f_empty(&shape, options)
-                .map_err(|error| InitError::tch(name, error).with_shape(&shape))?;
-            weight.f_set_requires_grad(true).context(name, &weight)
-        })
-        .collect::<Result<Vec<_>, _>>()?;
-    layer.flatten(&weights, cudnn_mode)
+    base.flatten(&allocate(path, spec)?.into_tensors(), cudnn_mode)
 }
 
 impl RNNConfig {

@@ -1,7 +1,6 @@
 //! `torch.nn.LSTM` with a projection, which tch has not: `torch/nn/modules/rnn.py`, PyTorch 2.13.
 
-use super::build::make;
-use super::rnn::{RNNConfig, Recurrent};
+use super::rnn::{RNNConfig, RnnBase};
 use super::{LayerKind, or_panic};
 use crate::error::{Context, InitError};
 use std::borrow::Borrow;
@@ -46,53 +45,34 @@ pub struct ProjectedLstm {
 ///
 /// ```
 /// use tch::{Device, Kind, Tensor};
-/// use tch_init::nn::f_projected_lstm;
+/// use tch_init::nn::projected_lstm;
 ///
 /// # fn main() -> Result<(), tch_init::InitError> {
 /// let vs = tch::nn::VarStore::new(Device::Cpu);
-/// let lstm = f_projected_lstm(vs.root() / "lstm", 3, 5, 2, Default::default())?;
+/// let lstm = projected_lstm(vs.root() / "lstm", 3, 5, 2, Default::default())?;
 /// let input = Tensor::zeros([4, 7, 3], (Kind::Float, Device::Cpu));
-/// let (output, state) = lstm.f_forward(&input, None)?;
+/// let (output, state) = lstm.forward(&input, None)?;
 /// assert_eq!(output.size(), [4, 7, 2]);
 /// assert_eq!((state.h().size(), state.c().size()), (vec![1, 4, 2], vec![1, 4, 5]));
 /// # Ok(())
 /// # }
 /// ```
-pub fn f_projected_lstm<'a, T: Borrow<Path<'a>>>(
-    vs: T,
-    in_dim: i64,
-    hidden_dim: i64,
-    proj_size: i64,
-    c: RNNConfig,
-) -> Result<ProjectedLstm, InitError> {
-    let mut lstm = ProjectedLstm {
-        flat_weights: Vec::new(),
-        input_size: in_dim,
-        hidden_size: hidden_dim,
-        proj_size,
-        config: c,
-    };
-    let layer = lstm.layer();
-    let cudnn_mode = 2;
-    lstm.flat_weights = make(vs.borrow(), &layer.overrides(), |build| {
-        layer.declare(build, cudnn_mode)
-    })?;
-    Ok(lstm)
-}
-
-/// [`f_projected_lstm`], panicking as tch's constructors do.
-///
-/// # Panics
-///
-/// Where [`f_projected_lstm`] returns an error.
 pub fn projected_lstm<'a, T: Borrow<Path<'a>>>(
     vs: T,
     in_dim: i64,
     hidden_dim: i64,
     proj_size: i64,
     c: RNNConfig,
-) -> ProjectedLstm {
-    or_panic(f_projected_lstm(vs, in_dim, hidden_dim, proj_size, c))
+) -> Result<ProjectedLstm, InitError> {
+    let base = c.base(LayerKind::LSTM, [in_dim, hidden_dim, proj_size]);
+    let cudnn_mode = 2;
+    Ok(ProjectedLstm {
+        flat_weights: base.build(vs.borrow(), &c, cudnn_mode)?,
+        input_size: in_dim,
+        hidden_size: hidden_dim,
+        proj_size,
+        config: c,
+    })
 }
 
 impl ProjectedLstm {
@@ -108,14 +88,14 @@ impl ProjectedLstm {
     ///
     /// [`InitError::Dimensions`] or [`InitError::Layer`] for an input or a state of another shape,
     /// [`InitError::Libtorch`] for one of another kind or device.
-    pub fn f_forward(
+    pub fn forward(
         &self,
         input: &Tensor,
         hx: Option<&LSTMState>,
     ) -> Result<(Tensor, LSTMState), InitError> {
-        let layer = self.layer();
-        let sequence = layer.sequence(input)?;
-        let h = sequence.initial("h", hx.map(|state| &state.0.0), layer.output_size())?;
+        let base = self.base();
+        let sequence = base.sequence(input)?;
+        let h = sequence.initial("h", hx.map(|state| &state.0.0), base.output_size())?;
         let c = sequence.initial("c", hx.map(|state| &state.0.1), self.hidden_size)?;
         // libtorch knows a projection by the sizes of the two states.
         let (output, h, c) = sequence
@@ -135,39 +115,34 @@ impl ProjectedLstm {
         Ok((sequence.output(output)?, state))
     }
 
-    fn layer(&self) -> Recurrent {
-        Recurrent {
-            kind: LayerKind::LSTM,
-            input_size: self.input_size,
-            hidden_size: self.hidden_size,
-            proj_size: self.proj_size,
-            config: self.config,
-        }
+    fn base(&self) -> RnnBase {
+        let sizes = [self.input_size, self.hidden_size, self.proj_size];
+        self.config.base(LayerKind::LSTM, sizes)
     }
 }
 
 /// As tch's layers; with either `batch_first`, and without a batch in [`RNN::seq`].
 ///
-/// Panics where [`ProjectedLstm::f_forward`] returns an error.
+/// Panics where [`ProjectedLstm::forward`] returns an error.
 impl RNN for ProjectedLstm {
     type State = LSTMState;
 
     fn zero_state(&self, batch_dim: i64) -> LSTMState {
-        let layer = self.layer();
-        let zeros = |features| or_panic(layer.zero_state(&self.flat_weights, batch_dim, features));
-        LSTMState((zeros(layer.output_size()), zeros(self.hidden_size)))
+        let base = self.base();
+        let zeros = |features| or_panic(base.zero_state(&self.flat_weights, batch_dim, features));
+        LSTMState((zeros(base.output_size()), zeros(self.hidden_size)))
     }
 
     fn step(&self, input: &Tensor, state: &LSTMState) -> LSTMState {
-        let input = or_panic(self.layer().one_step(input));
+        let input = or_panic(self.base().one_step(input));
         self.seq_init(&input, state).1
     }
 
     fn seq(&self, input: &Tensor) -> (Tensor, LSTMState) {
-        or_panic(self.f_forward(input, None))
+        or_panic(self.forward(input, None))
     }
 
     fn seq_init(&self, input: &Tensor, state: &LSTMState) -> (Tensor, LSTMState) {
-        or_panic(self.f_forward(input, Some(state)))
+        or_panic(self.forward(input, Some(state)))
     }
 }

@@ -4,8 +4,7 @@
 //! the identity that all handles of a tensor share; a weak handle keeps that identity from being
 //! given to another tensor, and entries of tensors that are gone are swept out.
 
-use super::LayerKind;
-use super::start::Start;
+use super::spec::LayerSpec;
 use crate::error::InitError;
 use crate::ffi::{self, CWeakTensor};
 use std::collections::BTreeMap;
@@ -14,16 +13,12 @@ use std::ptr::NonNull;
 use std::sync::{Arc, Mutex, PoisonError};
 use tch::Tensor;
 
-/// What is known of a layer beyond its tensors.
+/// A layer that a tensor was made for.
 #[derive(Debug)]
 pub(crate) struct Record {
-    pub(crate) kind: LayerKind,
     /// The layer's path in its `VarStore`.
     pub(crate) path: String,
-    /// What Python prints of the module, children and all.
-    pub(crate) repr: String,
-    /// How it starts, with the layers below it.
-    pub(crate) start: Start,
+    pub(crate) spec: LayerSpec,
 }
 
 struct WeakTensor(NonNull<CWeakTensor>);
@@ -107,14 +102,13 @@ pub(crate) fn lookup(tensor: &Tensor) -> Vec<Arc<Record>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::nn::LayerKind;
     use tch::kind::FLOAT_CPU;
 
     fn some_record(path: &str) -> Arc<Record> {
         Arc::new(Record {
-            kind: LayerKind::Linear,
             path: path.to_owned(),
-            repr: String::new(),
-            start: Start::Linear,
+            spec: LayerSpec::new(LayerKind::Linear, String::new()),
         })
     }
 

@@ -62,7 +62,7 @@ impl InitPlan {
         let trainable = vs.trainable_variables();
         let trainable: BTreeSet<usize> = trainable.iter().map(identity).collect();
         let mut variables = Vec::new();
-        for (name, tensor) in crate::visit::variables_in_order(vs) {
+        for (name, tensor) in crate::walk::variables_in_order(vs) {
             let is_parameter = trainable.contains(&identity(&tensor));
             let place = recording.place(&tensor);
             variables.push(Variable {

@@ -4,7 +4,7 @@ use super::{fill_bias, fill_weight};
 use crate::error::InitError;
 use crate::init::normal_;
 use crate::nn::LayerKind;
-use crate::visit::Layer;
+use crate::walk::Layer;
 
 /// The initialisation of DCGAN: weights of convolutions, transposed ones included, normal of std
 /// 0.02 around 0, those of batch normalisations of std 0.02 around 1 with zero biases.

@@ -6,7 +6,7 @@ use crate::init::{
     FanMode, Nonlinearity, kaiming_normal_, orthogonal_, xavier_normal_, xavier_uniform_,
 };
 use crate::nn::LayerKind;
-use crate::visit::Layer;
+use crate::walk::Layer;
 use tch::Tensor;
 
 /// Every layer anew as PyTorch's constructor of its kind starts it: for layers without others in

@@ -3,7 +3,7 @@
 use crate::error::{Context, InitError};
 use crate::init::{constant_, orthogonal_, xavier_uniform_, zeros_};
 use crate::nn::LayerKind;
-use crate::visit::Layer;
+use crate::walk::Layer;
 use tch::Tensor;
 
 /// The initialisation of Keras' LSTM, for `LSTM` and `LSTMCell`: Xavier uniform weights of the

@@ -45,7 +45,7 @@ use crate::init::{
     FanMode, Nonlinearity, calculate_gain, constant_, kaiming_normal_, orthogonal_, xavier_normal_,
 };
 use crate::nn::LayerKind;
-use crate::visit::Layer;
+use crate::walk::Layer;
 use tch::Tensor;
 
 /// Xavier normal weights and zero biases for linear layers, Kaiming normal weights (fan out, ReLU)

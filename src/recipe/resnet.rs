@@ -4,7 +4,7 @@ use super::{fill_bias, fill_weight, parent_and_name};
 use crate::error::InitError;
 use crate::init::{FanMode, Nonlinearity, kaiming_normal_, ones_, zeros_};
 use crate::nn::LayerKind;
-use crate::visit::Layer;
+use crate::walk::Layer;
 use std::collections::BTreeMap;
 use tch::Tensor;
 

@@ -4,7 +4,7 @@ use super::{fill_bias, fill_weight, name};
 use crate::error::{Context, InitError};
 use crate::init::{normal_, ones_, xavier_uniform_, zeros_};
 use crate::nn::LayerKind;
-use crate::visit::Layer;
+use crate::walk::Layer;
 
 /// The initialisation of transformers' GPT-2, by transformers' names: weights of linear layers,
 /// convolutions, `Conv1D` and embeddings normal of std `initializer_range` with zero biases,

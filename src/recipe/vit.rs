@@ -4,7 +4,7 @@ use super::{fill_bias, fill_weight, is_at, name, parent_and_name};
 use crate::error::InitError;
 use crate::init::{normal_, trunc_normal_, xavier_uniform_, zeros_};
 use crate::nn::LayerKind;
-use crate::visit::Layer;
+use crate::walk::Layer;
 use tch::Tensor;
 
 /// The initialisation of torchvision's `VisionTransformer`, by torchvision's names:

@@ -1,6 +1,6 @@
 //! Modules as Python prints them.
 
-use crate::visit::{Layer, VisitError, Walk};
+use crate::walk::{Layer, VisitError, Walk};
 use std::fmt::Write;
 use tch::nn::VarStore;
 
@@ -67,7 +67,7 @@ impl Node {
         }
         // A layer at the root is part of the caller's class.
         if let (Some(text), false) = (layer.repr(), layer.path().is_empty()) {
-            node.text = text;
+            node.text = text.to_owned();
         }
     }
 

@@ -1,9 +1,10 @@
 //! What an attention computes.
 
-use super::project::project;
-use super::{AttentionOptions, MultiheadAttention, mask, refusal};
+use super::in_projection::in_projection;
+use super::{AttentionOptions, KIND, MultiheadAttention, mask};
 use crate::error::{Context, InitError};
 use crate::nn::registry;
+use crate::nn::spec::refused;
 use tch::{Device, TchError, Tensor};
 
 const NAME: &str = "MultiheadAttention";
@@ -72,25 +73,32 @@ fn check(attention: &MultiheadAttention, pass: &Pass<'_>) -> Result<(), InitErro
     let [query, key, value] = [pass.query, pass.key, pass.value].map(Tensor::size);
     let dims = query.len();
     if !(dims == 2 || dims == 3) || key.len() != dims || value.len() != dims {
-        return Err(refusal(format!(
-            "query, key and value must all have 2 dimensions or, with a batch, 3, got shapes \
+        return Err(refused(
+            KIND,
+            format!(
+                "query, key and value must all have 2 dimensions or, with a batch, 3, got shapes \
              {query:?}, {key:?} and {value:?}"
-        )));
+            ),
+        ));
     }
     if query.last() != Some(&attention.embed_dim) {
-        return Err(refusal(format!(
-            "the query must have embed_dim = {} features, got shape {query:?}",
-            attention.embed_dim
-        )));
+        return Err(refused(
+            KIND,
+            format!(
+                "the query must have embed_dim = {} features, got shape {query:?}",
+                attention.embed_dim
+            ),
+        ));
     }
     let same = match attention.in_proj_weight {
         Some(_) => key == value,
         None => key[..dims - 1] == value[..dims - 1],
     };
     if !same {
-        return Err(refusal(format!(
-            "key shape {key:?} does not match value shape {value:?}"
-        )));
+        return Err(refused(
+            KIND,
+            format!("key shape {key:?} does not match value shape {value:?}"),
+        ));
     }
     let (sequence, batch) = match (dims, attention.config.batch_first) {
         (3, true) => (1, Some(0)),
@@ -106,10 +114,13 @@ fn check(attention: &MultiheadAttention, pass: &Pass<'_>) -> Result<(), InitErro
             .chain([source])
             .collect();
         if padding.size() != wanted {
-            return Err(refusal(format!(
-                "key_padding_mask must have shape {wanted:?}, got {:?}",
-                padding.size()
-            )));
+            return Err(refused(
+                KIND,
+                format!(
+                    "key_padding_mask must have shape {wanted:?}, got {:?}",
+                    padding.size()
+                ),
+            ));
         }
     }
     let kind = pass.query.f_kind().context(NAME, pass.query)?;
@@ -118,14 +129,18 @@ fn check(attention: &MultiheadAttention, pass: &Pass<'_>) -> Result<(), InitErro
             let each = [batch_size * attention.num_heads, target, source];
             let size = mask.size();
             if size != each[1..] && size != each {
-                return Err(refusal(format!(
-                    "attn_mask must have shape {:?} or {each:?}, got {size:?}",
-                    &each[1..]
-                )));
+                return Err(refused(
+                    KIND,
+                    format!(
+                        "attn_mask must have shape {:?} or {each:?}, got {size:?}",
+                        &each[1..]
+                    ),
+                ));
             }
         }
         None if pass.is_causal => {
-            return Err(refusal(
+            return Err(refused(
+                KIND,
                 "is_causal = true needs the causal mask as attn_mask".to_owned(),
             ));
         }
@@ -137,12 +152,15 @@ fn check(attention: &MultiheadAttention, pass: &Pass<'_>) -> Result<(), InitErro
     {
         let of = mask.f_kind().context(NAME, mask)?;
         if pass.need_weights && (of != kind || mask.device() != pass.query.device()) {
-            return Err(refusal(format!(
-                "masks must be of the query's kind and on its device ({kind:?}, {:?}), got \
+            return Err(refused(
+                KIND,
+                format!(
+                    "masks must be of the query's kind and on its device ({kind:?}, {:?}), got \
                  {of:?}, {:?}",
-                pass.query.device(),
-                mask.device()
-            )));
+                    pass.query.device(),
+                    mask.device()
+                ),
+            ));
         }
     }
     Ok(())
@@ -236,7 +254,7 @@ fn compute(
     // Of an input without a batch PyTorch makes three new tensors.
     let one_key_value = pass.is_batched && pass.one_key_value;
     let one = (one_key_value, pass.one_query_key);
-    let [q, mut k, mut v] = project(attention, &query, &key, &value, one)?;
+    let [q, mut k, mut v] = in_projection(attention, &query, &key, &value, one)?;
 
     let mut added = 0;
     if let (Some(bias_k), Some(bias_v)) = (&attention.bias_k, &attention.bias_v) {

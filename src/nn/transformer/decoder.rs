@@ -4,14 +4,14 @@ use super::TransformerLayerConfig;
 use super::masks::DecoderMasks;
 use crate::error::{Context, InitError};
 use crate::nn::attention::{self, AttentionOptions, MultiheadAttention};
-use crate::nn::build::{Build, make, python_module};
-use crate::nn::named::Named;
-use crate::nn::start::Start;
-use crate::nn::{LayerKind, linear, or_panic};
+use crate::nn::builder::build;
+use crate::nn::named_tensors::NamedTensors;
+use crate::nn::{LayerKind, linear};
 use std::borrow::Borrow;
 use tch::Tensor;
 use tch::nn::{LayerNorm, Linear, Path};
 
+const KIND: LayerKind = LayerKind::TransformerDecoderLayer;
 const NAME: &str = "TransformerDecoderLayer";
 
 /// A layer of a decoder: self-attention, attention to the memory, then two linear layers; tch has
@@ -43,45 +43,31 @@ pub struct TransformerDecoderLayer {
 ///
 /// # Errors
 ///
-/// As [`f_transformer_encoder_layer`](crate::nn::f_transformer_encoder_layer).
+/// As [`transformer_encoder_layer`](crate::nn::transformer_encoder_layer).
 ///
 /// ```
 /// use tch::{Device, Kind, Tensor, nn::VarStore};
-/// use tch_init::nn::{TransformerLayerConfig, f_transformer_decoder_layer};
+/// use tch_init::nn::{TransformerLayerConfig, transformer_decoder_layer};
 ///
 /// # fn main() -> Result<(), tch_init::InitError> {
 /// let vs = VarStore::new(Device::Cpu);
-/// let config = TransformerLayerConfig { dim_feedforward: 16, ..Default::default() };
-/// let layer = f_transformer_decoder_layer(vs.root() / "layer", 8, 2, config)?;
+/// let config = TransformerLayerConfig::default().dim_feedforward(16);
+/// let layer = transformer_decoder_layer(vs.root() / "layer", 8, 2, config)?;
 /// let [tgt, memory] = [4, 5].map(|n| Tensor::ones([n, 3, 8], (Kind::Float, Device::Cpu)));
-/// let output = layer.f_forward(&tgt, &memory, Default::default(), false)?;
+/// let output = layer.forward(&tgt, &memory, Default::default(), false)?;
 /// assert_eq!(output.size(), [4, 3, 8]);
 /// # Ok(())
 /// # }
 /// ```
-pub fn f_transformer_decoder_layer<'a, T: Borrow<Path<'a>>>(
-    vs: T,
-    d_model: i64,
-    nhead: i64,
-    config: TransformerLayerConfig,
-) -> Result<TransformerDecoderLayer, InitError> {
-    make(vs.borrow(), &[], |build| {
-        declare(build, d_model, nhead, config)
-    })
-}
-
-/// [`f_transformer_decoder_layer`] that panics.
-///
-/// # Panics
-///
-/// Where [`f_transformer_decoder_layer`] returns an error.
 pub fn transformer_decoder_layer<'a, T: Borrow<Path<'a>>>(
     vs: T,
     d_model: i64,
     nhead: i64,
     config: TransformerLayerConfig,
-) -> TransformerDecoderLayer {
-    or_panic(f_transformer_decoder_layer(vs, d_model, nhead, config))
+) -> Result<TransformerDecoderLayer, InitError> {
+    let spec = config.layer(d_model, nhead).spec(KIND)?;
+    let tensors = build(vs.borrow(), &spec, &[])?;
+    layer(&tensors, d_model, nhead, config)
 }
 
 impl TransformerDecoderLayer {
@@ -92,8 +78,8 @@ impl TransformerDecoderLayer {
     ///
     /// # Errors
     ///
-    /// [`InitError`] as [`MultiheadAttention::f_forward`].
-    pub fn f_forward(
+    /// [`InitError`] as [`MultiheadAttention::forward`].
+    pub fn forward(
         &self,
         tgt: &Tensor,
         memory: &Tensor,
@@ -103,26 +89,22 @@ impl TransformerDecoderLayer {
         // `TransformerDecoderLayer.forward`, `torch/nn/modules/transformer.py`, PyTorch 2.13.
         let config = &self.config;
         let attend_self = |x: &Tensor| {
-            let options = AttentionOptions {
-                key_padding_mask: masks.tgt_key_padding_mask,
-                attn_mask: masks.tgt_mask,
-                need_weights: false,
-                is_causal: masks.tgt_is_causal == Some(true),
-                ..Default::default()
-            };
-            let (x, _) = self.self_attn.f_forward(x, x, x, options, train)?;
+            let options = AttentionOptions::default()
+                .key_padding_mask(masks.tgt_key_padding_mask)
+                .attn_mask(masks.tgt_mask)
+                .need_weights(false)
+                .is_causal(masks.tgt_is_causal == Some(true));
+            let (x, _) = self.self_attn.forward(x, x, x, options, train)?;
             x.f_dropout(config.dropout, train).context(NAME, &x)
         };
         let attend_memory = |x: &Tensor| {
-            let options = AttentionOptions {
-                key_padding_mask: masks.memory_key_padding_mask,
-                attn_mask: masks.memory_mask,
-                need_weights: false,
-                is_causal: masks.memory_is_causal,
-                ..Default::default()
-            };
+            let options = AttentionOptions::default()
+                .key_padding_mask(masks.memory_key_padding_mask)
+                .attn_mask(masks.memory_mask)
+                .need_weights(false)
+                .is_causal(masks.memory_is_causal);
             let attention = &self.multihead_attn;
-            let (x, _) = attention.f_forward(x, memory, memory, options, train)?;
+            let (x, _) = attention.forward(x, memory, memory, options, train)?;
             x.f_dropout(config.dropout, train).context(NAME, &x)
         };
         let feed_forward = |x: &Tensor| {
@@ -142,83 +124,27 @@ impl TransformerDecoderLayer {
             norm(&self.norm3, &add(&x, feed_forward(&x)?)?)
         }
     }
-
-    /// [`f_forward`](TransformerDecoderLayer::f_forward) that panics.
-    ///
-    /// # Panics
-    ///
-    /// Where `f_forward` returns an error.
-    pub fn forward(
-        &self,
-        tgt: &Tensor,
-        memory: &Tensor,
-        masks: DecoderMasks<'_>,
-        train: bool,
-    ) -> Tensor {
-        or_panic(self.f_forward(tgt, memory, masks, train))
-    }
 }
 
-pub(super) fn declare(
-    build: &mut Build<'_>,
+/// The layer with these tensors.
+pub(super) fn layer(
+    tensors: &NamedTensors,
     d_model: i64,
     nhead: i64,
     config: TransformerLayerConfig,
 ) -> Result<TransformerDecoderLayer, InitError> {
-    let kind = LayerKind::TransformerDecoderLayer;
-    build.layer(kind, Start::other(start), |build| {
-        let mut children = Vec::new();
-        let dropout = config.dropout_repr();
-        let attention =
-            |build: &mut Build<'_>| attention::declare(build, d_model, nhead, config.attention());
-        let linear = |build: &mut Build<'_>, inputs, outputs| {
-            linear::declare(build, "Linear", inputs, outputs, config.bias)
-        };
-        let norm = |build: &mut Build<'_>| config.norm().declare(build, d_model);
-
-        let self_attn = build.child("self_attn", attention)?;
-        children.push(("self_attn", build.last_repr().to_owned()));
-        let multihead_attn = build.child("multihead_attn", attention)?;
-        children.push(("multihead_attn", build.last_repr().to_owned()));
-        config.check(NAME)?;
-        let hidden = config.dim_feedforward;
-        let linear1 = build.child("linear1", |build| linear(build, d_model, hidden))?;
-        children.push(("linear1", build.last_repr().to_owned()));
-        children.push(("dropout", dropout.clone()));
-        let linear2 = build.child("linear2", |build| linear(build, hidden, d_model))?;
-        children.push(("linear2", build.last_repr().to_owned()));
-        let norm1 = build.child("norm1", norm)?;
-        children.push(("norm1", build.last_repr().to_owned()));
-        let norm2 = build.child("norm2", norm)?;
-        children.push(("norm2", build.last_repr().to_owned()));
-        let norm3 = build.child("norm3", norm)?;
-        children.push(("norm3", build.last_repr().to_owned()));
-        for name in ["dropout1", "dropout2", "dropout3"] {
-            children.push((name, dropout.clone()));
-        }
-
-        let children: Vec<(&str, &str)> = children.iter().map(|(n, r)| (*n, r.as_str())).collect();
-        let layer = TransformerDecoderLayer {
-            self_attn,
-            multihead_attn,
-            linear1,
-            linear2,
-            norm1,
-            norm2,
-            norm3,
-            config,
-        };
-        Ok((layer, python_module(NAME, &children)))
+    let attention =
+        |name: &str| attention::layer(&tensors.child(name), d_model, nhead, config.attention());
+    let linear = |name: &str| linear::layer(&tensors.child(name));
+    let norm = |name: &str| config.norm().layer(&tensors.child(name), d_model);
+    Ok(TransformerDecoderLayer {
+        self_attn: attention("self_attn")?,
+        multihead_attn: attention("multihead_attn")?,
+        linear1: linear("linear1")?,
+        linear2: linear("linear2")?,
+        norm1: norm("norm1"),
+        norm2: norm("norm2"),
+        norm3: norm("norm3"),
+        config,
     })
-}
-
-/// The order of `TransformerDecoderLayer.__init__`, `torch/nn/modules/transformer.py`, PyTorch 2.13.
-pub(super) fn start(tensors: &Named) -> Result<(), InitError> {
-    attention::start(&tensors.child("self_attn"))?;
-    attention::start(&tensors.child("multihead_attn"))?;
-    Start::Linear.run(&tensors.child("linear1"))?;
-    Start::Linear.run(&tensors.child("linear2"))?;
-    Start::Norm.run(&tensors.child("norm1"))?;
-    Start::Norm.run(&tensors.child("norm2"))?;
-    Start::Norm.run(&tensors.child("norm3"))
 }

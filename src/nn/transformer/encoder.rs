@@ -4,14 +4,14 @@ use super::TransformerLayerConfig;
 use super::masks::EncoderMasks;
 use crate::error::{Context, InitError};
 use crate::nn::attention::{self, AttentionOptions, MultiheadAttention, mask};
-use crate::nn::build::{Build, make, python_module};
-use crate::nn::named::Named;
-use crate::nn::start::Start;
+use crate::nn::builder::build;
+use crate::nn::named_tensors::NamedTensors;
 use crate::nn::{LayerKind, TransformerActivation, linear, or_panic};
 use std::borrow::Borrow;
 use tch::nn::{LayerNorm, Linear, ModuleT, Path};
 use tch::{Device, TchError, Tensor};
 
+const KIND: LayerKind = LayerKind::TransformerEncoderLayer;
 const NAME: &str = "TransformerEncoderLayer";
 
 /// A layer of an encoder: self-attention, then two linear layers; tch has none.
@@ -44,40 +44,26 @@ pub struct TransformerEncoderLayer {
 ///
 /// ```
 /// use tch::{Device, Kind, Tensor, nn::VarStore};
-/// use tch_init::nn::{TransformerLayerConfig, f_transformer_encoder_layer};
+/// use tch_init::nn::{TransformerLayerConfig, transformer_encoder_layer};
 ///
 /// # fn main() -> Result<(), tch_init::InitError> {
 /// let vs = VarStore::new(Device::Cpu);
-/// let config = TransformerLayerConfig { dim_feedforward: 16, ..Default::default() };
-/// let layer = f_transformer_encoder_layer(vs.root() / "layer", 8, 2, config)?;
+/// let config = TransformerLayerConfig::default().dim_feedforward(16);
+/// let layer = transformer_encoder_layer(vs.root() / "layer", 8, 2, config)?;
 /// let x = Tensor::ones([5, 3, 8], (Kind::Float, Device::Cpu));
-/// assert_eq!(layer.f_forward(&x, Default::default(), false)?.size(), [5, 3, 8]);
+/// assert_eq!(layer.forward(&x, Default::default(), false)?.size(), [5, 3, 8]);
 /// # Ok(())
 /// # }
 /// ```
-pub fn f_transformer_encoder_layer<'a, T: Borrow<Path<'a>>>(
-    vs: T,
-    d_model: i64,
-    nhead: i64,
-    config: TransformerLayerConfig,
-) -> Result<TransformerEncoderLayer, InitError> {
-    make(vs.borrow(), &[], |build| {
-        declare(build, d_model, nhead, config)
-    })
-}
-
-/// [`f_transformer_encoder_layer`] that panics.
-///
-/// # Panics
-///
-/// Where [`f_transformer_encoder_layer`] returns an error.
 pub fn transformer_encoder_layer<'a, T: Borrow<Path<'a>>>(
     vs: T,
     d_model: i64,
     nhead: i64,
     config: TransformerLayerConfig,
-) -> TransformerEncoderLayer {
-    or_panic(f_transformer_encoder_layer(vs, d_model, nhead, config))
+) -> Result<TransformerEncoderLayer, InitError> {
+    let spec = config.layer(d_model, nhead).spec(KIND)?;
+    let tensors = build(vs.borrow(), &spec, &[])?;
+    layer(&tensors, d_model, nhead, config)
 }
 
 impl TransformerEncoderLayer {
@@ -90,8 +76,8 @@ impl TransformerEncoderLayer {
     ///
     /// # Errors
     ///
-    /// [`InitError`] as [`MultiheadAttention::f_forward`].
-    pub fn f_forward(
+    /// [`InitError`] as [`MultiheadAttention::forward`].
+    pub fn forward(
         &self,
         src: &Tensor,
         masks: EncoderMasks<'_>,
@@ -106,15 +92,13 @@ impl TransformerEncoderLayer {
         if !train && let Some(fused) = self.fused(src, src_mask, padding).context(NAME, src)? {
             return Ok(fused);
         }
-        let options = AttentionOptions {
-            key_padding_mask: padding,
-            attn_mask: src_mask,
-            need_weights: false,
-            is_causal: masks.is_causal == Some(true),
-            ..Default::default()
-        };
+        let options = AttentionOptions::default()
+            .key_padding_mask(padding)
+            .attn_mask(src_mask)
+            .need_weights(false)
+            .is_causal(masks.is_causal == Some(true));
         let attend = |x: &Tensor| {
-            let (x, _) = self.self_attn.f_forward(x, x, x, options, train)?;
+            let (x, _) = self.self_attn.forward(x, x, x, options, train)?;
             x.f_dropout(self.config.dropout, train).context(NAME, &x)
         };
         let config = &self.config;
@@ -135,15 +119,6 @@ impl TransformerEncoderLayer {
             norm2(&x.f_add(&feed_forward(&x)?)?)
         };
         rest().context(NAME, src)
-    }
-
-    /// [`f_forward`](TransformerEncoderLayer::f_forward) that panics.
-    ///
-    /// # Panics
-    ///
-    /// Where `f_forward` returns an error.
-    pub fn forward(&self, src: &Tensor, masks: EncoderMasks<'_>, train: bool) -> Tensor {
-        or_panic(self.f_forward(src, masks, train))
     }
 
     /// libtorch's fused kernel, where PyTorch uses it.
@@ -224,61 +199,27 @@ impl TransformerEncoderLayer {
 
 impl ModuleT for TransformerEncoderLayer {
     fn forward_t(&self, src: &Tensor, train: bool) -> Tensor {
-        self.forward(src, EncoderMasks::default(), train)
+        or_panic(self.forward(src, EncoderMasks::default(), train))
     }
 }
 
-pub(super) fn declare(
-    build: &mut Build<'_>,
+/// The layer with these tensors.
+pub(super) fn layer(
+    tensors: &NamedTensors,
     d_model: i64,
     nhead: i64,
     config: TransformerLayerConfig,
 ) -> Result<TransformerEncoderLayer, InitError> {
-    let kind = LayerKind::TransformerEncoderLayer;
-    build.layer(kind, Start::other(start), |build| {
-        let mut children = Vec::new();
-        let dropout = config.dropout_repr();
-        let linear = |build: &mut Build<'_>, inputs, outputs| {
-            linear::declare(build, "Linear", inputs, outputs, config.bias)
-        };
-        let norm = |build: &mut Build<'_>| config.norm().declare(build, d_model);
-
-        let self_attn = build.child("self_attn", |build| {
-            attention::declare(build, d_model, nhead, config.attention())
-        })?;
-        children.push(("self_attn", build.last_repr().to_owned()));
-        config.check(NAME)?;
-        let hidden = config.dim_feedforward;
-        let linear1 = build.child("linear1", |build| linear(build, d_model, hidden))?;
-        children.push(("linear1", build.last_repr().to_owned()));
-        children.push(("dropout", dropout.clone()));
-        let linear2 = build.child("linear2", |build| linear(build, hidden, d_model))?;
-        children.push(("linear2", build.last_repr().to_owned()));
-        let norm1 = build.child("norm1", norm)?;
-        children.push(("norm1", build.last_repr().to_owned()));
-        let norm2 = build.child("norm2", norm)?;
-        children.push(("norm2", build.last_repr().to_owned()));
-        children.push(("dropout1", dropout.clone()));
-        children.push(("dropout2", dropout));
-
-        let children: Vec<(&str, &str)> = children.iter().map(|(n, r)| (*n, r.as_str())).collect();
-        let layer = TransformerEncoderLayer {
-            self_attn,
-            linear1,
-            linear2,
-            norm1,
-            norm2,
-            config,
-        };
-        Ok((layer, python_module(NAME, &children)))
+    let attention =
+        |name: &str| attention::layer(&tensors.child(name), d_model, nhead, config.attention());
+    let linear = |name: &str| linear::layer(&tensors.child(name));
+    let norm = |name: &str| config.norm().layer(&tensors.child(name), d_model);
+    Ok(TransformerEncoderLayer {
+        self_attn: attention("self_attn")?,
+        linear1: linear("linear1")?,
+        linear2: linear("linear2")?,
+        norm1: norm("norm1"),
+        norm2: norm("norm2"),
+        config,
     })
-}
-
-/// The order of `TransformerEncoderLayer.__init__`, `torch/nn/modules/transformer.py`, PyTorch 2.13.
-pub(super) fn start(tensors: &Named) -> Result<(), InitError> {
-    attention::start(&tensors.child("self_attn"))?;
-    Start::Linear.run(&tensors.child("linear1"))?;
-    Start::Linear.run(&tensors.child("linear2"))?;
-    Start::Norm.run(&tensors.child("norm1"))?;
-    Start::Norm.run(&tensors.child("norm2"))
 }

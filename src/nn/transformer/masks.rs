@@ -1,68 +1,75 @@
 //! What the parts of a transformer are shown.
 
+use crate::nn::config::config;
 use tch::Tensor;
 
-/// What an encoder and its layers are shown; PyTorch's default is nothing, so everything is seen.
-///
-/// Masks are as in [`AttentionOptions`](crate::nn::AttentionOptions): `true` hides, floating-point
-/// values are added.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct EncoderMasks<'a> {
-    /// Which positions see which: `[S, S]` or `[N * nhead, S, S]`.
-    pub src_mask: Option<&'a Tensor>,
-    /// Which positions are padding: `[N, S]`, or `[S]` without a batch.
-    pub src_key_padding_mask: Option<&'a Tensor>,
-    /// Whether `src_mask` is the causal one. Without a word, a single layer takes it that it is
-    /// not, and an encoder looks.
-    pub is_causal: Option<bool>,
+config! {
+    /// What an encoder and its layers are shown; PyTorch's default is nothing, so everything is seen.
+    ///
+    /// Masks are as in [`AttentionOptions`](crate::nn::AttentionOptions): `true` hides, floating-point
+    /// values are added.
+    #[derive(Debug, Clone, Copy)]
+    pub struct EncoderMasks<'a> {
+        /// Which positions see which: `[S, S]` or `[N * nhead, S, S]`.
+        src_mask: Option<&'a Tensor> = None,
+        /// Which positions are padding: `[N, S]`, or `[S]` without a batch.
+        src_key_padding_mask: Option<&'a Tensor> = None,
+        /// Whether `src_mask` is the causal one. Without a word, a single layer takes it that it is
+        /// not, and an encoder looks.
+        is_causal: Option<bool> = None,
+    }
 }
 
-/// What a decoder and its layers are shown; PyTorch's default is nothing, so everything is seen.
-///
-/// Masks are as in [`AttentionOptions`](crate::nn::AttentionOptions): `true` hides, floating-point
-/// values are added.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct DecoderMasks<'a> {
-    /// Which positions of the target see which: `[T, T]` or `[N * nhead, T, T]`.
-    pub tgt_mask: Option<&'a Tensor>,
-    /// Which positions of the target see which of the memory: `[T, S]` or `[N * nhead, T, S]`.
-    pub memory_mask: Option<&'a Tensor>,
-    /// Which positions of the target are padding: `[N, T]`, or `[T]` without a batch.
-    pub tgt_key_padding_mask: Option<&'a Tensor>,
-    /// Which positions of the memory are padding: `[N, S]`, or `[S]` without a batch.
-    pub memory_key_padding_mask: Option<&'a Tensor>,
-    /// Whether `tgt_mask` is the causal one. Without a word, a single layer takes it that it is
-    /// not, and a decoder looks.
-    pub tgt_is_causal: Option<bool>,
-    /// Whether `memory_mask` is the causal one.
-    pub memory_is_causal: bool,
+config! {
+    /// What a decoder and its layers are shown; PyTorch's default is nothing, so everything is seen.
+    ///
+    /// Masks are as in [`AttentionOptions`](crate::nn::AttentionOptions): `true` hides, floating-point
+    /// values are added.
+    #[derive(Debug, Clone, Copy)]
+    pub struct DecoderMasks<'a> {
+        /// Which positions of the target see which: `[T, T]` or `[N * nhead, T, T]`.
+        tgt_mask: Option<&'a Tensor> = None,
+        /// Which positions of the target see which of the memory: `[T, S]` or `[N * nhead, T, S]`.
+        memory_mask: Option<&'a Tensor> = None,
+        /// Which positions of the target are padding: `[N, T]`, or `[T]` without a batch.
+        tgt_key_padding_mask: Option<&'a Tensor> = None,
+        /// Which positions of the memory are padding: `[N, S]`, or `[S]` without a batch.
+        memory_key_padding_mask: Option<&'a Tensor> = None,
+        /// Whether `tgt_mask` is the causal one. Without a word, a single layer takes it that it is
+        /// not, and a decoder looks.
+        tgt_is_causal: Option<bool> = None,
+        /// Whether `memory_mask` is the causal one.
+        memory_is_causal: bool = false,
+    }
 }
 
-/// What a transformer is shown; PyTorch's default is nothing, so everything is seen.
-///
-/// Masks are as in [`AttentionOptions`](crate::nn::AttentionOptions): `true` hides, floating-point
-/// values are added.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct TransformerMasks<'a> {
-    /// Which positions of the source see which: `[S, S]` or `[N * nhead, S, S]`.
-    pub src_mask: Option<&'a Tensor>,
-    /// Which positions of the target see which: `[T, T]` or `[N * nhead, T, T]`.
-    pub tgt_mask: Option<&'a Tensor>,
-    /// Which positions of the target see which of the encoded source: `[T, S]` or
-    /// `[N * nhead, T, S]`.
-    pub memory_mask: Option<&'a Tensor>,
-    /// Which positions of the source are padding: `[N, S]`, or `[S]` without a batch.
-    pub src_key_padding_mask: Option<&'a Tensor>,
-    /// Which positions of the target are padding: `[N, T]`, or `[T]` without a batch.
-    pub tgt_key_padding_mask: Option<&'a Tensor>,
-    /// Which positions of the encoded source are padding: `[N, S]`, or `[S]` without a batch.
-    pub memory_key_padding_mask: Option<&'a Tensor>,
-    /// Whether `src_mask` is the causal one. Without a word, the encoder looks.
-    pub src_is_causal: Option<bool>,
-    /// Whether `tgt_mask` is the causal one. Without a word, the decoder looks.
-    pub tgt_is_causal: Option<bool>,
-    /// Whether `memory_mask` is the causal one.
-    pub memory_is_causal: bool,
+config! {
+    /// What a transformer is shown; PyTorch's default is nothing, so everything is seen.
+    ///
+    /// Masks are as in [`AttentionOptions`](crate::nn::AttentionOptions): `true` hides, floating-point
+    /// values are added.
+    #[derive(Debug, Clone, Copy)]
+    pub struct TransformerMasks<'a> {
+        /// Which positions of the source see which: `[S, S]` or `[N * nhead, S, S]`.
+        src_mask: Option<&'a Tensor> = None,
+        /// Which positions of the target see which: `[T, T]` or `[N * nhead, T, T]`.
+        tgt_mask: Option<&'a Tensor> = None,
+        /// Which positions of the target see which of the encoded source: `[T, S]` or
+        /// `[N * nhead, T, S]`.
+        memory_mask: Option<&'a Tensor> = None,
+        /// Which positions of the source are padding: `[N, S]`, or `[S]` without a batch.
+        src_key_padding_mask: Option<&'a Tensor> = None,
+        /// Which positions of the target are padding: `[N, T]`, or `[T]` without a batch.
+        tgt_key_padding_mask: Option<&'a Tensor> = None,
+        /// Which positions of the encoded source are padding: `[N, S]`, or `[S]` without a batch.
+        memory_key_padding_mask: Option<&'a Tensor> = None,
+        /// Whether `src_mask` is the causal one. Without a word, the encoder looks.
+        src_is_causal: Option<bool> = None,
+        /// Whether `tgt_mask` is the causal one. Without a word, the decoder looks.
+        tgt_is_causal: Option<bool> = None,
+        /// Whether `memory_mask` is the causal one.
+        memory_is_causal: bool = false,
+    }
 }
 
 impl<'a> TransformerMasks<'a> {

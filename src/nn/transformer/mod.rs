@@ -1,135 +1,341 @@
 //! Transformers: encoders, decoders, their layers, and both together.
 
-mod clones;
+#[cfg(feature = "tch")]
 mod decoder;
+#[cfg(feature = "tch")]
 mod encoder;
+#[cfg(feature = "tch")]
+mod encoder_decoder;
+#[cfg(feature = "tch")]
 mod masks;
+#[cfg(feature = "tch")]
 mod norm;
-mod stack;
+#[cfg(feature = "tch")]
 #[allow(clippy::module_inception)] // PyTorch's name.
 mod transformer;
 
-pub use decoder::{
-    TransformerDecoderLayer, f_transformer_decoder_layer, transformer_decoder_layer,
+#[cfg(feature = "tch")]
+pub use decoder::{TransformerDecoderLayer, transformer_decoder_layer};
+#[cfg(feature = "tch")]
+pub use encoder::{TransformerEncoderLayer, transformer_encoder_layer};
+#[cfg(feature = "tch")]
+pub use encoder_decoder::{
+    TransformerDecoder, TransformerEncoder, transformer_decoder, transformer_encoder,
 };
-pub use encoder::{
-    TransformerEncoderLayer, f_transformer_encoder_layer, transformer_encoder_layer,
-};
+#[cfg(feature = "tch")]
 pub use masks::{DecoderMasks, EncoderMasks, TransformerMasks};
+#[cfg(feature = "tch")]
 pub use norm::TransformerNormConfig;
-pub use stack::{
-    TransformerDecoder, TransformerEncoder, f_transformer_decoder, f_transformer_encoder,
-    transformer_decoder, transformer_encoder,
-};
-pub use transformer::{Transformer, TransformerConfig, f_transformer, transformer};
+#[cfg(feature = "tch")]
+pub use transformer::{Transformer, TransformerConfig, transformer};
 
-use super::attention::MultiheadAttentionConfig;
+use super::LayerKind;
+use super::attention::{self, Attention};
+use super::printed::{PrintError, Printed, python_module, python_module_list};
+use super::spec::{LayerRule, LayerSpec, refused, xavier_uniform};
+use super::{layer_norm, linear};
 use crate::error::InitError;
-use crate::repr::python_float;
-use tch::nn::Linear;
-use tch::{TchError, Tensor};
+use tensor_parity::python_repr;
 
-/// What lies between the two linear layers of a transformer's layer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum TransformerActivation {
-    /// `torch.nn.functional.relu`, PyTorch's default.
-    #[default]
-    Relu,
-    /// `torch.nn.functional.gelu`, the exact one.
-    Gelu,
+/// The arguments of a layer of an encoder or a decoder that affect its variables or its print.
+#[derive(Debug, Clone)]
+struct Layer {
+    d_model: i64,
+    nhead: i64,
+    dim_feedforward: i64,
+    dropout: f64,
+    layer_norm_eps: f64,
+    bias: bool,
+    /// What Python prints of an activation that is a module.
+    activation: Option<String>,
 }
 
-impl TransformerActivation {
-    fn apply(self, x: &Tensor) -> Result<Tensor, TchError> {
-        match self {
-            TransformerActivation::Relu => x.f_relu(),
-            TransformerActivation::Gelu => x.f_gelu("none"),
+impl Layer {
+    /// `TransformerEncoderLayer.__init__` or `TransformerDecoderLayer.__init__`,
+    /// `torch/nn/modules/transformer.py`, PyTorch 2.13. Children draw in the order of registration.
+    fn spec(&self, kind: LayerKind) -> Result<LayerSpec, InitError> {
+        let attentions: &[&str] = match kind {
+            LayerKind::TransformerDecoderLayer => &["self_attn", "multihead_attn"],
+            _ => &["self_attn"],
+        };
+        let attention = Attention {
+            bias: self.bias,
+            ..Attention::new(self.d_model, self.nhead)
+        };
+        let attention = attention.spec()?;
+        self.check_dropout(kind)?;
+        let linear = |inputs, outputs| linear::spec("Linear", inputs, outputs, self.bias);
+        let norm = layer_norm::spec(&[self.d_model], self.layer_norm_eps, true, self.bias);
+        let linear1 = linear(self.d_model, self.dim_feedforward);
+        let linear2 = linear(self.dim_feedforward, self.d_model);
+
+        // As Python registers them; dropouts and activations have no variables.
+        let mut children = Vec::new();
+        let (mut norms, mut dropouts) = (Vec::new(), Vec::new());
+        for i in 1..=attentions.len() + 1 {
+            norms.push(format!("norm{i}"));
+            dropouts.push(format!("dropout{i}"));
         }
-    }
-}
-
-/// Options of the layers of an encoder or a decoder, with PyTorch's defaults.
-#[derive(Debug, Clone, Copy)]
-pub struct TransformerLayerConfig {
-    /// The features between the two linear layers. PyTorch's default: 2048.
-    pub dim_feedforward: i64,
-    /// The share that training drops, between 0 and 1. PyTorch's default: 0.1.
-    pub dropout: f64,
-    /// What lies between the two linear layers. PyTorch's default: relu.
-    pub activation: TransformerActivation,
-    /// Added to the variance in the layer normalisations. PyTorch's default: 1e-5.
-    pub layer_norm_eps: f64,
-    /// Whether the batch comes before the sequence. PyTorch's default: no.
-    pub batch_first: bool,
-    /// Whether the normalisations come before what they are added to. PyTorch's default: no, after.
-    pub norm_first: bool,
-    /// Whether linear layers, projections and normalisations have biases. PyTorch's default: yes.
-    pub bias: bool,
-}
-
-impl Default for TransformerLayerConfig {
-    fn default() -> TransformerLayerConfig {
-        TransformerLayerConfig {
-            dim_feedforward: 2048,
-            dropout: 0.1,
-            activation: TransformerActivation::Relu,
-            layer_norm_eps: 1e-5,
-            batch_first: false,
-            norm_first: false,
-            bias: true,
+        let dropout = format!(
+            "Dropout(p={}, inplace=False)",
+            python_repr::float(self.dropout)
+        );
+        children.extend(attentions.iter().map(|name| (*name, attention.repr())));
+        children.push(("linear1", linear1.repr()));
+        children.push(("dropout", &dropout));
+        children.push(("linear2", linear2.repr()));
+        children.extend(norms.iter().map(|name| (name.as_str(), norm.repr())));
+        children.extend(
+            dropouts
+                .iter()
+                .map(|name| (name.as_str(), dropout.as_str())),
+        );
+        if let Some(activation) = &self.activation {
+            children.push(("activation", activation));
         }
+        let mut spec = LayerSpec::new(kind, python_module(kind.name(), &children));
+        for name in attentions {
+            spec = spec.child(name, attention.clone());
+        }
+        spec = spec.child("linear1", linear1).child("linear2", linear2);
+        for name in &norms {
+            spec = spec.child(name, norm.clone());
+        }
+        Ok(spec)
     }
-}
 
-impl TransformerLayerConfig {
     /// What `torch.nn.Dropout` refuses.
-    fn check(&self, kind: &'static str) -> Result<(), InitError> {
+    fn check_dropout(&self, kind: LayerKind) -> Result<(), InitError> {
         let dropout = self.dropout;
         // As PyTorch, this lets NaN pass.
         if !dropout.is_nan() && !(0.0..=1.0).contains(&dropout) {
-            return Err(InitError::Layer {
-                kind,
-                message: format!("dropout = {dropout:?} must be between 0 and 1"),
-            });
+            let message = format!("dropout = {dropout:?} must be between 0 and 1");
+            return Err(refused(kind, message));
         }
         Ok(())
     }
 
-    fn attention(&self) -> MultiheadAttentionConfig {
-        MultiheadAttentionConfig {
-            dropout: self.dropout,
-            bias: self.bias,
-            batch_first: self.batch_first,
-            ..Default::default()
+    /// The layer that was printed. Heads, the dropout and eps do not affect the variables.
+    fn from_printed(printed: &Printed) -> Result<Layer, PrintError> {
+        let attention = attention::from_printed(printed.child("self_attn")?)?;
+        let linear1 = printed.child("linear1")?;
+        let mut children = printed.children.iter();
+        let activation = children.find(|(name, _)| name == "activation");
+        let activation = activation.map(|(_, activation)| activation);
+        if let Some(activation) = activation
+            && activation.class.parse::<LayerKind>().is_ok()
+        {
+            let class = &activation.class;
+            return Err(printed.refused(format!("its activation is {class}, which has parameters")));
+        }
+        Ok(Layer {
+            d_model: attention.embed_dim,
+            nhead: 1,
+            dim_feedforward: linear1.int("out_features", None)?,
+            dropout: 0.1,
+            layer_norm_eps: 1e-5,
+            bias: linear1.flag("bias", true)?,
+            activation: activation.map(Printed::to_string),
+        })
+    }
+}
+
+pub(super) struct LayerOfStackRule;
+
+impl LayerRule for LayerOfStackRule {
+    fn from_printed(kind: LayerKind, printed: &Printed) -> Result<LayerSpec, PrintError> {
+        Ok(Layer::from_printed(printed)?.spec(kind)?)
+    }
+}
+
+/// `TransformerEncoder.__init__` or `TransformerDecoder.__init__`, `torch/nn/modules/transformer.py`,
+/// PyTorch 2.13: one layer is drawn, and all are copies of it (`_get_clones`). Without layers it is
+/// drawn all the same.
+fn stack(kind: LayerKind, layer: LayerSpec, num_layers: i64, norm: Option<LayerSpec>) -> LayerSpec {
+    let num_layers = usize::try_from(num_layers).unwrap_or(0);
+    let list = python_module_list(&vec![layer.repr().to_owned(); num_layers]);
+    let children: Vec<(&str, &str)> = [("layers", list.as_str())]
+        .into_iter()
+        .chain(norm.iter().map(|norm| ("norm", norm.repr())))
+        .collect();
+    let mut spec = LayerSpec::new(kind, python_module(kind.name(), &children));
+    if num_layers == 0 {
+        spec = spec.discarded_child(&layer);
+    }
+    for i in 0..num_layers {
+        let name = format!("layers.{i}");
+        spec = match i {
+            0 => spec.child(&name, layer.clone()),
+            _ => spec.copied_child(&name, layer.clone(), "layers.0"),
+        };
+    }
+    match norm {
+        Some(norm) => spec.child("norm", norm),
+        None => spec,
+    }
+}
+
+pub(super) struct StackRule;
+
+impl LayerRule for StackRule {
+    fn from_printed(kind: LayerKind, printed: &Printed) -> Result<LayerSpec, PrintError> {
+        let of = match kind {
+            LayerKind::TransformerDecoder => LayerKind::TransformerDecoderLayer,
+            _ => LayerKind::TransformerEncoderLayer,
+        };
+        let layers = &printed.child("layers")?.children;
+        let Some((_, first)) = layers.first() else {
+            return Err(printed.refused("the layer that it was made from is not printed"));
+        };
+        if first.class != of.name() {
+            return Err(printed.refused(format!("its layers are {}, not {of}", first.class)));
+        }
+        if layers
+            .iter()
+            .any(|(_, layer)| layer.to_string() != first.to_string())
+        {
+            return Err(printed.refused("its layers differ, so they are not copies"));
+        }
+        let norm = printed.children.iter().find(|(name, _)| name == "norm");
+        let norm = match norm {
+            None => None,
+            Some((_, norm)) => match norm.class.as_str() {
+                "LayerNorm" | "RMSNorm" => LayerSpec::from_printed(norm)?,
+                class => return Err(printed.refused(format!("its norm is {class}"))),
+            },
+        };
+        let layer = Layer::from_printed(first)?.spec(of)?;
+        Ok(stack(kind, layer, layers.len() as i64, norm))
+    }
+}
+
+/// `Transformer.__init__` and `_reset_parameters`, `torch/nn/modules/transformer.py`, PyTorch 2.13:
+/// every matrix is drawn again.
+fn encoder_and_decoder(encoder: LayerSpec, decoder: LayerSpec) -> LayerSpec {
+    let kind = LayerKind::Transformer;
+    let children = [("encoder", encoder.repr()), ("decoder", decoder.repr())];
+    let spec = LayerSpec::new(kind, python_module(kind.name(), &children))
+        .child("encoder", encoder)
+        .child("decoder", decoder);
+    let matrices: Vec<(String, Vec<i64>)> = spec
+        .variables()
+        .filter(|(_, variable)| variable.shape().len() > 1)
+        .map(|(name, variable)| (name, variable.shape().to_vec()))
+        .collect();
+    matrices.iter().fold(spec, |spec, (name, shape)| {
+        spec.step(name, xavier_uniform(shape))
+    })
+}
+
+pub(super) struct TransformerRule;
+
+impl LayerRule for TransformerRule {
+    fn from_printed(_: LayerKind, printed: &Printed) -> Result<LayerSpec, PrintError> {
+        let part = |name: &str, kind: LayerKind| {
+            let part = printed.child(name)?;
+            match part.class == kind.name() {
+                true => StackRule::from_printed(kind, part),
+                false => Err(printed.refused(format!("its {name} is {}", part.class))),
+            }
+        };
+        let encoder = part("encoder", LayerKind::TransformerEncoder)?;
+        let decoder = part("decoder", LayerKind::TransformerDecoder)?;
+        Ok(encoder_and_decoder(encoder, decoder))
+    }
+}
+
+#[cfg(feature = "tch")]
+pub use with_tch::*;
+
+#[cfg(feature = "tch")]
+mod with_tch {
+    use super::{Layer, TransformerNormConfig};
+    use crate::nn::attention::MultiheadAttentionConfig;
+    use crate::nn::config::config;
+    use tch::nn::Linear;
+    use tch::{TchError, Tensor};
+
+    /// What lies between the two linear layers of a transformer's layer.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+    #[non_exhaustive]
+    pub enum TransformerActivation {
+        /// `torch.nn.functional.relu`, PyTorch's default.
+        #[default]
+        Relu,
+        /// `torch.nn.functional.gelu`, the exact one.
+        Gelu,
+    }
+
+    impl TransformerActivation {
+        fn apply(self, x: &Tensor) -> Result<Tensor, TchError> {
+            match self {
+                TransformerActivation::Relu => x.f_relu(),
+                TransformerActivation::Gelu => x.f_gelu("none"),
+            }
         }
     }
 
-    fn norm(&self) -> TransformerNormConfig {
-        TransformerNormConfig {
-            eps: self.layer_norm_eps,
-            elementwise_affine: true,
-            bias: self.bias,
+    config! {
+        /// Options of the layers of an encoder or a decoder, with PyTorch's defaults.
+        #[derive(Debug, Clone, Copy)]
+        pub struct TransformerLayerConfig {
+            /// The features between the two linear layers. PyTorch's default: 2048.
+            dim_feedforward: i64 = 2048,
+            /// The share that training drops, between 0 and 1. PyTorch's default: 0.1.
+            dropout: f64 = 0.1,
+            /// What lies between the two linear layers. PyTorch's default: relu.
+            activation: TransformerActivation = TransformerActivation::Relu,
+            /// Added to the variance in the layer normalisations. PyTorch's default: 1e-5.
+            layer_norm_eps: f64 = 1e-5,
+            /// Whether the batch comes before the sequence. PyTorch's default: no.
+            batch_first: bool = false,
+            /// Whether the normalisations come before what they are added to. PyTorch's default: no, after.
+            norm_first: bool = false,
+            /// Whether linear layers, projections and normalisations have biases. PyTorch's default: yes.
+            bias: bool = true,
         }
     }
 
-    /// What Python prints of its dropouts.
-    fn dropout_repr(&self) -> String {
-        format!("Dropout(p={}, inplace=False)", python_float(self.dropout))
-    }
+    impl TransformerLayerConfig {
+        pub(in crate::nn::transformer) fn layer(&self, d_model: i64, nhead: i64) -> Layer {
+            Layer {
+                d_model,
+                nhead,
+                dim_feedforward: self.dim_feedforward,
+                dropout: self.dropout,
+                layer_norm_eps: self.layer_norm_eps,
+                bias: self.bias,
+                activation: None,
+            }
+        }
 
-    /// Linear, activation, dropout, linear, dropout: `_ff_block` of both layers.
-    fn feed_forward(
-        &self,
-        linear1: &Linear,
-        linear2: &Linear,
-        x: &Tensor,
-        train: bool,
-    ) -> Result<Tensor, TchError> {
-        let hidden = x.f_linear(&linear1.ws, linear1.bs.as_ref())?;
-        let hidden = self.activation.apply(&hidden)?;
-        hidden
-            .f_dropout(self.dropout, train)?
-            .f_linear(&linear2.ws, linear2.bs.as_ref())?
-            .f_dropout(self.dropout, train)
+        pub(in crate::nn::transformer) fn attention(&self) -> MultiheadAttentionConfig {
+            MultiheadAttentionConfig::default()
+                .dropout(self.dropout)
+                .bias(self.bias)
+                .batch_first(self.batch_first)
+        }
+
+        pub(in crate::nn::transformer) fn norm(&self) -> TransformerNormConfig {
+            TransformerNormConfig::default()
+                .eps(self.layer_norm_eps)
+                .bias(self.bias)
+        }
+
+        /// Linear, activation, dropout, linear, dropout: `_ff_block` of both layers.
+        pub(in crate::nn::transformer) fn feed_forward(
+            &self,
+            linear1: &Linear,
+            linear2: &Linear,
+            x: &Tensor,
+            train: bool,
+        ) -> Result<Tensor, TchError> {
+            let hidden = x.f_linear(&linear1.ws, linear1.bs.as_ref())?;
+            let hidden = self.activation.apply(&hidden)?;
+            hidden
+                .f_dropout(self.dropout, train)?
+                .f_linear(&linear2.ws, linear2.bs.as_ref())?
+                .f_dropout(self.dropout, train)
+        }
     }
 }

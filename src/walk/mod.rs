@@ -8,7 +8,6 @@
 mod group;
 mod infer;
 mod layer;
-mod shared;
 
 pub(crate) use group::variables_in_order;
 pub use layer::Layer;
@@ -129,7 +128,7 @@ impl Walk {
     }
 
     /// The layers in the order in which their first parameters were created, a layer before those
-    /// below it; those without trainable parameters come last, by name. Variables that make up no
+    /// below it; those without trainable parameters come last, by name. VariableShapes that make up no
     /// known layer are layers of no kind.
     ///
     /// # Errors
@@ -186,7 +185,7 @@ impl Walk {
     /// Starts every layer anew as PyTorch's layer of that kind starts, in order of creation.
     ///
     /// An ambiguous layer is no obstacle where all its candidates start alike: a convolution and a
-    /// transposed one draw the same. Variables that make up no known layer are left as they are,
+    /// transposed one draw the same. VariableShapes that make up no known layer are left as they are,
     /// with a warning in the log.
     ///
     /// # Errors
@@ -204,7 +203,7 @@ impl Walk {
                 _ => variables,
             }));
         }
-        if let Some(layer) = layers.iter().find(|layer| !layer.starts_one_way()) {
+        if let Some(layer) = layers.iter().find(|layer| !layer.same_init()) {
             return Err(layer.ambiguous());
         }
         for layer in layers.iter_mut().filter(|layer| !layer.is_within_another()) {

@@ -1,12 +1,12 @@
 //! A layer of a `VarStore`.
 
 use super::VisitError;
-use super::infer;
+use super::infer::inferred;
 use crate::error::InitError;
-use crate::nn::LayerKind;
-use crate::nn::named::Named;
+use crate::nn::named_tensors::NamedTensors;
 use crate::nn::registry::Record;
-use crate::nn::start::Start;
+use crate::nn::reset::reset;
+use crate::nn::{LayerKind, LayerSpec, VariableShapes};
 use std::sync::Arc;
 use tch::Tensor;
 
@@ -16,14 +16,16 @@ use tch::Tensor;
 #[derive(Debug)]
 pub struct Layer {
     path: String,
-    /// One kind when it is known, several when it is ambiguous, none for other variables.
+    /// One spec if the layer is known, several if it is ambiguous, none for other variables.
+    specs: Vec<LayerSpec>,
+    /// The kinds of the specs.
     candidates: Vec<LayerKind>,
     /// What is known of a layer that this crate made, and of the outermost layer around it.
     records: Option<[Arc<Record>; 2]>,
     parameters: Vec<(String, Tensor)>,
     buffers: Vec<(String, Tensor)>,
     /// Its tensors and those of the layers below it.
-    all: Named,
+    all: NamedTensors,
 }
 
 impl Layer {
@@ -32,15 +34,19 @@ impl Layer {
         records: Option<[Arc<Record>; 2]>,
         parameters: Vec<(String, Tensor)>,
         buffers: Vec<(String, Tensor)>,
-        all: Named,
+        all: NamedTensors,
     ) -> Layer {
-        let candidates = match &records {
-            Some([record, _]) => vec![record.kind],
-            None => infer::candidates(&shapes(&parameters), &shapes(&buffers)),
+        let specs = match &records {
+            Some([record, _]) => vec![record.spec.clone()],
+            None => inferred(&VariableShapes {
+                parameters: &shapes(&parameters),
+                buffers: &shapes(&buffers),
+            }),
         };
         Layer {
             path,
-            candidates,
+            candidates: specs.iter().map(LayerSpec::kind).collect(),
+            specs,
             records,
             parameters,
             buffers,
@@ -118,36 +124,21 @@ impl Layer {
     ///
     /// [`InitError`] if a parameter cannot be filled.
     pub fn reset_parameters(&mut self) -> Result<(), InitError> {
-        match self.starts().first() {
-            Some(start) => start.run(&self.all),
+        match self.specs.first() {
+            Some(spec) => reset(spec, &self.all, None),
             None => Ok(()),
         }
     }
 
     /// The row that an embedding keeps zero, where this crate made it with one.
     pub(crate) fn padding_idx(&self) -> Option<i64> {
-        match self.records.as_ref()?[0].start {
-            Start::Embedding { padding_idx } => padding_idx,
-            _ => None,
-        }
+        self.specs.first()?.padding_idx()
     }
 
     /// Whether all candidates draw and fill alike.
-    pub(super) fn starts_one_way(&self) -> bool {
-        let starts = self.starts();
-        starts.windows(2).all(|pair| pair[0] == pair[1])
-    }
-
-    /// How the candidates start.
-    fn starts(&self) -> Vec<Start> {
-        match &self.records {
-            Some([record, _]) => vec![record.start.clone()],
-            None => self
-                .candidates
-                .iter()
-                .filter_map(|kind| Start::inferred(*kind, &self.all))
-                .collect(),
-        }
+    pub(super) fn same_init(&self) -> bool {
+        let mut pairs = self.specs.windows(2);
+        pairs.all(|pair| pair[0].init() == pair[1].init())
     }
 
     /// Whether another layer is around this one, which starts and prints it.
@@ -158,11 +149,19 @@ impl Layer {
     }
 
     pub(super) fn settle(&mut self, kind: LayerKind) -> Result<(), VisitError> {
-        let fits = match &self.records {
-            Some([record, _]) => record.kind == kind,
-            None => infer::fits(kind, &shapes(&self.parameters), &shapes(&self.buffers)),
+        let spec = match &self.records {
+            Some([record, _]) if record.spec.kind() == kind => Some(record.spec.clone()),
+            Some(_) => None,
+            None => LayerSpec::infer(
+                kind,
+                &VariableShapes {
+                    parameters: &shapes(&self.parameters),
+                    buffers: &shapes(&self.buffers),
+                },
+            ),
         };
-        if fits {
+        if let Some(spec) = spec {
+            self.specs = vec![spec];
             self.candidates = vec![kind];
             return Ok(());
         }
@@ -175,6 +174,7 @@ impl Layer {
 
     pub(super) fn prefer(&mut self, preferred: &[LayerKind]) {
         if let Some(kind) = preferred.iter().find(|kind| self.candidates.contains(kind)) {
+            self.specs.retain(|spec| spec.kind() == *kind);
             self.candidates = vec![*kind];
         }
     }
@@ -196,10 +196,10 @@ impl Layer {
     }
 
     /// What Python prints for the module, if its kind is settled.
-    pub(crate) fn repr(&self) -> Option<String> {
-        match &self.records {
-            Some([record, _]) => Some(record.repr.clone()),
-            None => Some(infer::repr(self.kind()?, &shapes(&self.parameters))),
+    pub(crate) fn repr(&self) -> Option<&str> {
+        match &self.specs[..] {
+            [spec] => Some(spec.repr()),
+            _ => None,
         }
     }
 }

@@ -6,7 +6,7 @@ use tch::{TchError, Tensor};
 /// `_in_projection_packed` and `_in_projection` of
 /// `torch/nn/functional.py`, PyTorch 2.13. What is one tensor is projected in
 /// one product, of other rounding.
-pub(super) fn project(
+pub(super) fn in_projection(
     attention: &MultiheadAttention,
     query: &Tensor,
     key: &Tensor,

@@ -3,13 +3,13 @@
 use super::masks::{DecoderMasks, EncoderMasks};
 use super::{
     TransformerDecoderLayer, TransformerEncoderLayer, TransformerLayerConfig,
-    TransformerNormConfig, clones, decoder, encoder,
+    TransformerNormConfig, decoder, encoder, stack,
 };
 use crate::error::{Context, InitError};
 use crate::nn::attention::mask;
-use crate::nn::build::{Build, make};
-use crate::nn::named::Named;
-use crate::nn::start::Start;
+use crate::nn::builder::build;
+use crate::nn::named_tensors::NamedTensors;
+use crate::nn::spec::{LayerSpec, refused};
 use crate::nn::{LayerKind, or_panic};
 use std::borrow::Borrow;
 use tch::Tensor;
@@ -40,45 +40,27 @@ pub struct TransformerDecoder {
 /// `torch.nn.TransformerEncoder(TransformerEncoderLayer(d_model, nhead), num_layers, norm)`:
 /// `layers.0`, `layers.1` and so on, then `norm`.
 ///
-/// Draws one layer, as [`f_transformer_encoder_layer`](crate::nn::f_transformer_encoder_layer),
+/// Draws one layer, as [`transformer_encoder_layer`](crate::nn::transformer_encoder_layer),
 /// however many there are: all start as copies of it.
 ///
 /// # Errors
 ///
-/// As `f_transformer_encoder_layer`.
+/// As `transformer_encoder_layer`.
 ///
 /// ```
 /// use tch::{Device, Kind, Tensor, nn::VarStore};
-/// use tch_init::nn::{TransformerLayerConfig, f_transformer_encoder};
+/// use tch_init::nn::{TransformerLayerConfig, transformer_encoder};
 ///
 /// # fn main() -> Result<(), tch_init::InitError> {
 /// let vs = VarStore::new(Device::Cpu);
-/// let config = TransformerLayerConfig { dim_feedforward: 16, ..Default::default() };
-/// let encoder = f_transformer_encoder(vs.root() / "encoder", 8, 2, 3, config, None)?;
+/// let config = TransformerLayerConfig::default().dim_feedforward(16);
+/// let encoder = transformer_encoder(vs.root() / "encoder", 8, 2, 3, config, None)?;
 /// assert_eq!(encoder.layers[0].linear1.ws, encoder.layers[2].linear1.ws);
 /// let x = Tensor::ones([5, 3, 8], (Kind::Float, Device::Cpu));
-/// assert_eq!(encoder.f_forward(&x, Default::default(), false)?.size(), [5, 3, 8]);
+/// assert_eq!(encoder.forward(&x, Default::default(), false)?.size(), [5, 3, 8]);
 /// # Ok(())
 /// # }
 /// ```
-pub fn f_transformer_encoder<'a, T: Borrow<Path<'a>>>(
-    vs: T,
-    d_model: i64,
-    nhead: i64,
-    num_layers: i64,
-    config: TransformerLayerConfig,
-    norm: Option<TransformerNormConfig>,
-) -> Result<TransformerEncoder, InitError> {
-    make(vs.borrow(), &[], |build| {
-        declare_encoder(build, [d_model, nhead, num_layers], config, norm)
-    })
-}
-
-/// [`f_transformer_encoder`] that panics.
-///
-/// # Panics
-///
-/// Where [`f_transformer_encoder`] returns an error.
 pub fn transformer_encoder<'a, T: Borrow<Path<'a>>>(
     vs: T,
     d_model: i64,
@@ -86,52 +68,34 @@ pub fn transformer_encoder<'a, T: Borrow<Path<'a>>>(
     num_layers: i64,
     config: TransformerLayerConfig,
     norm: Option<TransformerNormConfig>,
-) -> TransformerEncoder {
-    or_panic(f_transformer_encoder(
-        vs, d_model, nhead, num_layers, config, norm,
-    ))
+) -> Result<TransformerEncoder, InitError> {
+    let sizes = [d_model, nhead, num_layers];
+    let tensors = build(vs.borrow(), &encoder_spec(sizes, config, norm)?, &[])?;
+    encoder(&tensors, sizes, config, norm)
 }
 
 /// `torch.nn.TransformerDecoder(TransformerDecoderLayer(d_model, nhead), num_layers, norm)`:
 /// `layers.0`, `layers.1` and so on, then `norm`.
 ///
-/// Draws one layer, as [`f_transformer_decoder_layer`](crate::nn::f_transformer_decoder_layer),
+/// Draws one layer, as [`transformer_decoder_layer`](crate::nn::transformer_decoder_layer),
 /// however many there are: all start as copies of it.
 ///
 /// # Errors
 ///
-/// As `f_transformer_decoder_layer`.
+/// As `transformer_decoder_layer`.
 ///
 /// ```
-/// use tch_init::nn::{TransformerLayerConfig, f_transformer_decoder};
+/// use tch_init::nn::{TransformerLayerConfig, transformer_decoder};
 ///
 /// # fn main() -> Result<(), tch_init::InitError> {
 /// let vs = tch::nn::VarStore::new(tch::Device::Cpu);
-/// let config = TransformerLayerConfig { dim_feedforward: 16, ..Default::default() };
+/// let config = TransformerLayerConfig::default().dim_feedforward(16);
 /// let norm = Some(Default::default());
-/// let decoder = f_transformer_decoder(vs.root() / "decoder", 8, 2, 3, config, norm)?;
+/// let decoder = transformer_decoder(vs.root() / "decoder", 8, 2, 3, config, norm)?;
 /// assert_eq!(decoder.layers[0].linear1.ws, decoder.layers[2].linear1.ws);
 /// # Ok(())
 /// # }
 /// ```
-pub fn f_transformer_decoder<'a, T: Borrow<Path<'a>>>(
-    vs: T,
-    d_model: i64,
-    nhead: i64,
-    num_layers: i64,
-    config: TransformerLayerConfig,
-    norm: Option<TransformerNormConfig>,
-) -> Result<TransformerDecoder, InitError> {
-    make(vs.borrow(), &[], |build| {
-        declare_decoder(build, [d_model, nhead, num_layers], config, norm)
-    })
-}
-
-/// [`f_transformer_decoder`] that panics.
-///
-/// # Panics
-///
-/// Where [`f_transformer_decoder`] returns an error.
 pub fn transformer_decoder<'a, T: Borrow<Path<'a>>>(
     vs: T,
     d_model: i64,
@@ -139,10 +103,10 @@ pub fn transformer_decoder<'a, T: Borrow<Path<'a>>>(
     num_layers: i64,
     config: TransformerLayerConfig,
     norm: Option<TransformerNormConfig>,
-) -> TransformerDecoder {
-    or_panic(f_transformer_decoder(
-        vs, d_model, nhead, num_layers, config, norm,
-    ))
+) -> Result<TransformerDecoder, InitError> {
+    let sizes = [d_model, nhead, num_layers];
+    let tensors = build(vs.borrow(), &decoder_spec(sizes, config, norm)?, &[])?;
+    decoder(&tensors, sizes, config, norm)
 }
 
 impl TransformerEncoder {
@@ -155,16 +119,17 @@ impl TransformerEncoder {
     ///
     /// # Errors
     ///
-    /// [`InitError::Layer`] without layers, else as [`TransformerEncoderLayer::f_forward`].
-    pub fn f_forward(
+    /// [`InitError::Layer`] without layers, else as [`TransformerEncoderLayer::forward`].
+    pub fn forward(
         &self,
         src: &Tensor,
         masks: EncoderMasks<'_>,
         train: bool,
     ) -> Result<Tensor, InitError> {
         // `TransformerEncoder.forward`, `torch/nn/modules/transformer.py`, PyTorch 2.13.
-        let name = "TransformerEncoder";
-        let first = self.layers.first().ok_or_else(|| no_layers(name))?;
+        let kind = LayerKind::TransformerEncoder;
+        let name = kind.name();
+        let first = self.layers.first().ok_or_else(|| no_layers(kind))?;
         let target = src.f_kind().context(name, src)?;
         let padding = masks.src_key_padding_mask;
         let padding = mask::additive(name, "src_key_padding_mask", padding, target)?;
@@ -186,24 +151,15 @@ impl TransformerEncoder {
             .layers
             .iter()
             .try_fold(src.shallow_clone(), |x, layer| {
-                layer.f_forward(&x, masks, train)
+                layer.forward(&x, masks, train)
             })?;
         normalised(name, output, self.norm.as_ref(), self.norm_config)
-    }
-
-    /// [`f_forward`](TransformerEncoder::f_forward) that panics.
-    ///
-    /// # Panics
-    ///
-    /// Where `f_forward` returns an error.
-    pub fn forward(&self, src: &Tensor, masks: EncoderMasks<'_>, train: bool) -> Tensor {
-        or_panic(self.f_forward(src, masks, train))
     }
 }
 
 impl ModuleT for TransformerEncoder {
     fn forward_t(&self, src: &Tensor, train: bool) -> Tensor {
-        self.forward(src, EncoderMasks::default(), train)
+        or_panic(self.forward(src, EncoderMasks::default(), train))
     }
 }
 
@@ -214,8 +170,8 @@ impl TransformerDecoder {
     ///
     /// # Errors
     ///
-    /// [`InitError::Layer`] without layers, else as [`TransformerDecoderLayer::f_forward`].
-    pub fn f_forward(
+    /// [`InitError::Layer`] without layers, else as [`TransformerDecoderLayer::forward`].
+    pub fn forward(
         &self,
         tgt: &Tensor,
         memory: &Tensor,
@@ -223,8 +179,9 @@ impl TransformerDecoder {
         train: bool,
     ) -> Result<Tensor, InitError> {
         // `TransformerDecoder.forward`, `torch/nn/modules/transformer.py`, PyTorch 2.13.
-        let name = "TransformerDecoder";
-        let first = self.layers.first().ok_or_else(|| no_layers(name))?;
+        let kind = LayerKind::TransformerDecoder;
+        let name = kind.name();
+        let first = self.layers.first().ok_or_else(|| no_layers(kind))?;
         let is_causal = mask::detect_causal(
             name,
             "tgt_mask",
@@ -241,24 +198,9 @@ impl TransformerDecoder {
             .layers
             .iter()
             .try_fold(tgt.shallow_clone(), |x, layer| {
-                layer.f_forward(&x, memory, masks, train)
+                layer.forward(&x, memory, masks, train)
             })?;
         normalised(name, output, self.norm.as_ref(), self.norm_config)
-    }
-
-    /// [`f_forward`](TransformerDecoder::f_forward) that panics.
-    ///
-    /// # Panics
-    ///
-    /// Where `f_forward` returns an error.
-    pub fn forward(
-        &self,
-        tgt: &Tensor,
-        memory: &Tensor,
-        masks: DecoderMasks<'_>,
-        train: bool,
-    ) -> Tensor {
-        or_panic(self.f_forward(tgt, memory, masks, train))
     }
 }
 
@@ -277,73 +219,74 @@ fn normalised(
     }
 }
 
-fn no_layers(kind: &'static str) -> InitError {
-    InitError::Layer {
-        kind,
-        message: "num_layers = 0 leaves nothing to compute with".to_owned(),
-    }
+fn no_layers(kind: LayerKind) -> InitError {
+    refused(kind, "num_layers = 0 leaves nothing to compute with")
 }
 
-/// How the encoder starts.
-pub(super) fn encoder_start(
-    build: &Build<'_>,
+pub(super) fn encoder_spec(
     [d_model, nhead, num_layers]: [i64; 3],
     config: TransformerLayerConfig,
-) -> impl Fn(&Named) -> Result<(), InitError> + Send + Sync + 'static + use<> {
-    clones::start(build, num_layers, encoder::start, move |path| {
-        encoder::f_transformer_encoder_layer(path, d_model, nhead, config).map(drop)
-    })
+    norm: Option<TransformerNormConfig>,
+) -> Result<LayerSpec, InitError> {
+    let layer = config.layer(d_model, nhead);
+    let layer = layer.spec(LayerKind::TransformerEncoderLayer)?;
+    let norm = norm.map(|norm| norm.spec(d_model));
+    Ok(stack(
+        LayerKind::TransformerEncoder,
+        layer,
+        num_layers,
+        norm,
+    ))
 }
 
-pub(super) fn declare_encoder(
-    build: &mut Build<'_>,
+/// The encoder with these tensors.
+pub(super) fn encoder(
+    tensors: &NamedTensors,
     [d_model, nhead, num_layers]: [i64; 3],
     config: TransformerLayerConfig,
     norm: Option<TransformerNormConfig>,
 ) -> Result<TransformerEncoder, InitError> {
-    let start = Start::other(encoder_start(build, [d_model, nhead, num_layers], config));
-    build.layer(LayerKind::TransformerEncoder, start, |build| {
-        let layer = |build: &mut Build<'_>| encoder::declare(build, d_model, nhead, config);
-        let (layers, list) = clones::declare(build, num_layers, layer)?;
-        let (norm_layer, repr) =
-            clones::with_norm(build, "TransformerEncoder", list, norm, d_model)?;
-        let encoder = TransformerEncoder {
-            layers,
-            norm: norm_layer,
-            norm_config: norm,
-        };
-        Ok((encoder, repr))
+    let layer = |i| {
+        let tensors = tensors.child(&format!("layers.{i}"));
+        encoder::layer(&tensors, d_model, nhead, config)
+    };
+    Ok(TransformerEncoder {
+        layers: (0..num_layers).map(layer).collect::<Result<_, _>>()?,
+        norm: norm.map(|norm| norm.layer(&tensors.child("norm"), d_model)),
+        norm_config: norm,
     })
 }
 
-/// How the decoder starts.
-pub(super) fn decoder_start(
-    build: &Build<'_>,
+pub(super) fn decoder_spec(
     [d_model, nhead, num_layers]: [i64; 3],
     config: TransformerLayerConfig,
-) -> impl Fn(&Named) -> Result<(), InitError> + Send + Sync + 'static + use<> {
-    clones::start(build, num_layers, decoder::start, move |path| {
-        decoder::f_transformer_decoder_layer(path, d_model, nhead, config).map(drop)
-    })
+    norm: Option<TransformerNormConfig>,
+) -> Result<LayerSpec, InitError> {
+    let layer = config.layer(d_model, nhead);
+    let layer = layer.spec(LayerKind::TransformerDecoderLayer)?;
+    let norm = norm.map(|norm| norm.spec(d_model));
+    Ok(stack(
+        LayerKind::TransformerDecoder,
+        layer,
+        num_layers,
+        norm,
+    ))
 }
 
-pub(super) fn declare_decoder(
-    build: &mut Build<'_>,
+/// The decoder with these tensors.
+pub(super) fn decoder(
+    tensors: &NamedTensors,
     [d_model, nhead, num_layers]: [i64; 3],
     config: TransformerLayerConfig,
     norm: Option<TransformerNormConfig>,
 ) -> Result<TransformerDecoder, InitError> {
-    let start = Start::other(decoder_start(build, [d_model, nhead, num_layers], config));
-    build.layer(LayerKind::TransformerDecoder, start, |build| {
-        let layer = |build: &mut Build<'_>| decoder::declare(build, d_model, nhead, config);
-        let (layers, list) = clones::declare(build, num_layers, layer)?;
-        let (norm_layer, repr) =
-            clones::with_norm(build, "TransformerDecoder", list, norm, d_model)?;
-        let decoder = TransformerDecoder {
-            layers,
-            norm: norm_layer,
-            norm_config: norm,
-        };
-        Ok((decoder, repr))
+    let layer = |i| {
+        let tensors = tensors.child(&format!("layers.{i}"));
+        decoder::layer(&tensors, d_model, nhead, config)
+    };
+    Ok(TransformerDecoder {
+        layers: (0..num_layers).map(layer).collect::<Result<_, _>>()?,
+        norm: norm.map(|norm| norm.layer(&tensors.child("norm"), d_model)),
+        norm_config: norm,
     })
 }

@@ -1,24 +1,26 @@
 //! From the variables of a `VarStore` to its layers.
 
-use super::{Layer, shared};
-use crate::nn::named::Named;
+use super::Layer;
+use super::infer::inferred;
+use crate::nn::named_tensors::NamedTensors;
 use crate::nn::registry::{self, Record};
+use crate::nn::{VariableShapes, is_recurrent};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use tch::Tensor;
 use tch::nn::VarStore;
+use tch::{Device, Kind, Tensor};
 
 /// A variable with all that orders it.
-pub(super) struct Variable {
+struct Variable {
     /// Its place among the trainable variables, which keep their order of creation.
-    pub(super) created: Option<usize>,
+    created: Option<usize>,
     /// The number that tch appends to a name that was taken, itself a count of variables.
-    pub(super) duplicate: Option<usize>,
+    duplicate: Option<usize>,
     /// The name in the `VarStore`.
     full: String,
     path: String,
-    pub(super) name: String,
-    pub(super) tensor: Tensor,
+    name: String,
+    tensor: Tensor,
     /// The layers that it was made for, from the innermost out.
     records: Vec<Arc<Record>>,
 }
@@ -62,20 +64,20 @@ pub(super) fn layers(vs: &VarStore) -> Vec<Layer> {
             }
         }
         let known = at_path.entry(variable.path.clone()).or_default();
-        let home = if !variable.records.is_empty() {
+        let owner = if !variable.records.is_empty() {
             known
                 .iter()
                 .copied()
                 .find(|group| groups[*group].made(variable))
         } else if shared.contains(&variable.path) {
-            shared::home(variable, known, &groups)
+            shared_owner(variable, known, &groups)
         } else {
             known
                 .iter()
                 .copied()
                 .find(|group| groups[*group].records.is_none())
         };
-        let home = match home {
+        let owner = match owner {
             Some(group) => group,
             None => {
                 known.push(groups.len());
@@ -83,7 +85,7 @@ pub(super) fn layers(vs: &VarStore) -> Vec<Layer> {
                 groups.len() - 1
             }
         };
-        groups[home].variables.push(variable);
+        groups[owner].variables.push(variable);
     }
     groups
         .into_iter()
@@ -92,11 +94,11 @@ pub(super) fn layers(vs: &VarStore) -> Vec<Layer> {
 }
 
 /// The variables of one layer.
-pub(super) struct Group<'a> {
+struct Group<'a> {
     path: String,
     /// The layer, and the outermost one around it.
-    pub(super) records: Option<[Arc<Record>; 2]>,
-    pub(super) variables: Vec<&'a Variable>,
+    records: Option<[Arc<Record>; 2]>,
+    variables: Vec<&'a Variable>,
 }
 
 impl<'a> Group<'a> {
@@ -154,19 +156,23 @@ impl<'a> Group<'a> {
                         variable.tensor.shallow_clone(),
                     )
                 })
-                .collect(),
+                .collect::<Vec<_>>(),
             None => parameters
                 .iter()
                 .chain(&buffers)
                 .map(|(name, tensor)| (name.clone(), tensor.shallow_clone()))
                 .collect(),
         };
+        let options = match tensors.first() {
+            Some((_, tensor)) => (tensor.kind(), tensor.device()),
+            None => (Kind::Float, Device::Cpu),
+        };
         Layer::new(
             self.path,
             self.records,
             parameters,
             buffers,
-            Named::new(tensors),
+            NamedTensors::new(tensors, options),
         )
     }
 }
@@ -285,4 +291,59 @@ fn descend(parent: Option<&str>, layers: Vec<Layer>, ordered: &mut Vec<Layer>) {
         descend(Some(&child), layers, ordered);
     }
     ordered.extend(here);
+}
+
+// Layers of plain tch that share a path: a program may make all its layers at one path; tch then
+// appends `__N` to names that are taken, with N the number of variables so far. The order in which
+// `tch::nn` makes variables shows which of them are one layer: bias before weight in linear layers
+// and convolutions, weight before bias in norms, all variables of a layer together.
+
+/// Which of the groups at its path a variable belongs to, if any.
+fn shared_owner(variable: &Variable, at_path: &[usize], groups: &[Group<'_>]) -> Option<usize> {
+    let mut unknown = at_path
+        .iter()
+        .copied()
+        .filter(|group| groups[*group].records.is_none());
+    if variable.created.is_some() {
+        return unknown
+            .next_back()
+            .filter(|last| continues(&groups[*last], variable));
+    }
+    // Buffers come right behind the parameters of their norm; the first of a name has no number.
+    let before = |group: &usize, number: usize| {
+        let numbers = groups[*group].variables.iter().map(|known| known.duplicate);
+        numbers.flatten().all(|known| known < number)
+    };
+    let mut fitting = unknown.filter(|group| takes_buffer(&groups[*group], variable));
+    match variable.duplicate {
+        None => fitting.next(),
+        Some(number) => fitting.rfind(|group| before(group, number)),
+    }
+}
+
+/// Whether the next parameter at the path is of the layer that was begun.
+fn continues(group: &Group<'_>, variable: &Variable) -> bool {
+    let lacks = |name: &str| group.variables.iter().all(|known| known.name != name);
+    let shape = variable.tensor.size();
+    match (&group.variables[..], variable.name.as_str()) {
+        ([bias], "weight") if bias.name == "bias" => {
+            let variables = VariableShapes {
+                parameters: &[("bias", bias.tensor.size()), ("weight", shape)],
+                buffers: &[],
+            };
+            !inferred(&variables).is_empty()
+        }
+        ([weight], "bias") if weight.name == "weight" => weight.tensor.size() == shape,
+        (known, name) => {
+            lacks(name) && is_recurrent(name) && known.iter().all(|known| is_recurrent(&known.name))
+        }
+    }
+}
+
+/// Whether a buffer can be of the norm that has these parameters.
+fn takes_buffer(group: &Group<'_>, buffer: &Variable) -> bool {
+    group
+        .variables
+        .iter()
+        .all(|known| known.name != buffer.name && known.tensor.size() == buffer.tensor.size())
 }
