@@ -37,7 +37,7 @@ impl LossArguments<'_> {
             .try_fold(1i64, |product, size| product.checked_mul(*size))
             .ok_or_else(|| {
                 let message =
-                    format!("num_classes and out_features = {scores:?} have too large a product");
+                    format!("num_classes and out_features = {scores:?} are more than there can be");
                 refused(KIND, message)
             })?;
         let linear = linear::spec("Linear", self.in_features, outputs, self.bias);
@@ -217,7 +217,7 @@ mod with_tch {
 
     fn dtype(tensor: &Tensor) -> Result<Dtype, InitError> {
         let kind = tensor.f_kind().context(KIND.name(), tensor)?;
-        Dtype::of_kind(kind).ok_or_else(|| refused(KIND, format!("weight of kind {kind:?}")))
+        Dtype::from_kind(kind).ok_or_else(|| refused(KIND, format!("weight of kind {kind:?}")))
     }
 
     fn reduction_name(reduction: Reduction) -> Result<&'static str, InitError> {

@@ -84,25 +84,26 @@ fn no_bias_is_no_bias_in_norms_and_refused_elsewhere() {
     use tch_init::nn::{self, init::NO_BIAS};
     let _stream = default_stream();
     let vs = nn::VarStore::new(Device::Cpu);
-    let config = nn::SyncBatchNormConfig {
+    let config = nn::BatchNormConfig {
         bs_init: NO_BIAS,
         ..Default::default()
     };
     assert!(
-        nn::sync_batch_norm(vs.root() / "sync", 3, config)
+        nn::batch_norm2d(vs.root() / "batch", 3, config)
             .bs
             .is_none()
     );
-    let config = nn::InstanceNormConfig {
-        affine: true,
-        bs_init: NO_BIAS,
-        ..Default::default()
-    };
-    assert!(
-        nn::instance_norm2d(vs.root() / "instance", 3, config)
-            .bs
-            .is_none()
-    );
+    // A config with a field for the bias has no other word for it.
+    let config = nn::SyncBatchNormConfig::default();
+    let sync = nn::sync_batch_norm(vs.root() / "sync", 3, config.bias(false)).unwrap();
+    assert!(sync.ws.is_some() && sync.bs.is_none());
+    let error = nn::sync_batch_norm(vs.root(), 3, config.bs_init(NO_BIAS)).unwrap_err();
+    assert!(error.to_string().contains("NO_BIAS"), "{error}");
+    let config = nn::InstanceNormConfig::default().affine(true);
+    let instance = nn::instance_norm2d(vs.root() / "instance", 3, config.bias(false)).unwrap();
+    assert!(instance.ws.is_some() && instance.bs.is_none());
+    let error = nn::instance_norm2d(vs.root(), 3, config.bs_init(NO_BIAS)).unwrap_err();
+    assert!(error.to_string().contains("NO_BIAS"), "{error}");
     let config = nn::LinearConfig {
         bs_init: Some(NO_BIAS),
         ..Default::default()

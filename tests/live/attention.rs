@@ -23,16 +23,13 @@ fn attend(
 ) -> Forward {
     Box::new(move |x: &[Tensor]| {
         let [q, k, v] = inputs.map(|i| &x[i]);
-        let (output, weights) = attention.f_forward(q, k, v, options(x), train).unwrap();
+        let (output, weights) = attention.forward(q, k, v, options(x), train).unwrap();
         std::iter::once(output).chain(weights).collect()
     })
 }
 
 fn without_weights<'a>() -> AttentionOptions<'a> {
-    AttentionOptions {
-        need_weights: false,
-        ..Default::default()
-    }
+    AttentionOptions::default().need_weights(false)
 }
 
 macro_rules! twin {
@@ -60,7 +57,7 @@ fn attention_is_pytorchs() {
             "m(x[0], x[0], x[0])",
             x(),
             |vs| {
-                let m = nn::f_multihead_attention(vs, 8, 2, Default::default())?;
+                let m = nn::multihead_attention(vs, 8, 2, Default::default())?;
                 attend(m, SELF, true, |_| Default::default())
             }
         ),
@@ -69,7 +66,7 @@ fn attention_is_pytorchs() {
             "m(x[0], x[0], x[0], need_weights=False)[:1]",
             x(),
             |vs| {
-                let m = nn::f_multihead_attention(vs, 8, 4, Default::default())?;
+                let m = nn::multihead_attention(vs, 8, 4, Default::default())?;
                 attend(m, SELF, true, |_| without_weights())
             }
         ),
@@ -78,15 +75,12 @@ fn attention_is_pytorchs() {
             "m(x[0], x[1], x[1], average_attn_weights=False)",
             vec![Input::Randn(&[3, 5, 8]), Input::Randn(&[3, 4, 8])],
             |vs| {
-                let config = MultiheadAttentionConfig {
-                    bias: false,
-                    batch_first: true,
-                    ..Default::default()
-                };
-                let m = nn::f_multihead_attention(vs, 8, 2, config)?;
-                attend(m, CROSS, true, |_| AttentionOptions {
-                    average_attn_weights: false,
-                    ..Default::default()
+                let config = MultiheadAttentionConfig::default()
+                    .bias(false)
+                    .batch_first(true);
+                let m = nn::multihead_attention(vs, 8, 2, config)?;
+                attend(m, CROSS, true, |_| {
+                    AttentionOptions::default().average_attn_weights(false)
                 })
             }
         ),
@@ -95,7 +89,7 @@ fn attention_is_pytorchs() {
             "m(x[0], x[1], x[2])",
             [two(), vec![Input::Randn(&[4, 3, 8])]].concat(),
             |vs| {
-                let m = nn::f_multihead_attention(vs, 8, 2, Default::default())?;
+                let m = nn::multihead_attention(vs, 8, 2, Default::default())?;
                 attend(m, ALL, true, |_| Default::default())
             }
         ),
@@ -108,13 +102,11 @@ fn attention_is_pytorchs() {
                 Input::Randn(&[4, 2, 7])
             ],
             |vs| {
-                let config = MultiheadAttentionConfig {
-                    kdim: Some(5),
-                    vdim: Some(7),
-                    add_bias_kv: true,
-                    ..Default::default()
-                };
-                let m = nn::f_multihead_attention(vs, 6, 3, config)?;
+                let config = MultiheadAttentionConfig::default()
+                    .kdim(Some(5))
+                    .vdim(Some(7))
+                    .add_bias_kv(true);
+                let m = nn::multihead_attention(vs, 6, 3, config)?;
                 attend(m, ALL, true, |_| Default::default())
             }
         ),
@@ -123,13 +115,11 @@ fn attention_is_pytorchs() {
             "m(x[0], x[0], x[1], need_weights=False)[:1]",
             vec![Input::Randn(&[5, 2, 8]), Input::Randn(&[5, 2, 3])],
             |vs| {
-                let config = MultiheadAttentionConfig {
-                    vdim: Some(3),
-                    bias: false,
-                    add_zero_attn: true,
-                    ..Default::default()
-                };
-                let m = nn::f_multihead_attention(vs, 8, 1, config)?;
+                let config = MultiheadAttentionConfig::default()
+                    .vdim(Some(3))
+                    .bias(false)
+                    .add_zero_attn(true);
+                let m = nn::multihead_attention(vs, 8, 1, config)?;
                 attend(m, [0, 0, 1], true, |_| without_weights())
             }
         ),
@@ -139,7 +129,7 @@ fn attention_is_pytorchs() {
             "m(x[0], x[0], x[0])",
             vec![Input::Randn(&[5, 8])],
             |vs| {
-                let m = nn::f_multihead_attention(vs, 8, 2, Default::default())?;
+                let m = nn::multihead_attention(vs, 8, 2, Default::default())?;
                 attend(m, SELF, true, |_| Default::default())
             }
         ),
@@ -149,12 +139,10 @@ fn attention_is_pytorchs() {
             "m(x[0], x[1], x[1], need_weights=False)[:1]",
             vec![Input::Randn(&[37, 5, 48]), Input::Randn(&[21, 5, 48])],
             |vs| {
-                let config = MultiheadAttentionConfig {
-                    add_bias_kv: true,
-                    add_zero_attn: true,
-                    ..Default::default()
-                };
-                let m = nn::f_multihead_attention(vs, 48, 6, config)?;
+                let config = MultiheadAttentionConfig::default()
+                    .add_bias_kv(true)
+                    .add_zero_attn(true);
+                let m = nn::multihead_attention(vs, 48, 6, config)?;
                 attend(m, CROSS, true, |_| without_weights())
             }
         ),
@@ -173,7 +161,7 @@ fn what_pytorch_refuses_is_refused() {
     let _stream = default_stream();
     let vs = VarStore::new(Device::Cpu);
     let make = |embed_dim, num_heads, config| {
-        nn::f_multihead_attention(vs.root() / "m", embed_dim, num_heads, config)
+        nn::multihead_attention(vs.root() / "m", embed_dim, num_heads, config)
     };
     let config = MultiheadAttentionConfig::default();
     for (embed_dim, num_heads) in [(0, 2), (8, 0), (-8, 2), (8, -2)] {
@@ -191,10 +179,7 @@ fn what_pytorch_refuses_is_refused() {
         message(make(8, 3, config)),
         "MultiheadAttention: embed_dim = 8 must be divisible by num_heads = 3"
     );
-    let negative = MultiheadAttentionConfig {
-        kdim: Some(-1),
-        ..config
-    };
+    let negative = config.kdim(Some(-1));
     assert!(message(make(8, 2, negative)).contains("[8, -1]"));
     assert!(
         vs.variables().is_empty(),
@@ -204,42 +189,28 @@ fn what_pytorch_refuses_is_refused() {
     let m = make(8, 2, config).unwrap();
     let randn = |shape: &[i64]| Tensor::randn(shape, (Kind::Float, Device::Cpu));
     let x = randn(&[4, 3, 8]);
-    let pass = |options: AttentionOptions<'_>| message(m.f_forward(&x, &x, &x, options, true));
+    let pass = |options: AttentionOptions<'_>| message(m.forward(&x, &x, &x, options, true));
     let mask = |shape: &[i64], kind| Tensor::zeros(shape, (kind, Device::Cpu));
-    let attn = |mask: &Tensor| {
-        pass(AttentionOptions {
-            attn_mask: Some(mask),
-            ..Default::default()
-        })
-    };
+    let attn = |mask: &Tensor| pass(AttentionOptions::default().attn_mask(Some(mask)));
     assert!(attn(&mask(&[4, 5], Kind::Bool)).contains("[4, 4] or [6, 4, 4], got [4, 5]"));
     assert!(attn(&mask(&[3, 4, 4], Kind::Bool)).contains("got [3, 4, 4]"));
     assert!(attn(&mask(&[4, 4], Kind::Int64)).contains("got Int64"));
     assert!(attn(&mask(&[4, 4], Kind::Double)).contains("Double"));
     let padding = mask(&[4, 3], Kind::Bool);
-    let error = pass(AttentionOptions {
-        key_padding_mask: Some(&padding),
-        ..Default::default()
-    });
+    let error = pass(AttentionOptions::default().key_padding_mask(Some(&padding)));
     assert!(error.contains("[3, 4], got [4, 3]"), "{error}");
-    let error = pass(AttentionOptions {
-        is_causal: true,
-        ..Default::default()
-    });
+    let error = pass(AttentionOptions::default().is_causal(true));
     assert!(error.contains("is_causal"), "{error}");
 
     // Whole numbers cannot hold what a mask adds.
     let whole = x.to_kind(Kind::Int64);
     let hidden = mask(&[4, 4], Kind::Bool);
-    let options = AttentionOptions {
-        attn_mask: Some(&hidden),
-        ..Default::default()
-    };
-    let error = message(m.f_forward(&whole, &whole, &whole, options, true));
+    let options = AttentionOptions::default().attn_mask(Some(&hidden));
+    let error = message(m.forward(&whole, &whole, &whole, options, true));
     assert!(error.contains("Int64"), "{error}");
 
     let of = |q: &[i64], k: &[i64], v: &[i64]| {
-        message(m.f_forward(&randn(q), &randn(k), &randn(v), Default::default(), true))
+        message(m.forward(&randn(q), &randn(k), &randn(v), Default::default(), true))
     };
     assert!(of(&[8], &[8], &[8]).contains("[8]"));
     assert!(of(&[4, 3, 8], &[4, 8], &[4, 8]).contains("[4, 8]"));
@@ -248,11 +219,8 @@ fn what_pytorch_refuses_is_refused() {
     assert!(of(&[4, 3, 8], &[4, 2, 8], &[4, 2, 8]).contains("libtorch"));
     assert!(of(&[4, 3, 8], &[4, 3, 7], &[4, 3, 7]).contains("libtorch"));
 
-    let wild = MultiheadAttentionConfig {
-        dropout: 1.5,
-        ..config
-    };
-    let wild = nn::f_multihead_attention(vs.root() / "wild", 8, 2, wild).unwrap();
-    let error = message(wild.f_forward(&x, &x, &x, Default::default(), true));
+    let wild = config.dropout(1.5);
+    let wild = nn::multihead_attention(vs.root() / "wild", 8, 2, wild).unwrap();
+    let error = message(wild.forward(&x, &x, &x, Default::default(), true));
     assert!(error.contains("1.5"), "{error}");
 }

@@ -92,7 +92,7 @@ fn embeddings_are_pytorchs() {
             }
         ),
         twin!("nn.Embedding(10, 4)", Embedding, [ROWS], RENORMED, |vs| {
-            nn::f_embedding_with(vs, 10, 4, Default::default()).map(renormed)
+            nn::embedding_with(vs, 10, 4, Default::default()).map(renormed)
         }),
         twin!(
             "nn.Embedding(10, 4, padding_idx=-1, max_norm=1.0, norm_type=1.5)",
@@ -100,13 +100,11 @@ fn embeddings_are_pytorchs() {
             [ROWS],
             RENORMED,
             |vs| {
-                let options = EmbeddingOptions {
-                    padding_idx: Some(-1),
-                    max_norm: Some(1.0),
-                    norm_type: 1.5,
-                    ..Default::default()
-                };
-                nn::f_embedding_with(vs, 10, 4, options).map(renormed)
+                let options = EmbeddingOptions::default()
+                    .padding_idx(Some(-1))
+                    .max_norm(Some(1.0))
+                    .norm_type(1.5);
+                nn::embedding_with(vs, 10, 4, options).map(renormed)
             }
         ),
         twin!(
@@ -115,13 +113,11 @@ fn embeddings_are_pytorchs() {
             [ROWS],
             RENORMED,
             |vs| {
-                let options = EmbeddingOptions {
-                    padding_idx: Some(-10),
-                    max_norm: Some(0.3),
-                    sparse: true,
-                    ..Default::default()
-                };
-                nn::f_embedding_with(vs, 10, 40, options).map(renormed)
+                let options = EmbeddingOptions::default()
+                    .padding_idx(Some(-10))
+                    .max_norm(Some(0.3))
+                    .sparse(true);
+                nn::embedding_with(vs, 10, 40, options).map(renormed)
             }
         ),
         twin!(
@@ -130,12 +126,10 @@ fn embeddings_are_pytorchs() {
             [ROWS],
             RENORMED,
             |vs| {
-                let options = EmbeddingOptions {
-                    max_norm: Some(2.0),
-                    scale_grad_by_freq: true,
-                    ..Default::default()
-                };
-                nn::f_embedding_with(vs, 10, 4, options).map(renormed)
+                let options = EmbeddingOptions::default()
+                    .max_norm(Some(2.0))
+                    .scale_grad_by_freq(true);
+                nn::embedding_with(vs, 10, 4, options).map(renormed)
             }
         ),
     ]);
@@ -162,7 +156,7 @@ fn embedding_bags_are_pytorchs() {
             EmbeddingBag,
             [ROWS],
             RENORMED,
-            |vs| { nn::f_embedding_bag(vs, 10, 3, Default::default()).map(bags) }
+            |vs| { nn::embedding_bag(vs, 10, 3, Default::default()).map(bags) }
         ),
         twin!(
             "nn.EmbeddingBag(10, 3, padding_idx=-6, sparse=True)",
@@ -170,12 +164,10 @@ fn embedding_bags_are_pytorchs() {
             [FLAT, STARTS],
             RENORMED,
             |vs| {
-                let config = EmbeddingBagConfig {
-                    padding_idx: Some(-6),
-                    sparse: true,
-                    ..Default::default()
-                };
-                nn::f_embedding_bag(vs, 10, 3, config).map(bags)
+                let config = EmbeddingBagConfig::default()
+                    .padding_idx(Some(-6))
+                    .sparse(true);
+                nn::embedding_bag(vs, 10, 3, config).map(bags)
             }
         ),
         twin!(
@@ -184,14 +176,12 @@ fn embedding_bags_are_pytorchs() {
             [FLAT, STARTS, Input::Randn(&[8])],
             RENORMED,
             |vs| {
-                let config = EmbeddingBagConfig {
-                    mode: Sum,
-                    max_norm: Some(1.0),
-                    norm_type: 1.0,
-                    padding_idx: Some(2),
-                    ..Default::default()
-                };
-                nn::f_embedding_bag(vs, 10, 5, config).map(bags)
+                let config = EmbeddingBagConfig::default()
+                    .mode(Sum)
+                    .max_norm(Some(1.0))
+                    .norm_type(1.0)
+                    .padding_idx(Some(2));
+                nn::embedding_bag(vs, 10, 5, config).map(bags)
             }
         ),
         twin!(
@@ -200,13 +190,11 @@ fn embedding_bags_are_pytorchs() {
             [FLAT, Input::Ints(&[4], &[0, 2, 6, 8])],
             RENORMED,
             |vs| {
-                let config = EmbeddingBagConfig {
-                    mode: Sum,
-                    include_last_offset: true,
-                    scale_grad_by_freq: true,
-                    ..Default::default()
-                };
-                nn::f_embedding_bag(vs, 10, 4, config).map(bags)
+                let config = EmbeddingBagConfig::default()
+                    .mode(Sum)
+                    .include_last_offset(true)
+                    .scale_grad_by_freq(true);
+                nn::embedding_bag(vs, 10, 4, config).map(bags)
             }
         ),
         twin!(
@@ -215,12 +203,8 @@ fn embedding_bags_are_pytorchs() {
             [FLAT, STARTS],
             RENORMED,
             |vs| {
-                let config = EmbeddingBagConfig {
-                    mode: Max,
-                    padding_idx: Some(4),
-                    ..Default::default()
-                };
-                nn::f_embedding_bag(vs, 10, 4, config).map(bags)
+                let config = EmbeddingBagConfig::default().mode(Max).padding_idx(Some(4));
+                nn::embedding_bag(vs, 10, 4, config).map(bags)
             }
         ),
         twin!(
@@ -229,12 +213,10 @@ fn embedding_bags_are_pytorchs() {
             [ROWS],
             "[m(x[0], per_sample_weights=x[0].to(m.weight.dtype)), m(x[0][:0])]",
             |vs| {
-                let config = EmbeddingBagConfig {
-                    mode: Sum,
-                    include_last_offset: true,
-                    ..Default::default()
-                };
-                let layer = nn::f_embedding_bag(vs, 10, 4, config)?;
+                let config = EmbeddingBagConfig::default()
+                    .mode(Sum)
+                    .include_last_offset(true);
+                let layer = nn::embedding_bag(vs, 10, 4, config)?;
                 Ok(Box::new(move |x: &[Tensor]| {
                     let factors = x[0].to_kind(layer.ws.kind());
                     let weighted = layer.f_forward(&x[0], None, Some(&factors)).unwrap();
@@ -272,26 +254,17 @@ fn what_embeddings_refuse_is_said() {
     assert!(matches!(padded(0, 0), Err(InitError::Libtorch { .. })));
     assert!(matches!(padded(-1, -1), Err(InitError::Libtorch { .. })));
     for (n, row) in [(10, 10), (10, -11), (0, 1), (-5, -1), (i64::MAX, i64::MIN)] {
-        let options = EmbeddingOptions {
-            padding_idx: Some(row),
-            ..Default::default()
-        };
-        let config = EmbeddingBagConfig {
-            padding_idx: Some(row),
-            ..Default::default()
-        };
+        let options = EmbeddingOptions::default().padding_idx(Some(row));
+        let config = EmbeddingBagConfig::default().padding_idx(Some(row));
         let message = format!(": padding_idx = {row} must be within num_embeddings = {n}");
-        let table = error(nn::f_embedding_with(vs.root(), n, 3, options));
+        let table = error(nn::embedding_with(vs.root(), n, 3, options));
         assert_eq!(table, format!("Embedding{message}"));
-        let bag = error(nn::f_embedding_bag(vs.root(), n, 3, config));
+        let bag = error(nn::embedding_bag(vs.root(), n, 3, config));
         assert_eq!(bag, format!("EmbeddingBag{message}"));
     }
     assert!(vs.variables().is_empty());
-    let options = EmbeddingOptions {
-        max_norm: Some(1.0),
-        ..Default::default()
-    };
-    let table = nn::f_embedding_with(vs.root(), 10, 3, options).unwrap();
+    let options = EmbeddingOptions::default().max_norm(Some(1.0));
+    let table = nn::embedding_with(vs.root(), 10, 3, options).unwrap();
     let rows = |values: &[i64], shape: &[i64]| Tensor::from_slice(values).view(shape);
     assert!(error(table.f_forward(&rows(&[10], &[1]))).contains("libtorch"));
     let reals = Tensor::ones([2], (Kind::Float, Device::Cpu));
@@ -303,13 +276,11 @@ fn what_bags_refuse_is_said() {
     let _stream = default_stream();
     let vs = VarStore::new(Device::Cpu);
     let bag = |mode, scale_grad_by_freq, sparse| {
-        let config = EmbeddingBagConfig {
-            mode,
-            scale_grad_by_freq,
-            sparse,
-            ..Default::default()
-        };
-        nn::f_embedding_bag(vs.root(), 10, 3, config).unwrap()
+        let config = EmbeddingBagConfig::default()
+            .mode(mode)
+            .scale_grad_by_freq(scale_grad_by_freq)
+            .sparse(sparse);
+        nn::embedding_bag(vs.root(), 10, 3, config).unwrap()
     };
     use EmbeddingBagMode::{Max, Mean, Sum};
     let table = Tensor::from_slice(&[1i64, 2, 3, 4]).view([2, 2]);
@@ -373,17 +344,12 @@ fn an_initialiser_that_was_set_wins_over_the_padding_row_until_the_layer_is_rese
         ..Default::default()
     };
     let table = nn::f_embedding(vs.root() / "table", 4, 3, config).unwrap();
-    let config = BilinearConfig {
-        ws_init: Init::Const(3.0),
-        bs_init: Init::Const(4.0),
-        ..Default::default()
-    };
-    let pair = nn::f_bilinear(vs.root() / "pair", 4, 3, 2, config).unwrap();
-    let config = PReLUConfig {
-        ws_init: Init::Const(5.0),
-        ..Default::default()
-    };
-    let prelu = nn::f_prelu(vs.root() / "prelu", config).unwrap();
+    let config = BilinearConfig::default()
+        .ws_init(Init::Const(3.0))
+        .bs_init(Init::Const(4.0));
+    let pair = nn::bilinear(vs.root() / "pair", 4, 3, 2, config).unwrap();
+    let config = PReLUConfig::default().ws_init(Init::Const(5.0));
+    let prelu = nn::prelu(vs.root() / "prelu", config).unwrap();
     assert_eq!(tch_init::get_rng_state().unwrap(), before);
     let bias = pair.bs.as_ref().unwrap();
     for (tensor, value) in [

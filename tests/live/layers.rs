@@ -270,17 +270,13 @@ fn visitors_see_layers_in_the_order_of_module_apply() {
     let _stream = default_stream();
     let vs = VarStore::new(Device::Cpu);
     f_linear(vs.root() / "z", 2, 2, Default::default()).unwrap();
-    let config = TransformerConfig {
-        d_model: 8,
-        nhead: 2,
-        num_encoder_layers: 2,
-        num_decoder_layers: 1,
-        layer: TransformerLayerConfig {
-            dim_feedforward: 16,
-            ..Default::default()
-        },
-    };
-    drop(f_transformer(vs.root() / "t", config).unwrap());
+    let config = TransformerConfig::default()
+        .d_model(8)
+        .nhead(2)
+        .num_encoder_layers(2)
+        .num_decoder_layers(1)
+        .layer(TransformerLayerConfig::default().dim_feedforward(16));
+    drop(transformer(vs.root() / "t", config).unwrap());
     f_batch_norm1d(vs.root() / "a", 3, Default::default()).unwrap();
     let mut seen = Vec::new();
     tch_init::apply(&vs, |layer| {

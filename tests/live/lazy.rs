@@ -9,7 +9,7 @@ use tch_init::{get_rng_state, manual_seed};
 
 /// The layer that zeros of this shape make.
 fn made<L>(lazy: Lazy<'_, L>, shape: &[i64]) -> Result<L, tch_init::InitError> {
-    lazy.f_materialize(&Tensor::zeros(shape, (Kind::Float, Device::Cpu)))?;
+    lazy.materialize(&Tensor::zeros(shape, (Kind::Float, Device::Cpu)))?;
     Ok(lazy.into_layer().unwrap())
 }
 
@@ -71,7 +71,7 @@ fn lazy_linear_and_norms_are_pytorchs() {
             Linear,
             &[2, 4],
             module,
-            |vs| { nn::f_lazy_linear(vs, 3, Default::default()) }
+            |vs| { nn::lazy_linear(vs, 3, Default::default()) }
         ),
         twin!(
             "LazyLinear(30, bias=False)",
@@ -85,7 +85,7 @@ fn lazy_linear_and_norms_are_pytorchs() {
                     bias: false,
                     ..Default::default()
                 };
-                nn::f_lazy_linear(vs, 30, config)
+                nn::lazy_linear(vs, 30, config)
             }
         ),
         twin!(
@@ -95,7 +95,7 @@ fn lazy_linear_and_norms_are_pytorchs() {
             Linear,
             &[2, 3, 17],
             module,
-            |vs| { nn::f_lazy_linear(vs, 1, Default::default()) }
+            |vs| { nn::lazy_linear(vs, 1, Default::default()) }
         ),
         twin!(
             "LazyBatchNorm1d()",
@@ -104,7 +104,7 @@ fn lazy_linear_and_norms_are_pytorchs() {
             BatchNorm1d,
             &[4, 5],
             module_t,
-            |vs| { nn::f_lazy_batch_norm1d(vs, Default::default()) }
+            |vs| { nn::lazy_batch_norm1d(vs, Default::default()) }
         ),
         twin!(
             "LazyBatchNorm1d(1e-3, 0.2)",
@@ -119,7 +119,7 @@ fn lazy_linear_and_norms_are_pytorchs() {
                     momentum: 0.2,
                     ..Default::default()
                 };
-                nn::f_lazy_batch_norm1d(vs, config)
+                nn::lazy_batch_norm1d(vs, config)
             }
         ),
         twin!(
@@ -134,7 +134,7 @@ fn lazy_linear_and_norms_are_pytorchs() {
                     affine: false,
                     ..Default::default()
                 };
-                nn::f_lazy_batch_norm2d(vs, config)
+                nn::lazy_batch_norm2d(vs, config)
             }
         ),
         twin!(
@@ -144,7 +144,7 @@ fn lazy_linear_and_norms_are_pytorchs() {
             BatchNorm3d,
             &[4, 3, 2, 2, 1],
             module_t,
-            |vs| nn::f_lazy_batch_norm3d(vs, Default::default())
+            |vs| nn::lazy_batch_norm3d(vs, Default::default())
         ),
         twin!(
             "LazyInstanceNorm1d()",
@@ -153,7 +153,7 @@ fn lazy_linear_and_norms_are_pytorchs() {
             InstanceNorm1d,
             &[2, 3, 4],
             module_t,
-            |vs| nn::f_lazy_instance_norm1d(vs, instance_norm(true, true))
+            |vs| nn::lazy_instance_norm1d(vs, instance_norm(true, true))
         ),
         twin!(
             "LazyInstanceNorm2d(track_running_stats=False)",
@@ -162,7 +162,7 @@ fn lazy_linear_and_norms_are_pytorchs() {
             InstanceNorm2d,
             &[2, 3, 2, 2],
             module_t,
-            |vs| nn::f_lazy_instance_norm2d(vs, instance_norm(true, false))
+            |vs| nn::lazy_instance_norm2d(vs, instance_norm(true, false))
         ),
         twin!(
             "LazyInstanceNorm3d(affine=False)",
@@ -171,18 +171,16 @@ fn lazy_linear_and_norms_are_pytorchs() {
             InstanceNorm3d,
             &[2, 3, 2, 2, 1],
             module_t,
-            |vs| nn::f_lazy_instance_norm3d(vs, instance_norm(false, true))
+            |vs| nn::lazy_instance_norm3d(vs, instance_norm(false, true))
         ),
     ]);
 }
 
 /// PyTorch's lazy ones have both by default, the others neither.
 fn instance_norm(affine: bool, track_running_stats: bool) -> nn::InstanceNormConfig {
-    nn::InstanceNormConfig {
-        affine,
-        track_running_stats,
-        ..Default::default()
-    }
+    nn::InstanceNormConfig::default()
+        .affine(affine)
+        .track_running_stats(track_running_stats)
 }
 
 #[test]
@@ -196,7 +194,7 @@ fn lazy_convolutions_are_pytorchs() {
             Conv1d,
             &[2, 4, 9],
             module,
-            |vs| { nn::f_lazy_conv1d(vs, 6, 3, Default::default()) }
+            |vs| { nn::lazy_conv1d(vs, 6, 3, Default::default()) }
         ),
         twin!(
             "LazyConv1d(6, 3, groups=2, bias=False)",
@@ -205,7 +203,7 @@ fn lazy_convolutions_are_pytorchs() {
             Conv1d,
             &[4, 9],
             module,
-            |vs| nn::f_lazy_conv1d(vs, 6, 3, conv(0, 2, false))
+            |vs| nn::lazy_conv1d(vs, 6, 3, conv(0, 2, false))
         ),
         twin!(
             "LazyConv2d(6, 3, padding=1)",
@@ -214,7 +212,7 @@ fn lazy_convolutions_are_pytorchs() {
             Conv2d,
             &[1, 4, 5, 6],
             module,
-            |vs| nn::f_lazy_conv2d(vs, 6, 3, conv(1, 1, true))
+            |vs| nn::lazy_conv2d(vs, 6, 3, conv(1, 1, true))
         ),
         twin!(
             "LazyConv2d(6, (1, 3), stride=(2, 1), groups=3, padding_mode='reflect')",
@@ -230,7 +228,7 @@ fn lazy_convolutions_are_pytorchs() {
                     padding_mode: nn::PaddingMode::Reflect,
                     ..Default::default()
                 };
-                nn::f_lazy_conv(vs, 6, [1, 3], config)
+                nn::lazy_conv(vs, 6, [1, 3], config)
             }
         ),
         twin!(
@@ -240,7 +238,7 @@ fn lazy_convolutions_are_pytorchs() {
             Conv3d,
             &[3, 4, 4, 4],
             module,
-            |vs| nn::f_lazy_conv3d(vs, 2, 2, Default::default())
+            |vs| nn::lazy_conv3d(vs, 2, 2, Default::default())
         ),
         twin!(
             "LazyConvTranspose1d(6, 3, stride=2)",
@@ -249,7 +247,7 @@ fn lazy_convolutions_are_pytorchs() {
             ConvTranspose1d,
             &[2, 4, 9],
             module,
-            |vs| nn::f_lazy_conv_transpose1d(vs, 6, 3, conv_transpose(2, 1, true))
+            |vs| nn::lazy_conv_transpose1d(vs, 6, 3, conv_transpose(2, 1, true))
         ),
         twin!(
             "LazyConvTranspose2d(6, 3, groups=2)",
@@ -258,7 +256,7 @@ fn lazy_convolutions_are_pytorchs() {
             ConvTranspose2d,
             &[2, 4, 3, 3],
             module,
-            |vs| nn::f_lazy_conv_transpose2d(vs, 6, 3, conv_transpose(1, 2, true))
+            |vs| nn::lazy_conv_transpose2d(vs, 6, 3, conv_transpose(1, 2, true))
         ),
         twin!(
             "LazyConvTranspose3d(2, 2, bias=False)",
@@ -267,7 +265,7 @@ fn lazy_convolutions_are_pytorchs() {
             ConvTranspose3d,
             &[1, 3, 2, 2, 2],
             module,
-            |vs| nn::f_lazy_conv_transpose3d(vs, 2, 2, conv_transpose(1, 1, false))
+            |vs| nn::lazy_conv_transpose3d(vs, 2, 2, conv_transpose(1, 1, false))
         ),
     ]);
 }
@@ -293,11 +291,11 @@ fn layers_draw_in_the_order_of_their_first_use() {
     let _stream = default_stream();
     let config = nn::LinearConfig::default;
     let lazy = left_by(|vs| {
-        let first = nn::lazy_linear(vs.root() / "first", 5, config());
-        let norm = nn::lazy_batch_norm1d(vs.root() / "norm", Default::default());
-        let second = nn::lazy_linear(vs.root() / "second", 3, config());
+        let first = nn::lazy_linear(vs.root() / "first", 5, config()).unwrap();
+        let norm = nn::lazy_batch_norm1d(vs.root() / "norm", Default::default()).unwrap();
+        let second = nn::lazy_linear(vs.root() / "second", 3, config()).unwrap();
         let _last = nn::linear(vs.root() / "last", 3, 2, config());
-        let _other = second.f_materialize_for(5).unwrap();
+        let _other = second.materialize_for(5).unwrap();
         let input = Tensor::ones([2, 4], (Kind::Float, Device::Cpu));
         for _ in 0..2 {
             let hidden = norm.forward_t(&first.forward(&input), false);
@@ -314,7 +312,7 @@ fn layers_draw_in_the_order_of_their_first_use() {
     });
     assert_eq!(lazy, eager);
     let nothing = left_by(|vs| {
-        let lazy = nn::lazy_conv2d(vs.root(), 5, 3, Default::default());
+        let lazy = nn::lazy_conv2d(vs.root(), 5, 3, Default::default()).unwrap();
         assert_eq!(lazy.kind(), LayerKind::Conv2d);
         assert!(lazy.into_layer().is_none());
     });
@@ -326,17 +324,17 @@ fn an_input_without_features_makes_a_layer_without_draws() {
     let _stream = default_stream();
     let untouched = left_by(|_| {}).1;
     let (linear, state) = left_by(|vs| {
-        let lazy = nn::lazy_linear(vs.root(), 3, Default::default());
+        let lazy = nn::lazy_linear(vs.root(), 3, Default::default()).unwrap();
         let input = Tensor::zeros([2, 0], (Kind::Float, Device::Cpu));
-        assert_eq!(lazy.materialize(&input).ws.size(), [3, 0]);
+        assert_eq!(lazy.materialize(&input).unwrap().ws.size(), [3, 0]);
     });
     assert_eq!(linear[0], ("bias".to_owned(), vec![0; 12]));
     assert_eq!(state, untouched);
     let (_, state) = left_by(|vs| {
-        let lazy = nn::lazy_conv_transpose1d(vs.root() / "a", 4, 3, Default::default());
-        assert_eq!(lazy.f_materialize_for(0).unwrap().ws.size(), [0, 4, 3]);
-        let lazy = nn::lazy_conv(vs.root() / "b", 4, [3], Default::default());
-        assert_eq!(lazy.f_materialize_for(0).unwrap().ws.size(), [4, 0, 3]);
+        let lazy = nn::lazy_conv_transpose1d(vs.root() / "a", 4, 3, Default::default()).unwrap();
+        assert_eq!(lazy.materialize_for(0).unwrap().ws.size(), [0, 4, 3]);
+        let lazy = nn::lazy_conv(vs.root() / "b", 4, [3], Default::default()).unwrap();
+        assert_eq!(lazy.materialize_for(0).unwrap().ws.size(), [4, 0, 3]);
     });
     assert_eq!(state, untouched);
     let (set, _) = left_by(|vs| {
@@ -345,7 +343,8 @@ fn an_input_without_features_makes_a_layer_without_draws() {
             ..Default::default()
         };
         nn::lazy_linear(vs.root(), 1, config)
-            .f_materialize_for(0)
+            .unwrap()
+            .materialize_for(0)
             .unwrap();
     });
     assert_eq!(set[0].1, 1f32.to_le_bytes());
@@ -358,17 +357,17 @@ fn what_does_not_fit_is_refused_and_leaves_nothing() {
     let root = vs.root();
     let zeros = |shape: &[i64]| Tensor::zeros(shape, (Kind::Float, Device::Cpu));
     let groups = |groups| conv(0, groups, true);
-    let refused = nn::f_lazy_conv1d(&root, 4, 3, groups(0)).unwrap_err();
+    let refused = nn::lazy_conv1d(&root, 4, 3, groups(0)).unwrap_err();
     assert!(refused.to_string().starts_with("Conv1d: groups = 0 must"));
-    assert!(nn::f_lazy_conv1d(&root, 5, 3, groups(2)).is_err());
-    assert!(nn::f_lazy_conv_transpose2d(&root, 5, 3, conv_transpose(1, 2, true)).is_err());
-    assert!(nn::f_lazy_conv(&root, 4, [3; 4], Default::default()).is_err());
+    assert!(nn::lazy_conv1d(&root, 5, 3, groups(2)).is_err());
+    assert!(nn::lazy_conv_transpose2d(&root, 5, 3, conv_transpose(1, 2, true)).is_err());
+    assert!(nn::lazy_conv(&root, 4, [3; 4], Default::default()).is_err());
 
     macro_rules! dimensions {
         ($lazy:expr, $supported:literal, $($shape:expr),*) => {{
             let lazy = $lazy;
             for shape in [$(&$shape[..]),*] {
-                let error = lazy.f_materialize(&zeros(shape)).unwrap_err().to_string();
+                let error = lazy.materialize(&zeros(shape)).unwrap_err().to_string();
                 let expected = format!(
                     "{}: only tensors with {} dimensions are supported, got shape {shape:?}",
                     lazy.kind(),
@@ -381,54 +380,69 @@ fn what_does_not_fit_is_refused_and_leaves_nothing() {
     let norm = nn::BatchNormConfig::default;
     let up = nn::ConvTransposeConfig::default;
     dimensions!(
-        nn::lazy_linear(&root, 2, Default::default()),
+        nn::lazy_linear(&root, 2, Default::default()).unwrap(),
         "1 or more",
         []
     );
     dimensions!(
-        nn::lazy_conv1d(&root, 2, 1, groups(1)),
+        nn::lazy_conv1d(&root, 2, 1, groups(1)).unwrap(),
         "2 or 3",
         [3],
         [1; 4]
     );
     dimensions!(
-        nn::lazy_conv2d(&root, 2, 1, groups(1)),
+        nn::lazy_conv2d(&root, 2, 1, groups(1)).unwrap(),
         "3 or 4",
         [1; 2],
         [1; 5]
     );
     dimensions!(
-        nn::lazy_conv3d(&root, 2, 1, groups(1)),
+        nn::lazy_conv3d(&root, 2, 1, groups(1)).unwrap(),
         "4 or 5",
         [1; 3],
         [1; 6]
     );
     dimensions!(
-        nn::lazy_conv_transpose1d(&root, 2, 1, up()),
+        nn::lazy_conv_transpose1d(&root, 2, 1, up()).unwrap(),
         "2 or 3",
         [3],
         [1; 4]
     );
     dimensions!(
-        nn::lazy_conv_transpose2d(&root, 2, 1, up()),
+        nn::lazy_conv_transpose2d(&root, 2, 1, up()).unwrap(),
         "3 or 4",
         [1; 2],
         [1; 5]
     );
     dimensions!(
-        nn::lazy_conv_transpose3d(&root, 2, 1, up()),
+        nn::lazy_conv_transpose3d(&root, 2, 1, up()).unwrap(),
         "4 or 5",
         [1; 3],
         [1; 6]
     );
-    dimensions!(nn::lazy_batch_norm1d(&root, norm()), "2 or 3", [3], [1; 4]);
-    dimensions!(nn::lazy_batch_norm2d(&root, norm()), "4", [1; 3], [1; 5]);
-    dimensions!(nn::lazy_batch_norm3d(&root, norm()), "5", [1; 4], [1; 6]);
+    dimensions!(
+        nn::lazy_batch_norm1d(&root, norm()).unwrap(),
+        "2 or 3",
+        [3],
+        [1; 4]
+    );
+    dimensions!(
+        nn::lazy_batch_norm2d(&root, norm()).unwrap(),
+        "4",
+        [1; 3],
+        [1; 5]
+    );
+    dimensions!(
+        nn::lazy_batch_norm3d(&root, norm()).unwrap(),
+        "5",
+        [1; 4],
+        [1; 6]
+    );
 
     // A refused input does not keep another from being tried.
-    let conv = nn::lazy_conv1d(&root, 4, 3, groups(2));
-    assert!(conv.f_materialize(&zeros(&[1, 3, 5])).is_err());
-    assert!(conv.f_materialize_for(-2).is_err());
+    let conv = nn::lazy_conv1d(&root, 4, 3, groups(2)).unwrap();
+    assert!(conv.materialize(&zeros(&[1, 3, 5])).is_err());
+    assert!(conv.materialize_for(-2).is_err());
     assert!(vs.is_empty());
     assert_eq!(conv.forward(&zeros(&[1, 2, 5])).size(), [1, 4, 3]);
     assert_eq!(format!("{conv:?}").split(',').nth(1), Some(" kind: Conv1d"));

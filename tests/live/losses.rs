@@ -11,29 +11,28 @@ use tch_init::nn::{
 use tch_init::{InitError, get_rng_state, manual_seed};
 
 fn with_options(div_value: f64, head_bias: bool) -> AdaptiveLogSoftmaxWithLossConfig {
-    AdaptiveLogSoftmaxWithLossConfig {
-        div_value,
-        head_bias,
-    }
+    AdaptiveLogSoftmaxWithLossConfig::default()
+        .div_value(div_value)
+        .head_bias(head_bias)
 }
 
 fn all_of(softmax: AdaptiveLogSoftmaxWithLoss) -> Forward {
     Box::new(move |x: &[Tensor]| {
-        let found = softmax.forward(&x[0], &x[1]);
-        let log_prob = softmax.log_prob(&x[0]);
+        let found = softmax.forward(&x[0], &x[1]).unwrap();
+        let log_prob = softmax.log_prob(&x[0]).unwrap();
         vec![
             found.output,
             found.loss,
             log_prob,
-            softmax.predict(&x[0]),
-            softmax.predict(&(&x[0] * 100.0)),
+            softmax.predict(&x[0]).unwrap(),
+            softmax.predict(&(&x[0] * 100.0)).unwrap(),
         ]
     })
 }
 
 fn of_targets(softmax: AdaptiveLogSoftmaxWithLoss) -> Forward {
     Box::new(move |x: &[Tensor]| {
-        let found = softmax.forward(&x[0], &x[1]);
+        let found = softmax.forward(&x[0], &x[1]).unwrap();
         vec![found.output, found.loss]
     })
 }
@@ -48,7 +47,7 @@ macro_rules! adaptive {
             forward: $forward,
             inputs: vec![$($input),*],
             kind: LayerKind::AdaptiveLogSoftmaxWithLoss,
-            make: |vs| Ok($wrap(nn::f_adaptive_log_softmax_with_loss(vs, $($argument),*)?)),
+            make: |vs| Ok($wrap(nn::adaptive_log_softmax_with_loss(vs, $($argument),*)?)),
             tolerance: 0.0,
         }
     };
@@ -128,11 +127,11 @@ fn adaptive_softmax_is_pytorchs() {
 }
 
 fn of_loss(loss: LinearCrossEntropyLoss) -> Forward {
-    Box::new(move |x: &[Tensor]| vec![loss.forward(&x[0], &x[1])])
+    Box::new(move |x: &[Tensor]| vec![loss.forward(&x[0], &x[1]).unwrap()])
 }
 
 fn of_probabilities(loss: LinearCrossEntropyLoss) -> Forward {
-    Box::new(move |x: &[Tensor]| vec![loss.forward(&x[0], &x[1].softmax(1, None))])
+    Box::new(move |x: &[Tensor]| vec![loss.forward(&x[0], &x[1].softmax(1, None)).unwrap()])
 }
 
 macro_rules! cross_entropy {
@@ -146,7 +145,7 @@ macro_rules! cross_entropy {
                 let mut config = $config;
                 // The layer keeps the kind that it is given; Python's twin is of the default one.
                 config.weight = config.weight.map(|weight| weight.to_kind(vs.kind()));
-                Ok($wrap(nn::f_linear_cross_entropy_loss(vs, $in, $classes, config)?))
+                Ok($wrap(nn::linear_cross_entropy_loss(vs, $in, $classes, config)?))
             },
             tolerance: 0.0,
         }
@@ -175,14 +174,13 @@ fn linear_cross_entropy_is_pytorchs() {
             [Input::Randn(&[2, 5]), Input::Randint(10, &[2, 4, 3])],
             5,
             10,
-            Config {
-                out_features: vec![4, 3],
-                bias: true,
-                weight: Some(Tensor::arange(10, (Kind::Double, Device::Cpu)) / 7.0),
-                reduction: Reduction::None,
-                ignore_index: Some(3),
-                label_smoothing: 0.1,
-            }
+            Config::default()
+                .out_features(vec![4, 3])
+                .bias(true)
+                .weight(Some(Tensor::arange(10, (Kind::Double, Device::Cpu)) / 7.0))
+                .reduction(Reduction::None)
+                .ignore_index(Some(3))
+                .label_smoothing(0.1)
         ),
         cross_entropy!(
             "nn.LinearCrossEntropyLoss(7, 3, out_features=(2,), bias=True, reduction='sum')",
@@ -191,12 +189,10 @@ fn linear_cross_entropy_is_pytorchs() {
             [Input::Randn(&[4, 7]), Input::Randn(&[4, 3, 2])],
             7,
             3,
-            Config {
-                out_features: vec![2],
-                bias: true,
-                reduction: Reduction::Sum,
-                ..Config::default()
-            }
+            Config::default()
+                .out_features(vec![2])
+                .bias(true)
+                .reduction(Reduction::Sum)
         ),
         cross_entropy!(
             "nn.LinearCrossEntropyLoss(6, 4, label_smoothing=1.0)",
@@ -205,10 +201,7 @@ fn linear_cross_entropy_is_pytorchs() {
             [Input::Randn(&[6]), Input::Ints(&[], &[2])],
             6,
             4,
-            Config {
-                label_smoothing: 1.0,
-                ..Config::default()
-            }
+            Config::default().label_smoothing(1.0)
         ),
     ]);
 }
@@ -232,7 +225,7 @@ fn cutoffs_and_divisors_are_checked() {
     let adaptive = |cutoffs: &[i64], div_value: f64| {
         refusal(|vs| {
             let config = with_options(div_value, false);
-            nn::f_adaptive_log_softmax_with_loss(vs, 16, 20, cutoffs, config)
+            nn::adaptive_log_softmax_with_loss(vs, 16, 20, cutoffs, config)
         })
     };
     for cutoffs in [&[][..], &[0, 4], &[4, 20], &[8, 4], &[4, 4], &[-1]] {
@@ -261,9 +254,10 @@ fn inputs_and_targets_are_checked() {
     let _stream = default_stream();
     let vs = VarStore::new(Device::Cpu);
     let root = vs.root();
-    let softmax = nn::adaptive_log_softmax_with_loss(&root, 4, 9, &[3], Default::default());
+    let softmax =
+        nn::adaptive_log_softmax_with_loss(&root, 4, 9, &[3], Default::default()).unwrap();
     let input = |shape: &[i64]| Tensor::zeros(shape, (Kind::Float, Device::Cpu));
-    let says = |input: &Tensor, target: &Tensor| match softmax.f_forward(input, target) {
+    let says = |input: &Tensor, target: &Tensor| match softmax.forward(input, target) {
         Ok(_) => String::new(),
         Err(error) => error.to_string(),
     };
@@ -278,15 +272,12 @@ fn inputs_and_targets_are_checked() {
         let expected = format!("targets must be in [0, 8], got values in {values}");
         assert!(found.ends_with(&expected), "{found}");
     }
-    assert!(softmax.f_log_prob(&input(&[4])).is_err());
-    assert!(softmax.f_predict(&input(&[2, 5])).is_err());
+    assert!(softmax.log_prob(&input(&[4])).is_err());
+    assert!(softmax.predict(&input(&[2, 5])).is_err());
 
-    let config = LinearCrossEntropyLossConfig {
-        ignore_index: Some(1),
-        ..Default::default()
-    };
-    let loss = nn::linear_cross_entropy_loss(root / "loss", 4, 2, config);
-    assert!(loss.f_forward(&input(&[2, 4]), &two.clamp(0, 1)).is_ok());
+    let config = LinearCrossEntropyLossConfig::default().ignore_index(Some(1));
+    let loss = nn::linear_cross_entropy_loss(root / "loss", 4, 2, config).unwrap();
+    assert!(loss.forward(&input(&[2, 4]), &two.clamp(0, 1)).is_ok());
     for (shape, target) in [
         (&[2, 5][..], &two),
         (&[1, 2, 4], &two),
@@ -294,7 +285,7 @@ fn inputs_and_targets_are_checked() {
         (&[2, 4], &input(&[2, 2])),
         (&[2, 4], &input(&[3])),
     ] {
-        assert!(loss.f_forward(&input(shape), target).is_err(), "{shape:?}");
+        assert!(loss.forward(&input(shape), target).is_err(), "{shape:?}");
     }
 }
 
@@ -304,70 +295,43 @@ fn class_weights_are_checked_and_kept() {
     let ones = |n: i64| Some(Tensor::ones([n], (Kind::Float, Device::Cpu)));
     for (config, words) in [
         (
-            Config {
-                weight: ones(3),
-                ..Config::default()
-            },
+            Config::default().weight(ones(3)),
             "weight must have shape [num_classes] = [2], got [3]",
         ),
         (
-            Config {
-                label_smoothing: -0.1,
-                ..Config::default()
-            },
+            Config::default().label_smoothing(-0.1),
             "label_smoothing = -0.1 must be in [0, 1]",
         ),
         (
-            Config {
-                label_smoothing: 1.5,
-                ..Config::default()
-            },
+            Config::default().label_smoothing(1.5),
             "label_smoothing = 1.5 must be in [0, 1]",
         ),
         (
-            Config {
-                reduction: Reduction::Other(7),
-                ..Config::default()
-            },
+            Config::default().reduction(Reduction::Other(7)),
             "reduction = 7 must be none, mean or sum",
         ),
         (
-            Config {
-                out_features: vec![i64::MAX],
-                ..Config::default()
-            },
+            Config::default().out_features(vec![i64::MAX]),
             "are more than there can be",
         ),
-        (
-            Config {
-                out_features: vec![-3],
-                ..Config::default()
-            },
-            "[-6, 4]",
-        ),
+        (Config::default().out_features(vec![-3]), "[-6, 4]"),
     ] {
-        let found = refusal(|vs| nn::f_linear_cross_entropy_loss(vs, 4, 2, config));
+        let found = refusal(|vs| nn::linear_cross_entropy_loss(vs, 4, 2, config));
         assert!(found.contains(words), "{found}");
     }
 
     let _stream = default_stream();
     let vs = VarStore::new(Device::Cpu);
     let given = Tensor::from_slice(&[0.25f32, 4.0]);
-    let config = Config {
-        weight: Some(given.shallow_clone()),
-        ..Config::default()
-    };
-    let loss = nn::linear_cross_entropy_loss(vs.root(), 4, 2, config);
+    let config = Config::default().weight(Some(given.shallow_clone()));
+    let loss = nn::linear_cross_entropy_loss(vs.root(), 4, 2, config).unwrap();
     let kept = loss.weight.unwrap();
     assert_ne!(kept.data_ptr(), given.data_ptr());
     tch_init::Walk::new().reset_parameters(&vs).unwrap();
     assert_eq!(Vec::<f32>::try_from(&kept).unwrap(), [0.25, 4.0]);
 
     // As in PyTorch, the weights keep their kind, whatever the layer's.
-    let config = Config {
-        weight: Some(given.to_kind(Kind::Double)),
-        ..Config::default()
-    };
-    let loss = nn::linear_cross_entropy_loss(vs.root() / "double", 4, 2, config);
+    let config = Config::default().weight(Some(given.to_kind(Kind::Double)));
+    let loss = nn::linear_cross_entropy_loss(vs.root() / "double", 4, 2, config).unwrap();
     assert_eq!(loss.weight.unwrap().kind(), Kind::Double);
 }

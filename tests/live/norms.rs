@@ -85,7 +85,7 @@ fn layer_group_and_rms_norm_are_pytorchs() {
             nn::f_group_norm(vs, 1, 8, Default::default()).map(module)
         }),
         twin!("nn.RMSNorm(6)", RMSNorm, [5, 6], ONE, |vs| {
-            nn::f_rms_norm(vs, vec![6], Default::default()).map(module)
+            nn::rms_norm(vs, vec![6], Default::default()).map(module)
         }),
         twin!(
             "nn.RMSNorm([3, 4], eps=1e-6)",
@@ -93,19 +93,13 @@ fn layer_group_and_rms_norm_are_pytorchs() {
             [2, 3, 4],
             ONE,
             |vs| {
-                let config = RMSNormConfig {
-                    eps: Some(1e-6),
-                    ..Default::default()
-                };
-                nn::f_rms_norm(vs, vec![3, 4], config).map(module)
+                let config = RMSNormConfig::default().eps(Some(1e-6));
+                nn::rms_norm(vs, vec![3, 4], config).map(module)
             }
         ),
         twin!("nn.RMSNorm(1, eps=2.0)", RMSNorm, [4, 1], ONE, |vs| {
-            let config = RMSNormConfig {
-                eps: Some(2.0),
-                ..Default::default()
-            };
-            nn::f_rms_norm(vs, vec![1], config).map(module)
+            let config = RMSNormConfig::default().eps(Some(2.0));
+            nn::rms_norm(vs, vec![1], config).map(module)
         }),
     ]);
 }
@@ -134,19 +128,16 @@ fn norms_without_variables_compute_what_pytorchs_compute() {
             nn::f_group_norm(vs.root(), 3, 6, config).map(module)
         }),
         ("nn.RMSNorm(4, elementwise_affine=False)", &[3, 4], |vs| {
-            let config = RMSNormConfig {
-                elementwise_affine: false,
-                ..Default::default()
-            };
-            nn::f_rms_norm(vs.root(), vec![4], config).map(module)
+            let config = RMSNormConfig::default().elementwise_affine(false);
+            nn::rms_norm(vs.root(), vec![4], config).map(module)
         }),
         ("nn.InstanceNorm2d(3)", &[2, 3, 4, 5], |vs| {
-            let layer = nn::f_instance_norm2d(vs.root(), 3, Default::default())?;
+            let layer = nn::instance_norm2d(vs.root(), 3, Default::default())?;
             Ok(Box::new(move |x| vec![layer.forward_t(&x[0], false)]))
         }),
         // Without a weight the number of channels is only warned of.
         ("nn.InstanceNorm1d(7)", &[2, 3, 5], |vs| {
-            let layer = nn::f_instance_norm1d(vs.root(), 7, Default::default())?;
+            let layer = nn::instance_norm1d(vs.root(), 7, Default::default())?;
             Ok(Box::new(move |x| vec![layer.forward_t(&x[0], true)]))
         }),
     ];
@@ -192,18 +183,15 @@ fn what_norms_refuse_is_said() {
     }
     let negative = nn::f_layer_norm(vs.root(), vec![3, -1], Default::default());
     assert!(error(negative).contains("[3, -1]"));
-    let negative = nn::f_rms_norm(vs.root(), vec![-1], Default::default());
+    let negative = nn::rms_norm(vs.root(), vec![-1], Default::default());
     assert!(matches!(negative, Err(InitError::Libtorch { .. })));
     assert!(vs.variables().is_empty());
 
-    let rms = nn::f_rms_norm(vs.root(), vec![4], Default::default()).unwrap();
+    let rms = nn::rms_norm(vs.root(), vec![4], Default::default()).unwrap();
     assert!(error(rms.f_forward(&randn(&[4, 3]))).starts_with("RMSNorm: libtorch: "));
 
-    let affine = InstanceNormConfig {
-        affine: true,
-        ..Default::default()
-    };
-    let norm = nn::f_instance_norm2d(vs.root(), 3, affine).unwrap();
+    let affine = InstanceNormConfig::default().affine(true);
+    let norm = nn::instance_norm2d(vs.root(), 3, affine).unwrap();
     let refused = |shape: &[i64]| error(norm.f_forward_t(&randn(shape), true));
     assert_eq!(
         refused(&[3, 4]),
@@ -220,11 +208,8 @@ fn what_norms_refuse_is_said() {
     );
 
     let batches = |eps| {
-        let config = SyncBatchNormConfig {
-            eps,
-            ..Default::default()
-        };
-        nn::f_sync_batch_norm(vs.root(), 3, config).unwrap()
+        let config = SyncBatchNormConfig::default().eps(eps);
+        nn::sync_batch_norm(vs.root(), 3, config).unwrap()
     };
     let refused = |eps, shape: &[i64], train| error(batches(eps).f_forward_t(&randn(shape), train));
     assert_eq!(

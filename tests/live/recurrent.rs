@@ -127,7 +127,7 @@ fn lstm_with_a_projection_is_pytorchs() {
             OF_LSTM,
             &[&[4, 7, 3]],
             |vs| {
-                let lstm = nn::f_projected_lstm(vs, 3, 5, 2, Default::default())?;
+                let lstm = nn::projected_lstm(vs, 3, 5, 2, Default::default())?;
                 seq!(lstm, |state| lstm_state(state))
             },
         ),
@@ -141,7 +141,7 @@ fn lstm_with_a_projection_is_pytorchs() {
                     (c.num_layers, c.bidirectional) = (2, true);
                     (c.dropout, c.batch_first) = (0.5, false);
                 });
-                let lstm = nn::f_projected_lstm(vs, 4, 9, 3, config)?;
+                let lstm = nn::projected_lstm(vs, 4, 9, 3, config)?;
                 Ok(Box::new(move |x| {
                     let state = LSTMState((x[1].shallow_clone(), x[2].shallow_clone()));
                     let (output, state) = lstm.seq_init(&x[0], &state);
@@ -159,7 +159,7 @@ fn lstm_with_a_projection_is_pytorchs() {
                 let config = config(|c| {
                     (c.num_layers, c.has_biases, c.batch_first) = (2, false, false);
                 });
-                let lstm = nn::f_projected_lstm(vs, 4, 6, 5, config)?;
+                let lstm = nn::projected_lstm(vs, 4, 6, 5, config)?;
                 seq!(lstm, |state| lstm_state(state))
             },
         ),
@@ -169,10 +169,10 @@ fn lstm_with_a_projection_is_pytorchs() {
             OF_LSTM_WITH_STATE,
             &[&[5, 4], &[1, 6], &[1, 6]],
             |vs| {
-                let lstm = nn::f_projected_lstm(vs, 4, 6, 0, Default::default())?;
+                let lstm = nn::projected_lstm(vs, 4, 6, 0, Default::default())?;
                 Ok(Box::new(move |x| {
                     let state = LSTMState((x[1].shallow_clone(), x[2].shallow_clone()));
-                    let (output, state) = lstm.f_forward(&x[0], Some(&state)).unwrap();
+                    let (output, state) = lstm.forward(&x[0], Some(&state)).unwrap();
                     vec![output, state.h(), state.c()]
                 }))
             },
@@ -239,7 +239,7 @@ fn rnn_is_pytorchs() {
             OF_RNN,
             &[&[4, 7, 3]],
             |vs| {
-                let rnn = nn::f_rnn(vs, 3, 5, RnnNonlinearity::Tanh, Default::default())?;
+                let rnn = nn::rnn(vs, 3, 5, RnnNonlinearity::Tanh, Default::default())?;
                 seq!(rnn, |state| [state])
             },
         ),
@@ -253,7 +253,7 @@ fn rnn_is_pytorchs() {
                     (c.num_layers, c.bidirectional) = (2, true);
                     (c.dropout, c.batch_first) = (0.5, false);
                 });
-                let rnn = nn::f_rnn(vs, 4, 6, RnnNonlinearity::Relu, config)?;
+                let rnn = nn::rnn(vs, 4, 6, RnnNonlinearity::Relu, config)?;
                 Ok(Box::new(move |x| {
                     let (output, state) = rnn.seq_init(&x[0], &x[1]);
                     vec![output, state]
@@ -267,9 +267,9 @@ fn rnn_is_pytorchs() {
             &[&[5, 4], &[1, 6]],
             |vs| {
                 let config = config(|c| c.has_biases = false);
-                let rnn = nn::f_rnn(vs, 4, 6, RnnNonlinearity::Tanh, config)?;
+                let rnn = nn::rnn(vs, 4, 6, RnnNonlinearity::Tanh, config)?;
                 Ok(Box::new(move |x| {
-                    let (output, state) = rnn.f_forward(&x[0], Some(&x[1])).unwrap();
+                    let (output, state) = rnn.forward(&x[0], Some(&x[1])).unwrap();
                     vec![output, state]
                 }))
             },
@@ -282,7 +282,7 @@ fn rnn_is_pytorchs() {
             &[&[2, 4], &[1, 2, 6]],
             |vs| {
                 let config = config(|c| c.batch_first = false);
-                let rnn = nn::f_rnn(vs, 4, 6, RnnNonlinearity::Tanh, config)?;
+                let rnn = nn::rnn(vs, 4, 6, RnnNonlinearity::Tanh, config)?;
                 Ok(Box::new(move |x| vec![rnn.step(&x[0], &x[1])]))
             },
         ),
@@ -290,17 +290,14 @@ fn rnn_is_pytorchs() {
 }
 
 fn without_bias() -> RNNCellConfig {
-    RNNCellConfig {
-        bias: false,
-        ..Default::default()
-    }
+    RNNCellConfig::default().bias(false)
 }
 
 /// `[m(x[0])]` or `[m(x[0], x[1])]`.
 macro_rules! cell {
     ($cell:expr) => {{
         let cell = $cell;
-        Ok(Box::new(move |x: &[Tensor]| vec![cell.forward(&x[0], x.get(1))]) as Forward)
+        Ok(Box::new(move |x: &[Tensor]| vec![cell.forward(&x[0], x.get(1)).unwrap()]) as Forward)
     }};
 }
 
@@ -312,34 +309,34 @@ fn cells_are_pytorchs() {
     const PLAIN: &str = "[m(*x)]";
     assert_twins(&[
         twin("nn.RNNCell(3, 5)", RNNCell, PLAIN, &[&[4, 3]], |vs| {
-            cell!(nn::f_rnn_cell(vs, 3, 5, Tanh, Default::default())?)
+            cell!(nn::rnn_cell(vs, 3, 5, Tanh, Default::default())?)
         }),
         twin(
             "nn.RNNCell(33, 20, bias=False, nonlinearity='relu')",
             RNNCell,
             PLAIN,
             &[&[4, 33], &[4, 20]],
-            |vs| cell!(nn::f_rnn_cell(vs, 33, 20, Relu, without_bias())?),
+            |vs| cell!(nn::rnn_cell(vs, 33, 20, Relu, without_bias())?),
         ),
         twin(
             "nn.RNNCell(3, 5, nonlinearity='relu')",
             RNNCell,
             PLAIN,
             &[&[3], &[5]],
-            |vs| cell!(nn::f_rnn_cell(vs, 3, 5, Relu, Default::default())?),
+            |vs| cell!(nn::rnn_cell(vs, 3, 5, Relu, Default::default())?),
         ),
         twin("nn.GRUCell(3, 5)", GRUCell, PLAIN, &[&[4, 3]], |vs| {
-            cell!(nn::f_gru_cell(vs, 3, 5, Default::default())?)
+            cell!(nn::gru_cell(vs, 3, 5, Default::default())?)
         }),
         twin(
             "nn.GRUCell(33, 20, bias=False)",
             GRUCell,
             PLAIN,
             &[&[4, 33], &[4, 20]],
-            |vs| cell!(nn::f_gru_cell(vs, 33, 20, without_bias())?),
+            |vs| cell!(nn::gru_cell(vs, 33, 20, without_bias())?),
         ),
         twin("nn.GRUCell(3, 5)", GRUCell, PLAIN, &[&[3], &[5]], |vs| {
-            cell!(nn::f_gru_cell(vs, 3, 5, Default::default())?)
+            cell!(nn::gru_cell(vs, 3, 5, Default::default())?)
         }),
         twin(
             "nn.LSTMCell(3, 5)",
@@ -347,9 +344,9 @@ fn cells_are_pytorchs() {
             "list(m(x[0]))",
             &[&[4, 3]],
             |vs| {
-                let cell = nn::f_lstm_cell(vs, 3, 5, Default::default())?;
+                let cell = nn::lstm_cell(vs, 3, 5, Default::default())?;
                 Ok(Box::new(move |x| {
-                    <[_; 2]>::from(cell.forward(&x[0], None)).into()
+                    <[_; 2]>::from(cell.forward(&x[0], None).unwrap()).into()
                 }))
             },
         ),
@@ -359,9 +356,9 @@ fn cells_are_pytorchs() {
             "list(m(x[0], (x[1], x[2])))",
             &[&[4, 33], &[4, 20], &[4, 20]],
             |vs| {
-                let cell = nn::f_lstm_cell(vs, 33, 20, without_bias())?;
+                let cell = nn::lstm_cell(vs, 33, 20, without_bias())?;
                 Ok(Box::new(move |x| {
-                    <[_; 2]>::from(cell.forward(&x[0], Some((&x[1], &x[2])))).into()
+                    <[_; 2]>::from(cell.forward(&x[0], Some((&x[1], &x[2]))).unwrap()).into()
                 }))
             },
         ),
@@ -371,9 +368,9 @@ fn cells_are_pytorchs() {
             "list(m(x[0], (x[1], x[2])))",
             &[&[3], &[5], &[5]],
             |vs| {
-                let cell = nn::f_lstm_cell(vs, 3, 5, Default::default())?;
+                let cell = nn::lstm_cell(vs, 3, 5, Default::default())?;
                 Ok(Box::new(move |x| {
-                    <[_; 2]>::from(cell.forward(&x[0], Some((&x[1], &x[2])))).into()
+                    <[_; 2]>::from(cell.forward(&x[0], Some((&x[1], &x[2]))).unwrap()).into()
                 }))
             },
         ),
@@ -383,7 +380,7 @@ fn cells_are_pytorchs() {
             GRUCell,
             PLAIN,
             &[&[4, 3], &[4, 0]],
-            |vs| cell!(nn::f_gru_cell(vs, 3, 0, Default::default())?),
+            |vs| cell!(nn::gru_cell(vs, 3, 0, Default::default())?),
         ),
     ]);
 }

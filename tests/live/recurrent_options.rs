@@ -58,12 +58,10 @@ fn an_initialiser_that_is_set_wins_in_all_layers_and_alone_draws() {
         }
     }
     let vs = VarStore::new(Device::Cpu);
-    let config = RNNCellConfig {
-        w_hh_init: Init::Const(2.0),
-        b_ih_init: Some(Init::Const(3.0)),
-        ..Default::default()
-    };
-    let cell = nn::f_lstm_cell(vs.root(), 3, 4, config).unwrap();
+    let config = RNNCellConfig::default()
+        .w_hh_init(Init::Const(2.0))
+        .b_ih_init(Some(Init::Const(3.0)));
+    let cell = nn::lstm_cell(vs.root(), 3, 4, config).unwrap();
     assert_eq!(cell.w_hh.min().double_value(&[]), 2.0);
     assert_eq!(cell.b_ih.unwrap().max().double_value(&[]), 3.0);
     assert!(cell.w_ih.abs().max().double_value(&[]) <= 0.5);
@@ -94,10 +92,10 @@ fn what_pytorch_refuses_is_an_error() {
     let vs = VarStore::new(Device::Cpu);
     let messages = |input, hidden, c: RNNConfig| {
         [
-            nn::f_projected_lstm(vs.root(), input, hidden, 0, c).map(drop),
+            nn::projected_lstm(vs.root(), input, hidden, 0, c).map(drop),
             nn::f_lstm(vs.root(), input, hidden, c).map(drop),
             nn::f_gru(vs.root(), input, hidden, c).map(drop),
-            nn::f_rnn(vs.root(), input, hidden, RnnNonlinearity::Tanh, c).map(drop),
+            nn::rnn(vs.root(), input, hidden, RnnNonlinearity::Tanh, c).map(drop),
         ]
         .map(|made| made.unwrap_err().to_string())
     };
@@ -119,7 +117,7 @@ fn what_pytorch_refuses_is_an_error() {
         assert_eq!(messages[2], expected);
     }
     for proj_size in [-1, 5, 9] {
-        let error = nn::f_projected_lstm(vs.root(), 3, 5, proj_size, c).unwrap_err();
+        let error = nn::projected_lstm(vs.root(), 3, 5, proj_size, c).unwrap_err();
         assert_eq!(
             error.to_string(),
             format!(
@@ -135,7 +133,7 @@ fn what_pytorch_refuses_is_an_error() {
         );
     }
     let config = RNNCellConfig::default();
-    let error = nn::f_gru_cell(vs.root(), 3, -1, config).unwrap_err();
+    let error = nn::gru_cell(vs.root(), 3, -1, config).unwrap_err();
     assert!(matches!(error, InitError::Libtorch { .. }), "{error}");
     let mut of_integers = VarStore::new(Device::Cpu);
     of_integers.set_kind(Kind::Int64);
@@ -149,7 +147,7 @@ fn inputs_that_do_not_fit_are_errors() {
     let _stream = default_stream();
     let vs = VarStore::new(Device::Cpu);
     let zeros = |shape: &[i64]| Tensor::zeros(shape, (Kind::Float, Device::Cpu));
-    let rnn = nn::f_rnn(
+    let rnn = nn::rnn(
         vs.root() / "a",
         3,
         5,
@@ -159,7 +157,7 @@ fn inputs_that_do_not_fit_are_errors() {
     .unwrap();
     let of_rnn = |input: &[i64], hx: Option<&[i64]>| {
         let hx = hx.map(zeros);
-        let error = rnn.f_forward(&zeros(input), hx.as_ref()).unwrap_err();
+        let error = rnn.forward(&zeros(input), hx.as_ref()).unwrap_err();
         error.to_string()
     };
     assert_eq!(
@@ -179,13 +177,11 @@ fn inputs_that_do_not_fit_are_errors() {
         "RNN: hx must have shape [1, 5], got shape [1, 1, 5]"
     );
     let doubles = zeros(&[2, 7, 3]).to_kind(Kind::Double);
-    assert!(rnn.f_forward(&doubles, None).is_err());
+    assert!(rnn.forward(&doubles, None).is_err());
 
-    let lstm = nn::f_projected_lstm(vs.root() / "b", 3, 5, 2, Default::default()).unwrap();
+    let lstm = nn::projected_lstm(vs.root() / "b", 3, 5, 2, Default::default()).unwrap();
     let state = LSTMState((zeros(&[1, 2, 2]), zeros(&[1, 2, 2])));
-    let error = lstm
-        .f_forward(&zeros(&[2, 7, 3]), Some(&state))
-        .unwrap_err();
+    let error = lstm.forward(&zeros(&[2, 7, 3]), Some(&state)).unwrap_err();
     assert_eq!(
         error.to_string(),
         "LSTM: c must have shape [1, 2, 5], got shape [1, 2, 2]"
@@ -197,19 +193,19 @@ fn inputs_that_do_not_fit_are_errors() {
     );
     assert_eq!(lstm.step(&zeros(&[2, 3]), &state).h().size(), [1, 2, 2]);
 
-    let cell = nn::f_lstm_cell(vs.root() / "c", 3, 5, Default::default()).unwrap();
-    let error = cell.f_forward(&zeros(&[1, 2, 3]), None).unwrap_err();
+    let cell = nn::lstm_cell(vs.root() / "c", 3, 5, Default::default()).unwrap();
+    let error = cell.forward(&zeros(&[1, 2, 3]), None).unwrap_err();
     assert_eq!(
         error.to_string(),
         "LSTMCell: only tensors with 1 or 2 dimensions are supported, got shape [1, 2, 3]"
     );
     let (fits, does_not) = (zeros(&[2, 5]), zeros(&[2, 4]));
     let error = cell
-        .f_forward(&zeros(&[2, 3]), Some((&fits, &does_not)))
+        .forward(&zeros(&[2, 3]), Some((&fits, &does_not)))
         .unwrap_err();
     assert!(matches!(error, InitError::Libtorch { .. }), "{error}");
     let error = cell
-        .f_forward(&zeros(&[2, 3]), Some((&zeros(&[]), &fits)))
+        .forward(&zeros(&[2, 3]), Some((&zeros(&[]), &fits)))
         .unwrap_err();
     assert!(matches!(error, InitError::Dimensions { .. }), "{error}");
 }

@@ -52,23 +52,24 @@ tracked!(tracked_batches, SyncBatchNorm);
 #[test]
 #[ignore = "needs the Python reference: ./setup --reference, then make test"]
 fn instance_norms_are_pytorchs() {
-    const AFFINE: InstanceNormConfig = InstanceNormConfig {
-        cudnn_enabled: true,
-        eps: 1e-5,
-        momentum: Some(0.1),
-        affine: true,
-        bias: true,
-        track_running_stats: false,
-        ws_init: nn::init::PYTORCH_DEFAULT,
-        bs_init: nn::init::PYTORCH_DEFAULT,
-    };
+    fn affine() -> InstanceNormConfig {
+        InstanceNormConfig::default()
+            .cudnn_enabled(true)
+            .eps(1e-5)
+            .momentum(Some(0.1))
+            .affine(true)
+            .bias(true)
+            .track_running_stats(false)
+            .ws_init(nn::init::PYTORCH_DEFAULT)
+            .bs_init(nn::init::PYTORCH_DEFAULT)
+    }
     assert_twins(&[
         twin!(
             "nn.InstanceNorm1d(3, affine=True)",
             InstanceNorm1d,
             [2, 3, 5],
             BOTH,
-            |vs| { nn::f_instance_norm1d(vs, 3, AFFINE).map(module_t) }
+            |vs| { nn::instance_norm1d(vs, 3, affine()).map(module_t) }
         ),
         twin!(
             "nn.InstanceNorm1d(3, affine=True, bias=False, eps=0.5)",
@@ -76,12 +77,8 @@ fn instance_norms_are_pytorchs() {
             [3, 5],
             BOTH,
             |vs| {
-                let config = InstanceNormConfig {
-                    bias: false,
-                    eps: 0.5,
-                    ..AFFINE
-                };
-                nn::f_instance_norm1d(vs, 3, config).map(module_t)
+                let config = affine().bias(false).eps(0.5);
+                nn::instance_norm1d(vs, 3, config).map(module_t)
             }
         ),
         twin!(
@@ -90,12 +87,10 @@ fn instance_norms_are_pytorchs() {
             [2, 3, 5],
             TRACKED,
             |vs| {
-                let config = InstanceNormConfig {
-                    momentum: None,
-                    track_running_stats: true,
-                    ..Default::default()
-                };
-                nn::f_instance_norm1d(vs, 3, config).map(tracked_instances)
+                let config = InstanceNormConfig::default()
+                    .momentum(None)
+                    .track_running_stats(true);
+                nn::instance_norm1d(vs, 3, config).map(tracked_instances)
             }
         ),
         twin!(
@@ -104,11 +99,8 @@ fn instance_norms_are_pytorchs() {
             [2, 3, 4, 5],
             TRACKED,
             |vs| {
-                let config = InstanceNormConfig {
-                    track_running_stats: true,
-                    ..AFFINE
-                };
-                nn::f_instance_norm2d(vs, 3, config).map(tracked_instances)
+                let config = affine().track_running_stats(true);
+                nn::instance_norm2d(vs, 3, config).map(tracked_instances)
             }
         ),
         twin!(
@@ -117,12 +109,10 @@ fn instance_norms_are_pytorchs() {
             [2, 4, 5],
             TRACKED,
             |vs| {
-                let config = InstanceNormConfig {
-                    momentum: Some(0.3),
-                    track_running_stats: true,
-                    ..Default::default()
-                };
-                nn::f_instance_norm2d(vs, 2, config).map(tracked_instances)
+                let config = InstanceNormConfig::default()
+                    .momentum(Some(0.3))
+                    .track_running_stats(true);
+                nn::instance_norm2d(vs, 2, config).map(tracked_instances)
             }
         ),
         twin!(
@@ -130,21 +120,21 @@ fn instance_norms_are_pytorchs() {
             InstanceNorm2d,
             [4, 1, 2, 2],
             BOTH,
-            |vs| { nn::f_instance_norm2d(vs, 1, AFFINE).map(module_t) }
+            |vs| { nn::instance_norm2d(vs, 1, affine()).map(module_t) }
         ),
         twin!(
             "nn.InstanceNorm3d(2, affine=True)",
             InstanceNorm3d,
             [2, 2, 3, 4, 5],
             BOTH,
-            |vs| { nn::f_instance_norm3d(vs, 2, AFFINE).map(module_t) }
+            |vs| { nn::instance_norm3d(vs, 2, affine()).map(module_t) }
         ),
         twin!(
             "nn.InstanceNorm3d(2, affine=True)",
             InstanceNorm3d,
             [2, 3, 4, 5],
             BOTH,
-            |vs| { nn::f_instance_norm3d(vs, 2, AFFINE).map(module_t) }
+            |vs| { nn::instance_norm3d(vs, 2, affine()).map(module_t) }
         ),
         twin!(
             "nn.InstanceNorm3d(2, affine=True, bias=False, track_running_stats=True)",
@@ -152,12 +142,8 @@ fn instance_norms_are_pytorchs() {
             [2, 2, 3, 1, 2],
             TRACKED,
             |vs| {
-                let config = InstanceNormConfig {
-                    bias: false,
-                    track_running_stats: true,
-                    ..AFFINE
-                };
-                nn::f_instance_norm3d(vs, 2, config).map(tracked_instances)
+                let config = affine().bias(false).track_running_stats(true);
+                nn::instance_norm3d(vs, 2, config).map(tracked_instances)
             }
         ),
     ]);
@@ -172,7 +158,7 @@ fn batch_norms_with_all_options_are_pytorchs() {
             SyncBatchNorm,
             [4, 3, 5],
             TRACKED,
-            |vs| { nn::f_sync_batch_norm(vs, 3, Default::default()).map(tracked_batches) }
+            |vs| { nn::sync_batch_norm(vs, 3, Default::default()).map(tracked_batches) }
         ),
         twin!(
             "nn.SyncBatchNorm(3, momentum=None, bias=False)",
@@ -180,12 +166,8 @@ fn batch_norms_with_all_options_are_pytorchs() {
             [4, 3],
             TRACKED,
             |vs| {
-                let config = SyncBatchNormConfig {
-                    momentum: None,
-                    bias: false,
-                    ..Default::default()
-                };
-                nn::f_sync_batch_norm(vs, 3, config).map(tracked_batches)
+                let config = SyncBatchNormConfig::default().momentum(None).bias(false);
+                nn::sync_batch_norm(vs, 3, config).map(tracked_batches)
             }
         ),
         twin!(
@@ -194,13 +176,11 @@ fn batch_norms_with_all_options_are_pytorchs() {
             [2, 2, 3, 4, 2],
             TRACKED,
             |vs| {
-                let config = SyncBatchNormConfig {
-                    eps: 0.01,
-                    momentum: Some(0.5),
-                    affine: false,
-                    ..Default::default()
-                };
-                nn::f_sync_batch_norm(vs, 2, config).map(tracked_batches)
+                let config = SyncBatchNormConfig::default()
+                    .eps(0.01)
+                    .momentum(Some(0.5))
+                    .affine(false);
+                nn::sync_batch_norm(vs, 2, config).map(tracked_batches)
             }
         ),
         twin!(
@@ -209,11 +189,8 @@ fn batch_norms_with_all_options_are_pytorchs() {
             [4, 3, 2, 2],
             BOTH,
             |vs| {
-                let config = SyncBatchNormConfig {
-                    track_running_stats: false,
-                    ..Default::default()
-                };
-                nn::f_sync_batch_norm(vs, 3, config).map(module_t)
+                let config = SyncBatchNormConfig::default().track_running_stats(false);
+                nn::sync_batch_norm(vs, 3, config).map(module_t)
             }
         ),
         twin!(

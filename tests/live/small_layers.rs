@@ -24,7 +24,7 @@ macro_rules! twin {
 #[ignore = "needs the Python reference: ./setup --reference, then make test"]
 fn bilinear_layers_are_pytorchs() {
     fn bilinear(layer: nn::Bilinear) -> Forward {
-        Box::new(move |x: &[Tensor]| vec![layer.forward(&x[0], &x[1])])
+        Box::new(move |x: &[Tensor]| vec![layer.forward(&x[0], &x[1]).unwrap()])
     }
     const ONE: &str = "[m(x[0], x[1])]";
     assert_twins(&[
@@ -33,7 +33,7 @@ fn bilinear_layers_are_pytorchs() {
             Bilinear,
             [Input::Randn(&[5, 4]), Input::Randn(&[5, 3])],
             ONE,
-            |vs| { nn::f_bilinear(vs, 4, 3, 2, Default::default()).map(bilinear) }
+            |vs| { nn::bilinear(vs, 4, 3, 2, Default::default()).map(bilinear) }
         ),
         twin!(
             "nn.Bilinear(7, 5, 33, bias=False)",
@@ -41,11 +41,8 @@ fn bilinear_layers_are_pytorchs() {
             [Input::Randn(&[2, 3, 7]), Input::Randn(&[2, 3, 5])],
             ONE,
             |vs| {
-                let config = BilinearConfig {
-                    bias: false,
-                    ..Default::default()
-                };
-                nn::f_bilinear(vs, 7, 5, 33, config).map(bilinear)
+                let config = BilinearConfig::default().bias(false);
+                nn::bilinear(vs, 7, 5, 33, config).map(bilinear)
             }
         ),
         twin!(
@@ -53,7 +50,7 @@ fn bilinear_layers_are_pytorchs() {
             Bilinear,
             [Input::Randn(&[1]), Input::Randn(&[20])],
             ONE,
-            |vs| { nn::f_bilinear(vs, 1, 20, 1, Default::default()).map(bilinear) }
+            |vs| { nn::bilinear(vs, 1, 20, 1, Default::default()).map(bilinear) }
         ),
     ]);
 }
@@ -67,7 +64,7 @@ fn prelu_is_pytorchs() {
     const ONE: &str = "[m(x[0])]";
     assert_twins(&[
         twin!("nn.PReLU()", PReLU, [Input::Randn(&[4, 3])], ONE, |vs| {
-            nn::f_prelu(vs, Default::default()).map(prelu)
+            nn::prelu(vs, Default::default()).map(prelu)
         }),
         twin!(
             "nn.PReLU(3)",
@@ -75,11 +72,8 @@ fn prelu_is_pytorchs() {
             [Input::Randn(&[2, 3, 4, 4])],
             ONE,
             |vs| {
-                let config = PReLUConfig {
-                    num_parameters: 3,
-                    ..Default::default()
-                };
-                nn::f_prelu(vs, config).map(prelu)
+                let config = PReLUConfig::default().num_parameters(3);
+                nn::prelu(vs, config).map(prelu)
             }
         ),
         twin!(
@@ -88,12 +82,8 @@ fn prelu_is_pytorchs() {
             [Input::Randn(&[5, 2])],
             ONE,
             |vs| {
-                let config = PReLUConfig {
-                    num_parameters: 2,
-                    init: -1.1,
-                    ..Default::default()
-                };
-                nn::f_prelu(vs, config).map(prelu)
+                let config = PReLUConfig::default().num_parameters(2).init(-1.1);
+                nn::prelu(vs, config).map(prelu)
             }
         ),
     ]);
@@ -108,32 +98,22 @@ fn what_bilinear_layers_and_prelu_refuse_is_said() {
     let _stream = default_stream();
     let vs = VarStore::new(Device::Cpu);
     assert_eq!(
-        error(nn::f_bilinear(vs.root(), 0, 3, 2, Default::default())),
+        error(nn::bilinear(vs.root(), 0, 3, 2, Default::default())),
         "Bilinear: in1_features = 0: must be positive (tensor of shape [2, 0, 3])"
     );
-    assert!(error(nn::f_bilinear(vs.root(), -1, 3, 2, Default::default())).contains("libtorch"));
-    let config = PReLUConfig {
-        num_parameters: -1,
-        ..Default::default()
-    };
-    assert!(error(nn::f_prelu(vs.root(), config)).contains("libtorch"));
+    assert!(error(nn::bilinear(vs.root(), -1, 3, 2, Default::default())).contains("libtorch"));
+    let config = PReLUConfig::default().num_parameters(-1);
+    assert!(error(nn::prelu(vs.root(), config)).contains("libtorch"));
     let mut half = VarStore::new(Device::Cpu);
     half.set_kind(Kind::Half);
-    let config = PReLUConfig {
-        num_parameters: 2,
-        init: 1e300,
-        ..Default::default()
-    };
-    assert!(error(nn::f_prelu(half.root(), config)).contains("libtorch"));
+    let config = PReLUConfig::default().num_parameters(2).init(1e300);
+    assert!(error(nn::prelu(half.root(), config)).contains("libtorch"));
     assert!(vs.variables().is_empty() && half.variables().is_empty());
 
-    let layer = nn::f_bilinear(vs.root(), 4, 3, 2, Default::default()).unwrap();
+    let layer = nn::bilinear(vs.root(), 4, 3, 2, Default::default()).unwrap();
     let ones = |shape: &[i64]| Tensor::ones(shape, (Kind::Float, Device::Cpu));
-    assert!(error(layer.f_forward(&ones(&[5, 4]), &ones(&[6, 3]))).contains("libtorch"));
-    let config = PReLUConfig {
-        num_parameters: 3,
-        ..Default::default()
-    };
-    let prelu = nn::f_prelu(vs.root(), config).unwrap();
+    assert!(error(layer.forward(&ones(&[5, 4]), &ones(&[6, 3]))).contains("libtorch"));
+    let config = PReLUConfig::default().num_parameters(3);
+    let prelu = nn::prelu(vs.root(), config).unwrap();
     assert!(error(prelu.f_forward(&ones(&[5, 4]))).contains("libtorch"));
 }

@@ -13,29 +13,31 @@ use tch_init::nn::{
 };
 
 /// Without dropout.
-const SMALL: TransformerLayerConfig = TransformerLayerConfig {
-    dim_feedforward: 12,
-    dropout: 0.0,
-    activation: TransformerActivation::Relu,
-    layer_norm_eps: 1e-5,
-    batch_first: false,
-    norm_first: false,
-    bias: true,
-};
+fn small() -> TransformerLayerConfig {
+    TransformerLayerConfig::default()
+        .dim_feedforward(12)
+        .dropout(0.0)
+        .activation(TransformerActivation::Relu)
+        .layer_norm_eps(1e-5)
+        .batch_first(false)
+        .norm_first(false)
+        .bias(true)
+}
 
 /// Everything else than by default.
-const OTHER: TransformerLayerConfig = TransformerLayerConfig {
-    dim_feedforward: 5,
-    dropout: 0.25,
-    activation: TransformerActivation::Gelu,
-    layer_norm_eps: 0.01,
-    batch_first: true,
-    norm_first: true,
-    bias: false,
-};
+fn other() -> TransformerLayerConfig {
+    TransformerLayerConfig::default()
+        .dim_feedforward(5)
+        .dropout(0.25)
+        .activation(TransformerActivation::Gelu)
+        .layer_norm_eps(0.01)
+        .batch_first(true)
+        .norm_first(true)
+        .bias(false)
+}
 
 fn causal(size: i64, kind: Kind) -> Tensor {
-    Transformer::generate_square_subsequent_mask(size, kind, Device::Cpu)
+    Transformer::generate_square_subsequent_mask(size, kind, Device::Cpu).unwrap()
 }
 
 fn module_t(layer: impl ModuleT + 'static, train: bool) -> Forward {
@@ -82,7 +84,7 @@ fn encoder_layers_are_pytorchs() {
             "nn.TransformerEncoderLayer(8, 2, 12, dropout=0.0)",
             "[m(x[0])]",
             vec![X],
-            |vs| module_t(nn::f_transformer_encoder_layer(vs, 8, 2, SMALL)?, true)
+            |vs| module_t(nn::transformer_encoder_layer(vs, 8, 2, small())?, true)
         ),
         twin!(
             TransformerEncoderLayer,
@@ -91,7 +93,7 @@ fn encoder_layers_are_pytorchs() {
             "[m(x[0]), torch.rand(3, dtype=x[0].dtype)]",
             vec![X_BATCH_FIRST],
             |vs| {
-                let layer = nn::f_transformer_encoder_layer(vs, 8, 2, OTHER)?;
+                let layer = nn::transformer_encoder_layer(vs, 8, 2, other())?;
                 then_draw(module_t(layer, true))
             }
         ),
@@ -101,7 +103,7 @@ fn encoder_layers_are_pytorchs() {
             "[m(x[0]), torch.rand(3, dtype=x[0].dtype)]",
             vec![Input::Randn(&[3, 8])],
             |vs| {
-                let layer = nn::f_transformer_encoder_layer(vs, 8, 2, Default::default())?;
+                let layer = nn::transformer_encoder_layer(vs, 8, 2, Default::default())?;
                 then_draw(module_t(layer, true))
             }
         ),
@@ -111,18 +113,21 @@ fn encoder_layers_are_pytorchs() {
             "[m(x[0], src_mask=torch.ones(4, 4).triu(1).bool(), src_key_padding_mask=x[1].bool())]",
             vec![X, PADDING],
             |vs| {
-                let config = TransformerLayerConfig {
-                    dropout: 0.1,
-                    ..SMALL
-                };
-                let layer = nn::f_transformer_encoder_layer(vs, 8, 2, config)?;
+                let config = small().dropout(0.1);
+                let layer = nn::transformer_encoder_layer(vs, 8, 2, config)?;
                 Box::new(move |x: &[Tensor]| {
-                    let masks = EncoderMasks {
-                        src_mask: Some(&causal(4, Kind::Bool)),
-                        src_key_padding_mask: Some(&x[1].to_kind(Kind::Bool)),
-                        is_causal: None,
-                    };
-                    vec![layer.f_forward(&x[0], masks, false).unwrap()]
+                    vec![
+                        layer
+                            .forward(
+                                &x[0],
+                                EncoderMasks::default()
+                                    .src_mask(Some(&causal(4, Kind::Bool)))
+                                    .src_key_padding_mask(Some(&x[1].to_kind(Kind::Bool)))
+                                    .is_causal(None),
+                                false,
+                            )
+                            .unwrap(),
+                    ]
                 })
             }
         ),
@@ -134,14 +139,12 @@ fn encoder_layers_are_pytorchs() {
             "torch.no_grad()(lambda: [m(x[0])])()",
             vec![X_BATCH_FIRST],
             |vs| {
-                let config = TransformerLayerConfig {
-                    dim_feedforward: 12,
-                    batch_first: true,
-                    activation: TransformerActivation::Gelu,
-                    norm_first: true,
-                    ..Default::default()
-                };
-                let layer = nn::f_transformer_encoder_layer(vs, 8, 2, config)?;
+                let config = TransformerLayerConfig::default()
+                    .dim_feedforward(12)
+                    .batch_first(true)
+                    .activation(TransformerActivation::Gelu)
+                    .norm_first(true);
+                let layer = nn::transformer_encoder_layer(vs, 8, 2, config)?;
                 without_gradients(module_t(layer, false))
             }
         ),
@@ -152,20 +155,24 @@ fn encoder_layers_are_pytorchs() {
              src_mask=torch.ones(4, 4).triu(1).bool())])()",
             vec![X_BATCH_FIRST, PADDING],
             |vs| {
-                let config = TransformerLayerConfig {
-                    dim_feedforward: 12,
-                    batch_first: true,
-                    layer_norm_eps: 0.5,
-                    ..Default::default()
-                };
-                let layer = nn::f_transformer_encoder_layer(vs, 8, 2, config)?;
+                let config = TransformerLayerConfig::default()
+                    .dim_feedforward(12)
+                    .batch_first(true)
+                    .layer_norm_eps(0.5);
+                let layer = nn::transformer_encoder_layer(vs, 8, 2, config)?;
                 without_gradients(Box::new(move |x: &[Tensor]| {
-                    let masks = EncoderMasks {
-                        src_mask: Some(&causal(4, Kind::Bool)),
-                        src_key_padding_mask: Some(&x[1].to_kind(Kind::Bool)),
-                        is_causal: None,
-                    };
-                    vec![layer.f_forward(&x[0], masks, false).unwrap()]
+                    vec![
+                        layer
+                            .forward(
+                                &x[0],
+                                EncoderMasks::default()
+                                    .src_mask(Some(&causal(4, Kind::Bool)))
+                                    .src_key_padding_mask(Some(&x[1].to_kind(Kind::Bool)))
+                                    .is_causal(None),
+                                false,
+                            )
+                            .unwrap(),
+                    ]
                 }))
             }
         ),
@@ -183,11 +190,11 @@ fn decoder_layers_are_pytorchs() {
             "[m(x[0], x[1])]",
             inputs(),
             |vs| {
-                let layer = nn::f_transformer_decoder_layer(vs, 8, 2, SMALL)?;
+                let layer = nn::transformer_decoder_layer(vs, 8, 2, small())?;
                 Box::new(move |x: &[Tensor]| {
                     vec![
                         layer
-                            .f_forward(&x[0], &x[1], Default::default(), true)
+                            .forward(&x[0], &x[1], Default::default(), true)
                             .unwrap(),
                     ]
                 })
@@ -200,11 +207,11 @@ fn decoder_layers_are_pytorchs() {
             "[m(x[0], x[1]), torch.rand(3, dtype=x[0].dtype)]",
             vec![X_BATCH_FIRST, Input::Randn(&[2, 5, 8])],
             |vs| {
-                let layer = nn::f_transformer_decoder_layer(vs, 8, 4, OTHER)?;
+                let layer = nn::transformer_decoder_layer(vs, 8, 4, other())?;
                 then_draw(Box::new(move |x: &[Tensor]| {
                     vec![
                         layer
-                            .f_forward(&x[0], &x[1], Default::default(), true)
+                            .forward(&x[0], &x[1], Default::default(), true)
                             .unwrap(),
                     ]
                 }))
@@ -225,18 +232,25 @@ fn decoder_layers_are_pytorchs() {
             ]
             .concat(),
             |vs| {
-                let layer = nn::f_transformer_decoder_layer(vs, 8, 1, Default::default())?;
+                let layer = nn::transformer_decoder_layer(vs, 8, 1, Default::default())?;
                 Box::new(move |x: &[Tensor]| {
                     let memory_mask = Tensor::ones([4, 5], (Kind::Bool, Device::Cpu)).triu(2);
-                    let masks = DecoderMasks {
-                        tgt_mask: Some(&causal(4, x[0].kind())),
-                        memory_mask: Some(&memory_mask),
-                        tgt_key_padding_mask: Some(&x[2].to_kind(x[0].kind())),
-                        memory_key_padding_mask: Some(&x[3].to_kind(Kind::Bool)),
-                        tgt_is_causal: Some(true),
-                        memory_is_causal: false,
-                    };
-                    vec![layer.f_forward(&x[0], &x[1], masks, false).unwrap()]
+                    vec![
+                        layer
+                            .forward(
+                                &x[0],
+                                &x[1],
+                                DecoderMasks::default()
+                                    .tgt_mask(Some(&causal(4, x[0].kind())))
+                                    .memory_mask(Some(&memory_mask))
+                                    .tgt_key_padding_mask(Some(&x[2].to_kind(x[0].kind())))
+                                    .memory_key_padding_mask(Some(&x[3].to_kind(Kind::Bool)))
+                                    .tgt_is_causal(Some(true))
+                                    .memory_is_causal(false),
+                                false,
+                            )
+                            .unwrap(),
+                    ]
                 })
             }
         ),
@@ -256,34 +270,28 @@ fn what_pytorch_refuses_is_refused() {
     let vs = VarStore::new(Device::Cpu);
     let with = |config| {
         [
-            message(nn::f_transformer_encoder_layer(vs.root(), 8, 2, config)),
-            message(nn::f_transformer_decoder_layer(vs.root(), 8, 2, config)),
-            message(nn::f_transformer_encoder(vs.root(), 8, 2, 0, config, None)),
-            message(nn::f_transformer_decoder(vs.root(), 8, 2, 2, config, None)),
+            message(nn::transformer_encoder_layer(vs.root(), 8, 2, config)),
+            message(nn::transformer_decoder_layer(vs.root(), 8, 2, config)),
+            message(nn::transformer_encoder(vs.root(), 8, 2, 0, config, None)),
+            message(nn::transformer_decoder(vs.root(), 8, 2, 2, config, None)),
         ]
     };
-    for error in with(TransformerLayerConfig {
-        dropout: -0.1,
-        ..SMALL
-    }) {
+    for error in with(small().dropout(-0.1)) {
         assert!(
             error.contains("dropout = -0.1 must be between 0 and 1"),
             "{error}"
         );
     }
-    for error in with(TransformerLayerConfig {
-        dim_feedforward: -1,
-        ..SMALL
-    }) {
+    for error in with(small().dim_feedforward(-1)) {
         assert!(error.contains("[-1, 8]"), "{error}");
     }
     for nhead in [3, 0, -1] {
-        let error = message(nn::f_transformer_encoder(
+        let error = message(nn::transformer_encoder(
             vs.root(),
             8,
             nhead,
             1,
-            SMALL,
+            small(),
             None,
         ));
         assert!(error.contains(&format!("num_heads = {nhead}")), "{error}");
@@ -293,17 +301,16 @@ fn what_pytorch_refuses_is_refused() {
         "what fails leaves nothing behind"
     );
 
-    let config = TransformerConfig {
-        d_model: 8,
-        nhead: 2,
-        num_encoder_layers: 1,
-        num_decoder_layers: 1,
-        layer: SMALL,
-    };
-    let whole = nn::f_transformer(vs.root() / "whole", config).unwrap();
+    let config = TransformerConfig::default()
+        .d_model(8)
+        .nhead(2)
+        .num_encoder_layers(1)
+        .num_decoder_layers(1)
+        .layer(small());
+    let whole = nn::transformer(vs.root() / "whole", config).unwrap();
     let randn = |shape: &[i64]| Tensor::randn(shape, (Kind::Float, Device::Cpu));
     let pass = |src: &[i64], tgt: &[i64]| {
-        message(whole.f_forward(&randn(src), &randn(tgt), Default::default(), true))
+        message(whole.forward(&randn(src), &randn(tgt), Default::default(), true))
     };
     assert!(pass(&[5, 2, 8], &[4, 3, 8]).contains("batch"));
     assert!(pass(&[5, 2, 7], &[4, 2, 8]).contains("d_model = 8"));
@@ -311,23 +318,20 @@ fn what_pytorch_refuses_is_refused() {
     assert!(pass(&[], &[]).contains("d_model = 8"));
     assert_eq!(pass(&[5, 8], &[4, 8]), "no error");
     let integers = Tensor::zeros([4, 4], (Kind::Int64, Device::Cpu));
-    let masks = TransformerMasks {
-        tgt_mask: Some(&integers),
-        ..Default::default()
-    };
+    let masks = TransformerMasks::default().tgt_mask(Some(&integers));
     let x = randn(&[4, 2, 8]);
-    let error = message(whole.f_forward(&x, &x, masks, true));
+    let error = message(whole.forward(&x, &x, masks, true));
     assert!(
         error.contains("tgt_mask") && error.contains("Int64"),
         "{error}"
     );
 
-    let empty = nn::f_transformer_encoder(vs.root() / "empty", 8, 2, 0, SMALL, None).unwrap();
-    let error = message(empty.f_forward(&x, Default::default(), true));
+    let empty = nn::transformer_encoder(vs.root() / "empty", 8, 2, 0, small(), None).unwrap();
+    let error = message(empty.forward(&x, Default::default(), true));
     assert!(error.contains("num_layers = 0"), "{error}");
 
     let mask = |size, kind| {
-        message(Transformer::f_generate_square_subsequent_mask(
+        message(Transformer::generate_square_subsequent_mask(
             size,
             kind,
             Device::Cpu,

@@ -44,14 +44,17 @@ const MODELS: &[Model] = &[
     }),
     ("transformer_encoder", |vs| {
         let config = Default::default();
-        drop(nn::transformer_encoder(vs.root(), 16, 2, 3, config, None));
+        drop(nn::transformer_encoder(vs.root(), 16, 2, 3, config, None).unwrap());
     }),
     ("adaptive", |vs| {
         let config = Default::default();
-        let softmax = nn::adaptive_log_softmax_with_loss(vs.root(), 20, 100, &[10, 50], config);
+        let softmax =
+            nn::adaptive_log_softmax_with_loss(vs.root(), 20, 100, &[10, 50], config).unwrap();
         drop(softmax);
     }),
-    ("prelu", |vs| drop(nn::prelu(vs.root(), Default::default()))),
+    ("prelu", |vs| {
+        drop(nn::prelu(vs.root(), Default::default()).unwrap())
+    }),
     ("half", |vs| {
         let mut path = vs.root();
         path.set_kind(Kind::BFloat16);

@@ -13,7 +13,7 @@ fn padding(x: &[Tensor]) -> Tensor {
 }
 
 fn causal() -> Tensor {
-    nn::Transformer::generate_square_subsequent_mask(4, Kind::Bool, Device::Cpu)
+    nn::Transformer::generate_square_subsequent_mask(4, Kind::Bool, Device::Cpu).unwrap()
 }
 
 /// A pass over the first input that is shown masks made of the second.
@@ -26,13 +26,13 @@ fn masked(
 ) -> Forward {
     Box::new(move |x: &[Tensor]| {
         let (attn_mask, key_padding_mask) = (attn_mask(x), key_padding_mask(x));
-        let options = options(AttentionOptions {
-            attn_mask: attn_mask.as_ref(),
-            key_padding_mask: key_padding_mask.as_ref(),
-            ..Default::default()
-        });
+        let options = options(
+            AttentionOptions::default()
+                .attn_mask(attn_mask.as_ref())
+                .key_padding_mask(key_padding_mask.as_ref()),
+        );
         let x = &x[0];
-        let (output, weights) = attention.f_forward(x, x, x, options, train).unwrap();
+        let (output, weights) = attention.forward(x, x, x, options, train).unwrap();
         std::iter::once(output).chain(weights).collect()
     })
 }
@@ -47,7 +47,7 @@ fn masks_hide_what_they_hide_in_pytorch() {
             "m(x[0], x[0], x[0], attn_mask=torch.ones(4, 4).triu(1).bool(), key_padding_mask=x[1].bool())",
             inputs(),
             |vs| {
-                let m = nn::f_multihead_attention(vs, 8, 2, Default::default())?;
+                let m = nn::multihead_attention(vs, 8, 2, Default::default())?;
                 masked(m, true, |o| o, |_| Some(causal()), |x| Some(padding(x)))
             }
         ),
@@ -57,18 +57,12 @@ fn masks_hide_what_they_hide_in_pytorch() {
              key_padding_mask=x[1] * torch.tensor(-0.25, dtype=x[0].dtype), need_weights=False)[:1]",
             inputs(),
             |vs| {
-                let config = MultiheadAttentionConfig {
-                    add_bias_kv: true,
-                    ..Default::default()
-                };
-                let m = nn::f_multihead_attention(vs, 8, 2, config)?;
+                let config = MultiheadAttentionConfig::default().add_bias_kv(true);
+                let m = nn::multihead_attention(vs, 8, 2, config)?;
                 masked(
                     m,
                     true,
-                    |o| AttentionOptions {
-                        need_weights: false,
-                        ..o
-                    },
+                    |o| o.need_weights(false),
                     |x| Some(causal().to_kind(x[0].kind()) * 0.5),
                     |x| Some(x[1].to_kind(x[0].kind()) * -0.25),
                 )
@@ -79,14 +73,11 @@ fn masks_hide_what_they_hide_in_pytorch() {
             "m(x[0], x[0], x[0], key_padding_mask=x[1].bool(), need_weights=False)[:1]",
             inputs(),
             |vs| {
-                let m = nn::f_multihead_attention(vs, 8, 2, Default::default())?;
+                let m = nn::multihead_attention(vs, 8, 2, Default::default())?;
                 masked(
                     m,
                     true,
-                    |o| AttentionOptions {
-                        need_weights: false,
-                        ..o
-                    },
+                    |o| o.need_weights(false),
                     |_| None,
                     |x| Some(padding(x)),
                 )
@@ -98,15 +89,11 @@ fn masks_hide_what_they_hide_in_pytorch() {
             "m(x[0], x[0], x[0], attn_mask=torch.zeros(4, 4), is_causal=True, need_weights=False)[:1]",
             inputs(),
             |vs| {
-                let m = nn::f_multihead_attention(vs, 8, 2, Default::default())?;
+                let m = nn::multihead_attention(vs, 8, 2, Default::default())?;
                 masked(
                     m,
                     true,
-                    |o| AttentionOptions {
-                        need_weights: false,
-                        is_causal: true,
-                        ..o
-                    },
+                    |o| o.need_weights(false).is_causal(true),
                     |x| Some(Tensor::zeros([4, 4], (x[0].kind(), Device::Cpu))),
                     |_| None,
                 )
@@ -117,18 +104,12 @@ fn masks_hide_what_they_hide_in_pytorch() {
             "m(x[0], x[0], x[0], attn_mask=torch.ones(4, 4).triu(1).bool().expand(4, 4, 4), is_causal=True)",
             inputs(),
             |vs| {
-                let config = MultiheadAttentionConfig {
-                    add_zero_attn: true,
-                    ..Default::default()
-                };
-                let m = nn::f_multihead_attention(vs, 8, 2, config)?;
+                let config = MultiheadAttentionConfig::default().add_zero_attn(true);
+                let m = nn::multihead_attention(vs, 8, 2, config)?;
                 masked(
                     m,
                     true,
-                    |o| AttentionOptions {
-                        is_causal: true,
-                        ..o
-                    },
+                    |o| o.is_causal(true),
                     |_| Some(causal().expand([4, 4, 4], false)),
                     |_| None,
                 )
@@ -141,22 +122,23 @@ fn masks_hide_what_they_hide_in_pytorch() {
 #[ignore = "needs the Python reference: ./setup --reference, then make test"]
 fn dropout_and_evaluation_are_pytorchs() {
     let inputs = || vec![Input::Randn(&[2, 4, 8]), PADDING];
-    const CONFIG: MultiheadAttentionConfig = MultiheadAttentionConfig {
-        dropout: 0.4,
-        bias: true,
-        add_bias_kv: false,
-        add_zero_attn: false,
-        kdim: None,
-        vdim: None,
-        batch_first: true,
-    };
+    fn config() -> MultiheadAttentionConfig {
+        MultiheadAttentionConfig::default()
+            .dropout(0.4)
+            .bias(true)
+            .add_bias_kv(false)
+            .add_zero_attn(false)
+            .kdim(None)
+            .vdim(None)
+            .batch_first(true)
+    }
     assert_twins(&[
         twin!(
             "nn.MultiheadAttention(8, 2, dropout=0.4, batch_first=True)",
             "[*m(x[0], x[0], x[0]), torch.rand(3, dtype=x[0].dtype)]",
             inputs(),
             |vs| {
-                let m = nn::f_multihead_attention(vs, 8, 2, CONFIG)?;
+                let m = nn::multihead_attention(vs, 8, 2, config())?;
                 let pass = attend(m, SELF, true, |_| Default::default());
                 then_draw(pass)
             }
@@ -166,7 +148,7 @@ fn dropout_and_evaluation_are_pytorchs() {
             "[m(x[0], x[0], x[0], need_weights=False)[0], torch.rand(3, dtype=x[0].dtype)]",
             inputs(),
             |vs| {
-                let m = nn::f_multihead_attention(vs, 8, 2, CONFIG)?;
+                let m = nn::multihead_attention(vs, 8, 2, config())?;
                 then_draw(attend(m, SELF, true, |_| without_weights()))
             }
         ),
@@ -176,7 +158,7 @@ fn dropout_and_evaluation_are_pytorchs() {
             "[*m(x[0], x[0], x[0]), torch.rand(3, dtype=x[0].dtype)]",
             inputs(),
             |vs| {
-                let m = nn::f_multihead_attention(vs, 8, 2, CONFIG)?;
+                let m = nn::multihead_attention(vs, 8, 2, config())?;
                 then_draw(attend(m, SELF, false, |_| Default::default()))
             }
         ),
@@ -186,7 +168,7 @@ fn dropout_and_evaluation_are_pytorchs() {
             "torch.no_grad()(lambda: m(x[0], x[0], x[0]))()",
             inputs(),
             |vs| {
-                let m = nn::f_multihead_attention(vs, 8, 2, CONFIG)?;
+                let m = nn::multihead_attention(vs, 8, 2, config())?;
                 without_gradients(attend(m, SELF, false, |_| Default::default()))
             }
         ),
@@ -196,14 +178,11 @@ fn dropout_and_evaluation_are_pytorchs() {
              key_padding_mask=x[1].bool(), average_attn_weights=False))()",
             inputs(),
             |vs| {
-                let m = nn::f_multihead_attention(vs, 8, 2, CONFIG)?;
+                let m = nn::multihead_attention(vs, 8, 2, config())?;
                 without_gradients(masked(
                     m,
                     false,
-                    |o| AttentionOptions {
-                        average_attn_weights: false,
-                        ..o
-                    },
+                    |o| o.average_attn_weights(false),
                     |_| Some(causal()),
                     |x| Some(padding(x)),
                 ))

@@ -1,7 +1,7 @@
 //! Encoders, decoders, and both together.
 
 use super::{
-    OTHER, PADDING, SMALL, X, X_BATCH_FIRST, causal, module_t, then_draw, twin, without_gradients,
+    PADDING, X, X_BATCH_FIRST, causal, module_t, other, small, then_draw, twin, without_gradients,
 };
 use crate::live::family::{Input, Twin, assert_twins};
 use tch::{Device, Kind, Tensor};
@@ -19,7 +19,7 @@ fn encoders_are_pytorchs() {
             "nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2, 12, dropout=0.0), 3)",
             "[m(x[0])]",
             vec![X],
-            |vs| module_t(nn::f_transformer_encoder(vs, 8, 2, 3, SMALL, None)?, true)
+            |vs| module_t(nn::transformer_encoder(vs, 8, 2, 3, small(), None)?, true)
         ),
         twin!(
             TransformerEncoder,
@@ -29,11 +29,8 @@ fn encoders_are_pytorchs() {
             "[m(x[0]), torch.rand(3, dtype=x[0].dtype)]",
             vec![X_BATCH_FIRST],
             |vs| {
-                let norm = TransformerNormConfig {
-                    bias: false,
-                    ..Default::default()
-                };
-                let encoder = nn::f_transformer_encoder(vs, 8, 2, 1, OTHER, Some(norm))?;
+                let norm = TransformerNormConfig::default().bias(false);
+                let encoder = nn::transformer_encoder(vs, 8, 2, 1, other(), Some(norm))?;
                 then_draw(module_t(encoder, true))
             }
         ),
@@ -47,11 +44,8 @@ fn encoders_are_pytorchs() {
              m(x[0], mask=torch.zeros(4, 4, dtype=x[0].dtype), is_causal=True)]",
             vec![X, PADDING],
             |vs| {
-                let norm = TransformerNormConfig {
-                    eps: 0.1,
-                    ..Default::default()
-                };
-                let encoder = nn::f_transformer_encoder(vs, 8, 2, 2, SMALL, Some(norm))?;
+                let norm = TransformerNormConfig::default().eps(0.1);
+                let encoder = nn::transformer_encoder(vs, 8, 2, 2, small(), Some(norm))?;
                 Box::new(move |x: &[Tensor]| {
                     let causal = causal(4, Kind::Bool);
                     let padding = x[1].to_kind(Kind::Bool);
@@ -64,12 +58,16 @@ fn encoders_are_pytorchs() {
                     masks
                         .into_iter()
                         .map(|(src_mask, src_key_padding_mask, is_causal)| {
-                            let masks = EncoderMasks {
-                                src_mask: Some(src_mask),
-                                src_key_padding_mask,
-                                is_causal,
-                            };
-                            encoder.f_forward(&x[0], masks, true).unwrap()
+                            encoder
+                                .forward(
+                                    &x[0],
+                                    EncoderMasks::default()
+                                        .src_mask(Some(src_mask))
+                                        .src_key_padding_mask(src_key_padding_mask)
+                                        .is_causal(is_causal),
+                                    true,
+                                )
+                                .unwrap()
                         })
                         .collect()
                 })
@@ -82,27 +80,19 @@ fn encoders_are_pytorchs() {
             "torch.no_grad()(lambda: [m(x[0], src_key_padding_mask=x[1].bool())])()",
             vec![X_BATCH_FIRST, PADDING],
             |vs| {
-                let config = TransformerLayerConfig {
-                    batch_first: true,
-                    ..SMALL
-                };
-                let encoder = nn::f_transformer_encoder(
-                    vs,
-                    8,
-                    2,
-                    2,
-                    TransformerLayerConfig {
-                        dropout: 0.1,
-                        ..config
-                    },
-                    None,
-                )?;
+                let config = small().batch_first(true);
+                let encoder = nn::transformer_encoder(vs, 8, 2, 2, config.dropout(0.1), None)?;
                 without_gradients(Box::new(move |x: &[Tensor]| {
-                    let masks = EncoderMasks {
-                        src_key_padding_mask: Some(&x[1].to_kind(Kind::Bool)),
-                        ..Default::default()
-                    };
-                    vec![encoder.f_forward(&x[0], masks, false).unwrap()]
+                    vec![
+                        encoder
+                            .forward(
+                                &x[0],
+                                EncoderMasks::default()
+                                    .src_key_padding_mask(Some(&x[1].to_kind(Kind::Bool))),
+                                false,
+                            )
+                            .unwrap(),
+                    ]
                 }))
             }
         ),
@@ -115,11 +105,8 @@ fn encoders_are_pytorchs() {
             vec![],
             |vs| {
                 let norm = Some(TransformerNormConfig::default());
-                let config = TransformerLayerConfig {
-                    dropout: 0.1,
-                    ..SMALL
-                };
-                let encoder = nn::f_transformer_encoder(vs, 8, 2, 0, config, norm)?;
+                let config = small().dropout(0.1);
+                let encoder = nn::transformer_encoder(vs, 8, 2, 0, config, norm)?;
                 Box::new(move |_: &[Tensor]| {
                     assert!(encoder.layers.is_empty());
                     vec![]
@@ -141,16 +128,19 @@ fn decoders_are_pytorchs() {
              m(x[0], x[1], tgt_mask=torch.ones(4, 4).triu(2).bool())]",
             inputs(),
             |vs| {
-                let decoder = nn::f_transformer_decoder(vs, 8, 2, 2, SMALL, None)?;
+                let decoder = nn::transformer_decoder(vs, 8, 2, 2, small(), None)?;
                 Box::new(move |x: &[Tensor]| {
                     let ones = Tensor::ones([4, 4], (Kind::Bool, Device::Cpu));
                     [1, 2]
                         .map(|diagonal| {
-                            let masks = DecoderMasks {
-                                tgt_mask: Some(&ones.triu(diagonal)),
-                                ..Default::default()
-                            };
-                            decoder.f_forward(&x[0], &x[1], masks, true).unwrap()
+                            decoder
+                                .forward(
+                                    &x[0],
+                                    &x[1],
+                                    DecoderMasks::default().tgt_mask(Some(&ones.triu(diagonal))),
+                                    true,
+                                )
+                                .unwrap()
                         })
                         .into()
                 })
@@ -165,10 +155,13 @@ fn decoders_are_pytorchs() {
             vec![X_BATCH_FIRST, Input::Randn(&[2, 5, 8])],
             |vs| {
                 let norm = Some(TransformerNormConfig::default());
-                let decoder = nn::f_transformer_decoder(vs, 8, 4, 4, OTHER, norm)?;
+                let decoder = nn::transformer_decoder(vs, 8, 4, 4, other(), norm)?;
                 then_draw(Box::new(move |x: &[Tensor]| {
-                    let masks = DecoderMasks::default();
-                    vec![decoder.f_forward(&x[0], &x[1], masks, true).unwrap()]
+                    vec![
+                        decoder
+                            .forward(&x[0], &x[1], DecoderMasks::default(), true)
+                            .unwrap(),
+                    ]
                 }))
             }
         ),
@@ -179,15 +172,15 @@ fn decoders_are_pytorchs() {
             "[m(x[0], x[1])]",
             inputs(),
             |vs| {
-                let norm = TransformerNormConfig {
-                    elementwise_affine: false,
-                    ..Default::default()
-                };
+                let norm = TransformerNormConfig::default().elementwise_affine(false);
                 let config = TransformerLayerConfig::default();
-                let decoder = nn::f_transformer_decoder(vs, 8, 2, 1, config, Some(norm))?;
+                let decoder = nn::transformer_decoder(vs, 8, 2, 1, config, Some(norm))?;
                 Box::new(move |x: &[Tensor]| {
-                    let masks = DecoderMasks::default();
-                    vec![decoder.f_forward(&x[0], &x[1], masks, false).unwrap()]
+                    vec![
+                        decoder
+                            .forward(&x[0], &x[1], DecoderMasks::default(), false)
+                            .unwrap(),
+                    ]
                 })
             }
         ),
@@ -197,13 +190,14 @@ fn decoders_are_pytorchs() {
 #[test]
 #[ignore = "needs the Python reference: ./setup --reference, then make test"]
 fn transformers_are_pytorchs() {
-    const CONFIG: TransformerConfig = TransformerConfig {
-        d_model: 8,
-        nhead: 2,
-        num_encoder_layers: 2,
-        num_decoder_layers: 3,
-        layer: SMALL,
-    };
+    fn config() -> TransformerConfig {
+        TransformerConfig::default()
+            .d_model(8)
+            .nhead(2)
+            .num_encoder_layers(2)
+            .num_decoder_layers(3)
+            .layer(small())
+    }
     let inputs = || vec![Input::Randn(&[5, 2, 8]), X];
     assert_twins(&[
         twin!(
@@ -213,14 +207,20 @@ fn transformers_are_pytorchs() {
              tgt_key_padding_mask=x[2].to(x[0].dtype))]",
             [inputs(), vec![PADDING]].concat(),
             |vs| {
-                let transformer = nn::f_transformer(vs, CONFIG)?;
+                let transformer = nn::transformer(vs, config())?;
                 Box::new(move |x: &[Tensor]| {
-                    let masks = TransformerMasks {
-                        tgt_mask: Some(&causal(4, x[0].kind())),
-                        tgt_key_padding_mask: Some(&x[2].to_kind(x[0].kind())),
-                        ..Default::default()
-                    };
-                    vec![transformer.f_forward(&x[0], &x[1], masks, true).unwrap()]
+                    vec![
+                        transformer
+                            .forward(
+                                &x[0],
+                                &x[1],
+                                TransformerMasks::default()
+                                    .tgt_mask(Some(&causal(4, x[0].kind())))
+                                    .tgt_key_padding_mask(Some(&x[2].to_kind(x[0].kind()))),
+                                true,
+                            )
+                            .unwrap(),
+                    ]
                 })
             }
         ),
@@ -231,17 +231,18 @@ fn transformers_are_pytorchs() {
             "[m(x[0], x[1]), torch.rand(3, dtype=x[0].dtype)]",
             vec![Input::Randn(&[2, 5, 8]), X_BATCH_FIRST],
             |vs| {
-                let config = TransformerConfig {
-                    nhead: 4,
-                    num_encoder_layers: 1,
-                    num_decoder_layers: 2,
-                    layer: OTHER,
-                    ..CONFIG
-                };
-                let transformer = nn::f_transformer(vs, config)?;
+                let config = config()
+                    .nhead(4)
+                    .num_encoder_layers(1)
+                    .num_decoder_layers(2)
+                    .layer(other());
+                let transformer = nn::transformer(vs, config)?;
                 then_draw(Box::new(move |x: &[Tensor]| {
-                    let masks = TransformerMasks::default();
-                    vec![transformer.f_forward(&x[0], &x[1], masks, true).unwrap()]
+                    vec![
+                        transformer
+                            .forward(&x[0], &x[1], TransformerMasks::default(), true)
+                            .unwrap(),
+                    ]
                 }))
             }
         ),
@@ -251,16 +252,11 @@ fn transformers_are_pytorchs() {
             "[]",
             vec![],
             |vs| {
-                let config = TransformerConfig {
-                    num_encoder_layers: 0,
-                    num_decoder_layers: 1,
-                    layer: TransformerLayerConfig {
-                        dropout: 0.1,
-                        ..SMALL
-                    },
-                    ..CONFIG
-                };
-                let transformer = nn::f_transformer(vs, config)?;
+                let config = config()
+                    .num_encoder_layers(0)
+                    .num_decoder_layers(1)
+                    .layer(small().dropout(0.1));
+                let transformer = nn::transformer(vs, config)?;
                 Box::new(move |_: &[Tensor]| {
                     assert!(transformer.encoder.layers.is_empty());
                     vec![]
