@@ -26,8 +26,8 @@ mod value_changes;
 mod values;
 mod word_prediction;
 
-pub use finding::{Change, Displacement, Finding, Region, Whose};
 pub use crate::nn::PrintError as ModelError;
+pub use finding::{Change, Displacement, Finding, Region, Whose};
 pub use model::Model;
 
 use crate::error::InitError;
