@@ -2,8 +2,9 @@
 
 /// An instruction set: vectors of 32-bit lanes, numbered in memory order.
 ///
-/// Every method, and every function that takes an `Isa`, must be `#[inline(always)]`: only code that is
-/// inlined into `Simd::run` is compiled for the instruction set.
+/// Every method, and every function that takes an `Isa`, must be `#[inline(always)]`, and must not be called
+/// in a closure that a function of std calls: only code that is inlined into `Simd::run` is compiled for
+/// the instruction set. Other code is correct and forty times slower.
 pub trait Isa: Copy {
     /// `LANES` words of 32 bits.
     type U: Copy;

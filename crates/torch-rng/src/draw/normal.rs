@@ -604,22 +604,20 @@ impl<T: Element<Opmath = f32>, I: FullIsa> Step<I> for NormalStep<T, I> {
         }
         const { assert!(3 * Self::WORDS <= SLACK) };
         let isa = isa.wide();
-        let load = |raw| {
-            // SAFETY: the caller promises the words of `count` steps, and `SLACK` words after them: the
-            // stages run three steps ahead, and the results of what they read there are not used.
-            unsafe { box_muller_simd::load(isa, raw) }
-        };
-        // SAFETY: as above, for the addresses; the caller promises the items of `count` steps.
+        // SAFETY: the caller promises the words and items of `count` steps, and `SLACK` words after them:
+        // the stages run three steps ahead, and the results of what they read there are not used.
         unsafe {
-            let mut polar = load(raw).halfway(isa).polar(isa);
-            let mut halfway = load(raw.add(Self::WORDS)).halfway(isa);
-            let mut loaded = load(raw.add(2 * Self::WORDS));
+            let second = raw.add(Self::WORDS);
+            let third = raw.add(2 * Self::WORDS);
+            let mut polar = box_muller_simd::load(isa, raw).halfway(isa).polar(isa);
+            let mut halfway = box_muller_simd::load(isa, second).halfway(isa);
+            let mut loaded = box_muller_simd::load(isa, third);
             for i in 0..count {
                 let (first, second) = self.0.finish(isa, polar);
                 T::store::<I::Wide, false>(isa, out.add(i * Self::ITEMS), first, second);
                 polar = halfway.polar(isa);
                 halfway = loaded.halfway(isa);
-                loaded = load(raw.add((i + 3) * Self::WORDS));
+                loaded = box_muller_simd::load(isa, raw.add((i + 3) * Self::WORDS));
             }
         }
     }

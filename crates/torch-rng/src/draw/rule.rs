@@ -1,4 +1,4 @@
-//! What every draw defines, and what it is told about its tensor.
+//! The definition of a draw, and of the tensor that it fills.
 
 use crate::dtype::Dtype;
 use crate::element::Element;
