@@ -104,7 +104,7 @@ pub enum InitError {
     Nonlinearity(String),
 
     /// A generator state that is not one.
-    #[error("not the state of a CPU generator: {0}")]
+    #[error("not the state of a CPU generator")]
     State(#[from] StateError),
 
     /// CUDA was asked for and cannot be had.

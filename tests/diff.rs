@@ -149,7 +149,7 @@ fn names_are_chosen_and_changed() {
     let unused = diff(&a, &b, &["--only", "step", "--ignore", "gone*"]);
     let warning = std::str::from_utf8(&unused.stderr).unwrap();
     assert!(
-        warning.contains("--ignore 'gone*' fits no tensor"),
+        warning.contains("--ignore 'gone*' matches no tensor"),
         "{warning}"
     );
     let collision = diff(&a, &b, &["--rename", "s/.*/x/"]);
@@ -177,8 +177,8 @@ fn bad_input_is_one_line() {
         (&text, vec![], "not a tensor file"),
         (&folder.path("gone"), vec![], "cannot be read: No such file"),
         (&a, vec!["--rename", "x"], "not of the form"),
-        (&a, vec!["--rename", "s/(/x/"], "no regular expression"),
-        (&a, vec!["--only", "[a"], "--only '[a' is no pattern"),
+        (&a, vec!["--rename", "s/(/x/"], "not a regular expression"),
+        (&a, vec!["--only", "[a"], "--only '[a' is not a pattern"),
         (
             &a,
             vec!["--rtol", "-1"],

@@ -12,6 +12,8 @@ mod common;
 mod diff;
 #[cfg(feature = "tch")]
 mod drop_in;
+#[cfg(feature = "cli")]
+mod failures;
 #[cfg(feature = "tch")]
 mod golden;
 #[cfg(feature = "tch")]

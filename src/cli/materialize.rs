@@ -71,7 +71,7 @@ pub fn run(arguments: &Arguments) -> Result<Report> {
     for (glob, matcher) in arguments.only.iter().zip(&only) {
         if !plan.names().any(|(name, _)| matcher.is_match(name)) {
             bail!(
-                "--only {glob}: no parameter or buffer of the plan fits; `tch-init plan show` lists them"
+                "--only {glob}: no parameter or buffer of the plan matches; `tch-init plan show` lists them"
             );
         }
     }

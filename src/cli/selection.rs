@@ -48,7 +48,7 @@ impl Names {
                 .iter()
                 .map(|glob| {
                     let compiled = Glob::new(glob).map_err(|error| {
-                        anyhow!("{option} '{glob}' is no pattern: {}", error.kind())
+                        anyhow!("{option} '{glob}' is not a pattern: {}", error.kind())
                     })?;
                     Ok(Pattern {
                         argument: format!("{option} '{glob}'"),
@@ -101,7 +101,7 @@ impl Names {
             .map(|p| (&p.argument, &p.used));
         for (argument, used) in renames.chain(patterns) {
             if !*used.borrow() {
-                log::warn!("{argument} fits no tensor");
+                log::warn!("{argument} matches no tensor");
             }
         }
     }
@@ -156,7 +156,7 @@ impl Rename {
                 let reason = error.to_string();
                 let last = reason.lines().last().unwrap_or_default();
                 anyhow!(
-                    "--rename '{argument}': the pattern is no regular expression: {}",
+                    "--rename '{argument}': the pattern is not a regular expression: {}",
                     last.trim_start_matches("error: ")
                 )
             })?;
@@ -230,7 +230,7 @@ mod tests {
             ("s/a/b/c/d", "not of the form"),
             ("sxaxbx", "not of the form"),
             ("s/a/b/x", "the flag x"),
-            ("s/(/b/", "no regular expression"),
+            ("s/(/b/", "not a regular expression"),
         ] {
             let error = Rename::parse(argument).err().unwrap().to_string();
             assert!(error.contains(part), "{argument}: {error}");

@@ -11,15 +11,16 @@ use std::path::PathBuf;
 #[non_exhaustive]
 pub enum PlanError {
     /// What is wrong with the plan in a file.
-    #[error("{}: {error}", path.display())]
+    #[error("{}", path.display())]
     InFile {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// What is wrong with it.
+        #[source]
         error: Box<PlanError>,
     },
     /// The operating system refused: no such file, no permission.
-    #[error("cannot be read: {0}")]
+    #[error("cannot be read")]
     Read(#[source] io::Error),
     /// More bytes than a plan may have.
     #[error(
@@ -68,7 +69,7 @@ pub enum PlanError {
         parameter: Option<String>,
     },
     /// A step could not be executed.
-    #[error("step {step}: `{op}`{}: {source}", needed_by(.parameter))]
+    #[error("step {step}: `{op}`{}", needed_by(.parameter))]
     Step {
         /// Number of the step, from 0.
         step: usize,
@@ -124,7 +125,7 @@ pub enum PlanError {
         problem: String,
     },
     /// The tensors could not be written; no file was touched.
-    #[error("{}: cannot be written: {source}", path.display())]
+    #[error("{}: cannot be written", path.display())]
     Write {
         /// The file that was to be written.
         path: PathBuf,

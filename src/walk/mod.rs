@@ -64,7 +64,7 @@ pub enum VisitError {
     Init(#[from] InitError),
 
     /// The visitor failed.
-    #[error("layer {path:?}: {source}")]
+    #[error("layer {path:?}")]
     Layer {
         /// The layer's path.
         path: String,

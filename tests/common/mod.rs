@@ -67,3 +67,10 @@ pub fn bytes(tensor: &Tensor) -> Vec<u8> {
     tensor.copy_data_u8(&mut bytes, tensor.numel());
     bytes
 }
+
+/// An error and its causes, as the program prints them: `message: cause: cause of the cause`.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    let messages: Vec<String> = causes.map(ToString::to_string).collect();
+    messages.join(": ")
+}

@@ -1,7 +1,7 @@
 //! Steps that draw nothing, with results that are exact in every dtype.
 
 use super::build::{Builder, elements, seeded, view};
-use crate::common::bytes;
+use crate::common::{bytes, chain};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use tch::{Kind, Tensor};
@@ -267,11 +267,8 @@ fn refusals_name_step_and_parameter() {
         .parameter("late.weight", last);
     let mut generator = seeded(9);
     let before = generator.get_state().unwrap();
-    let error = plan
-        .plan()
-        .materialize(&mut generator)
-        .unwrap_err()
-        .to_string();
+    let error = plan.plan().materialize(&mut generator).unwrap_err();
+    let error = chain(&error);
     assert!(
         error.starts_with("step 1: `sub` (needed by \"late.weight\"): sub: libtorch: Subtraction"),
         "{error}"

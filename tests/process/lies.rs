@@ -2,6 +2,7 @@
 
 use crate::alloc::most_held;
 use crate::build::{Builder, linear, seeded, view};
+use crate::common::chain;
 use serde_json::{Value, json};
 use tch_init::plan::{InitPlan, PlanError};
 
@@ -332,18 +333,16 @@ fn endless_plans_are_refused() {
     file.as_file().set_len(20 << 30).unwrap();
     let (error, held) = most_held(|| InitPlan::load(file.path()).unwrap_err());
     assert!(
-        error
-            .to_string()
-            .contains("21474836480 bytes, a plan has at most 67108864"),
+        chain(&error).contains("21474836480 bytes, a plan has at most 67108864"),
         "{error}"
     );
     assert!(held < 1 << 16);
-    let error = InitPlan::load("/dev/zero").unwrap_err().to_string();
+    let error = chain(&InitPlan::load("/dev/zero").unwrap_err());
     assert!(
         error.contains("67108865 bytes, a plan has at most"),
         "{error}"
     );
-    let error = InitPlan::load("no/such.plan.json").unwrap_err().to_string();
+    let error = chain(&InitPlan::load("no/such.plan.json").unwrap_err());
     assert!(
         error.starts_with("no/such.plan.json: cannot be read: No such file"),
         "{error}"

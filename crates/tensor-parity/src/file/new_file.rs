@@ -51,7 +51,10 @@ impl NewFile {
         }
         let folder = path
             .parent()
-            .filter(|folder| !folder.as_os_str().is_empty());
+            .filter(|folder| !folder.as_os_str().is_empty())
+            .unwrap_or(Path::new("."));
+        // A missing directory is reported without the name of the temporary file.
+        std::fs::metadata(folder)?;
         let mut prefix = std::ffi::OsString::from(".");
         prefix.push(name);
         prefix.push(".");
@@ -61,7 +64,7 @@ impl NewFile {
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
         Ok(NewFile {
-            file: builder.tempfile_in(folder.unwrap_or(Path::new(".")))?,
+            file: builder.tempfile_in(folder)?,
             path: path.to_owned(),
         })
     }
