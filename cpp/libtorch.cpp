@@ -1,8 +1,9 @@
-// What tch does not bind: at::Generator, draws from an explicit generator, the identity of a
-// tensor, and what libtorch says about itself. Written against libtorch 2.13.
+// The parts of libtorch that tch does not bind: at::Generator, draws from an explicit generator, the
+// memory and identity of tensors, and facts about the library. Written against libtorch 2.13.
 //
-// Every function that can fail returns null, or a message that the caller frees with
-// tch_init_free: no C++ exception crosses into Rust. Pointers to tensors are tch's own.
+// No C++ exception reaches Rust. A function that can fail runs inside `guarded` and returns null, or a
+// message that the caller frees with tch_init_free. All others are noexcept and call nothing that
+// throws. Pointers to tensors are tch's own.
 
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/Context.h>
@@ -21,6 +22,7 @@
 #include <torch/library.h>
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
@@ -33,14 +35,14 @@
 
 namespace {
 
-char* copy_of(const char* text) {
+char* copy_of(const char* text) noexcept {
   char* copy = strdup(text);
-  // Out of memory while reporting: an empty message is still an error to the caller.
+  // Out of memory: an empty message still reports a failure.
   return copy != nullptr ? copy : static_cast<char*>(std::calloc(1, 1));
 }
 
 template <typename F>
-char* guarded(F f) {
+char* guarded(F f) noexcept {
   try {
     f();
     return nullptr;
@@ -60,29 +62,28 @@ std::optional<at::Generator> optional(const at::Generator* generator) {
   return *generator;
 }
 
-// What is watched while a model is constructed without values.
-struct Watch {
-  // Storages that have no values, kept so that no other gets their address.
+// The state of a recording, during which a model is constructed without values.
+struct Recording {
+  // Storages without values. Holding them keeps their addresses unique.
   std::unordered_map<const c10::StorageImpl*, c10::Storage> blank;
-  // What was asked first that cannot be done without values.
+  // The first operator that draws or needs values.
   std::string refused;
 };
 
-thread_local std::unique_ptr<Watch> watch;
+thread_local std::unique_ptr<Recording> recording;
 
-// A key that all calls go through where it is included, and that nothing but tests of libtorch
-// uses.
-constexpr auto kWatched = c10::DispatchKey::TESTING_ONLY_GenericMode;
+// A dispatch key that intercepts every operator while it is included. Only libtorch's own tests use it.
+constexpr auto kRecorded = c10::DispatchKey::TESTING_ONLY_GenericMode;
 
 bool is_blank(const at::Tensor& tensor) {
-  return watch != nullptr && tensor.defined() && tensor.has_storage() &&
-      watch->blank.count(tensor.storage().unsafeGetStorageImpl()) != 0;
+  return recording != nullptr && tensor.defined() && tensor.has_storage() &&
+      recording->blank.count(tensor.storage().unsafeGetStorageImpl()) != 0;
 }
 
 void make_blank(const at::Tensor& tensor) {
-  if (watch != nullptr && tensor.defined() && tensor.has_storage()) {
+  if (recording != nullptr && tensor.defined() && tensor.has_storage()) {
     const auto& storage = tensor.storage();
-    watch->blank.emplace(storage.unsafeGetStorageImpl(), storage);
+    recording->blank.emplace(storage.unsafeGetStorageImpl(), storage);
   }
 }
 
@@ -97,7 +98,7 @@ void each_tensor(const c10::IValue& value, F f) {
   }
 }
 
-// Whether a call makes tensors that have no values.
+// Whether an operator returns tensors without values.
 bool makes_blank(const std::string& name) {
   static const std::unordered_set<std::string> names = {
       "aten::empty",         "aten::empty_like",     "aten::empty_permuted",
@@ -106,7 +107,7 @@ bool makes_blank(const std::string& name) {
   return names.count(name) != 0;
 }
 
-// Whether a call asks a tensor for its shape and dtype only.
+// Whether an operator reads only the shape and dtype of its arguments.
 bool needs_no_values(const std::string& name) {
   static const std::unordered_set<std::string> names = {
       "aten::full_like", "aten::new_full", "aten::new_ones",   "aten::new_zeros",
@@ -115,10 +116,10 @@ bool needs_no_values(const std::string& name) {
   return names.count(name) != 0;
 }
 
-// Every call of a thread that watches: new tensors without values, views of them, and whatever
-// needs no values go their way; the rest does too, but is refused at the end.
-void watched(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
-  c10::impl::ExcludeDispatchKeyGuard unwatched(kWatched);
+// Intercepts every operator of a thread that records. All of them run; one that draws, or reads or
+// writes missing values other than by making a view, is reported when the recording ends.
+void recorded(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
+  c10::impl::ExcludeDispatchKeyGuard unrecorded(kRecorded);
   const auto& schema = op.schema();
   const auto count = schema.arguments().size();
   bool reads_blank = false;
@@ -139,18 +140,78 @@ void watched(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
       refused |= !is_view;
     }
   }
-  if (refused && watch != nullptr && watch->refused.empty()) {
-    watch->refused = schema.name();
+  if (refused && recording != nullptr && recording->refused.empty()) {
+    recording->refused = schema.name();
   }
 }
+
+// Grants access to the private engine of a CPU generator: access checks do not apply to the arguments
+// of an explicit instantiation ([temp.spec.general]). `engine()` and `set_engine()` would copy its
+// 2.5 KB five times a draw.
+template <typename Tag, typename Tag::Member member>
+struct Access {
+  friend typename Tag::Member member_of(Tag) { return member; }
+};
+
+struct Engine {
+  using Member = at::mt19937 at::CPUGeneratorImpl::*;
+  friend Member member_of(Engine);
+};
+
+template struct Access<Engine, &at::CPUGeneratorImpl::engine_>;
+
+at::mt19937& engine_of(at::CPUGeneratorImpl* generator) { return generator->*member_of(Engine()); }
+
+template <typename T>
+struct CachedNormal {
+  T value;
+  uint32_t is_cached;
+
+  explicit CachedNormal(std::optional<T> normal)
+      : value(normal.value_or(0)), is_cached(normal.has_value() ? 1 : 0) {}
+
+  std::optional<T> get() const { return is_cached != 0 ? std::make_optional(value) : std::nullopt; }
+};
+
+// A CPU generator's state: `torch_rng::State`, whose documentation has the layout.
+struct TchInitState {
+  alignas(64) uint32_t words[at::MERSENNE_STATE_N];
+  uint64_t initial_seed;
+  uint32_t left;
+  uint32_t next;
+  CachedNormal<double> double_normal;
+  CachedNormal<float> float_normal;
+};
+
+static_assert(sizeof(TchInitState) == 2560 && alignof(TchInitState) == 64);
+static_assert(offsetof(TchInitState, initial_seed) == 2496);
+static_assert(offsetof(TchInitState, double_normal) == 2512);
+static_assert(offsetof(TchInitState, float_normal) == 2528);
+
+// The contiguous elements of a CPU tensor, `ffi::CMemory` in Rust.
+struct TchInitMemory {
+  void* data;
+  int64_t numel;
+  int dtype;
+};
+
+// Where a CPU tensor lies, `ffi::CStorage` in Rust.
+struct TchInitStorage {
+  // An address that all tensors of a storage share.
+  const void* id;
+  const void* data;
+  uint64_t nbytes;
+  // Of the tensor's first element, in elements.
+  int64_t offset;
+};
 
 }  // namespace
 
 extern "C" {
 
-void tch_init_free(char* text) { std::free(text); }
+void tch_init_free(char* text) noexcept { std::free(text); }
 
-// cuda < 0: a CPU stream; otherwise the index of a CUDA device.
+// cuda < 0 means the CPU, otherwise the index of a CUDA device.
 char* tch_init_generator_new(int cuda, at::Generator** out) {
   return guarded([&] {
     *out = new at::Generator(
@@ -161,7 +222,7 @@ char* tch_init_generator_new(int cuda, at::Generator** out) {
   });
 }
 
-// A handle to the default stream: it shares its state.
+// A handle to the default generator, whose state it shares.
 char* tch_init_generator_default(int cuda, at::Generator** out) {
   return guarded([&] {
     const auto device = cuda < 0
@@ -178,7 +239,7 @@ char* tch_init_generator_clone(at::Generator* generator, at::Generator** out) {
   });
 }
 
-void tch_init_generator_free(at::Generator* generator) { delete generator; }
+void tch_init_generator_free(at::Generator* generator) noexcept { delete generator; }
 
 char* tch_init_generator_manual_seed(at::Generator* generator, uint64_t seed) {
   return guarded([&] {
@@ -215,7 +276,7 @@ char* tch_init_generator_set_state(
   });
 }
 
-// Seeds the default streams of the CPU and of every accelerator that is loaded.
+// Seeds the default generators of the CPU and of every accelerator that is loaded.
 char* tch_init_manual_seed(uint64_t seed) {
   return guarded([&] { at::manual_seed(seed); });
 }
@@ -231,89 +292,83 @@ char* tch_init_normal_(
   return guarded([&] { tensor->normal_(mean, std, optional(generator)); });
 }
 
-// A CPU stream between two draws, as src/init/engine.rs has it.
-struct TchInitStream {
-  uint64_t seed;
-  double next_double_normal;
-  uint32_t has_next_double_normal;
-  uint32_t left;
-  uint32_t next;
-  uint32_t words[at::MERSENNE_STATE_N];
-};
-
-// Fills `numel` elements of a dtype from the stream and returns 1, or does nothing and returns 0.
-using TchInitDraw =
-    int (*)(void* context, void* data, int64_t numel, int dtype, TchInitStream* stream);
-
-// Hands a tensor's memory and the CPU generator's stream to `draw`, if the tensor is nothing but
-// contiguous memory of the CPU; `*drawn` says whether it was and `draw` returned 1. A null
-// generator means the default one. The generator is locked meanwhile, as by libtorch's kernels.
-char* tch_init_draw(
-    at::Tensor* tensor,
-    const at::Generator* generator,
-    int64_t min_numel,
-    TchInitDraw draw,
-    void* context,
-    int* drawn) {
-  *drawn = 0;
+// The memory of a tensor that is nothing but contiguous elements on the CPU: no wrapper, no lazy
+// negation, no inference tensor. `out->data` is null for any other tensor.
+char* tch_init_cpu_memory(const at::Tensor* tensor, TchInitMemory* out) {
   return guarded([&] {
+    *out = {nullptr, 0, 0};
     const auto keys = tensor->key_set() - c10::autograd_dispatch_keyset_with_ADInplaceOrView -
         c10::autocast_dispatch_keyset;
     if (keys != c10::DispatchKeySet(c10::DispatchKey::CPU) || tensor->is_inference() ||
-        tensor->numel() < min_numel || !tensor->is_contiguous()) {
+        !tensor->is_contiguous()) {
       return;
     }
+    *out = {tensor->mutable_data_ptr(), tensor->numel(), static_cast<int>(tensor->scalar_type())};
+  });
+}
+
+// Tells autograd that the values of a tensor were overwritten.
+char* tch_init_bump_version(const at::Tensor* tensor) {
+  return guarded([&] { tensor->unsafeGetTensorImpl()->bump_version(); });
+}
+
+// Locks a CPU generator, as libtorch's kernels do, and copies its state. `*locked` must be unlocked by
+// the same thread; it is null, and nothing is locked, for a generator of another device. A null
+// generator means the default one.
+char* tch_init_state_lock(
+    const at::Generator* generator, at::CPUGeneratorImpl** locked, TchInitState* state) {
+  return guarded([&] {
+    *locked = nullptr;
     const auto& chosen =
         generator != nullptr ? *generator : at::detail::getDefaultCPUGenerator();
     if (chosen.device().type() != at::kCPU) {
       return;
     }
     auto* cpu = at::check_generator<at::CPUGeneratorImpl>(chosen);
-    std::lock_guard<std::mutex> lock(cpu->mutex_);
-    at::mt19937 engine = cpu->engine();
-    at::mt19937_data_pod data = engine.data();
-    const auto normal = cpu->next_double_normal_sample();
-    TchInitStream stream;
-    stream.seed = data.seed_;
-    stream.next_double_normal = normal.value_or(0.0);
-    stream.has_next_double_normal = normal.has_value() ? 1 : 0;
-    stream.left = static_cast<uint32_t>(data.left_);
-    stream.next = data.next_;
-    std::copy(data.state_.begin(), data.state_.end(), stream.words);
-    if (draw(
-            context,
-            tensor->mutable_data_ptr(),
-            tensor->numel(),
-            static_cast<int>(tensor->scalar_type()),
-            &stream) == 0) {
-      return;
-    }
-    // The block path, which alone is drawn here, leaves the kept normals alone.
-    data.left_ = static_cast<int>(stream.left);
-    data.next_ = stream.next;
-    std::copy(stream.words, stream.words + at::MERSENNE_STATE_N, data.state_.begin());
-    engine.set_data(data);
-    cpu->set_engine(engine);
-    // Autograd must see that the values are others.
-    tensor->unsafeGetTensorImpl()->bump_version();
-    *drawn = 1;
+    std::unique_lock<std::mutex> lock(cpu->mutex_);
+    const at::mt19937_data_pod data = engine_of(cpu).data();
+    std::copy(data.state_.begin(), data.state_.end(), state->words);
+    state->initial_seed = data.seed_;
+    state->left = static_cast<uint32_t>(data.left_);
+    state->next = data.next_;
+    state->double_normal = CachedNormal(cpu->next_double_normal_sample());
+    state->float_normal = CachedNormal(cpu->next_float_normal_sample());
+    lock.release();
+    *locked = cpu;
   });
 }
 
-// tch's own fallible calls panic where libtorch refuses a scalar: its `Scalar` is dropped, and
-// finds the error, before the call returns it. Hence the two that a user can make fail.
+// Copies a state to a locked generator.
+char* tch_init_state_store(at::CPUGeneratorImpl* locked, const TchInitState* state) {
+  return guarded([&] {
+    at::mt19937_data_pod data;
+    data.seed_ = state->initial_seed;
+    data.seeded_ = true;
+    data.left_ = static_cast<int>(state->left);
+    data.next_ = state->next;
+    std::copy(state->words, state->words + at::MERSENNE_STATE_N, data.state_.begin());
+    engine_of(locked).set_data(data);
+    locked->set_next_double_normal_sample(state->double_normal.get());
+    locked->set_next_float_normal_sample(state->float_normal.get());
+  });
+}
+
+void tch_init_state_unlock(at::CPUGeneratorImpl* locked) noexcept { locked->mutex_.unlock(); }
+
+// tch's own fallible calls panic where libtorch rejects a scalar: the destructor of tch's `Scalar`
+// finds the error before the call returns it. These replace the calls that a user can make fail.
 
 char* tch_init_fill_(at::Tensor* tensor, double value) {
   return guarded([&] { tensor->fill_(value); });
 }
 
-// `*out` is a new tensor: which elements lie below `low` or above `high`.
+// `*out` is a new mask of the elements below `low` or above `high`.
 char* tch_init_outside(const at::Tensor* tensor, double low, double high, at::Tensor** out) {
   return guarded([&] { *out = new at::Tensor(tensor->lt(low).bitwise_or_(tensor->gt(high))); });
 }
 
-// `a + alpha * b`, `a - alpha * b`, or `b - alpha * a` if `operation` is 0, 1, 2; torch-sys has
-// them without `alpha`. `b` is a tensor, or a number if that is null.
+// `a + alpha * b`, `a - alpha * b` or `b - alpha * a` for `operation` 0, 1, 2; torch-sys lacks `alpha`.
+// `b` is the tensor, or `number` if the tensor is null.
 char* tch_init_add(const at::Tensor* a, const at::Tensor* b, const at::Scalar* number,
                    const at::Scalar* alpha, int operation, at::Tensor** out) {
   return guarded([&] {
@@ -340,56 +395,67 @@ char* tch_init_randperm(int64_t n, const at::Generator* generator, at::Tensor** 
   });
 }
 
-// Where a tensor lies: an address that all tensors of one storage share, the storage's bytes, and
-// how many there are.
-void tch_init_storage(const at::Tensor* tensor, const void** id, const void** data,
-                      uint64_t* nbytes, int64_t* offset) {
-  const auto& storage = tensor->storage();
-  *id = storage.unsafeGetStorageImpl();
-  *data = storage.data();
-  *nbytes = storage.nbytes();
-  *offset = tensor->storage_offset();
-}
-
-// Begins to watch what this thread asks of libtorch.
-char* tch_init_watch_begin() {
-  return guarded([] {
-    TORCH_CHECK(watch == nullptr, "a recording cannot begin within another one");
-    // Once, and not before: it goes through the tables of all operators.
-    static const auto library = [] {
-      torch::Library all(torch::Library::IMPL, "_", kWatched, __FILE__, __LINE__);
-      all.fallback(torch::CppFunction::makeFromBoxedFunction<&watched>());
-      return all;
-    }();
-    watch = std::make_unique<Watch>();
-    c10::impl::tls_set_dispatch_key_included(kWatched, true);
+// The storage of a tensor whose bytes the host can read as they are: strided, on the CPU, not lazily
+// negated or conjugated. Fails for any other tensor.
+char* tch_init_storage(const at::Tensor* tensor, TchInitStorage* out) {
+  return guarded([&] {
+    TORCH_CHECK(tensor->defined(), "an undefined tensor cannot be recorded");
+    TORCH_CHECK(
+        tensor->layout() == at::kStrided && tensor->has_storage(),
+        "a tensor of layout ", tensor->layout(), " cannot be recorded");
+    TORCH_CHECK(
+        tensor->device().is_cpu(), "a tensor on ", tensor->device(), " cannot be recorded");
+    TORCH_CHECK(
+        !tensor->is_neg() && !tensor->is_conj(),
+        "a lazily negated or conjugated tensor cannot be recorded");
+    const auto& storage = tensor->storage();
+    *out = {
+        storage.unsafeGetStorageImpl(), storage.data(), storage.nbytes(),
+        tensor->storage_offset()};
   });
 }
 
-// `*refused` is what was asked first of a tensor without values, or of the stream; or null.
-char* tch_init_watch_end(char** refused) {
+// Begins to intercept the operators that this thread calls.
+char* tch_init_recording_begin() {
+  return guarded([] {
+    TORCH_CHECK(recording == nullptr, "a recording cannot begin within another one");
+    // Registered once and only when needed: it visits the tables of all operators.
+    static const auto library = [] {
+      torch::Library all(torch::Library::IMPL, "_", kRecorded, __FILE__, __LINE__);
+      all.fallback(torch::CppFunction::makeFromBoxedFunction<&recorded>());
+      return all;
+    }();
+    recording = std::make_unique<Recording>();
+    c10::impl::tls_set_dispatch_key_included(kRecorded, true);
+  });
+}
+
+// `*refused` is the name of the first operator that drew or needed missing values, or null.
+char* tch_init_recording_end(char** refused) {
   return guarded([&] {
-    c10::impl::tls_set_dispatch_key_included(kWatched, false);
-    const auto ended = std::move(watch);
+    c10::impl::tls_set_dispatch_key_included(kRecorded, false);
+    const auto ended = std::move(recording);
     *refused = ended != nullptr && !ended->refused.empty() ? copy_of(ended->refused.c_str())
                                                            : nullptr;
   });
 }
 
-// Whether a tensor has no values, since whoever watches was to write them.
-int tch_init_watch_is_blank(const at::Tensor* tensor) { return is_blank(*tensor) ? 1 : 0; }
+// `*out` is 1 if this thread records and the tensor has no values, otherwise 0.
+char* tch_init_recording_is_blank(const at::Tensor* tensor, int* out) {
+  return guarded([&] { *out = is_blank(*tensor) ? 1 : 0; });
+}
 
-char* tch_init_watch_make_blank(const at::Tensor* tensor) {
+char* tch_init_recording_make_blank(const at::Tensor* tensor) {
   return guarded([&] { make_blank(*tensor); });
 }
 
-// The address that all handles of one tensor share.
-const void* tch_init_tensor_identity(const at::Tensor* tensor) {
+// The address that all handles of a tensor share.
+const void* tch_init_tensor_identity(const at::Tensor* tensor) noexcept {
   return tensor->unsafeGetTensorImpl();
 }
 
-// The name of the function that computed the tensor, empty for a leaf. As Python does, this brings
-// the history of a view up to date, and fails where that cannot be done.
+// The name of the function that computed the tensor, empty for a leaf. Like Python, this updates the
+// history of a view first, which can fail.
 char* tch_init_grad_fn(const at::Tensor* tensor, char** out) {
   return guarded([&] {
     const auto& function = tensor->grad_fn();
@@ -399,16 +465,16 @@ char* tch_init_grad_fn(const at::Tensor* tensor, char** out) {
 
 using WeakTensor = c10::weak_intrusive_ptr<c10::TensorImpl, c10::UndefinedTensorImpl>;
 
-// While a weak handle lives, the address of its tensor is not used again.
+// While a weak handle lives, the address of its tensor is not reused.
 char* tch_init_weak_new(const at::Tensor* tensor, WeakTensor** out) {
   return guarded([&] { *out = new WeakTensor(tensor->getIntrusivePtr()); });
 }
 
-int tch_init_weak_expired(const WeakTensor* weak) { return weak->expired() ? 1 : 0; }
+int tch_init_weak_expired(const WeakTensor* weak) noexcept { return weak->expired() ? 1 : 0; }
 
-void tch_init_weak_free(WeakTensor* weak) { delete weak; }
+void tch_init_weak_free(WeakTensor* weak) noexcept { delete weak; }
 
-// What libtorch says of itself, one fact a number; the order is that of `Fact` in src/ffi.rs.
+// A fact about libtorch; the numbers are those of `Fact` in src/ffi.rs.
 char* tch_init_fact(int which, char** out) {
   return guarded([&] {
     std::string fact;
@@ -431,7 +497,7 @@ char* tch_init_fact(int which, char** out) {
         fact = at::hasLAPACK() ? "yes" : "no";
         break;
       case 4: {
-        // The library's own word; the headers' stands for what this was compiled with.
+        // TORCH_VERSION is that of the headers, the library's is part of its configuration.
         const std::string config = at::show_config();
         const std::string key = "TORCH_VERSION=";
         const auto from = config.find(key);
@@ -444,7 +510,7 @@ char* tch_init_fact(int which, char** out) {
         fact = TORCH_VERSION;
         break;
       default:
-        TORCH_CHECK(false, "no such fact: ", which);
+        TORCH_CHECK(false, "unknown fact: ", which);
     }
     *out = copy_of(fact.c_str());
   });

@@ -1,9 +1,12 @@
-//! The functions of `cpp/libtorch.cpp`, and the one place that reads their errors.
+//! The functions of `cpp/libtorch.cpp`, with safe wrappers that turn their messages into errors.
 
+use crate::rng::State;
 use std::ffi::{CStr, c_char, c_int, c_void};
-use tch::Kind;
-use torch_sys::C_scalar;
-use torch_sys::C_tensor;
+use std::marker::PhantomData;
+use std::mem::MaybeUninit;
+use std::ptr::NonNull;
+use tch::{Kind, Tensor};
+use torch_sys::{C_scalar, C_tensor};
 
 /// `at::Generator`.
 #[repr(C)]
@@ -17,18 +20,30 @@ pub(crate) struct CWeakTensor {
     _private: [u8; 0],
 }
 
-/// A CPU generator's stream between two draws.
+/// `at::CPUGeneratorImpl`, while it is locked.
 #[repr(C)]
-pub(crate) struct CStream {
-    pub(crate) seed: u64,
-    pub(crate) next_double_normal: f64,
-    pub(crate) has_next_double_normal: u32,
-    pub(crate) left: u32,
-    pub(crate) next: u32,
-    pub(crate) words: [u32; 624],
+struct CLockedGenerator {
+    _private: [u8; 0],
 }
 
-/// The number of a dtype (`c10/core/ScalarType.h`), of those that are filled or computed here.
+/// The contiguous elements of a CPU tensor.
+#[repr(C)]
+struct CMemory {
+    data: *mut c_void,
+    numel: i64,
+    dtype: c_int,
+}
+
+/// The storage of a CPU tensor.
+#[repr(C)]
+struct CStorage {
+    id: *const c_void,
+    data: *const c_void,
+    nbytes: u64,
+    offset: i64,
+}
+
+/// The number of a dtype in `c10/core/ScalarType.h`; `Float` for dtypes that tch-init never passes.
 pub(crate) const fn scalar_type(kind: Kind) -> c_int {
     match kind {
         Kind::Uint8 => 0,
@@ -44,7 +59,7 @@ pub(crate) const fn scalar_type(kind: Kind) -> c_int {
     }
 }
 
-/// Null, or a message that [`check`] takes.
+/// Null, or a message that [`check`] reads and frees.
 type Failure = *mut c_char;
 
 unsafe extern "C" {
@@ -73,27 +88,28 @@ unsafe extern "C" {
         length: usize,
     ) -> Failure;
     pub(crate) fn tch_init_manual_seed(seed: u64) -> Failure;
-    pub(crate) fn tch_init_uniform_(
+    fn tch_init_uniform_(
         tensor: *mut C_tensor,
         from: f64,
         to: f64,
-        generator: *const CGenerator,
+        generator: Option<&CGenerator>,
     ) -> Failure;
-    pub(crate) fn tch_init_normal_(
+    fn tch_init_normal_(
         tensor: *mut C_tensor,
         mean: f64,
         std: f64,
-        generator: *const CGenerator,
+        generator: Option<&CGenerator>,
     ) -> Failure;
-    pub(crate) fn tch_init_draw(
-        tensor: *mut C_tensor,
-        generator: *const CGenerator,
-        min_numel: i64,
-        draw: unsafe extern "C" fn(*mut c_void, *mut c_void, i64, c_int, *mut CStream) -> c_int,
-        context: *mut c_void,
-        drawn: *mut c_int,
+    fn tch_init_cpu_memory(tensor: *const C_tensor, out: *mut CMemory) -> Failure;
+    fn tch_init_bump_version(tensor: *const C_tensor) -> Failure;
+    fn tch_init_state_lock(
+        generator: Option<&CGenerator>,
+        locked: *mut *mut CLockedGenerator,
+        state: *mut State,
     ) -> Failure;
-    pub(crate) fn tch_init_fill_(tensor: *mut C_tensor, value: f64) -> Failure;
+    fn tch_init_state_store(locked: *mut CLockedGenerator, state: *const State) -> Failure;
+    fn tch_init_state_unlock(locked: *mut CLockedGenerator);
+    fn tch_init_fill_(tensor: *mut C_tensor, value: f64) -> Failure;
     pub(crate) fn tch_init_add(
         a: *const C_tensor,
         b: *const C_tensor,
@@ -102,23 +118,17 @@ unsafe extern "C" {
         operation: c_int,
         out: *mut *mut C_tensor,
     ) -> Failure;
-    pub(crate) fn tch_init_randperm(
+    fn tch_init_randperm(
         n: i64,
-        generator: *const CGenerator,
+        generator: Option<&CGenerator>,
         out: *mut *mut C_tensor,
     ) -> Failure;
-    pub(crate) fn tch_init_storage(
-        tensor: *const C_tensor,
-        id: *mut *const c_void,
-        data: *mut *const c_void,
-        nbytes: *mut u64,
-        offset: *mut i64,
-    );
-    pub(crate) fn tch_init_watch_begin() -> Failure;
-    pub(crate) fn tch_init_watch_end(refused: *mut *mut c_char) -> Failure;
-    pub(crate) fn tch_init_watch_is_blank(tensor: *const C_tensor) -> c_int;
-    pub(crate) fn tch_init_watch_make_blank(tensor: *const C_tensor) -> Failure;
-    pub(crate) fn tch_init_outside(
+    fn tch_init_storage(tensor: *const C_tensor, out: *mut CStorage) -> Failure;
+    fn tch_init_recording_begin() -> Failure;
+    fn tch_init_recording_end(refused: *mut *mut c_char) -> Failure;
+    fn tch_init_recording_is_blank(tensor: *const C_tensor, out: *mut c_int) -> Failure;
+    fn tch_init_recording_make_blank(tensor: *const C_tensor) -> Failure;
+    fn tch_init_outside(
         tensor: *const C_tensor,
         low: f64,
         high: f64,
@@ -131,6 +141,230 @@ unsafe extern "C" {
     pub(crate) fn tch_init_weak_expired(weak: *const CWeakTensor) -> c_int;
     pub(crate) fn tch_init_weak_free(weak: *mut CWeakTensor);
     fn tch_init_fact(which: c_int, out: *mut *mut c_char) -> Failure;
+}
+
+/// `torch.Tensor.uniform_`; without a generator, from the default one of the tensor's device.
+pub(crate) fn uniform_(
+    tensor: &mut Tensor,
+    from: f64,
+    to: f64,
+    generator: Option<&CGenerator>,
+) -> Result<(), String> {
+    // SAFETY: the tensor and the generator are live for the call, and the tensor is borrowed uniquely.
+    unsafe { check(tch_init_uniform_(tensor.as_mut_ptr(), from, to, generator)) }
+}
+
+/// `torch.Tensor.normal_`; without a generator, from the default one of the tensor's device.
+pub(crate) fn normal_(
+    tensor: &mut Tensor,
+    mean: f64,
+    std: f64,
+    generator: Option<&CGenerator>,
+) -> Result<(), String> {
+    // SAFETY: as for `uniform_`.
+    unsafe { check(tch_init_normal_(tensor.as_mut_ptr(), mean, std, generator)) }
+}
+
+/// `torch.Tensor.fill_`.
+pub(crate) fn fill_(tensor: &mut Tensor, value: f64) -> Result<(), String> {
+    // SAFETY: the tensor is live for the call and borrowed uniquely.
+    unsafe { check(tch_init_fill_(tensor.as_mut_ptr(), value)) }
+}
+
+/// `torch.randperm(n)`.
+pub(crate) fn randperm(n: i64, generator: Option<&CGenerator>) -> Result<Tensor, String> {
+    // SAFETY: the generator is live for the call; the function writes a new tensor or fails.
+    unsafe { new_tensor(|out| tch_init_randperm(n, generator, out)) }
+}
+
+/// A mask of the elements below `low` or above `high`.
+pub(crate) fn outside(tensor: &Tensor, low: f64, high: f64) -> Result<Tensor, String> {
+    // SAFETY: the tensor is live for the call; the function writes a new tensor or fails.
+    unsafe { new_tensor(|out| tch_init_outside(tensor.as_ptr(), low, high, out)) }
+}
+
+/// The elements of a tensor that is contiguous memory of the CPU.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct CpuMemory {
+    /// The first element.
+    pub(crate) data: NonNull<c_void>,
+    /// The number of elements.
+    pub(crate) numel: usize,
+    /// The [number](scalar_type) of the dtype.
+    pub(crate) dtype: c_int,
+}
+
+/// The memory of a tensor whose elements can be overwritten as they are; `None` for a tensor that is
+/// empty, not contiguous, on another device, lazily negated or otherwise more than its elements.
+pub(crate) fn cpu_memory(tensor: &mut Tensor) -> Result<Option<CpuMemory>, String> {
+    let mut memory = MaybeUninit::uninit();
+    // SAFETY: the tensor is live for the call, which writes `memory` or fails.
+    let memory = unsafe {
+        check(tch_init_cpu_memory(tensor.as_ptr(), memory.as_mut_ptr()))?;
+        memory.assume_init()
+    };
+    let CMemory { data, numel, dtype } = memory;
+    Ok(NonNull::new(data)
+        .zip(usize::try_from(numel).ok())
+        .map(|(data, numel)| CpuMemory { data, numel, dtype }))
+}
+
+/// Tells autograd that the values of a tensor were overwritten.
+pub(crate) fn bump_version(tensor: &mut Tensor) -> Result<(), String> {
+    // SAFETY: the tensor is live for the call.
+    unsafe { check(tch_init_bump_version(tensor.as_ptr())) }
+}
+
+/// A CPU generator that this thread has locked, and a copy of its state. Dropping it, also while a
+/// panic unwinds, unlocks the generator and discards the copy.
+pub(crate) struct LockedState<'a> {
+    locked: NonNull<CLockedGenerator>,
+    state: MaybeUninit<State>,
+    // Keeps the generator alive, and the lock on the thread that took it.
+    _generator: PhantomData<(&'a CGenerator, *const ())>,
+}
+
+impl<'a> LockedState<'a> {
+    /// Locks a generator, by default the default CPU one, and passes its state to `work`, which
+    /// returns whether to store the changed state. `None`, without calling `work`, if the generator
+    /// is not a CPU one.
+    pub(crate) fn with<R>(
+        generator: Option<&'a CGenerator>,
+        work: impl FnOnce(&mut State) -> Result<R, R>,
+    ) -> Result<Option<R>, String> {
+        let mut locked = std::ptr::null_mut();
+        let mut state = MaybeUninit::uninit();
+        // SAFETY: the generator is live for the call, and both places are valid to write to.
+        unsafe {
+            check(tch_init_state_lock(
+                generator,
+                &mut locked,
+                state.as_mut_ptr(),
+            ))
+        }?;
+        let Some(locked) = NonNull::new(locked) else {
+            return Ok(None);
+        };
+        let mut locked = LockedState {
+            locked,
+            state,
+            _generator: PhantomData,
+        };
+        // SAFETY: locking wrote every field.
+        let state = unsafe { locked.state.assume_init_mut() };
+        match work(state) {
+            Ok(result) => {
+                // SAFETY: this thread holds the lock, and the state is a valid one.
+                unsafe { check(tch_init_state_store(locked.locked.as_ptr(), state)) }?;
+                Ok(Some(result))
+            }
+            Err(result) => Ok(Some(result)),
+        }
+    }
+}
+
+impl Drop for LockedState<'_> {
+    fn drop(&mut self) {
+        // SAFETY: this thread holds the lock, since the type is not `Send`, and it is not used again.
+        unsafe { tch_init_state_unlock(self.locked.as_ptr()) }
+    }
+}
+
+/// The storage of a tensor.
+pub(crate) struct Storage<'a> {
+    /// An address that all tensors of the storage share.
+    pub(crate) id: usize,
+    /// The size of the storage in bytes.
+    pub(crate) nbytes: u64,
+    /// The position of the tensor's first element, in elements.
+    pub(crate) offset: i64,
+    data: *const u8,
+    _tensor: PhantomData<&'a Tensor>,
+}
+
+impl Storage<'_> {
+    /// The bytes of the storage.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        let nbytes = usize::try_from(self.nbytes).unwrap_or(0);
+        if nbytes == 0 || self.data.is_null() {
+            return &[];
+        }
+        // SAFETY: `storage` makes this of CPU tensors only, whose borrow keeps the memory alive.
+        unsafe { std::slice::from_raw_parts(self.data, nbytes) }
+    }
+}
+
+/// The storage of a tensor that is strided memory of the CPU; an error for any other tensor.
+pub(crate) fn storage(tensor: &Tensor) -> Result<Storage<'_>, String> {
+    let mut storage = MaybeUninit::uninit();
+    // SAFETY: the tensor is live for the call, which writes `storage` or fails.
+    let storage = unsafe {
+        check(tch_init_storage(tensor.as_ptr(), storage.as_mut_ptr()))?;
+        storage.assume_init()
+    };
+    Ok(Storage {
+        id: storage.id as usize,
+        nbytes: storage.nbytes,
+        offset: storage.offset,
+        data: storage.data.cast(),
+        _tensor: PhantomData,
+    })
+}
+
+/// Begins to intercept the operators that this thread calls.
+pub(crate) fn recording_begin() -> Result<(), String> {
+    // SAFETY: takes nothing.
+    unsafe { check(tch_init_recording_begin()) }
+}
+
+/// Ends the recording and returns the name of the first operator that cannot be recorded, or an empty
+/// string.
+pub(crate) fn recording_end() -> Result<String, String> {
+    // SAFETY: the function sets the text to null or a new string, or fails.
+    unsafe { text(|text| tch_init_recording_end(text)) }
+}
+
+/// Whether this thread records and the tensor has no values.
+pub(crate) fn is_blank(tensor: &Tensor) -> Result<bool, String> {
+    let mut blank = 0;
+    // SAFETY: the tensor is live for the call, and `blank` valid to write to.
+    unsafe { check(tch_init_recording_is_blank(tensor.as_ptr(), &mut blank)) }?;
+    Ok(blank != 0)
+}
+
+/// Marks the values of a tensor as missing while this thread records.
+pub(crate) fn make_blank(tensor: &Tensor) -> Result<(), String> {
+    // SAFETY: the tensor is live for the call.
+    unsafe { check(tch_init_recording_make_blank(tensor.as_ptr())) }
+}
+
+/// A fact about libtorch, by its number in `cpp/libtorch.cpp`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Fact {
+    /// The instruction set of its kernels: `AVX2`, `AVX512`, `DEFAULT` and others.
+    CpuCapability = 0,
+    /// The version of MKL; empty without MKL.
+    MklVersion = 1,
+    /// The path of the library.
+    LibraryPath = 2,
+    /// Whether it has LAPACK: `yes` or `no`.
+    HasLapack = 3,
+    /// The version of the library in this process.
+    Version = 4,
+    /// The version of the headers that tch-init was built with.
+    HeaderVersion = 5,
+}
+
+/// A fact about libtorch.
+pub(crate) fn fact(which: Fact) -> Result<String, String> {
+    // SAFETY: the function sets `text` to a new string or fails.
+    unsafe { text(|text| tch_init_fact(which as c_int, text)) }
+}
+
+/// The C++ name of the function that computed a tensor, empty for a leaf.
+pub(crate) fn grad_fn(tensor: &Tensor) -> Result<String, String> {
+    // SAFETY: the tensor is live for the call, and the function sets `text` to a new string or fails.
+    unsafe { text(|text| tch_init_grad_fn(tensor.as_ptr(), text)) }
 }
 
 /// Turns the message of a function of this module into an error.
@@ -159,38 +393,11 @@ unsafe fn take(text: *mut c_char) -> String {
     owned
 }
 
-/// What libtorch says of itself.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Fact {
-    CpuCapability = 0,
-    MklVersion = 1,
-    LibraryPath = 2,
-    HasLapack = 3,
-    /// Of the library in this process.
-    Version = 4,
-    /// Of the headers that this crate was built with.
-    HeaderVersion = 5,
-}
-
-pub(crate) fn fact(which: Fact) -> Result<String, String> {
-    // SAFETY: the function sets `text` to a string of its own making, or fails.
-    unsafe { text(|text| tch_init_fact(which as c_int, text)) }
-}
-
-/// The C++ name of the function that computed a tensor, empty for a leaf.
-pub(crate) fn grad_fn(tensor: &tch::Tensor) -> Result<String, String> {
-    // SAFETY: the tensor is live for the call, and the function sets `text` to a string of its own
-    // making, or fails.
-    unsafe { text(|text| tch_init_grad_fn(tensor.as_ptr(), text)) }
-}
-
 /// # Safety
 ///
-/// `make` sets the place it is given to null or a string made by `cpp/libtorch.cpp` that is not
-/// used elsewhere, and returns what a function of this module returned.
-pub(crate) unsafe fn text(
-    make: impl FnOnce(*mut *mut c_char) -> Failure,
-) -> Result<String, String> {
+/// `make` sets the pointer to null or a string made by `cpp/libtorch.cpp` that is not used elsewhere,
+/// and returns what a function of this module returned.
+unsafe fn text(make: impl FnOnce(*mut *mut c_char) -> Failure) -> Result<String, String> {
     let mut text = std::ptr::null_mut();
     // SAFETY: by the caller's promise; the failure is read once.
     unsafe { check(make(&mut text)) }?;
@@ -199,4 +406,81 @@ pub(crate) unsafe fn text(
     }
     // SAFETY: by the caller's promise, set by the call, not null, and not used again.
     Ok(unsafe { take(text) })
+}
+
+/// # Safety
+///
+/// `make` sets the pointer to a new tensor and returns null, or returns what a function of this module
+/// returned.
+unsafe fn new_tensor(make: impl FnOnce(*mut *mut C_tensor) -> Failure) -> Result<Tensor, String> {
+    let mut tensor = std::ptr::null_mut();
+    // SAFETY: by the caller's promise; the failure is read once.
+    unsafe { check(make(&mut tensor)) }?;
+    // SAFETY: the call succeeded, so by the caller's promise this is a new tensor with no other owner.
+    Ok(unsafe { Tensor::from_ptr(tensor) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Generator;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use tch::Device;
+
+    /// Without the unlock, the calls after the panic would deadlock.
+    #[test]
+    fn panic_unlocks_the_generator_and_discards_the_state() {
+        let mut generator = Generator::new(Device::Cpu).unwrap();
+        generator.manual_seed(3).unwrap();
+        let before = generator.get_state().unwrap();
+        let panic = catch_unwind(AssertUnwindSafe(|| {
+            LockedState::with(Some(generator.as_raw()), |state| -> Result<(), ()> {
+                assert_eq!(state.to_bytes(), before);
+                state.words[0] ^= 1;
+                panic!("while locked")
+            })
+        }));
+        assert!(panic.is_err());
+        assert_eq!(generator.get_state().unwrap(), before);
+    }
+
+    #[test]
+    fn locked_state_is_stored_on_success_only() {
+        let mut generator = Generator::new(Device::Cpu).unwrap();
+        generator.manual_seed(3).unwrap();
+        let before = generator.get_state().unwrap();
+        for store in [false, true] {
+            let stored = LockedState::with(Some(generator.as_raw()), |state| {
+                (state.left, state.next) = (600, 25);
+                state.next_double_normal = Some(0.25).into();
+                state.next_float_normal = Some(-0.5).into();
+                let state = state.to_bytes();
+                if store { Ok(state) } else { Err(state) }
+            });
+            let expected = if store {
+                stored.unwrap().unwrap()
+            } else {
+                before.clone()
+            };
+            assert!(generator.get_state().unwrap() == expected, "{store}");
+        }
+    }
+
+    #[test]
+    fn only_strided_cpu_tensors_have_a_storage() {
+        let dense = Tensor::ones([2, 3], (Kind::Float, Device::Cpu));
+        let storage_of = storage(&dense).unwrap();
+        assert_eq!((storage_of.nbytes, storage_of.offset), (24, 0));
+        assert_eq!(storage_of.bytes(), 1f32.to_le_bytes().repeat(6));
+        for (tensor, expected) in [
+            (dense.to_sparse(None, None::<i64>, None), "layout Sparse"),
+            (dense.internal_neg_view(), "lazily negated"),
+            (Tensor::new(), "undefined"),
+        ] {
+            let Err(message) = storage(&tensor) else {
+                panic!("{expected}");
+            };
+            assert!(message.contains(expected), "{message}");
+        }
+    }
 }

@@ -219,8 +219,10 @@ impl Generator {
             .ok_or_else(|| InitError::libtorch("Generator", "no generator was made"))
     }
 
-    pub(crate) fn as_ptr(&self) -> *const CGenerator {
-        self.raw.as_ptr()
+    /// The generator as the functions of `ffi` take it.
+    pub(crate) fn as_raw(&self) -> &CGenerator {
+        // SAFETY: `self.raw` is a live generator as long as `self` is.
+        unsafe { self.raw.as_ref() }
     }
 }
 

@@ -1,15 +1,13 @@
 //! Draws into several tensors from one stream, made together: threads take turns at whole tensors
 //! and go to their places once for many of them.
 
-use super::cpu_fast_path::{self, Draw};
-use super::self_check::{Checked, is_verified};
-use crate::distribution::{Chunk, DrawError, Engine};
+use super::{cpu_fast_path, self_check};
+use crate::distribution::{Chunk, DrawError, Element, Engine};
 use crate::interval_set::IntervalSet;
-use crate::rng::Mt19937;
+use crate::rng::{Draw, Mt19937, Target};
 use half::{bf16, f16};
 use std::ops::Range;
 use tch::{Device, Kind, Tensor};
-use torch_rng::Target;
 
 /// Draws that wait to be made. Each is the engine's, has a place in the stream and memory of its own.
 #[derive(Default)]
@@ -35,18 +33,9 @@ struct Waiting {
 type PartsOf = for<'a> unsafe fn(&Engine, Draw, &'a Tensor) -> Vec<Chunk<'a>>;
 
 impl Batch {
-    /// Lets a uniform draw wait that begins so many words behind the start of the batch; or
-    /// returns `false` if libtorch has to make it, or the others must be made first.
-    pub(crate) fn uniform(&mut self, before: u64, tensor: &Tensor, from: f64, to: f64) -> bool {
-        self.add(before, Draw::Uniform { from, to }, tensor)
-    }
-
-    /// The same for a normal draw. Fewer than 16 elements are libtorch's.
-    pub(crate) fn normal(&mut self, before: u64, tensor: &Tensor, mean: f64, std: f64) -> bool {
-        self.add(before, Draw::Normal { mean, std }, tensor)
-    }
-
-    fn add(&mut self, before: u64, draw: Draw, tensor: &Tensor) -> bool {
+    /// Adds a draw that begins `before` words after the start of the batch, or returns `false` if it
+    /// has to be made otherwise or after the others.
+    pub(crate) fn add(&mut self, before: u64, draw: Draw, tensor: &Tensor) -> bool {
         if tensor.device() != Device::Cpu || !tensor.is_contiguous() {
             return false;
         }
@@ -55,7 +44,7 @@ impl Batch {
             return false;
         }
         let Some(parts) =
-            cpu_fast_path::usable().and_then(|engine| parts_of(&engine, draw, tensor))
+            cpu_fast_path::engine().and_then(|engine| parts_of(&engine, draw, tensor))
         else {
             return false;
         };
@@ -76,7 +65,7 @@ impl Batch {
 
     /// Makes the draws from a generator that stands where the batch begins, and moves it by `words`.
     pub(crate) fn run(self, generator: &mut Mt19937, words: u64) {
-        let engine = match cpu_fast_path::usable() {
+        let engine = match cpu_fast_path::engine() {
             Some(engine) if !self.waiting.is_empty() => engine,
             _ => return generator.skip(words),
         };
@@ -114,11 +103,15 @@ fn parts_of(engine: &Engine, draw: Draw, tensor: &Tensor) -> Option<PartsOf> {
     }
 }
 
-fn parts_of_type<T: Checked>(engine: &Engine, draw: Draw, tensor: &Tensor) -> Option<PartsOf> {
+fn parts_of_type<T: Element + Default>(
+    engine: &Engine,
+    draw: Draw,
+    tensor: &Tensor,
+) -> Option<PartsOf> {
     /// # Safety
     ///
     /// As [`PartsOf`] says.
-    unsafe fn make<'a, T: Checked>(
+    unsafe fn make<'a, T: Element + Default>(
         engine: &Engine,
         draw: Draw,
         tensor: &'a Tensor,
@@ -132,24 +125,18 @@ fn parts_of_type<T: Checked>(engine: &Engine, draw: Draw, tensor: &Tensor) -> Op
     }
 
     // Whether a draw is refused depends on its arguments, and on whether it has a whole block.
-    let few = &mut [T::ZERO; 16][..tensor.numel().min(16)];
+    let few = &mut [T::default(); 16][..tensor.numel().min(16)];
     let is_drawn = parts(engine, draw, few).is_ok()
         && tensor.data_ptr().cast::<T>().is_aligned()
-        && is_verified::<T>(draw, engine.backend());
+        && self_check::passes::<T>(draw, tensor.numel(), engine.backend());
     is_drawn.then_some(make::<T>)
 }
 
-fn parts<'a, T: Checked>(
+fn parts<'a, T: Element>(
     engine: &Engine,
     draw: Draw,
     values: &'a mut [T],
 ) -> Result<Vec<Chunk<'a>>, DrawError> {
-    let draw: torch_rng::Draw = match draw {
-        Draw::Uniform { from, to } => torch_rng::Uniform { from, to }.into(),
-        Draw::Normal { mean, std } => torch_rng::Normal { mean, std }.into(),
-        // Others have no count of words.
-        _ => return Err(DrawError::Block(0)),
-    };
     let shape = [values.len() as u64];
     draw.chunks(engine, Target::new(T::DTYPE, &shape), values)
 }

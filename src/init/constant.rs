@@ -1,13 +1,13 @@
-//! Initialisations that draw nothing.
+//! Initializations that draw nothing.
 
 use super::dispatch;
-use super::recording::{Fill, deferred};
+use super::recording::{Fill, intercept};
 use crate::error::{Context, InitError};
 use tch::Tensor;
 
-/// Fills with one value, converted to the tensor's dtype.
+/// Fills a tensor of any dtype with one value, converted to the dtype. Draws nothing.
 ///
-/// Draws nothing.
+/// Follows `constant_` (`torch/nn/init.py`), PyTorch 2.13.
 ///
 /// # Errors
 ///
@@ -25,7 +25,9 @@ pub fn constant_(tensor: &mut Tensor, val: f64) -> Result<(), InitError> {
     dispatch::fill("constant_", tensor, val)
 }
 
-/// Fills with ones. Draws nothing.
+/// Fills a tensor of any dtype with ones. Draws nothing.
+///
+/// Follows `ones_` (`torch/nn/init.py`), PyTorch 2.13.
 ///
 /// # Errors
 ///
@@ -43,7 +45,9 @@ pub fn ones_(tensor: &mut Tensor) -> Result<(), InitError> {
     dispatch::fill("ones_", tensor, 1.0)
 }
 
-/// Fills with zeros. Draws nothing.
+/// Fills a tensor of any dtype with zeros. Draws nothing.
+///
+/// Follows `zeros_` (`torch/nn/init.py`), PyTorch 2.13.
 ///
 /// # Errors
 ///
@@ -58,7 +62,7 @@ pub fn ones_(tensor: &mut Tensor) -> Result<(), InitError> {
 /// # Ok::<(), tch_init::InitError>(())
 /// ```
 pub fn zeros_(tensor: &mut Tensor) -> Result<(), InitError> {
-    if deferred("zeros_", tensor, None, || Fill::Constant(0.0))? {
+    if intercept("zeros_", tensor, None, || Fill::Constant(0.0))? {
         return Ok(());
     }
     let _no_grad = tch::no_grad_guard();
@@ -66,11 +70,14 @@ pub fn zeros_(tensor: &mut Tensor) -> Result<(), InitError> {
     filled.context("zeros_", tensor).map(drop)
 }
 
-/// Fills a matrix with the identity, as many rows and columns of it as there are. Draws nothing.
+/// Fills a matrix, which may be rectangular, with ones on the diagonal and zeros elsewhere. Draws
+/// nothing.
+///
+/// Follows `eye_` (`torch/nn/init.py`), PyTorch 2.13.
 ///
 /// # Errors
 ///
-/// [`InitError::Dimensions`] if the tensor has not two dimensions.
+/// [`InitError::Dimensions`] unless the tensor has two dimensions.
 ///
 /// ```
 /// use tch::{Tensor, kind::FLOAT_CPU};
@@ -89,7 +96,7 @@ pub fn eye_(tensor: &mut Tensor) -> Result<(), InitError> {
             shape,
         });
     };
-    if deferred("eye_", tensor, None, || Fill::Eye)? {
+    if intercept("eye_", tensor, None, || Fill::Eye)? {
         return Ok(());
     }
     let _no_grad = tch::no_grad_guard();
@@ -98,16 +105,17 @@ pub fn eye_(tensor: &mut Tensor) -> Result<(), InitError> {
         .map(drop)
 }
 
-/// Fills a convolution's weight with the Dirac delta, so that each group passes on as many of its
-/// input channels as it has output channels. PyTorch's default: 1 group.
+/// Fills the weight of a convolution with the Dirac delta, so that the convolution copies input channels
+/// to output channels within each group. PyTorch's default is 1 group.
 ///
-/// Draws nothing. A negative number of groups that divides leaves only zeros, as in PyTorch.
+/// Draws nothing. A negative divisor as `groups` leaves only zeros, as in PyTorch. Follows `dirac_`
+/// (`torch/nn/init.py`), PyTorch 2.13.
 ///
 /// # Errors
 ///
-/// [`InitError::Dimensions`] if the tensor has not three, four or five dimensions,
-/// [`InitError::Groups`] if `groups` does not divide the first, [`InitError::EmptyKernel`] if there
-/// is no middle to set.
+/// [`InitError::Dimensions`] unless the tensor has three, four or five dimensions,
+/// [`InitError::Groups`] if `groups` does not divide the first one, [`InitError::EmptyKernel`] if the
+/// kernel has no central element.
 ///
 /// ```
 /// use tch::{Tensor, kind::FLOAT_CPU};
@@ -134,18 +142,18 @@ pub fn dirac_(tensor: &mut Tensor, groups: i64) -> Result<(), InitError> {
         return Err(InitError::Groups { shape, groups });
     }
     let out_channels_per_group = out_channels / groups;
-    let kept = out_channels_per_group.min(in_channels);
-    let noted = || match groups > 0 {
+    let copied_channels = out_channels_per_group.min(in_channels);
+    let fill = || match groups > 0 {
         true => Fill::Dirac { groups },
         false => Fill::Constant(0.0),
     };
-    if deferred(function, tensor, None, noted)? {
+    if intercept(function, tensor, None, fill)? {
         return Ok(());
     }
 
     let _no_grad = tch::no_grad_guard();
     tensor.f_zero_().context(function, tensor).map(drop)?;
-    if kept == 0 || groups < 0 {
+    if copied_channels == 0 || groups < 0 {
         return Ok(());
     }
     if kernel.contains(&0) {
@@ -153,7 +161,7 @@ pub fn dirac_(tensor: &mut Tensor, groups: i64) -> Result<(), InitError> {
     }
     let middle = middle(tensor, kernel).context(function, tensor)?;
     for group in 0..groups {
-        for channel in 0..kept {
+        for channel in 0..copied_channels {
             let mut element = middle
                 .f_select(0, group * out_channels_per_group + channel)
                 .and_then(|row| row.f_select(0, channel))

@@ -1,17 +1,22 @@
-//! Normal draws.
+//! Initializations with normal values.
 
-use super::{FanMode, Nonlinearity, dispatch, kaiming_std, warn_if_empty, xavier_std};
+use super::dispatch::draw;
+use super::{FanMode, Nonlinearity, kaiming_std, warn_if_empty, xavier_std};
 use crate::error::InitError;
 use crate::generator::Generator;
+use crate::rng::Normal;
 use tch::Tensor;
 
-/// Fills with values from the normal distribution. PyTorch's defaults: mean 0, std 1.
+/// Fills a floating-point tensor with values from the normal distribution. PyTorch's defaults are
+/// mean 0 and std 1.
 ///
-/// A contiguous tensor of 16 elements and more draws one word an element (f64 two), in blocks of
-/// 16 whose last is drawn again when `numel` is no multiple of 16; bf16 and f16 skip the words of
-/// that remainder. Any other tensor draws four words for every second element and keeps the other
-/// normal of the pair in the generator. `tch::nn::Init::Randn` computes `randn * std + mean`,
-/// which differs from this below 16 elements and for a mean other than 0.
+/// A contiguous tensor of at least 16 elements draws one 32-bit word per element, two for f64, in
+/// blocks of 16. If `numel` is not a multiple of 16, the last 16 elements are drawn once more, and
+/// bf16 and f16 do not draw the remainder before that. Any other tensor draws four words per pair of
+/// elements; the generator caches the second normal of an odd number. `tch::nn::Init::Randn` computes
+/// `randn * std + mean` instead, whose bits differ below 16 elements and for a mean other than 0.
+///
+/// Follows `normal_` (`torch/nn/init.py`), PyTorch 2.13.
 ///
 /// # Errors
 ///
@@ -31,19 +36,19 @@ pub fn normal_(
     std: f64,
     generator: Option<&mut Generator>,
 ) -> Result<(), InitError> {
-    dispatch::normal("normal_", tensor, mean, std, generator)
+    draw("normal_", tensor, Normal { mean, std }, generator)
 }
 
-/// Xavier (Glorot) initialisation: normal with std `gain * sqrt(2 / (fan_in + fan_out))`.
-/// PyTorch's default gain: 1.
+/// Fills a tensor with Xavier (Glorot) initialization: normal values with mean 0 and standard deviation
+/// `gain * sqrt(2 / (fan_in + fan_out))`. PyTorch's default gain is 1.
 ///
 /// Glorot and Bengio (2010), "Understanding the difficulty of training deep feedforward neural
-/// networks". Draws as [`normal_`].
+/// networks". Draws as [`normal_`]. Follows `xavier_normal_` (`torch/nn/init.py`), PyTorch 2.13.
 ///
 /// # Errors
 ///
-/// [`InitError::Fan`] below two dimensions, [`InitError::Argument`] if both fans are 0, and as
-/// [`normal_`].
+/// [`InitError::Fan`] for fewer than two dimensions, [`InitError::Argument`] if both fans are 0, and
+/// those of [`normal_`].
 ///
 /// ```
 /// use tch::{Tensor, kind::FLOAT_CPU};
@@ -59,19 +64,22 @@ pub fn xavier_normal_(
 ) -> Result<(), InitError> {
     let function = "xavier_normal_";
     let std = xavier_std(function, &tensor.size(), gain)?;
-    dispatch::normal(function, tensor, 0.0, std, generator)
+    draw(function, tensor, Normal { mean: 0.0, std }, generator)
 }
 
-/// Kaiming (He) initialisation: normal with std `gain / sqrt(fan)`.
+/// Fills a tensor with Kaiming (He) initialization: normal values with mean 0 and standard deviation
+/// `gain / sqrt(fan)`.
 ///
-/// PyTorch's `a` is the `negative_slope` of [`Nonlinearity::LeakyRelu`]; its defaults are those of
-/// [`FanMode`] and [`Nonlinearity`]. He et al. (2015), "Delving deep into rectifiers". Draws as
-/// [`normal_`]; a tensor without elements is left alone with a warning in the log.
+/// PyTorch's argument `a` is the `negative_slope` of [`Nonlinearity::LeakyRelu`]; the defaults of its
+/// `mode` and `nonlinearity` are those of [`FanMode`] and [`Nonlinearity`].
+///
+/// He et al. (2015), "Delving deep into rectifiers". Draws as [`normal_`]; a tensor without elements
+/// is skipped with a warning in the log. Follows `kaiming_normal_` (`torch/nn/init.py`), PyTorch 2.13.
 ///
 /// # Errors
 ///
-/// [`InitError::Fan`] below two dimensions, [`InitError::Argument`] for a slope whose square
-/// overflows, and as [`normal_`].
+/// [`InitError::Fan`] for fewer than two dimensions, [`InitError::Argument`] for a slope whose square
+/// overflows, and those of [`normal_`].
 ///
 /// ```
 /// use tch::{Tensor, kind::FLOAT_CPU};
@@ -93,5 +101,5 @@ pub fn kaiming_normal_(
         return Ok(());
     }
     let std = kaiming_std(function, &shape, mode, nonlinearity)?;
-    dispatch::normal(function, tensor, 0.0, std, generator)
+    draw(function, tensor, Normal { mean: 0.0, std }, generator)
 }

@@ -1,26 +1,29 @@
-//! Orthogonal matrices.
+//! Initialization with orthogonal matrices.
 
-use super::dispatch;
-use super::recording::{Fill, deferred};
+use super::dispatch::draw_now;
+use super::recording::{Fill, intercept};
 use crate::error::{Context, InitError};
 use crate::generator::Generator;
+use crate::rng::{Normal, Orthogonal};
 use tch::Tensor;
 
-/// Fills with a (semi-)orthogonal matrix times `gain`, trailing dimensions flattened. PyTorch's
-/// default gain: 1.
+/// Fills a tensor, with all dimensions but the first flattened, with a (semi-)orthogonal matrix times
+/// `gain`. PyTorch's default gain is 1.
 ///
-/// Saxe et al. (2013), "Exact solutions to the nonlinear dynamics of learning in deep linear
-/// neural networks"; the factorisation's signs are fixed as in Mezzadri (2006), "How to generate
-/// random matrices from the classical compact groups". Draws as [`normal_`](super::normal_) on the
-/// flattened shape; an empty tensor draws nothing.
+/// Saxe et al. (2013), "Exact solutions to the nonlinear dynamics of learning in deep linear neural
+/// networks"; the signs are fixed as in Mezzadri (2006), "How to generate random matrices from the
+/// classical compact groups". Draws as [`normal_`](super::normal_) on a contiguous matrix of the
+/// flattened shape; an empty tensor draws nothing. Follows `orthogonal_` (`torch/nn/init.py`),
+/// PyTorch 2.13.
 ///
-/// The factorisation is LAPACK's: the bits are PyTorch's on the same machine with the same number
-/// of threads, and elsewhere agree to about 1e-6 for f32.
+/// LAPACK computes the QR factorization, whose bits depend on the CPU and the number of threads. They
+/// are PyTorch's on the same machine with the same number of threads; elsewhere, f32 values agree to
+/// about 1e-6.
 ///
 /// # Errors
 ///
-/// [`InitError::Dimensions`] below two dimensions; [`InitError::Libtorch`] for a dtype without QR
-/// factorisation (f16, bf16) or strides that cannot be viewed as a matrix.
+/// [`InitError::Dimensions`] for fewer than two dimensions; [`InitError::Libtorch`] for a dtype without
+/// QR factorization (f16, bf16) and for strides that cannot be viewed as a matrix.
 ///
 /// ```
 /// use tch::{Kind, Tensor, kind::FLOAT_CPU};
@@ -49,8 +52,9 @@ pub fn orthogonal_(
     if numel == 0 {
         return Ok(());
     }
-    let noted = || Fill::Orthogonal { gain };
-    if deferred(function, tensor, generator.as_deref(), noted)? {
+    let generator = generator.as_deref();
+    let orthogonal = || Fill::Draw(Orthogonal { gain }.into());
+    if intercept(function, tensor, generator, orthogonal)? {
         return Ok(());
     }
     let columns = numel / rows;
@@ -58,7 +62,11 @@ pub fn orthogonal_(
     let mut flattened = tensor
         .f_new_empty([rows, columns], (kind, tensor.device()))
         .context(function, tensor)?;
-    dispatch::normal(function, &mut flattened, 0.0, 1.0, generator)?;
+    let normal = Normal {
+        mean: 0.0,
+        std: 1.0,
+    };
+    draw_now(function, &mut flattened, normal, generator)?;
 
     let _no_grad = tch::no_grad_guard();
     let q = semi_orthogonal(flattened, rows < columns).context(function, tensor)?;
@@ -70,7 +78,7 @@ pub fn orthogonal_(
     scaled.context(function, tensor).map(drop)
 }
 
-/// The orthogonal factor, with the signs that make it uniformly distributed.
+/// The orthogonal factor, with signs that make its distribution uniform.
 fn semi_orthogonal(mut flattened: Tensor, wide: bool) -> Result<Tensor, tch::TchError> {
     if wide {
         flattened = flattened.f_t_()?;

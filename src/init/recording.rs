@@ -1,82 +1,71 @@
-//! Fills that are noted instead of made, while a plan is recorded.
+//! The recording of initializations instead of making them, from which plans are built.
 //!
-//! A recording watches what this thread asks of libtorch. New tensors have no values meanwhile:
-//! the functions of [`init`](super) note what they would write to them, and anything else that
-//! needs or writes their values, or draws, is refused when the recording ends. Tensors that were
-//! made with values are computed with as ever, and noted with the values that they have.
+//! While a thread records, the tensors that it creates have no values. The functions of [`init`](super)
+//! note what they would write. libtorch runs everything else, but an operator that draws, or that reads
+//! or writes missing values, makes the recording fail when it ends. Tensors that were created with
+//! values keep them, and their values are noted.
 
 use crate::error::InitError;
 use crate::ffi;
 use crate::generator::{Generator, get_rng_state, set_rng_state};
+use crate::rng::Draw;
 use std::cell::RefCell;
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
-/// What is written, or would have been.
+/// What an event writes to a tensor.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Fill {
-    Uniform {
-        from: f64,
-        to: f64,
-    },
-    Normal {
-        mean: f64,
-        std: f64,
-    },
-    TruncNormal {
-        mean: f64,
-        std: f64,
-        a: f64,
-        b: f64,
-    },
-    Orthogonal {
-        gain: f64,
-    },
-    Sparse {
-        sparsity: f64,
-        std: f64,
-    },
+    /// The values of a draw.
+    Draw(Draw),
+    /// One number.
     Constant(f64),
+    /// The identity matrix.
     Eye,
-    Dirac {
-        groups: i64,
-    },
-    /// The values of another place.
-    Copy(Place),
-    /// Values that were there.
+    /// The Dirac delta of a convolution.
+    Dirac { groups: i64 },
+    /// The values of another tensor.
+    Copy(Location),
+    /// Values that the tensor was created with.
     Values(Values),
 }
 
-/// Where a tensor lies.
+/// The location of a tensor in its storage.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Place {
-    /// The storage: no other has it as long as the recording goes on.
+pub(crate) struct Location {
+    /// The identity of the storage, unique during the recording.
     pub storage: usize,
-    /// Bytes of the storage.
+    /// The size of the storage in bytes.
     pub bytes: u64,
+    /// The dtype of the elements.
     pub kind: Kind,
-    /// In elements, as the strides are.
+    /// The position of the first element, in elements.
     pub offset: i64,
+    /// The size of each dimension.
     pub shape: Vec<i64>,
+    /// The stride of each dimension, in elements.
     pub stride: Vec<i64>,
 }
 
-/// Elements in the order of memory.
+/// The elements of a storage, in memory order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Values {
-    /// The bytes of one, which all are.
-    All(Vec<u8>),
+    /// Equal elements: the bytes of one.
+    Repeated(Vec<u8>),
+    /// The bytes of all elements.
     Each(Vec<u8>),
-    /// More bytes than anybody wants to see.
-    Many(u64),
+    /// Different elements of more than [`MAX_BYTES`] bytes: the number of bytes.
+    TooMany(u64),
 }
 
-/// More bytes of values are not kept.
-const MOST_BYTES: u64 = 65_536;
+/// The most bytes of different values that are noted.
+const MAX_BYTES: u64 = 65_536;
 
-/// Something that was written, or would have been.
+/// A write to a tensor, made or replaced by the recording.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Event {
-    pub out: Place,
+    /// The tensor written to.
+    pub out: Location,
+    /// The values written.
     pub fill: Fill,
 }
 
@@ -84,65 +73,48 @@ thread_local! {
     static EVENTS: RefCell<Option<Vec<Event>>> = const { RefCell::new(None) };
 }
 
-/// Notes a fill and returns `true`, if this thread records; then there is nothing else to do.
-pub(crate) fn deferred(
+fn is_recording() -> bool {
+    EVENTS.with_borrow(Option::is_some)
+}
+
+/// Notes a fill and returns `true` if this thread records; the caller then writes nothing.
+pub(crate) fn intercept(
     function: &'static str,
     tensor: &Tensor,
     generator: Option<&Generator>,
     fill: impl FnOnce() -> Fill,
 ) -> Result<bool, InitError> {
-    if !EVENTS.with_borrow(Option::is_some) {
+    if !is_recording() {
         return Ok(false);
     }
-    let refused = |why: &str| InitError::libtorch(function, why).with_shape(&tensor.size());
+    let refused = |why: String| InitError::libtorch(function, &why).with_shape(&tensor.size());
     if generator.is_some() {
-        return Err(refused(
-            "a plan is recorded of the default stream, this draws from a generator of its own",
-        ));
+        let why = "a plan records draws from the default generator only, this one is explicit";
+        return Err(refused(why.to_owned()));
     }
-    if tensor.device() != Device::Cpu {
-        return Err(refused("a plan is recorded of tensors of the CPU"));
-    }
-    let out = Place::of(tensor);
-    if !is_blank(tensor) {
-        // What it had, of which this may write a part only.
-        if let Some((whole, values)) = whole(tensor) {
-            note(whole, Fill::Values(values));
+    let out = Location::of(tensor).map_err(refused)?;
+    if !ffi::is_blank(tensor).map_err(refused)? {
+        // The fill may overwrite only a part of the storage.
+        if let Some((storage, values)) = stored_values(tensor).map_err(refused)? {
+            note(storage, Fill::Values(values));
         }
-        // SAFETY: the tensor is live for the call; the message is read once.
-        unsafe { ffi::check(ffi::tch_init_watch_make_blank(tensor.as_ptr())) }
-            .map_err(|message| refused(&message))?;
+        ffi::make_blank(tensor).map_err(refused)?;
     }
     note(out, fill());
     Ok(true)
 }
 
-/// Copies, or notes that.
+/// Copies `from` to a tensor, or notes the copy if this thread records.
 pub(crate) fn copy_(
     function: &'static str,
     tensor: &mut Tensor,
     from: &Tensor,
 ) -> Result<(), InitError> {
-    let source = || {
-        let mut place = Place::of(from);
-        if !is_blank(from) {
-            // Numbers that are no addresses.
-            let (_, values) = whole(from)?;
-            place.storage = EVENTS.with_borrow(|events| events.as_ref().map(Vec::len))? * 2 + 1;
-            let numel = place.bytes as i64 / place.kind.elt_size_in_bytes() as i64;
-            let whole = Place {
-                offset: 0,
-                shape: vec![numel],
-                stride: vec![1],
-                ..place.clone()
-            };
-            note(whole, Fill::Values(values));
-        }
-        Some(Fill::Copy(place))
-    };
-    if EVENTS.with_borrow(Option::is_some) && tensor.size() == from.size() {
-        if let Some(fill) = source() {
-            deferred(function, tensor, None, || fill)?;
+    if is_recording() && tensor.size() == from.size() {
+        let source = copied_location(from);
+        let source = source.map_err(|why| InitError::libtorch(function, &why))?;
+        if let Some(source) = source {
+            intercept(function, tensor, None, || Fill::Copy(source))?;
         }
         return Ok(());
     }
@@ -151,7 +123,25 @@ pub(crate) fn copy_(
     copied.map_err(|error| InitError::tch(function, error).with_shape(&tensor.size()))
 }
 
-fn note(out: Place, fill: Fill) {
+/// The location of a tensor that is copied from; its values, if it has any, are noted as those of a
+/// storage of their own, since the tensor's may change. `None` for an empty storage.
+fn copied_location(from: &Tensor) -> Result<Option<Location>, String> {
+    let mut location = Location::of(from)?;
+    if ffi::is_blank(from)? {
+        return Ok(Some(location));
+    }
+    let Some((mut storage, values)) = stored_values(from)? else {
+        return Ok(None);
+    };
+    // An odd number is never an address.
+    let events = EVENTS.with_borrow(|events| events.as_ref().map_or(0, Vec::len));
+    location.storage = 2 * events + 1;
+    storage.storage = location.storage;
+    note(storage, Fill::Values(values));
+    Ok(Some(location))
+}
+
+fn note(out: Location, fill: Fill) {
     EVENTS.with_borrow_mut(|events| {
         if let Some(events) = events {
             events.push(Event { out, fill });
@@ -159,133 +149,116 @@ fn note(out: Place, fill: Fill) {
     });
 }
 
-fn is_blank(tensor: &Tensor) -> bool {
-    // SAFETY: the tensor is live for the call.
-    unsafe { ffi::tch_init_watch_is_blank(tensor.as_ptr()) != 0 }
-}
-
-/// The storage of a tensor as one of one dimension, and its values.
-fn whole(tensor: &Tensor) -> Option<(Place, Values)> {
-    let place = Place::of(tensor);
-    let size = place.kind.elt_size_in_bytes() as u64;
-    let numel = place.bytes / size;
-    if numel == 0 {
-        return None;
-    }
-    let data = storage(tensor).1;
-    // SAFETY: the bytes of the tensor's storage, which lives as long as the tensor and which
-    // nobody writes to here.
-    let bytes = unsafe { std::slice::from_raw_parts(data, (numel * size) as usize) };
-    let (first, rest) = bytes.split_at(size as usize);
-    let values = if rest
-        .chunks_exact(size as usize)
-        .all(|element| element == first)
-    {
-        Values::All(first.to_vec())
-    } else if bytes.len() as u64 > MOST_BYTES {
-        Values::Many(bytes.len() as u64)
+/// The storage of a tensor as a location of one dimension, and its values; `None` if it is empty.
+fn stored_values(tensor: &Tensor) -> Result<Option<(Location, Values)>, String> {
+    let storage = ffi::storage(tensor)?;
+    let kind = tensor.f_kind().map_err(|error| error.to_string())?;
+    let size = kind.elt_size_in_bytes();
+    let bytes = storage.bytes();
+    let numel = bytes.len() / size;
+    let bytes = &bytes[..numel * size];
+    let Some((first, rest)) = bytes.split_at_checked(size).filter(|_| numel > 0) else {
+        return Ok(None);
+    };
+    let values = if rest.chunks_exact(size).all(|element| element == first) {
+        Values::Repeated(first.to_vec())
+    } else if bytes.len() as u64 > MAX_BYTES {
+        Values::TooMany(bytes.len() as u64)
     } else {
         Values::Each(bytes.to_vec())
     };
-    let whole = Place {
+    let location = Location {
+        storage: storage.id,
+        bytes: storage.nbytes,
+        kind,
         offset: 0,
         shape: vec![numel as i64],
         stride: vec![1],
-        ..place
     };
-    Some((whole, values))
+    Ok(Some((location, values)))
 }
 
-/// Number, data and bytes of the storage, and the offset of the first element in it.
-fn storage(tensor: &Tensor) -> (usize, *const u8, u64, i64) {
-    let (mut id, mut data) = (std::ptr::null(), std::ptr::null());
-    let (mut bytes, mut offset) = (0, 0);
-    // SAFETY: the tensor is live for the call, the places are valid to write to.
-    unsafe {
-        ffi::tch_init_storage(tensor.as_ptr(), &mut id, &mut data, &mut bytes, &mut offset);
-    }
-    (id as usize, data.cast(), bytes, offset)
-}
-
-impl Place {
-    fn of(tensor: &Tensor) -> Place {
-        let (storage, _, bytes, offset) = storage(tensor);
-        Place {
-            storage,
-            bytes,
-            kind: tensor.kind(),
-            offset,
+impl Location {
+    /// The location of a strided CPU tensor.
+    fn of(tensor: &Tensor) -> Result<Location, String> {
+        let storage = ffi::storage(tensor)?;
+        Ok(Location {
+            storage: storage.id,
+            bytes: storage.nbytes,
+            kind: tensor.f_kind().map_err(|error| error.to_string())?,
+            offset: storage.offset,
             shape: tensor.size(),
             stride: tensor.stride(),
-        }
+        })
     }
 }
 
-/// A recording, until it is dropped.
+/// A recording on this thread, which ends when it is dropped.
 pub(crate) struct Recording {
-    /// The default stream as it was.
-    stream: Vec<u8>,
+    /// The state of the default generator when the recording began.
+    state: Vec<u8>,
     is_over: bool,
 }
 
 impl Recording {
     pub(crate) fn begin() -> Result<Recording, InitError> {
-        let stream = get_rng_state()?;
-        // SAFETY: takes nothing; the message is read once.
-        unsafe { ffi::check(ffi::tch_init_watch_begin()) }
-            .map_err(|message| InitError::libtorch("record", &message))?;
+        let state = get_rng_state()?;
+        ffi::recording_begin().map_err(|message| InitError::libtorch("record", &message))?;
         EVENTS.set(Some(Vec::new()));
         Ok(Recording {
-            stream,
+            state,
             is_over: false,
         })
     }
 
-    /// Where a tensor lies; if it has values, they are noted first.
-    pub(crate) fn place(&self, tensor: &Tensor) -> Place {
-        if !is_blank(tensor)
-            && let Some((whole, values)) = whole(tensor)
-        {
-            let known = EVENTS.with_borrow(|events| {
-                let events = events.as_deref().unwrap_or_default();
-                events
-                    .iter()
-                    .any(|event| event.out.storage == whole.storage)
-            });
-            if !known {
-                note(whole, Fill::Values(values));
+    /// The location of a tensor. Values that it was created with are noted.
+    pub(crate) fn locate(&self, tensor: &Tensor) -> Result<Location, InitError> {
+        let locate = || {
+            if !ffi::is_blank(tensor)?
+                && let Some((storage, values)) = stored_values(tensor)?
+                && !is_noted(storage.storage)
+            {
+                note(storage, Fill::Values(values));
             }
-        }
-        Place::of(tensor)
+            Location::of(tensor)
+        };
+        locate().map_err(|why| InitError::libtorch("record", &why).with_shape(&tensor.size()))
     }
 
-    /// What was noted, or the first call that cannot be recorded.
+    /// The events in order, or an error that names the first operator that cannot be recorded.
     pub(crate) fn end(mut self) -> Result<Vec<Event>, InitError> {
         let events = EVENTS.take().unwrap_or_default();
         self.is_over = true;
         match self.stop()? {
             None => Ok(events),
-            Some(call) => Err(InitError::libtorch(
+            Some(operator) => Err(InitError::libtorch(
                 "record",
                 &format!(
-                    "the constructor calls {call}, which draws or needs values that a recording has not; \
-                 fill tensors by the functions of tch_init::init"
+                    "the constructor calls {operator}, which draws or needs values that a recording \
+                     lacks; fill tensors by the functions of tch_init::init"
                 ),
             )),
         }
     }
 
     fn stop(&mut self) -> Result<Option<String>, InitError> {
-        // SAFETY: the function sets the text to null or a string of its own making, or fails.
-        let refused = unsafe { ffi::text(|text| ffi::tch_init_watch_end(text)) };
+        let refused = ffi::recording_end();
         let refused = refused.map_err(|message| InitError::libtorch("record", &message))?;
         if refused.is_empty() {
             return Ok(None);
         }
-        // It may have been a draw.
-        set_rng_state(&self.stream)?;
+        // The operator may have drawn.
+        set_rng_state(&self.state)?;
         Ok(Some(refused))
     }
+}
+
+/// Whether a fill of the storage was noted.
+fn is_noted(storage: usize) -> bool {
+    EVENTS.with_borrow(|events| {
+        let mut events = events.iter().flatten();
+        events.any(|event| event.out.storage == storage)
+    })
 }
 
 impl Drop for Recording {

@@ -1,119 +1,188 @@
-//! Truncated normal draws by accepting uniform values, where few normal ones would lie between
-//! the bounds: the second method of `_no_grad_trunc_normal_` (`torch/nn/init.py`), PyTorch 2.13.
+//! Truncated normal values by rejection, where few normal values would lie between the bounds: the
+//! second method of `_no_grad_trunc_normal_` (`torch/nn/init.py`), PyTorch 2.13.
 //!
-//! Each round is two draws of the whole tensor: candidates, and values that accept them or not.
-//! Here a round computes only what still waits, and passes the rest. The densities are libtorch's
-//! computations, as their last bits decide.
+//! Each round is two draws of the whole tensor: uniform candidates, and uniform values that accept or
+//! reject them. A round computes only the elements that are still pending and skips the words of the
+//! others. libtorch computes the densities, since the last bits of its logarithms affect the result.
 
-use super::self_check::Checked;
+use super::python_square;
 use crate::distribution::{Cost, DrawError, Element, Engine};
-use crate::rng::Mt19937;
+use crate::error::InitError;
+use crate::rng::{Draw, Dtype, Mt19937, Target, TruncNormal, Uniform};
 use std::num::NonZero;
-use tch::{Device, TchError, Tensor};
-use torch_rng::{Draw, Target, Uniform};
+use tch::{Device, Kind, TchError, Tensor};
 
-/// A normal distribution between bounds.
+/// A truncated normal distribution with the maximum of its density.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Density {
-    pub(super) mean: f64,
-    pub(super) std: f64,
-    pub(super) a: f64,
-    pub(super) b: f64,
-    /// The logarithm of the highest density between the bounds.
-    pub(super) log_peak: f64,
+    draw: TruncNormal,
+    /// The logarithm of the highest density between the bounds, relative to that of the mean.
+    log_peak: f64,
 }
 
-/// Why a draw is left to libtorch.
+/// The reason why a draw is left to libtorch.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Refusal {
     #[error(transparent)]
     Draw(#[from] DrawError),
     #[error(transparent)]
     Libtorch(#[from] TchError),
+    #[error(transparent)]
+    Init(#[from] InitError),
+    #[error("{0}")]
+    Ffi(String),
+}
+
+/// Fills `values`, the elements of `target` in memory order, with a draw and moves the generator:
+/// [`Draw::fill`], and rejection where that needs libtorch.
+pub(super) fn fill<T: Element + Default>(
+    draw: Draw,
+    engine: &Engine,
+    generator: &mut Mt19937,
+    target: Target<'_>,
+    values: &mut [T],
+) -> Result<(), Refusal> {
+    match draw {
+        Draw::TruncNormal(truncated) if !truncated.uses_redraws() => {
+            let density = Density::new(draw.name(), truncated, &[])?;
+            density.fill(engine, generator, values)
+        }
+        _ => Ok(draw.fill(engine, generator, target, values)?),
+    }
 }
 
 impl Density {
-    /// Which candidates stay out: log u > log density, relative to the peak's. Operation by
-    /// operation as PyTorch does it; both tensors are overwritten.
+    /// The values that candidates are accepted by.
+    pub(super) const UNIT: Uniform = Uniform { from: 0.0, to: 1.0 };
+
+    /// The density of a draw into a tensor of this shape.
+    ///
+    /// # Errors
+    ///
+    /// [`InitError::Argument`] if it overflows, where Python raises `OverflowError`.
+    pub(super) fn new(
+        function: &'static str,
+        draw: TruncNormal,
+        shape: &[i64],
+    ) -> Result<Density, InitError> {
+        let TruncNormal { mean, std, a, b } = draw;
+        let mode = python_max(a, python_min(mean, b));
+        let deviations = (mode - mean) / std;
+        let square = python_square(deviations).ok_or_else(|| InitError::Argument {
+            function,
+            argument: "(mode - mean) / std",
+            value: deviations,
+            reason: "its square overflows",
+            shape: Some(shape.to_vec()),
+        })?;
+        Ok(Density {
+            draw,
+            log_peak: -0.5 * square,
+        })
+    }
+
+    /// The draw of candidates.
+    pub(super) fn candidate(&self) -> Uniform {
+        Uniform {
+            from: self.draw.a,
+            to: self.draw.b,
+        }
+    }
+
+    /// A mask of the candidates that are rejected: log u > log density, relative to the peak's.
+    /// Operation by operation as PyTorch computes it; both tensors are overwritten.
     pub(super) fn rejects(
         &self,
         candidates: &mut Tensor,
         accept: &mut Tensor,
     ) -> Result<Tensor, TchError> {
         let log_density = candidates
-            .f_sub_scalar_(self.mean)?
-            .f_div_scalar_(self.std)?
+            .f_sub_scalar_(self.draw.mean)?
+            .f_div_scalar_(self.draw.std)?
             .f_pow_(2)?
             .f_mul_scalar_(-0.5)?
             .f_sub_scalar_(self.log_peak)?;
         accept.f_log_()?.f_gt_tensor(&log_density)
     }
 
-    /// Fills from the generator, and moves that.
-    pub(super) fn fill<T: Checked>(
+    /// Fills `values` and moves the generator.
+    pub(super) fn fill<T: Element + Default>(
         &self,
         engine: &Engine,
         generator: &mut Mt19937,
         values: &mut [T],
     ) -> Result<(), Refusal> {
-        // Candidates are what `uniform_` draws, or refuses.
-        engine.uniform_(generator, &mut [T::ZERO; 0], self.a, self.b)?;
-        let words_a_draw = words(values);
+        let Uniform { from, to } = self.candidate();
+        // Fails for bounds that `uniform_` rejects.
+        engine.uniform_(generator, &mut [T::default(); 0], from, to)?;
+        let words_per_draw = words(values);
         let cost = Cost {
-            words: words(&[T::ZERO]),
+            words: words(&[T::default()]),
             nanoseconds: 20.0,
         };
         let one_thread = engine.with_threads(NonZero::<usize>::MIN);
-        let parts = engine.map_parts(cost, generator, values, |generator, values, _| {
-            let elsewhere = words_a_draw - words(values);
-            let mut part = Part::new(self, one_thread, generator, values)?;
+        let draws = engine.map_parts(cost, generator, values, |generator, values, _| {
+            let other_words = words_per_draw - words(values);
+            let mut chunk = PendingChunk::new(self, one_thread, generator, values)?;
             let mut draws = 0u64;
             loop {
-                part.draw_candidates()?;
-                part.stream.skip(elsewhere);
-                part.accept()?;
+                chunk.draw_candidates()?;
+                chunk.stream.skip(other_words);
+                chunk.accept()?;
                 draws += 2;
-                if part.waiting.iter().all(|bits| *bits == 0) {
+                if chunk.pending.iter().all(|bits| *bits == 0) {
                     return Ok(draws);
                 }
-                part.stream.skip(elsewhere);
+                chunk.stream.skip(other_words);
             }
         });
-        let parts: Result<Vec<u64>, Refusal> = parts.into_iter().collect();
-        let draws = parts?.into_iter().max().unwrap_or(0);
-        engine.skip(generator, draws * words_a_draw);
+        let draws: Result<Vec<u64>, Refusal> = draws.into_iter().collect();
+        // The stream ends where the chunk with the most draws ends.
+        let draws = draws?.into_iter().max().unwrap_or(0);
+        engine.skip(generator, draws * words_per_draw);
         Ok(())
     }
 }
 
-/// Elements that are drawn together if one of them waits.
-const CHUNK: usize = 4096;
-/// Elements whose densities are computed together: few enough for libtorch to stay on one thread.
-const TOGETHER: usize = 4 * CHUNK;
-
-struct Part<'a, T> {
-    density: &'a Density,
-    stream: Passing,
-    values: &'a mut [T],
-    /// A bit for every element, lowest first.
-    waiting: Vec<u64>,
-    drawn: Vec<T>,
-    /// What is decided on next: the elements, their candidates and the values that accept them.
-    elements: Vec<usize>,
-    candidates: Memory<T>,
-    accept: Memory<T>,
+// Python's `min` and `max` return their first argument unless the second is strictly beyond it, which
+// matters for NaN.
+fn python_min(x: f64, y: f64) -> f64 {
+    if y < x { y } else { x }
 }
 
-/// A generator that passes words when the next ones are drawn: far jumps cost as much as near ones.
-struct Passing {
+fn python_max(x: f64, y: f64) -> f64 {
+    if y > x { y } else { x }
+}
+
+/// Elements that are drawn together if one of them is pending.
+const BLOCK: usize = 4096;
+/// Elements whose densities are computed together: few enough for libtorch to use one thread.
+const BATCH: usize = 4 * BLOCK;
+
+/// The elements that one thread fills.
+struct PendingChunk<'a, T> {
+    density: &'a Density,
+    stream: LazySkip,
+    values: &'a mut [T],
+    /// A bit for each element that has no accepted candidate, lowest first.
+    pending: Vec<u64>,
+    drawn: Vec<T>,
+    /// The batch that is decided next: the elements, their candidates and the values that accept them.
+    elements: Vec<usize>,
+    candidates: TensorBuffer<T>,
+    accept: TensorBuffer<T>,
+}
+
+/// A generator that skips words when the next ones are drawn, so that adjacent skips are one jump.
+struct LazySkip {
     engine: Engine,
     generator: Mt19937,
-    passed: u64,
+    skipped: u64,
 }
 
-impl Passing {
+impl LazySkip {
     fn skip(&mut self, words: u64) {
-        self.passed += words;
+        self.skipped += words;
     }
 
     fn uniform_<T: Element>(
@@ -122,53 +191,53 @@ impl Passing {
         from: f64,
         to: f64,
     ) -> Result<(), DrawError> {
-        let passed = std::mem::take(&mut self.passed);
-        self.engine.skip(&mut self.generator, passed);
+        let skipped = std::mem::take(&mut self.skipped);
+        self.engine.skip(&mut self.generator, skipped);
         self.engine.uniform_(&mut self.generator, values, from, to)
     }
 }
 
-impl<'a, T: Checked> Part<'a, T> {
+impl<'a, T: Element + Default> PendingChunk<'a, T> {
     fn new(
         density: &'a Density,
         engine: Engine,
         generator: Mt19937,
         values: &'a mut [T],
-    ) -> Result<Part<'a, T>, Refusal> {
-        let mut waiting = vec![u64::MAX; values.len().div_ceil(64)];
-        if let Some(last) = waiting.last_mut()
+    ) -> Result<PendingChunk<'a, T>, Refusal> {
+        let mut pending = vec![u64::MAX; values.len().div_ceil(64)];
+        if let Some(last) = pending.last_mut()
             && !values.len().is_multiple_of(64)
         {
             *last >>= 64 - values.len() % 64;
         }
-        Ok(Part {
+        Ok(PendingChunk {
             density,
-            stream: Passing {
+            stream: LazySkip {
                 engine,
                 generator,
-                passed: 0,
+                skipped: 0,
             },
             values,
-            waiting,
-            drawn: vec![T::ZERO; CHUNK],
-            elements: Vec::with_capacity(TOGETHER),
-            candidates: Memory::new()?,
-            accept: Memory::new()?,
+            pending,
+            drawn: vec![T::default(); BLOCK],
+            elements: Vec::with_capacity(BATCH),
+            candidates: TensorBuffer::new()?,
+            accept: TensorBuffer::new()?,
         })
     }
 
     fn draw_candidates(&mut self) -> Result<(), Refusal> {
-        let (a, b) = (self.density.a, self.density.b);
-        let chunks = self.values.chunks_mut(CHUNK);
-        for (values, waiting) in chunks.zip(self.waiting.chunks(CHUNK / 64)) {
-            let waits = waiting.iter().map(|bits| bits.count_ones() as usize);
-            match waits.sum::<usize>() {
+        let Uniform { from: a, to: b } = self.density.candidate();
+        let chunks = self.values.chunks_mut(BLOCK);
+        for (values, pending) in chunks.zip(self.pending.chunks(BLOCK / 64)) {
+            let counts = pending.iter().map(|bits| bits.count_ones() as usize);
+            match counts.sum::<usize>() {
                 0 => self.stream.skip(words(values)),
                 all if all == values.len() => self.stream.uniform_(values, a, b)?,
                 _ => {
                     let drawn = &mut self.drawn[..values.len()];
                     self.stream.uniform_(drawn, a, b)?;
-                    for_each_bit(waiting, |i| values[i] = drawn[i]);
+                    for_each_bit(pending, |i| values[i] = drawn[i]);
                 }
             }
         }
@@ -176,23 +245,23 @@ impl<'a, T: Checked> Part<'a, T> {
     }
 
     fn accept(&mut self) -> Result<(), Refusal> {
-        for first in (0..self.values.len()).step_by(CHUNK) {
-            let values = &self.values[first..self.values.len().min(first + CHUNK)];
+        for first in (0..self.values.len()).step_by(BLOCK) {
+            let values = &self.values[first..self.values.len().min(first + BLOCK)];
             let bits = first / 64..(first + values.len()).div_ceil(64);
-            let waiting = &self.waiting[bits];
-            if waiting.iter().all(|bits| *bits == 0) {
+            let pending = &self.pending[bits];
+            if pending.iter().all(|bits| *bits == 0) {
                 self.stream.skip(words(values));
                 continue;
             }
             let drawn = &mut self.drawn[..values.len()];
             self.stream.uniform_(drawn, 0.0, 1.0)?;
             let (candidates, accept) = (self.candidates.elements(), self.accept.elements());
-            for_each_bit(waiting, |i| {
+            for_each_bit(pending, |i| {
                 candidates[self.elements.len()] = values[i];
                 accept[self.elements.len()] = drawn[i];
                 self.elements.push(first + i);
             });
-            if self.elements.len() > TOGETHER - CHUNK {
+            if self.elements.len() > BATCH - BLOCK {
                 self.decide()?;
             }
         }
@@ -204,24 +273,23 @@ impl<'a, T: Checked> Part<'a, T> {
         if count == 0 {
             return Ok(());
         }
-        let first = |memory: &Memory<T>| memory.tensor.f_narrow(0, 0, count as i64);
+        let first = |memory: &TensorBuffer<T>| memory.tensor.f_narrow(0, 0, count as i64);
         let (mut candidates, mut accept) = (first(&self.candidates)?, first(&self.accept)?);
         let rejected = self.density.rejects(&mut candidates, &mut accept)?;
-        let mut stays = vec![false; count];
-        rejected.f_copy_data(&mut stays, count)?;
-        for (element, stays) in self.elements.drain(..).zip(stays) {
-            self.waiting[element / 64] &= !(u64::from(!stays) << (element % 64));
+        let mut is_rejected = vec![false; count];
+        rejected.f_copy_data(&mut is_rejected, count)?;
+        for (element, is_rejected) in self.elements.drain(..).zip(is_rejected) {
+            self.pending[element / 64] &= !(u64::from(!is_rejected) << (element % 64));
         }
         Ok(())
     }
 }
 
-/// What a draw of all of them takes.
+/// The words that uniform values of all elements consume.
 fn words<T: Element>(values: &[T]) -> u64 {
-    // Every such type is drawn.
     let shape = [values.len() as u64];
-    let uniform = Draw::from(Uniform { from: 0.0, to: 1.0 });
-    let consumed = uniform.consumed(Target::new(T::DTYPE, &shape), None);
+    let consumed = Draw::from(Density::UNIT).consumed(Target::new(T::DTYPE, &shape), None);
+    // Every element has uniform values, and no slice has as many that the count overflows.
     consumed.words.unwrap_or(0)
 }
 
@@ -235,23 +303,34 @@ fn for_each_bit(words: &[u64], mut each: impl FnMut(usize)) {
     }
 }
 
-/// A tensor, and its elements.
-struct Memory<T> {
+/// A tensor whose elements are also a slice.
+struct TensorBuffer<T> {
     tensor: Tensor,
     _elements: std::marker::PhantomData<T>,
 }
 
-impl<T: Checked> Memory<T> {
-    fn new() -> Result<Memory<T>, TchError> {
-        Ok(Memory {
-            tensor: Tensor::f_zeros([TOGETHER as i64], (T::KIND, Device::Cpu))?,
+impl<T: Element> TensorBuffer<T> {
+    fn new() -> Result<TensorBuffer<T>, TchError> {
+        Ok(TensorBuffer {
+            tensor: Tensor::f_zeros([BATCH as i64], (kind_of::<T>()?, Device::Cpu))?,
             _elements: std::marker::PhantomData,
         })
     }
 
     fn elements(&mut self) -> &mut [T] {
-        // SAFETY: the tensor has so many elements of this type in contiguous memory of the CPU,
-        // all initialised, and no other handle while the slice is borrowed.
-        unsafe { std::slice::from_raw_parts_mut(self.tensor.data_ptr().cast(), TOGETHER) }
+        // SAFETY: the tensor has `BATCH` initialized elements of this type in contiguous memory of the
+        // CPU, and no other handle while the slice is borrowed.
+        unsafe { std::slice::from_raw_parts_mut(self.tensor.data_ptr().cast(), BATCH) }
+    }
+}
+
+/// The dtype of an element as tch names it.
+pub(super) fn kind_of<T: Element>() -> Result<Kind, TchError> {
+    match T::DTYPE {
+        Dtype::Float32 => Ok(Kind::Float),
+        Dtype::Float64 => Ok(Kind::Double),
+        Dtype::Bfloat16 => Ok(Kind::BFloat16),
+        Dtype::Float16 => Ok(Kind::Half),
+        other => Err(TchError::Kind(format!("no tensor of {other} is drawn"))),
     }
 }

@@ -1,65 +1,46 @@
-//! Whether libtorch draws what the engine draws: another libtorch may draw otherwise.
+//! The self-check: whether the linked libtorch makes the same draws as `torch-rng`. Another version
+//! may not.
 
-use super::cpu_fast_path::Draw;
-use super::dispatch;
-use super::rejection::Density;
+use super::libtorch;
+use super::rejection::{self, kind_of};
 use crate::distribution::{Element, Engine};
 use crate::generator::Generator;
-use crate::rng::{Backend, Mt19937};
-use half::{bf16, f16};
+use crate::rng::{Backend, Draw, Dtype, Mt19937, Target};
 use std::sync::OnceLock;
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Tensor};
 
-/// Types that libtorch draws, with what a comparison with libtorch said of each of their draws.
-pub(super) trait Checked: Element {
-    const KIND: Kind;
-    const ZERO: Self;
-    const ONE: Self;
+/// The code paths of a draw, each of which is checked.
+const PATHS: usize = 3;
 
-    /// For each [`Draw`], in their order.
-    fn verdicts() -> &'static [OnceLock<bool>; 5];
+/// The verdicts, by dtype, draw and path.
+static VERDICTS: [[[OnceLock<bool>; PATHS]; Draw::NAMES.len()]; Dtype::ALL.len()] =
+    [const { [const { [const { OnceLock::new() }; PATHS] }; Draw::NAMES.len()] }; Dtype::ALL.len()];
+
+/// Whether libtorch makes this draw of `numel` elements as `torch-rng` does. Checked once per process
+/// for each dtype, kind of draw and path, and logged if not.
+pub(super) fn passes<T: Element + Default>(draw: Draw, numel: usize, backend: Backend) -> bool {
+    let trial = Trial::of(draw, numel);
+    let name = Draw::NAMES.iter().position(|name| *name == draw.name());
+    let dtype = Dtype::ALL.iter().position(|dtype| *dtype == T::DTYPE);
+    let verdict = dtype
+        .zip(name)
+        .map(|(dtype, name)| &VERDICTS[dtype][name][trial.path]);
+    verdict.is_some_and(|verdict| verdict_of::<T>(verdict, &trial, &trial, backend))
 }
 
-macro_rules! checked {
-    ($($type:ty: $kind:ident, $zero:expr, $one:expr;)*) => {$(
-        impl Checked for $type {
-            const KIND: Kind = Kind::$kind;
-            const ZERO: $type = $zero;
-            const ONE: $type = $one;
-
-            fn verdicts() -> &'static [OnceLock<bool>; 5] {
-                static VERDICTS: [OnceLock<bool>; 5] = [const { OnceLock::new() }; 5];
-                &VERDICTS
-            }
-        }
-    )*};
-}
-
-checked! {
-    f32: Float, 0.0, 1.0;
-    f64: Double, 0.0, 1.0;
-    bf16: BFloat16, bf16::ZERO, bf16::ONE;
-    f16: Half, f16::ZERO, f16::ONE;
-}
-
-/// Whether the engine and libtorch draw the same, tried once for each draw and dtype.
-pub(super) fn is_verified<T: Checked>(draw: Draw, backend: Backend) -> bool {
-    let (verdict, trial) = draw.trial();
-    verdict_of::<T>(&T::verdicts()[verdict], trial, trial, backend)
-}
-
-fn verdict_of<T: Checked>(
-    kept: &OnceLock<bool>,
-    ours: Draw,
-    libtorchs: Draw,
+fn verdict_of<T: Element + Default>(
+    verdict: &OnceLock<bool>,
+    ours: &Trial,
+    reference: &Trial,
     backend: Backend,
 ) -> bool {
-    *kept.get_or_init(|| {
-        let equal = draws_the_same::<T>(ours, libtorchs, backend).unwrap_or(false);
+    *verdict.get_or_init(|| {
+        let equal = draws_equal::<T>(ours, reference, backend).unwrap_or(false);
         if !equal {
             log::warn!(
-                "{ours:?} of {} on the backend {backend} is not what this libtorch draws: \
-                 such draws are left to libtorch, and are slower",
+                "libtorch draws {} of {} differently from backend {backend}: such draws are left to \
+                 it and are slower",
+                ours.draw.name(),
                 T::DTYPE,
             );
         }
@@ -67,110 +48,122 @@ fn verdict_of<T: Checked>(
     })
 }
 
-/// Draws a few blocks on both sides.
-fn draws_the_same<T: Checked>(ours: Draw, libtorchs: Draw, backend: Backend) -> Option<bool> {
-    // 79 rows of 19, and no whole blocks.
-    const NUMEL: usize = 1501;
-    let mut generator = Generator::new(Device::Cpu).ok()?;
-    generator.manual_seed(20).ok()?;
-    let mut tensor = Tensor::f_ones([79, 19], (T::KIND, Device::Cpu)).ok()?;
-    dispatch::libtorch("self-check", libtorchs, &mut tensor, Some(&generator)).ok()?;
-    let mut expected = vec![0u8; NUMEL * size_of::<T>()];
-    tensor.f_copy_data_u8(&mut expected, NUMEL).ok()?;
-
-    let mut stream = Mt19937::new(20);
-    let mut values = vec![T::ONE; NUMEL];
-    let engine = Engine::new(backend).ok()?;
-    ours.fill(&engine, &mut stream, &mut values).ok()?;
-    // SAFETY: the types have no padding, and the slice is borrowed as long.
-    let values =
-        unsafe { std::slice::from_raw_parts(values.as_ptr().cast::<u8>(), expected.len()) };
-    Some(values == expected && stream.to_state().to_bytes() == generator.get_state().ok()?)
+/// What is drawn to check a path.
+#[derive(Debug, Clone, Copy)]
+struct Trial {
+    draw: Draw,
+    shape: [i64; 2],
+    path: usize,
 }
 
-impl Draw {
-    /// What a comparison with libtorch tries of such draws, and where its verdict is kept.
-    fn trial(self) -> (usize, Draw) {
-        let (mean, std) = (0.3, 0.9);
-        match self {
-            Draw::Uniform { .. } => (
-                0,
-                Draw::Uniform {
-                    from: -0.7,
-                    to: 1.1,
-                },
-            ),
-            Draw::Normal { .. } => (1, Draw::Normal { mean, std }),
-            Draw::TruncNormal { .. } => (
-                2,
-                Draw::TruncNormal {
-                    mean,
-                    std,
-                    a: -0.25,
-                    b: 1.5,
-                },
-            ),
-            Draw::Density(_) => (
-                3,
-                Draw::Density(Density {
-                    mean,
-                    std,
-                    a: 1.5,
-                    b: 4.0,
-                    log_peak: -0.5 * ((1.5 - mean) / std).powi(2),
-                }),
-            ),
-            Draw::SparseZeros { .. } => (4, Draw::SparseZeros { rows: 79, zeros: 8 }),
+impl Trial {
+    /// The trial for the path that a draw of `numel` elements takes.
+    fn of(draw: Draw, numel: usize) -> Trial {
+        // Valid arguments of every draw; between the bounds of the second list, `trunc_normal_`
+        // rejects.
+        let (arguments, path) = match draw {
+            Draw::TruncNormal(truncated) if !truncated.uses_redraws() => ([0.3, 0.9, 1.5, 4.0], 2),
+            _ => ([0.3, 0.9, -0.25, 1.5], usize::from(numel < 16)),
+        };
+        let args = draw.args();
+        Trial {
+            draw: Draw::new(draw.name(), &arguments[..args.len()]).unwrap_or(draw),
+            // Some blocks and a part of one, or an odd number of elements below one block.
+            shape: if path == 1 { [3, 5] } else { [79, 19] },
+            path,
         }
     }
+}
+
+/// Makes both draws from the same state and compares values and states.
+fn draws_equal<T: Element + Default>(
+    ours: &Trial,
+    reference: &Trial,
+    backend: Backend,
+) -> Option<bool> {
+    let mut generator = Generator::new(Device::Cpu).ok()?;
+    generator.manual_seed(20).ok()?;
+    let options = (kind_of::<T>().ok()?, Device::Cpu);
+    let mut tensor = Tensor::f_ones(reference.shape, options).ok()?;
+    libtorch::draw("self-check", &mut tensor, reference.draw, Some(&generator)).ok()?;
+    let numel = tensor.numel();
+    let mut expected = vec![0u8; numel * size_of::<T>()];
+    tensor.f_copy_data_u8(&mut expected, numel).ok()?;
+
+    let mut stream = Mt19937::new(20);
+    let shape = ours.shape.map(i64::unsigned_abs);
+    let target = Target::new(T::DTYPE, &shape);
+    let mut values = vec![T::default(); target.numel() as usize];
+    let engine = Engine::new(backend).ok()?;
+    rejection::fill(ours.draw, &engine, &mut stream, target, &mut values).ok()?;
+    // SAFETY: the elements have no padding, and the slice is borrowed as long.
+    let values = unsafe {
+        std::slice::from_raw_parts(values.as_ptr().cast::<u8>(), size_of_val(&values[..]))
+    };
+    Some(values == expected && stream.to_state().to_bytes() == generator.get_state().ok()?)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rng::{Normal, Sparse, TruncNormal, Uniform};
+    use half::{bf16, f16};
 
-    /// Every draw of every dtype passes, and would not against another draw of libtorch's.
-    fn trials_are_told_apart<T: Checked>() {
+    /// Every trial of every dtype passes, and would not against another draw of libtorch's.
+    fn trials_detect_other_draws<T: Element + Default>() {
         let backend = Backend::selected();
-        let trials = [
-            Draw::Uniform { from: 0.0, to: 1.0 },
-            Draw::Normal {
-                mean: 0.0,
-                std: 1.0,
-            },
-            Draw::TruncNormal {
-                mean: 0.0,
-                std: 1.0,
+        let (mean, std) = (0.0, 1.0);
+        let others = [
+            Draw::from(Uniform { from: 0.0, to: 1.0 }),
+            Normal { mean, std }.into(),
+            TruncNormal {
+                mean,
+                std,
                 a: -1.0,
                 b: 1.0,
-            },
-            Draw::Density(Density {
-                mean: 0.0,
-                std: 1.0,
+            }
+            .into(),
+            TruncNormal {
+                mean,
+                std,
                 a: 2.0,
                 b: 3.0,
-                log_peak: -2.0,
-            }),
-            Draw::SparseZeros { rows: 79, zeros: 9 },
+            }
+            .into(),
+            Sparse {
+                sparsity: 0.5,
+                std: 0.9,
+            }
+            .into(),
         ];
-        for (i, other) in trials.into_iter().enumerate() {
-            let (verdict, trial) = other.trial();
-            assert_eq!(verdict, i);
-            let kept = OnceLock::new();
-            assert!(verdict_of::<T>(&kept, trial, trial, backend), "{trial:?}");
-            // What was found first stays.
-            assert!(verdict_of::<T>(&kept, other, trial, backend));
-            let kept = OnceLock::new();
-            assert!(!verdict_of::<T>(&kept, other, trial, backend), "{other:?}");
-            assert!(!verdict_of::<T>(&kept, trial, trial, backend));
+        let numels = [1501, 15];
+        for (draw, numel) in others
+            .into_iter()
+            .flat_map(|draw| numels.map(|numel| (draw, numel)))
+        {
+            let trial = Trial::of(draw, numel);
+            let other = Trial { draw, ..trial };
+            let verdict = OnceLock::new();
+            assert!(
+                verdict_of::<T>(&verdict, &trial, &trial, backend),
+                "{trial:?}"
+            );
+            // The first verdict stays.
+            assert!(verdict_of::<T>(&verdict, &other, &trial, backend));
+            let verdict = OnceLock::new();
+            assert!(
+                !verdict_of::<T>(&verdict, &other, &trial, backend),
+                "{other:?}"
+            );
+            assert!(!verdict_of::<T>(&verdict, &trial, &trial, backend));
         }
     }
 
     #[test]
     fn another_libtorch_is_noticed() {
-        trials_are_told_apart::<f32>();
-        trials_are_told_apart::<f64>();
-        trials_are_told_apart::<bf16>();
-        trials_are_told_apart::<f16>();
+        trials_detect_other_draws::<f32>();
+        trials_detect_other_draws::<f64>();
+        trials_detect_other_draws::<bf16>();
+        trials_detect_other_draws::<f16>();
     }
 }

@@ -1,23 +1,28 @@
-//! Sparse matrices.
+//! Initialization with sparse matrices.
 
-use super::dispatch;
-use super::recording::{Fill, deferred};
+use super::dispatch::{draw, draw_now, sparse_zeros};
+use super::libtorch::zeros_per_column;
+use super::recording::{Fill, intercept};
 use crate::error::InitError;
 use crate::generator::Generator;
-use tch::{TchError, Tensor};
+use crate::rng::{Normal, Sparse};
+use tch::Tensor;
 
-/// Fills a matrix with normal values of mean 0, then sets a share of each column to zero.
-/// PyTorch's default std: 0.01.
+/// Fills a matrix with normal values of mean 0, then sets a fraction of each column to zero. PyTorch's
+/// default std is 0.01.
 ///
-/// Martens (2010), "Deep learning via Hessian-free optimization". `sparsity` is the share of
-/// zeros, rounded up to whole elements; a negative one counts from the end, as a Python slice
-/// does. Draws as [`normal_`](super::normal_) from the generator and then, from the **default**
-/// stream even if a generator is given, one permutation of the rows a column.
+/// `sparsity` is the fraction of zeros; their number is rounded up, and a negative one counts from the
+/// end, like the end of a Python slice.
+///
+/// Martens (2010), "Deep learning via Hessian-free optimization". Draws as [`normal_`](super::normal_)
+/// from the generator, then one permutation of the rows per column, `rows - 1` words each, from the
+/// **default** generator even if another one is given. Follows `sparse_` (`torch/nn/init.py`),
+/// PyTorch 2.13.
 ///
 /// # Errors
 ///
-/// [`InitError::Dimensions`] if the tensor has not two dimensions, [`InitError::Argument`] for a
-/// sparsity that is not finite, and as [`normal_`](super::normal_).
+/// [`InitError::Dimensions`] unless the tensor has two dimensions, [`InitError::Argument`] for a
+/// sparsity that is not finite, and those of [`normal_`](super::normal_).
 ///
 /// ```
 /// use tch::{Tensor, kind::FLOAT_CPU};
@@ -43,83 +48,26 @@ pub fn sparse_(
             shape,
         });
     };
-    let zeros = zeros_a_column(sparsity, &shape)?;
-    let noted = || Fill::Sparse { sparsity, std };
-    if deferred(function, tensor, generator.as_deref(), noted)? {
+    let sparse = Sparse { sparsity, std };
+    zeros_per_column(function, sparse, &shape)?;
+    let Some(generator) = generator else {
+        return draw(function, tensor, sparse, None);
+    };
+    if intercept(function, tensor, Some(generator), || {
+        Fill::Draw(sparse.into())
+    })? {
         return Ok(());
     }
-    dispatch::normal(function, tensor, 0.0, std, generator)?;
-    dispatch::sparse_zeros(function, tensor, zeros, None)
+    draw_now(function, tensor, Normal { mean: 0.0, std }, Some(generator))?;
+    sparse_zeros(function, tensor, sparse)
 }
 
-/// [`sparse_`] with permutations from the generator too, as if that were the default stream.
+/// Like [`sparse_`], but draws the permutations from the generator too, as if it were the default one.
 pub(crate) fn sparse_from_(
     tensor: &mut Tensor,
     sparsity: f64,
     std: f64,
     generator: &mut Generator,
 ) -> Result<(), InitError> {
-    let zeros = zeros_a_column(sparsity, &tensor.size())?;
-    dispatch::normal("sparse_", tensor, 0.0, std, Some(generator))?;
-    dispatch::sparse_zeros("sparse_", tensor, zeros, Some(generator))
-}
-
-/// How many elements of each column of a matrix of this shape are zeros.
-fn zeros_a_column(sparsity: f64, shape: &[i64]) -> Result<i64, InitError> {
-    let zeros = (sparsity * shape[0] as f64).ceil();
-    match zeros.is_finite() {
-        true => Ok(slice_end(zeros, shape[0])),
-        false => Err(InitError::Argument {
-            function: "sparse_",
-            argument: "sparsity",
-            value: sparsity,
-            reason: "the number of zeros in a column is not finite",
-            shape: Some(shape.to_vec()),
-        }),
-    }
-}
-
-/// Sets so many elements of each column of a matrix to zero.
-pub(super) fn zero_rows(
-    tensor: &Tensor,
-    zeros: i64,
-    mut permutation: impl FnMut(i64) -> Result<Tensor, TchError>,
-) -> Result<(), TchError> {
-    let (rows, columns) = tensor.size2()?;
-    let zero = Tensor::f_zeros([], (tensor.f_kind()?, tensor.device()))?;
-    for column in 0..columns {
-        let indices = permutation(rows)?
-            .f_narrow(0, 0, zeros)?
-            .f_to_device(tensor.device())?;
-        let mut column = tensor.f_select(1, column)?;
-        column
-            .f_index_fill_int_tensor_(0, &indices, &zero)
-            .map(drop)?;
-    }
-    Ok(())
-}
-
-/// Where Python's `[:end]` of `length` elements ends.
-fn slice_end(end: f64, length: i64) -> i64 {
-    let end = end as i64;
-    if end < 0 {
-        end.saturating_add(length).max(0)
-    } else {
-        end.min(length)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::slice_end;
-
-    #[test]
-    fn slices_end_where_python_ends_them() {
-        // python: [len(range(10)[:e]) for e in (0, 3, 10, 12, -2, -10, -11)]
-        let ends = [0.0, 3.0, 10.0, 12.0, -2.0, -10.0, -11.0, 1e300, -1e300];
-        assert_eq!(
-            ends.map(|end| slice_end(end, 10)),
-            [0, 3, 10, 10, 8, 0, 0, 10, 0]
-        );
-    }
+    draw_now("sparse_", tensor, Sparse { sparsity, std }, Some(generator))
 }

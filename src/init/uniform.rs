@@ -1,18 +1,22 @@
-//! Uniform draws.
+//! Initializations with uniform values.
 
-use super::{FanMode, Nonlinearity, dispatch, kaiming_std, warn_if_empty, xavier_std};
+use super::dispatch::draw;
+use super::{FanMode, Nonlinearity, kaiming_std, warn_if_empty, xavier_std};
 use crate::error::InitError;
 use crate::generator::Generator;
+use crate::rng::Uniform;
 use tch::Tensor;
 
-/// Fills with values from the uniform distribution over `[a, b)`. PyTorch's defaults: 0 and 1.
+/// Fills a floating-point tensor with values from the uniform distribution over `[a, b)`. PyTorch's
+/// defaults are 0 and 1.
 ///
-/// Draws one word of the stream an element, two for f64; a tensor that is not contiguous is
-/// filled in memory order. Floating-point dtypes.
+/// Draws one 32-bit word per element, two for f64, in memory order. Follows `uniform_`
+/// (`torch/nn/init.py`), PyTorch 2.13.
 ///
 /// # Errors
 ///
-/// [`InitError::Libtorch`] for a dtype without uniform draws, `a > b`, or bounds too far apart.
+/// [`InitError::Libtorch`] for a dtype without uniform draws, `a > b`, or `b - a` beyond the largest
+/// value of the dtype.
 ///
 /// ```
 /// use tch::{Kind, Tensor, kind::FLOAT_CPU};
@@ -22,8 +26,8 @@ use tch::Tensor;
 /// tch_init::init::uniform_(&mut w, -1.0, 1.0, None)?;
 /// assert!(w.abs().max().double_value(&[]) <= 1.0);
 ///
-/// let mut whole = Tensor::zeros([3], (Kind::Int64, tch::Device::Cpu));
-/// assert!(tch_init::init::uniform_(&mut whole, 0.0, 1.0, None).is_err());
+/// let mut integers = Tensor::zeros([3], (Kind::Int64, tch::Device::Cpu));
+/// assert!(tch_init::init::uniform_(&mut integers, 0.0, 1.0, None).is_err());
 /// # Ok::<(), tch_init::InitError>(())
 /// ```
 pub fn uniform_(
@@ -32,19 +36,19 @@ pub fn uniform_(
     b: f64,
     generator: Option<&mut Generator>,
 ) -> Result<(), InitError> {
-    dispatch::uniform("uniform_", tensor, a, b, generator)
+    draw("uniform_", tensor, Uniform { from: a, to: b }, generator)
 }
 
-/// Xavier (Glorot) initialisation: uniform over `+-gain * sqrt(6 / (fan_in + fan_out))`.
-/// PyTorch's default gain: 1.
+/// Fills a tensor with Xavier (Glorot) initialization: uniform values between
+/// `+-gain * sqrt(6 / (fan_in + fan_out))`. PyTorch's default gain is 1.
 ///
 /// Glorot and Bengio (2010), "Understanding the difficulty of training deep feedforward neural
-/// networks". Draws as [`uniform_`].
+/// networks". Draws as [`uniform_`]. Follows `xavier_uniform_` (`torch/nn/init.py`), PyTorch 2.13.
 ///
 /// # Errors
 ///
-/// [`InitError::Fan`] below two dimensions, [`InitError::Argument`] if both fans are 0, and as
-/// [`uniform_`].
+/// [`InitError::Fan`] for fewer than two dimensions, [`InitError::Argument`] if both fans are 0, and
+/// those of [`uniform_`].
 ///
 /// ```
 /// use tch::{Tensor, kind::FLOAT_CPU};
@@ -61,20 +65,21 @@ pub fn xavier_uniform_(
 ) -> Result<(), InitError> {
     let function = "xavier_uniform_";
     let std = xavier_std(function, &tensor.size(), gain)?;
-    let bound = 3f64.sqrt() * std;
-    dispatch::uniform(function, tensor, -bound, bound, generator)
+    draw(function, tensor, symmetric(std), generator)
 }
 
-/// Kaiming (He) initialisation: uniform over `+-gain * sqrt(3 / fan)`.
+/// Fills a tensor with Kaiming (He) initialization: uniform values between `+-gain * sqrt(3 / fan)`.
 ///
-/// PyTorch's `a` is the `negative_slope` of [`Nonlinearity::LeakyRelu`]; its defaults are those of
-/// [`FanMode`] and [`Nonlinearity`]. He et al. (2015), "Delving deep into rectifiers". Draws as
-/// [`uniform_`]; a tensor without elements is left alone with a warning in the log.
+/// PyTorch's argument `a` is the `negative_slope` of [`Nonlinearity::LeakyRelu`]; the defaults of its
+/// `mode` and `nonlinearity` are those of [`FanMode`] and [`Nonlinearity`].
+///
+/// He et al. (2015), "Delving deep into rectifiers". Draws as [`uniform_`]; a tensor without elements
+/// is skipped with a warning in the log. Follows `kaiming_uniform_` (`torch/nn/init.py`), PyTorch 2.13.
 ///
 /// # Errors
 ///
-/// [`InitError::Fan`] below two dimensions, [`InitError::Argument`] for a slope whose square
-/// overflows, and as [`uniform_`].
+/// [`InitError::Fan`] for fewer than two dimensions, [`InitError::Argument`] for a slope whose square
+/// overflows, and those of [`uniform_`].
 ///
 /// ```
 /// use tch::{Tensor, kind::FLOAT_CPU};
@@ -97,6 +102,14 @@ pub fn kaiming_uniform_(
         return Ok(());
     }
     let std = kaiming_std(function, &shape, mode, nonlinearity)?;
+    draw(function, tensor, symmetric(std), generator)
+}
+
+/// The uniform distribution with mean 0 and this standard deviation.
+fn symmetric(std: f64) -> Uniform {
     let bound = 3f64.sqrt() * std;
-    dispatch::uniform(function, tensor, -bound, bound, generator)
+    Uniform {
+        from: -bound,
+        to: bound,
+    }
 }

@@ -6,12 +6,11 @@ use super::step::Scalar;
 use super::{DTYPES, InitPlan, PlanError, limits};
 use crate::error::InitError;
 use crate::ffi::{Fact, fact};
-use crate::init::recording::{Event, Fill, Place, Recording, Values};
+use crate::init::recording::{Event, Fill, Location, Recording, Values};
 use crate::nn::registry::identity;
 use crate::tensor::Dtype;
 use std::collections::{BTreeMap, BTreeSet};
 use tch::nn::VarStore;
-use torch_rng::{Normal, Orthogonal, Sparse, TruncNormal, Uniform};
 
 impl InitPlan {
     /// Constructs a model without drawing, and records what it would have drawn: its constructors,
@@ -64,7 +63,7 @@ impl InitPlan {
         let mut variables = Vec::new();
         for (name, tensor) in crate::walk::variables_in_order(vs) {
             let is_parameter = trainable.contains(&identity(&tensor));
-            let place = recording.place(&tensor);
+            let place = recording.locate(&tensor)?;
             variables.push(Variable {
                 name,
                 place,
@@ -83,7 +82,7 @@ impl InitPlan {
 /// A variable of the model.
 struct Variable {
     name: String,
-    place: Place,
+    place: Location,
     is_parameter: bool,
     requires_grad: bool,
 }
@@ -135,13 +134,7 @@ impl Draft {
         let out = self.tensor(&event.out)?;
         let numel = event.out.shape.iter().product::<i64>() as usize;
         match event.fill {
-            Fill::Uniform { from, to } => self.builder.draw(out, Uniform { from, to }),
-            Fill::Normal { mean, std } => self.builder.draw(out, Normal { mean, std }),
-            Fill::TruncNormal { mean, std, a, b } => {
-                self.builder.draw(out, TruncNormal { mean, std, a, b })
-            }
-            Fill::Orthogonal { gain } => self.builder.draw(out, Orthogonal { gain }),
-            Fill::Sparse { sparsity, std } => self.builder.draw(out, Sparse { sparsity, std }),
+            Fill::Draw(draw) => self.builder.draw(out, draw),
             Fill::Dirac { groups } => self.builder.dirac(out, groups),
             Fill::Eye => self.builder.eye(out),
             Fill::Copy(from) => {
@@ -153,11 +146,11 @@ impl Draft {
                 self.builder.fill(out, value)
             }
             Fill::Values(Values::Each(bytes)) => self.builder.constant(out, bytes),
-            Fill::Values(Values::All(element)) => match exact(dtype(&event.out)?, &element) {
+            Fill::Values(Values::Repeated(element)) => match exact(dtype(&event.out)?, &element) {
                 Some(value) => self.builder.fill(out, value),
                 None => self.builder.constant(out, element.repeat(numel)),
             },
-            Fill::Values(Values::Many(bytes)) => self.builder.refuse(
+            Fill::Values(Values::TooMany(bytes)) => self.builder.refuse(
                 out,
                 format!(
                     "expected at most {} bytes of given values, found {bytes}",
@@ -167,7 +160,7 @@ impl Draft {
         }
     }
 
-    fn tensor(&mut self, place: &Place) -> Result<TensorId, PlanError> {
+    fn tensor(&mut self, place: &Location) -> Result<TensorId, PlanError> {
         let dtype = dtype(place)?;
         let sizes = |sizes: &[i64]| sizes.iter().map(|size| size.unsigned_abs()).collect();
         let (shape, stride): (Vec<u64>, Vec<u64>) = (sizes(&place.shape), sizes(&place.stride));
@@ -178,7 +171,7 @@ impl Draft {
     }
 }
 
-fn dtype(place: &Place) -> Result<Dtype, PlanError> {
+fn dtype(place: &Location) -> Result<Dtype, PlanError> {
     let dtype = DTYPES.into_iter().find(|dtype| kind(*dtype) == place.kind);
     dtype.ok_or_else(|| PlanError::invalid("tensor", format!("a plan has no {:?}", place.kind)))
 }

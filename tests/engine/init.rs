@@ -76,11 +76,10 @@ fn views_are_filled_and_nothing_else() {
 }
 
 #[test]
-fn what_is_not_contiguous_or_small_or_refused_is_libtorchs() {
+fn tensors_that_are_empty_or_not_contiguous_or_refused_are_left_to_libtorch() {
     let _stream = default_stream();
     for mut tensor in [
         zeros(0, Kind::Float),
-        zeros(255, Kind::Float),
         zeros(1000, Kind::Float).slice(0, 0, None, 2),
         Tensor::zeros([40, 50], (Kind::Float, Device::Cpu)).tr(),
         zeros(1000, Kind::ComplexFloat),
@@ -89,10 +88,6 @@ fn what_is_not_contiguous_or_small_or_refused_is_libtorchs() {
         assert_eq!(init::last_backend(), backend());
         init::normal_(&mut tensor, 0.0, 1.0, None).unwrap();
         assert_eq!(init::last_backend(), None, "{:?}", tensor.size());
-    }
-    for (numel, backend) in [(127, None), (128, backend())] {
-        init::uniform_(&mut zeros(numel, Kind::Float), 0.0, 1.0, None).unwrap();
-        assert_eq!(init::last_backend(), backend, "{numel}");
     }
     let state = get_rng_state().unwrap();
     let mut tensor = zeros(1000, Kind::Float);
@@ -104,6 +99,49 @@ fn what_is_not_contiguous_or_small_or_refused_is_libtorchs() {
         assert!(error.to_string().contains("libtorch"), "{error}");
     }
     assert!(state == get_rng_state().unwrap());
+}
+
+/// Every number of elements up to some blocks, on one stream, so that each draw begins with the state and
+/// the cached normal that the one before left.
+#[test]
+fn small_draws_equal_libtorchs() {
+    let _stream = default_stream();
+    type Draw = fn(&mut Tensor, bool);
+    let draws: [Draw; 4] = [
+        |t, ours| match ours {
+            true => init::normal_(t, 0.1, 0.3, None).unwrap(),
+            false => drop(t.normal_(0.1, 0.3)),
+        },
+        |t, ours| match ours {
+            true => init::uniform_(t, -0.1, 0.3, None).unwrap(),
+            false => drop(t.uniform_(-0.1, 0.3)),
+        },
+        // Without `ours`, a lazily negated tensor, which libtorch draws.
+        |t, _| init::trunc_normal_(t, 0.0, 1.0, -0.5, 0.75, None).unwrap(),
+        |t, _| init::trunc_normal_(t, 0.0, 1.0, 2.0, 3.0, None).unwrap(),
+    ];
+    for dtype in DTYPES {
+        let run = |ours: bool| {
+            manual_seed(6).unwrap();
+            let mut log = Vec::new();
+            for numel in (1..70).chain([127, 128, 129, 255, 256, 257]) {
+                for (i, draw) in draws.iter().enumerate() {
+                    let mut tensor = zeros(numel, kind(dtype));
+                    if i > 1 && !ours {
+                        tensor = tensor.internal_neg_view();
+                    }
+                    draw(&mut tensor, ours);
+                    if ours || i > 1 {
+                        let expected = if ours { backend() } else { None };
+                        assert_eq!(init::last_backend(), expected, "{dtype} {numel} {i}");
+                    }
+                    log.push((bytes(&tensor.resolve_neg()), get_rng_state().unwrap()));
+                }
+            }
+            log
+        };
+        assert!(run(true) == run(false), "{dtype}");
+    }
 }
 
 /// What autograd saved before a draw is known to be old after it.
@@ -146,7 +184,16 @@ fn draws_of_many_draws() {
         ("sparse, all", |t| init::sparse_(t, 1.0, 0.1, None).unwrap()),
     ];
     for dtype in DTYPES {
-        for [rows, columns] in [[16, 8], [100, 3], [3, 100], [37, 113], [300, 1000]] {
+        for [rows, columns] in [
+            [1, 1],
+            [3, 5],
+            [5, 3],
+            [16, 8],
+            [100, 3],
+            [3, 100],
+            [37, 113],
+            [300, 1000],
+        ] {
             // Words that begin anywhere in a block.
             let start = choice.state();
             for (name, fill) in fills {

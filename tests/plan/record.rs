@@ -235,11 +235,29 @@ fn what_cannot_be_recorded_is_refused() {
             error.to_string(),
             format!(
                 "record: libtorch: the constructor calls {call}, which draws or needs values that a \
-                 recording has not; fill tensors by the functions of tch_init::init"
+                 recording lacks; fill tensors by the functions of tch_init::init"
             )
         );
         assert_eq!(get_rng_state().unwrap(), before, "{call}");
     }
+}
+
+/// A sparse tensor has no storage, which libtorch reports by an exception.
+#[test]
+fn sparse_tensors_are_refused() {
+    let sparse = || {
+        let dense = Tensor::ones([2, 2], (Kind::Float, Device::Cpu));
+        dense.to_sparse(None, None::<i64>, None)
+    };
+    let vs = VarStore::new(Device::Cpu);
+    let filled = InitPlan::record("x", &vs, || init::uniform_(&mut sparse(), 0.0, 1.0, None));
+    let (error, _) = filled.unwrap();
+    assert!(
+        matches!(error, Err(tch_init::InitError::Libtorch { .. })),
+        "{error:?}"
+    );
+    drop(vs.root().add("sparse", sparse(), false));
+    InitPlan::record("x", &vs, || ()).unwrap_err();
 }
 
 #[test]
@@ -297,8 +315,8 @@ fn own_generators_are_refused_where_they_draw() {
     .unwrap();
     assert_eq!(
         refused.unwrap_err().to_string(),
-        "uniform_: libtorch: a plan is recorded of the default stream, this draws from a generator \
-         of its own (tensor of shape [20])"
+        "uniform_: libtorch: a plan records draws from the default generator only, this one is explicit \
+         (tensor of shape [20])"
     );
 }
 

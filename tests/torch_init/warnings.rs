@@ -2,7 +2,8 @@
 
 use super::support::{filled, seeded, values};
 use log::{Level, LevelFilter, Log, Metadata, Record};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::panic::AssertUnwindSafe;
 use std::sync::Once;
 use tch::{Kind, Tensor};
 use tch_init::init::*;
@@ -13,6 +14,7 @@ struct Capture;
 
 thread_local! {
     static RECORDS: RefCell<Vec<(Level, String)>> = const { RefCell::new(Vec::new()) };
+    static PANICS: Cell<bool> = const { Cell::new(false) };
 }
 
 impl Log for Capture {
@@ -21,6 +23,9 @@ impl Log for Capture {
     }
 
     fn log(&self, record: &Record<'_>) {
+        if PANICS.get() {
+            panic!("logger: {}", record.args());
+        }
         let line = (record.level(), record.args().to_string());
         RECORDS.with_borrow_mut(|records| records.push(line));
     }
@@ -30,14 +35,37 @@ impl Log for Capture {
 
 /// What the log gets while `call` runs.
 fn logged<T>(call: impl FnOnce() -> T) -> (T, Vec<(Level, String)>) {
+    install();
+    RECORDS.take();
+    let result = call();
+    (result, RECORDS.take())
+}
+
+fn install() {
     static INSTALLED: Once = Once::new();
     INSTALLED.call_once(|| {
         log::set_logger(&Capture).unwrap();
         log::set_max_level(LevelFilter::Trace);
     });
-    RECORDS.take();
-    let result = call();
-    (result, RECORDS.take())
+}
+
+/// A draw that tch-init leaves to libtorch is logged. A logger that panics then neither aborts the
+/// process nor leaves the generator locked or moved.
+#[test]
+fn panicking_logger_unwinds_and_leaves_the_generator_usable() {
+    install();
+    let mut generator = seeded(1);
+    let mut tensor = filled(&[1000], Kind::Float);
+    PANICS.set(true);
+    let panic = std::panic::catch_unwind(AssertUnwindSafe(|| {
+        uniform_(&mut tensor, 1.0, 0.0, Some(&mut generator))
+    }));
+    PANICS.set(false);
+    let message = panic.unwrap_err();
+    let message = message.downcast_ref::<String>().unwrap();
+    assert!(message.starts_with("logger: "), "{message}");
+    assert_eq!(generator.get_state(), seeded(1).get_state());
+    normal_(&mut tensor, 0.0, 1.0, Some(&mut generator)).unwrap();
 }
 
 /// One warning that names the function and the shape, nothing drawn, no error; and none of it on

@@ -9,7 +9,7 @@ use crate::plan::view::View;
 use crate::rng::{Mt19937, State};
 use std::ops::Range;
 use tch::{Device, Tensor};
-use torch_rng::{Draw, Normal, Uniform};
+use torch_rng::Normal;
 
 pub(in crate::plan) struct Stream<'a> {
     generator: &'a mut Generator,
@@ -79,15 +79,7 @@ impl<'a> Stream<'a> {
         let Some(pending) = self.pending.checked_add(words) else {
             return Ok(false);
         };
-        let waits = match *draw {
-            Draw::Uniform(Uniform { from, to }) => {
-                self.batch.uniform(self.pending, tensor, from, to)
-            }
-            Draw::Normal(Normal { mean, std }) => {
-                self.batch.normal(self.pending, tensor, mean, std)
-            }
-            _ => false,
-        };
+        let waits = self.batch.add(self.pending, *draw, tensor);
         if waits {
             self.pending = pending;
         }

@@ -32,6 +32,45 @@ impl Sparse {
         })
     }
 
+    /// Sets the zeros in `values`, the elements of `target` in memory order: the second half of
+    /// [`Draw::fill`](crate::Draw::fill), which PyTorch always draws from its default generator.
+    ///
+    /// # Errors
+    ///
+    /// [`DrawError::Dimensions`] and [`DrawError::Sparsity`], and [`DrawError::NeedsLibtorch`] for a
+    /// target that is not contiguous. Nothing is drawn then.
+    pub fn fill_zeros<T: Element>(
+        &self,
+        engine: &Engine,
+        generator: &mut Mt19937,
+        target: Target<'_>,
+        values: &mut [T],
+    ) -> Result<(), DrawError> {
+        let (rows, columns, zeros) = self.check(target)?;
+        let mut permutation = Vec::new();
+        for column in 0..columns {
+            engine.randperm_prefix(generator, rows, zeros, &mut permutation);
+            for row in &permutation[..zeros] {
+                values[*row as usize * columns + column] = T::from_f64(0.0);
+            }
+        }
+        Ok(())
+    }
+
+    /// The rows, the columns and the zeros per column of a matrix in memory.
+    fn check(&self, target: Target<'_>) -> Result<(usize, usize, usize), DrawError> {
+        let [rows, columns] = *target.shape else {
+            return Err(DrawError::Dimensions(Self::NAME, target.shape.len()));
+        };
+        if !target.contiguous {
+            return Err(DrawError::NeedsLibtorch(Self::NAME));
+        }
+        let zeros = self
+            .zeros_per_column(rows)
+            .ok_or(DrawError::Sparsity(self.sparsity))?;
+        Ok((rows as usize, columns as usize, zeros as usize))
+    }
+
     fn normal(&self) -> Normal {
         Normal {
             mean: 0.0,
@@ -89,24 +128,9 @@ impl Rule for Sparse {
         target: Target<'_>,
         values: &mut [T],
     ) -> Result<(), DrawError> {
-        let [rows, columns] = *target.shape else {
-            return Err(DrawError::Dimensions(Self::NAME, target.shape.len()));
-        };
-        if !target.contiguous {
-            return Err(DrawError::NeedsLibtorch(Self::NAME));
-        }
-        let zeros = self
-            .zeros_per_column(rows)
-            .ok_or(DrawError::Sparsity(self.sparsity))?;
+        self.check(target)?;
         self.normal().fill(engine, generator, target, values)?;
-        let mut permutation = Vec::new();
-        for column in 0..columns as usize {
-            engine.randperm_prefix(generator, rows as usize, zeros as usize, &mut permutation);
-            for row in &permutation[..zeros as usize] {
-                values[*row as usize * columns as usize + column] = T::from_f64(0.0);
-            }
-        }
-        Ok(())
+        self.fill_zeros(engine, generator, target, values)
     }
 }
 
