@@ -1,4 +1,4 @@
-//! `explain` on causes that Python planted: `tests/python/plant.py`.
+//! `explain` finds the causes that `tests/python/plant.py` planted.
 
 use crate::common::python;
 use safetensors::SafeTensors;
@@ -11,10 +11,10 @@ use tch_init::explain::{Drawn, Expected, Explanation, Model, NamedView, Options,
 use tch_init::rng::{Draw, Normal, Orthogonal, TruncNormal, Uniform};
 use tch_init::tensor::{Dtype, TensorView};
 
-/// Beyond every seed that was planted, but few enough for a build without optimisation.
+/// More than the largest planted seed, and few enough for a debug build.
 const SEEDS: u64 = 4000;
 
-/// The cases, in a folder of their own.
+/// The cases, and the temporary folder of their files.
 struct Planted {
     folder: tempfile::TempDir,
     cases: Vec<Value>,
@@ -34,8 +34,8 @@ fn plant() -> Planted {
         String::from_utf8_lossy(&output.stderr)
     );
     let text = std::fs::read(out.join("cases.json")).unwrap();
-    let mut told: Value = serde_json::from_slice(&text).unwrap();
-    let Value::Array(cases) = told["cases"].take() else {
+    let mut parsed: Value = serde_json::from_slice(&text).unwrap();
+    let Value::Array(cases) = parsed["cases"].take() else {
         panic!("cases.json has no cases");
     };
     Planted { folder, cases }
@@ -67,7 +67,7 @@ fn views(bytes: &[u8]) -> Vec<NamedView<'_>> {
                 safetensors::Dtype::I64 => Dtype::Int64,
                 other => panic!("{name} is {other:?}"),
             };
-            // The crate's own views borrow from the reader.
+            // The views of safetensors borrow from its reader.
             let start = tensor.data().as_ptr() as usize - bytes.as_ptr() as usize;
             let data = &bytes[start..start + tensor.data().len()];
             NamedView {
@@ -78,7 +78,7 @@ fn views(bytes: &[u8]) -> Vec<NamedView<'_>> {
         .collect()
 }
 
-/// The draw that a tensor has its values from, of the draws that Python lists.
+/// The listed draw that a tensor has its values from.
 fn drawn(case: &Value, tensor: &str) -> Option<Drawn> {
     let draws = case["reference"]["draws"].as_array()?;
     let draw = draws
@@ -105,7 +105,7 @@ fn drawn(case: &Value, tensor: &str) -> Option<Drawn> {
         }),
         _ => return None,
     };
-    // Part of a tensor, or values that a draw before it left over: not this tool's to know.
+    // The tool does not know draws of a part of a tensor or with a cached normal.
     let whole = draw["start"] == 0 && draw["contiguous"] == true && draw["cached"] == false;
     whole.then(|| Drawn {
         draw: kind,
@@ -114,7 +114,7 @@ fn drawn(case: &Value, tensor: &str) -> Option<Drawn> {
     })
 }
 
-fn judge(planted: &Planted, case: &Value, by: &str) -> Vec<Explanation> {
+fn explain_case(planted: &Planted, case: &Value, by: &str) -> Vec<Explanation> {
     let reference = &case["reference"];
     let bytes = planted.read(&case["yours"]);
     let yours = views(&bytes);
@@ -145,7 +145,7 @@ fn judge(planted: &Planted, case: &Value, by: &str) -> Vec<Explanation> {
     explain(&yours, &expected, &options).unwrap()
 }
 
-/// What the tool says of a tensor, as ids and their evidence.
+/// The ids and the evidence of the findings.
 fn ids(explanation: &Explanation) -> Vec<(String, Value)> {
     if explanation.equal {
         return vec![("equal".to_owned(), json!({}))];
@@ -153,16 +153,16 @@ fn ids(explanation: &Explanation) -> Vec<(String, Value)> {
     if explanation.findings.is_empty() {
         return vec![("no-hypothesis".to_owned(), json!({}))];
     }
-    let tell = |finding| {
+    let entry = |finding| {
         (
             String::from(tch_init::explain::Finding::id(finding)),
             json!(finding),
         )
     };
-    explanation.findings.iter().map(tell).collect()
+    explanation.findings.iter().map(entry).collect()
 }
 
-/// Everything that contradicts what Python expects of a tensor.
+/// The contradictions between the expectation for a tensor and its findings.
 fn contradictions(expected: &Value, found: &[(String, Value)], tolerance: f64) -> Vec<String> {
     let has = |id: &Value| found.iter().find(|(found, _)| id == found.as_str());
     let mut wrong = Vec::new();
@@ -181,22 +181,22 @@ fn contradictions(expected: &Value, found: &[(String, Value)], tolerance: f64) -
             continue;
         };
         for (key, value) in detail.as_object().unwrap() {
-            if let Some(told) = translated(id, key, value, evidence)
-                && !near(value, &told, tolerance)
+            if let Some(found) = translated(id, key, value, evidence)
+                && !near(value, &found, tolerance)
             {
-                wrong.push(format!("{id}: {key} is {told}, not {value}"));
+                wrong.push(format!("{id}: {key} is {found}, not {value}"));
             }
         }
     }
     wrong
 }
 
-/// What the evidence says to a key of Python's; `None` where it says nothing.
+/// The value of one of Python's keys according to the evidence; `None` if it has no such value.
 fn translated(id: &str, key: &str, value: &Value, evidence: &Value) -> Option<Value> {
     if value.is_null() {
         return None;
     }
-    let whose = |told: &Value| match told.as_str() {
+    let whose = |value: &Value| match value.as_str() {
         Some(whose) => json!(whose),
         None => Value::Null,
     };
@@ -231,14 +231,14 @@ fn translated(id: &str, key: &str, value: &Value, evidence: &Value) -> Option<Va
         ("randn-times-std", "mean" | "std") => evidence[key].clone(),
         ("last-16", "range") => {
             let first = evidence["first"].as_u64()?;
-            // The first that differs may by chance not be the first redrawn.
+            // The first redrawn elements may be equal by chance.
             json!([
                 value[0].as_u64()?.max(first).min(value[0].as_u64()? + 3),
                 value[1]
             ])
         }
         ("modified", "kind") => match (value.as_str()?, evidence["kind"].as_str()?) {
-            // Rows of zeros are filled, and what is filled is overwritten: the tool says it closer.
+            // The tool may report a more specific kind.
             ("filled", "zeroed-rows") => json!("filled"),
             ("partly-overwritten", "filled" | "zeroed-rows") => json!("partly-overwritten"),
             (_, kind) => json!(kind),
@@ -262,10 +262,10 @@ fn translated(id: &str, key: &str, value: &Value, evidence: &Value) -> Option<Va
     })
 }
 
-fn near(expected: &Value, told: &Value, tolerance: f64) -> bool {
-    match (expected.as_f64(), told.as_f64()) {
+fn near(expected: &Value, found: &Value, tolerance: f64) -> bool {
+    match (expected.as_f64(), found.as_f64()) {
         (Some(a), Some(b)) if expected.is_f64() => (a - b).abs() <= tolerance * a.abs(),
-        _ => expected == told,
+        _ => expected == found,
     }
 }
 
@@ -291,7 +291,7 @@ fn planted_causes_are_found_and_no_others() {
     assert!(wrong.is_empty(), "{}:\n{}", wrong.len(), wrong.join("\n"));
 }
 
-/// Every way of judging a case, and what contradicts Python's expectations.
+/// The contradictions of a case, for each reference that it is explained by.
 fn wrong_judgements(planted: &Planted, case: &Value) -> Vec<String> {
     let expectations = case["expected"].as_array().unwrap();
     let mut wrong = Vec::new();
@@ -300,8 +300,8 @@ fn wrong_judgements(planted: &Planted, case: &Value) -> Vec<String> {
         if of_judge.is_empty() || case["stretch"] == true {
             continue;
         }
-        let explanations = judge(planted, case, by);
-        // Half precision measures a factor to so many digits.
+        let explanations = explain_case(planted, case, by);
+        // A factor has few digits in half precision.
         let tolerance = match case["reference"]["dtype"].as_str().unwrap() {
             "bf16" | "f16" => 1e-2,
             _ => 1e-5,
@@ -324,10 +324,10 @@ fn wrong_judgements(planted: &Planted, case: &Value) -> Vec<String> {
     wrong
 }
 
-/// The README's story: three wrong ports of a net, each explained by the program alone.
+/// Three wrong ports of a net, from the README: the program explains each.
 #[test]
 #[ignore = "needs the Python reference: run `make test`"]
-fn the_story_of_three_wrong_ports() {
+fn three_wrong_ports_are_explained() {
     let folder = tempfile::tempdir().unwrap();
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/story.py");
     let out = folder.path().join("story");
@@ -337,7 +337,7 @@ fn the_story_of_three_wrong_ports() {
         .output()
         .unwrap();
     assert!(planted.status.success());
-    let told = |arguments: &[&str]| {
+    let run = |arguments: &[&str]| {
         let output = Command::new(env!("CARGO_BIN_EXE_tch-init"))
             .current_dir(&out)
             .arg("explain")
@@ -370,14 +370,14 @@ fn the_story_of_three_wrong_ports() {
         ),
     ] {
         for reference in [&net[..], &["pytorch.safetensors", "--seed", "42"]] {
-            let (code, text) = told(&[&[file], reference].concat());
+            let (code, text) = run(&[&[file], reference].concat());
             assert_eq!(code, Some(1), "{text}");
             for cause in causes {
                 assert!(text.contains(cause), "{file}: {cause} is missing:\n{text}");
             }
         }
     }
-    let (code, text) = told(&[&["pytorch.safetensors"], &net[..]].concat());
+    let (code, text) = run(&[&["pytorch.safetensors"], &net[..]].concat());
     assert_eq!(
         (code, text.lines().last()),
         (Some(0), Some("4 tensors: 4 equal")),

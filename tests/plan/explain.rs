@@ -1,4 +1,4 @@
-//! Plans as what tensors are explained by.
+//! Plans and printed models as references of `explain`.
 
 use super::build::{Builder, seeded, view};
 use crate::common::{bytes, default_stream};
@@ -15,7 +15,8 @@ use tch_init::plan::{InitPlan, Save};
 use tch_init::rng::{Backend, Draw, Mt19937, Normal, Uniform};
 use tch_init::tensor::{Dtype, TensorView};
 
-/// Drawn, drawn over, copied, drawn in part, and a buffer that no `state_dict` has.
+/// A plan with draws, dead draws, a copy, a partial fill, and a buffer that is not in the
+/// `state_dict`.
 fn model() -> Builder {
     let mut plan = Builder::default();
     let first = plan.tensor("float32", &[40, 30]);
@@ -41,7 +42,7 @@ fn model() -> Builder {
 }
 
 #[test]
-fn draws_are_known_by_what_and_where() {
+fn the_draw_and_position_of_each_tensor_follow_from_the_plan() {
     let plan = model().plan();
     let model = Model::of_plan(&plan, 7).unwrap();
     let expected = model.expected().unwrap();
@@ -57,7 +58,7 @@ fn draws_are_known_by_what_and_where() {
     assert_eq!(first.seed, 7);
     let second = expected[1].drawn.unwrap();
     assert_eq!(second.draw, uniform);
-    // At that word stand these values.
+    // The stream has these values from that word on.
     let mut stream = Mt19937::new(7);
     stream.skip(second.word);
     let mut values = vec![0f32; 1000];
@@ -69,9 +70,9 @@ fn draws_are_known_by_what_and_where() {
     assert_eq!(expected[3].drawn, None);
 }
 
-/// As a program does that leaves out what is drawn over.
+/// A port that leaves out the draws that are later overwritten.
 #[test]
-fn leaving_out_dead_draws_is_explained() {
+fn missing_dead_draws_are_explained_as_a_shift() {
     let model = Model::of_plan(&model().plan(), 7).unwrap();
     let expected: Vec<Expected<'_>> = model.expected().unwrap();
     let mut generator = seeded(7);
@@ -94,8 +95,7 @@ fn leaving_out_dead_draws_is_explained() {
     assert_eq!(offset, Some((0, Some(2200))), "{:?}", explained[0].findings);
 }
 
-/// Another thread draws from the default generator meanwhile: it gets the values of its seed, and
-/// nobody else draws.
+/// Another thread, drawing from the default generator at the same time, gets the values of its seed.
 #[test]
 fn printed_models_leave_the_default_generator_alone() {
     let draw = || f64::try_from(Tensor::rand([1], (Kind::Float, Device::Cpu))).unwrap();
@@ -136,7 +136,7 @@ fn run(arguments: &[&std::ffi::OsStr]) -> Output {
 }
 
 #[test]
-fn the_program_takes_a_plan_on_either_side() {
+fn the_plan_may_be_either_argument_of_the_program() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
     let (plan, weights) = (path("a.plan.json"), path("w.safetensors"));

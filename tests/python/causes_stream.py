@@ -1,4 +1,4 @@
-"""Causes that show only against the stream: place, seed, path, kernel, algorithm."""
+"""Causes that only the stream shows: position, seed, path, kernel, algorithm."""
 
 import math
 import os
@@ -19,7 +19,7 @@ PLANT = Path(__file__).parent / "plant.py"
 
 
 def elsewhere(key, seed, **environment):
-    """The tensors that a program of ELSEWHERE makes in a process with another environment."""
+    """The tensors of a program of ELSEWHERE, run in a process with another environment."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "made.safetensors"
         subprocess.run([sys.executable, str(PLANT), "--build", key, str(seed), str(file)], check=True,
@@ -29,7 +29,7 @@ def elsewhere(key, seed, **environment):
 
 def offsets():
     def all_moved(case):
-        """Every tensor that differs stands at another place, and at no other cause's."""
+        """Expects another position, and no other cause, for each tensor that differs."""
         for tensor in case.reference.tensors:
             if not same(case.yours[tensor], case.ref(tensor)):
                 case.moved(tensor)
@@ -368,7 +368,7 @@ def trunc_normal():
 
 def last_16():
     def no_redraw(count, std=1.0, dtype=None):
-        """A port's normal_: the last block padded, where PyTorch draws the last 16 again."""
+        """A port's normal_, which pads the last block; PyTorch redraws the last 16 elements."""
         return torch.empty(-(-count // 16) * 16, dtype=dtype).normal_(0, std)[:count]
 
     def tail(name, shape, std, dtype=None):

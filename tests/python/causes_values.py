@@ -1,4 +1,4 @@
-"""Causes that two sets of tensors show by themselves: scale, axes, exchange."""
+"""Causes that the values show by themselves: scale, axes, exchange."""
 
 import math
 
@@ -10,7 +10,7 @@ from torch import nn
 
 
 def scaled_detail(case, tensor, constant, named):
-    """Asserts that the constant is what was planted, and tells it."""
+    """Checks the planted constant and returns it."""
     yours, reference = case.yours[tensor], case.ref(tensor)
     product = (reference.double() * constant).to(yours.dtype)
     assert yours.numel() and ulps(yours, product) <= 2, (case.name, tensor, ulps(yours, product))

@@ -1,16 +1,16 @@
-"""Writes the planted test set of `tch-init explain`: tensors with a known cause beside PyTorch's.
+"""Writes the test set of `tch-init explain`: PyTorch's tensors, and tensors changed by a known cause.
 
     python tests/python/plant.py OUT_DIR        (torch 2.13, numpy, safetensors; one minute)
 
-OUT_DIR must not exist or be empty. One folder a case, and `cases.json`; the same bytes in every run
-on one machine (`orthogonal_` goes through LAPACK, whose bits depend on the CPU). Every plant is
-checked when it is made: that it differs, and that undoing the cause gives PyTorch's bits.
+OUT_DIR must not exist or be empty. It gets one folder per case, and `cases.json`. Every run on one
+machine writes the same bytes (those of `orthogonal_` depend on the CPU). Each case is checked: the
+tensors differ, and undoing the cause gives PyTorch's bits.
 
 `cases.json` is {"format": 1, "torch", "hypotheses": [id], "cases": [case]}; a case:
 
     name, planted   what was done to `yours`, in words
     near_miss_of    null, or the hypothesis that is nearly but not quite the cause
-    stretch         true where the cause goes beyond what the tool promises
+    stretch         true if the tool does not promise to find the cause
     yours           safetensors file, relative to cases.json
     reference       {file: what PyTorch made after manual_seed(seed);
                      layers: file with `print(model)`, absent where init functions ran afterwards;
@@ -18,25 +18,25 @@ checked when it is made: that it differs, and that undoing the cause gives PyTor
                      draws: [draw], all draws of PyTorch's program in order, then constants}
     expected        [{tensor, by, hypotheses, absent, details}], all tensors, each way of judging
 
-A draw: tensor (null: went into none), init (uniform_, normal_, trunc_normal_, orthogonal_, randn,
-native_dropout, ...; fill and zero_rows, words 0, tell what PyTorch sets without drawing), args,
+A draw: tensor (null if it filled none), init (uniform_, normal_, trunc_normal_, orthogonal_, randn,
+native_dropout, ...; fill and zero_rows, with 0 words, are what PyTorch sets without drawing), args,
 shape, dtype, words, and if it is a draw: start (element of the tensor's memory where it began),
 contiguous, offset (words taken since manual_seed), cached (a normal was cached before),
 overwritten (something later covers it).
 
-`by` says what the judge may see: "file" (both files, nothing else), "layers" (yours, the printed
+`by` is what the tool is given: "file" (both files, nothing else), "layers" (yours, the printed
 model, seed, dtype), "draws" (both files, the draws, the seed). `hypotheses` must all be reported for
-the tensor, none of `absent` may be; ids in neither list are free. An empty `hypotheses` demands nothing.
+the tensor, those of `absent` must not be; other ids are ignored. An empty `hypotheses` requires nothing.
 
-`details` has one object for a hypothesis whose evidence must hold what the object says; null and
-what is not there demand nothing. Measured numbers (constant, value, min, max) compare to 1e-5
+`details` has one object for each hypothesis whose evidence is checked; null and missing keys are
+ignored. Measured numbers (constant, value, min, max) compare to 1e-5
 relative in f32 and f64 and 1e-2 in bf16 and f16; integers, names and lists exactly:
 
     scaled          constant: yours = constant * what PyTorch draws; named: one of its names
     permuted        permutation, yours_shape: yours = reference.permute(permutation), or with drawn_as:
                     yours = reference.reshape(drawn_as).permute(permutation); stretch: axis and blocks
                     (yours = the reference's equal blocks along the axis in this order), flipped (axes)
-    exchanged       with: the tensor of the reference whose values stand here
+    exchanged       with: the tensor of the reference that has these values
     other-offset    offset, reference_offset, shift = offset - reference_offset, in 32-bit words;
                     drawn_before: what yours drew before, in order (null: words of no tensor of the file)
     other-seed      seed

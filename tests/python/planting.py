@@ -1,8 +1,8 @@
-"""What plant.py's cases are made of: a recorder of PyTorch's draws, and `Case`.
+"""A recorder of PyTorch's draws, and `Case`, of which plant.py's test set consists.
 
-The recorder tells, for every draw of a program, which tensor it filled, how, and at which place of
-the stream: the number of 32-bit words taken since `manual_seed`. The place is read from the
-generator itself, by stepping a second Mersenne Twister (numpy's) to the same block.
+The recorder notes, for each draw of a program, which tensor it filled, how, and its position in the
+stream: the number of 32-bit words drawn since `manual_seed`. It finds the position by stepping a
+second Mersenne Twister (numpy's) to the block of PyTorch's generator.
 """
 
 import contextlib
@@ -15,9 +15,9 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 EQUAL, NONE = "equal", "no-hypothesis"
-# Two sets of tensors are evidence enough for these ...
+# Two sets of tensors show these causes by themselves.
 BY_FILE = ["scaled", "permuted", "exchanged", "rounded", "lapack", "last-16", "modified"]
-# ... these need to know what was drawn: a seed with a layer list, or with the list of draws.
+# These require the seed, and the printed model or the list of draws.
 BY_SEED = ["other-offset", "other-seed", "other-path", "randn-times-std", "other-capability",
            "trunc-normal-before-2.13"]
 ALL = [EQUAL, *BY_FILE, *BY_SEED, NONE]
@@ -42,7 +42,7 @@ def differing(a, b):
 
 
 def ulps(a, b):
-    """Greatest distance in representable values."""
+    """The largest distance in representable values."""
     def ordered(t):
         i = bits(t).to(torch.int64)
         low = -(1 << (8 * t.element_size() - 1))
@@ -55,7 +55,7 @@ def noise(shape, seed=99, dtype=torch.float32):
 
 
 def filled(tensor):
-    """Whether a constant stands in it (one number alone only if it is 0)."""
+    """Whether all values are one constant (a single number only if it is 0)."""
     first = tensor.flatten()[0]
     return bool((tensor == first).all()) and (tensor.numel() > 1 or bool(first == 0))
 
@@ -63,7 +63,7 @@ def filled(tensor):
 # -- drawing -------------------------------------------------------------------------------------
 
 class Words:
-    """Words taken from the default generator since `manual_seed(seed)`."""
+    """The number of words drawn from the default generator since `manual_seed(seed)`."""
 
     def __init__(self, seed):
         self.twister = np.random.MT19937()
@@ -123,7 +123,7 @@ class Recorder(TorchDispatchMode):
 
     @contextlib.contextmanager
     def as_one(self):
-        """trunc_normal_ and orthogonal_ count as one draw each, under their own names."""
+        """Records trunc_normal_ and orthogonal_ as one draw each, under their own names."""
         def whole(init, keys):
             original = getattr(nn.init, init)
 
@@ -169,7 +169,7 @@ class Drawn:
             draw["tensor"] = owners.get(draw.pop("storage"))
             draw.pop("alive")
             out.append(draw)
-        for draw in reversed(out):  # a draw stands if no later draw covers it
+        for draw in reversed(out):  # a draw lasts if no later draw covers it
             name, size = draw["tensor"], int(np.prod(draw["shape"]))
             covered = seen.setdefault(name, 0) if name else 0
             draw["overwritten"] = bool(name) and (covered >= made[name].numel() or filled(made[name]))
@@ -192,7 +192,7 @@ class Drawn:
         return out
 
     def offset(self, tensor):
-        """Where the values that stand in `tensor` begin."""
+        """The position of the draw that the values of `tensor` come from."""
         return next(d["offset"] for d in self.draws
                     if d["tensor"] == tensor and not d.get("overwritten"))
 
@@ -206,10 +206,10 @@ class Drawn:
         return self.tensors[name].clone()
 
 
-# -- checking what is told ----------------------------------------------------------------------
+# -- checking the expectations ----------------------------------------------------------------------
 
 def redraw(draw, seed, offset):
-    """The values of a draw, made again from a seed and a place; None where that does not say all."""
+    """The values of a draw, redrawn from a seed and a position; None where these do not determine it."""
     if draw["init"] not in ("uniform_", "normal_", "trunc_normal_", "orthogonal_") or draw["cached"] \
             or not draw["contiguous"]:
         return None
@@ -229,14 +229,14 @@ def zero_where(zeroed, made):
 
 
 def final(case, tensor):
-    """The draw whose values stand in the reference's tensor, if it is one draw."""
+    """The draw that the reference's tensor has its values from, if it is one draw."""
     draws = [d for d in case.reference.draws if d["tensor"] == tensor and not d["overwritten"]]
     whole = len(draws) == 1 and draws[0]["shape"] == list(case.ref(tensor).shape)
     return draws[0] if whole else None
 
 
 def verify(case):
-    """Every draw that is told gives the reference's bits, and every detail undoes its cause."""
+    """Checks that each listed draw gives the reference's bits and that each detail undoes its cause."""
     for tensor, reference in case.reference.tensors.items():
         if (draw := final(case, tensor)) is not None:
             made = redraw(draw, case.seed, draw["offset"])
@@ -301,9 +301,9 @@ class Case:
 
     def __init__(self, name, planted, build, seed=1, yours=None, near_miss_of=None,
                  layers=None, stretch=False):
-        """`build` is PyTorch's program, run after `manual_seed(seed)`; `yours` the other side: a
-        program run after the same seed, a `Drawn`, or nothing for a copy that the caller changes.
-        `layers`: whether the printed model says all (constructors only, no init call after)."""
+        """`build` is PyTorch's program, run after `manual_seed(seed)`. `yours` is a program run after
+        the same seed, a `Drawn`, or None for a copy that the caller changes. `layers` is whether the
+        printed model determines the draws: no init call follows the constructors."""
         assert name not in [case.name for case in Case.made], f"two cases {name}"
         self.name, self.planted, self.near_miss_of = name, planted, near_miss_of
         self.stretch, self.seed = stretch, seed
@@ -323,7 +323,7 @@ class Case:
         return ["file", *(["layers"] if self.layers else []), "draws"]
 
     def expect(self, tensor, hypotheses, *details, allow=(), by=None):
-        """What must be reported for `tensor`; everything else must not be, save `allow`."""
+        """Expects these hypotheses for `tensor`, and no others except those in `allow`."""
         known = [d["hypothesis"] for d in details]
         assert set(known) <= set(hypotheses) <= set(ALL) and set(allow) <= set(ALL), tensor
         assert tensor in self.ref_names(), tensor
@@ -339,8 +339,8 @@ class Case:
         return self.reference.tensors
 
     def by_seed(self, tensor, hypotheses, *details, allow=()):
-        """As `expect`, where two files alone do not show the cause: there nothing is demanded,
-        and only what is false must not be said."""
+        """As `expect`, for a cause that two files alone do not show: from these, no hypothesis is
+        required, and false ones are wrong."""
         self.expect(tensor, hypotheses, *details, allow=allow,
                     by=[w for w in self.ways() if w != "file"])
         may = [h for h in hypotheses if h in BY_SEED] + [NONE, *allow]
@@ -348,7 +348,7 @@ class Case:
         return self.expect(tensor, [], allow=may, by=["file"])
 
     def moved(self, tensor, *more, hypotheses=("other-offset",), allow=()):
-        """`tensor` was drawn at another place of the same stream."""
+        """Expects that `tensor` was drawn at another position in the same stream."""
         at, was = self.drawn.offset(tensor), self.reference.offset(tensor)
         assert at != was, (self.name, tensor)
         detail = {"hypothesis": "other-offset", "offset": at, "reference_offset": was,
@@ -366,7 +366,7 @@ class Case:
             else:
                 assert entries, f"{self.name}: {tensor} differs and nothing is expected of it"
                 assert all(EQUAL in e["absent"] for e in entries), f"{self.name}: {tensor} differs"
-        # The tool tries seeds of its own, so from two files alone it may find what is true.
+        # The tool tries other seeds, so it may find the true cause from two files alone.
         for (tensor, way), entry in self.expected.items():
             if way == "file":
                 true = {h for (t, _), e in self.expected.items() if t == tensor for h in e["hypotheses"]}

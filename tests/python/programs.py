@@ -17,7 +17,7 @@ class Mlp(nn.Module):
 
 
 def undrawn(sizes=(10, 20, 3)):
-    """An Mlp whose constructor drew nothing."""
+    """An Mlp whose constructor draws nothing."""
     with torch.device("meta"):
         return Mlp(sizes).to_empty(device="cpu")
 
@@ -93,7 +93,7 @@ def old_trunc_normal_(tensor, mean=0.0, std=1.0, a=-2.0, b=2.0):
     return tensor.mul_(std * math.sqrt(2.0)).add_(mean).clamp_(min=a, max=b)
 
 
-# Run in a process of its own by `plant.py --build`, where other environment variables apply.
+# Run by `plant.py --build` in another process, where other environment variables apply.
 ELSEWHERE = {
     "mlp": Mlp,
     "conv": lambda: nn.Conv2d(4, 8, 3),

@@ -1,4 +1,4 @@
-"""Writes the three wrong ports of the README's story beside the right weights.
+"""Writes the weights of three wrong ports and of PyTorch: the README's story.
 
     python tests/python/story.py OUT_DIR        (torch 2.13, safetensors)
 
@@ -26,7 +26,7 @@ class Net(nn.Module):
 
 
 def port(order=("weight", "bias"), gain=1.0):
-    """The same net without torch.nn: every tensor drawn by hand."""
+    """The same net without torch.nn: each tensor is drawn explicitly."""
     torch.manual_seed(SEED)
     tensors = {}
     for name, fan_in, fan_out in (("fc1", 784, 128), ("fc2", 128, 10)):
