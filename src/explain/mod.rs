@@ -26,9 +26,8 @@ mod value_changes;
 mod values;
 mod word_prediction;
 
-pub use crate::nn::PrintError as ModelError;
 pub use finding::{Change, Displacement, Finding, Region, Whose};
-pub use model::Model;
+pub use model::{Model, ModelError};
 
 use crate::error::InitError;
 use crate::tensor::{Dtype, TensorView};

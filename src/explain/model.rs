@@ -1,13 +1,11 @@
 //! A model as a reference: its tensors as PyTorch draws them, each with its draw.
 
 use super::replay::bytes;
-use super::{Drawn, Expected, ModelError, NamedView};
-use crate::error::InitError;
+use super::{Drawn, Expected, NamedView};
 use crate::generator::Generator;
-use crate::nn::{LayerSpec, Printed};
-use crate::plan::{InitPlan, PlanError};
+use crate::nn::{LayerSpec, PrintError, Printed};
+use crate::plan::{InitPlan, PlanBuilder, PlanError};
 use crate::tensor::{Dtype, TensorView, ViewError};
-use tch::nn::{Path, VarStore};
 use tch::{Device, Kind};
 
 /// A model as PyTorch draws it, from what Python prints of it or from a plan.
@@ -55,13 +53,15 @@ impl Model {
     /// the print does not show, or if PyTorch refuses a layer's arguments.
     pub fn draw(printed: &str, seed: i64, kind: Kind) -> Result<Model, ModelError> {
         let root = Printed::parse(printed)?;
-        let mut vs = VarStore::new(Device::Cpu);
-        vs.set_kind(kind);
+        let dtype = Dtype::from_kind(kind).ok_or(ModelError::Kind(kind))?;
+        let mut layers = Vec::new();
         let mut opaque = Vec::new();
-        let (added, plan) = InitPlan::record("a printed model", &vs, || {
-            add(&vs.root(), &root, &mut opaque)
-        })?;
-        added?;
+        collect(&root, String::new(), &mut layers, &mut opaque)?;
+        let mut plan = PlanBuilder::new();
+        for (path, spec) in &layers {
+            spec.add_to_plan(&mut plan, path, dtype)?;
+        }
+        let plan = plan.finish("a printed model")?;
         Ok(Model {
             opaque,
             ..Model::of_plan(&plan, seed)?
@@ -154,52 +154,109 @@ impl Model {
     }
 }
 
-/// Adds the layers of a module below a path.
-fn add(
-    path: &Path<'_>,
+/// Collects the layers of a printed module in order, and the modules whose print shows too little,
+/// each with its path.
+fn collect(
     module: &Printed,
+    path: String,
+    layers: &mut Vec<(String, LayerSpec)>,
     opaque: &mut Vec<(String, String)>,
-) -> Result<(), ModelError> {
-    if let Some(layer) = LayerSpec::from_printed(module)? {
-        return Ok(layer.make(path)?);
-    }
-    let refused = |reason: &str| ModelError::Layer {
-        line: module.line,
-        class: module.class.clone(),
-        reason: reason.to_owned(),
+) -> Result<(), PrintError> {
+    let refused = |reason: &str| {
+        Err(PrintError::Layer {
+            line: module.line,
+            class: module.class.clone(),
+            reason: reason.to_owned(),
+        })
     };
-    let is_root = path.components().next().is_none();
-    match module.class.as_str() {
-        class if class.starts_with("Lazy") => {
-            Err(refused("it has no parameters until its first input"))
+    match (LayerSpec::from_printed(module)?, module.class.as_str()) {
+        (Some(spec), _) => layers.push((path, spec)),
+        (None, class) if class.starts_with("Lazy") => {
+            return refused("it has no parameters until its first input");
         }
-        "ParameterList" | "ParameterDict" => Err(refused(
-            "its print does not show how its parameters are drawn",
-        )),
-        _ if !module.children.is_empty() => module.children.iter().try_for_each(|(name, child)| {
-            // `add_module` refuses such names too.
-            if name.is_empty() || name.contains('.') {
-                return Err(ModelError::Syntax {
-                    line: child.line,
-                    reason: format!("`{name}` is not a name of a module"),
-                });
+        (None, "ParameterList" | "ParameterDict") => {
+            return refused("its print does not show how its parameters are drawn");
+        }
+        _ if !module.children.is_empty() => {
+            for (name, child) in &module.children {
+                // `add_module` refuses such names too.
+                if name.is_empty() || name.contains('.') {
+                    return Err(PrintError::Syntax {
+                        line: child.line,
+                        reason: format!("`{name}` is not a name of a module"),
+                    });
+                }
+                let path = match path.as_str() {
+                    "" => name.clone(),
+                    path => format!("{path}.{name}"),
+                };
+                collect(child, path, layers, opaque)?;
             }
-            add(&path.sub(name), child, opaque)
-        }),
-        _ if is_root => Err(refused("it has no layers")),
-        class => {
-            let components = path.components().collect::<Vec<_>>();
-            opaque.push((components.join("."), class.to_owned()));
-            Ok(())
         }
+        _ if path.is_empty() => return refused("it has no layers"),
+        (None, class) => opaque.push((path, class.to_owned())),
     }
+    Ok(())
 }
 
-impl From<PlanError> for ModelError {
-    fn from(error: PlanError) -> ModelError {
-        ModelError::Init(match error {
-            PlanError::Init(error) => error,
-            other => InitError::libtorch("explain", &other.to_string()),
-        })
+/// Why a printed model cannot be drawn.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ModelError {
+    /// The text is not a print of a model, or a print does not show what a layer needs.
+    #[error(transparent)]
+    Print(#[from] PrintError),
+    /// The model cannot be drawn with these arguments.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// The kind is not a dtype of tensor files.
+    #[error("{0:?} is not a dtype that weights are drawn in")]
+    Kind(Kind),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Model;
+    use tch::Kind;
+
+    #[test]
+    fn errors_name_what_the_print_does_not_show() {
+        for (printed, message) in [
+            (
+                "Net(\n  (a): Linear(out_features=3, bias=True)\n)",
+                "line 2: Linear: in_features is not printed",
+            ),
+            (
+                "LazyLinear(in_features=0, out_features=3)",
+                "line 1: LazyLinear: it has no parameters",
+            ),
+            (
+                "TransformerEncoder(\n  (layers): ModuleList()\n)",
+                "line 1: TransformerEncoder: the layer that it was made from is not printed",
+            ),
+            ("Mine()", "line 1: Mine: it has no layers"),
+            (
+                "Net(\n  (a.b): ReLU()\n)",
+                "line 2: `a.b` is not a name of a module",
+            ),
+            (
+                "Linear(in_features=-2, out_features=3)",
+                "Linear: weight has a negative size",
+            ),
+        ] {
+            let error = Model::draw(printed, 1, Kind::Float)
+                .unwrap_err()
+                .to_string();
+            assert!(error.starts_with(message), "{error}");
+        }
+        assert!(Model::draw("Linear(in_features=2, out_features=3)", 1, Kind::Int64).is_err());
+    }
+
+    #[test]
+    fn modules_of_unknown_classes_are_opaque() {
+        let printed = "Net(\n  (a): Mine()\n  (b): Linear(in_features=1, out_features=1)\n)";
+        let model = Model::draw(printed, 1, Kind::Double).unwrap();
+        assert_eq!(model.opaque().collect::<Vec<_>>(), [("a", "Mine")]);
+        assert_eq!(model.names().collect::<Vec<_>>(), ["b.weight", "b.bias"]);
     }
 }

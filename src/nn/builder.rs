@@ -27,13 +27,6 @@ pub(super) fn build(
     initialize(path, spec, tensors, overrides)
 }
 
-impl LayerSpec {
-    /// Makes the layer's variables at `path`, initialized from the default stream.
-    pub(crate) fn make(&self, path: &Path<'_>) -> Result<(), InitError> {
-        build(path, self, &[]).map(drop)
-    }
-}
-
 /// The variables of a layer, without values.
 pub(super) fn allocate(path: &Path<'_>, spec: &LayerSpec) -> Result<NamedTensors, InitError> {
     let (kind, device) = (path.kind(), path.device());

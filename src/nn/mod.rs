@@ -45,6 +45,7 @@ mod embedding_bag;
 mod group_norm;
 mod instance_norm;
 mod layer_norm;
+mod layer_plan;
 mod linear;
 mod linear_cross_entropy;
 mod norm_base;

@@ -324,6 +324,35 @@ fn wrong_judgements(planted: &Planted, case: &Value) -> Vec<String> {
     wrong
 }
 
+/// Layers by their prints alone, among them copied and redrawn ones, have PyTorch's names and bits.
+#[test]
+#[ignore = "needs the Python reference: run `make test`"]
+fn printed_layers_have_the_bits_of_pytorch() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("printed");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/printed.py");
+    let python = Command::new(python()).arg(script).arg(&out).output();
+    assert!(python.unwrap().status.success());
+    let cases: Vec<String> =
+        serde_json::from_slice(&std::fs::read(out.join("cases.json")).unwrap()).unwrap();
+    assert!(cases.len() >= 18);
+    for (number, case) in cases.iter().enumerate() {
+        let printed = std::fs::read_to_string(out.join(format!("{number}.txt"))).unwrap();
+        let model = Model::draw(&printed, number as i64, Kind::Float);
+        let model = model.unwrap_or_else(|error| panic!("{case}: {error}"));
+        let expected = model.expected().unwrap();
+        let bytes = std::fs::read(out.join(format!("{number}.safetensors"))).unwrap();
+        let yours = views(&bytes);
+        assert_eq!(yours.len(), expected.len(), "{case}");
+        let explanations = explain(&yours, &expected, &Options::default().other_seeds(0));
+        let explanations = explanations.unwrap();
+        assert_eq!(explanations.len(), expected.len(), "{case}");
+        for explanation in explanations {
+            assert!(explanation.equal, "{case}: {explanation:?}");
+        }
+    }
+}
+
 /// Three wrong ports of a net, from the README: the program explains each.
 #[test]
 #[ignore = "needs the Python reference: run `make test`"]
