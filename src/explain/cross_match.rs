@@ -2,8 +2,8 @@
 
 use super::finding::Finding;
 use super::permutation::equal_bytes;
+use super::reference::{Expected, NamedView};
 use super::values::{values, varies};
-use super::{Expected, NamedView};
 use crate::tensor::TensorView;
 
 /// Counts the elements with different bits of two tensors of one shape and dtype.

@@ -1,8 +1,31 @@
-//! The causes that `explain` reports, as data and as text.
+//! What `explain` reports: the explanation of a tensor and its causes, as data and as text.
 
 use super::known_draws::Short;
 use crate::tensor::Dtype;
 use std::fmt;
+
+/// What [`explain`](super::explain()) found out about one tensor.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+#[non_exhaustive]
+pub struct Explanation {
+    /// The name of the tensor.
+    pub tensor: String,
+    /// The shape of yours.
+    pub shape: Vec<usize>,
+    /// The dtype of yours.
+    pub dtype: Dtype,
+    /// The shape of the reference.
+    pub reference_shape: Vec<usize>,
+    /// The dtype of the reference.
+    pub reference_dtype: Dtype,
+    /// Whether yours has the bits, the dtype and the shape of the reference.
+    pub equal: bool,
+    /// The number of elements with different bits; `None` if dtype or shape differ.
+    pub differing: Option<usize>,
+    /// The causes that hold, the simplest first. Empty if the tensors are equal or if no hypothesis
+    /// fits.
+    pub findings: Vec<Finding>,
+}
 
 /// A cause that the bits prove, with its evidence.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]

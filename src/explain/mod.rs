@@ -17,6 +17,7 @@ mod model;
 mod origin_search;
 mod orthogonal;
 mod permutation;
+mod reference;
 mod replay;
 mod scale;
 mod stream_order;
@@ -26,44 +27,14 @@ mod value_changes;
 mod values;
 mod word_prediction;
 
-pub use finding::{Change, Displacement, Finding, Region, Whose};
+pub use finding::{Change, Displacement, Explanation, Finding, Region, Whose};
 pub use model::{Model, ModelError};
+pub use reference::{Drawn, Expected, NamedView};
 
 use crate::error::InitError;
-use crate::tensor::{Dtype, TensorView};
 use origin_search::{SearchLimits, find_origins};
 use stream_order::{StreamOrder, displaced};
 use tensor_case::TensorCase;
-use torch_rng::Draw;
-
-/// A tensor with its name.
-#[derive(Debug, Clone)]
-pub struct NamedView<'a> {
-    /// The name, as in `state_dict`.
-    pub name: String,
-    /// The tensor.
-    pub view: TensorView<'a>,
-}
-
-/// A tensor of the reference.
-#[derive(Debug, Clone)]
-pub struct Expected<'a> {
-    /// The tensor as PyTorch has it.
-    pub tensor: NamedView<'a>,
-    /// How PyTorch drew it, if known. Otherwise [`explain`] searches for it.
-    pub drawn: Option<Drawn>,
-}
-
-/// A draw and its position in a stream.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Drawn {
-    /// The draw.
-    pub draw: Draw,
-    /// The seed of the stream.
-    pub seed: u64,
-    /// The first word of the draw, in 32-bit words after `manual_seed`.
-    pub word: u64,
-}
 
 /// The random streams that [`explain`] searches.
 ///
@@ -110,29 +81,6 @@ impl Options {
             ..self
         }
     }
-}
-
-/// What [`explain`] found out about one tensor.
-#[derive(Debug, Clone, PartialEq, serde::Serialize)]
-#[non_exhaustive]
-pub struct Explanation {
-    /// The name of the tensor.
-    pub tensor: String,
-    /// The shape of yours.
-    pub shape: Vec<usize>,
-    /// The dtype of yours.
-    pub dtype: Dtype,
-    /// The shape of the reference.
-    pub reference_shape: Vec<usize>,
-    /// The dtype of the reference.
-    pub reference_dtype: Dtype,
-    /// Whether yours has the bits, the dtype and the shape of the reference.
-    pub equal: bool,
-    /// The number of elements with different bits; `None` if dtype or shape differ.
-    pub differing: Option<usize>,
-    /// The causes that hold, the simplest first. Empty if the tensors are equal or if no hypothesis
-    /// fits.
-    pub findings: Vec<Finding>,
 }
 
 /// Explains the tensors that both sets have, in the order of `yours`.

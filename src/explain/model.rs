@@ -1,7 +1,7 @@
 //! A model as a reference: its tensors as PyTorch draws them, each with its draw.
 
+use super::reference::{Drawn, Expected, NamedView};
 use super::replay::bytes;
-use super::{Drawn, Expected, NamedView};
 use crate::generator::Generator;
 use crate::nn::{LayerSpec, PrintError, Printed};
 use crate::plan::{InitPlan, PlanBuilder, PlanError};

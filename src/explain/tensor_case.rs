@@ -2,15 +2,15 @@
 
 use super::candidate::{Origin, SearchTarget, words};
 use super::cross_match::{differing, exchanged, has_varying_values, weight_shape};
-use super::finding::{Displacement, Finding, Whose};
+use super::finding::{Displacement, Explanation, Finding, Whose};
 use super::known_draws::{describe, known_draws};
 use super::permutation::{inverse, permutation, permutations};
+use super::reference::{Drawn, Expected, NamedView};
 use super::replay::{Method, Position};
 use super::scale::{ratio, scaled};
 use super::stream_order::{Span, StreamOrder};
 use super::value_changes::{self, Pair};
 use super::values::{epsilon, values};
-use super::{Drawn, Expected, Explanation, NamedView};
 use crate::tensor::TensorView;
 use torch_rng::{Draw, Normal};
 

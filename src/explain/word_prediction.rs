@@ -2,8 +2,8 @@
 //!
 //! A uniform value determines its word up to rounding; a pair of Box-Muller normals determines two.
 //! So a tensor gives a pattern of words at known distances, which
-//! [`stream_search`](super::stream_search) looks for. A match is only a candidate: it counts once
-//! [`replay`](super::replay) makes the same bits.
+//! `stream_search` looks for. A match is only a candidate: it counts once
+//! `replay` makes the same bits.
 
 use super::replay::Method;
 use super::values::epsilon;
