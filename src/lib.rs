@@ -61,3 +61,14 @@ pub use generator::{Generator, get_rng_state, initial_seed, manual_seed, set_rng
 pub use libtorch_info::{LIBTORCH_VERSION, LibtorchInfo};
 #[cfg(feature = "tch")]
 pub use walk::{Layer, VisitError, Walk, apply, reset_parameters};
+
+/// The samples of the pages in docs are tests.
+#[cfg(all(doctest, feature = "tch"))]
+mod docs {
+    #[doc = include_str!("../docs/guide.md")]
+    struct Guide;
+    #[doc = include_str!("../docs/porting.md")]
+    struct Porting;
+    #[doc = include_str!("../docs/cli.md")]
+    struct Cli;
+}

@@ -353,7 +353,7 @@ fn printed_layers_have_the_bits_of_pytorch() {
     }
 }
 
-/// Three wrong ports of a net, from the README: the program explains each.
+/// Three wrong ports of a net, from docs/porting.md: the program explains each.
 #[test]
 #[ignore = "needs the Python reference: run `make test`"]
 fn three_wrong_ports_are_explained() {
