@@ -10,7 +10,7 @@ use tch_init::{InitError, VisitError, Walk};
 #[test]
 fn a_recipe_refuses_what_its_source_refuses() {
     let _stream = default_stream();
-    let walk = Walk::new().prefer(LayerKind::Embedding);
+    let mut walk = Walk::new().prefer(LayerKind::Embedding);
     let vs = VarStore::new(Device::Cpu);
     let c_proj = vs.root() / "mlp" / "c_proj";
     drop(c_proj.var("weight", &[8, 4], Init::Const(0.0)));

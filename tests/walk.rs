@@ -358,7 +358,7 @@ fn what_would_start_differently_is_not_started_by_guess() {
     );
     assert_eq!(bytes(&embedding.ws), before);
     manual_seed(0).unwrap();
-    let walk = Walk::new().with_kind("words", LayerKind::Embedding);
+    let mut walk = Walk::new().with_kind("words", LayerKind::Embedding);
     walk.reset_parameters(&vs).unwrap();
     manual_seed(0).unwrap();
     let expected = Tensor::zeros([5, 3], (Kind::Float, Device::Cpu)).normal_(0.0, 1.0);
@@ -373,7 +373,7 @@ fn every_kind_that_fits_can_be_started() {
         .root()
         .sub("act")
         .var("weight", &[1], nn::Init::Const(7.0));
-    let walk = Walk::new().with_kind("act", LayerKind::PReLU);
+    let mut walk = Walk::new().with_kind("act", LayerKind::PReLU);
     walk.reset_parameters(&vs).unwrap();
     assert_eq!(slope.double_value(&[0]), 0.25);
 }
@@ -401,7 +401,7 @@ fn tied_and_frozen_parameters_are_filled_like_the_others() {
     vs.freeze();
     assert_eq!(paths(&Walk::new(), &vs), ["first", "tied"]);
     // At its other place it is a weight without a bias.
-    let walk = Walk::new().prefer(LayerKind::Linear);
+    let mut walk = Walk::new().prefer(LayerKind::Linear);
     walk.apply(&vs, |layer| {
         init::constant_(layer.weight_mut().unwrap(), 2.0)
     })
@@ -489,4 +489,51 @@ fn impossible_layers_are_typed_errors() {
         vs.is_empty() && whole.is_empty(),
         "a failed layer leaves no variables"
     );
+}
+
+#[test]
+fn a_walk_with_a_generator_draws_from_it_alone() {
+    use tch_init::{Generator, Layer, get_rng_state, recipe};
+    let _stream = default_stream();
+    fn lstm_and_linear(vs: &VarStore) {
+        nn::linear(vs.root() / "fc", 30, 20, Default::default());
+        nn::lstm(vs.root() / "lstm", 8, 6, Default::default());
+    }
+    type Visitor = fn(&mut Layer<'_>) -> Result<(), tch_init::InitError>;
+    let visitors: [Option<Visitor>; 4] = [
+        None,
+        Some(recipe::weight_init2),
+        Some(recipe::lstm),
+        Some(recipe::pytorch_default),
+    ];
+    for visitor in visitors {
+        let [by_default, by_generator] = [(); 2].map(|()| VarStore::new(Device::Cpu));
+        lstm_and_linear(&by_default);
+        lstm_and_linear(&by_generator);
+        let run = |mut walk: Walk<'_>, vs: &VarStore| match visitor {
+            None => walk.reset_parameters(vs).unwrap(),
+            Some(visitor) => {
+                // Whatever the recipe leaves alone is the same on both sides.
+                manual_seed(1).unwrap();
+                Walk::new().reset_parameters(vs).unwrap();
+                manual_seed(5).unwrap();
+                walk.apply(vs, visitor).unwrap()
+            }
+        };
+        manual_seed(5).unwrap();
+        run(Walk::new(), &by_default);
+        let after = get_rng_state().unwrap();
+
+        manual_seed(5).unwrap();
+        let untouched = get_rng_state().unwrap();
+        let mut generator = Generator::new(Device::Cpu).unwrap();
+        generator.manual_seed(5).unwrap();
+        run(Walk::new().generator(&mut generator), &by_generator);
+        assert_eq!(get_rng_state().unwrap(), untouched);
+        assert_eq!(generator.get_state().unwrap(), after);
+        let expected = by_default.variables();
+        for (name, tensor) in by_generator.variables() {
+            assert_eq!(tensor, expected[&name], "{name}");
+        }
+    }
 }

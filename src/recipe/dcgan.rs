@@ -1,6 +1,6 @@
 //! DCGAN, of PyTorch's examples.
 
-use super::{fill_bias, fill_weight};
+use super::fill_bias;
 use crate::error::InitError;
 use crate::init::normal_;
 use crate::nn::LayerKind;
@@ -33,14 +33,18 @@ use crate::walk::Layer;
 /// # Ok(())
 /// # }
 /// ```
-pub fn dcgan(layer: &mut Layer) -> Result<(), InitError> {
+pub fn dcgan(layer: &mut Layer<'_>) -> Result<(), InitError> {
     use LayerKind::*;
     match layer.kind() {
         Some(Conv1d | Conv2d | Conv3d | ConvTranspose1d | ConvTranspose2d | ConvTranspose3d) => {
-            fill_weight(layer, |weight| normal_(weight, 0.0, 0.02, None))
+            layer.fill("weight", |weight, generator| {
+                normal_(weight, 0.0, 0.02, generator)
+            })
         }
         Some(BatchNorm1d | BatchNorm2d | BatchNorm3d | SyncBatchNorm) => {
-            fill_weight(layer, |weight| normal_(weight, 1.0, 0.02, None))?;
+            layer.fill("weight", |weight, generator| {
+                normal_(weight, 1.0, 0.02, generator)
+            })?;
             fill_bias(layer, 0.0)
         }
         _ => Ok(()),

@@ -1,7 +1,8 @@
 //! Recipes for any model.
 
-use super::{fill_bias, fill_weight};
+use super::fill_bias;
 use crate::error::InitError;
+use crate::generator::Generator;
 use crate::init::{
     FanMode, Nonlinearity, kaiming_normal_, orthogonal_, xavier_normal_, xavier_uniform_,
 };
@@ -37,7 +38,7 @@ use tch::Tensor;
 /// # Ok(())
 /// # }
 /// ```
-pub fn pytorch_default(layer: &mut Layer) -> Result<(), InitError> {
+pub fn pytorch_default(layer: &mut Layer<'_>) -> Result<(), InitError> {
     if layer.is_within_another() {
         return Ok(());
     }
@@ -66,8 +67,10 @@ pub fn pytorch_default(layer: &mut Layer) -> Result<(), InitError> {
 /// # Ok(())
 /// # }
 /// ```
-pub fn xavier_uniform(layer: &mut Layer) -> Result<(), InitError> {
-    weights_and_zero_biases(layer, |weight| xavier_uniform_(weight, 1.0, None))
+pub fn xavier_uniform(layer: &mut Layer<'_>) -> Result<(), InitError> {
+    weights_and_zero_biases(layer, |weight, generator| {
+        xavier_uniform_(weight, 1.0, generator)
+    })
 }
 
 /// [`xavier_normal_`] of gain 1 for the weights of linear layers and of convolutions, transposed
@@ -92,8 +95,10 @@ pub fn xavier_uniform(layer: &mut Layer) -> Result<(), InitError> {
 /// # Ok(())
 /// # }
 /// ```
-pub fn xavier_normal(layer: &mut Layer) -> Result<(), InitError> {
-    weights_and_zero_biases(layer, |weight| xavier_normal_(weight, 1.0, None))
+pub fn xavier_normal(layer: &mut Layer<'_>) -> Result<(), InitError> {
+    weights_and_zero_biases(layer, |weight, generator| {
+        xavier_normal_(weight, 1.0, generator)
+    })
 }
 
 /// [`kaiming_normal_`] for a ReLU with the fan in, for the weights of linear layers and of
@@ -119,9 +124,9 @@ pub fn xavier_normal(layer: &mut Layer) -> Result<(), InitError> {
 /// # Ok(())
 /// # }
 /// ```
-pub fn kaiming_fan_in(layer: &mut Layer) -> Result<(), InitError> {
-    weights_and_zero_biases(layer, |weight| {
-        kaiming_normal_(weight, FanMode::FanIn, Nonlinearity::Relu, None)
+pub fn kaiming_fan_in(layer: &mut Layer<'_>) -> Result<(), InitError> {
+    weights_and_zero_biases(layer, |weight, generator| {
+        kaiming_normal_(weight, FanMode::FanIn, Nonlinearity::Relu, generator)
     })
 }
 
@@ -142,9 +147,9 @@ pub fn kaiming_fan_in(layer: &mut Layer) -> Result<(), InitError> {
 /// # Ok(())
 /// # }
 /// ```
-pub fn kaiming_fan_out(layer: &mut Layer) -> Result<(), InitError> {
-    weights_and_zero_biases(layer, |weight| {
-        kaiming_normal_(weight, FanMode::FanOut, Nonlinearity::Relu, None)
+pub fn kaiming_fan_out(layer: &mut Layer<'_>) -> Result<(), InitError> {
+    weights_and_zero_biases(layer, |weight, generator| {
+        kaiming_normal_(weight, FanMode::FanOut, Nonlinearity::Relu, generator)
     })
 }
 
@@ -172,20 +177,22 @@ pub fn kaiming_fan_out(layer: &mut Layer) -> Result<(), InitError> {
 /// # Ok(())
 /// # }
 /// ```
-pub fn orthogonal(layer: &mut Layer) -> Result<(), InitError> {
-    weights_and_zero_biases(layer, |weight| orthogonal_(weight, 1.0, None))
+pub fn orthogonal(layer: &mut Layer<'_>) -> Result<(), InitError> {
+    weights_and_zero_biases(layer, |weight, generator| {
+        orthogonal_(weight, 1.0, generator)
+    })
 }
 
 fn weights_and_zero_biases(
-    layer: &mut Layer,
-    weight_: impl FnOnce(&mut Tensor) -> Result<(), InitError>,
+    layer: &mut Layer<'_>,
+    weight_: impl FnOnce(&mut Tensor, Option<&mut Generator>) -> Result<(), InitError>,
 ) -> Result<(), InitError> {
     use LayerKind::*;
     match layer.kind() {
         Some(
             Linear | Conv1d | Conv2d | Conv3d | ConvTranspose1d | ConvTranspose2d | ConvTranspose3d,
         ) => {
-            fill_weight(layer, weight_)?;
+            layer.fill("weight", weight_)?;
             fill_bias(layer, 0.0)
         }
         _ => Ok(()),

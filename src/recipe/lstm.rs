@@ -42,23 +42,24 @@ use tch::Tensor;
 /// # Ok(())
 /// # }
 /// ```
-pub fn lstm(layer: &mut Layer) -> Result<(), InitError> {
+pub fn lstm(layer: &mut Layer<'_>) -> Result<(), InitError> {
     if !matches!(layer.kind(), Some(LayerKind::LSTM | LayerKind::LSTMCell)) {
         return Ok(());
     }
-    for (name, parameter) in layer.parameters_mut() {
+    layer.fill_parameters(|name, parameter, generator| {
         if name.starts_with("weight_ih") {
-            xavier_uniform_(parameter, 1.0, None)?;
+            xavier_uniform_(parameter, 1.0, generator)
         } else if name.starts_with("weight_hh") {
-            orthogonal_(parameter, 1.0, None)?;
+            orthogonal_(parameter, 1.0, generator)
         } else if name.starts_with("bias_ih") {
             zeros_(parameter)?;
-            constant_(&mut forget_gates(parameter)?, 1.0)?;
+            constant_(&mut forget_gates(parameter)?, 1.0)
         } else if name.starts_with("bias_hh") {
-            zeros_(parameter)?;
+            zeros_(parameter)
+        } else {
+            Ok(())
         }
-    }
-    Ok(())
+    })
 }
 
 /// The second of the four gates.

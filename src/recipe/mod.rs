@@ -46,7 +46,6 @@ use crate::init::{
 };
 use crate::nn::LayerKind;
 use crate::walk::Layer;
-use tch::Tensor;
 
 /// Xavier normal weights and zero biases for linear layers, Kaiming normal weights (fan out, ReLU)
 /// for two-dimensional convolutions, weight one and bias zero for batch normalisation.
@@ -69,22 +68,19 @@ use tch::Tensor;
 /// # Ok(())
 /// # }
 /// ```
-pub fn weight_init(layer: &mut Layer) -> Result<(), InitError> {
+pub fn weight_init(layer: &mut Layer<'_>) -> Result<(), InitError> {
     match layer.kind() {
         Some(LayerKind::Linear) => {
-            if let Some(weight) = layer.weight_mut() {
-                xavier_normal_(weight, 1.0, None)?;
-            }
+            layer.fill("weight", |weight, generator| {
+                xavier_normal_(weight, 1.0, generator)
+            })?;
             fill_bias(layer, 0.0)
         }
-        Some(LayerKind::Conv2d) => match layer.weight_mut() {
-            Some(weight) => kaiming_normal_(weight, FanMode::FanOut, Nonlinearity::Relu, None),
-            None => Ok(()),
-        },
+        Some(LayerKind::Conv2d) => layer.fill("weight", |weight, generator| {
+            kaiming_normal_(weight, FanMode::FanOut, Nonlinearity::Relu, generator)
+        }),
         Some(LayerKind::BatchNorm2d) => {
-            if let Some(weight) = layer.weight_mut() {
-                constant_(weight, 1.0)?;
-            }
+            layer.fill("weight", |weight, _| constant_(weight, 1.0))?;
             fill_bias(layer, 0.0)
         }
         _ => Ok(()),
@@ -110,33 +106,20 @@ pub fn weight_init(layer: &mut Layer) -> Result<(), InitError> {
 /// # Ok(())
 /// # }
 /// ```
-pub fn weight_init2(layer: &mut Layer) -> Result<(), InitError> {
+pub fn weight_init2(layer: &mut Layer<'_>) -> Result<(), InitError> {
     let gain = match layer.kind() {
         Some(LayerKind::Linear) => 1.0,
         Some(LayerKind::Conv2d | LayerKind::ConvTranspose2d) => calculate_gain(Nonlinearity::Relu)?,
         _ => return Ok(()),
     };
-    if let Some(weight) = layer.weight_mut() {
-        orthogonal_(weight, gain, None)?;
-    }
+    layer.fill("weight", |weight, generator| {
+        orthogonal_(weight, gain, generator)
+    })?;
     fill_bias(layer, 0.0)
 }
 
-fn fill_weight(
-    layer: &mut Layer,
-    fill_: impl FnOnce(&mut Tensor) -> Result<(), InitError>,
-) -> Result<(), InitError> {
-    match layer.weight_mut() {
-        Some(weight) => fill_(weight),
-        None => Ok(()),
-    }
-}
-
-fn fill_bias(layer: &mut Layer, value: f64) -> Result<(), InitError> {
-    match layer.bias_mut() {
-        Some(bias) => constant_(bias, value),
-        None => Ok(()),
-    }
+fn fill_bias(layer: &mut Layer<'_>, value: f64) -> Result<(), InitError> {
+    layer.fill("bias", |bias, _| constant_(bias, value))
 }
 
 /// The last part of a layer's path: its name in the module that holds it.

@@ -1,6 +1,6 @@
 //! ResNet, of torchvision.
 
-use super::{fill_bias, fill_weight, parent_and_name};
+use super::{fill_bias, parent_and_name};
 use crate::error::InitError;
 use crate::init::{FanMode, Nonlinearity, kaiming_normal_, ones_, zeros_};
 use crate::nn::LayerKind;
@@ -44,17 +44,17 @@ use tch::Tensor;
 /// # Ok(())
 /// # }
 /// ```
-pub fn resnet(zero_init_residual: bool) -> impl FnMut(&mut Layer) -> Result<(), InitError> {
+pub fn resnet(zero_init_residual: bool) -> impl FnMut(&mut Layer<'_>) -> Result<(), InitError> {
     let mut blocks = Blocks::default();
-    move |layer: &mut Layer| {
+    move |layer: &mut Layer<'_>| {
         match layer.kind() {
             Some(LayerKind::Conv2d) => {
-                return fill_weight(layer, |weight| {
-                    kaiming_normal_(weight, FanMode::FanOut, Nonlinearity::Relu, None)
+                return layer.fill("weight", |weight, generator| {
+                    kaiming_normal_(weight, FanMode::FanOut, Nonlinearity::Relu, generator)
                 });
             }
             Some(LayerKind::BatchNorm2d | LayerKind::GroupNorm) => {
-                fill_weight(layer, ones_)?;
+                layer.fill("weight", |weight, _| ones_(weight))?;
                 fill_bias(layer, 0.0)?;
             }
             _ => return Ok(()),
@@ -78,7 +78,7 @@ enum LastNorm {
 impl Blocks {
     /// Nothing tells at `bn2` whether the block goes on, so it is zeroed there and set right at
     /// `bn3`. Neither draws.
-    fn zero_last_norm(&mut self, layer: &mut Layer) -> Result<(), InitError> {
+    fn zero_last_norm(&mut self, layer: &mut Layer<'_>) -> Result<(), InitError> {
         let path = layer.path().to_owned();
         let (block, name) = parent_and_name(&path);
         let Some(weight) = layer.weight_mut() else {

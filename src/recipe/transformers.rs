@@ -1,6 +1,6 @@
 //! Language models, of Hugging Face's transformers.
 
-use super::{fill_bias, fill_weight, name};
+use super::{fill_bias, name};
 use crate::error::{Context, InitError};
 use crate::init::{normal_, ones_, xavier_uniform_, zeros_};
 use crate::nn::LayerKind;
@@ -49,11 +49,11 @@ use crate::walk::Layer;
 pub fn gpt2(
     n_layer: i64,
     initializer_range: f64,
-) -> impl FnMut(&mut Layer) -> Result<(), InitError> {
-    move |layer: &mut Layer| {
+) -> impl FnMut(&mut Layer<'_>) -> Result<(), InitError> {
+    move |layer: &mut Layer<'_>| {
         if is_conv1d(layer) {
-            fill_weight(layer, |weight| {
-                normal_(weight, 0.0, initializer_range, None)
+            layer.fill("weight", |weight, generator| {
+                normal_(weight, 0.0, initializer_range, generator)
             })?;
             fill_bias(layer, 0.0)?;
         } else {
@@ -73,7 +73,9 @@ pub fn gpt2(
             });
         }
         let std = initializer_range / (2.0 * n_layer as f64).sqrt();
-        fill_weight(layer, |weight| normal_(weight, 0.0, std, None))
+        layer.fill("weight", |weight, generator| {
+            normal_(weight, 0.0, std, generator)
+        })
     }
 }
 
@@ -116,8 +118,8 @@ pub fn gpt2(
 pub fn bert(
     initializer_range: f64,
     pad_token_id: Option<i64>,
-) -> impl FnMut(&mut Layer) -> Result<(), InitError> {
-    move |layer: &mut Layer| {
+) -> impl FnMut(&mut Layer<'_>) -> Result<(), InitError> {
+    move |layer: &mut Layer<'_>| {
         let is_words = name(layer.path()) == "word_embeddings";
         init_weights(layer, initializer_range, pad_token_id.filter(|_| is_words))?;
         if layer.kind().is_none() && name(layer.path()) == "predictions" {
@@ -130,7 +132,7 @@ pub fn bert(
 /// `PreTrainedModel._init_weights`, as far as it is for layers of `torch.nn`. `MultiheadAttention`
 /// stays as it is: neither model has one.
 fn init_weights(
-    layer: &mut Layer,
+    layer: &mut Layer<'_>,
     initializer_range: f64,
     padding_idx: Option<i64>,
 ) -> Result<(), InitError> {
@@ -142,19 +144,23 @@ fn init_weights(
     };
     match layer.kind() {
         Some(Linear | Conv1d | Conv2d | Conv3d | ConvTranspose1d | ConvTranspose2d) => {
-            fill_weight(layer, |weight| normal_(weight, 0.0, std, None))?;
+            layer.fill("weight", |weight, generator| {
+                normal_(weight, 0.0, std, generator)
+            })?;
             fill_bias(layer, 0.0)
         }
-        Some(LSTM) => layer.parameters_mut().try_for_each(|(name, parameter)| {
-            match name.starts_with("weight") {
-                true => xavier_uniform_(parameter, 1.0, None),
-                false => zeros_(parameter),
-            }
-        }),
+        Some(LSTM) => {
+            layer.fill_parameters(
+                |name, parameter, generator| match name.starts_with("weight") {
+                    true => xavier_uniform_(parameter, 1.0, generator),
+                    false => zeros_(parameter),
+                },
+            )
+        }
         Some(Embedding) => {
             let padding_idx = padding_idx.or(layer.padding_idx());
-            fill_weight(layer, |weight| {
-                normal_(weight, 0.0, std, None)?;
+            layer.fill("weight", |weight, generator| {
+                normal_(weight, 0.0, std, generator)?;
                 match padding_idx {
                     Some(index) => {
                         zeros_(&mut weight.f_select(0, index).context("padding_idx", weight)?)
@@ -164,7 +170,7 @@ fn init_weights(
             })
         }
         Some(GroupNorm | BatchNorm1d | BatchNorm2d | BatchNorm3d | LayerNorm | RMSNorm) => {
-            fill_weight(layer, ones_)?;
+            layer.fill("weight", |weight, _| ones_(weight))?;
             fill_bias(layer, 0.0)?;
             for (name, value_) in [
                 ("running_mean", zeros_ as fn(&mut _) -> _),
@@ -183,7 +189,7 @@ fn init_weights(
 
 /// Whether these are the variables of a `Conv1D`: a weight of two dimensions and a bias as long as
 /// the second. A square one looks like a linear layer, and is filled alike.
-fn is_conv1d(layer: &Layer) -> bool {
+fn is_conv1d(layer: &Layer<'_>) -> bool {
     let mut shapes = layer
         .parameters()
         .map(|(name, tensor)| (name, tensor.size()));

@@ -1,7 +1,8 @@
 //! Vision transformers, of torchvision.
 
-use super::{fill_bias, fill_weight, is_at, name, parent_and_name};
+use super::{fill_bias, is_at, name, parent_and_name};
 use crate::error::InitError;
+use crate::generator::Generator;
 use crate::init::{normal_, trunc_normal_, xavier_uniform_, zeros_};
 use crate::nn::LayerKind;
 use crate::walk::Layer;
@@ -44,57 +45,63 @@ use tch::Tensor;
 /// # Ok(())
 /// # }
 /// ```
-pub fn vit(layer: &mut Layer) -> Result<(), InitError> {
+pub fn vit(layer: &mut Layer<'_>) -> Result<(), InitError> {
     let path = layer.path().to_owned();
     match layer.kind() {
         Some(LayerKind::Conv2d) if is_at(&path, "conv_proj") => {
-            fill_weight(layer, lecun_trunc_normal_)?;
+            layer.fill("weight", lecun_trunc_normal_)?;
             fill_bias(layer, 0.0)
         }
         Some(LayerKind::Conv2d) if is_at(&path, "conv_proj.conv_last") => {
-            fill_weight(layer, |weight| {
+            layer.fill("weight", |weight, generator| {
                 let out_channels = weight.size().first().copied().unwrap_or_default();
                 normal_(
                     weight,
                     0.0,
                     root_of("out_channels", 2.0, out_channels)?,
-                    None,
+                    generator,
                 )
             })?;
             fill_bias(layer, 0.0)
         }
         Some(LayerKind::Linear) if is_at(&path, "heads.pre_logits") => {
-            fill_weight(layer, lecun_trunc_normal_)?;
+            layer.fill("weight", lecun_trunc_normal_)?;
             fill_bias(layer, 0.0)
         }
         Some(LayerKind::Linear) if is_at(&path, "heads.head") => {
-            fill_weight(layer, zeros_)?;
+            layer.fill("weight", |weight, _| zeros_(weight))?;
             fill_bias(layer, 0.0)
         }
         Some(LayerKind::Linear) if name(parent_and_name(&path).0) == "mlp" => {
-            fill_weight(layer, |weight| xavier_uniform_(weight, 1.0, None))?;
-            match layer.bias_mut() {
-                Some(bias) => normal_(bias, 0.0, 1e-6, None),
-                None => Ok(()),
-            }
+            layer.fill("weight", |weight, generator| {
+                xavier_uniform_(weight, 1.0, generator)
+            })?;
+            layer.fill("bias", |bias, generator| {
+                normal_(bias, 0.0, 1e-6, generator)
+            })
         }
         None => {
             if let Some(token) = layer.variable_mut("class_token") {
                 zeros_(token)?;
             }
-            match layer.variable_mut("pos_embedding") {
-                Some(embedding) if is_at(&path, "encoder") => normal_(embedding, 0.0, 0.02, None),
-                _ => Ok(()),
+            if !is_at(&path, "encoder") {
+                return Ok(());
             }
+            layer.fill("pos_embedding", |embedding, generator| {
+                normal_(embedding, 0.0, 0.02, generator)
+            })
         }
         _ => Ok(()),
     }
 }
 
-fn lecun_trunc_normal_(weight: &mut Tensor) -> Result<(), InitError> {
+fn lecun_trunc_normal_(
+    weight: &mut Tensor,
+    generator: Option<&mut Generator>,
+) -> Result<(), InitError> {
     let fan_in = weight.size().iter().skip(1).product();
     let std = root_of("fan_in", 1.0, fan_in)?;
-    trunc_normal_(weight, 0.0, std, -2.0, 2.0, None)
+    trunc_normal_(weight, 0.0, std, -2.0, 2.0, generator)
 }
 
 /// `math.sqrt(numerator / denominator)`.

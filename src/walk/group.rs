@@ -44,7 +44,7 @@ fn sorted(vs: &VarStore) -> Vec<Variable> {
 }
 
 /// The layers in order of creation, each before those below it.
-pub(super) fn layers(vs: &VarStore) -> Vec<Layer> {
+pub(super) fn layers<'g>(vs: &VarStore) -> Vec<Layer<'g>> {
     let variables = sorted(vs);
     let shared: BTreeSet<String> = variables
         .iter()
@@ -129,7 +129,7 @@ impl<'a> Group<'a> {
         innermost.is_some_and(|record| self.is_of(record))
     }
 
-    fn layer(self, all: &[Variable]) -> Layer {
+    fn layer<'g>(self, all: &[Variable]) -> Layer<'g> {
         let own = |trainable: bool| {
             let mut own: Vec<(String, Tensor)> = self
                 .variables
@@ -264,21 +264,21 @@ fn without_duplicate<'a>(
 }
 
 /// Puts every layer behind those below its path, and otherwise keeps the order.
-pub(super) fn children_first(layers: Vec<Layer>) -> Vec<Layer> {
-    let mut ordered: Vec<Layer> = Vec::with_capacity(layers.len());
+pub(super) fn children_first<'g>(layers: Vec<Layer<'g>>) -> Vec<Layer<'g>> {
+    let mut ordered: Vec<Layer<'g>> = Vec::with_capacity(layers.len());
     descend(None, layers, &mut ordered);
     ordered
 }
 
 /// Appends the layers below `parent`, then the one at it; without a parent, those of the whole
 /// `VarStore`.
-fn descend(parent: Option<&str>, layers: Vec<Layer>, ordered: &mut Vec<Layer>) {
+fn descend<'g>(parent: Option<&str>, layers: Vec<Layer<'g>>, ordered: &mut Vec<Layer<'g>>) {
     // A component may be empty: `root / "" / "fc"` is at ".fc", which is below "" and not "".
     let depth = parent.map_or(0, |parent| parent.len() + 1);
     let (here, below): (Vec<_>, Vec<_>) = layers
         .into_iter()
         .partition(|layer| layer.path() == parent.unwrap_or_default());
-    let mut children: Vec<(String, Vec<Layer>)> = Vec::new();
+    let mut children: Vec<(String, Vec<Layer<'g>>)> = Vec::new();
     for layer in below {
         let name = layer.path()[depth..].split('.').next().unwrap_or_default();
         let child = format!("{}{name}", &layer.path()[..depth]);

@@ -3,6 +3,7 @@
 use super::VisitError;
 use super::infer::inferred;
 use crate::error::InitError;
+use crate::generator::Generator;
 use crate::nn::named_tensors::NamedTensors;
 use crate::nn::registry::Record;
 use crate::nn::reset::reset;
@@ -14,7 +15,7 @@ use tch::Tensor;
 ///
 /// The tensors are handles: filling them fills the `VarStore`'s.
 #[derive(Debug)]
-pub struct Layer {
+pub struct Layer<'g> {
     path: String,
     /// One spec if the layer is known, several if it is ambiguous, none for other variables.
     specs: Vec<LayerSpec>,
@@ -26,16 +27,18 @@ pub struct Layer {
     buffers: Vec<(String, Tensor)>,
     /// Its tensors and those of the layers below it.
     all: NamedTensors,
+    /// The generator of the walk.
+    pub(super) generator: Option<&'g mut Generator>,
 }
 
-impl Layer {
+impl Layer<'_> {
     pub(super) fn new(
         path: String,
         records: Option<[Arc<Record>; 2]>,
         parameters: Vec<(String, Tensor)>,
         buffers: Vec<(String, Tensor)>,
         all: NamedTensors,
-    ) -> Layer {
+    ) -> Self {
         let specs = match &records {
             Some([record, _]) => vec![record.spec.clone()],
             None => inferred(&VariableShapes {
@@ -51,6 +54,7 @@ impl Layer {
             parameters,
             buffers,
             all,
+            generator: None,
         }
     }
 
@@ -107,6 +111,55 @@ impl Layer {
             .find_map(|(known, tensor)| (known == name).then_some(tensor))
     }
 
+    /// Fills a parameter or buffer, if the layer has one of that name. `fill` gets the generator of the
+    /// walk, or `None` for the default stream.
+    ///
+    /// # Errors
+    ///
+    /// The error of `fill`.
+    ///
+    /// ```
+    /// use tch_init::{Generator, Walk, init, nn};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let vs = nn::VarStore::new(tch::Device::Cpu);
+    /// nn::f_linear(vs.root() / "fc", 4, 2, Default::default())?;
+    /// let mut generator = Generator::new(tch::Device::Cpu)?;
+    /// Walk::new().generator(&mut generator).apply(&vs, |layer| {
+    ///     layer.fill("weight", |weight, generator| {
+    ///         init::xavier_uniform_(weight, 1.0, generator)
+    ///     })
+    /// })?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn fill(
+        &mut self,
+        name: &str,
+        fill: impl FnOnce(&mut Tensor, Option<&mut Generator>) -> Result<(), InitError>,
+    ) -> Result<(), InitError> {
+        let mut variables = self.parameters.iter_mut().chain(&mut self.buffers);
+        match variables.find(|(known, _)| known == name) {
+            Some((_, tensor)) => fill(tensor, self.generator.as_deref_mut()),
+            None => Ok(()),
+        }
+    }
+
+    /// Fills every parameter of the layer, in PyTorch's order. `fill` gets its name and the generator
+    /// of the walk, or `None` for the default stream.
+    ///
+    /// # Errors
+    ///
+    /// The first error of `fill`.
+    pub fn fill_parameters(
+        &mut self,
+        mut fill: impl FnMut(&str, &mut Tensor, Option<&mut Generator>) -> Result<(), InitError>,
+    ) -> Result<(), InitError> {
+        self.parameters
+            .iter_mut()
+            .try_for_each(|(name, tensor)| fill(name, tensor, self.generator.as_deref_mut()))
+    }
+
     /// The parameter `weight`, to be filled.
     pub fn weight_mut(&mut self) -> Option<&mut Tensor> {
         self.variable_mut("weight")
@@ -125,7 +178,7 @@ impl Layer {
     /// [`InitError`] if a parameter cannot be filled.
     pub fn reset_parameters(&mut self) -> Result<(), InitError> {
         match self.specs.first() {
-            Some(spec) => reset(spec, &self.all, None),
+            Some(spec) => reset(spec, &self.all, self.generator.as_deref_mut()),
             None => Ok(()),
         }
     }

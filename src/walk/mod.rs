@@ -13,6 +13,7 @@ pub(crate) use group::variables_in_order;
 pub use layer::Layer;
 
 use crate::error::InitError;
+use crate::generator::Generator;
 use crate::nn::LayerKind;
 use tch::nn::VarStore;
 
@@ -101,29 +102,53 @@ fn either(kinds: &[LayerKind]) -> String {
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Debug, Clone, Default)]
-pub struct Walk {
+#[derive(Debug, Default)]
+pub struct Walk<'g> {
     kinds: Vec<(String, LayerKind)>,
     preferred: Vec<LayerKind>,
+    generator: Option<&'g mut Generator>,
 }
 
-impl Walk {
+impl<'g> Walk<'g> {
     /// A walk that knows nothing beyond the `VarStore`.
-    pub fn new() -> Walk {
+    pub fn new() -> Walk<'g> {
         Walk::default()
     }
 
     /// Settles the kind of one layer.
     #[must_use]
-    pub fn with_kind(mut self, path: impl Into<String>, kind: LayerKind) -> Walk {
+    pub fn with_kind(mut self, path: impl Into<String>, kind: LayerKind) -> Walk<'g> {
         self.kinds.push((path.into(), kind));
         self
     }
 
     /// Settles the kind of every layer that could be `kind`, among others.
     #[must_use]
-    pub fn prefer(mut self, kind: LayerKind) -> Walk {
+    pub fn prefer(mut self, kind: LayerKind) -> Walk<'g> {
         self.preferred.push(kind);
+        self
+    }
+
+    /// Lets [`reset_parameters`](Self::reset_parameters), [recipes](crate::recipe) and
+    /// [`Layer::fill`] draw from a generator instead of the default stream.
+    ///
+    /// ```
+    /// use tch_init::{Generator, Walk, nn};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let vs = nn::VarStore::new(tch::Device::Cpu);
+    /// let fc = nn::f_linear(vs.root() / "fc", 4, 2, Default::default())?;
+    /// let mut generator = Generator::new(tch::Device::Cpu)?;
+    /// generator.manual_seed(0)?;
+    /// Walk::new().generator(&mut generator).reset_parameters(&vs)?;
+    /// // torch.manual_seed(0); torch.nn.Linear(4, 2).weight[0, 0]
+    /// assert_eq!(fc.ws.double_value(&[0, 0]) as f32, -0.003_743_410_1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn generator(mut self, generator: &'g mut Generator) -> Walk<'g> {
+        self.generator = Some(generator);
         self
     }
 
@@ -135,7 +160,7 @@ impl Walk {
     ///
     /// [`VisitError::NoSuchLayer`] or [`VisitError::Contradiction`] if what the caller said does
     /// not fit. Ambiguity is no error here: such a layer has several [`Layer::candidates`].
-    pub fn layers(&self, vs: &VarStore) -> Result<Vec<Layer>, VisitError> {
+    pub fn layers<'l>(&self, vs: &VarStore) -> Result<Vec<Layer<'l>>, VisitError> {
         let mut layers = group::layers(vs);
         for (path, kind) in &self.kinds {
             let Some(layer) = layers.iter_mut().find(|layer| layer.path() == path) else {
@@ -161,9 +186,9 @@ impl Walk {
     /// As [`Walk::layers`]; [`VisitError::NoLayers`] for a `VarStore` without variables;
     /// [`VisitError::Ambiguous`] before anything is visited if a kind is not settled; [`VisitError::Layer`] with the first error of the visitor.
     pub fn apply(
-        &self,
+        &mut self,
         vs: &VarStore,
-        mut visitor: impl FnMut(&mut Layer) -> Result<(), InitError>,
+        mut visitor: impl FnMut(&mut Layer<'_>) -> Result<(), InitError>,
     ) -> Result<(), VisitError> {
         let layers = self.layers(vs)?;
         if layers.is_empty() {
@@ -172,14 +197,17 @@ impl Walk {
         if let Some(layer) = layers.iter().find(|layer| layer.candidates().len() > 1) {
             return Err(layer.ambiguous());
         }
-        group::children_first(layers)
-            .iter_mut()
-            .try_for_each(|layer| {
-                visitor(layer).map_err(|source| VisitError::Layer {
-                    path: layer.path().to_owned(),
-                    source,
-                })
-            })
+        let mut generator = self.generator.as_deref_mut();
+        for mut layer in group::children_first(layers) {
+            layer.generator = generator;
+            let visited = visitor(&mut layer);
+            generator = layer.generator.take();
+            visited.map_err(|source| VisitError::Layer {
+                path: layer.path().to_owned(),
+                source,
+            })?;
+        }
+        Ok(())
     }
 
     /// Starts every layer anew as PyTorch's layer of that kind starts, in order of creation.
@@ -193,8 +221,8 @@ impl Walk {
     /// As [`Walk::layers`]; [`VisitError::NoLayers`] if there is no layer of a known kind;
     /// [`VisitError::Ambiguous`] before anything is drawn if the candidates
     /// of a layer start differently; [`VisitError::Layer`] if a layer cannot be filled.
-    pub fn reset_parameters(&self, vs: &VarStore) -> Result<(), VisitError> {
-        let mut layers = self.layers(vs)?;
+    pub fn reset_parameters(&mut self, vs: &VarStore) -> Result<(), VisitError> {
+        let layers = self.layers(vs)?;
         if layers.iter().all(|layer| layer.candidates().is_empty()) {
             let variables = layers.iter().map(Layer::variables_in_words);
             let variables = variables.collect::<Vec<_>>().join(", ");
@@ -206,20 +234,25 @@ impl Walk {
         if let Some(layer) = layers.iter().find(|layer| !layer.same_init()) {
             return Err(layer.ambiguous());
         }
-        for layer in layers.iter_mut().filter(|layer| !layer.is_within_another()) {
+        let mut generator = self.generator.as_deref_mut();
+        for mut layer in layers {
+            if layer.is_within_another() {
+                continue;
+            }
             if layer.candidates().is_empty() {
                 log::warn!(
-                    "reset_parameters: {:?} is no layer of a known kind, left as it is: {}",
+                    "reset_parameters: {:?} is not a layer of a known kind and is left alone: {}",
                     layer.path(),
                     layer.variables_in_words()
                 );
             }
-            layer
-                .reset_parameters()
-                .map_err(|source| VisitError::Layer {
-                    path: layer.path().to_owned(),
-                    source,
-                })?;
+            layer.generator = generator;
+            let reset = layer.reset_parameters();
+            generator = layer.generator.take();
+            reset.map_err(|source| VisitError::Layer {
+                path: layer.path().to_owned(),
+                source,
+            })?;
         }
         Ok(())
     }
@@ -246,7 +279,7 @@ impl Walk {
 /// ```
 pub fn apply(
     vs: &VarStore,
-    visitor: impl FnMut(&mut Layer) -> Result<(), InitError>,
+    visitor: impl FnMut(&mut Layer<'_>) -> Result<(), InitError>,
 ) -> Result<(), VisitError> {
     Walk::new().apply(vs, visitor)
 }

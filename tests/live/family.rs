@@ -3,10 +3,13 @@
 use crate::common::reference::{Expected, expected, first_difference};
 use crate::common::{bytes, default_stream};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use tch::nn::{Path, VarStore};
 use tch::{Device, Kind, Tensor};
-use tch_init::nn::LayerKind;
-use tch_init::{InitError, Walk, get_rng_state, manual_seed};
+use tch_init::nn::{LayerKind, LayerSpec, Printed};
+use tch_init::plan::PlanBuilder;
+use tch_init::tensor::Dtype;
+use tch_init::{Generator, InitError, Walk, get_rng_state, manual_seed};
 
 /// What a layer computes from its inputs.
 pub type Forward = Box<dyn Fn(&[Tensor]) -> Vec<Tensor>>;
@@ -133,6 +136,14 @@ fn assert_twin(twin: &Twin, seed: i64, kind: Kind, expected: &Expected, label: &
         None,
         "{label}: of {names:?}, then the state"
     );
+    assert_print(
+        twin,
+        repr,
+        seed,
+        kind,
+        (&names, &expected.chunks[..count]),
+        label,
+    );
     let after_outputs = count + outputs.len();
     assert!(
         after_forward == expected.chunks[after_outputs],
@@ -196,4 +207,50 @@ fn assert_close(output: &Tensor, expected: &[u8], tolerance: f64, label: &str) {
             "{label}: {a} against {b}"
         );
     }
+}
+
+/// The layer that is read from what PyTorch prints: the same print, and as a plan the same tensors
+/// and the same state of the generator.
+fn assert_print(
+    twin: &Twin,
+    repr: &str,
+    seed: i64,
+    kind: Kind,
+    (names, chunks): (&[String], &[Vec<u8>]),
+    label: &str,
+) {
+    // Arguments that affect the variables and are not printed.
+    let hidden = ["kdim", "vdim", "add_bias_kv", "init=", "weight=torch"];
+    if hidden.iter().any(|argument| twin.python.contains(argument)) {
+        return;
+    }
+    let spec = Printed::parse(repr).and_then(|printed| LayerSpec::from_printed(&printed));
+    let spec = match spec {
+        Ok(spec) => spec.unwrap_or_else(|| panic!("{label}: {repr} is not a layer")),
+        Err(error) if repr.contains("ModuleList()") => {
+            return assert!(error.to_string().contains("is not printed"), "{error}");
+        }
+        Err(error) => panic!("{label}: {error}"),
+    };
+    assert_eq!(spec.repr(), repr, "{label}: the print again");
+    assert_eq!(spec.kind(), twin.kind, "{label}: kind");
+    let dtype = Dtype::from_kind(kind).unwrap();
+    let mut plan = PlanBuilder::new();
+    spec.add_to("", dtype, &mut plan).unwrap();
+    let plan = plan.finish(twin.python).unwrap();
+    let mut generator = Generator::new(Device::Cpu).unwrap();
+    generator.manual_seed(seed).unwrap();
+    let made: BTreeMap<_, _> = plan
+        .materialize(&mut generator)
+        .unwrap()
+        .into_iter()
+        .collect();
+    assert_eq!(made.len(), names.len(), "{label}: names of the plan");
+    let mut ours: Vec<Vec<u8>> = names.iter().map(|name| bytes(&made[name])).collect();
+    ours.push(generator.get_state().unwrap());
+    assert_eq!(
+        first_difference(&ours, chunks),
+        None,
+        "{label}: of the plan's {names:?}, then the state"
+    );
 }

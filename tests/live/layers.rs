@@ -225,7 +225,7 @@ fn layers_start_and_are_visited_as_in_pytorch() {
         for layer in &models[model] {
             (layer.make)(vs.root() / layer.name).unwrap();
         }
-        let walk = Walk::new();
+        let mut walk = Walk::new();
         // PyTorch's names and order; the walk puts layers without parameters last.
         let names: Vec<String> = serde_json::from_value(expected.rest[0].clone()).unwrap();
         let variables = vs.variables();

@@ -80,7 +80,7 @@ fn assert_recipes(cases: &[Case]) {
 }
 
 /// What plain tch's layers cannot tell of themselves.
-fn walk() -> Walk {
+fn walk() -> Walk<'static> {
     Walk::new()
         .prefer(LayerKind::Embedding)
         .prefer(LayerKind::LayerNorm)
