@@ -94,8 +94,8 @@ mod with_tch {
         /// Options of an adaptive softmax, with PyTorch's defaults.
         #[derive(Debug, Clone, Copy)]
         pub struct AdaptiveLogSoftmaxWithLossConfig {
-            /// Cluster `i`, from 1 on, sees `in_features / div_value^i` features, rounded down. PyTorch's
-            /// default: 4.
+            /// Cluster `i`, from 1 on, sees `in_features / div_value^i` features, rounded down.
+            /// PyTorch's default: 4.
             div_value: f64 = 4.0,
             /// Whether the head has a bias. PyTorch's default: no.
             head_bias: bool = false,
@@ -109,11 +109,11 @@ mod with_tch {
         pub head: Linear,
         /// For each cluster, the projection to fewer features and the scores of its classes.
         pub tail: Vec<[Linear; 2]>,
-        /// The cutoffs, and behind them the number of classes.
+        /// The cutoffs, followed by the number of classes.
         cutoffs: Vec<i64>,
     }
 
-    /// What [`AdaptiveLogSoftmaxWithLoss::forward`] computes.
+    /// The result of [`AdaptiveLogSoftmaxWithLoss::forward`].
     #[derive(Debug)]
     pub struct AsmOutput {
         /// The log-probability of each target: shape `[N]`, or `[]` for an input without a batch.
@@ -124,12 +124,13 @@ mod with_tch {
 
     /// `torch.nn.AdaptiveLogSoftmaxWithLoss(in_features, n_classes, cutoffs)`: `head` is linear, from
     /// `in_features` to the classes below the first cutoff and one score for each cluster; `tail.i`
-    /// holds two linear layers without biases, from `in_features` to `in_features / div_value^(i + 1)`
-    /// and from there to the classes from cutoff `i` up to the next, or to `n_classes` behind the last.
+    /// holds two linear layers without biases, from `in_features` to
+    /// `in_features / div_value^(i + 1)` and from there to the classes from cutoff `i` up to the
+    /// next, or after the last up to `n_classes`.
     ///
-    /// Draws `head.weight`, `head.bias` if there is one, and then for each cluster `tail.i.0.weight`
-    /// and `tail.i.1.weight`, each as [`f_linear`](crate::nn::f_linear). A cluster that sees no feature
-    /// draws nothing. tch 0.26 has no such layer.
+    /// Draws `head.weight`, `head.bias` if there is one, and then for each cluster
+    /// `tail.i.0.weight` and `tail.i.1.weight`, each as [`f_linear`](crate::nn::f_linear). A
+    /// cluster that sees no feature draws nothing. tch 0.26 has no such layer.
     ///
     /// # Errors
     ///
@@ -203,8 +204,9 @@ mod with_tch {
         Ok(quotient as i64)
     }
 
-    /// Python's `a // b` of floats (CPython `Objects/floatobject.c`, `float_floor_div`): from the exact
-    /// remainder, so that a quotient that rounds up to a whole number does not count as that number.
+    /// Python's `a // b` of floats (CPython `Objects/floatobject.c`, `float_floor_div`): from the
+    /// exact remainder, so that a quotient that rounds up to a whole number does not count as that
+    /// number.
     fn floor_divide(a: f64, b: f64) -> f64 {
         let remainder = a % b;
         let mut quotient = (a - remainder) / b;
@@ -219,7 +221,7 @@ mod with_tch {
         }
     }
 
-    /// What the layer computes: `AdaptiveLogSoftmaxWithLoss.forward`, `log_prob` and `predict`,
+    /// The forward pass: `AdaptiveLogSoftmaxWithLoss.forward`, `log_prob` and `predict`,
     /// `torch/nn/modules/adaptive.py`, PyTorch 2.13.
     impl AdaptiveLogSoftmaxWithLoss {
         /// The log-probabilities of the targets, and the loss.
@@ -229,7 +231,7 @@ mod with_tch {
         ///
         /// # Errors
         ///
-        /// [`InitError::Layer`] if the shapes are others or a target is no class,
+        /// [`InitError::Layer`] for other shapes or a target that is not a class,
         /// [`InitError::Libtorch`] where libtorch refuses.
         pub fn forward(&self, input: &Tensor, target: &Tensor) -> Result<AsmOutput, InitError> {
             let batched = match (&input.size()[..], &target.size()[..]) {
@@ -265,7 +267,8 @@ mod with_tch {
             Ok(AsmOutput { output, loss })
         }
 
-        /// The log-probabilities of all classes: `[N, n_classes]` for an input of `[N, in_features]`.
+        /// The log-probabilities of all classes: `[N, n_classes]` for an input of
+        /// `[N, in_features]`.
         ///
         /// # Errors
         ///
@@ -276,8 +279,8 @@ mod with_tch {
                 .context(KIND.name(), input)
         }
 
-        /// The likeliest class of each row: `[N]`, of i64, for an input of `[N, in_features]`. Clusters
-        /// are computed only for the rows whose highest score is a cluster's.
+        /// The likeliest class of each row: `[N]`, of i64, for an input of `[N, in_features]`.
+        /// Clusters are computed only for the rows whose highest score is a cluster's.
         ///
         /// # Errors
         ///

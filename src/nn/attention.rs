@@ -131,9 +131,11 @@ mod with_tch {
             dropout: f64 = 0.0,
             /// Whether the projections have biases. PyTorch's default: yes.
             bias: bool = true,
-            /// Whether a learnt row is added to the keys and to the values. PyTorch's default: no.
+            /// Whether a learned row is appended to the keys and to the values. PyTorch's default:
+            /// no.
             add_bias_kv: bool = false,
-            /// Whether a row of zeros is added to the keys and to the values. PyTorch's default: no.
+            /// Whether a row of zeros is appended to the keys and to the values. PyTorch's default:
+            /// no.
             add_zero_attn: bool = false,
             /// The features of the keys. PyTorch's default: `embed_dim`.
             kdim: Option<i64> = None,
@@ -145,35 +147,38 @@ mod with_tch {
     }
 
     config! {
-        /// What an attention is told beyond query, key and value, with PyTorch's defaults.
+        /// Arguments of an attention's forward pass beyond query, key and value, with PyTorch's
+        /// defaults.
         #[derive(Debug, Clone, Copy)]
         pub struct AttentionOptions<'a> {
-            /// Which keys are padding: of shape `[N, S]`, or `[S]` without a batch. `true` hides a key;
-            /// floating-point values are added to the scores. PyTorch's default: none.
+            /// Which keys are padding: of shape `[N, S]`, or `[S]` without a batch. `true` hides a
+            /// key; floating-point values are added to the scores. PyTorch's default: none.
             key_padding_mask: Option<&'a Tensor> = None,
             /// Whether the attention weights are returned too. PyTorch's default: yes.
             need_weights: bool = true,
-            /// Which positions see which: of shape `[L, S]` or `[N * num_heads, L, S]`. `true` hides a
-            /// position; floating-point values are added to the scores. PyTorch's default: none.
+            /// Which positions see which: of shape `[L, S]` or `[N * num_heads, L, S]`. `true`
+            /// hides a position; floating-point values are added to the scores. PyTorch's default:
+            /// none.
             attn_mask: Option<&'a Tensor> = None,
             /// Whether the returned weights are averaged over the heads. PyTorch's default: yes.
             average_attn_weights: bool = true,
-            /// A promise that `attn_mask`, which has to be there, is the causal one. PyTorch's default: no.
+            /// A promise that `attn_mask`, which has to be there, is the causal one. PyTorch's
+            /// default: no.
             is_causal: bool = false,
         }
     }
 
-    /// A multi-head attention; tch has none.
+    /// `torch.nn.MultiheadAttention`, which tch lacks. Made by [`multihead_attention`].
     #[derive(Debug)]
     pub struct MultiheadAttention {
-        /// The projections of query, key and value in one, `[3 * embed_dim, embed_dim]`, where keys and
-        /// values have `embed_dim` features.
+        /// The projections of query, key and value in one, `[3 * embed_dim, embed_dim]`, where keys
+        /// and values have `embed_dim` features.
         pub in_proj_weight: Option<Tensor>,
-        /// Where they have not: the projection of the query, `[embed_dim, embed_dim]`.
+        /// Otherwise, the projection of the query, `[embed_dim, embed_dim]`.
         pub q_proj_weight: Option<Tensor>,
-        /// Where they have not: the projection of the keys, `[embed_dim, kdim]`.
+        /// Otherwise, the projection of the keys, `[embed_dim, kdim]`.
         pub k_proj_weight: Option<Tensor>,
-        /// Where they have not: the projection of the values, `[embed_dim, vdim]`.
+        /// Otherwise, the projection of the values, `[embed_dim, vdim]`.
         pub v_proj_weight: Option<Tensor>,
         /// The bias of the three projections, `[3 * embed_dim]`.
         pub in_proj_bias: Option<Tensor>,
@@ -193,11 +198,11 @@ mod with_tch {
 
     /// `torch.nn.MultiheadAttention(embed_dim, num_heads)`: `in_proj_weight` (or `q_proj_weight`,
     /// `k_proj_weight` and `v_proj_weight`, where `kdim` or `vdim` is not `embed_dim`) uniform by
-    /// Xavier, `in_proj_bias` zeros, `bias_k` and `bias_v` normal by Xavier, `out_proj.weight` uniform
-    /// over `+-1/sqrt(embed_dim)`, `out_proj.bias` zeros.
+    /// Xavier, `in_proj_bias` zeros, `bias_k` and `bias_v` normal by Xavier, `out_proj.weight`
+    /// uniform over `+-1/sqrt(embed_dim)`, `out_proj.bias` zeros.
     ///
-    /// Draws in PyTorch's order: `out_proj` as a linear layer, with a bias that is then set to zero, the
-    /// projections, `bias_k`, `bias_v`.
+    /// Draws in PyTorch's order: `out_proj` as a linear layer, with a bias that is then set to
+    /// zero, the projections, `bias_k`, `bias_v`.
     ///
     /// # Errors
     ///
@@ -266,15 +271,15 @@ mod with_tch {
     }
 
     impl MultiheadAttention {
-        /// The output, `[L, N, embed_dim]`, and the weights, `[N, L, S]` (`[N, num_heads, L, S]` if they
-        /// are not averaged), of a query `[L, N, embed_dim]`, a key `[S, N, kdim]` and a value
+        /// The output, `[L, N, embed_dim]`, and the weights, `[N, L, S]` (`[N, num_heads, L, S]` if
+        /// they are not averaged), of a query `[L, N, embed_dim]`, a key `[S, N, kdim]` and a value
         /// `[S, N, vdim]`. `N` comes first with `batch_first`, and may be left out everywhere.
         ///
-        /// Follows `torch.nn.functional.multi_head_attention_forward`, and its bits: so it matters, as
-        /// in PyTorch, whether query, key and value are one and the same tensor. With `train` it draws
-        /// the dropout from the default stream. Without, where nothing asks for gradients, PyTorch's
-        /// fused kernel runs under the conditions that PyTorch sets; of these autocasting alone is not
-        /// asked for.
+        /// Follows `torch.nn.functional.multi_head_attention_forward`, and its bits: so it matters,
+        /// as in PyTorch, whether query, key and value are one and the same tensor. With `train` it
+        /// draws the dropout from the default stream. Without, where nothing asks for gradients,
+        /// PyTorch's fused kernel runs under PyTorch's conditions, except that autocasting is not
+        /// checked.
         ///
         /// # Errors
         ///

@@ -14,7 +14,7 @@ impl LayerRule for Rule {
         NormBase::from_printed(kind, printed, NormBase::new)
     }
 
-    /// Always tracks statistics: without them nothing tells it from other normalizations.
+    /// Always tracks statistics: without them it looks like other normalizations.
     fn infer(kind: LayerKind, variables: &VariableShapes<'_>) -> Option<LayerSpec> {
         variables.buffer("running_mean")?;
         NormBase::infer(kind, variables)
@@ -34,11 +34,11 @@ mod with_tch {
     use std::borrow::Borrow;
     use tch::nn::{self, BatchNorm, Init, Path};
 
-    /// Options of a batch normalisation: tch's fields, PyTorch's defaults.
+    /// Options of a batch normalization: tch's fields, PyTorch's defaults.
     ///
     /// tch's layer always tracks running statistics, by a momentum: PyTorch's `momentum=None` and
-    /// `track_running_stats=False` are options of [`sync_batch_norm`](crate::nn::sync_batch_norm), which in
-    /// one process computes what a batch normalisation computes.
+    /// `track_running_stats=False` are options of [`sync_batch_norm`](crate::nn::sync_batch_norm),
+    /// which in one process computes what a batch normalization computes.
     #[derive(Debug, Clone, Copy)]
     pub struct BatchNormConfig {
         /// Whether cuDNN may be used. tch's option; default: yes.
@@ -47,11 +47,12 @@ mod with_tch {
         pub eps: f64,
         /// Weight of a new batch in the running statistics. PyTorch's default: 0.1.
         pub momentum: f64,
-        /// Whether there are a weight and a bias. PyTorch's default: yes.
+        /// Whether the layer has a weight and a bias. PyTorch's default: yes.
         pub affine: bool,
-        /// How the weight starts. Default: as in PyTorch.
+        /// Initializer of the weight. Default: PyTorch's.
         pub ws_init: Init,
-        /// How the bias starts. Default: as in PyTorch; [`NO_BIAS`](crate::nn::init::NO_BIAS) for none.
+        /// Initializer of the bias, or [`NO_BIAS`](crate::nn::init::NO_BIAS) for a layer without
+        /// one. Default: PyTorch's.
         pub bs_init: Init,
     }
 

@@ -73,16 +73,16 @@ mod with_tch {
         /// Options of a bilinear layer, with PyTorch's defaults.
         #[derive(Debug, Clone, Copy)]
         pub struct BilinearConfig {
-            /// Whether there is a bias. PyTorch's default: yes.
+            /// Whether the layer has a bias. PyTorch's default: yes.
             bias: bool = true,
-            /// How the weight starts. Default: as in PyTorch.
+            /// Initializer of the weight. Default: PyTorch's.
             ws_init: Init = PYTORCH_DEFAULT,
-            /// How the bias starts. Default: as in PyTorch.
+            /// Initializer of the bias. Default: PyTorch's.
             bs_init: Init = PYTORCH_DEFAULT,
         }
     }
 
-    /// `torch.nn.Bilinear`, which tch 0.26 has not. Made by [`bilinear`].
+    /// `torch.nn.Bilinear`, which tch 0.26 lacks. Made by [`bilinear`].
     #[derive(Debug)]
     pub struct Bilinear {
         /// The weight, of shape `[out_features, in1_features, in2_features]`.
@@ -112,8 +112,8 @@ mod with_tch {
     ///
     /// # Errors
     ///
-    /// [`InitError::Argument`] if `in1_features` is 0, [`InitError::Libtorch`] for negative sizes or a
-    /// `VarStore` whose kind cannot be trained.
+    /// [`InitError::Argument`] if `in1_features` is 0, [`InitError::Libtorch`] for negative sizes
+    /// or a `VarStore` whose kind cannot be trained.
     ///
     /// ```
     /// use tch::{Tensor, kind::FLOAT_CPU};

@@ -1,7 +1,8 @@
 //! Makes the variables of a layer from its spec.
 //!
 //! Variables are allocated in the order of PyTorch's `state_dict`, initialized in the order of its
-//! constructor, and put into the `VarStore` last, so that a failure leaves the `VarStore` as it was.
+//! constructor, and put into the `VarStore` last, so that a failure leaves the `VarStore` as it
+//! was.
 
 use super::init::Init;
 use super::named_tensors::NamedTensors;

@@ -158,7 +158,7 @@ fn is_transposed(kind: LayerKind) -> bool {
     )
 }
 
-/// What `_ConvNd.__init__` demands of channels and groups.
+/// Checks channels and groups as `_ConvNd.__init__` does.
 pub(super) fn check_channels(
     kind: LayerKind,
     in_channels: i64,
@@ -194,19 +194,20 @@ mod with_tch {
     pub struct ConvConfigND<ND> {
         /// Steps of the kernel. PyTorch's default: 1.
         pub stride: ND,
-        /// Elements added on each side of the input. PyTorch's default: 0.
+        /// Elements added to each side of the input. PyTorch's default: 0.
         pub padding: ND,
         /// Distance between the kernel's elements. PyTorch's default: 1.
         pub dilation: ND,
-        /// Groups of channels that see only each other. PyTorch's default: 1.
+        /// Number of groups of channels that are connected only within the group. PyTorch's
+        /// default: 1.
         pub groups: i64,
-        /// Whether there is a bias. PyTorch's default: yes.
+        /// Whether the layer has a bias. PyTorch's default: yes.
         pub bias: bool,
-        /// How the weight starts. Default: as in PyTorch.
+        /// Initializer of the weight. Default: PyTorch's.
         pub ws_init: Init,
-        /// How the bias starts. Default: as in PyTorch.
+        /// Initializer of the bias. Default: PyTorch's.
         pub bs_init: Init,
-        /// What the added elements hold. PyTorch's default: zeros.
+        /// Values of the added elements. PyTorch's default: zeros.
         pub padding_mode: PaddingMode,
     }
 
@@ -269,8 +270,8 @@ mod with_tch {
     /// # Errors
     ///
     /// [`InitError::Channels`] if `groups` is not positive or does not divide both channels,
-    /// [`InitError::Dimensions`] for kernels of other than 1 to 3 dimensions, [`InitError::Libtorch`]
-    /// for negative sizes or a `VarStore` whose kind cannot be trained.
+    /// [`InitError::Dimensions`] for kernels of other than 1 to 3 dimensions,
+    /// [`InitError::Libtorch`] for negative sizes or a `VarStore` whose kind cannot be trained.
     ///
     /// ```
     /// use tch::nn::VarStore;

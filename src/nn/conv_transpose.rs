@@ -53,7 +53,8 @@ mod with_tch {
     use std::borrow::Borrow;
     use tch::nn::{self, ConvTranspose1D, ConvTranspose2D, ConvTranspose3D, Init, Path};
 
-    /// Options of a transposed convolution, the same in all dimensions: tch's fields, PyTorch's defaults.
+    /// Options of a transposed convolution, the same in all dimensions: tch's fields, PyTorch's
+    /// defaults.
     ///
     /// tch's constructors take one number for all dimensions, [`ConvTransposeConfig`].
     #[derive(Debug, Clone, Copy)]
@@ -64,15 +65,16 @@ mod with_tch {
         pub padding: ND,
         /// Elements added to one side of the output. PyTorch's default: 0.
         pub output_padding: ND,
-        /// Groups of channels that see only each other. PyTorch's default: 1.
+        /// Number of groups of channels that are connected only within the group. PyTorch's
+        /// default: 1.
         pub groups: i64,
-        /// Whether there is a bias. PyTorch's default: yes.
+        /// Whether the layer has a bias. PyTorch's default: yes.
         pub bias: bool,
         /// Distance between the kernel's elements. PyTorch's default: 1.
         pub dilation: ND,
-        /// How the weight starts. Default: as in PyTorch.
+        /// Initializer of the weight. Default: PyTorch's.
         pub ws_init: Init,
-        /// How the bias starts. Default: as in PyTorch.
+        /// Initializer of the bias. Default: PyTorch's.
         pub bs_init: Init,
     }
 

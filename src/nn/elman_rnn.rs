@@ -1,4 +1,4 @@
-//! `torch.nn.RNN`, which tch has not: `torch/nn/modules/rnn.py`, PyTorch 2.13.
+//! `torch.nn.RNN`, which tch lacks: `torch/nn/modules/rnn.py`, PyTorch 2.13.
 
 use super::rnn::{RNNConfig, RnnBase, RnnNonlinearity};
 use super::{LayerKind, or_panic};
@@ -13,7 +13,7 @@ use tch::nn::{Path, RNN};
 pub struct ElmanRnn {
     /// The parameters, in PyTorch's order.
     pub flat_weights: Vec<Tensor>,
-    /// What is applied to the sum of input and hidden state.
+    /// The function applied to the sum of input and hidden state.
     pub nonlinearity: RnnNonlinearity,
     /// Features of the input.
     pub input_size: i64,
@@ -76,10 +76,10 @@ pub fn rnn<'a, T: Borrow<Path<'a>>>(
 impl ElmanRnn {
     /// The outputs of a sequence and the last hidden state of every layer and direction.
     ///
-    /// The input is `[batch, sequence, in_dim]`, or `[sequence, batch, in_dim]` if `batch_first`
-    /// is false, or `[sequence, in_dim]`. The state is `[layers * directions, batch, hidden_dim]`,
-    /// without the batch where the input has none; `None` stands for zeros. While `config.train`
-    /// is set, a `dropout` draws from the default stream. There are no packed sequences.
+    /// The input is `[batch, sequence, in_dim]`, or `[sequence, batch, in_dim]` if `batch_first` is
+    /// false, or `[sequence, in_dim]`. The state is `[layers * directions, batch, hidden_dim]`,
+    /// without the batch where the input has none; `None` means zeros. While `config.train` is set,
+    /// a `dropout` draws from the default stream. There are no packed sequences.
     ///
     /// # Errors
     ///

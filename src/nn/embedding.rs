@@ -6,7 +6,7 @@ use super::spec::{InitFill, LayerRule, LayerSpec, VariableShapes, normal, refuse
 use crate::error::InitError;
 use tensor_parity::python_repr;
 
-/// What `Embedding` and `EmbeddingBag` have in common: `__init__` and `reset_parameters`,
+/// The spec of an `Embedding` or `EmbeddingBag`: `__init__` and `reset_parameters`,
 /// `torch/nn/modules/sparse.py`, PyTorch 2.13. `padding_idx` counts from the first row.
 pub(super) fn table(
     kind: LayerKind,
@@ -22,7 +22,7 @@ pub(super) fn table(
     }
 }
 
-/// The options that an embedding and a bag of embeddings print alike.
+/// The options that an embedding and a bag of embeddings share.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Norming {
     pub(super) max_norm: Option<f64>,
@@ -142,10 +142,10 @@ mod with_tch {
         pub sparse: bool,
         /// Whether the gradient is divided by how often a row is looked up. PyTorch's default: no.
         pub scale_grad_by_freq: bool,
-        /// How the weight starts, the padding row included. Default: as in PyTorch.
+        /// Initializer of the weight, including the padding row. Default: PyTorch's.
         pub ws_init: Init,
-        /// The row that starts as zeros and has no gradient, counted from the first. -1 stands for
-        /// none, as in tch, and is the default; PyTorch's `padding_idx=-1`, the last row, is
+        /// The row that is initialized to zeros and has no gradient, counted from the first. -1
+        /// means none, as in tch, and is the default; PyTorch's `padding_idx=-1`, the last row, is
         /// `num_embeddings - 1` here.
         pub padding_idx: i64,
     }
@@ -161,7 +161,7 @@ mod with_tch {
         }
     }
 
-    /// What libtorch's `embedding` takes for no padding row.
+    /// The padding row that means none in libtorch's `embedding`.
     const NO_ROW: i64 = -1;
 
     /// `torch.nn.Embedding(num_embeddings, embedding_dim)`: `weight` of shape
@@ -247,24 +247,25 @@ mod with_tch {
         /// All options of PyTorch's embedding, with its defaults.
         #[derive(Debug, Clone, Copy)]
         pub struct EmbeddingOptions {
-            /// The row that starts as zeros and has no gradient; a negative one counts from the end.
-            /// PyTorch's default: none.
+            /// The row that is initialized to zeros and has no gradient; a negative index counts
+            /// from the end. PyTorch's default: none.
             padding_idx: Option<i64> = None,
-            /// Rows that are looked up are first shortened to this norm, in place. PyTorch's default: they
-            /// are not.
+            /// The norm to which rows are scaled down in place before they are looked up. PyTorch's
+            /// default: none.
             max_norm: Option<f64> = None,
             /// The p of the p-norm that `max_norm` bounds. PyTorch's default: 2.
             norm_type: f64 = 2.0,
-            /// Whether the gradient is divided by how often a row is looked up. PyTorch's default: no.
+            /// Whether the gradient is divided by how often a row is looked up. PyTorch's default:
+            /// no.
             scale_grad_by_freq: bool = false,
             /// Whether the weight's gradient is a sparse tensor. PyTorch's default: no.
             sparse: bool = false,
-            /// How the weight starts, the padding row included. Default: as in PyTorch.
+            /// Initializer of the weight, including the padding row. Default: PyTorch's.
             ws_init: Init = PYTORCH_DEFAULT,
         }
     }
 
-    /// `torch.nn.Embedding` with all of its options, of which tch's layer has not all. Made by
+    /// `torch.nn.Embedding` with all of its options, some of which tch's layer lacks. Made by
     /// [`embedding_with`].
     #[derive(Debug)]
     pub struct EmbeddingWithOptions {
@@ -274,8 +275,8 @@ mod with_tch {
     }
 
     impl EmbeddingWithOptions {
-        /// The forward pass: row numbers of any shape to `[.., embedding_dim]`. With `max_norm` the
-        /// rows that it looks up are shortened in [`ws`](EmbeddingWithOptions::ws).
+        /// The forward pass: row numbers of any shape to `[.., embedding_dim]`. With `max_norm` it
+        /// scales down the rows of [`ws`](EmbeddingWithOptions::ws) that it looks up.
         ///
         /// # Errors
         ///
@@ -301,7 +302,8 @@ mod with_tch {
         }
     }
 
-    /// [`f_embedding`] with all of PyTorch's options, and padding rows counted as PyTorch counts them.
+    /// [`f_embedding`] with all of PyTorch's options, and padding rows counted as PyTorch counts
+    /// them.
     ///
     /// Draws the weight, the padding row included, as [`normal_`](crate::init::normal_).
     ///
@@ -356,7 +358,7 @@ mod with_tch {
     }
 
     impl Norming {
-        /// Shortens the rows of `ws` that `xs` looks up, if there is a `max_norm`:
+        /// Scales down the rows of `ws` that `xs` looks up, if `max_norm` is set:
         /// `_no_grad_embedding_renorm_`, torch/nn/functional.py, PyTorch 2.13.
         pub(in crate::nn) fn shorten(&self, ws: &Tensor, xs: &Tensor) -> Result<(), InitError> {
             let Some(max_norm) = self.max_norm else {

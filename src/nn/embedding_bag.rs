@@ -90,29 +90,30 @@ mod with_tch {
         /// Options of bags of embeddings, with PyTorch's defaults.
         #[derive(Debug, Clone, Copy)]
         pub struct EmbeddingBagConfig {
-            /// Rows that are looked up are first shortened to this norm, in place. PyTorch's default: they
-            /// are not.
+            /// The norm to which rows are scaled down in place before they are looked up. PyTorch's
+            /// default: none.
             max_norm: Option<f64> = None,
             /// The p of the p-norm that `max_norm` bounds. PyTorch's default: 2.
             norm_type: f64 = 2.0,
-            /// Whether the gradient is divided by how often a row is looked up; not for maxima. PyTorch's
-            /// default: no.
+            /// Whether the gradient is divided by how often a row is looked up; not for maxima.
+            /// PyTorch's default: no.
             scale_grad_by_freq: bool = false,
-            /// What becomes of the rows of a bag. PyTorch's default: their mean.
+            /// How the rows of a bag are reduced. PyTorch's default: their mean.
             mode: EmbeddingBagMode = EmbeddingBagMode::Mean,
-            /// Whether the weight's gradient is a sparse tensor; not for maxima. PyTorch's default: no.
+            /// Whether the weight's gradient is a sparse tensor; not for maxima. PyTorch's default:
+            /// no.
             sparse: bool = false,
             /// Whether the offsets end with the end of the last bag. PyTorch's default: no.
             include_last_offset: bool = false,
-            /// The row that starts as zeros, has no gradient and is left out of bags; a negative one counts
-            /// from the end. PyTorch's default: none.
+            /// The row that is initialized to zeros, has no gradient and is left out of bags; a
+            /// negative index counts from the end. PyTorch's default: none.
             padding_idx: Option<i64> = None,
-            /// How the weight starts, the padding row included. Default: as in PyTorch.
+            /// Initializer of the weight, including the padding row. Default: PyTorch's.
             ws_init: Init = PYTORCH_DEFAULT,
         }
     }
 
-    /// `torch.nn.EmbeddingBag`, which tch 0.26 has not. Made by [`embedding_bag`].
+    /// `torch.nn.EmbeddingBag`, which tch 0.26 lacks. Made by [`embedding_bag`].
     #[derive(Debug)]
     pub struct EmbeddingBag {
         /// The weight, of shape `[num_embeddings, embedding_dim]`.
@@ -123,17 +124,18 @@ mod with_tch {
     impl EmbeddingBag {
         /// The forward pass, to `[bags, embedding_dim]`.
         ///
-        /// Row numbers of two dimensions are one bag a row and take no offsets; those of one dimension
-        /// are all bags one after the other, with the offset of each. `per_sample_weights` is a factor
-        /// for each row number, for sums only. With `max_norm` the rows that are looked up are
-        /// shortened in [`ws`](EmbeddingBag::ws).
+        /// Row numbers of two dimensions are one bag a row and take no offsets; those of one
+        /// dimension are all bags one after the other, with the offset of each.
+        /// `per_sample_weights` is a factor for each row number, for sums only. With `max_norm` it
+        /// scales down the rows of [`ws`](EmbeddingBag::ws) that it looks up.
         ///
         /// # Errors
         ///
         /// [`InitError::Layer`] for another number of dimensions, for offsets where there should be
-        /// none or none where there should be some, for factors of another shape than the row numbers
-        /// or without a sum, and for maxima with an option that is not for them;
-        /// [`InitError::Libtorch`] for what libtorch refuses, such as rows that are not in the table.
+        /// none or none where there should be some, for factors of another shape than the row
+        /// numbers or without a sum, and for maxima with an option that is not for them;
+        /// [`InitError::Libtorch`] for what libtorch refuses, such as rows that are not in the
+        /// table.
         pub fn f_forward(
             &self,
             input: &Tensor,
@@ -197,7 +199,7 @@ mod with_tch {
             Ok(bags)
         }
 
-        /// What some modes do not go with.
+        /// Refuses options that a mode does not support.
         fn check_mode(&self, weighted: bool) -> Result<(), InitError> {
             let mode = self.config.mode;
             let unsupported = match mode {
@@ -215,7 +217,7 @@ mod with_tch {
 
     const NAME: &str = "EmbeddingBag";
 
-    /// Where bags of `width` rows each start, in the kind and on the device of the row numbers.
+    /// The offsets of bags of `width` rows each, in the kind and on the device of the row numbers.
     fn even_offsets(rows: &Tensor, width: i64) -> Result<Tensor, TchError> {
         let count = rows.size().iter().product::<i64>();
         let bags = count / width;

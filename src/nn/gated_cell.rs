@@ -1,4 +1,4 @@
-//! `torch.nn.LSTMCell` and `torch.nn.GRUCell`, which tch has not: `torch/nn/modules/rnn.py`,
+//! `torch.nn.LSTMCell` and `torch.nn.GRUCell`, which tch lacks: `torch/nn/modules/rnn.py`,
 //! PyTorch 2.13.
 
 use super::LayerKind;
@@ -62,9 +62,9 @@ pub fn lstm_cell<'a, T: Borrow<Path<'a>>>(
 }
 
 impl LstmCell {
-    /// The next hidden state and cell state, both of shape `[batch, hidden_dim]`, after an input
-    /// of shape `[batch, in_dim]`; none has a batch if the input has none. `None` stands for
-    /// states of zeros.
+    /// The next hidden state and cell state, both of shape `[batch, hidden_dim]`, after an input of
+    /// shape `[batch, in_dim]`; without the batch if the input has none. `None` means states of
+    /// zeros.
     ///
     /// # Errors
     ///

@@ -75,18 +75,19 @@ mod with_tch {
     use std::borrow::Borrow;
     use tch::nn::{self, GroupNorm, Path};
 
-    /// Options of a group normalisation: tch's fields, PyTorch's defaults.
+    /// Options of a group normalization: tch's fields, PyTorch's defaults.
     #[derive(Debug, Clone, Copy)]
     pub struct GroupNormConfig {
         /// Whether cuDNN may be used. tch's option; default: yes.
         pub cudnn_enabled: bool,
         /// Added to the variance. PyTorch's default: 1e-5.
         pub eps: f64,
-        /// Whether there are a weight and a bias. PyTorch's default: yes.
+        /// Whether the layer has a weight and a bias. PyTorch's default: yes.
         pub affine: bool,
-        /// How the weight starts. Default: as in PyTorch.
+        /// Initializer of the weight. Default: PyTorch's.
         pub ws_init: Init,
-        /// How the bias starts. Default: as in PyTorch; [`NO_BIAS`](crate::nn::init::NO_BIAS) for none.
+        /// Initializer of the bias, or [`NO_BIAS`](crate::nn::init::NO_BIAS) for a layer without
+        /// one. Default: PyTorch's.
         pub bs_init: Init,
     }
 
@@ -105,8 +106,8 @@ mod with_tch {
     /// `torch.nn.GroupNorm(num_groups, num_channels)`: `weight` of ones and `bias` of zeros, one of
     /// each a channel.
     ///
-    /// Draws nothing. Without a weight the layer has no variables, so no walk of the `VarStore` sees
-    /// it.
+    /// Draws nothing. Without a weight the layer has no variables, so no walk of the `VarStore`
+    /// sees it.
     ///
     /// # Errors
     ///

@@ -1,23 +1,23 @@
-//! `tch::nn::init`, and the value that stands for PyTorch's default.
+//! `tch::nn::init`, and the values that mean PyTorch's default and no bias.
 
 use crate::error::{Context, InitError};
 use crate::init::recording::copy_;
 use tch::Tensor;
 pub use tch::nn::init::*;
 
-/// Stands for what PyTorch does with this parameter: the default of every `ws_init` and `bs_init`
-/// of this module. Any other value is the caller's and wins.
+/// Means PyTorch's initialization of the parameter: the default of every `ws_init` and `bs_init` of
+/// this module. Any other value replaces it.
 ///
-/// tch's [`Init`] has no word for it, and the configs keep tch's type so that a program need not
-/// change. So it is a value that cannot mean anything else: a uniform range of NaN, which libtorch
+/// tch's [`Init`] has no variant for it, and the configs keep tch's type so that a program need not
+/// change. So it is a value without another meaning: a uniform range of NaN, which libtorch
 /// refuses.
 pub const PYTORCH_DEFAULT: Init = Init::Uniform {
     lo: f64::NAN,
     up: f64::NAN,
 };
 
-/// Stands for a bias that is not there: PyTorch's `bias=False` for norms, whose configs in tch have
-/// no field for it. As `bs_init` of a normalisation only.
+/// Means no bias: PyTorch's `bias=False` of the normalizations that tch has, whose configs lack a
+/// field for it. Valid only as their `bs_init`; other configs have a field.
 ///
 /// ```
 /// use tch_init::nn::{self, LayerNormConfig};
@@ -31,12 +31,12 @@ pub const NO_BIAS: Init = Init::Randn {
     stdev: f64::NAN,
 };
 
-/// Whether an initialiser is [`NO_BIAS`].
+/// Whether an initializer is [`NO_BIAS`].
 pub(super) fn is_no_bias(init: Init) -> bool {
     matches!(init, Init::Randn { mean, stdev } if mean.is_nan() && stdev.is_nan())
 }
 
-/// Whether an initialiser is [`PYTORCH_DEFAULT`].
+/// Whether an initializer is [`PYTORCH_DEFAULT`].
 pub(super) fn is_pytorch_default(init: Init) -> bool {
     matches!(init, Init::Uniform { lo, up } if lo.is_nan() && up.is_nan())
 }

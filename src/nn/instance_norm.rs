@@ -43,31 +43,31 @@ mod with_tch {
     use tch::nn::{ModuleT, Path};
 
     config! {
-        /// Options of an instance normalisation, with PyTorch's defaults.
+        /// Options of an instance normalization, with PyTorch's defaults.
         #[derive(Debug, Clone, Copy)]
         pub struct InstanceNormConfig {
-            /// Whether cuDNN may be used. An option of tch's normalisations; default: yes.
+            /// Whether cuDNN may be used. An option of tch's normalizations; default: yes.
             cudnn_enabled: bool = true,
             /// Added to the variance. PyTorch's default: 1e-5.
             eps: f64 = 1e-5,
-            /// Weight of a new batch in the running statistics. PyTorch's default: 0.1. None stands for 0,
-            /// and prints as `None`.
+            /// Weight of a new batch in the running statistics; `None` means 0 and prints as
+            /// `None`. PyTorch's default: 0.1.
             momentum: Option<f64> = Some(0.1),
-            /// Whether there are a weight and a bias. PyTorch's default: no.
+            /// Whether the layer has a weight and a bias. PyTorch's default: no.
             affine: bool = false,
             /// Whether an affine layer has a bias. PyTorch's default: yes.
             bias: bool = true,
-            /// Whether there are running statistics, which are then used outside training. PyTorch's
-            /// default: no.
+            /// Whether the layer keeps running statistics, which it then uses outside training.
+            /// PyTorch's default: no.
             track_running_stats: bool = false,
-            /// How the weight starts. Default: as in PyTorch.
+            /// Initializer of the weight. Default: PyTorch's.
             ws_init: Init = PYTORCH_DEFAULT,
-            /// How the bias starts. Default: as in PyTorch.
+            /// Initializer of the bias. Default: PyTorch's.
             bs_init: Init = PYTORCH_DEFAULT,
         }
     }
 
-    /// `torch.nn.InstanceNorm1d`, `InstanceNorm2d` or `InstanceNorm3d`, which tch 0.26 has not. Made by
+    /// `torch.nn.InstanceNorm1d`, `InstanceNorm2d` or `InstanceNorm3d`, which tch 0.26 lacks. Made by
     /// [`instance_norm1d`], [`instance_norm2d`] and [`instance_norm3d`].
     #[derive(Debug)]
     pub struct InstanceNorm {
@@ -79,7 +79,7 @@ mod with_tch {
         pub running_mean: Option<Tensor>,
         /// The running variance, one a channel.
         pub running_var: Option<Tensor>,
-        /// Stays 0: PyTorch's instance normalisations do not count.
+        /// Stays 0: PyTorch's instance normalizations do not count.
         pub num_batches_tracked: Option<Tensor>,
         /// The number of dimensions after the channels.
         pub nd: usize,
@@ -88,15 +88,15 @@ mod with_tch {
     }
 
     impl InstanceNorm {
-        /// The forward pass of `[batch, channels, ..]`, or of `[channels, ..]` for a single sample. By
-        /// the input's statistics in training, and outside it unless there are running ones; training
-        /// moves those.
+        /// The forward pass of `[batch, channels, ..]`, or of `[channels, ..]` for a single sample.
+        /// By the input's statistics in training, and outside it unless there are running ones;
+        /// training moves those.
         ///
         /// # Errors
         ///
-        /// [`InitError::Layer`] for another number of dimensions, for channels other than those of the
-        /// weight, and where statistics of a single element would be taken; [`InitError::Libtorch`]
-        /// for what libtorch refuses.
+        /// [`InitError::Layer`] for another number of dimensions, for channels other than those of
+        /// the weight, and where statistics of a single element would be taken;
+        /// [`InitError::Libtorch`] for what libtorch refuses.
         pub fn f_forward_t(&self, xs: &Tensor, train: bool) -> Result<Tensor, InitError> {
             let kind = self.base.kind;
             let shape = xs.size();

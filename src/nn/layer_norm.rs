@@ -35,7 +35,7 @@ impl LayerRule for Rule {
         ))
     }
 
-    /// A weight of several dimensions alone may be anything else's.
+    /// A lone weight of several dimensions is ambiguous.
     fn infer(_: LayerKind, variables: &VariableShapes<'_>) -> Option<LayerSpec> {
         let shape = variables.parameter("weight")?;
         let bias = variables.parameter("bias").is_some();
@@ -60,18 +60,19 @@ mod with_tch {
     use std::borrow::Borrow;
     use tch::nn::{self, LayerNorm, Path};
 
-    /// Options of a layer normalisation: tch's fields, PyTorch's defaults.
+    /// Options of a layer normalization: tch's fields, PyTorch's defaults.
     #[derive(Debug, Clone, Copy)]
     pub struct LayerNormConfig {
         /// Whether cuDNN may be used. tch's option; default: yes.
         pub cudnn_enabled: bool,
         /// Added to the variance. PyTorch's default: 1e-5.
         pub eps: f64,
-        /// Whether there are a weight and a bias. PyTorch's default: yes.
+        /// Whether the layer has a weight and a bias. PyTorch's default: yes.
         pub elementwise_affine: bool,
-        /// How the weight starts. Default: as in PyTorch.
+        /// Initializer of the weight. Default: PyTorch's.
         pub ws_init: Init,
-        /// How the bias starts. Default: as in PyTorch; [`NO_BIAS`](crate::nn::init::NO_BIAS) for none.
+        /// Initializer of the bias, or [`NO_BIAS`](crate::nn::init::NO_BIAS) for a layer without
+        /// one. Default: PyTorch's.
         pub bs_init: Init,
     }
 
@@ -88,10 +89,10 @@ mod with_tch {
     }
 
     /// `torch.nn.LayerNorm(normalized_shape)`: `weight` of ones and `bias` of zeros, both of the
-    /// normalised shape, which is that of the input's last dimensions.
+    /// normalized shape, which is that of the input's last dimensions.
     ///
-    /// Draws nothing. Without a weight the layer has no variables, so no walk of the `VarStore` sees
-    /// it.
+    /// Draws nothing. Without a weight the layer has no variables, so no walk of the `VarStore`
+    /// sees it.
     ///
     /// # Errors
     ///

@@ -22,14 +22,14 @@ use tch::nn::{
 };
 
 /// A layer of PyTorch's `Lazy` classes: a path and options, which become a layer when the first
-/// input tells its size.
+/// input shows its size.
 ///
-/// Until then the `VarStore` knows nothing of it and nothing is drawn; PyTorch has its names from
-/// the start, without values. So layers draw in the order in which they are first used, not in that
-/// of their construction. What is made is the layer that the eager constructor makes, and later
-/// inputs do not change it.
+/// Until then the `VarStore` does not have its variables and nothing is drawn; in PyTorch its
+/// variables have names but no values. So layers draw in the order in which they are first used,
+/// not in that of their construction. The layer is the one that the eager constructor makes, and
+/// later inputs do not change it.
 ///
-/// It borrows the `VarStore`, as a [`Path`] does; [`into_layer`](Lazy::into_layer) ends that.
+/// It borrows the `VarStore`, as a [`Path`] does, until [`into_layer`](Lazy::into_layer).
 ///
 /// ```
 /// use tch::{Device, Kind, Tensor, nn::VarStore};
@@ -69,7 +69,7 @@ impl<'a, L> Lazy<'a, L> {
         }
     }
 
-    /// What the layer is, or will be.
+    /// The kind of the layer.
     pub fn kind(&self) -> LayerKind {
         self.kind
     }
@@ -79,13 +79,13 @@ impl<'a, L> Lazy<'a, L> {
         self.layer.get()
     }
 
-    /// The layer, if it has been made, without the borrow of the `VarStore`.
+    /// The layer, if it has been made; ends the borrow of the `VarStore`.
     pub fn into_layer(self) -> Option<L> {
         self.layer.into_inner()
     }
 
-    /// The layer, made for inputs like this one if it has not been made; of the input only the
-    /// shape is used.
+    /// The layer, which is made for inputs of this shape unless it was made before. Only the shape
+    /// of the input is used.
     ///
     /// Draws what the eager constructor draws. An input without features or channels makes a layer
     /// that draws nothing, whose bias is zeros; PyTorch leaves that bias as its memory was.
@@ -101,7 +101,8 @@ impl<'a, L> Lazy<'a, L> {
         }
     }
 
-    /// The layer, made for inputs of so many features or channels if it has not been made.
+    /// The layer, which is made for inputs of `in_dim` features or channels unless it was made
+    /// before.
     ///
     /// # Errors
     ///
@@ -132,7 +133,7 @@ impl<L: fmt::Debug> fmt::Debug for Lazy<'_, L> {
 /// `_LazyConvXdMixin` and `_LazyNormBase`, `torch/nn/modules/{linear,conv,batchnorm}.py`,
 /// PyTorch 2.13.
 ///
-/// PyTorch looks at the number of dimensions of a normalisation's input only after it has made the
+/// PyTorch looks at the number of dimensions of a normalization's input only after it has made the
 /// parameters, and raises then; here they are not made.
 fn size_in(kind: LayerKind, shape: &[i64]) -> Result<i64, InitError> {
     use LayerKind::*;
@@ -161,8 +162,8 @@ fn size_in(kind: LayerKind, shape: &[i64]) -> Result<i64, InitError> {
     })
 }
 
-/// How a bias starts in a layer for inputs without features or channels, whose `reset_parameters`
-/// PyTorch leaves out: without a draw.
+/// The initializer of a bias; without a draw in a layer for inputs without features or channels,
+/// whose `reset_parameters` PyTorch skips.
 fn bias_init(in_dim: i64, init: Init) -> Init {
     if in_dim == 0 && init::is_pytorch_default(init) {
         Init::Const(0.0)

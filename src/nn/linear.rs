@@ -65,11 +65,11 @@ mod with_tch {
     /// Options of a linear layer: tch's fields, PyTorch's defaults.
     #[derive(Debug, Clone, Copy)]
     pub struct LinearConfig {
-        /// How the weight starts. Default: as in PyTorch.
+        /// Initializer of the weight. Default: PyTorch's.
         pub ws_init: Init,
-        /// How the bias starts. Default: as in PyTorch.
+        /// Initializer of the bias. Default: PyTorch's.
         pub bs_init: Option<Init>,
-        /// Whether there is a bias. PyTorch's default: yes.
+        /// Whether the layer has a bias. PyTorch's default: yes.
         pub bias: bool,
     }
 

@@ -53,7 +53,7 @@ impl LossArguments<'_> {
             ignore_index.as_deref().unwrap_or("None"),
             python_repr::float(self.label_smoothing),
         );
-        // Of all layers with parameters it alone prints options above its children.
+        // It is the only layer with parameters that prints options above its children.
         let repr = python_module(KIND.name(), &[("linear", linear.repr())]);
         let mut spec = LayerSpec::new(KIND, python_options(&repr, &options));
         if let Some(dtype) = self.weight {
@@ -102,25 +102,27 @@ mod with_tch {
     config! {
         /// Options of a linear cross entropy, with PyTorch's defaults.
         ///
-        /// PyTorch's `options`, which trade gradients computed in pieces of the batch against memory, are
-        /// not among them: they need a backward pass of their own, which tch does not let one write. They
-        /// change neither what is drawn nor what is computed but for rounding.
+        /// PyTorch's `options`, which trade gradients computed in pieces of the batch against
+        /// memory, are not among them: they need a backward pass of their own, which tch does not
+        /// let one write. They change neither what is drawn nor what is computed but for rounding.
         #[derive(Debug)]
         pub struct LinearCrossEntropyLossConfig {
-            /// The further dimensions of the targets of a K-dimensional loss. PyTorch's default: none.
+            /// The further dimensions of the targets of a K-dimensional loss. PyTorch's default:
+            /// none.
             out_features: Vec<i64> = Vec::new(),
             /// Whether the linear layer has a bias. PyTorch's default: no.
             bias: bool = false,
-            /// The weight of each class, of shape `[num_classes]`, which the layer copies into the buffer
-            /// `weight` of the same kind; it has to be the layer's where the loss is computed. PyTorch's
-            /// default: none.
+            /// The weight of each class, of shape `[num_classes]`, which the layer copies into the
+            /// buffer `weight` of the same kind; it has to be the layer's where the loss is
+            /// computed. PyTorch's default: none.
             weight: Option<Tensor> = None,
             /// How the losses of a batch become one. PyTorch's default: their mean.
             reduction: Reduction = Reduction::Mean,
             /// A class whose targets count nothing. PyTorch's default: none where targets are
             /// probabilities, and -100 where they are classes.
             ignore_index: Option<i64> = None,
-            /// How much of each target is spread over all classes, from 0 to 1. PyTorch's default: 0.
+            /// How much of each target is spread over all classes, from 0 to 1. PyTorch's default:
+            /// 0.
             label_smoothing: f64 = 0.0,
         }
     }
@@ -140,16 +142,16 @@ mod with_tch {
     }
 
     /// `torch.nn.LinearCrossEntropyLoss(in_features, num_classes)`: the buffer `weight` if class
-    /// weights are given, then `linear.weight` of shape `[num_classes * prod(out_features),
-    /// in_features]`, then `linear.bias` if there is one.
+    /// weights are given, then `linear.weight` of shape
+    /// `[num_classes * prod(out_features), in_features]`, then `linear.bias` if there is one.
     ///
-    /// Draws `linear.weight`, then `linear.bias`, as [`f_linear`](crate::nn::f_linear). tch 0.26 has no
-    /// such layer.
+    /// Draws `linear.weight`, then `linear.bias`, as [`f_linear`](crate::nn::f_linear). tch 0.26
+    /// has no such layer.
     ///
     /// # Errors
     ///
-    /// [`InitError::Layer`] for class weights of another shape, a `label_smoothing` outside of 0 to 1,
-    /// a reduction that PyTorch has no name for or sizes whose product is beyond i64,
+    /// [`InitError::Layer`] for class weights of another shape, a `label_smoothing` outside of 0 to
+    /// 1, a reduction that PyTorch has no name for or sizes whose product is beyond i64,
     /// [`InitError::Libtorch`] for negative sizes or a `VarStore` whose kind cannot be trained.
     ///
     /// ```

@@ -3,9 +3,9 @@
 //!
 //! A program changes `use tch::nn` to `use tch_init::nn` and nothing else. Each constructor makes
 //! the parameters under PyTorch's `state_dict` names and in PyTorch's order, and draws what PyTorch
-//! draws, in its order, from the default stream of the `VarStore`'s device. Where tch has the layer,
-//! the constructor returns tch's type. An initializer that the caller sets replaces PyTorch's, and
-//! only it draws. Everything else of `tch::nn` is re-exported.
+//! draws, in its order, from the default stream of the `VarStore`'s device. Where tch has the
+//! layer, the constructor returns tch's type. An initializer that the caller sets replaces
+//! PyTorch's, and only it draws. Everything else of `tch::nn` is re-exported.
 //!
 //! Constructors of layers that tch has panic as tch's do, and have a fallible twin with `f_` before
 //! its name. Constructors of layers that tch lacks return a `Result`, and their options have a
@@ -26,8 +26,9 @@
 //! | LSTM, GRU weights | uniform, a range by each weight's fan in | uniform over +-1/sqrt(hidden) |
 //! | LSTM, GRU biases | zeros, no draw | uniform over +-1/sqrt(hidden) |
 //!
-//! LSTM and GRU keep tch's `batch_first: true`, where PyTorch's default is false, so that a program's
-//! shapes keep their meaning. [`LayerKind`] lists every layer, and the lazy ones are [`Lazy`].
+//! LSTM and GRU keep tch's `batch_first: true`, where PyTorch's default is false, so that a
+//! program's shapes keep their meaning. [`LayerKind`] lists every layer, and the lazy ones are
+//! [`Lazy`].
 //!
 //! A layer is data, a [`LayerSpec`], made in one file of this module. The layers that tch lacks
 //! have their forward pass in the same file (attention and transformers in a folder each), since
@@ -173,13 +174,14 @@ mod with_tch {
     /// A layer of tch's type with placeholder tensors, which the caller replaces.
     ///
     /// tch's layer types have private fields, so only tch's constructors make them; given this
-    /// `VarStore` and a constant initialisation they draw nothing and leave the user's alone.
+    /// `VarStore` and a constant initializer, they draw nothing and do not touch the user's
+    /// `VarStore`.
     pub(super) fn placeholder<L>(make: impl FnOnce(&Path<'_>) -> L) -> L {
         let scratch = VarStore::new(Device::Cpu);
         make(&scratch.root())
     }
 
-    /// What tch's constructors do with an error.
+    /// Panics on an error, as tch's constructors do.
     #[track_caller]
     pub(super) fn or_panic<L>(layer: Result<L, InitError>) -> L {
         match layer {

@@ -1,5 +1,5 @@
-//! What normalizations with running statistics have in common: `_NormBase`,
-//! `torch/nn/modules/batchnorm.py`, PyTorch 2.13.
+//! Normalizations with running statistics: `_NormBase`, `torch/nn/modules/batchnorm.py`, PyTorch
+//! 2.13.
 
 use super::LayerKind;
 use super::printed::{PrintError, Printed, python_bool};

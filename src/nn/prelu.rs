@@ -51,14 +51,14 @@ mod with_tch {
         pub struct PReLUConfig {
             /// One slope for all channels, or one for each. PyTorch's default: 1.
             num_parameters: i64 = 1,
-            /// The slopes at the start. PyTorch's default: 0.25.
+            /// The initial slopes. PyTorch's default: 0.25.
             init: f64 = 0.25,
-            /// How the weight starts instead. Default: as in PyTorch.
+            /// Initializer that replaces `init`. Default: PyTorch's.
             ws_init: Init = PYTORCH_DEFAULT,
         }
     }
 
-    /// `torch.nn.PReLU`, which tch 0.26 has not. Made by [`prelu`].
+    /// `torch.nn.PReLU`, which tch 0.26 lacks. Made by [`prelu`].
     #[derive(Debug)]
     pub struct PReLU {
         /// The slopes below zero.

@@ -22,7 +22,7 @@ use std::str::FromStr;
 pub struct Printed {
     /// The name of its class.
     pub class: String,
-    /// The arguments, `name=value` or a value alone.
+    /// The arguments, each `name=value` or a value without a name.
     pub arguments: Vec<(Option<String>, String)>,
     /// The children with their names.
     pub children: Vec<(String, Printed)>,
@@ -60,7 +60,7 @@ pub enum PrintError {
 /// The deepest nesting of modules; Python's own limit of recursion is 1000.
 const MAX_DEPTH: usize = 200;
 
-/// The most modules of a model. One line may stand for many: `(0-11): 12 x Block(`.
+/// The most modules of a model. One line may describe many: `(0-11): 12 x Block(`.
 const MAX_MODULES: usize = 100_000;
 
 impl Printed {
@@ -224,7 +224,7 @@ pub(crate) fn python_tuple(values: &[i64]) -> String {
     }
 }
 
-/// What Python prints of a module with children, given their names and prints.
+/// The print of a module with children, given their names and prints.
 pub(crate) fn python_module(class: &str, children: &[(&str, &str)]) -> String {
     let mut text = format!("{class}(\n");
     for (name, child) in children {
@@ -239,7 +239,7 @@ pub(super) fn python_options(module: &str, options: &str) -> String {
     module.replacen('\n', &format!("\n  {options}\n"), 1)
 }
 
-/// What Python prints of a `ModuleList`: equal neighbors once, with their number.
+/// The print of a `ModuleList`: equal neighbors once, with their number.
 pub(super) fn python_module_list(children: &[String]) -> String {
     if children.is_empty() {
         return "ModuleList()".to_owned();
@@ -304,7 +304,7 @@ fn body<'a, I: Iterator<Item = (usize, &'a str)>>(
             return Ok(module);
         }
         let Some((name, text)) = text.strip_prefix('(').and_then(|t| t.split_once("): ")) else {
-            // What `extra_repr` prints of a module that has children too.
+            // Printed by the `extra_repr` of a module that also has children.
             module.arguments.extend(split(text));
             continue;
         };

@@ -1,4 +1,4 @@
-//! `torch.nn.LSTM` with a projection, which tch has not: `torch/nn/modules/rnn.py`, PyTorch 2.13.
+//! `torch.nn.LSTM` with a projection, which tch lacks: `torch/nn/modules/rnn.py`, PyTorch 2.13.
 
 use super::rnn::{RNNConfig, RnnBase};
 use super::{LayerKind, or_panic};
@@ -78,11 +78,11 @@ pub fn projected_lstm<'a, T: Borrow<Path<'a>>>(
 impl ProjectedLstm {
     /// The outputs of a sequence and the last states of every layer and direction.
     ///
-    /// The input is `[batch, sequence, in_dim]`, or `[sequence, batch, in_dim]` if `batch_first`
-    /// is false, or `[sequence, in_dim]`. The states are `[layers * directions, batch, proj_size]`
-    /// and `[layers * directions, batch, hidden_dim]`, without the batch where the input has none;
-    /// `None` stands for zeros. While `config.train` is set, a `dropout` draws from the default
-    /// stream. There are no packed sequences.
+    /// The input is `[batch, sequence, in_dim]`, or `[sequence, batch, in_dim]` if `batch_first` is
+    /// false, or `[sequence, in_dim]`. The states are `[layers * directions, batch, proj_size]` and
+    /// `[layers * directions, batch, hidden_dim]`, without the batch where the input has none;
+    /// `None` means zeros. While `config.train` is set, a `dropout` draws from the default stream.
+    /// There are no packed sequences.
     ///
     /// # Errors
     ///

@@ -1,8 +1,8 @@
-//! Which layer a tensor belongs to, for layers that this crate made.
+//! The layers that this crate made, by their tensors.
 //!
-//! A `VarStore` knows names and tensors only. So the constructors note here what they made, under
-//! the identity that all handles of a tensor share; a weak handle keeps that identity from being
-//! given to another tensor, and entries of tensors that are gone are swept out.
+//! A `VarStore` holds names and tensors only. So constructors register what they made under the
+//! identity that all handles of a tensor share. A weak handle keeps that identity from being
+//! reused, and entries of freed tensors are swept.
 
 use super::spec::LayerSpec;
 use crate::error::InitError;
@@ -52,7 +52,7 @@ impl Drop for WeakTensor {
 
 struct Registry {
     records: BTreeMap<usize, (WeakTensor, Vec<Arc<Record>>)>,
-    /// Sweep when there are this many.
+    /// The number of entries at which freed tensors are swept.
     sweep_at: usize,
 }
 
@@ -67,7 +67,7 @@ pub(crate) fn identity(tensor: &Tensor) -> usize {
     unsafe { ffi::tch_init_tensor_identity(tensor.as_ptr()) as usize }
 }
 
-/// Notes that these tensors are of a layer. Of layers within each other the inner one comes first.
+/// Registers the tensors of a layer. Children are registered before their parents.
 pub(crate) fn note<'a>(
     tensors: impl IntoIterator<Item = &'a Tensor>,
     record: &Arc<Record>,
@@ -89,7 +89,7 @@ pub(crate) fn note<'a>(
     Ok(())
 }
 
-/// The layers that a tensor was made for, from the innermost out; none if another crate made it.
+/// The layers that a tensor was made for, innermost first; none if another crate made it.
 pub(crate) fn lookup(tensor: &Tensor) -> Vec<Arc<Record>> {
     let registry = REGISTRY.lock().unwrap_or_else(PoisonError::into_inner);
     registry

@@ -56,24 +56,24 @@ mod with_tch {
     use tch::nn::{Module, Path};
 
     config! {
-        /// Options of a normalisation by the root mean square, with PyTorch's defaults.
+        /// Options of a normalization by the root mean square, with PyTorch's defaults.
         #[derive(Debug, Clone, Copy)]
         pub struct RMSNormConfig {
-            /// Added to the mean square. PyTorch's default: none, which stands for the machine epsilon of
-            /// the input's kind.
+            /// Added to the mean square; `None` means the machine epsilon of the input's kind.
+            /// PyTorch's default: none.
             eps: Option<f64> = None,
-            /// Whether there is a weight. PyTorch's default: yes.
+            /// Whether the layer has a weight. PyTorch's default: yes.
             elementwise_affine: bool = true,
-            /// How the weight starts. Default: as in PyTorch.
+            /// Initializer of the weight. Default: PyTorch's.
             ws_init: Init = PYTORCH_DEFAULT,
         }
     }
 
-    /// `torch.nn.RMSNorm`, which tch 0.26 has not: divides by the root of the mean square over the
+    /// `torch.nn.RMSNorm`, which tch 0.26 lacks: divides by the root of the mean square over the
     /// last dimensions. Made by [`rms_norm`].
     #[derive(Debug)]
     pub struct RMSNorm {
-        /// The weight, of the normalised shape.
+        /// The weight, of the normalized shape.
         pub ws: Option<Tensor>,
         /// The shape of the input's last dimensions.
         pub normalized_shape: Vec<i64>,
@@ -81,7 +81,7 @@ mod with_tch {
     }
 
     impl RMSNorm {
-        /// The forward pass, in any shape that ends in the normalised one.
+        /// The forward pass, in any shape that ends in the normalized one.
         ///
         /// # Errors
         ///
@@ -99,10 +99,10 @@ mod with_tch {
         }
     }
 
-    /// `torch.nn.RMSNorm(normalized_shape)`: `weight` of ones, of the normalised shape.
+    /// `torch.nn.RMSNorm(normalized_shape)`: `weight` of ones, of the normalized shape.
     ///
-    /// Draws nothing. Without a weight the layer has no variables, so no walk of the `VarStore` sees
-    /// it.
+    /// Draws nothing. Without a weight the layer has no variables, so no walk of the `VarStore`
+    /// sees it.
     ///
     /// # Errors
     ///

@@ -6,7 +6,7 @@ use super::spec::{LayerRule, LayerSpec, VariableShapes, recurrent_uniform};
 use crate::error::InitError;
 use tensor_parity::python_repr;
 
-/// What an Elman network applies to the sum of input and hidden state.
+/// The function that an Elman network applies to the sum of input and hidden state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum RnnNonlinearity {
@@ -78,7 +78,7 @@ impl RnnBase {
         Ok(spec)
     }
 
-    /// What `RNNBase.__init__` demands, in its order.
+    /// Checks the arguments as `RNNBase.__init__` does, in its order.
     fn check(&self) -> Result<(), InitError> {
         let refuse = |argument, value, reason| {
             Err(InitError::Argument {
@@ -244,12 +244,12 @@ mod with_tch {
 
     /// Options of a recurrent layer: tch's fields.
     ///
-    /// What a layer starts with is as in PyTorch. What its sequences look like is as in tch, so that a
-    /// program keeps its meaning: **`batch_first` is true by default, in PyTorch it is false.**
+    /// Initialization is PyTorch's. The layout of sequences is tch's, so that a program keeps its
+    /// meaning: **`batch_first` is true by default, in PyTorch it is false.**
     #[allow(clippy::upper_case_acronyms)] // tch's name.
     #[derive(Debug, Clone, Copy)]
     pub struct RNNConfig {
-        /// Whether there are biases. PyTorch's default: yes.
+        /// Whether the layer has biases. PyTorch's default: yes.
         pub has_biases: bool,
         /// Layers on top of each other. PyTorch's default: 1.
         pub num_layers: i64,
@@ -262,13 +262,13 @@ mod with_tch {
         /// Whether inputs and outputs are `[batch, sequence, features]` rather than
         /// `[sequence, batch, features]`. tch's default: yes. PyTorch's is no.
         pub batch_first: bool,
-        /// How the weights of the inputs start. Default: as in PyTorch.
+        /// Initializer of the input weights. Default: PyTorch's.
         pub w_ih_init: Init,
-        /// How the weights of the hidden state start. Default: as in PyTorch.
+        /// Initializer of the recurrent weights. Default: PyTorch's.
         pub w_hh_init: Init,
-        /// How the biases of the inputs start. Default: as in PyTorch.
+        /// Initializer of the input biases. Default: PyTorch's.
         pub b_ih_init: Option<Init>,
-        /// How the biases of the hidden state start. Default: as in PyTorch.
+        /// Initializer of the recurrent biases. Default: PyTorch's.
         pub b_hh_init: Option<Init>,
     }
 
@@ -448,7 +448,7 @@ mod with_tch {
     }
 
     impl Sequence {
-        /// The initial state with a batch dimension: the caller's, if it has the shape that is due, or
+        /// The initial state with a batch dimension: the caller's, after a check of its shape, or
         /// zeros.
         pub(in crate::nn) fn initial(
             &self,

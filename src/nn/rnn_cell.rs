@@ -70,19 +70,20 @@ mod with_tch {
     use tch::nn::Path;
 
     config! {
-        /// Options of a recurrent cell: those of [`RNNConfig`](crate::nn::RNNConfig) that one step has.
+        /// Options of a recurrent cell: those of [`RNNConfig`](crate::nn::RNNConfig) that one step
+        /// has.
         #[allow(clippy::upper_case_acronyms)] // As tch's RNNConfig.
         #[derive(Debug, Clone, Copy)]
         pub struct RNNCellConfig {
-            /// Whether there are biases. PyTorch's default: yes.
+            /// Whether the layer has biases. PyTorch's default: yes.
             bias: bool = true,
-            /// How the weight of the input starts. Default: as in PyTorch.
+            /// Initializer of the input weight. Default: PyTorch's.
             w_ih_init: Init = PYTORCH_DEFAULT,
-            /// How the weight of the hidden state starts. Default: as in PyTorch.
+            /// Initializer of the recurrent weight. Default: PyTorch's.
             w_hh_init: Init = PYTORCH_DEFAULT,
-            /// How the bias of the input starts. Default: as in PyTorch.
+            /// Initializer of the input bias. Default: PyTorch's.
             b_ih_init: Option<Init> = None,
-            /// How the bias of the hidden state starts. Default: as in PyTorch.
+            /// Initializer of the recurrent bias. Default: PyTorch's.
             b_hh_init: Option<Init> = None,
         }
     }
@@ -98,7 +99,7 @@ mod with_tch {
         pub b_ih: Option<Tensor>,
         /// `bias_hh`, the bias of the hidden state.
         pub b_hh: Option<Tensor>,
-        /// What is applied to the sum of input and hidden state.
+        /// The function applied to the sum of input and hidden state.
         pub nonlinearity: RnnNonlinearity,
     }
 
@@ -154,13 +155,13 @@ mod with_tch {
 
     impl RnnCell {
         /// The next hidden state, of shape `[batch, hidden_dim]`, after an input of shape
-        /// `[batch, in_dim]`; neither has a batch if the input has none. `None` stands for a hidden
-        /// state of zeros.
+        /// `[batch, in_dim]`; without the batch if the input has none. `None` means a hidden state
+        /// of zeros.
         ///
         /// # Errors
         ///
-        /// [`InitError::Dimensions`] or [`InitError::Libtorch`] for an input or a state that does not
-        /// fit.
+        /// [`InitError::Dimensions`] or [`InitError::Libtorch`] for an input or a state that does
+        /// not fit.
         pub fn forward(&self, input: &Tensor, hx: Option<&Tensor>) -> Result<Tensor, InitError> {
             let name = "RNNCell";
             let step = Step::new(name, input, &self.w_hh)?;

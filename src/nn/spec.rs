@@ -22,7 +22,7 @@ use std::str::FromStr;
 use tensor_parity::Dtype;
 use torch_rng::{Draw, Normal, Uniform};
 
-/// What one file knows of its kinds of layers.
+/// The rules of the kinds of layers in one file.
 pub(super) trait LayerRule {
     /// Whether variables that fit are taken for this kind without a hint from the caller: tch makes
     /// it, or the names of its variables leave no doubt.
@@ -210,12 +210,12 @@ pub struct InitStep {
 }
 
 impl InitStep {
-    /// What is written to.
+    /// The target of the step.
     pub fn target(&self) -> &InitTarget {
         &self.target
     }
 
-    /// What is written.
+    /// The values that the step writes.
     pub fn fill(&self) -> &InitFill {
         &self.fill
     }
@@ -227,7 +227,7 @@ impl InitStep {
     }
 }
 
-/// What a step of an initialization writes to.
+/// The target of a step of an initialization.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum InitTarget {
@@ -239,7 +239,7 @@ pub enum InitTarget {
     Discarded(Vec<i64>),
 }
 
-/// What a step of an initialization writes.
+/// The values that a step of an initialization writes.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum InitFill {
@@ -256,8 +256,8 @@ pub enum InitFill {
 impl LayerSpec {
     /// The layer that Python printed, or `None` if its class is not a [`LayerKind`].
     ///
-    /// What a print does not show is taken to be PyTorch's default: the sizes of keys and values and
-    /// the key and value biases of an attention, and the class weights of a loss.
+    /// What a print does not show is taken to be PyTorch's default: the sizes of keys and values
+    /// and the key and value biases of an attention, and the class weights of a loss.
     ///
     /// # Errors
     ///
@@ -274,8 +274,8 @@ impl LayerSpec {
 
     /// The layer of a kind that has these variables, if there is one.
     ///
-    /// Layers that PyTorch gives children cannot be inferred. What the shapes do not show is printed
-    /// as `...`.
+    /// Layers that PyTorch gives children cannot be inferred. What the shapes do not show is
+    /// printed as `...`.
     pub fn infer(kind: LayerKind, variables: &VariableShapes<'_>) -> Option<LayerSpec> {
         kind.infer(variables)
     }
@@ -285,7 +285,7 @@ impl LayerSpec {
         self.kind
     }
 
-    /// What Python prints of the layer, including its children.
+    /// The layer as Python prints it, including its children.
     pub fn repr(&self) -> &str {
         &self.repr
     }
@@ -555,7 +555,7 @@ impl InitStep {
     }
 }
 
-/// Names and shapes of the variables at one path, from which [`LayerSpec::infer`] tells a layer.
+/// Names and shapes of the variables at one path, from which [`LayerSpec::infer`] infers a layer.
 #[derive(Debug, Clone, Copy)]
 pub struct VariableShapes<'a> {
     /// The parameters, in order of creation.
@@ -635,7 +635,7 @@ pub(super) fn join(path: &str, name: &str) -> String {
     }
 }
 
-/// An error of a layer that cannot be made as asked for.
+/// An error about the arguments or the input of a layer.
 pub(super) fn refused(kind: LayerKind, message: impl Into<String>) -> InitError {
     InitError::Layer {
         kind: kind.name(),
@@ -695,12 +695,12 @@ pub(super) fn normal(mean: f64, std: f64) -> InitFill {
     InitFill::Draw(Normal { mean, std }.into())
 }
 
-/// What recurrent layers and cells draw every parameter from: `RNNBase.reset_parameters` and
+/// The draw of every parameter of recurrent layers and cells: `RNNBase.reset_parameters` and
 /// `RNNCellBase.reset_parameters`, `torch/nn/modules/rnn.py`, PyTorch 2.13.
 pub(super) fn recurrent_uniform(hidden_size: i64) -> InitFill {
     match hidden_size {
         1.. => symmetric(1.0 / (hidden_size as f64).sqrt()),
-        // Python negates an integer 0 where there is no hidden state.
+        // Python negates an integer 0 if there is no hidden state.
         _ => uniform(0.0, 0.0),
     }
 }

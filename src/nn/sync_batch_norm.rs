@@ -12,7 +12,7 @@ impl LayerRule for Rule {
         NormBase::from_printed(kind, printed, NormBase::new)
     }
 
-    /// Always tracks statistics: without them nothing tells it from other normalizations.
+    /// Always tracks statistics: without them it looks like other normalizations.
     fn infer(kind: LayerKind, variables: &VariableShapes<'_>) -> Option<LayerSpec> {
         variables.buffer("running_mean")?;
         NormBase::infer(kind, variables)
@@ -36,35 +36,35 @@ mod with_tch {
     use tch::nn::{ModuleT, Path};
 
     config! {
-        /// Options of a synchronised batch normalisation, with PyTorch's defaults.
+        /// Options of a synchronized batch normalization, with PyTorch's defaults.
         #[derive(Debug, Clone, Copy)]
         pub struct SyncBatchNormConfig {
-            /// Whether cuDNN may be used. An option of tch's normalisations; default: yes.
+            /// Whether cuDNN may be used. An option of tch's normalizations; default: yes.
             cudnn_enabled: bool = true,
             /// Added to the variance. PyTorch's default: 1e-5.
             eps: f64 = 1e-5,
-            /// Weight of a new batch in the running statistics. PyTorch's default: 0.1. None averages all
-            /// batches equally.
+            /// Weight of a new batch in the running statistics; `None` averages all batches
+            /// equally. PyTorch's default: 0.1.
             momentum: Option<f64> = Some(0.1),
-            /// Whether there are a weight and a bias. PyTorch's default: yes.
+            /// Whether the layer has a weight and a bias. PyTorch's default: yes.
             affine: bool = true,
             /// Whether an affine layer has a bias. PyTorch's default: yes.
             bias: bool = true,
-            /// Whether there are running statistics, which are then used outside training. PyTorch's
-            /// default: yes.
+            /// Whether the layer keeps running statistics, which it then uses outside training.
+            /// PyTorch's default: yes.
             track_running_stats: bool = true,
-            /// How the weight starts. Default: as in PyTorch.
+            /// Initializer of the weight. Default: PyTorch's.
             ws_init: Init = PYTORCH_DEFAULT,
-            /// How the bias starts. Default: as in PyTorch.
+            /// Initializer of the bias. Default: PyTorch's.
             bs_init: Init = PYTORCH_DEFAULT,
         }
     }
 
-    /// `torch.nn.SyncBatchNorm` in one process, which tch 0.26 has not. Made by [`sync_batch_norm`].
+    /// `torch.nn.SyncBatchNorm` in one process, which tch 0.26 lacks. Made by [`sync_batch_norm`].
     ///
-    /// With one process there is nothing to synchronise, and the layer is PyTorch's batch normalisation
-    /// for any number of dimensions with all of its options. It does not gather statistics from other
-    /// processes.
+    /// With one process there is nothing to synchronize, and the layer is PyTorch's batch
+    /// normalization for any number of dimensions with all of its options. It does not gather
+    /// statistics from other processes.
     #[derive(Debug)]
     pub struct SyncBatchNorm {
         /// The weight, one a channel.
@@ -82,14 +82,14 @@ mod with_tch {
     }
 
     impl SyncBatchNorm {
-        /// The forward pass of `[batch, channels, ..]`. By the batch's statistics in training, which
-        /// moves the running ones, and outside it where there are no running ones.
+        /// The forward pass of `[batch, channels, ..]`. By the batch's statistics in training,
+        /// which moves the running ones, and outside it where there are no running ones.
         ///
         /// # Errors
         ///
         /// [`InitError::Layer`] for fewer than two dimensions or no channels, where the batch's
-        /// statistics would be those of one value a channel, and for an `eps` that is negative or, by
-        /// the batch's statistics, 0; [`InitError::Libtorch`] for what libtorch refuses.
+        /// statistics would be those of one value a channel, and for an `eps` that is negative or,
+        /// by the batch's statistics, 0; [`InitError::Libtorch`] for what libtorch refuses.
         pub fn f_forward_t(&self, xs: &Tensor, train: bool) -> Result<Tensor, InitError> {
             let kind = self.base.kind;
             let shape = xs.size();
@@ -162,8 +162,8 @@ mod with_tch {
     }
 
     /// `torch.nn.SyncBatchNorm(num_features)`: as the options ask, `weight` of ones and `bias` of
-    /// zeros, and the buffers `running_mean` (zeros), `running_var` (ones) and `num_batches_tracked`
-    /// (an i64 of no dimensions, 0), which training counts up.
+    /// zeros, and the buffers `running_mean` (zeros), `running_var` (ones) and
+    /// `num_batches_tracked` (an i64 of no dimensions, 0), which training counts up.
     ///
     /// Draws nothing.
     ///

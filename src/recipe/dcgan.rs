@@ -6,16 +6,16 @@ use crate::init::normal_;
 use crate::nn::LayerKind;
 use crate::walk::Layer;
 
-/// The initialisation of DCGAN: weights of convolutions, transposed ones included, normal of std
-/// 0.02 around 0, those of batch normalisations of std 0.02 around 1 with zero biases.
+/// The initialization of DCGAN: weights of convolutions, transposed ones included, normal of std
+/// 0.02 around 0, those of batch normalizations of std 0.02 around 1 with zero biases.
 ///
 /// Biases of convolutions stay as they are. Draws one weight after the other in the order of the
 /// visit. Generator and discriminator are two models there, each visited once it is made.
 ///
 /// Source: `weights_init` in `dcgan/main.py` of pytorch/examples at commit 13caa078, after A.
 /// Radford et al. (2015), "Unsupervised representation learning with deep convolutional generative
-/// adversarial networks". A batch normalisation without parameters is passed over, where the
-/// example raises.
+/// adversarial networks". A batch normalization without parameters is skipped, where the example
+/// raises.
 ///
 /// # Errors
 ///

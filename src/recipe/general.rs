@@ -10,15 +10,15 @@ use crate::nn::LayerKind;
 use crate::walk::Layer;
 use tch::Tensor;
 
-/// Every layer anew as PyTorch's constructor of its kind starts it: for layers without others in
-/// them what `model.apply(lambda m: m.reset_parameters())` does. Attentions and transformers, whose
-/// parts Python would so reset one by one, start whole.
+/// Initializes every layer again as PyTorch's constructor does. For layers without children this is
+/// `model.apply(lambda m: m.reset_parameters())`. Attentions and transformers, whose children
+/// Python would reset one by one, are reset as a whole.
 ///
 /// Draws layer by layer in the order of the visit, children before their parents; a layer that is
-/// part of another is started by that one. [`reset_parameters`](crate::reset_parameters) does the
-/// same in the order of creation, which is that of a model's constructor, and also where the kind
-/// of a layer is not settled and makes no difference. Variables that make up no known layer stay
-/// as they are.
+/// part of another is initialized by that one. [`reset_parameters`](crate::reset_parameters) does
+/// the same in the order of creation, which is that of a model's constructor, and also accepts
+/// layers of ambiguous kind if all candidates have the same initialization. Variables that are not
+/// of a known layer are left alone.
 ///
 /// Source: `reset_parameters` in `torch/nn/modules/*.py`, PyTorch 2.13.
 ///

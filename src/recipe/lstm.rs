@@ -1,4 +1,4 @@
-//! LSTMs, as Keras starts them.
+//! LSTMs with Keras' initialization.
 
 use crate::error::{Context, InitError};
 use crate::init::{constant_, orthogonal_, xavier_uniform_, zeros_};
@@ -6,7 +6,7 @@ use crate::nn::LayerKind;
 use crate::walk::Layer;
 use tch::Tensor;
 
-/// The initialisation of Keras' LSTM, for `LSTM` and `LSTMCell`: Xavier uniform weights of the
+/// The initialization of Keras' LSTM, for `LSTM` and `LSTMCell`: Xavier uniform weights of the
 /// inputs, orthogonal recurrent weights, zero biases but for the forget gates' 1.
 ///
 /// | parameter | filled with |
@@ -18,8 +18,8 @@ use tch::Tensor;
 ///
 /// The gates lie in PyTorch's order, input, forget, cell, output, so the forget gates are the
 /// second quarter of a bias. Keras has one bias where PyTorch has two that it adds; the 1 is in
-/// `bias_ih`, so that their sum is Keras'. A projection (`weight_hr*`), which Keras has not, stays
-/// as it is. Draws in the order of the parameters, layer by layer and direction by direction.
+/// `bias_ih`, so that their sum is Keras'. A projection (`weight_hr*`), which Keras lacks, is left
+/// alone. Draws in the order of the parameters, layer by layer and direction by direction.
 ///
 /// Source: the defaults of `LSTMCell` in `keras/src/layers/rnn/lstm.py`, Keras 3.15.1
 /// (`glorot_uniform`, `orthogonal`, `zeros`, `unit_forget_bias`), which takes the forget bias from

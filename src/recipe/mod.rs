@@ -1,11 +1,11 @@
-//! Visitors that initialise a model, for [`apply`](crate::apply).
+//! Visitors that initialize a model, for [`apply`](crate::apply).
 //!
 //! `weight_init` and `weight_init2` are those of the experiment that this project grew from. The
 //! others follow a source that their documentation names with its version; what that source leaves
-//! at PyTorch's default is left as it is here, and a parameter that a layer lacks is passed over.
+//! at PyTorch's default is left alone, and a parameter that a layer lacks is skipped.
 //!
-//! A recipe that takes arguments returns a visitor. It is made for one walk, since some remember
-//! what they have seen.
+//! A recipe that takes arguments returns a visitor. Make a new one for each walk, since some keep
+//! state.
 //!
 //! | recipe | follows | fills |
 //! |---|---|---|
@@ -13,16 +13,16 @@
 //! | [`xavier_uniform`], [`xavier_normal`] | Glorot and Bengio (2010) | linear layers, convolutions |
 //! | [`kaiming_fan_in`], [`kaiming_fan_out`] | He et al. (2015) | linear layers, convolutions |
 //! | [`orthogonal`] | Saxe et al. (2013) | linear layers, convolutions |
-//! | [`dcgan`] | pytorch/examples, `dcgan/main.py` | convolutions, batch normalisations |
-//! | [`resnet`] | torchvision 0.28.0 | convolutions, normalisations |
+//! | [`dcgan`] | pytorch/examples, `dcgan/main.py` | convolutions, batch normalizations |
+//! | [`resnet`] | torchvision 0.28.0 | convolutions, normalizations |
 //! | [`vit`] | torchvision 0.28.0 | patches, tokens, MLPs, heads |
-//! | [`gpt2`], [`bert`] | transformers 5.23.0 | linear layers, embeddings, normalisations, .. |
+//! | [`gpt2`], [`bert`] | transformers 5.23.0 | linear layers, embeddings, normalizations, .. |
 //! | [`lstm`] | Keras 3.15.1 | LSTMs |
 //!
-//! A `VarStore` has an order of its own, that in which its variables were created; the visitors
-//! draw in it as Python's draw in that of registration. So a model whose variables are made in the
-//! order of PyTorch's `state_dict` gets PyTorch's bits. A weight that two layers share is filled at
-//! both of its places, as `torch.nn.Module.apply` would: tie it afterwards where the source does.
+//! A `VarStore` is visited in the order in which its variables were created, as Python visits
+//! modules in order of registration. So a model whose variables are made in the order of PyTorch's
+//! `state_dict` gets PyTorch's bits. A weight that two layers share is filled at both of its
+//! places, as `torch.nn.Module.apply` would: tie it afterwards where the source does.
 
 mod dcgan;
 mod general;
@@ -48,10 +48,9 @@ use crate::nn::LayerKind;
 use crate::walk::Layer;
 
 /// Xavier normal weights and zero biases for linear layers, Kaiming normal weights (fan out, ReLU)
-/// for two-dimensional convolutions, weight one and bias zero for batch normalisation.
+/// for two-dimensional convolutions, weight one and bias zero for batch normalization.
 ///
-/// A convolution's bias stays as it is. A bias that is absent is passed over, where the Python
-/// original raises.
+/// A convolution's bias is left alone. A missing bias is skipped, where the Python original raises.
 ///
 /// # Errors
 ///

@@ -8,13 +8,13 @@ use crate::walk::Layer;
 use std::collections::BTreeMap;
 use tch::Tensor;
 
-/// The initialisation of torchvision's ResNets, ResNeXts and Wide ResNets: weights of
+/// The initialization of torchvision's ResNets, ResNeXts and Wide ResNets: weights of
 /// two-dimensional convolutions Kaiming normal with the fan out for a ReLU, weight one and bias
-/// zero for two-dimensional batch normalisations and for group normalisations.
+/// zero for two-dimensional batch normalizations and for group normalizations.
 ///
 /// torchvision's default of `zero_init_residual`: false. If it is set, the weight of the last
-/// normalisation of each residual block is zero. A block is a module that holds layers named as
-/// torchvision names them: its last normalisation is `bn3` (`Bottleneck`) or, without one, `bn2`
+/// normalization of each residual block is zero. A block is a module that holds layers named as
+/// torchvision names them: its last normalization is `bn3` (`Bottleneck`) or, without one, `bn2`
 /// (`BasicBlock`).
 ///
 /// Draws one weight after the other in the order of the visit; biases of convolutions and the
@@ -22,8 +22,8 @@ use tch::Tensor;
 /// torchvision's `state_dict` and then visited, has the bits of `torchvision.models.resnet18()`
 /// after the same seed.
 ///
-/// Source: `ResNet.__init__` in `torchvision/models/resnet.py`, torchvision 0.28.0. A
-/// normalisation without parameters is passed over, where torchvision raises.
+/// Source: `ResNet.__init__` in `torchvision/models/resnet.py`, torchvision 0.28.0. A normalization
+/// without parameters is skipped, where torchvision raises.
 ///
 /// # Errors
 ///
@@ -66,7 +66,7 @@ pub fn resnet(zero_init_residual: bool) -> impl FnMut(&mut Layer<'_>) -> Result<
     }
 }
 
-/// The weight of the last normalisation that was seen of each block.
+/// The weight of the last normalization that was seen of each block.
 #[derive(Default)]
 struct Blocks(BTreeMap<String, LastNorm>);
 
@@ -76,7 +76,7 @@ enum LastNorm {
 }
 
 impl Blocks {
-    /// Nothing tells at `bn2` whether the block goes on, so it is zeroed there and set right at
+    /// At `bn2` it is unknown whether the block has a `bn3`, so `bn2` is zeroed and restored at
     /// `bn3`. Neither draws.
     fn zero_last_norm(&mut self, layer: &mut Layer<'_>) -> Result<(), InitError> {
         let path = layer.path().to_owned();

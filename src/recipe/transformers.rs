@@ -6,9 +6,9 @@ use crate::init::{normal_, ones_, xavier_uniform_, zeros_};
 use crate::nn::LayerKind;
 use crate::walk::Layer;
 
-/// The initialisation of transformers' GPT-2, by transformers' names: weights of linear layers,
+/// The initialization of transformers' GPT-2, by transformers' names: weights of linear layers,
 /// convolutions, `Conv1D` and embeddings normal of std `initializer_range` with zero biases,
-/// normalisations weight one and bias zero, LSTMs Xavier uniform with zero biases; and then the
+/// normalizations weight one and bias zero, LSTMs Xavier uniform with zero biases; and then the
 /// weights of the residual projections `c_proj` once more, of std
 /// `initializer_range / sqrt(2 n_layer)`.
 ///
@@ -79,8 +79,8 @@ pub fn gpt2(
     }
 }
 
-/// The initialisation of transformers' BERT: weights of linear layers, convolutions and embeddings
-/// normal of std `initializer_range` with zero biases, the row of the padding zero, normalisations
+/// The initialization of transformers' BERT: weights of linear layers, convolutions and embeddings
+/// normal of std `initializer_range` with zero biases, the row of the padding zero, normalizations
 /// weight one and bias zero, LSTMs Xavier uniform with zero biases, and the bias of the masked
 /// language model's `predictions` zero.
 ///

@@ -8,7 +8,7 @@ use crate::nn::LayerKind;
 use crate::walk::Layer;
 use tch::Tensor;
 
-/// The initialisation of torchvision's `VisionTransformer`, by torchvision's names:
+/// The initialization of torchvision's `VisionTransformer`, by torchvision's names:
 ///
 /// | layer or parameter | weight | bias |
 /// |---|---|---|
@@ -20,7 +20,7 @@ use tch::Tensor;
 /// | linear layer `heads.pre_logits` | truncated normal, std `sqrt(1 / fan_in)`, over -2 to 2 | zeros |
 /// | linear layer `heads.head` | zeros | zeros |
 ///
-/// torchvision leaves attention and layer normalisations at PyTorch's default, so they stay as
+/// torchvision leaves attention and layer normalizations at PyTorch's default, so they stay as
 /// they are.
 ///
 /// Draws in the order of the visit: weight, then bias, and the position embedding after the layers

@@ -7,7 +7,7 @@ use super::formatter::{Cells, Weighing};
 use super::values::{Axis, Dtype, Values};
 use super::{PrintOptions, ReprError};
 
-/// The elements of `tensor` in brackets, whose later lines start `indent + 1` columns in.
+/// The elements of `tensor` in brackets, with later lines indented by `indent + 1` columns.
 pub(super) fn contents(
     tensor: &Tensor,
     indent: usize,

@@ -1,11 +1,11 @@
-//! How wide and in which style the elements of one tensor are printed: `_Formatter` of
-//! `torch/_tensor_str.py`, PyTorch 2.13.
+//! Width and style of the printed elements of one tensor: `_Formatter` of `torch/_tensor_str.py`,
+//! PyTorch 2.13.
 
 use super::PrintOptions;
 use super::number::{push_fixed, push_scientific};
 use super::values::Values;
 
-/// How the numbers of one tensor are written.
+/// The style in which the numbers of one tensor are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Style {
     /// All finite values are whole: `3.`
@@ -197,7 +197,7 @@ impl Cells {
     }
 }
 
-/// Writes `text` behind as many spaces as it lacks of `width`.
+/// Writes `text`, padded with spaces on the left to `width`.
 fn push_padded(out: &mut String, text: &str, width: usize) {
     out.extend(std::iter::repeat_n(' ', width.saturating_sub(text.len())));
     out.push_str(text);

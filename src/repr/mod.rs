@@ -4,7 +4,7 @@
 //! and suffixes. It follows `torch/_tensor_str.py` of PyTorch 2.13. A tensor of more than
 //! [`PrintOptions::threshold`] elements shows only its edges, and only they are read and copied.
 //!
-//! What differs:
+//! Differences:
 //!
 //! - PyTorch leaves out the element type if it is the default one. Here that is always float32:
 //!   tch cannot set another.
@@ -45,7 +45,7 @@ pub enum ReprError {
     /// The tensor is the undefined one, as [`Tensor::new`] makes it.
     #[error("cannot print an undefined tensor")]
     Undefined,
-    /// No way to print such a tensor is known here; it says which.
+    /// Such a tensor cannot be printed; the text says which.
     #[error("cannot print {0}")]
     Unsupported(String),
     /// [`PrintOptions::precision`] is above 65534.
@@ -122,7 +122,7 @@ impl PrintOptions {
     }
 }
 
-/// What Python's `str(tensor)` gives, with PyTorch's default options.
+/// Prints a tensor as Python's `str(tensor)` does, with PyTorch's default options.
 ///
 /// # Errors
 ///
@@ -145,7 +145,7 @@ pub fn tensor_str(tensor: &Tensor) -> Result<String, ReprError> {
     tensor_str_with(tensor, &PrintOptions::default())
 }
 
-/// What Python's `str(tensor)` gives after `torch.set_printoptions` with `options`.
+/// Prints a tensor as Python's `str(tensor)` does after `torch.set_printoptions` with `options`.
 ///
 /// Sparse tensors are printed too. See the [module](self) for what differs.
 ///
@@ -190,7 +190,7 @@ pub fn tensor_str_with(tensor: &Tensor, options: &PrintOptions) -> Result<String
     ))
 }
 
-/// What Python's `str(parameter)` gives for an `nn.Parameter` with the value of `tensor`.
+/// Prints a tensor as Python's `str(parameter)` prints an `nn.Parameter` with its value.
 ///
 /// # Errors
 ///
@@ -208,11 +208,11 @@ pub fn parameter_str(tensor: &Tensor) -> Result<String, ReprError> {
     Ok(format!("Parameter containing:\n{}", tensor_str(tensor)?))
 }
 
-/// The printed elements and what they do not tell.
+/// The printed elements, and suffixes for what they do not show.
 struct Body {
     text: String,
     suffixes: Vec<String>,
-    /// Whether the first suffix stands on a line of its own.
+    /// Whether the first suffix is on a separate line.
     force_newline: bool,
 }
 
@@ -267,7 +267,7 @@ fn body(tensor: &Tensor, indent: usize, options: &PrintOptions) -> Result<Body, 
     })
 }
 
-/// What autograd has to do with the tensor.
+/// The tensor's part in autograd, which PyTorch prints.
 fn gradient(tensor: &Tensor) -> Option<String> {
     let function = match crate::ffi::grad_fn(tensor) {
         Ok(function) => function,

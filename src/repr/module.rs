@@ -4,11 +4,11 @@ use crate::walk::{Layer, VisitError, Walk};
 use std::fmt::Write;
 use tch::nn::VarStore;
 
-/// What `str(model)` gives in Python for a model of this class whose layers are those of `vs`.
+/// Prints the layers of `vs` as `str(model)` does in Python for a model of this class.
 ///
-/// Layers print with the options that they were made with; a layer that tch made itself prints
-/// those that its shapes tell, and `...` for the others. Containers print as `Module`, since a
-/// `VarStore` does not know their classes.
+/// Layers print with the options that they were made with; a layer that tch made prints what its
+/// shapes show, and `...` for the rest. Containers print as `Module`, since a `VarStore` does not
+/// know their classes.
 ///
 /// Follows `Module.__repr__`, `torch/nn/modules/module.py`, PyTorch 2.13.
 ///

@@ -7,7 +7,7 @@ use super::contents::contents;
 use super::values::Dtype;
 use super::{PrintOptions, ReprError, size_suffix};
 
-/// What stands between `tensor(` and the gradient of a sparse tensor.
+/// The text between `tensor(` and the gradient of a sparse tensor.
 pub(super) struct Sparse {
     /// Indices and values.
     pub(super) text: String,

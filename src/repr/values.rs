@@ -4,7 +4,7 @@ use tch::{Device, Kind, TchError, Tensor};
 
 use super::ReprError;
 
-/// What kind of number an element is.
+/// The class of numbers that an element belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Class {
     Bool,
@@ -73,7 +73,7 @@ impl Dtype {
     }
 }
 
-/// How much of one dimension is shown.
+/// The shown part of one dimension.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Axis {
     /// Elements shown, from both ends together if some are left out.

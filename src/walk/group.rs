@@ -10,9 +10,9 @@ use std::sync::Arc;
 use tch::nn::VarStore;
 use tch::{Device, Kind, Tensor};
 
-/// A variable with all that orders it.
+/// A variable, with what determines its order.
 struct Variable {
-    /// Its place among the trainable variables, which keep their order of creation.
+    /// Its index among the trainable variables, which keep their order of creation.
     created: Option<usize>,
     /// The number that tch appends to a name that was taken, itself a count of variables.
     duplicate: Option<usize>,
@@ -55,7 +55,7 @@ pub(super) fn layers<'g>(vs: &VarStore) -> Vec<Layer<'g>> {
     // The groups of each path, so that a variable is only held against those.
     let mut at_path: BTreeMap<String, Vec<usize>> = BTreeMap::new();
     for variable in &variables {
-        // A layer around others may have no variables of its own.
+        // A layer with children may have no variables of its own.
         for record in variable.records.iter().rev() {
             let known = at_path.entry(record.path.clone()).or_default();
             if !known.iter().any(|group| groups[*group].is_of(record)) {
@@ -188,7 +188,8 @@ fn below(path: &str, variable: &Variable) -> String {
     }
 }
 
-/// Where PyTorch registers a variable of this name; others keep their order, at the end.
+/// The rank of a variable's name in PyTorch's order of registration; others keep their order, at
+/// the end.
 fn pytorchs_place(name: &str) -> usize {
     let order = [
         "weight",
@@ -263,7 +264,7 @@ fn without_duplicate<'a>(
     }
 }
 
-/// Puts every layer behind those below its path, and otherwise keeps the order.
+/// Puts every layer after those below its path, and otherwise keeps the order.
 pub(super) fn children_first<'g>(layers: Vec<Layer<'g>>) -> Vec<Layer<'g>> {
     let mut ordered: Vec<Layer<'g>> = Vec::with_capacity(layers.len());
     descend(None, layers, &mut ordered);
@@ -298,7 +299,7 @@ fn descend<'g>(parent: Option<&str>, layers: Vec<Layer<'g>>, ordered: &mut Vec<L
 // `tch::nn` makes variables shows which of them are one layer: bias before weight in linear layers
 // and convolutions, weight before bias in norms, all variables of a layer together.
 
-/// Which of the groups at its path a variable belongs to, if any.
+/// Finds the group at its path that a variable belongs to, if any.
 fn shared_owner(variable: &Variable, at_path: &[usize], groups: &[Group<'_>]) -> Option<usize> {
     let mut unknown = at_path
         .iter()
@@ -309,7 +310,7 @@ fn shared_owner(variable: &Variable, at_path: &[usize], groups: &[Group<'_>]) ->
             .next_back()
             .filter(|last| continues(&groups[*last], variable));
     }
-    // Buffers come right behind the parameters of their norm; the first of a name has no number.
+    // Buffers come right after the parameters of their norm; the first of a name has no number.
     let before = |group: &usize, number: usize| {
         let numbers = groups[*group].variables.iter().map(|known| known.duplicate);
         numbers.flatten().all(|known| known < number)
@@ -321,7 +322,7 @@ fn shared_owner(variable: &Variable, at_path: &[usize], groups: &[Group<'_>]) ->
     }
 }
 
-/// Whether the next parameter at the path is of the layer that was begun.
+/// Whether the next parameter at the path belongs to the group.
 fn continues(group: &Group<'_>, variable: &Variable) -> bool {
     let lacks = |name: &str| group.variables.iter().all(|known| known.name != name);
     let shape = variable.tensor.size();

@@ -21,7 +21,7 @@ pub struct Layer<'g> {
     specs: Vec<LayerSpec>,
     /// The kinds of the specs.
     candidates: Vec<LayerKind>,
-    /// What is known of a layer that this crate made, and of the outermost layer around it.
+    /// The record of a layer that this crate made, and of the outermost layer that contains it.
     records: Option<[Arc<Record>; 2]>,
     parameters: Vec<(String, Tensor)>,
     buffers: Vec<(String, Tensor)>,
@@ -58,13 +58,13 @@ impl Layer<'_> {
         }
     }
 
-    /// Where the layer is, with dots; empty for variables at the root. A layer made at a path
+    /// The path of the layer, with dots; empty for variables at the root. A layer made at a path
     /// that was taken has the `__N` that tch gave its first variable at the end.
     pub fn path(&self) -> &str {
         &self.path
     }
 
-    /// What the layer is, if that is settled.
+    /// The kind of the layer, if it is known.
     pub fn kind(&self) -> Option<LayerKind> {
         match self.candidates[..] {
             [kind] => Some(kind),
@@ -72,8 +72,8 @@ impl Layer<'_> {
         }
     }
 
-    /// The kinds that the variables fit: one when the kind is settled, none for variables that
-    /// make up no known layer.
+    /// The kinds that the variables fit: one if the kind is known, none for variables that are not
+    /// of a known layer.
     pub fn candidates(&self) -> &[LayerKind] {
         &self.candidates
     }
@@ -111,8 +111,8 @@ impl Layer<'_> {
             .find_map(|(known, tensor)| (known == name).then_some(tensor))
     }
 
-    /// Fills a parameter or buffer, if the layer has one of that name. `fill` gets the generator of the
-    /// walk, or `None` for the default stream.
+    /// Fills a parameter or buffer, if the layer has one of that name. `fill` gets the generator of
+    /// the walk, or `None` for the default stream.
     ///
     /// # Errors
     ///
@@ -145,8 +145,8 @@ impl Layer<'_> {
         }
     }
 
-    /// Fills every parameter of the layer, in PyTorch's order. `fill` gets its name and the generator
-    /// of the walk, or `None` for the default stream.
+    /// Fills every parameter of the layer, in PyTorch's order. `fill` gets its name and the
+    /// generator of the walk, or `None` for the default stream.
     ///
     /// # Errors
     ///
@@ -170,8 +170,9 @@ impl Layer<'_> {
         self.variable_mut("bias")
     }
 
-    /// Starts the layer, and those below it, anew as PyTorch's constructor of that kind starts
-    /// them, whatever initialiser it was made with. A layer of no known kind is left as it is.
+    /// Initializes the layer and its children again as PyTorch's constructor does, whatever
+    /// initializer it was made with, from the generator of the walk or the default stream. A layer
+    /// of unknown kind is left alone.
     ///
     /// # Errors
     ///
@@ -183,18 +184,18 @@ impl Layer<'_> {
         }
     }
 
-    /// The row that an embedding keeps zero, where this crate made it with one.
+    /// The row that an embedding keeps zero, if this crate made it with one.
     pub(crate) fn padding_idx(&self) -> Option<i64> {
         self.specs.first()?.padding_idx()
     }
 
-    /// Whether all candidates draw and fill alike.
+    /// Whether all candidates have the same initialization.
     pub(super) fn same_init(&self) -> bool {
         let mut pairs = self.specs.windows(2);
         pairs.all(|pair| pair[0].init() == pair[1].init())
     }
 
-    /// Whether another layer is around this one, which starts and prints it.
+    /// Whether another layer contains this one, and initializes and prints it.
     pub(crate) fn is_within_another(&self) -> bool {
         self.records
             .as_ref()
@@ -248,7 +249,7 @@ impl Layer<'_> {
         words.join(", ")
     }
 
-    /// What Python prints for the module, if its kind is settled.
+    /// The module as Python prints it, if its kind is known.
     pub(crate) fn repr(&self) -> Option<&str> {
         match &self.specs[..] {
             [spec] => Some(spec.repr()),

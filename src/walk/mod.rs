@@ -1,9 +1,8 @@
 //! The walk of a `VarStore` by layer kind, and `apply`.
 //!
-//! A `VarStore` is a bag of named tensors; [`Walk`] makes layers of it again. A layer that this
-//! crate made is known; one that `tch::nn` made is inferred from the names and shapes of its
-//! variables. What cannot be told apart is said to be ambiguous and settled by the caller, never
-//! guessed.
+//! A `VarStore` holds named tensors; [`Walk`] groups them into layers. Layers that this crate made
+//! are known; those that `tch::nn` made are inferred from the names and shapes of their variables.
+//! An ambiguous layer is reported, and the caller settles its kind; nothing is guessed.
 
 mod group;
 mod infer;
@@ -21,7 +20,7 @@ use tch::nn::VarStore;
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum VisitError {
-    /// The variables fit several kinds.
+    /// The variables fit several kinds of layers.
     #[error(
         "layer {path:?} could be {}; settle it with `Walk::with_kind({path:?}, ..)` or `Walk::prefer(..)`",
         either(.candidates)
@@ -44,7 +43,7 @@ pub enum VisitError {
         variables: String,
     },
 
-    /// The caller settled the kind of a layer that is not there.
+    /// The caller named a layer that does not exist.
     #[error("there is no layer {path:?}; the layers are: {layers}")]
     NoSuchLayer {
         /// The path that was named.
@@ -53,14 +52,14 @@ pub enum VisitError {
         layers: String,
     },
 
-    /// There is nothing to visit or to start.
+    /// The `VarStore` has no layers to visit or reset.
     #[error("the VarStore has no layers of a known kind; it has {0}")]
     NoLayers(
-        /// What it has instead.
+        /// The variables that it has.
         String,
     ),
 
-    /// Something failed that is no layer's.
+    /// An error that does not belong to a layer.
     #[error(transparent)]
     Init(#[from] InitError),
 
@@ -69,7 +68,7 @@ pub enum VisitError {
     Layer {
         /// The layer's path.
         path: String,
-        /// What went wrong there.
+        /// The visitor's error.
         source: InitError,
     },
 }
@@ -83,7 +82,7 @@ fn either(kinds: &[LayerKind]) -> String {
     }
 }
 
-/// How to walk a `VarStore`: what the caller knows of its layers.
+/// A walk of a `VarStore`, with the caller's hints about its layers.
 ///
 /// Layers that this crate made are known under the paths that they were made at; after
 /// `VarStore::merge` with a prefix they are inferred like tch's.
@@ -94,7 +93,7 @@ fn either(kinds: &[LayerKind]) -> String {
 /// use tch_init::nn::LayerKind;
 ///
 /// # fn main() -> Result<(), tch_init::VisitError> {
-/// // A program of plain tch: nothing tells this weight from that of a convolution.
+/// // Made by plain tch: this weight could also be a convolution's.
 /// let vs = VarStore::new(tch::Device::Cpu);
 /// nn::conv_transpose2d(vs.root() / "up", 8, 8, 2, Default::default());
 /// let layers = Walk::new().with_kind("up", LayerKind::ConvTranspose2d).layers(&vs)?;
@@ -110,19 +109,19 @@ pub struct Walk<'g> {
 }
 
 impl<'g> Walk<'g> {
-    /// A walk that knows nothing beyond the `VarStore`.
+    /// A walk without hints.
     pub fn new() -> Walk<'g> {
         Walk::default()
     }
 
-    /// Settles the kind of one layer.
+    /// Sets the kind of one layer.
     #[must_use]
     pub fn with_kind(mut self, path: impl Into<String>, kind: LayerKind) -> Walk<'g> {
         self.kinds.push((path.into(), kind));
         self
     }
 
-    /// Settles the kind of every layer that could be `kind`, among others.
+    /// Sets the kind of every layer that could be `kind`, among others.
     #[must_use]
     pub fn prefer(mut self, kind: LayerKind) -> Walk<'g> {
         self.preferred.push(kind);
@@ -153,13 +152,13 @@ impl<'g> Walk<'g> {
     }
 
     /// The layers in the order in which their first parameters were created, a layer before those
-    /// below it; those without trainable parameters come last, by name. VariableShapes that make up no
-    /// known layer are layers of no kind.
+    /// below it; those without trainable parameters come last, by name. VariableShapes that make up
+    /// no known layer are layers of no kind.
     ///
     /// # Errors
     ///
-    /// [`VisitError::NoSuchLayer`] or [`VisitError::Contradiction`] if what the caller said does
-    /// not fit. Ambiguity is no error here: such a layer has several [`Layer::candidates`].
+    /// [`VisitError::NoSuchLayer`] or [`VisitError::Contradiction`] if the caller's hints do not
+    /// fit. Ambiguity is not an error here: such a layer has several [`Layer::candidates`].
     pub fn layers<'l>(&self, vs: &VarStore) -> Result<Vec<Layer<'l>>, VisitError> {
         let mut layers = group::layers(vs);
         for (path, kind) in &self.kinds {
@@ -184,7 +183,8 @@ impl<'g> Walk<'g> {
     /// # Errors
     ///
     /// As [`Walk::layers`]; [`VisitError::NoLayers`] for a `VarStore` without variables;
-    /// [`VisitError::Ambiguous`] before anything is visited if a kind is not settled; [`VisitError::Layer`] with the first error of the visitor.
+    /// [`VisitError::Ambiguous`] before anything is visited if a kind is not settled;
+    /// [`VisitError::Layer`] with the first error of the visitor.
     pub fn apply(
         &mut self,
         vs: &VarStore,
@@ -210,17 +210,17 @@ impl<'g> Walk<'g> {
         Ok(())
     }
 
-    /// Starts every layer anew as PyTorch's layer of that kind starts, in order of creation.
+    /// Initializes every layer again as PyTorch's layer of its kind, in order of creation.
     ///
     /// An ambiguous layer is no obstacle where all its candidates start alike: a convolution and a
-    /// transposed one draw the same. VariableShapes that make up no known layer are left as they are,
-    /// with a warning in the log.
+    /// transposed one draw the same. VariableShapes that make up no known layer are left as they
+    /// are, with a warning in the log.
     ///
     /// # Errors
     ///
-    /// As [`Walk::layers`]; [`VisitError::NoLayers`] if there is no layer of a known kind;
-    /// [`VisitError::Ambiguous`] before anything is drawn if the candidates
-    /// of a layer start differently; [`VisitError::Layer`] if a layer cannot be filled.
+    /// As [`Walk::layers`]; [`VisitError::NoLayers`] if no layer has a known kind;
+    /// [`VisitError::Ambiguous`], before anything is drawn, if the candidates of a layer have
+    /// different initializations; [`VisitError::Layer`] if a layer cannot be filled.
     pub fn reset_parameters(&mut self, vs: &VarStore) -> Result<(), VisitError> {
         let layers = self.layers(vs)?;
         if layers.iter().all(|layer| layer.candidates().is_empty()) {
@@ -258,7 +258,7 @@ impl<'g> Walk<'g> {
     }
 }
 
-/// [`Walk::apply`] with nothing known beyond the `VarStore`.
+/// [`Walk::apply`] without hints.
 ///
 /// # Errors
 ///
@@ -284,8 +284,7 @@ pub fn apply(
     Walk::new().apply(vs, visitor)
 }
 
-/// [`Walk::reset_parameters`] with nothing known beyond the `VarStore`: gives a program of plain
-/// `tch::nn` PyTorch's weights.
+/// [`Walk::reset_parameters`] without hints: gives a program of plain `tch::nn` PyTorch's weights.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! What an attention computes.
+//! The forward pass of an attention.
 
 use super::in_projection::in_projection;
 use super::{AttentionOptions, KIND, MultiheadAttention, mask};
@@ -68,7 +68,8 @@ pub(super) fn forward(
     compute(attention, pass, train).context(NAME, query)
 }
 
-/// What PyTorch's Python code refuses, and what libtorch would refuse of a call that panics then.
+/// Refuses what PyTorch's Python code refuses, and what libtorch would refuse in a call that then
+/// panics.
 fn check(attention: &MultiheadAttention, pass: &Pass<'_>) -> Result<(), InitError> {
     let [query, key, value] = [pass.query, pass.key, pass.value].map(Tensor::size);
     let dims = query.len();

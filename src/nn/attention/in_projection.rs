@@ -4,8 +4,7 @@ use super::MultiheadAttention;
 use tch::{TchError, Tensor};
 
 /// `_in_projection_packed` and `_in_projection` of
-/// `torch/nn/functional.py`, PyTorch 2.13. What is one tensor is projected in
-/// one product, of other rounding.
+/// `torch/nn/functional.py`, PyTorch 2.13. A tensor that is passed twice is projected in one product, which rounds differently.
 pub(super) fn in_projection(
     attention: &MultiheadAttention,
     query: &Tensor,

@@ -128,8 +128,8 @@ pub(in crate::nn) fn asks_for_gradients(tensors: &[&Tensor]) -> Result<bool, Tch
     if !tensors.iter().any(|tensor| tensor.requires_grad()) {
         return Ok(false);
     }
-    // tch does not tell whether gradients are enabled; an operation does that is not a view, which
-    // answers for what it is a view of.
+    // tch does not show whether gradients are enabled. The result of an operation does, unless it
+    // is a view.
     let leaf = Tensor::f_zeros([0], (Kind::Float, Device::Cpu))?.f_set_requires_grad(true)?;
     Ok(leaf.f_neg()?.requires_grad())
 }

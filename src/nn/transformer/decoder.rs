@@ -14,8 +14,8 @@ use tch::nn::{LayerNorm, Linear, Path};
 const KIND: LayerKind = LayerKind::TransformerDecoderLayer;
 const NAME: &str = "TransformerDecoderLayer";
 
-/// A layer of a decoder: self-attention, attention to the memory, then two linear layers; tch has
-/// none.
+/// `torch.nn.TransformerDecoderLayer`, which tch lacks: self-attention, attention to the memory,
+/// then two linear layers.
 #[derive(Debug)]
 pub struct TransformerDecoderLayer {
     /// The attention of the target to itself.
@@ -26,20 +26,20 @@ pub struct TransformerDecoderLayer {
     pub linear1: Linear,
     /// And back.
     pub linear2: Linear,
-    /// The normalisation at the self-attention.
+    /// The normalization at the self-attention.
     pub norm1: LayerNorm,
-    /// The normalisation at the attention to the memory.
+    /// The normalization at the attention to the memory.
     pub norm2: LayerNorm,
-    /// The normalisation at the linear layers.
+    /// The normalization at the linear layers.
     pub norm3: LayerNorm,
     /// The options it was made with.
     pub config: TransformerLayerConfig,
 }
 
 /// `torch.nn.TransformerDecoderLayer(d_model, nhead)`: `self_attn`, `multihead_attn`, `linear1`,
-/// `linear2`, `norm1`, `norm2` and `norm3`, which start as they do alone.
+/// `linear2`, `norm1`, `norm2` and `norm3`, which are initialized as they are on their own.
 ///
-/// Draws in that order; the normalisations draw nothing.
+/// Draws in that order; the normalizations draw nothing.
 ///
 /// # Errors
 ///

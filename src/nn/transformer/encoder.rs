@@ -14,7 +14,7 @@ use tch::{Device, TchError, Tensor};
 const KIND: LayerKind = LayerKind::TransformerEncoderLayer;
 const NAME: &str = "TransformerEncoderLayer";
 
-/// A layer of an encoder: self-attention, then two linear layers; tch has none.
+/// `torch.nn.TransformerEncoderLayer`, which tch lacks: self-attention, then two linear layers.
 #[derive(Debug)]
 pub struct TransformerEncoderLayer {
     /// The attention of the source to itself.
@@ -23,18 +23,18 @@ pub struct TransformerEncoderLayer {
     pub linear1: Linear,
     /// And back.
     pub linear2: Linear,
-    /// The normalisation at the attention.
+    /// The normalization at the attention.
     pub norm1: LayerNorm,
-    /// The normalisation at the linear layers.
+    /// The normalization at the linear layers.
     pub norm2: LayerNorm,
     /// The options it was made with.
     pub config: TransformerLayerConfig,
 }
 
 /// `torch.nn.TransformerEncoderLayer(d_model, nhead)`: `self_attn`, `linear1`, `linear2`, `norm1` and
-/// `norm2`, which start as they do alone.
+/// `norm2`, which are initialized as they are on their own.
 ///
-/// Draws in that order; the normalisations draw nothing.
+/// Draws in that order; the normalizations draw nothing.
 ///
 /// # Errors
 ///
@@ -71,8 +71,8 @@ impl TransformerEncoderLayer {
     /// `batch_first`, or `[S, d_model]`.
     ///
     /// With `train` it draws its dropouts from the default stream. Without, where nothing asks for
-    /// gradients, PyTorch's fused kernel runs under the conditions that PyTorch sets; of these
-    /// autocasting alone is not asked for.
+    /// gradients, PyTorch's fused kernel runs under PyTorch's conditions, except that autocasting
+    /// is not checked.
     ///
     /// # Errors
     ///

@@ -15,25 +15,25 @@ use std::borrow::Borrow;
 use tch::Tensor;
 use tch::nn::{LayerNorm, ModuleT, Path};
 
-/// An encoder: layers one upon the other; tch has none.
+/// `torch.nn.TransformerEncoder`: a stack of layers, which tch lacks.
 #[derive(Debug)]
 pub struct TransformerEncoder {
     /// The layers, from the source up.
     pub layers: Vec<TransformerEncoderLayer>,
-    /// The normalisation after the last of them.
+    /// The normalization after the last of them.
     pub norm: Option<LayerNorm>,
-    /// The options of that normalisation.
+    /// The options of that normalization.
     pub norm_config: Option<TransformerNormConfig>,
 }
 
-/// A decoder: layers one upon the other; tch has none.
+/// `torch.nn.TransformerDecoder`: a stack of layers, which tch lacks.
 #[derive(Debug)]
 pub struct TransformerDecoder {
     /// The layers, from the target up.
     pub layers: Vec<TransformerDecoderLayer>,
-    /// The normalisation after the last of them.
+    /// The normalization after the last of them.
     pub norm: Option<LayerNorm>,
-    /// The options of that normalisation.
+    /// The options of that normalization.
     pub norm_config: Option<TransformerNormConfig>,
 }
 
@@ -41,7 +41,7 @@ pub struct TransformerDecoder {
 /// `layers.0`, `layers.1` and so on, then `norm`.
 ///
 /// Draws one layer, as [`transformer_encoder_layer`](crate::nn::transformer_encoder_layer),
-/// however many there are: all start as copies of it.
+/// whatever their number: all are copies of it.
 ///
 /// # Errors
 ///
@@ -78,7 +78,7 @@ pub fn transformer_encoder<'a, T: Borrow<Path<'a>>>(
 /// `layers.0`, `layers.1` and so on, then `norm`.
 ///
 /// Draws one layer, as [`transformer_decoder_layer`](crate::nn::transformer_decoder_layer),
-/// however many there are: all start as copies of it.
+/// whatever their number: all are copies of it.
 ///
 /// # Errors
 ///

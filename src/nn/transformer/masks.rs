@@ -1,30 +1,30 @@
-//! What the parts of a transformer are shown.
+//! The masks of transformers.
 
 use crate::nn::config::config;
 use tch::Tensor;
 
 config! {
-    /// What an encoder and its layers are shown; PyTorch's default is nothing, so everything is seen.
+    /// The masks of an encoder or one of its layers. PyTorch's default: none.
     ///
-    /// Masks are as in [`AttentionOptions`](crate::nn::AttentionOptions): `true` hides, floating-point
-    /// values are added.
+    /// Masks are as in [`AttentionOptions`](crate::nn::AttentionOptions): `true` hides,
+    /// floating-point values are added.
     #[derive(Debug, Clone, Copy)]
     pub struct EncoderMasks<'a> {
         /// Which positions see which: `[S, S]` or `[N * nhead, S, S]`.
         src_mask: Option<&'a Tensor> = None,
         /// Which positions are padding: `[N, S]`, or `[S]` without a batch.
         src_key_padding_mask: Option<&'a Tensor> = None,
-        /// Whether `src_mask` is the causal one. Without a word, a single layer takes it that it is
-        /// not, and an encoder looks.
+        /// Whether `src_mask` is the causal one. If unset, a single layer assumes that it is not,
+        /// and an encoder compares it.
         is_causal: Option<bool> = None,
     }
 }
 
 config! {
-    /// What a decoder and its layers are shown; PyTorch's default is nothing, so everything is seen.
+    /// The masks of a decoder or one of its layers. PyTorch's default: none.
     ///
-    /// Masks are as in [`AttentionOptions`](crate::nn::AttentionOptions): `true` hides, floating-point
-    /// values are added.
+    /// Masks are as in [`AttentionOptions`](crate::nn::AttentionOptions): `true` hides,
+    /// floating-point values are added.
     #[derive(Debug, Clone, Copy)]
     pub struct DecoderMasks<'a> {
         /// Which positions of the target see which: `[T, T]` or `[N * nhead, T, T]`.
@@ -35,8 +35,8 @@ config! {
         tgt_key_padding_mask: Option<&'a Tensor> = None,
         /// Which positions of the memory are padding: `[N, S]`, or `[S]` without a batch.
         memory_key_padding_mask: Option<&'a Tensor> = None,
-        /// Whether `tgt_mask` is the causal one. Without a word, a single layer takes it that it is
-        /// not, and a decoder looks.
+        /// Whether `tgt_mask` is the causal one. If unset, a single layer assumes that it is not,
+        /// and a decoder compares it.
         tgt_is_causal: Option<bool> = None,
         /// Whether `memory_mask` is the causal one.
         memory_is_causal: bool = false,
@@ -44,10 +44,10 @@ config! {
 }
 
 config! {
-    /// What a transformer is shown; PyTorch's default is nothing, so everything is seen.
+    /// The masks of a transformer. PyTorch's default: none.
     ///
-    /// Masks are as in [`AttentionOptions`](crate::nn::AttentionOptions): `true` hides, floating-point
-    /// values are added.
+    /// Masks are as in [`AttentionOptions`](crate::nn::AttentionOptions): `true` hides,
+    /// floating-point values are added.
     #[derive(Debug, Clone, Copy)]
     pub struct TransformerMasks<'a> {
         /// Which positions of the source see which: `[S, S]` or `[N * nhead, S, S]`.
@@ -63,9 +63,9 @@ config! {
         tgt_key_padding_mask: Option<&'a Tensor> = None,
         /// Which positions of the encoded source are padding: `[N, S]`, or `[S]` without a batch.
         memory_key_padding_mask: Option<&'a Tensor> = None,
-        /// Whether `src_mask` is the causal one. Without a word, the encoder looks.
+        /// Whether `src_mask` is the causal one. If unset, the encoder compares it.
         src_is_causal: Option<bool> = None,
-        /// Whether `tgt_mask` is the causal one. Without a word, the decoder looks.
+        /// Whether `tgt_mask` is the causal one. If unset, the decoder compares it.
         tgt_is_causal: Option<bool> = None,
         /// Whether `memory_mask` is the causal one.
         memory_is_causal: bool = false,

@@ -46,7 +46,7 @@ struct Layer {
     dropout: f64,
     layer_norm_eps: f64,
     bias: bool,
-    /// What Python prints of an activation that is a module.
+    /// The print of an activation that is a module.
     activation: Option<String>,
 }
 
@@ -104,7 +104,7 @@ impl Layer {
         Ok(spec)
     }
 
-    /// What `torch.nn.Dropout` refuses.
+    /// Refuses what `torch.nn.Dropout` refuses.
     fn check_dropout(&self, kind: LayerKind) -> Result<(), InitError> {
         let dropout = self.dropout;
         // As PyTorch, this lets NaN pass.
@@ -255,7 +255,7 @@ mod with_tch {
     use tch::nn::Linear;
     use tch::{TchError, Tensor};
 
-    /// What lies between the two linear layers of a transformer's layer.
+    /// The activation between the two linear layers of a transformer's layer.
     #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
     #[non_exhaustive]
     pub enum TransformerActivation {
@@ -283,15 +283,17 @@ mod with_tch {
             dim_feedforward: i64 = 2048,
             /// The share that training drops, between 0 and 1. PyTorch's default: 0.1.
             dropout: f64 = 0.1,
-            /// What lies between the two linear layers. PyTorch's default: relu.
+            /// The activation between the two linear layers. PyTorch's default: relu.
             activation: TransformerActivation = TransformerActivation::Relu,
-            /// Added to the variance in the layer normalisations. PyTorch's default: 1e-5.
+            /// Added to the variance in the layer normalizations. PyTorch's default: 1e-5.
             layer_norm_eps: f64 = 1e-5,
             /// Whether the batch comes before the sequence. PyTorch's default: no.
             batch_first: bool = false,
-            /// Whether the normalisations come before what they are added to. PyTorch's default: no, after.
+            /// Whether the normalizations come before what they are added to. PyTorch's default:
+            /// no, after.
             norm_first: bool = false,
-            /// Whether linear layers, projections and normalisations have biases. PyTorch's default: yes.
+            /// Whether linear layers, projections and normalizations have biases. PyTorch's
+            /// default: yes.
             bias: bool = true,
         }
     }

@@ -1,4 +1,4 @@
-//! The layer normalisations of a transformer.
+//! The layer normalizations of a transformer.
 
 use crate::nn::config::config;
 use crate::nn::layer_norm;
@@ -8,15 +8,15 @@ use tch::nn::LayerNorm;
 use tch::{TchError, Tensor};
 
 config! {
-    /// Options of the layer normalisation after an encoder or a decoder, with the defaults of
+    /// Options of the layer normalization after an encoder or a decoder, with the defaults of
     /// `torch.nn.LayerNorm`.
     #[derive(Debug, Clone, Copy)]
     pub struct TransformerNormConfig {
         /// Added to the variance. PyTorch's default: 1e-5.
         eps: f64 = 1e-5,
-        /// Whether there is a weight. PyTorch's default: yes.
+        /// Whether the layer has a weight. PyTorch's default: yes.
         elementwise_affine: bool = true,
-        /// Whether there is a bias beside the weight. PyTorch's default: yes.
+        /// Whether a layer with a weight has a bias. PyTorch's default: yes.
         bias: bool = true,
     }
 }

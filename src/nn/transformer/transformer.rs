@@ -28,26 +28,26 @@ config! {
         num_encoder_layers: i64 = 6,
         /// The number of layers of the decoder. PyTorch's default: 6.
         num_decoder_layers: i64 = 6,
-        /// The options of the layers; bias and eps are those of the last normalisations too.
+        /// The options of the layers; bias and eps are those of the last normalizations too.
         layer: TransformerLayerConfig = TransformerLayerConfig::default(),
     }
 }
 
-/// A transformer: an encoder and a decoder; tch has none.
+/// `torch.nn.Transformer`, which tch lacks: an encoder and a decoder.
 #[derive(Debug)]
 pub struct Transformer {
-    /// What encodes the source.
+    /// The encoder of the source.
     pub encoder: TransformerEncoder,
-    /// What decodes the target.
+    /// The decoder of the target.
     pub decoder: TransformerDecoder,
     /// The options it was made with.
     pub config: TransformerConfig,
 }
 
-/// `torch.nn.Transformer()`: `encoder` and `decoder`, each with a last normalisation. All parameters
+/// `torch.nn.Transformer()`: `encoder` and `decoder`, each with a last normalization. All parameters
 /// of two dimensions are uniform by Xavier, and so the layers differ; the others are as
 /// [`transformer_encoder`](crate::nn::transformer_encoder) and
-/// [`transformer_decoder`](crate::nn::transformer_decoder) start them.
+/// [`transformer_decoder`](crate::nn::transformer_decoder) initialize them.
 ///
 /// Draws the encoder's layer, the decoder's, then all parameters of two dimensions.
 ///
@@ -94,10 +94,10 @@ pub fn transformer<'a, T: Borrow<Path<'a>>>(
 
 impl Transformer {
     /// The decoded target, of the shape of `tgt`: `[T, N, d_model]`, `[N, T, d_model]` with
-    /// `batch_first`, or `[T, d_model]`. `src` is alike, of any length.
+    /// `batch_first`, or `[T, d_model]`. `src` has the same layout and any length.
     ///
-    /// With `train` it draws its dropouts from the default stream. What
-    /// [`TransformerEncoder::forward`] says of nested tensors holds here.
+    /// With `train` it draws its dropouts from the default stream. The note on nested tensors at
+    /// [`TransformerEncoder::forward`] applies.
     ///
     /// # Errors
     ///
