@@ -1,9 +1,10 @@
 //! The adaptive softmax.
 
+use super::linear;
 use super::printed::{PrintError, Printed, python_module, python_module_list};
 use super::spec::{LayerRule, LayerSpec, refused};
-use super::{LayerKind, linear};
 use crate::error::InitError;
+use crate::nn::kind::LayerKind;
 
 const KIND: LayerKind = LayerKind::AdaptiveLogSoftmaxWithLoss;
 

@@ -7,10 +7,11 @@ mod in_projection;
 #[cfg(feature = "tch")]
 pub(super) mod mask;
 
+use super::linear;
 use super::printed::{PrintError, Printed, python_module};
 use super::spec::{InitFill, LayerRule, LayerSpec, refused, xavier_normal, xavier_uniform};
-use super::{LayerKind, linear};
 use crate::error::InitError;
+use crate::nn::kind::LayerKind;
 
 const KIND: LayerKind = LayerKind::MultiheadAttention;
 
@@ -268,32 +269,5 @@ mod with_tch {
             num_heads,
             config,
         })
-    }
-
-    impl MultiheadAttention {
-        /// The output, `[L, N, embed_dim]`, and the weights, `[N, L, S]` (`[N, num_heads, L, S]` if
-        /// they are not averaged), of a query `[L, N, embed_dim]`, a key `[S, N, kdim]` and a value
-        /// `[S, N, vdim]`. `N` comes first with `batch_first`, and may be left out everywhere.
-        ///
-        /// Follows `torch.nn.functional.multi_head_attention_forward`, and its bits: so it matters,
-        /// as in PyTorch, whether query, key and value are one and the same tensor. With `train` it
-        /// draws the dropout from the default stream. Without, where nothing asks for gradients,
-        /// PyTorch's fused kernel runs under PyTorch's conditions, except that autocasting is not
-        /// checked.
-        ///
-        /// # Errors
-        ///
-        /// [`InitError::Layer`] for shapes and masks that PyTorch refuses, [`InitError::Libtorch`]
-        /// where libtorch does.
-        pub fn forward(
-            &self,
-            query: &Tensor,
-            key: &Tensor,
-            value: &Tensor,
-            options: AttentionOptions<'_>,
-            train: bool,
-        ) -> Result<(Tensor, Option<Tensor>), InitError> {
-            super::forward::forward(self, query, key, value, options, train)
-        }
     }
 }

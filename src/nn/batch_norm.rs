@@ -1,9 +1,9 @@
 //! Batch normalization.
 
-use super::LayerKind;
 use super::norm_base::NormBase;
 use super::printed::{PrintError, Printed};
 use super::spec::{LayerRule, LayerSpec, VariableShapes};
+use crate::nn::kind::LayerKind;
 
 pub(super) struct Rule;
 
@@ -29,8 +29,9 @@ mod with_tch {
     use crate::error::InitError;
     use crate::nn::builder::build;
     use crate::nn::init::{PYTORCH_DEFAULT, is_no_bias};
+    use crate::nn::kind::LayerKind;
     use crate::nn::norm_base::NormBase;
-    use crate::nn::{LayerKind, or_panic, placeholder};
+    use crate::nn::tch_layers::{or_panic, placeholder};
     use std::borrow::Borrow;
     use tch::nn::{self, BatchNorm, Init, Path};
 

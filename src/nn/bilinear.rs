@@ -1,9 +1,9 @@
 //! Bilinear layers.
 
-use super::LayerKind;
 use super::printed::{PrintError, Printed, python_bool};
 use super::spec::{LayerRule, LayerSpec, VariableShapes, symmetric};
 use crate::error::InitError;
+use crate::nn::kind::LayerKind;
 
 /// `Bilinear.__init__` and `reset_parameters`, `torch/nn/modules/linear.py`, PyTorch 2.13.
 fn spec(
@@ -61,10 +61,10 @@ pub use with_tch::*;
 mod with_tch {
     use super::spec;
     use crate::error::{Context, InitError};
-    use crate::nn::LayerKind;
     use crate::nn::builder::build;
     use crate::nn::config::config;
     use crate::nn::init::{Init, PYTORCH_DEFAULT};
+    use crate::nn::kind::LayerKind;
     use std::borrow::Borrow;
     use tch::Tensor;
     use tch::nn::Path;

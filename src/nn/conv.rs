@@ -1,9 +1,9 @@
 //! Convolutions.
 
-use super::LayerKind;
 use super::printed::{PrintError, Printed, python_tuple};
 use super::spec::{LayerRule, LayerSpec, VariableShapes, default_bias, kaiming_default};
 use crate::error::InitError;
+use crate::nn::kind::LayerKind;
 
 /// The arguments of a convolution or a transposed one: `_ConvNd`, `torch/nn/modules/conv.py`,
 /// PyTorch 2.13. The vectors have one element for each dimension of the kernel.
@@ -185,7 +185,8 @@ mod with_tch {
     use crate::error::InitError;
     use crate::nn::builder::build;
     use crate::nn::init::PYTORCH_DEFAULT;
-    use crate::nn::{LayerKind, or_panic, placeholder};
+    use crate::nn::kind::LayerKind;
+    use crate::nn::tch_layers::{or_panic, placeholder};
     use std::borrow::Borrow;
     use tch::nn::{self, Conv1D, Conv2D, Conv3D, Init, PaddingMode, Path};
 

@@ -1,9 +1,9 @@
 //! Transposed convolutions.
 
-use super::LayerKind;
 use super::conv::{ConvNd, kernel_dims};
 use super::printed::{PrintError, Printed};
 use super::spec::{LayerRule, LayerSpec, VariableShapes};
+use crate::nn::kind::LayerKind;
 
 pub(super) struct Rule;
 
@@ -49,7 +49,8 @@ mod with_tch {
     use crate::nn::builder::build;
     use crate::nn::conv::ConvNd;
     use crate::nn::init::PYTORCH_DEFAULT;
-    use crate::nn::{LayerKind, or_panic, placeholder};
+    use crate::nn::kind::LayerKind;
+    use crate::nn::tch_layers::{or_panic, placeholder};
     use std::borrow::Borrow;
     use tch::nn::{self, ConvTranspose1D, ConvTranspose2D, ConvTranspose3D, Init, Path};
 

@@ -1,8 +1,9 @@
 //! `torch.nn.RNN`, which tch lacks: `torch/nn/modules/rnn.py`, PyTorch 2.13.
 
 use super::rnn::{RNNConfig, RnnBase, RnnNonlinearity};
-use super::{LayerKind, or_panic};
 use crate::error::{Context, InitError};
+use crate::nn::kind::LayerKind;
+use crate::nn::tch_layers::or_panic;
 use std::borrow::Borrow;
 use tch::Tensor;
 use tch::nn::{Path, RNN};

@@ -1,9 +1,9 @@
 //! Embeddings.
 
-use super::LayerKind;
 use super::printed::{PrintError, Printed};
 use super::spec::{InitFill, LayerRule, LayerSpec, VariableShapes, normal, refused};
 use crate::error::InitError;
+use crate::nn::kind::LayerKind;
 use tensor_parity::python_repr;
 
 /// The spec of an `Embedding` or `EmbeddingBag`: `__init__` and `reset_parameters`,
@@ -129,8 +129,9 @@ mod with_tch {
     use crate::nn::builder::build;
     use crate::nn::config::config;
     use crate::nn::init::{Init, PYTORCH_DEFAULT};
+    use crate::nn::kind::LayerKind;
     use crate::nn::spec::refused;
-    use crate::nn::{LayerKind, or_panic, placeholder};
+    use crate::nn::tch_layers::{or_panic, placeholder};
     use std::borrow::Borrow;
     use tch::Tensor;
     use tch::nn::{self, Embedding, Module, Path};

@@ -1,10 +1,10 @@
 //! Sums, means and maxima over rows of a table.
 
-use super::LayerKind;
 use super::embedding::{Norming, padding_row, table};
 use super::printed::{PrintError, Printed};
 use super::spec::{LayerRule, LayerSpec, VariableShapes};
 use crate::error::InitError;
+use crate::nn::kind::LayerKind;
 use std::fmt;
 
 /// How an [`EmbeddingBag`](super::EmbeddingBag) reduces the rows of a bag.
@@ -80,8 +80,9 @@ mod with_tch {
     use crate::nn::builder::build;
     use crate::nn::config::config;
     use crate::nn::init::{Init, PYTORCH_DEFAULT};
+    use crate::nn::kind::LayerKind;
     use crate::nn::spec::refused;
-    use crate::nn::{LayerKind, or_panic};
+    use crate::nn::tch_layers::or_panic;
     use std::borrow::Borrow;
     use tch::nn::{Module, Path};
     use tch::{TchError, Tensor};

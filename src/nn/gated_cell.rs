@@ -1,9 +1,9 @@
 //! `torch.nn.LSTMCell` and `torch.nn.GRUCell`, which tch lacks: `torch/nn/modules/rnn.py`,
 //! PyTorch 2.13.
 
-use super::LayerKind;
 use super::rnn_cell::{RNNCellConfig, Step, make_cell};
 use crate::error::{Context, InitError};
+use crate::nn::kind::LayerKind;
 use std::borrow::Borrow;
 use tch::Tensor;
 use tch::nn::Path;

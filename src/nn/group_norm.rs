@@ -1,9 +1,9 @@
 //! Normalization of groups of channels.
 
-use super::LayerKind;
 use super::printed::{PrintError, Printed, python_bool};
 use super::spec::{InitFill, LayerRule, LayerSpec, VariableShapes, refused};
 use crate::error::InitError;
+use crate::nn::kind::LayerKind;
 use tensor_parity::python_repr;
 
 /// `GroupNorm.__init__`, `reset_parameters` and `extra_repr`, `torch/nn/modules/normalization.py`,
@@ -71,7 +71,7 @@ mod with_tch {
     use crate::error::InitError;
     use crate::nn::builder::build;
     use crate::nn::init::{Init, PYTORCH_DEFAULT, is_no_bias};
-    use crate::nn::{or_panic, placeholder};
+    use crate::nn::tch_layers::{or_panic, placeholder};
     use std::borrow::Borrow;
     use tch::nn::{self, GroupNorm, Path};
 

@@ -1,9 +1,9 @@
 //! Normalization of every channel of every sample.
 
-use super::LayerKind;
 use super::norm_base::NormBase;
 use super::printed::{PrintError, Printed};
 use super::spec::{LayerRule, LayerSpec, VariableShapes};
+use crate::nn::kind::LayerKind;
 
 /// `_InstanceNorm.__init__`, `torch/nn/modules/instancenorm.py`, PyTorch 2.13.
 fn new(kind: LayerKind, num_features: i64) -> NormBase {
@@ -35,9 +35,10 @@ mod with_tch {
     use crate::nn::builder::build;
     use crate::nn::config::config;
     use crate::nn::init::{Init, PYTORCH_DEFAULT};
+    use crate::nn::kind::LayerKind;
     use crate::nn::norm_base::NormBase;
     use crate::nn::spec::refused;
-    use crate::nn::{LayerKind, or_panic};
+    use crate::nn::tch_layers::or_panic;
     use std::borrow::Borrow;
     use tch::Tensor;
     use tch::nn::{ModuleT, Path};

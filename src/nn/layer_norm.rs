@@ -1,8 +1,8 @@
 //! Layer normalization.
 
-use super::LayerKind;
 use super::printed::{PrintError, Printed, python_bool, python_tuple};
 use super::spec::{InitFill, LayerRule, LayerSpec, VariableShapes};
+use crate::nn::kind::LayerKind;
 use tensor_parity::python_repr;
 
 /// `LayerNorm.__init__`, `reset_parameters` and `extra_repr`, `torch/nn/modules/normalization.py`,
@@ -56,7 +56,7 @@ mod with_tch {
     use crate::nn::builder::build;
     use crate::nn::init::{Init, PYTORCH_DEFAULT, is_no_bias};
     use crate::nn::named_tensors::NamedTensors;
-    use crate::nn::{or_panic, placeholder};
+    use crate::nn::tch_layers::{or_panic, placeholder};
     use std::borrow::Borrow;
     use tch::nn::{self, LayerNorm, Path};
 

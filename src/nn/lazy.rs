@@ -10,8 +10,9 @@ use super::instance_norm::{
     InstanceNorm, InstanceNormConfig, instance_norm1d, instance_norm2d, instance_norm3d,
 };
 use super::linear::{LinearConfig, f_linear};
-use super::{LayerKind, or_panic};
 use crate::error::InitError;
+use crate::nn::kind::LayerKind;
+use crate::nn::tch_layers::or_panic;
 use std::borrow::Borrow;
 use std::cell::OnceCell;
 use std::fmt;

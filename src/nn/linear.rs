@@ -1,8 +1,8 @@
 //! Linear layers.
 
-use super::LayerKind;
 use super::printed::{PrintError, Printed, python_bool};
 use super::spec::{LayerRule, LayerSpec, VariableShapes, default_bias, kaiming_default};
+use crate::nn::kind::LayerKind;
 
 /// `Linear.__init__` and `reset_parameters`, `torch/nn/modules/linear.py`, PyTorch 2.13. `class` is
 /// what Python prints: an attention has a subclass.
@@ -57,8 +57,9 @@ mod with_tch {
     use crate::error::InitError;
     use crate::nn::builder::build;
     use crate::nn::init::{Init, PYTORCH_DEFAULT};
+    use crate::nn::kind::LayerKind;
     use crate::nn::named_tensors::NamedTensors;
-    use crate::nn::{LayerKind, or_panic};
+    use crate::nn::tch_layers::or_panic;
     use std::borrow::Borrow;
     use tch::nn::{Linear, Path};
 

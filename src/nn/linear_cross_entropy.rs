@@ -1,11 +1,12 @@
 //! The cross entropy of a linear layer's outputs.
 
+use super::linear;
 use super::printed::{
     PrintError, Printed, python_bool, python_module, python_options, python_tuple,
 };
 use super::spec::{LayerRule, LayerSpec, refused};
-use super::{LayerKind, linear};
 use crate::error::InitError;
+use crate::nn::kind::LayerKind;
 use tensor_parity::{Dtype, python_repr};
 
 const KIND: LayerKind = LayerKind::LinearCrossEntropyLoss;

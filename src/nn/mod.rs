@@ -45,6 +45,7 @@ mod embedding;
 mod embedding_bag;
 mod group_norm;
 mod instance_norm;
+mod kind;
 mod layer_norm;
 mod layer_plan;
 mod linear;
@@ -55,6 +56,7 @@ pub(crate) mod printed;
 mod rms_norm;
 mod rnn;
 mod rnn_cell;
+mod rules;
 mod spec;
 mod sync_batch_norm;
 mod transformer;
@@ -81,20 +83,19 @@ mod projected_lstm;
 pub(crate) mod registry;
 #[cfg(feature = "tch")]
 pub(crate) mod reset;
+#[cfg(feature = "tch")]
+mod tch_layers;
 
 pub use embedding_bag::EmbeddingBagMode;
+pub use kind::{LayerKind, UnknownKind};
 pub use printed::{PrintError, Printed};
 pub use rnn::RnnNonlinearity;
 #[cfg(feature = "tch")]
 pub(crate) use rnn::is_recurrent;
-pub use spec::{
-    InitFill, InitStep, InitTarget, LayerKind, LayerSpec, UnknownKind, VariableShapes, VariableSpec,
-};
+pub use spec::{InitFill, InitStep, InitTarget, LayerSpec, VariableShapes, VariableSpec};
 
 #[cfg(feature = "tch")]
 pub use layers::*;
-#[cfg(feature = "tch")]
-use with_tch::{or_panic, placeholder};
 
 /// The public constructors and types of layers.
 #[cfg(feature = "tch")]
@@ -163,30 +164,4 @@ mod layers {
         PaddingMode, Path, RNN, RmsProp, Sequential, SequentialT, Sgd, VarStore, Variables, adam,
         adamw, func, func_t, rms_prop, seq, seq_t, sgd,
     };
-}
-
-#[cfg(feature = "tch")]
-mod with_tch {
-    use crate::error::InitError;
-    use tch::Device;
-    use tch::nn::{Path, VarStore};
-
-    /// A layer of tch's type with placeholder tensors, which the caller replaces.
-    ///
-    /// tch's layer types have private fields, so only tch's constructors make them; given this
-    /// `VarStore` and a constant initializer, they draw nothing and do not touch the user's
-    /// `VarStore`.
-    pub(super) fn placeholder<L>(make: impl FnOnce(&Path<'_>) -> L) -> L {
-        let scratch = VarStore::new(Device::Cpu);
-        make(&scratch.root())
-    }
-
-    /// Panics on an error, as tch's constructors do.
-    #[track_caller]
-    pub(super) fn or_panic<L>(layer: Result<L, InitError>) -> L {
-        match layer {
-            Ok(layer) => layer,
-            Err(error) => panic!("{error}"),
-        }
-    }
 }

@@ -1,9 +1,9 @@
 //! The tensors of a layer by their names.
 
-use super::LayerKind;
 use super::init::{self, Init};
 use super::spec::refused;
 use crate::error::InitError;
+use crate::nn::kind::LayerKind;
 use tch::{Device, Kind, Tensor};
 
 /// The tensors of a layer and of its children, in PyTorch's order, by their names below the layer,

@@ -1,13 +1,13 @@
 //! Normalizations with running statistics: `_NormBase`, `torch/nn/modules/batchnorm.py`, PyTorch
 //! 2.13.
 
-use super::LayerKind;
 use super::printed::{PrintError, Printed, python_bool};
 #[cfg(feature = "tch")]
 use super::spec::refused;
 use super::spec::{InitFill, LayerSpec, NUM_BATCHES_TRACKED, VariableShapes};
 #[cfg(feature = "tch")]
 use crate::error::InitError;
+use crate::nn::kind::LayerKind;
 use tensor_parity::{Dtype, python_repr};
 
 /// The arguments of `_NormBase`.

@@ -1,8 +1,8 @@
 //! The rectifier with a learnable slope.
 
-use super::LayerKind;
 use super::printed::{PrintError, Printed};
 use super::spec::{InitFill, LayerRule, LayerSpec, VariableShapes};
+use crate::nn::kind::LayerKind;
 
 /// `PReLU.__init__` and `reset_parameters`, `torch/nn/modules/activation.py`, PyTorch 2.13.
 fn spec(num_parameters: i64, init: f64) -> LayerSpec {
@@ -40,7 +40,8 @@ mod with_tch {
     use crate::nn::builder::build;
     use crate::nn::config::config;
     use crate::nn::init::{Init, PYTORCH_DEFAULT};
-    use crate::nn::{LayerKind, or_panic};
+    use crate::nn::kind::LayerKind;
+    use crate::nn::tch_layers::or_panic;
     use std::borrow::Borrow;
     use tch::Tensor;
     use tch::nn::{Module, Path};

@@ -102,7 +102,7 @@ pub(crate) fn lookup(tensor: &Tensor) -> Vec<Arc<Record>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::nn::LayerKind;
+    use crate::nn::kind::LayerKind;
     use tch::kind::FLOAT_CPU;
 
     fn some_record(path: &str) -> Arc<Record> {

@@ -1,8 +1,8 @@
 //! Normalization by the root mean square.
 
-use super::LayerKind;
 use super::printed::{PrintError, Printed, python_bool, python_tuple};
 use super::spec::{InitFill, LayerRule, LayerSpec, VariableShapes};
+use crate::nn::kind::LayerKind;
 use tensor_parity::python_repr;
 
 /// `RMSNorm.__init__`, `reset_parameters` and `extra_repr`, `torch/nn/modules/normalization.py`,
@@ -50,7 +50,7 @@ mod with_tch {
     use crate::nn::builder::build;
     use crate::nn::config::config;
     use crate::nn::init::{Init, PYTORCH_DEFAULT};
-    use crate::nn::or_panic;
+    use crate::nn::tch_layers::or_panic;
     use std::borrow::Borrow;
     use tch::Tensor;
     use tch::nn::{Module, Path};

@@ -1,9 +1,9 @@
 //! Recurrent layers: `RNNBase`, `torch/nn/modules/rnn.py`, PyTorch 2.13.
 
-use super::LayerKind;
 use super::printed::{PrintError, Printed, python_bool};
 use super::spec::{LayerRule, LayerSpec, VariableShapes, recurrent_uniform};
 use crate::error::InitError;
+use crate::nn::kind::LayerKind;
 use tensor_parity::python_repr;
 
 /// The function that an Elman network applies to the sum of input and hidden state.
@@ -236,9 +236,9 @@ pub use with_tch::*;
 mod with_tch {
     use super::RnnBase;
     use crate::error::{Context, InitError};
-    use crate::nn::LayerKind;
     use crate::nn::builder::{allocate, initialize};
     use crate::nn::init::{Init, PYTORCH_DEFAULT};
+    use crate::nn::kind::LayerKind;
     use tch::Tensor;
     use tch::nn::Path;
 

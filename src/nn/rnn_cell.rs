@@ -1,9 +1,9 @@
 //! Recurrent cells: `RNNCellBase`, `torch/nn/modules/rnn.py`, PyTorch 2.13.
 
-use super::LayerKind;
 use super::printed::{PrintError, Printed};
 use super::rnn::gates;
 use super::spec::{LayerRule, LayerSpec, VariableShapes, recurrent_uniform};
+use crate::nn::kind::LayerKind;
 
 /// `RNNCellBase.__init__`, `reset_parameters` and `extra_repr`; `more` is what follows in the
 /// latter. A product that is too large becomes a size that libtorch refuses.
@@ -60,10 +60,10 @@ pub use with_tch::*;
 mod with_tch {
     use super::spec;
     use crate::error::{Context, InitError};
-    use crate::nn::LayerKind;
     use crate::nn::builder::build;
     use crate::nn::config::config;
     use crate::nn::init::{Init, PYTORCH_DEFAULT};
+    use crate::nn::kind::LayerKind;
     use crate::nn::rnn::RnnNonlinearity;
     use std::borrow::Borrow;
     use tch::Tensor;

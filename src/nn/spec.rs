@@ -1,24 +1,18 @@
-//! The list of layers, and a layer as data.
+//! A layer as data.
 //!
 //! A [`LayerSpec`] holds the facts of one layer: its variables, what each is initialized with, in
 //! which order, and what Python prints. Constructors, `reset_parameters`, the inference of layers
 //! from variables, plans and printed models derive from it. Each layer's specs are made in one file
 //! of [`nn`](super), beside its constructor and its forward pass. Nothing here needs libtorch.
 //!
-//! Adding a layer takes one file with its `Rule` and one line in `layers!`.
+//! Adding a layer takes one file with its `Rule` and one line in the list of [`kind`](super::kind).
 
+use super::kind::LayerKind;
 use super::printed::{PrintError, Printed};
-use super::{
-    adaptive, attention, batch_norm, bilinear, conv, conv_transpose, embedding, embedding_bag,
-    group_norm, instance_norm, layer_norm, linear, linear_cross_entropy, prelu, rms_norm, rnn,
-    rnn_cell, sync_batch_norm, transformer,
-};
 use crate::error::InitError;
 use crate::init::{FanMode, Nonlinearity, calculate_fan_in_and_fan_out, kaiming_std, xavier_std};
 use crate::plan::{PlanBuilder, PlanError, Scalar};
 use std::collections::BTreeMap;
-use std::fmt;
-use std::str::FromStr;
 use tensor_parity::Dtype;
 use torch_rng::{Draw, Normal, Uniform};
 
@@ -35,116 +29,6 @@ pub(super) trait LayerRule {
     /// The layer that has these variables, if there is one.
     fn infer(_kind: LayerKind, _variables: &VariableShapes<'_>) -> Option<LayerSpec> {
         None
-    }
-}
-
-/// A name that is not a kind of layer.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not a kind of layer that torch.nn initializes with parameters")]
-pub struct UnknownKind(pub String);
-
-macro_rules! layers {
-    ($($kind:ident: $rule:path, $init:literal;)*) => {
-        /// The kind of a layer: the classes of `torch.nn` in PyTorch 2.13 that have parameters.
-        #[allow(clippy::upper_case_acronyms)] // PyTorch's names.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        #[non_exhaustive]
-        pub enum LayerKind {
-            $(#[doc = concat!("`torch.nn.", stringify!($kind), "`: ", $init, ".")] $kind,)*
-        }
-
-        impl LayerKind {
-            /// All kinds, in the order of their declaration.
-            pub const ALL: &[LayerKind] = &[$(LayerKind::$kind),*];
-
-            /// The name of PyTorch's class.
-            ///
-            /// ```
-            /// use tch_init::nn::LayerKind;
-            ///
-            /// assert_eq!(LayerKind::Conv2d.name(), "Conv2d");
-            /// assert_eq!("LSTM".parse(), Ok(LayerKind::LSTM));
-            /// assert!("Softmax".parse::<LayerKind>().is_err());
-            /// ```
-            pub fn name(self) -> &'static str {
-                match self {
-                    $(LayerKind::$kind => stringify!($kind),)*
-                }
-            }
-
-            /// Whether variables that fit are taken for this kind without a hint from the caller.
-            #[cfg(feature = "tch")]
-            pub(crate) fn is_inferred(self) -> bool {
-                match self {
-                    $(LayerKind::$kind => <$rule as LayerRule>::INFERRED,)*
-                }
-            }
-
-            fn parse(self, printed: &Printed) -> Result<LayerSpec, PrintError> {
-                match self {
-                    $(LayerKind::$kind => <$rule>::from_printed(self, printed),)*
-                }
-            }
-
-            fn infer(self, variables: &VariableShapes<'_>) -> Option<LayerSpec> {
-                match self {
-                    $(LayerKind::$kind => <$rule>::infer(self, variables),)*
-                }
-            }
-        }
-    };
-}
-
-layers! {
-    Linear: linear::Rule, "weight, then bias uniform over `+-1/sqrt(in_features)`";
-    Bilinear: bilinear::Rule, "weight, then bias uniform over `+-1/sqrt(in1_features)`";
-    Conv1d: conv::Rule, "weight, then bias uniform over `+-1/sqrt(fan_in)`";
-    Conv2d: conv::Rule, "weight, then bias uniform over `+-1/sqrt(fan_in)`";
-    Conv3d: conv::Rule, "weight, then bias uniform over `+-1/sqrt(fan_in)`";
-    ConvTranspose1d: conv_transpose::Rule, "weight, then bias uniform over `+-1/sqrt(fan)`, with the fan of the weight's second dimension";
-    ConvTranspose2d: conv_transpose::Rule, "weight, then bias uniform over `+-1/sqrt(fan)`, with the fan of the weight's second dimension";
-    ConvTranspose3d: conv_transpose::Rule, "weight, then bias uniform over `+-1/sqrt(fan)`, with the fan of the weight's second dimension";
-    BatchNorm1d: batch_norm::Rule, "ones and zeros, no draw";
-    BatchNorm2d: batch_norm::Rule, "ones and zeros, no draw";
-    BatchNorm3d: batch_norm::Rule, "ones and zeros, no draw";
-    SyncBatchNorm: sync_batch_norm::Rule, "ones and zeros, no draw";
-    InstanceNorm1d: instance_norm::Rule, "ones and zeros, no draw";
-    InstanceNorm2d: instance_norm::Rule, "ones and zeros, no draw";
-    InstanceNorm3d: instance_norm::Rule, "ones and zeros, no draw";
-    LayerNorm: layer_norm::Rule, "ones and zeros, no draw";
-    RMSNorm: rms_norm::Rule, "ones, no draw";
-    GroupNorm: group_norm::Rule, "ones and zeros, no draw";
-    PReLU: prelu::Rule, "0.25, or the slope that the caller sets, no draw";
-    Embedding: embedding::Rule, "standard normal, then zeros in the padding row";
-    EmbeddingBag: embedding_bag::Rule, "standard normal, then zeros in the padding row";
-    RNN: rnn::Rule, "all parameters uniform over `+-1/sqrt(hidden_size)`";
-    LSTM: rnn::Rule, "all parameters uniform over `+-1/sqrt(hidden_size)`";
-    GRU: rnn::Rule, "all parameters uniform over `+-1/sqrt(hidden_size)`";
-    RNNCell: rnn_cell::Rule, "all parameters uniform over `+-1/sqrt(hidden_size)`";
-    LSTMCell: rnn_cell::Rule, "all parameters uniform over `+-1/sqrt(hidden_size)`";
-    GRUCell: rnn_cell::Rule, "all parameters uniform over `+-1/sqrt(hidden_size)`";
-    MultiheadAttention: attention::Rule, "the output projection as a linear layer, then the input projections by `xavier_uniform_`, zeros for biases";
-    TransformerEncoderLayer: transformer::LayerOfStackRule, "its attention, then its linear layers";
-    TransformerDecoderLayer: transformer::LayerOfStackRule, "its two attentions, then its linear layers";
-    TransformerEncoder: transformer::StackRule, "one layer, of which all others are copies";
-    TransformerDecoder: transformer::StackRule, "one layer, of which all others are copies";
-    Transformer: transformer::TransformerRule, "encoder and decoder, then every matrix again by `xavier_uniform_`";
-    AdaptiveLogSoftmaxWithLoss: adaptive::Rule, "the head, then the linear layers of each cluster";
-    LinearCrossEntropyLoss: linear_cross_entropy::Rule, "its linear layer";
-}
-
-impl fmt::Display for LayerKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl FromStr for LayerKind {
-    type Err = UnknownKind;
-
-    fn from_str(name: &str) -> Result<LayerKind, UnknownKind> {
-        let kind = LayerKind::ALL.iter().find(|kind| kind.name() == name);
-        kind.copied().ok_or_else(|| UnknownKind(name.to_owned()))
     }
 }
 
@@ -254,32 +138,6 @@ pub enum InitFill {
 }
 
 impl LayerSpec {
-    /// The layer that Python printed, or `None` if its class is not a [`LayerKind`].
-    ///
-    /// What a print does not show is taken to be PyTorch's default: the sizes of keys and values
-    /// and the key and value biases of an attention, and the class weights of a loss.
-    ///
-    /// # Errors
-    ///
-    /// [`PrintError::Layer`] if an argument that is needed is missing or malformed, and
-    /// [`PrintError::Init`] for arguments that PyTorch refuses.
-    pub fn from_printed(printed: &Printed) -> Result<Option<LayerSpec>, PrintError> {
-        let Ok(kind) = printed.class.parse::<LayerKind>() else {
-            return Ok(None);
-        };
-        let mut spec = kind.parse(printed)?;
-        spec.repr = printed.to_string();
-        Ok(Some(spec))
-    }
-
-    /// The layer of a kind that has these variables, if there is one.
-    ///
-    /// Layers that PyTorch gives children cannot be inferred. What the shapes do not show is
-    /// printed as `...`.
-    pub fn infer(kind: LayerKind, variables: &VariableShapes<'_>) -> Option<LayerSpec> {
-        kind.infer(variables)
-    }
-
     /// The kind of the layer.
     pub fn kind(&self) -> LayerKind {
         self.kind

@@ -1,9 +1,9 @@
 //! Batch normalization with all of PyTorch's options.
 
-use super::LayerKind;
 use super::norm_base::NormBase;
 use super::printed::{PrintError, Printed};
 use super::spec::{LayerRule, LayerSpec, VariableShapes};
+use crate::nn::kind::LayerKind;
 
 pub(super) struct Rule;
 
@@ -28,9 +28,10 @@ mod with_tch {
     use crate::nn::builder::build;
     use crate::nn::config::config;
     use crate::nn::init::{Init, PYTORCH_DEFAULT};
+    use crate::nn::kind::LayerKind;
     use crate::nn::norm_base::NormBase;
     use crate::nn::spec::refused;
-    use crate::nn::{LayerKind, or_panic};
+    use crate::nn::tch_layers::or_panic;
     use std::borrow::Borrow;
     use tch::Tensor;
     use tch::nn::{ModuleT, Path};

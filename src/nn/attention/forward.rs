@@ -25,8 +25,35 @@ struct Pass<'a> {
     one_query_key: bool,
 }
 
+impl MultiheadAttention {
+    /// The output, `[L, N, embed_dim]`, and the weights, `[N, L, S]` (`[N, num_heads, L, S]` if
+    /// they are not averaged), of a query `[L, N, embed_dim]`, a key `[S, N, kdim]` and a value
+    /// `[S, N, vdim]`. `N` comes first with `batch_first`, and may be left out everywhere.
+    ///
+    /// Follows `torch.nn.functional.multi_head_attention_forward`, and its bits: so it matters,
+    /// as in PyTorch, whether query, key and value are one and the same tensor. With `train` it
+    /// draws the dropout from the default stream. Without, where nothing asks for gradients,
+    /// PyTorch's fused kernel runs under PyTorch's conditions, except that autocasting is not
+    /// checked.
+    ///
+    /// # Errors
+    ///
+    /// [`InitError::Layer`] for shapes and masks that PyTorch refuses, [`InitError::Libtorch`]
+    /// where libtorch does.
+    pub fn forward(
+        &self,
+        query: &Tensor,
+        key: &Tensor,
+        value: &Tensor,
+        options: AttentionOptions<'_>,
+        train: bool,
+    ) -> Result<(Tensor, Option<Tensor>), InitError> {
+        forward(self, query, key, value, options, train)
+    }
+}
+
 /// `MultiheadAttention.forward`, `torch/nn/modules/activation.py`, PyTorch 2.13.
-pub(super) fn forward(
+fn forward(
     attention: &MultiheadAttention,
     query: &Tensor,
     key: &Tensor,

@@ -1,12 +1,13 @@
 //! A layer of a decoder.
 
-use super::TransformerLayerConfig;
+use super::layer_config::TransformerLayerConfig;
 use super::masks::DecoderMasks;
 use crate::error::{Context, InitError};
 use crate::nn::attention::{self, AttentionOptions, MultiheadAttention};
 use crate::nn::builder::build;
+use crate::nn::kind::LayerKind;
+use crate::nn::linear;
 use crate::nn::named_tensors::NamedTensors;
-use crate::nn::{LayerKind, linear};
 use std::borrow::Borrow;
 use tch::Tensor;
 use tch::nn::{LayerNorm, Linear, Path};

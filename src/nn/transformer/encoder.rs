@@ -1,12 +1,15 @@
 //! A layer of an encoder.
 
-use super::TransformerLayerConfig;
+use super::layer_config::TransformerActivation;
+use super::layer_config::TransformerLayerConfig;
 use super::masks::EncoderMasks;
 use crate::error::{Context, InitError};
 use crate::nn::attention::{self, AttentionOptions, MultiheadAttention, mask};
 use crate::nn::builder::build;
+use crate::nn::kind::LayerKind;
+use crate::nn::linear;
 use crate::nn::named_tensors::NamedTensors;
-use crate::nn::{LayerKind, TransformerActivation, linear, or_panic};
+use crate::nn::tch_layers::or_panic;
 use std::borrow::Borrow;
 use tch::nn::{LayerNorm, Linear, ModuleT, Path};
 use tch::{Device, TchError, Tensor};

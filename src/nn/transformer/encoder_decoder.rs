@@ -1,16 +1,18 @@
 //! Encoders and decoders: layers one upon the other.
 
+use super::decoder::{self, TransformerDecoderLayer};
+use super::encoder::{self, TransformerEncoderLayer};
+use super::layer_config::TransformerLayerConfig;
 use super::masks::{DecoderMasks, EncoderMasks};
-use super::{
-    TransformerDecoderLayer, TransformerEncoderLayer, TransformerLayerConfig,
-    TransformerNormConfig, decoder, encoder, stack,
-};
+use super::norm::TransformerNormConfig;
+use super::spec::stack;
 use crate::error::{Context, InitError};
 use crate::nn::attention::mask;
 use crate::nn::builder::build;
+use crate::nn::kind::LayerKind;
 use crate::nn::named_tensors::NamedTensors;
 use crate::nn::spec::{LayerSpec, refused};
-use crate::nn::{LayerKind, or_panic};
+use crate::nn::tch_layers::or_panic;
 use std::borrow::Borrow;
 use tch::Tensor;
 use tch::nn::{LayerNorm, ModuleT, Path};

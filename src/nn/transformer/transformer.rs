@@ -1,13 +1,15 @@
 //! Encoder and decoder together.
 
+use super::encoder_decoder::{TransformerDecoder, TransformerEncoder};
 use super::encoder_decoder::{decoder, decoder_spec, encoder, encoder_spec};
+use super::layer_config::TransformerLayerConfig;
 use super::masks::TransformerMasks;
-use super::{TransformerDecoder, TransformerEncoder, TransformerLayerConfig, encoder_and_decoder};
+use super::spec::encoder_and_decoder;
 use crate::error::{Context, InitError};
-use crate::nn::LayerKind;
 use crate::nn::attention::mask;
 use crate::nn::builder::build;
 use crate::nn::config::config;
+use crate::nn::kind::LayerKind;
 use crate::nn::spec::refused;
 use std::borrow::Borrow;
 use tch::nn::Path;
