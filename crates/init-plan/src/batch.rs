@@ -1,142 +1,141 @@
-//! Draws into several tensors from one stream, made together: threads take turns at whole tensors
-//! and go to their places once for many of them.
+//! Draws into several tensors from one stream, made together: threads take turns at whole tensors and
+//! jump to their position in the stream once for many of them.
 
-use super::{cpu_fast_path, self_check};
-use crate::distribution::{Chunk, DrawError, Element, Engine};
+use crate::elements::{Plain, for_float, typed_mut};
 use crate::interval_set::IntervalSet;
-use crate::rng::{Draw, Mt19937, Target};
-use half::{bf16, f16};
-use std::ops::Range;
-use tch::{Device, Kind, Tensor};
+use crate::storage::Storage;
+use crate::view::View;
+use std::collections::BTreeMap;
+use torch_rng::{Chunk, Draw, Element, Engine, Mt19937, Target};
 
-/// Draws that wait to be made. Each is the engine's, has a place in the stream and memory of its own.
-#[derive(Default)]
-pub(crate) struct Batch {
-    waiting: Vec<Waiting>,
-    /// The addresses that they are drawn into.
-    memory: IntervalSet,
+/// Pending draws, each at its position in the stream and into its own memory.
+pub(crate) struct Batch<'a> {
+    pending: Vec<Pending<'a>>,
+    engine: Engine,
+    /// The bytes of each storage that they are drawn into.
+    memory: BTreeMap<usize, IntervalSet>,
 }
 
-struct Waiting {
-    /// Words in front of the draw, from where the batch begins.
+struct Pending<'a> {
+    /// Words of the stream from the start of the batch to the draw.
     before: u64,
     draw: Draw,
-    /// Contiguous memory of the CPU, none of it another one's.
-    tensor: Tensor,
-    parts: PartsOf,
+    view: &'a View,
 }
 
-/// The parts of a draw into the elements of a tensor.
-///
-/// The tensor has elements of the type for which this was made, in contiguous memory of the CPU
-/// that nobody else uses as long as there are parts.
-type PartsOf = for<'a> unsafe fn(&Engine, Draw, &'a Tensor) -> Vec<Chunk<'a>>;
+impl Default for Batch<'_> {
+    fn default() -> Self {
+        Batch {
+            pending: Vec::new(),
+            engine: Engine::default(),
+            memory: BTreeMap::new(),
+        }
+    }
+}
 
-impl Batch {
-    /// Adds a draw that begins `before` words after the start of the batch, or returns `false` if it
-    /// has to be made otherwise or after the others.
-    pub(crate) fn add(&mut self, before: u64, draw: Draw, tensor: &Tensor) -> bool {
-        if tensor.device() != Device::Cpu || !tensor.is_contiguous() {
+impl<'a> Batch<'a> {
+    /// Adds a draw that begins this many words after the start of the batch; `false` if it cannot be
+    /// made together with others.
+    pub(crate) fn add(
+        &mut self,
+        before: u64,
+        draw: Draw,
+        target: Target<'_>,
+        view: &'a View,
+        engine: Engine,
+    ) -> bool {
+        let has_chunks = || for_float!(view.dtype(), has_chunks(&engine, draw, target)) == Some(true);
+        if !target.contiguous || self.overlaps(view) || !has_chunks() {
             return false;
         }
-        let memory = addresses(tensor);
-        if self.memory.touches(&memory) {
-            return false;
-        }
-        let Some(parts) =
-            cpu_fast_path::engine().and_then(|engine| parts_of(&engine, draw, tensor))
-        else {
-            return false;
-        };
-        self.memory.add(memory);
-        self.waiting.push(Waiting {
-            before,
-            draw,
-            tensor: tensor.shallow_clone(),
-            parts,
-        });
+        self.engine = engine;
+        let memory = self.memory.entry(view.storage()).or_default();
+        memory.add(view.bytes());
+        self.pending.push(Pending { before, draw, view });
         true
     }
 
-    /// Whether a draw into some of the memory at these addresses waits.
-    pub(crate) fn touches(&self, addresses: &Range<u64>) -> bool {
-        self.memory.touches(addresses)
+    /// Whether a pending draw writes any byte of a view.
+    pub(crate) fn overlaps(&self, view: &View) -> bool {
+        let memory = self.memory.get(&view.storage());
+        memory.is_some_and(|memory| memory.touches(&view.bytes()))
     }
 
-    /// Makes the draws from a generator that stands where the batch begins, and moves it by `words`.
-    pub(crate) fn run(self, generator: &mut Mt19937, words: u64) {
-        let engine = match cpu_fast_path::engine() {
-            Some(engine) if !self.waiting.is_empty() => engine,
-            _ => return generator.skip(words),
-        };
-        let mut parts = Vec::new();
-        let mut passed = 0;
-        for waiting in &self.waiting {
-            parts.push(Chunk::skip(waiting.before - passed));
-            passed = waiting.before;
-            // SAFETY: `add` took the function for the tensor's dtype, and saw that its memory is
-            // contiguous, of the CPU and no other's that waits. Whoever made the batch leaves the
-            // tensors alone as long as they wait.
-            let drawn = unsafe { (waiting.parts)(&engine, waiting.draw, &waiting.tensor) };
-            passed += drawn.iter().map(Chunk::words).sum::<u64>();
-            parts.extend(drawn);
+    /// Makes the draws from a generator at the start of the batch, and moves it by `words`.
+    pub(crate) fn run<M>(
+        self,
+        generator: &mut Mt19937,
+        words: u64,
+        storages: &mut [Option<Storage<M>>],
+    ) {
+        let Batch {
+            pending, engine, ..
+        } = self;
+        if pending.is_empty() {
+            return engine.skip(generator, words);
         }
-        parts.push(Chunk::skip(words - passed));
-        engine.fill_chunks(generator, parts);
+        let mut by_memory: Vec<usize> = (0..pending.len()).collect();
+        by_memory.sort_by_key(|i| (pending[*i].view.storage(), pending[*i].view.bytes().start));
+        let groups = by_memory.chunk_by(|a, b| {
+            let storage = |i: usize| pending[i].view.storage();
+            storage(*a) == storage(*b)
+        });
+        let mut taken: Vec<_> = groups
+            .map(|group| {
+                let storage = pending[group[0]].view.storage();
+                (storage, group, storages[storage].take())
+            })
+            .collect();
+        let mut slices: Vec<Option<&mut [u8]>> = pending.iter().map(|_| None).collect();
+        for (_, group, storage) in &mut taken {
+            let Some(storage) = storage else { continue };
+            let (mut rest, mut offset) = (storage.bytes_mut(), 0);
+            for i in *group {
+                let range = pending[*i].view.bytes();
+                let (_, begun) = rest.split_at_mut(range.start as usize - offset);
+                let (slice, after) = begun.split_at_mut((range.end - range.start) as usize);
+                slices[*i] = Some(slice);
+                (rest, offset) = (after, range.end as usize);
+            }
+        }
+        let (mut chunks, mut position) = (Vec::new(), 0);
+        for (Pending { before, draw, view }, slice) in pending.iter().zip(slices) {
+            chunks.push(Chunk::skip(before - position));
+            position = *before;
+            let (Some(slice), Some(target)) = (slice, view.target()) else {
+                continue;
+            };
+            let drawn = for_float!(view.dtype(), draw_chunks(&engine, *draw, target, slice));
+            let drawn = drawn.unwrap_or_default();
+            position += drawn.iter().map(Chunk::words).sum::<u64>();
+            chunks.extend(drawn);
+        }
+        chunks.push(Chunk::skip(words - position));
+        engine.fill_chunks(generator, chunks);
+        for (number, _, storage) in taken {
+            storages[number] = storage;
+        }
     }
 }
 
-/// Where the elements of a contiguous tensor lie.
-fn addresses(tensor: &Tensor) -> Range<u64> {
-    let start = tensor.data_ptr().addr() as u64;
-    start..start + (tensor.numel() * tensor.kind().elt_size_in_bytes()) as u64
+/// Whether the draw has chunks, which depends on its arguments and on whether it has a whole block.
+fn has_chunks<T: Element + Default>(engine: &Engine, draw: Draw, target: Target<'_>) -> bool {
+    let few = &mut [T::default(); 16][..target.numel().min(16) as usize];
+    let shape = [few.len() as u64];
+    let target = Target {
+        shape: &shape,
+        ..target
+    };
+    draw.chunks(engine, target, few).is_ok()
 }
 
-/// What makes the parts, if the engine draws this, and the same as libtorch.
-fn parts_of(engine: &Engine, draw: Draw, tensor: &Tensor) -> Option<PartsOf> {
-    match tensor.kind() {
-        Kind::Float => parts_of_type::<f32>(engine, draw, tensor),
-        Kind::Double => parts_of_type::<f64>(engine, draw, tensor),
-        Kind::BFloat16 => parts_of_type::<bf16>(engine, draw, tensor),
-        Kind::Half => parts_of_type::<f16>(engine, draw, tensor),
-        _ => None,
-    }
-}
-
-fn parts_of_type<T: Element + Default>(
+fn draw_chunks<'a, T: Element + Plain>(
     engine: &Engine,
     draw: Draw,
-    tensor: &Tensor,
-) -> Option<PartsOf> {
-    /// # Safety
-    ///
-    /// As [`PartsOf`] says.
-    unsafe fn make<'a, T: Element + Default>(
-        engine: &Engine,
-        draw: Draw,
-        tensor: &'a Tensor,
-    ) -> Vec<Chunk<'a>> {
-        // SAFETY: the caller's promise. What was never written is a value of every one of the types.
-        let values = unsafe {
-            std::slice::from_raw_parts_mut(tensor.data_ptr().cast::<T>(), tensor.numel())
-        };
-        // What is refused was not let wait.
-        parts(engine, draw, values).unwrap_or_default()
-    }
-
-    // Whether a draw is refused depends on its arguments, and on whether it has a whole block.
-    let few = &mut [T::default(); 16][..tensor.numel().min(16)];
-    let is_drawn = parts(engine, draw, few).is_ok()
-        && tensor.data_ptr().cast::<T>().is_aligned()
-        && self_check::passes::<T>(draw, tensor.numel(), engine.backend());
-    is_drawn.then_some(make::<T>)
-}
-
-fn parts<'a, T: Element>(
-    engine: &Engine,
-    draw: Draw,
-    values: &'a mut [T],
-) -> Result<Vec<Chunk<'a>>, DrawError> {
-    let shape = [values.len() as u64];
-    draw.chunks(engine, Target::new(T::DTYPE, &shape), values)
+    target: Target<'_>,
+    bytes: &'a mut [u8],
+) -> Vec<Chunk<'a>> {
+    // A draw that is refused, or memory that is not aligned, was not added.
+    let chunks = typed_mut::<T>(bytes).map(|values| draw.chunks(engine, target, values));
+    chunks.and_then(Result::ok).unwrap_or_default()
 }

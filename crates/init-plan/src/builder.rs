@@ -1,11 +1,14 @@
 //! Plans built in code.
 
-use super::step::{Op, Scalar, Step};
-use super::view::{View, product, row_major};
-use super::{Entry, InitPlan, Name, PlanError, limits, validate};
+use crate::error::PlanError;
 use crate::interval_set::IntervalSet;
-use crate::tensor::Dtype;
+use crate::limits;
+use crate::plan::{Entry, InitPlan, Name};
+use crate::step::{Op, Scalar, Step};
+use crate::validate::validate;
+use crate::view::{View, product, row_major};
 use std::collections::BTreeMap;
+use tensor_parity::Dtype;
 use torch_rng::Draw;
 
 /// Builds an [`InitPlan`]: tensors, what happens to them in order, and which of them have names.
@@ -14,9 +17,9 @@ use torch_rng::Draw;
 /// since they move the generator.
 ///
 /// ```
-/// use tch_init::plan::{PlanBuilder, Scalar};
-/// use tch_init::rng::Uniform;
-/// use tch_init::tensor::Dtype;
+/// use init_plan::{PlanBuilder, Scalar};
+/// use torch_rng::Uniform;
+/// use tensor_parity::Dtype;
 ///
 /// let mut plan = PlanBuilder::new();
 /// let weight = plan.parameter("weight", Dtype::Float32, &[3, 2])?;
@@ -25,7 +28,7 @@ use torch_rng::Draw;
 /// plan.fill(bias, Scalar::Float(0.0))?;
 /// let plan = plan.finish("a linear layer")?;
 /// assert!(plan.to_json().contains(r#"["uniform_",0,-0.5,0.5]"#));
-/// # Ok::<(), tch_init::plan::PlanError>(())
+/// # Ok::<(), init_plan::PlanError>(())
 /// ```
 #[derive(Debug, Clone)]
 pub struct PlanBuilder {
@@ -292,8 +295,8 @@ impl PlanBuilder {
 
     fn step(&mut self, op: Op, out: TensorId) -> Result<(), PlanError> {
         let step = Step { op, out: out.0 };
-        validate::check(&step, &self.tensors).map_err(|problem| {
-            let op = super::error::Shown(step.op.name());
+        validate(&step, &self.tensors).map_err(|problem| {
+            let op = crate::error::Shown(step.op.name());
             let place = format!("step {} ({op})", self.steps.len());
             PlanError::invalid(place, problem)
         })?;

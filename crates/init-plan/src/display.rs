@@ -1,15 +1,15 @@
-//! A plan for people.
+//! What `tch-init plan show` prints.
 
-use super::step::{Op, Scalar, Step};
-use super::{InitPlan, Name};
+use crate::plan::{InitPlan, Name};
+use crate::step::{Op, Scalar, Step};
 use std::collections::BTreeSet;
 use std::fmt::{self, Display, Formatter};
 
-/// What the plan draws, parameter by parameter: every step that writes to its memory, in order,
-/// where in the stream it draws, and whether that is dead (overwritten before anybody reads it).
+/// What the plan draws, by parameter: every step that writes to its memory, in order, its position in
+/// the stream, and whether it is dead (overwritten before it is read).
 ///
-/// Places are counted in words of the stream from the start of the plan, on a generator that has
-/// just been seeded, or from the end of the last step whose number of words depends on its values.
+/// Positions are words after the start of the plan, for a generator that has just been seeded, or
+/// after the last step whose number of words depends on its values.
 impl Display for InitPlan {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let live = self.live(self.names.iter().map(|name| name.view));
@@ -162,7 +162,7 @@ impl Display for Heading<'_> {
         for (note, holds) in [
             ("frozen", entry.is_parameter && !entry.requires_grad),
             ("not in the state_dict", !entry.persistent),
-            ("PyTorch leaves some of it uninitialised", entry.unset),
+            ("PyTorch leaves some of it uninitialized", entry.unset),
         ] {
             if holds {
                 write!(f, ", {note}")?;

@@ -1,97 +1,124 @@
-//! How each name was drawn, and where in the stream.
+//! Which draw made each parameter and buffer, and where in the stream.
 
-use super::run::stream::Stream;
-use super::step::{Op, Step};
-use super::view::View;
-use super::{InitPlan, PlanError};
-use crate::error::InitError;
-use crate::generator::Generator;
-use crate::rng::Mt19937;
+use crate::error::PlanError;
+use crate::plan::InitPlan;
+use crate::step::{Op, Step};
+use crate::stream::{Stream, StreamError};
+use crate::stream_cursor::Cursor;
+use crate::view::View;
 use std::collections::BTreeMap;
 use std::ops::Range;
-use torch_rng::{Draw, Normal, Uniform};
+use torch_rng::{Draw, Mt19937, Normal, Uniform};
 
-/// More draws of a tensor than `trunc_normal_` takes of one that anybody waits for.
-const MOST_DRAWS: u64 = 10_000;
+/// A bound on the passes of a draw whose number of passes is searched.
+const MAX_DRAWS: u64 = 10_000;
+
+/// The draw that made a tensor.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub struct DrawPosition {
+    /// What was drawn.
+    pub draw: Draw,
+    /// The number of words of the stream before it.
+    pub word: u64,
+}
 
 impl InitPlan {
-    /// For every name, the last draw of the whole tensor and the first word of it, from a
-    /// generator that has just been seeded. What is written to parts of it afterwards is not
-    /// looked at. `None` for a tensor that was computed, or a word that nobody knows.
-    pub(crate) fn draws(
+    /// Finds for each name, in the order of [`names`](Self::names), the last draw of the whole tensor
+    /// and its position in the stream. Later writes to parts of the tensor are ignored.
+    ///
+    /// `None` for a tensor that was computed, and for a draw whose position is not known. The
+    /// generator is moved past all draws.
+    ///
+    /// # Errors
+    ///
+    /// As [`materialize`](Self::materialize).
+    ///
+    /// ```
+    /// use init_plan::PlanBuilder;
+    /// use torch_rng::{Mt19937, Normal, Uniform};
+    ///
+    /// let mut plan = PlanBuilder::new();
+    /// let weight = plan.parameter("weight", tensor_parity::Dtype::Float32, &[3, 2])?;
+    /// plan.draw(weight, Uniform { from: 0.0, to: 1.0 })?;
+    /// plan.draw(weight, Normal { mean: 0.0, std: 0.02 })?;
+    /// let positions = plan.finish("two draws")?.draw_positions(&mut Mt19937::new(1))?;
+    /// assert_eq!(positions[0].map(|position| position.word), Some(6));
+    /// # Ok::<(), init_plan::PlanError>(())
+    /// ```
+    pub fn draw_positions<S: Stream>(
         &self,
-        generator: &mut Generator,
-    ) -> Result<Vec<Option<(Draw, u64)>>, PlanError> {
-        let mut drawn: BTreeMap<(usize, u64, u64), (Draw, u64)> = BTreeMap::new();
+        generator: &mut S,
+    ) -> Result<Vec<Option<DrawPosition>>, PlanError> {
+        let mut drawn: BTreeMap<(usize, u64, u64), DrawPosition> = BTreeMap::new();
         let mut word = Some(0);
         for (i, step) in self.steps.iter().enumerate() {
             let out = step.target(&self.views);
-            let here = match &step.op {
-                Op::Draw(draw) => word.map(|word| (*draw, word)),
+            let position = match &step.op {
+                Op::Draw(draw) => word.map(|word| DrawPosition { draw: *draw, word }),
                 Op::Copy(from) => {
                     let from = &self.views[*from];
                     let is_whole = from.dtype == out.dtype && from.shape == out.shape;
                     let is_whole = is_whole && from.is_contiguous() && out.is_contiguous();
-                    let draw = is_whole.then(|| drawn.get(&key(from))).flatten();
-                    draw.cloned()
+                    is_whole.then(|| drawn.get(&key(from))).flatten().copied()
                 }
                 _ => None,
             };
-            match here {
-                Some(draw) => drawn.insert(key(out), draw),
+            match position {
+                Some(position) => drawn.insert(key(out), position),
                 None => drawn.remove(&key(out)),
             };
             if step.op.is_draw() {
-                let taken = self.words_of(step, generator);
-                let taken = taken.map_err(|source| self.failed_step(i, source))?;
-                word = word.zip(taken).map(|(word, taken)| word + taken);
+                let words = self.words_of(step, generator);
+                let words = words.map_err(|source| self.failed_step(i, source))?;
+                word = word.zip(words).map(|(word, words)| word + words);
             }
         }
         let names = self.names.iter();
-        let draw = |view: &View| drawn.get(&key(view)).cloned();
-        Ok(names.map(|name| draw(&self.views[name.view])).collect())
+        let position = |view: &View| drawn.get(&key(view)).copied();
+        Ok(names.map(|name| position(&self.views[name.view])).collect())
     }
 
-    /// Moves past a draw, and says by how many words if that can be told.
-    fn words_of(&self, step: &Step, generator: &mut Generator) -> Result<Option<u64>, InitError> {
-        let mut stream = Stream::new(generator)?;
-        let before = stream.words()?.clone();
-        let kept = before.next_double_normal().is_some();
-        let taken = step.consumed(&self.views, Some(kept)).words;
-        self.pass(&mut stream, step)?;
-        let after = stream.words()?.clone();
-        stream.generator()?;
-        if taken.is_some() {
-            return Ok(taken);
+    /// Skips a draw, and returns the number of its words if that is known.
+    fn words_of<S: Stream>(
+        &self,
+        step: &Step,
+        generator: &mut S,
+    ) -> Result<Option<u64>, StreamError> {
+        let before = generator.position()?;
+        let cached = before.next_double_normal().is_some();
+        let words = step.consumed(&self.views, Some(cached)).words;
+        let mut cursor = Cursor::new(generator);
+        self.skip(&mut cursor, step, &mut [])?;
+        let after = cursor.stream(&mut [])?.position()?;
+        if words.is_some() {
+            return Ok(words);
         }
-        let Some(target) = step.target(&self.views).target() else {
+        let target = step.target(&self.views).target();
+        let Some(target) = target.filter(|target| !Normal::is_serial(*target)) else {
             return Ok(None);
         };
-        if Normal::is_serial(target) {
-            return Ok(None);
-        }
-        // Whole draws, of normals or of uniforms.
+        // Whole passes, of normals or of uniforms.
         let (mean, std) = (0.0, 1.0);
         let (from, to) = (0.0, 1.0);
-        let unit = [Normal { mean, std }.into(), Uniform { from, to }.into()]
+        let pass = [Normal { mean, std }.into(), Uniform { from, to }.into()]
             .into_iter()
             .filter_map(|draw: Draw| draw.consumed(target, Some(false)).words);
-        Ok(unit
-            .filter_map(|unit| draws_between(&mut before.clone(), &after, unit))
+        Ok(pass
+            .filter_map(|words| words_between(&mut before.clone(), &after, words))
             .min())
     }
 }
 
-/// The words between two places of a stream, in whole draws.
-fn draws_between(from: &mut Mt19937, to: &Mt19937, unit: u64) -> Option<u64> {
-    let to = to.to_state();
-    (1..=MOST_DRAWS).map(|draws| draws * unit).find(|_| {
-        from.skip(unit);
-        from.to_state() == to
+/// The words between two positions of a stream, if they are whole passes.
+fn words_between(from: &mut Mt19937, to: &Mt19937, pass: u64) -> Option<u64> {
+    (1..=MAX_DRAWS).map(|passes| passes * pass).find(|_| {
+        from.skip(pass);
+        from == to
     })
 }
 
-/// The bytes that a tensor takes, whatever its shape.
+/// The bytes of a tensor, whatever its shape.
 fn key(view: &View) -> (usize, u64, u64) {
     let Range { start, end } = view.bytes();
     (view.storage, start, end)

@@ -1,30 +1,30 @@
-//! What is wrong with a plan, or with what is asked of it.
+//! Errors of plans.
 
-use crate::error::InitError;
+use crate::stream::StreamError;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-/// Why a plan cannot be read, or not be materialised. Every message is one line that says where
-/// and what; text from a plan is escaped and cut.
+/// Why a plan cannot be read or materialized. Every message is one line; text from a plan is escaped
+/// and cut.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PlanError {
-    /// What is wrong with the plan in a file.
-    #[error("{}", path.display())]
+    /// A file is not a plan.
+    #[error("cannot load plan {}", path.display())]
     InFile {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// What is wrong.
         #[source]
         error: Box<PlanError>,
     },
     /// The operating system refused: no such file, no permission.
-    #[error("cannot be read")]
+    #[error("cannot read the file")]
     Read(#[source] io::Error),
-    /// More bytes than a plan may have.
+    /// The file is larger than a plan may be.
     #[error(
-        "{bytes} bytes, a plan has at most {limit}; is this the file that `tch-init record` wrote?"
+        "expected at most {limit} bytes, found {bytes}; is this the file that `tch-init record` wrote?"
     )]
     TooLarge {
         /// The size of the file.
@@ -32,22 +32,23 @@ pub enum PlanError {
         /// The largest size.
         limit: u64,
     },
-    /// No JSON, or not that of a plan: cut short, an unknown key, a value of another type.
+    /// The bytes are not JSON, or not the JSON of a plan: cut short, an unknown key, a value of
+    /// another type.
     #[error("not a plan: {0}; record it again")]
     Json(
         /// What was found, with line and column.
         String,
     ),
-    /// Another format, a version or PyTorch semantics that this crate does not know.
+    /// The format, its version or the PyTorch semantics are unknown to this version of the crate.
     #[error(
-        "{key} is {found}, known is {known}; take the tch-init that recorded it, or record it again"
+        "expected {key} {known}, found {found}; use the tch-init that recorded the plan, or record it again"
     )]
     Version {
         /// The key of the plan.
         key: &'static str,
         /// Its value.
         found: String,
-        /// The value that can be read.
+        /// The supported value.
         known: &'static str,
     },
     /// The plan contradicts itself or its format.
@@ -58,31 +59,31 @@ pub enum PlanError {
         /// What is wrong with it.
         problem: String,
     },
-    /// A step of a kind that this version does not know.
-    #[error("step {step}: unknown step `{op}`{}; take a newer tch-init", needed_by(.parameter))]
+    /// A step is of a kind that this version does not know.
+    #[error("step {step}: unknown step `{op}`{}; use a newer tch-init", needed_by(.parameter))]
     UnknownStep {
         /// Number of the step, from 0.
         step: usize,
-        /// What it is called.
+        /// Its name.
         op: String,
         /// The first parameter or buffer that depends on it.
         parameter: Option<String>,
     },
     /// A step could not be executed.
-    #[error("step {step}: `{op}`{}", needed_by(.parameter))]
+    #[error("step {step}: `{op}`{} failed", needed_by(.parameter))]
     Step {
         /// Number of the step, from 0.
         step: usize,
-        /// What it is called.
+        /// Its name.
         op: &'static str,
         /// The first parameter or buffer that depends on it.
         parameter: Option<String>,
         /// What went wrong.
-        source: Box<InitError>,
+        source: StreamError,
     },
-    /// More memory than the machine has.
+    /// The tensors need more memory than the machine has.
     #[error(
-        "{needed} bytes of tensors are needed at a time, the machine has {available}; materialise fewer at a time"
+        "{needed} bytes of tensors are needed at a time, the machine has {available}; materialize fewer tensors at a time"
     )]
     Memory {
         /// What is needed.
@@ -90,33 +91,33 @@ pub enum PlanError {
         /// Memory and swap space of the machine.
         available: u64,
     },
-    /// The plan has no tensor of this name.
-    #[error("the plan has no parameter or buffer {}", Shown(.0))]
+    /// The plan lacks a tensor of this name.
+    #[error("the plan lacks a parameter or buffer {}", Shown(.0))]
     NoSuchName(
         /// The name.
         String,
     ),
-    /// Rows that a tensor has not.
-    #[error("{} has {has} rows, asked for were {start} to {end}", Shown(.name))]
+    /// The tensor lacks these rows.
+    #[error("{} has {has} rows, requested were {start} to {end}", Shown(.name))]
     Rows {
         /// The tensor.
         name: String,
-        /// The size of its first dimension; 0 for a scalar, which has none.
+        /// The size of its first dimension; 0 for a scalar.
         has: u64,
-        /// The first row asked for.
+        /// The first requested row.
         start: u64,
-        /// The row behind the last.
+        /// The row after the last.
         end: u64,
     },
-    /// A `VarStore` and a plan that do not fit each other.
+    /// A `VarStore` and a plan do not match.
     #[error("variable {}: {problem}", Shown(.name))]
     Variable {
-        /// The variable, or the parameter that no variable takes.
+        /// The variable, or the parameter that matches no variable.
         name: String,
-        /// What does not fit.
+        /// What does not match.
         problem: String,
     },
-    /// What a plan cannot say of a model that is recorded.
+    /// A plan cannot express how a tensor is initialized.
     #[error("{}: {problem}", Shown(.name))]
     Record {
         /// The parameter or buffer.
@@ -124,21 +125,21 @@ pub enum PlanError {
         /// Why it cannot be recorded.
         problem: String,
     },
-    /// The tensors could not be written; no file was touched.
-    #[error("{}: cannot be written", path.display())]
+    /// The tensors could not be written; no file was changed.
+    #[error("cannot write {}", path.display())]
     Write {
         /// The file that was to be written.
         path: PathBuf,
-        /// What the operating system said.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// libtorch or the generator failed outside of any step.
-    #[error(transparent)]
-    Init(#[from] InitError),
+    /// The generator failed, or memory could not be allocated, outside of any step.
+    #[error("the generator failed")]
+    Generator(#[source] StreamError),
 }
 
 impl PlanError {
-    pub(super) fn invalid(place: impl fmt::Display, problem: impl Into<String>) -> PlanError {
+    pub(crate) fn invalid(place: impl fmt::Display, problem: impl Into<String>) -> PlanError {
         PlanError::Invalid {
             place: place.to_string(),
             problem: problem.into(),
@@ -153,8 +154,8 @@ fn needed_by(parameter: &Option<String>) -> String {
     }
 }
 
-/// Text from a plan: quoted, on one line, not endless.
-pub(super) struct Shown<'a>(pub(super) &'a str);
+/// Text from a plan: quoted, on one line, cut at 100 characters.
+pub(crate) struct Shown<'a>(pub(crate) &'a str);
 
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

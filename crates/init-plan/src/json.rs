@@ -1,19 +1,19 @@
-//! The JSON of a plan, as it stands there: types are right, nothing else is checked yet.
+//! Reads the JSON of a plan: types are checked here, everything else later.
 //!
 //! Lists are cut off at their limits while they are read, so that memory stays within a small
-//! multiple of the file's size whatever stands in it.
+//! multiple of the file's size.
 
-use super::PlanError;
-use super::limits;
+use crate::error::PlanError;
+use crate::limits;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use std::fmt;
 use std::marker::PhantomData;
 
-/// A plan before its rows are looked at.
+/// A plan before its rows are checked.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Raw {
+pub(crate) struct Raw {
     #[serde(rename = "format")]
     _format: IgnoredAny,
     #[serde(rename = "version")]
@@ -29,7 +29,7 @@ pub(super) struct Raw {
     pub buffers: Rows<RawName>,
 }
 
-/// What is looked at first, so that a newer plan is called newer and not damaged.
+/// The keys that are read first, so that a newer plan is reported as newer and not as damaged.
 #[derive(Deserialize)]
 struct Head {
     format: Short,
@@ -37,12 +37,16 @@ struct Head {
     semantics: Short,
 }
 
-pub(super) fn parse(json: &[u8]) -> Result<Raw, PlanError> {
+pub(crate) fn parse(json: &[u8]) -> Result<Raw, PlanError> {
     // The derived readers take an array of the values too.
     match json.iter().find(|byte| !byte.is_ascii_whitespace()) {
         Some(b'{') => {}
-        None => return Err(PlanError::Json("it is empty".to_owned())),
-        Some(_) => return Err(PlanError::Json("it is no JSON object".to_owned())),
+        None => {
+            return Err(PlanError::Json(
+                "expected a JSON object, found nothing".to_owned(),
+            ));
+        }
+        Some(_) => return Err(PlanError::Json("expected a JSON object".to_owned())),
     }
     let head: Head = read(json)?;
     for (key, found, known) in [
@@ -94,7 +98,7 @@ impl<'de> Deserialize<'de> for Short {
                 Ok(Short(format!("{number:?}")))
             }
             fn visit_str<E>(self, text: &str) -> Result<Short, E> {
-                Ok(Short(super::error::Shown(text).to_string()))
+                Ok(Short(crate::error::Shown(text).to_string()))
             }
         }
         deserializer.deserialize_any(Text)
@@ -103,7 +107,7 @@ impl<'de> Deserialize<'de> for Short {
 
 /// A list of at most [`limits::ROWS`].
 #[derive(Debug)]
-pub(super) struct Rows<T>(pub Vec<T>);
+pub(crate) struct Rows<T>(pub Vec<T>);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Rows<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -113,7 +117,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Rows<T> {
     }
 }
 
-/// Reads a list of at most so many.
+/// Reads a list of at most this many rows.
 struct List<T>(usize, PhantomData<T>);
 
 impl<'de, T: Deserialize<'de>> Visitor<'de> for List<T> {
@@ -127,7 +131,10 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for List<T> {
         let mut rows = Vec::new();
         while let Some(row) = seq.next_element()? {
             if rows.len() == self.0 {
-                return Err(A::Error::custom(format!("a list of more than {}", self.0)));
+                return Err(A::Error::custom(format!(
+                    "expected a list of at most {}, found more",
+                    self.0
+                )));
             }
             rows.push(row);
         }
@@ -137,7 +144,7 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for List<T> {
 
 /// The sizes or strides of a view.
 #[derive(Default)]
-pub(super) struct Sizes(pub Vec<u64>);
+pub(crate) struct Sizes(pub Vec<u64>);
 
 impl<'de> Deserialize<'de> for Sizes {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -148,7 +155,7 @@ impl<'de> Deserialize<'de> for Sizes {
 }
 
 /// `[storage, dtype, shape, offset, stride]`, the last two optional.
-pub(super) struct RawView {
+pub(crate) struct RawView {
     pub storage: u64,
     pub dtype: String,
     pub shape: Vec<u64>,
@@ -157,14 +164,14 @@ pub(super) struct RawView {
 }
 
 /// `[op, out, args...]`.
-pub(super) struct RawStep {
+pub(crate) struct RawStep {
     pub op: String,
     pub out: u64,
     pub args: Vec<Arg>,
 }
 
 /// `[name, view, options]`, the last one optional.
-pub(super) struct RawName {
+pub(crate) struct RawName {
     pub name: String,
     pub view: u64,
     pub options: Options,
@@ -172,7 +179,7 @@ pub(super) struct RawName {
 
 /// What differs from the default.
 #[derive(Default)]
-pub(super) struct Options {
+pub(crate) struct Options {
     pub requires_grad: Option<bool>,
     pub persistent: Option<bool>,
     pub unset: Option<bool>,
@@ -235,7 +242,7 @@ fn need<'de, T: Deserialize<'de>, A: SeqAccess<'de>>(
     what: &str,
 ) -> Result<T, A::Error> {
     seq.next_element()?
-        .ok_or_else(|| A::Error::custom(format!("{what} is missing")))
+        .ok_or_else(|| A::Error::custom(format!("expected {what}")))
 }
 
 fn end<'de, A: SeqAccess<'de>>(seq: &mut A) -> Result<(), A::Error> {
@@ -263,7 +270,7 @@ impl<'de> Deserialize<'de> for Options {
                         _ => return Err(A::Error::custom(format!("unknown option `{key}`"))),
                     };
                     if option.replace(map.next_value()?).is_some() {
-                        return Err(A::Error::custom(format!("the option `{key}` stands twice")));
+                        return Err(A::Error::custom(format!("duplicate option `{key}`")));
                     }
                 }
                 Ok(options)
@@ -275,7 +282,7 @@ impl<'de> Deserialize<'de> for Options {
 
 /// An argument of a step.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Arg {
+pub(crate) enum Arg {
     View(u64),
     Int(i64),
     Float(f64),
@@ -288,7 +295,7 @@ pub(super) enum Arg {
     Ints(Vec<i64>),
 }
 
-/// What stands in a list of arguments.
+/// An item of a list of arguments.
 enum Item {
     View(u64),
     Int(i64),
@@ -299,7 +306,7 @@ impl<'de> Deserialize<'de> for Item {
         match Arg::deserialize(deserializer)? {
             Arg::View(view) => Ok(Item::View(view)),
             Arg::Int(int) => Ok(Item::Int(int)),
-            _ => Err(D::Error::custom("a list of arguments holds ints or views")),
+            _ => Err(D::Error::custom("expected ints or views in a list")),
         }
     }
 }
@@ -322,7 +329,7 @@ impl<'de> Deserialize<'de> for Arg {
             fn visit_u64<E: serde::de::Error>(self, value: u64) -> Result<Arg, E> {
                 i64::try_from(value)
                     .map(Arg::Int)
-                    .map_err(|_| E::custom(format!("{value} is no i64")))
+                    .map_err(|_| E::custom(format!("expected an i64, found {value}")))
             }
             fn visit_f64<E>(self, value: f64) -> Result<Arg, E> {
                 Ok(Arg::Float(value))
@@ -333,7 +340,7 @@ impl<'de> Deserialize<'de> for Arg {
             fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Arg, E> {
                 if text.len() > limits::TEXT {
                     return Err(E::custom(format!(
-                        "a text of more than {} bytes",
+                        "expected text of at most {} bytes",
                         limits::TEXT
                     )));
                 }
@@ -356,11 +363,17 @@ impl<'de> Deserialize<'de> for Arg {
                             views.push(view);
                             views.len()
                         }
-                        _ => return Err(A::Error::custom("a list of both ints and views")),
+                        _ => {
+                            return Err(A::Error::custom(
+                                "expected only ints or only views in a list",
+                            ));
+                        }
                     };
                     if length > limits::LIST {
                         let limit = limits::LIST;
-                        return Err(A::Error::custom(format!("a list of more than {limit}")));
+                        return Err(A::Error::custom(format!(
+                            "expected a list of at most {limit}, found more"
+                        )));
                     }
                 }
                 Ok(list)
@@ -368,11 +381,11 @@ impl<'de> Deserialize<'de> for Arg {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Arg, A::Error> {
                 let view = match map.next_key::<String>()?.as_deref() {
                     Some("view") => Arg::View(map.next_value()?),
-                    _ => return Err(A::Error::custom("an object that is not {\"view\": index}")),
+                    _ => return Err(A::Error::custom("expected {\"view\": index}")),
                 };
                 match map.next_key::<IgnoredAny>()? {
                     None => Ok(view),
-                    Some(_) => Err(A::Error::custom("an object that is not {\"view\": index}")),
+                    Some(_) => Err(A::Error::custom("expected {\"view\": index}")),
                 }
             }
         }

@@ -1,23 +1,23 @@
 //! The limits of the format.
 
 /// Bytes of a file.
-pub(super) const FILE: u64 = 64 << 20;
+pub(crate) const FILE: u64 = 64 << 20;
 /// Storages, views, steps, names.
-pub(super) const ROWS: usize = 1_000_000;
+pub(crate) const ROWS: usize = 1_000_000;
 /// Dimensions of a view.
-pub(super) const DIMS: usize = 16;
+pub(crate) const DIMS: usize = 16;
 /// Arguments of a step.
-pub(super) const ARGS: usize = 8;
+pub(crate) const ARGS: usize = 8;
 /// Tensors in `cat` and `stack`, and entries of any other list.
-pub(super) const LIST: usize = 65_536;
+pub(crate) const LIST: usize = 65_536;
 /// Bytes of a `const`, and its length in base64.
-pub(super) const CONST: usize = 65_536;
-pub(super) const TEXT: usize = CONST.div_ceil(3) * 4;
+pub(crate) const CONST: usize = 65_536;
+pub(crate) const TEXT: usize = CONST.div_ceil(3) * 4;
 /// Bytes of storages, sizes, strides, offsets.
-pub(super) const SIZE: u64 = (1 << 53) - 1;
+pub(crate) const SIZE: u64 = (1 << 53) - 1;
 /// Bytes of a name.
-pub(super) const NAME: usize = 1024;
+pub(crate) const NAME: usize = 1024;
 /// Bytes of `model`.
-pub(super) const MODEL: usize = 65_536;
+pub(crate) const MODEL: usize = 65_536;
 /// Bytes that a view may repeat by strides of 0 when the storages together have less.
-pub(super) const REPEATED: u64 = 1 << 30;
+pub(crate) const REPEATED: u64 = 1 << 30;

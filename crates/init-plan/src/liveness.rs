@@ -1,14 +1,13 @@
-//! Which steps anybody reads the result of.
+//! Which steps the requested tensors depend on.
 
-use super::InitPlan;
 use crate::interval_set::IntervalSet;
+use crate::plan::InitPlan;
 
 impl InitPlan {
-    /// For every step, whether what it writes reaches one of the views `roots`.
+    /// For every step, whether one of the views `roots` depends on what it writes.
     ///
-    /// A step that is not dead may still write elements that nobody reads: it is live if any
-    /// byte between its first and its last may be.
-    pub(super) fn live(&self, roots: impl IntoIterator<Item = usize>) -> Vec<bool> {
+    /// This errs on the live side: a step is live if any byte from its first to its last is read.
+    pub(crate) fn live(&self, roots: impl IntoIterator<Item = usize>) -> Vec<bool> {
         let mut wanted = vec![IntervalSet::default(); self.storages.len()];
         let want = |wanted: &mut [IntervalSet], view: usize| {
             let view = &self.views[view];

@@ -1,43 +1,29 @@
-//! Executes a plan: draws by the functions of [`init`](crate::init), everything else by libtorch.
+//! Executes a plan: makes the steps that the requested tensors depend on, skips other draws.
 
-mod compute;
-mod memory;
-mod raw;
-pub(super) mod stream;
-mod uses;
-
-use super::step::{Op, Step};
-use super::view::View;
-use super::{InitPlan, PlanError};
-use crate::distribution::randperm;
-use crate::error::InitError;
-use crate::generator::Generator;
-use crate::init;
-use crate::init::sparse::sparse_from_;
-use crate::tensor::Dtype;
-pub(super) use compute::fill;
-use std::ops::Range;
-use stream::Stream;
-use tch::{Device, Kind, TchError, Tensor};
-use torch_rng::{Draw, Normal, Orthogonal, Sparse, TruncNormal, Uniform};
+use crate::error::PlanError;
+use crate::plan::InitPlan;
+use crate::step::{Op, Step};
+use crate::storage::{Storage, Storages};
+use crate::stream::{Stream, StreamError};
+use crate::stream_cursor::Cursor;
 
 impl InitPlan {
     /// Makes every parameter and buffer, by name and in the order of [`names`](Self::names), with
     /// the bits that PyTorch's constructor would have given them if `generator` had been its
     /// default one; and leaves the generator where the constructor would have left it.
     ///
-    /// Names of one storage (tied weights) are tensors of one storage here too. No tensor requires
-    /// gradients; [`Entry::requires_grad`](super::Entry::requires_grad) says which should.
+    /// Names of one storage (tied weights) become tensors of one storage. No tensor requires
+    /// gradients; [`Entry::requires_grad`](crate::Entry::requires_grad) says which should.
     ///
     /// # Errors
     ///
-    /// [`PlanError::Step`] if libtorch refuses a step, [`PlanError::Memory`] if the tensors exceed
-    /// the machine, [`PlanError::Init`] for a generator that is none of the CPU. The generator is
-    /// then left as it was.
+    /// [`PlanError::Step`] if a step fails or needs libtorch, [`PlanError::Memory`] if the tensors
+    /// exceed the machine's memory, [`PlanError::Generator`] unless the generator is one of the CPU.
+    /// The generator is then left as it was.
     ///
     /// ```
-    /// use tch_init::Generator;
-    /// use tch_init::plan::InitPlan;
+    /// use init_plan::InitPlan;
+    /// use torch_rng::Mt19937;
     ///
     /// # let json = br#"{"format": "tch-init plan", "version": 1, "pytorch": "2.13.0",
     /// #   "semantics": "2.13", "model": "torch.nn.Linear(2, 3)", "storages": [24, 12],
@@ -46,306 +32,172 @@ impl InitPlan {
     /// #             ["uniform_", 1, -0.7071067811865475, 0.7071067811865475]],
     /// #   "parameters": [["weight", 0], ["bias", 1]], "buffers": []}"#;
     /// # let plan = InitPlan::from_json(json)?;
-    /// let mut generator = Generator::new(tch::Device::Cpu)?;
-    /// generator.manual_seed(1)?;
-    /// let tensors = plan.materialize(&mut generator)?;
+    /// let tensors = plan.materialize(&mut Mt19937::new(1))?;
+    /// let (name, weight) = &tensors[0];
+    /// assert_eq!(name, "weight");
     /// // torch.manual_seed(1); torch.nn.Linear(2, 3).weight[0, 0]
-    /// assert_eq!(tensors[0].1.double_value(&[0, 0]) as f32, 0.364_346_1);
+    /// assert_eq!(weight.to_bytes()[..4], 0.364_346_1_f32.to_le_bytes());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn materialize(
+    pub fn materialize<S: Stream>(
         &self,
-        generator: &mut Generator,
-    ) -> Result<Vec<(String, Tensor)>, PlanError> {
+        generator: &mut S,
+    ) -> Result<Vec<(String, S::Tensor)>, PlanError> {
         self.materialize_only(generator, |_| true)
     }
 
-    /// As [`materialize`](Self::materialize), but only the names that `wanted` says. The others are
-    /// drawn only if these depend on them; the generator ends where it ends after all.
+    /// Makes only the parameters and buffers for whose name `wanted` returns `true`. Others are
+    /// drawn only if these depend on them; the generator ends where
+    /// [`materialize`](Self::materialize) leaves it.
     ///
     /// # Errors
     ///
     /// As [`materialize`](Self::materialize).
-    pub fn materialize_only(
+    pub fn materialize_only<S: Stream>(
         &self,
-        generator: &mut Generator,
+        generator: &mut S,
         mut wanted: impl FnMut(&str) -> bool,
-    ) -> Result<Vec<(String, Tensor)>, PlanError> {
-        let names: Vec<_> = self
-            .names
-            .iter()
-            .filter(|name| wanted(&name.name))
-            .collect();
+    ) -> Result<Vec<(String, S::Tensor)>, PlanError> {
+        let names = self.names.iter().filter(|name| wanted(&name.name));
+        let names: Vec<_> = names.collect();
         let views: Vec<usize> = names.iter().map(|name| name.view).collect();
-        let tensors = self.execute(generator, &views)?;
-        let names = names.into_iter().map(|name| name.name.clone());
-        Ok(names.zip(tensors).collect())
+        let storages = self.execute(generator, &views)?;
+        let tensors = names.into_iter().map(|name| {
+            let storage = storages.get(name.view).ok_or_else(unallocated);
+            let view = &self.views[name.view];
+            let tensor = storage.and_then(|storage| generator.tensor(storage, view));
+            Ok((name.name.clone(), tensor.map_err(PlanError::Generator)?))
+        });
+        tensors.collect()
     }
 
-    /// The tensors of some views after all steps.
-    pub(super) fn execute(
+    /// The storages of some views after all steps.
+    pub(crate) fn execute<S: Stream>(
         &self,
-        generator: &mut Generator,
+        generator: &mut S,
         roots: &[usize],
-    ) -> Result<Vec<Tensor>, PlanError> {
-        let before = generator.get_state()?;
+    ) -> Result<Storages<'_, S>, PlanError> {
+        let before = generator.position().map_err(PlanError::Generator)?;
         let result = self.run(generator, roots);
         if result.is_err() {
-            generator.set_state(&before)?;
+            generator
+                .set_position(&before)
+                .map_err(PlanError::Generator)?;
         }
         result
     }
 
-    fn run(&self, generator: &mut Generator, roots: &[usize]) -> Result<Vec<Tensor>, PlanError> {
+    fn run<S: Stream>(
+        &self,
+        generator: &mut S,
+        roots: &[usize],
+    ) -> Result<Storages<'_, S>, PlanError> {
         let live = self.live(roots.iter().copied());
-        let uses = self.uses(&live, roots);
-        memory::check(self, &live, &uses)?;
-        let _no_grad = tch::no_grad_guard();
+        let lifetimes = self.lifetimes(&live, roots);
+        self.check_memory(&live, &lifetimes)?;
         let mut run = Run {
             plan: self,
-            stream: Stream::new(generator)?,
-            storages: self.storages.iter().map(|_| None).collect(),
-            zeroed: uses.zeroed,
+            cursor: Cursor::new(generator),
+            storages: Storages::new(&self.views, &self.storages, lifetimes.zeroed),
         };
-        run.steps(&live, uses.done)?;
-        let tensors = roots
-            .iter()
-            .map(|root| run.allocated(*root))
-            .collect::<Result<_, _>>();
-        let tensors = tensors.map_err(|error| InitError::tch("materialize", error))?;
-        run.stream.generator()?;
-        Ok(tensors)
+        run.steps(&live, lifetimes.last_uses)?;
+        run.finish(roots).map_err(PlanError::Generator)?;
+        Ok(run.storages)
     }
 
-    /// A draw whose values nobody reads.
-    pub(super) fn pass(&self, stream: &mut Stream<'_>, step: &Step) -> Result<(), InitError> {
-        if stream.pass(step, &self.views)? {
+    /// Skips a draw whose values nothing reads.
+    pub(crate) fn skip<S: Stream>(
+        &self,
+        cursor: &mut Cursor<'_, '_, S>,
+        step: &Step,
+        storages: &mut [Option<Storage<S::Memory>>],
+    ) -> Result<(), StreamError> {
+        let view = step.target(&self.views);
+        if cursor.skip(&step.op, view, storages)? {
             return Ok(());
         }
-        let view = step.target(&self.views);
-        let options = (kind(view.dtype), Device::Cpu);
-        let scratch = Tensor::f_empty_strided(ints(&view.shape), ints(&view.stride), options);
-        let mut scratch = scratch.map_err(|error| InitError::tch(step.op.name(), error))?;
-        match &step.op {
-            Op::Draw(op) => draw(stream, op, &mut scratch),
-            _ => Ok(()),
-        }
+        let Op::Draw(draw) = &step.op else {
+            return Ok(());
+        };
+        let scratch = view.at_start();
+        let stream = cursor.stream(storages)?;
+        let mut storage = stream.allocate(scratch.bytes().end, false)?;
+        stream.draw(draw, &mut storage, &scratch)
     }
 
-    pub(super) fn failed_step(&self, step: usize, source: InitError) -> PlanError {
+    pub(crate) fn failed_step(&self, step: usize, source: StreamError) -> PlanError {
         PlanError::Step {
             step,
             op: self.steps[step].op.name(),
             parameter: self.needed_by(step),
-            source: Box::new(source),
+            source,
         }
     }
 }
 
-struct Run<'a> {
-    plan: &'a InitPlan,
-    stream: Stream<'a>,
-    /// The bytes of each storage that is in use.
-    storages: Vec<Option<Tensor>>,
-    zeroed: Vec<bool>,
+/// A view whose storage was never allocated, which the order of a run excludes.
+pub(crate) fn unallocated() -> StreamError {
+    "a storage was read before it was allocated".into()
 }
 
-impl Run<'_> {
-    /// All steps, of which the live ones are made. Storages are given up after their last step.
-    fn steps(&mut self, live: &[bool], done: Vec<(usize, usize)>) -> Result<(), PlanError> {
-        let mut done = done.into_iter().peekable();
-        for (i, (step, live)) in self.plan.steps.iter().zip(live).enumerate() {
+struct Run<'s, 'p, S: Stream> {
+    plan: &'p InitPlan,
+    cursor: Cursor<'s, 'p, S>,
+    storages: Storages<'p, S>,
+}
+
+impl<'p, S: Stream> Run<'_, 'p, S> {
+    /// Makes live steps and skips other draws. Storages are freed after their last use.
+    fn steps(&mut self, live: &[bool], last_uses: Vec<(usize, usize)>) -> Result<(), PlanError> {
+        let plan = self.plan;
+        let mut last_uses = last_uses.into_iter().peekable();
+        for (i, (step, live)) in plan.steps.iter().zip(live).enumerate() {
             let result = match (live, step.op.is_draw()) {
                 (true, _) => self.step(step),
-                (false, true) => self.plan.pass(&mut self.stream, step),
+                (false, true) => plan.skip(&mut self.cursor, step, &mut self.storages.storages),
                 (false, false) => Ok(()),
             };
-            result.map_err(|source| self.plan.failed_step(i, source))?;
-            while let Some((_, storage)) = done.next_if(|(last, _)| *last == i) {
-                self.storages[storage] = None;
+            result.map_err(|source| plan.failed_step(i, source))?;
+            while let Some((_, storage)) = last_uses.next_if(|(last, _)| *last == i) {
+                self.storages.storages[storage] = None;
             }
         }
         Ok(())
     }
 
-    fn step(&mut self, step: &Step) -> Result<(), InitError> {
-        let tch = |error| InitError::tch(step.op.name(), error);
-        for view in step.op.reads().into_iter().chain([step.out]) {
-            let view = &self.plan.views[view];
-            if let Some(bytes) = &self.storages[view.storage] {
-                let start = bytes.data_ptr().addr() as u64;
-                let Range {
-                    start: from,
-                    end: to,
-                } = view.bytes();
-                self.stream.settle(&(start + from..start + to))?;
+    fn step(&mut self, step: &'p Step) -> Result<(), StreamError> {
+        let plan = self.plan;
+        let reads = step.op.reads();
+        for view in reads.iter().chain([&step.out]) {
+            let view = &plan.views[*view];
+            self.cursor
+                .flush_overlapping(view, &mut self.storages.storages)?;
+        }
+        let out = step.target(&plan.views);
+        let Op::Draw(draw) = &step.op else {
+            for read in reads {
+                self.storages
+                    .get_or_allocate(self.cursor.as_stream(), read)?;
             }
+            let stream = self.cursor.as_stream();
+            return stream.compute(&step.op, step.out, &mut self.storages);
+        };
+        self.storages
+            .get_or_allocate(self.cursor.as_stream(), step.out)?;
+        if self.cursor.draw_later(draw, out)? {
+            return Ok(());
         }
-        if !step.op.is_draw()
-            && !matches!(
-                step.op,
-                Op::Fill(_) | Op::Const(_) | Op::Eye | Op::Dirac { .. }
-            )
-        {
-            return self.compute(step).map_err(tch);
-        }
-        let mut out = self.allocated(step.out).map_err(tch)?;
-        match &step.op {
-            Op::Fill(value) => fill(&out, *value).map_err(tch),
-            Op::Const(bytes) => {
-                constant(&mut out, step.target(&self.plan.views), bytes).map_err(tch)
-            }
-            Op::Eye => init::eye_(&mut out),
-            Op::Dirac { groups } => init::dirac_(&mut out, *groups),
-            _ if self.stream.draw_later(step, &self.plan.views, &out)? => Ok(()),
-            Op::Draw(op) => draw(&mut self.stream, op, &mut out),
-            _ => Ok(()),
-        }
+        let stream = self.cursor.stream(&mut self.storages.storages)?;
+        let storage = self.storages.get_or_allocate(stream, step.out)?;
+        stream.draw(draw, storage, out)
     }
 
-    fn compute(&mut self, step: &Step) -> Result<(), TchError> {
-        let out = step.target(&self.plan.views);
-        for read in step.op.reads() {
-            self.allocate(read)?;
+    /// Makes what is pending, and the requested storages that no step has written.
+    fn finish(&mut self, roots: &[usize]) -> Result<(), StreamError> {
+        for root in roots {
+            self.storages
+                .get_or_allocate(self.cursor.as_stream(), *root)?;
         }
-        let mut result = compute::compute(&step.op, kind(out.dtype), &|view| self.view(view))?;
-        if result.size() != ints(&out.shape) {
-            let (found, wanted) = (result.size(), &out.shape);
-            return Err(TchError::Torch(format!(
-                "the result has shape {found:?} and not {wanted:?}"
-            )));
-        }
-        match &step.op {
-            Op::Copy(from) => {
-                let from = &self.plan.views[*from];
-                let overlaps = from.storage == out.storage
-                    && from.bytes().start < out.bytes().end
-                    && out.bytes().start < from.bytes().end;
-                if overlaps {
-                    result = copied(&result)?;
-                }
-            }
-            _ if self.is_whole(out)
-                && result.kind() == kind(out.dtype)
-                && result.is_contiguous() =>
-            {
-                // A new tensor, which becomes the storage.
-                let bytes = result.f_view([-1])?.f_view_dtype(Kind::Uint8)?;
-                self.storages[out.storage] = Some(bytes);
-                return Ok(());
-            }
-            _ => {}
-        }
-        self.allocated(step.out)?.f_copy_(&result)
+        self.cursor.stream(&mut self.storages.storages).map(drop)
     }
-
-    /// Whether a view is all of its storage, in order.
-    fn is_whole(&self, view: &View) -> bool {
-        view.bytes() == (0..self.plan.storages[view.storage])
-            && view.is_contiguous()
-            && view.numel() > 0
-    }
-
-    /// Makes the storage of a view if it has not been made.
-    fn allocate(&mut self, view: usize) -> Result<(), TchError> {
-        let storage = self.plan.views[view].storage;
-        if self.storages[storage].is_none() {
-            let length = [self.plan.storages[storage] as i64];
-            let options = (Kind::Uint8, Device::Cpu);
-            let bytes = match self.zeroed[storage] {
-                true => Tensor::f_zeros(length, options),
-                false => Tensor::f_empty(length, options),
-            };
-            self.storages[storage] = Some(bytes?);
-        }
-        Ok(())
-    }
-
-    fn allocated(&mut self, view: usize) -> Result<Tensor, TchError> {
-        self.allocate(view)?;
-        self.view(view)
-    }
-
-    fn view(&self, view: usize) -> Result<Tensor, TchError> {
-        let view = &self.plan.views[view];
-        match &self.storages[view.storage] {
-            Some(bytes) => as_view(bytes, view),
-            None => Err(TchError::Torch(
-                "a storage is read before it is made".to_owned(),
-            )),
-        }
-    }
-}
-
-/// A draw into a tensor.
-fn draw(stream: &mut Stream<'_>, draw: &Draw, out: &mut Tensor) -> Result<(), InitError> {
-    match *draw {
-        Draw::Uniform(Uniform { from, to }) => {
-            init::uniform_(out, from, to, Some(stream.generator()?))
-        }
-        Draw::Normal(Normal { mean, std }) => {
-            init::normal_(out, mean, std, Some(stream.generator()?))
-        }
-        Draw::TruncNormal(TruncNormal { mean, std, a, b }) => {
-            init::trunc_normal_(out, mean, std, a, b, Some(stream.generator()?))
-        }
-        Draw::Orthogonal(Orthogonal { gain }) => {
-            init::orthogonal_(out, gain, Some(stream.generator()?))
-        }
-        Draw::Sparse(Sparse { sparsity, std }) => {
-            // PyTorch permutes by the default stream, which for a recorded model is this one.
-            sparse_from_(out, sparsity, std, stream.generator()?)
-        }
-        Draw::Randperm(_) => {
-            let permutation = randperm(stream.words()?, out.numel());
-            let permutation = Tensor::f_from_slice(&permutation);
-            let copied = permutation.and_then(|permutation| out.f_copy_(&permutation));
-            copied.map_err(|error| InitError::tch("randperm", error))
-        }
-        _ => Err(InitError::libtorch(draw.name(), "this draw is not known")),
-    }
-}
-
-fn as_view(bytes: &Tensor, view: &View) -> Result<Tensor, TchError> {
-    let (shape, stride) = (ints(&view.shape), ints(&view.stride));
-    let size = view.dtype.size() as i64;
-    let whole = bytes.numel() as i64 / size * size;
-    let typed = bytes
-        .f_narrow(0, 0, whole)?
-        .f_view_dtype(kind(view.dtype))?;
-    typed.f_as_strided(shape, stride, view.offset as i64)
-}
-
-/// A tensor of its own. (tch's `f_clone` takes where to clone to.)
-pub(super) fn copied(tensor: &Tensor) -> Result<Tensor, TchError> {
-    let mut copy = tensor.f_empty_like()?;
-    copy.f_copy_(tensor)?;
-    Ok(copy)
-}
-
-fn constant(out: &mut Tensor, view: &View, bytes: &[u8]) -> Result<(), TchError> {
-    let bytes = Tensor::f_from_slice(bytes)?;
-    let elements = bytes
-        .f_view_dtype(kind(view.dtype))?
-        .f_view(&*ints(&view.shape))?;
-    out.f_copy_(&elements)
-}
-
-/// Whether tch's dtype is one of the format that `Module.to(dtype)` casts.
-pub(super) fn is_floating(kind: Kind) -> bool {
-    matches!(
-        kind,
-        Kind::Half | Kind::BFloat16 | Kind::Float | Kind::Double
-    )
-}
-
-/// Sizes as libtorch takes them; the format's limit is far below an i64's.
-pub(super) fn ints(sizes: &[u64]) -> Vec<i64> {
-    sizes.iter().map(|size| *size as i64).collect()
-}
-
-/// tch's word for a dtype of the format.
-pub(super) fn kind(dtype: Dtype) -> Kind {
-    // The format has no dtype that tch does not know.
-    dtype.kind().unwrap_or(Kind::Float)
 }

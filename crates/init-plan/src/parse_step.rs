@@ -1,18 +1,18 @@
-//! The arguments of a step, by the table of the format.
+//! Reads a step from its row, by the table of the format.
 
-use super::json::{Arg, RawStep};
-use super::limits;
-use super::step::{Comparison, Op, Operand, Reduction, Rounding, Scalar, Step, Unary};
-use super::view::View;
+use crate::json::{Arg, RawStep};
+use crate::limits;
+use crate::step::{Comparison, Op, Operand, Reduction, Rounding, Scalar, Step, Unary};
+use crate::view::View;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use torch_rng::Draw;
 
-/// Why a row is no step.
-pub(super) enum NoStep {
-    /// No step is called so.
+/// Why a row is not a step.
+pub(crate) enum NoStep {
+    /// No step has this name.
     Unknown(String),
-    /// What is wrong with it.
+    /// What is wrong with its arguments.
     Invalid(String),
 }
 
@@ -22,8 +22,8 @@ impl From<String> for NoStep {
     }
 }
 
-/// The step of a row, whose views exist and whose arguments are of the right types.
-pub(super) fn step(row: RawStep, views: &[View]) -> Result<Step, NoStep> {
+/// Reads a step whose views exist and whose arguments have the right types.
+pub(crate) fn parse_step(row: RawStep, views: &[View]) -> Result<Step, NoStep> {
     let out = index(row.out, views)?;
     let mut args = Args {
         rest: row.args.into_iter(),
@@ -62,7 +62,9 @@ pub(super) fn step(row: RawStep, views: &[View]) -> Result<Step, NoStep> {
         "div" => Op::Div(args.view()?, args.operand()?, args.rounding()?),
         "pow" => match (args.operand()?, args.operand()?) {
             (Operand::Scalar(_), Operand::Scalar(_)) => {
-                return Err("neither argument is a view".to_owned().into());
+                return Err("expected a view among the arguments, found two numbers"
+                    .to_owned()
+                    .into());
             }
             (base, exponent) => Op::Pow(base, exponent),
         },
@@ -71,7 +73,9 @@ pub(super) fn step(row: RawStep, views: &[View]) -> Result<Step, NoStep> {
             args.optional_scalar()?,
             args.optional_scalar()?,
         ) {
-            (_, None, None) => return Err("without any bound".to_owned().into()),
+            (_, None, None) => {
+                return Err("expected at least one bound, found none".to_owned().into());
+            }
             (view, min, max) => Op::Clamp(view, min, max),
         },
         "where" => Op::Where(args.view()?, args.operand()?, args.operand()?),
@@ -113,7 +117,7 @@ fn index(view: u64, views: &[View]) -> Result<usize, String> {
     usize::try_from(view)
         .ok()
         .filter(|view| *view < views.len())
-        .ok_or_else(|| format!("there is no view {view}, there are {}", views.len()))
+        .ok_or_else(|| format!("expected one of {} views, found {view}", views.len()))
 }
 
 struct Args<'a> {
@@ -138,13 +142,13 @@ impl Args<'_> {
     fn float(&mut self) -> Result<f64, String> {
         match self.scalar()? {
             Scalar::Float(value) => Ok(value),
-            _ => Err("a float is expected, an int or bool stands there".to_owned()),
+            _ => Err("expected a float, found an int or a bool".to_owned()),
         }
     }
 
     fn draw(&mut self, name: &str, arity: usize) -> Result<Draw, String> {
         let args: Vec<f64> = (0..arity).map(|_| self.float()).collect::<Result<_, _>>()?;
-        Draw::new(name, &args).ok_or_else(|| format!("{name} takes other arguments"))
+        Draw::new(name, &args).ok_or_else(|| format!("expected the arguments of {name}"))
     }
 
     fn int(&mut self) -> Result<i64, String> {
@@ -215,12 +219,16 @@ impl Args<'_> {
 
     fn bytes(&mut self) -> Result<Box<[u8]>, String> {
         let Arg::Text(text) = self.next()? else {
-            return Err("base64 is expected".to_owned());
+            return Err("expected base64".to_owned());
         };
         let bytes = BASE64_STANDARD.decode(text);
-        let bytes = bytes.map_err(|error| format!("no base64: {error}"))?;
+        let bytes = bytes.map_err(|error| format!("expected base64: {error}"))?;
         match bytes.len() > limits::CONST {
-            true => Err(format!("more than {} bytes", limits::CONST)),
+            true => Err(format!(
+                "expected at most {} bytes, found {}",
+                limits::CONST,
+                bytes.len()
+            )),
             false => Ok(bytes.into()),
         }
     }
@@ -245,10 +253,10 @@ fn expected(what: &str, found: &Arg) -> String {
         Arg::Float(_) => "a float",
         Arg::Bool(_) => "a bool",
         Arg::Null => "null",
-        Arg::Text(_) => "a text",
+        Arg::Text(_) => "text",
         Arg::Views(_) => "a list of views",
         Arg::Ints(ints) if ints.is_empty() => "an empty list",
         Arg::Ints(_) => "a list of ints",
     };
-    format!("{what} is expected, {found} stands there")
+    format!("expected {what}, found {found}")
 }

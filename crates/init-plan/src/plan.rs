@@ -1,91 +1,58 @@
-//! Plans: what PyTorch does to initialise a model, recorded once, materialised here at any seed.
-//!
-//! `tch-init record` writes a plan from a model's Python code; `docs/plan.md` is its format.
-//! [`InitPlan::load`] reads and checks it, [`InitPlan::materialize`] makes every parameter and
-//! buffer with the bits that PyTorch's constructor would have given them, and leaves the generator
-//! where PyTorch would have left its own. What is drawn only to be overwritten is not drawn: the
-//! stream is moved past it.
-//!
-//! ```
-//! use tch_init::plan::InitPlan;
-//!
-//! // python record.py 'torch.nn.Linear(2, 3)'
-//! let json = br#"{"format": "tch-init plan", "version": 1, "pytorch": "2.13.0",
-//!     "semantics": "2.13", "model": "torch.nn.Linear(2, 3)", "storages": [24, 12],
-//!     "views": [[0, "float32", [3, 2]], [1, "float32", [3]]],
-//!     "steps": [["uniform_", 0, -0.7071067811865475, 0.7071067811865475],
-//!               ["uniform_", 1, -0.7071067811865475, 0.7071067811865475]],
-//!     "parameters": [["weight", 0], ["bias", 1]], "buffers": []}"#;
-//! let plan = InitPlan::from_json(json)?;
-//! assert_eq!(plan.names().next().map(|(name, _)| name), Some("weight"));
-//! # Ok::<(), tch_init::plan::PlanError>(())
-//! ```
+//! The plan itself: what a file says, checked.
 
-mod arguments;
-mod builder;
-mod error;
-mod json;
-mod limits;
-mod liveness;
-mod offset;
-mod show;
-mod step;
-mod validate;
-mod view;
-mod write;
-
-#[cfg(feature = "tch")]
-mod drawn;
-#[cfg(feature = "tch")]
-mod into;
-#[cfg(feature = "tch")]
-mod record;
-#[cfg(feature = "tch")]
-mod rows;
-#[cfg(feature = "tch")]
-mod run;
-#[cfg(feature = "tch")]
-mod save;
-
-pub use builder::{PlanBuilder, StorageId, TensorId};
-pub use error::PlanError;
-#[cfg(feature = "tch")]
-pub use save::{Save, Saved};
-pub use step::Scalar;
-
-use crate::tensor::Dtype;
-use arguments::NoStep;
-use json::{Raw, RawName, RawStep};
+use crate::error::{PlanError, Shown};
+use crate::json::{self, Raw, RawName, RawStep};
+use crate::limits;
+use crate::parse_step::{NoStep, parse_step};
+use crate::step::Step;
+use crate::validate::validate;
+use crate::view::{View, row_major};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
-use step::Step;
-use view::View;
+use tensor_parity::Dtype;
 
-/// A recorded initialisation; see the [module](self).
+/// How PyTorch initializes one model: memory, the steps on it in order, and the names of the results.
+///
+/// `tch-init record` writes plans from Python code, `docs/plan.md` describes the format.
+///
+/// ```
+/// use init_plan::InitPlan;
+///
+/// // python record.py 'torch.nn.Linear(2, 3)'
+/// let json = br#"{"format": "tch-init plan", "version": 1, "pytorch": "2.13.0",
+///     "semantics": "2.13", "model": "torch.nn.Linear(2, 3)", "storages": [24, 12],
+///     "views": [[0, "float32", [3, 2]], [1, "float32", [3]]],
+///     "steps": [["uniform_", 0, -0.7071067811865475, 0.7071067811865475],
+///               ["uniform_", 1, -0.7071067811865475, 0.7071067811865475]],
+///     "parameters": [["weight", 0], ["bias", 1]], "buffers": []}"#;
+/// let plan = InitPlan::from_json(json)?;
+/// assert_eq!(plan.names().next().map(|(name, _)| name), Some("weight"));
+/// # Ok::<(), init_plan::PlanError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct InitPlan {
-    pytorch: String,
-    model: String,
+    pub(crate) pytorch: String,
+    pub(crate) model: String,
     /// Bytes of each.
-    storages: Vec<u64>,
-    views: Vec<View>,
-    steps: Vec<Step>,
-    names: Vec<Name>,
-    sha256: String,
+    pub(crate) storages: Vec<u64>,
+    pub(crate) views: Vec<View>,
+    pub(crate) steps: Vec<Step>,
+    pub(crate) names: Vec<Name>,
+    pub(crate) sha256: String,
 }
 
 /// A parameter or a buffer of a plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Name {
-    name: String,
-    view: usize,
-    entry: Entry,
+pub(crate) struct Name {
+    pub(crate) name: String,
+    pub(crate) view: usize,
+    pub(crate) entry: Entry,
 }
 
-/// What a plan says of a parameter or buffer.
+/// The properties of a parameter or buffer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Entry {
@@ -93,22 +60,22 @@ pub struct Entry {
     pub dtype: Dtype,
     /// The size of each dimension.
     pub shape: Vec<u64>,
-    /// A parameter; otherwise a buffer.
+    /// Whether it is a parameter; otherwise it is a buffer.
     pub is_parameter: bool,
     /// Whether it is trained. Buffers are not.
     pub requires_grad: bool,
-    /// Whether the `state_dict` has it. All parameters are in it.
+    /// Whether it is in the `state_dict`. Parameters always are.
     pub persistent: bool,
-    /// Whether PyTorch leaves some of it uninitialised; here it is zero there.
+    /// Whether PyTorch leaves some elements uninitialized; they are materialized as zeros.
     pub unset: bool,
 }
 
 impl InitPlan {
-    /// Reads a plan from a file, and checks all of it.
+    /// Reads a plan from a file and checks it, as [`from_json`](Self::from_json) does.
     ///
     /// # Errors
     ///
-    /// [`PlanError::InFile`], with what is wrong.
+    /// [`PlanError::InFile`], whose source says what is wrong.
     pub fn load(path: impl AsRef<Path>) -> Result<InitPlan, PlanError> {
         let path = path.as_ref();
         InitPlan::read(path).map_err(|error| PlanError::InFile {
@@ -128,7 +95,7 @@ impl InitPlan {
             return Err(too_large(metadata.len()));
         }
         let mut json = Vec::new();
-        // A pipe has no length before it is read.
+        // The length of a pipe is unknown until it has been read.
         file.take(limits::FILE + 1)
             .read_to_end(&mut json)
             .map_err(PlanError::Read)?;
@@ -138,8 +105,9 @@ impl InitPlan {
         }
     }
 
-    /// Reads a plan from the content of a file, and checks all of it: every view lies in its
-    /// storage, every step computes what it writes. Nothing of the plan's sizes is allocated.
+    /// Reads a plan from the content of a file and checks it: every view lies in its storage, the
+    /// result of every step has the shape of what it writes. Memory of the plan's sizes is not
+    /// allocated.
     ///
     /// # Errors
     ///
@@ -154,7 +122,11 @@ impl InitPlan {
         }
         let raw = json::parse(json)?;
         if raw.model.len() > limits::MODEL {
-            let problem = format!("{} bytes, at most {}", raw.model.len(), limits::MODEL);
+            let problem = format!(
+                "expected at most {} bytes, found {}",
+                limits::MODEL,
+                raw.model.len()
+            );
             return Err(PlanError::invalid("model", problem));
         }
         let views = views(&raw)?;
@@ -171,17 +143,17 @@ impl InitPlan {
         })
     }
 
-    /// The version of PyTorch that was recorded.
+    /// The version of PyTorch whose initialization this is.
     pub fn pytorch(&self) -> &str {
         &self.pytorch
     }
 
-    /// The expression that was recorded.
+    /// The recorded expression: text for people.
     pub fn model(&self) -> &str {
         &self.model
     }
 
-    /// The SHA-256 of the plan's JSON, in hexadecimal: the same plan, the same hash.
+    /// The SHA-256 of the plan's JSON, in hexadecimal.
     pub fn sha256(&self) -> &str {
         &self.sha256
     }
@@ -194,17 +166,27 @@ impl InitPlan {
             .map(|name| (name.name.as_str(), &name.entry))
     }
 
-    /// What the plan says of one parameter or buffer.
+    /// The properties of the parameter or buffer of this name.
     pub fn get(&self, name: &str) -> Option<&Entry> {
         self.find(name).map(|name| &name.entry)
     }
 
-    fn find(&self, name: &str) -> Option<&Name> {
+    pub(crate) fn find(&self, name: &str) -> Option<&Name> {
         self.names.iter().find(|known| known.name == name)
     }
 
+    /// The views that steps and names refer to by number.
+    pub fn views(&self) -> &[View] {
+        &self.views
+    }
+
+    /// The steps, in order.
+    pub fn steps(&self) -> &[Step] {
+        &self.steps
+    }
+
     /// The first parameter or buffer that depends on a step.
-    fn needed_by(&self, step: usize) -> Option<String> {
+    pub(crate) fn needed_by(&self, step: usize) -> Option<String> {
         let mut reached = Reached::new(self.views[self.steps[step].out].storage);
         for later in &self.steps[step + 1..] {
             let reads = later.op.reads();
@@ -217,7 +199,7 @@ impl InitPlan {
     }
 }
 
-fn hexadecimal(bytes: &[u8]) -> String {
+pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
@@ -249,7 +231,10 @@ fn views(raw: &Raw) -> Result<Vec<View>, PlanError> {
     for (storage, bytes) in storages.iter().enumerate() {
         total = total.saturating_add(*bytes);
         if total > limits::SIZE {
-            let problem = format!("{total} bytes up to here, at most {}", limits::SIZE);
+            let problem = format!(
+                "expected at most {} bytes up to here, found {total}",
+                limits::SIZE
+            );
             return Err(PlanError::invalid(
                 format_args!("storage {storage}"),
                 problem,
@@ -263,19 +248,19 @@ fn views(raw: &Raw) -> Result<Vec<View>, PlanError> {
             .and_then(|storage| Some((storage, *storages.get(storage)?)))
             .ok_or_else(|| {
                 format!(
-                    "there is no storage {}, there are {}",
-                    row.storage,
-                    storages.len()
+                    "expected one of {} storages, found {}",
+                    storages.len(),
+                    row.storage
                 )
             })?;
         let dtype = dtype(&row.dtype)?;
         let stride = match &row.stride {
             Some(stride) => stride.clone(),
-            None => view::row_major(&row.shape),
+            None => row_major(&row.shape),
         };
         let view = View::new(storage, dtype, row.offset, row.shape.clone(), stride, size)?;
         match view.numel() > repeated / dtype.size() as u64 {
-            true => Err(format!("{} elements, repeated from less", view.numel())),
+            true => Err(format!("{} elements repeat too few bytes", view.numel())),
             false => Ok(view),
         }
     };
@@ -290,7 +275,7 @@ fn views(raw: &Raw) -> Result<Vec<View>, PlanError> {
 }
 
 /// The dtypes of the format.
-const DTYPES: [Dtype; 10] = [
+pub(crate) const DTYPES: [Dtype; 10] = [
     Dtype::Bool,
     Dtype::Uint8,
     Dtype::Int8,
@@ -305,7 +290,7 @@ const DTYPES: [Dtype; 10] = [
 
 fn dtype(name: &str) -> Result<Dtype, String> {
     let known = DTYPES.into_iter().find(|dtype| dtype.name() == name);
-    known.ok_or_else(|| format!("unknown dtype {}", error::Shown(name)))
+    known.ok_or_else(|| format!("unknown dtype {}", Shown(name)))
 }
 
 fn names(
@@ -319,15 +304,25 @@ fn names(
     for (is_parameter, row) in rows.chain(buffers.into_iter().map(|row| (false, row))) {
         let invalid = |problem: String| {
             let kind = if is_parameter { "parameter" } else { "buffer" };
-            PlanError::invalid(format_args!("{kind} {}", error::Shown(&row.name)), problem)
+            PlanError::invalid(format_args!("{kind} {}", Shown(&row.name)), problem)
         };
         if row.name.is_empty() || row.name.len() > limits::NAME {
-            return Err(invalid(format!("a name has 1 to {} bytes", limits::NAME)));
+            return Err(invalid(format!(
+                "expected a name of 1 to {} bytes, found {}",
+                limits::NAME,
+                row.name.len()
+            )));
         }
         let view = usize::try_from(row.view)
             .ok()
             .filter(|view| *view < views.len());
-        let view = view.ok_or_else(|| invalid(format!("there is no view {}", row.view)))?;
+        let view = view.ok_or_else(|| {
+            invalid(format!(
+                "expected one of {} views, found {}",
+                views.len(),
+                row.view
+            ))
+        })?;
         if row.options.persistent.is_some() && is_parameter {
             return Err(invalid("the option `persistent` is for buffers".to_owned()));
         }
@@ -337,7 +332,7 @@ fn names(
             ));
         }
         if !seen.insert(row.name.clone()) {
-            return Err(invalid("the name stands twice".to_owned()));
+            return Err(invalid("duplicate name".to_owned()));
         }
         let entry = Entry {
             dtype: views[view].dtype,
@@ -360,16 +355,16 @@ fn steps(rows: Vec<RawStep>, views: &[View], names: &[Name]) -> Result<Vec<Step>
     let mut steps = Vec::with_capacity(rows.len());
     let mut rows = rows.into_iter().enumerate();
     while let Some((i, row)) = rows.next() {
-        let place = |op: &str| format!("step {i} ({})", error::Shown(op));
+        let place = |op: &str| format!("step {i} ({})", Shown(op));
         let (op, out) = (row.op.clone(), row.out);
-        let step = match arguments::step(row, views) {
+        let step = match parse_step(row, views) {
             Ok(step) => step,
             Err(NoStep::Invalid(problem)) => return Err(PlanError::invalid(place(&op), problem)),
             Err(NoStep::Unknown(op)) => {
                 let parameter = usize::try_from(out).ok().and_then(|out| {
                     let mut reached = Reached::new(views.get(out)?.storage);
                     for (_, later) in rows {
-                        let later = arguments::step(later, views).ok()?;
+                        let later = parse_step(later, views).ok()?;
                         let reads = later.op.reads();
                         reached.step(reads.iter().map(|view| &views[*view]), &views[later.out]);
                     }
@@ -383,7 +378,7 @@ fn steps(rows: Vec<RawStep>, views: &[View], names: &[Name]) -> Result<Vec<Step>
                 });
             }
         };
-        validate::check(&step, views).map_err(|problem| PlanError::invalid(place(&op), problem))?;
+        validate(&step, views).map_err(|problem| PlanError::invalid(place(&op), problem))?;
         steps.push(step);
     }
     Ok(steps)

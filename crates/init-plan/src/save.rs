@@ -1,37 +1,40 @@
-//! Tensors to a safetensors file, one after the other.
+//! Writes materialized tensors to a safetensors file, one after the other.
 
-use super::{Entry, InitPlan, PlanError};
-use crate::error::InitError;
-use crate::file::NewFile;
-use crate::generator::Generator;
-use crate::rng::{Mt19937, State};
-use crate::tensor::Dtype;
+use crate::error::PlanError;
+use crate::materialize::unallocated;
+use crate::plan::{Entry, InitPlan, hexadecimal};
+use crate::step::Op;
+use crate::storage::Storages;
+use crate::stream::{Stream, StreamError};
+use crate::view::View;
 use safetensors::Dtype as Stored;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use std::io::{self, Write as _};
 use std::path::Path;
-use tch::{Kind, Tensor};
+use tensor_parity::Dtype;
+use tensor_parity::file::NewFile;
+use torch_rng::Mt19937;
 
 /// How [`InitPlan::save`] writes.
 #[derive(Debug, Clone, Copy, Default)]
 #[non_exhaustive]
 pub struct Save {
-    /// What floating point tensors are cast to, as `Module.to(dtype)` casts them.
+    /// The dtype that floating-point tensors are cast to, as `Module.to(dtype)` casts them.
     pub dtype: Option<Dtype>,
-    /// Whether buffers that a `state_dict` lacks are written too.
+    /// Whether to write buffers that are not in the `state_dict` too.
     pub non_persistent: bool,
 }
 
 impl Save {
-    /// Casts floating point tensors.
+    /// Sets the dtype that floating-point tensors are cast to.
     #[must_use]
     pub fn dtype(mut self, dtype: Option<Dtype>) -> Save {
         self.dtype = dtype;
         self
     }
 
-    /// Writes the buffers that a `state_dict` lacks too.
+    /// Sets whether to write buffers that are not in the `state_dict`.
     #[must_use]
     pub fn non_persistent(mut self, non_persistent: bool) -> Save {
         self.non_persistent = non_persistent;
@@ -39,32 +42,33 @@ impl Save {
     }
 }
 
-/// What was written.
+/// What [`InitPlan::save`] wrote.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Saved {
-    /// How many tensors.
+    /// The number of tensors.
     pub tensors: usize,
     /// The size of the file.
     pub bytes: u64,
 }
 
 impl InitPlan {
-    /// Materialises the names that `wanted` says, and that a `state_dict` has (or all, see
-    /// [`Save::non_persistent`]), to a safetensors file. Tied weights are written under each of their names.
+    /// Materializes the names for which `wanted` returns `true` to a safetensors file, if they are in
+    /// the `state_dict` (or regardless, see [`Save::non_persistent`]). Tied weights are written under
+    /// each of their names.
     ///
-    /// The file is written under another name in its folder and then renamed: whatever happens,
-    /// a file that was there before is whole, or replaced by a whole one. The same plan and
-    /// generator give the same bytes; the metadata say which (`seed`, or `state_sha256` of a
-    /// generator that had been drawn from; `plan_sha256`; versions).
+    /// The file is written under a temporary name in the same folder and then renamed, so that an
+    /// existing file stays whole or is replaced by a whole one. The same plan and generator give the
+    /// same bytes. The metadata say what made the file: `seed`, or `state_sha256` for a generator that
+    /// had been drawn from; `plan_sha256`; versions.
     ///
     /// # Errors
     ///
-    /// [`PlanError::Write`] if the file cannot be written, of which a missing folder is found
-    /// before anything is drawn; otherwise as [`materialize`](Self::materialize).
+    /// [`PlanError::Write`] if the file cannot be written (a missing folder is found before anything
+    /// is drawn); otherwise as [`materialize`](Self::materialize).
     ///
     /// ```
-    /// # use tch_init::plan::{InitPlan, Save};
+    /// # use init_plan::{InitPlan, Save};
     /// # let json = br#"{"format": "tch-init plan", "version": 1, "pytorch": "2.13.0",
     /// #   "semantics": "2.13", "model": "torch.nn.Linear(2, 3)", "storages": [24, 12],
     /// #   "views": [[0, "float32", [3, 2]], [1, "float32", [3]]],
@@ -74,16 +78,15 @@ impl InitPlan {
     /// # let plan = InitPlan::from_json(json)?;
     /// # let folder = tempfile::tempdir()?;
     /// # let path = folder.path().join("weights.safetensors");
-    /// let mut generator = tch_init::Generator::new(tch::Device::Cpu)?;
-    /// generator.manual_seed(1)?;
+    /// let mut generator = torch_rng::Mt19937::new(1);
     /// let saved = plan.save(&path, &mut generator, Save::default(), |name| name != "bias")?;
     /// assert_eq!(saved.tensors, 1);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn save(
+    pub fn save<S: Stream>(
         &self,
         path: impl AsRef<Path>,
-        generator: &mut Generator,
+        generator: &mut S,
         save: Save,
         mut wanted: impl FnMut(&str) -> bool,
     ) -> Result<Saved, PlanError> {
@@ -96,41 +99,53 @@ impl InitPlan {
         let metadata = self.metadata(generator)?;
 
         let written = |entry: &Entry| entry.persistent || save.non_persistent;
-        let chosen = |name: &str| wanted(name) && self.get(name).is_some_and(written);
-        let tensors = self.materialize_only(generator, chosen)?;
-        let mut tensors: Vec<Written> = tensors
-            .into_iter()
-            .map(|(name, tensor)| Written::new(name, tensor, save.dtype))
-            .collect::<Result<_, _>>()?;
+        let names = self.names.iter();
+        let names = names.filter(|name| written(&name.entry) && wanted(&name.name));
+        let mut tensors: Vec<Written> = names
+            .map(|name| Written::new(&name.name, &self.views[name.view], name.view, save.dtype))
+            .collect();
+        let roots: Vec<usize> = tensors.iter().map(|tensor| tensor.root).collect();
+        let mut storages = self.execute(generator, &roots)?;
         // The order of `safetensors.torch.save_file`.
-        tensors.sort_by(|a, b| b.stored.cmp(&a.stored).then_with(|| a.name.cmp(&b.name)));
+        tensors.sort_by(|a, b| b.stored.cmp(&a.stored).then_with(|| a.name.cmp(b.name)));
 
-        let count = tensors.len();
         let header = header(&metadata, &tensors).map_err(failed)?;
         file.write_all(&header).map_err(failed)?;
-        for tensor in tensors {
-            // Each goes when it is written.
-            tensor.write(&mut file).map_err(|error| match error {
-                Failed::Write(source) => failed(source),
-                Failed::Cast(error) => error.into(),
-            })?;
+        let mut uses = vec![0usize; self.storages.len()];
+        for tensor in &tensors {
+            uses[tensor.view.storage] += 1;
+        }
+        for tensor in &tensors {
+            tensor
+                .write(generator, &mut storages, &mut file)
+                .map_err(|error| match error {
+                    Failed::Write(source) => failed(source),
+                    Failed::Cast(source) => PlanError::Generator(source),
+                })?;
+            // Memory is freed when the last of its tensors has been written.
+            let storage = tensor.view.storage;
+            uses[storage] -= 1;
+            if uses[storage] == 0 {
+                storages.storages[storage] = None;
+            }
         }
         let bytes = file.finish().map_err(failed)?;
         Ok(Saved {
-            tensors: count,
+            tensors: tensors.len(),
             bytes,
         })
     }
 
-    /// What made the file, each key once and sorted.
-    fn metadata(&self, generator: &Generator) -> Result<serde_json::Value, PlanError> {
-        let state = generator.get_state()?;
-        let seed = generator.initial_seed()?;
-        let fresh =
-            State::from_bytes(&state).is_ok_and(|state| state == Mt19937::new(seed).to_state());
-        let (key, start) = match fresh {
+    /// What made the file; keys are sorted.
+    fn metadata<S: Stream>(&self, generator: &S) -> Result<serde_json::Value, PlanError> {
+        let position = generator.position().map_err(PlanError::Generator)?;
+        let seed = position.initial_seed();
+        let (key, start) = match position == Mt19937::new(seed) {
             true => ("seed", seed.to_string()),
-            false => ("state_sha256", super::hexadecimal(&Sha256::digest(&state))),
+            false => {
+                let state = position.to_state().to_bytes();
+                ("state_sha256", hexadecimal(&Sha256::digest(state)))
+            }
         };
         Ok(json!({
             "format": "pt",
@@ -142,97 +157,115 @@ impl InitPlan {
     }
 }
 
-/// A tensor on its way to the file.
-struct Written {
-    name: String,
-    tensor: Tensor,
-    kind: Kind,
+/// A tensor of the file.
+struct Written<'a> {
+    name: &'a str,
+    view: &'a View,
+    /// The number of the view.
+    root: usize,
+    dtype: Dtype,
     stored: Stored,
     bytes: u64,
 }
 
 enum Failed {
     Write(io::Error),
-    Cast(InitError),
+    Cast(StreamError),
 }
 
-impl Written {
-    fn new(name: String, tensor: Tensor, dtype: Option<Dtype>) -> Result<Written, PlanError> {
-        let kind = match dtype {
-            Some(dtype) if super::run::is_floating(tensor.kind()) => super::run::kind(dtype),
-            _ => tensor.kind(),
-        };
-        let stored = match kind {
-            Kind::Bool => Stored::BOOL,
-            Kind::Uint8 => Stored::U8,
-            Kind::Int8 => Stored::I8,
-            Kind::Int16 => Stored::I16,
-            Kind::Int => Stored::I32,
-            Kind::Int64 => Stored::I64,
-            Kind::Half => Stored::F16,
-            Kind::BFloat16 => Stored::BF16,
-            Kind::Double => Stored::F64,
+impl<'a> Written<'a> {
+    fn new(name: &'a str, view: &'a View, root: usize, dtype: Option<Dtype>) -> Written<'a> {
+        let dtype = dtype.filter(|_| view.dtype.is_floating_point());
+        let dtype = dtype.unwrap_or(view.dtype);
+        let stored = match dtype {
+            Dtype::Bool => Stored::BOOL,
+            Dtype::Uint8 => Stored::U8,
+            Dtype::Int8 => Stored::I8,
+            Dtype::Int16 => Stored::I16,
+            Dtype::Int32 => Stored::I32,
+            Dtype::Int64 => Stored::I64,
+            Dtype::Float16 => Stored::F16,
+            Dtype::Bfloat16 => Stored::BF16,
+            Dtype::Float64 => Stored::F64,
             _ => Stored::F32,
         };
-        let bytes = (tensor.numel() * kind.elt_size_in_bytes()) as u64;
-        Ok(Written {
+        Written {
             name,
-            tensor,
-            kind,
+            view,
+            root,
+            dtype,
             stored,
-            bytes,
-        })
+            bytes: view.numel() * dtype.size() as u64,
+        }
     }
 
-    /// By rows, so that a cast needs no second tensor of its size.
-    fn write(self, file: &mut NewFile) -> Result<(), Failed> {
-        let cast = |error| Failed::Cast(InitError::tch("save", error));
+    /// Writes the elements, by rows if they are cast, so that no second tensor of the size is needed.
+    fn write<S: Stream>(
+        &self,
+        stream: &S,
+        storages: &mut Storages<'_, S>,
+        file: &mut NewFile,
+    ) -> Result<(), Failed> {
         if self.bytes == 0 {
             return Ok(());
         }
-        let rows = self.tensor.size().first().copied().unwrap_or(0);
-        if self.tensor.kind() == self.kind && self.tensor.is_contiguous() || rows == 0 {
-            return self.write_part(&self.tensor, file);
+        if self.view.dtype == self.dtype && self.view.is_contiguous() {
+            let storage = storages.get(self.root).ok_or_else(unallocated);
+            let bytes = storage.map_err(Failed::Cast)?.bytes();
+            let range = self.view.bytes();
+            let bytes = &bytes[range.start as usize..range.end as usize];
+            return file.write_all(bytes).map_err(Failed::Write);
         }
-        let at_once = (PART / (self.bytes / rows as u64).max(1)).max(1) as i64;
+        let rows = self.view.shape.first().copied().unwrap_or(1);
+        let at_once = (PART / (self.bytes / rows).max(1)).max(1);
         for start in (0..rows).step_by(at_once as usize) {
-            let length = at_once.min(rows - start);
-            let part = self.tensor.f_narrow(0, start, length).map_err(cast)?;
-            self.write_part(&part, file)?;
+            let part = self.view.part(0, start..rows.min(start + at_once));
+            self.write_part(part, stream, storages, file)?;
         }
         Ok(())
     }
 
-    fn write_part(&self, part: &Tensor, file: &mut NewFile) -> Result<(), Failed> {
-        let part = part
-            .f_to_kind(self.kind)
-            .and_then(|part| part.f_contiguous())
-            .map_err(|error| Failed::Cast(InitError::tch("save", error)))?;
-        let length = part.numel() * self.kind.elt_size_in_bytes();
-        // SAFETY: a contiguous tensor of the CPU that lives until the end of this function and
-        // that nobody writes to meanwhile; it has `numel` elements of its kind, and not none.
-        let bytes = unsafe { std::slice::from_raw_parts(part.data_ptr().cast::<u8>(), length) };
-        file.write_all(bytes).map_err(Failed::Write)
+    fn write_part<S: Stream>(
+        &self,
+        part: View,
+        stream: &S,
+        storages: &mut Storages<'_, S>,
+        file: &mut NewFile,
+    ) -> Result<(), Failed> {
+        let source = self.view.storage;
+        let cast = part.alone(1, self.dtype);
+        let size = storages
+            .get(self.root)
+            .map_or(0, |storage| storage.bytes().len());
+        let sizes = [size as u64, cast.bytes().end];
+        let views = [part.in_storage(0), cast];
+        let mut both = Storages::new(&views, &sizes, vec![false; 2]);
+        both.storages[0] = storages.storages[source].take();
+        let copied = stream.compute(&Op::Copy(0), 1, &mut both);
+        storages.storages[source] = both.storages[0].take();
+        copied.map_err(Failed::Cast)?;
+        let cast = both.get(1).ok_or_else(unallocated).map_err(Failed::Cast)?;
+        file.write_all(cast.bytes()).map_err(Failed::Write)
     }
 }
 
-/// Bytes that are cast together, where rows are not longer. C's `malloc` keeps some times as much of
-/// what is freed.
+/// Bytes that are cast together, unless rows are longer. The C library's allocator retains a few times
+/// as much of what is freed.
 const PART: u64 = 1 << 20;
 
 /// The length of the header, then the header.
-fn header(metadata: &serde_json::Value, tensors: &[Written]) -> io::Result<Vec<u8>> {
+fn header(metadata: &serde_json::Value, tensors: &[Written<'_>]) -> io::Result<Vec<u8>> {
     let mut json = Vec::new();
     write!(json, "{{\"__metadata__\":{metadata}")?;
-    let mut at = 0;
+    let mut offset = 0;
     for tensor in tensors {
         let info = json!({
             "dtype": tensor.stored,
-            "shape": tensor.tensor.size(),
-            "data_offsets": [at, at + tensor.bytes],
+            "shape": tensor.view.shape,
+            "data_offsets": [offset, offset + tensor.bytes],
         });
         write!(json, ",{}:{info}", json!(tensor.name))?;
-        at += tensor.bytes;
+        offset += tensor.bytes;
     }
     json.push(b'}');
     // The tensors begin at a multiple of 8.

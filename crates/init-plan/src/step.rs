@@ -1,13 +1,15 @@
-//! What a plan says is done.
+//! The steps of a plan.
 
-use super::view::View;
+use crate::view::View;
 use torch_rng::Draw;
 
-/// A step: `out` is overwritten, and nothing is read but the arguments.
+/// A step of a plan: it overwrites `out` and reads only the views among its arguments.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Step {
+#[non_exhaustive]
+pub struct Step {
+    /// What is drawn or computed.
     pub op: Op,
-    /// The view that is written.
+    /// The number of the view that is written.
     pub out: usize,
 }
 
@@ -22,58 +24,97 @@ pub enum Scalar {
     Bool(bool),
 }
 
-/// A tensor, by its view, or a number.
+/// A tensor, by the number of its view, or a number.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Operand {
+pub enum Operand {
+    /// The number of a view.
     View(usize),
+    /// A number.
     Scalar(Scalar),
 }
 
-/// The steps of `docs/plan.md`; a `usize` is a view.
+/// What a step draws or computes, as `docs/plan.md` describes it. Each `usize` is the number of a
+/// view that is read.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Op {
+#[non_exhaustive]
+pub enum Op {
+    /// Values from the generator.
     Draw(Draw),
+    /// One value everywhere.
     Fill(Scalar),
+    /// The given elements: little-endian, in row-major order.
     Const(Box<[u8]>),
+    /// `torch.arange(start, end, step)`.
     Arange {
+        /// The first value.
         start: Scalar,
+        /// The end, which is not reached.
         end: Scalar,
+        /// The difference of two values.
         step: Scalar,
     },
+    /// The identity matrix.
     Eye,
+    /// The Dirac delta, as `torch.nn.init.dirac_`.
     Dirac {
+        /// The groups of the convolution.
         groups: i64,
     },
+    /// The values of a view, cast.
     Copy(usize),
+    /// `a + alpha * b`, or `a - alpha * b`. If `a` is a number, it is subtracted from.
     Add {
+        /// The first operand.
         a: Operand,
+        /// The second operand.
         b: Operand,
+        /// The factor of the second operand.
         alpha: Scalar,
+        /// Whether to subtract.
         subtract: bool,
     },
+    /// The product.
     Mul(usize, Operand),
+    /// The quotient.
     Div(usize, Operand, Option<Rounding>),
+    /// The first operand to the power of the second; one of them is a view.
     Pow(Operand, Operand),
+    /// Values limited to at least the first and at most the second bound.
     Clamp(usize, Option<Scalar>, Option<Scalar>),
+    /// A function of each element.
     Unary(Unary, usize),
+    /// A comparison of each element.
     Compare(Comparison, usize, Operand),
+    /// `torch.where(condition, a, b)`.
     Where(usize, Operand, Operand),
+    /// The first view, with the value where the second one is true.
     MaskedFill(usize, usize, Scalar),
+    /// A reduction over dimensions (all, if there are none); the last argument is `keepdim`.
     Reduce(Reduction, usize, Option<Box<[i64]>>, bool),
+    /// A matrix times a vector.
     Mv(usize, usize),
+    /// Views one after the other in a dimension.
     Cat(Box<[usize]>, i64),
+    /// Views one after the other in a new dimension.
     Stack(Box<[usize]>, i64),
+    /// A view padded with a value, as `torch.nn.functional.pad`.
     Pad(usize, Box<[i64]>, Scalar),
 }
 
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Rounding {
+/// How a quotient is rounded to an integer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rounding {
+    /// Down.
     Floor,
+    /// Towards zero.
     Trunc,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Unary {
+/// A function of one element; each has the name of PyTorch's function.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Unary {
     Neg,
     Abs,
     Sign,
@@ -88,7 +129,7 @@ pub(super) enum Unary {
 }
 
 impl Unary {
-    pub(super) const ALL: [Unary; 11] = [
+    pub(crate) const ALL: [Unary; 11] = [
         Unary::Neg,
         Unary::Abs,
         Unary::Sign,
@@ -102,7 +143,7 @@ impl Unary {
         Unary::BitwiseNot,
     ];
 
-    pub(super) fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Unary::Neg => "neg",
             Unary::Abs => "abs",
@@ -119,8 +160,10 @@ impl Unary {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Comparison {
+/// A comparison, by the name of PyTorch's function.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Comparison {
     Eq,
     Ne,
     Lt,
@@ -130,7 +173,7 @@ pub(super) enum Comparison {
 }
 
 impl Comparison {
-    pub(super) const ALL: [Comparison; 6] = [
+    pub(crate) const ALL: [Comparison; 6] = [
         Comparison::Eq,
         Comparison::Ne,
         Comparison::Lt,
@@ -139,7 +182,7 @@ impl Comparison {
         Comparison::Ge,
     ];
 
-    pub(super) fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Comparison::Eq => "eq",
             Comparison::Ne => "ne",
@@ -151,16 +194,21 @@ impl Comparison {
     }
 }
 
+/// A reduction of a tensor.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Reduction {
+#[non_exhaustive]
+pub enum Reduction {
+    /// The sum.
     Sum,
+    /// The norm of this order, as `torch.norm`.
     Norm(Scalar),
+    /// The norm of this order, as `torch.linalg.vector_norm`.
     VectorNorm(Scalar),
 }
 
 impl Op {
-    /// As the format calls it.
-    pub(super) fn name(&self) -> &'static str {
+    /// The name in the format.
+    pub fn name(&self) -> &'static str {
         match self {
             Op::Draw(draw) => draw.name(),
             Op::Fill(_) => "fill_",
@@ -197,12 +245,12 @@ impl Op {
     }
 
     /// Whether it moves the generator.
-    pub(super) fn is_draw(&self) -> bool {
+    pub fn is_draw(&self) -> bool {
         matches!(self, Op::Draw(_))
     }
 
     /// The views that it reads, in the order of its arguments.
-    pub(super) fn reads(&self) -> Vec<usize> {
+    pub fn reads(&self) -> Vec<usize> {
         let mut views = Vec::new();
         // A constant is not cloned.
         if !matches!(self, Op::Const(_)) {
@@ -215,7 +263,7 @@ impl Op {
     }
 
     /// The same operation on other views.
-    pub(super) fn map_views(&self, mut map: impl FnMut(usize) -> usize) -> Op {
+    pub(crate) fn map_views(&self, mut map: impl FnMut(usize) -> usize) -> Op {
         let operand = |operand: Operand, map: &mut dyn FnMut(usize) -> usize| match operand {
             Operand::View(view) => Operand::View(map(view)),
             Operand::Scalar(_) => operand,
@@ -264,8 +312,8 @@ impl Op {
 }
 
 impl Step {
-    /// The place that is written.
-    pub(super) fn target<'a>(&self, views: &'a [View]) -> &'a View {
+    /// The view that is written.
+    pub(crate) fn target<'a>(&self, views: &'a [View]) -> &'a View {
         &views[self.out]
     }
 }

@@ -1,21 +1,22 @@
-//! How a run uses the storages of its plan.
+//! When a run uses the storages of its plan, and how many bytes it needs at a time.
 
+use crate::error::PlanError;
 use crate::interval_set::IntervalSet;
 use crate::plan::InitPlan;
 
-/// How the storages are used.
-pub(super) struct Uses {
-    /// Whether some of it is read that no step has written.
-    pub(super) zeroed: Vec<bool>,
-    /// The last step that uses a storage which is not asked for, in order.
-    pub(super) done: Vec<(usize, usize)>,
-    /// The storages that are asked for.
-    pub(super) roots: Vec<usize>,
+/// When a run uses each storage.
+pub(crate) struct Lifetimes {
+    /// Whether bytes of each are read that no step has written.
+    pub(crate) zeroed: Vec<bool>,
+    /// The last step that uses each storage without a requested view, and the storage; in order.
+    pub(crate) last_uses: Vec<(usize, usize)>,
+    /// The storages of the requested views.
+    roots: Vec<usize>,
 }
 
 impl InitPlan {
     /// Which storages must be zeros at first, and when each is used last.
-    pub(super) fn uses(&self, live: &[bool], roots: &[usize]) -> Uses {
+    pub(crate) fn lifetimes(&self, live: &[bool], roots: &[usize]) -> Lifetimes {
         let mut written = vec![IntervalSet::default(); self.storages.len()];
         let mut zeroed = vec![false; self.storages.len()];
         let mut last = vec![None; self.storages.len()];
@@ -42,16 +43,70 @@ impl InitPlan {
             zeroed[view.storage] |= !written[view.storage].contains(&view.bytes());
             last[view.storage] = None;
         }
-        let done = last.into_iter().enumerate();
-        let mut done: Vec<_> = done
+        let last_uses = last.into_iter().enumerate();
+        let mut last_uses: Vec<_> = last_uses
             .filter_map(|(storage, last)| Some((last?, storage)))
             .collect();
-        done.sort_unstable();
+        last_uses.sort_unstable();
         let roots = roots.iter().map(|root| self.views[*root].storage).collect();
-        Uses {
+        Lifetimes {
             zeroed,
-            done,
+            last_uses,
             roots,
         }
     }
+
+    /// Refuses a run that holds more bytes at a time than the machine has memory and swap space.
+    pub(crate) fn check_memory(
+        &self,
+        live: &[bool],
+        lifetimes: &Lifetimes,
+    ) -> Result<(), PlanError> {
+        let needed = self.peak_bytes(live, lifetimes);
+        match machine_memory() {
+            Some(available) if needed > available => Err(PlanError::Memory { needed, available }),
+            _ => Ok(()),
+        }
+    }
+
+    /// The most bytes of storages at a time.
+    fn peak_bytes(&self, live: &[bool], lifetimes: &Lifetimes) -> u64 {
+        let mut allocated = vec![false; self.storages.len()];
+        let (mut now, mut peak) = (0u64, 0u64);
+        let mut last_uses = lifetimes.last_uses.iter().peekable();
+        for (i, step) in self.steps.iter().enumerate() {
+            if live[i] {
+                for view in step.op.reads().into_iter().chain([step.out]) {
+                    let storage = self.views[view].storage;
+                    if !std::mem::replace(&mut allocated[storage], true) {
+                        now = now.saturating_add(self.storages[storage]);
+                    }
+                }
+                peak = peak.max(now);
+            } else if step.op.is_draw() {
+                let out = step.target(&self.views).bytes();
+                peak = peak.max(now.saturating_add(out.end - out.start));
+            }
+            while let Some((_, storage)) = last_uses.next_if(|(last, _)| *last == i) {
+                now = now.saturating_sub(self.storages[*storage]);
+            }
+        }
+        // Requested storages that no step writes.
+        for storage in &lifetimes.roots {
+            if !std::mem::replace(&mut allocated[*storage], true) {
+                now = now.saturating_add(self.storages[*storage]);
+            }
+        }
+        peak.max(now)
+    }
+}
+
+/// Memory and swap space of the machine in bytes; `None` on systems other than Linux.
+fn machine_memory() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let kilobytes = |key: &str| -> Option<u64> {
+        let line = text.lines().find_map(|line| line.strip_prefix(key))?;
+        line.trim().strip_suffix("kB")?.trim().parse().ok()
+    };
+    Some((kilobytes("MemTotal:")? + kilobytes("SwapTotal:")?) * 1024)
 }

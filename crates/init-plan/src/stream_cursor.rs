@@ -1,124 +1,127 @@
-//! The generator of a run, which is either drawn from or moved past what is not drawn.
+//! The position of a stream during a run: draws wait until others join them or their memory is used.
 
-use crate::distribution::Engine;
-use crate::error::InitError;
-use crate::generator::Generator;
-use crate::init::batch::Batch;
-use crate::plan::step::{Op, Step};
-use crate::plan::view::View;
-use crate::rng::{Mt19937, State};
-use std::ops::Range;
-use tch::{Device, Tensor};
-use torch_rng::Normal;
+use crate::batch::Batch;
+use crate::step::Op;
+use crate::storage::Storage;
+use crate::stream::{Stream, StreamError};
+use crate::view::View;
+use torch_rng::Engine;
+use torch_rng::{Draw, Mt19937};
 
-pub(in crate::plan) struct Stream<'a> {
-    generator: &'a mut Generator,
-    /// Where the stream stands, if the generator has not been told yet.
-    ahead: Option<Mt19937>,
-    /// Words behind that, which are passed when somebody draws: many dead draws are one jump.
-    pending: u64,
-    /// Draws from some of these words, to be made then.
-    batch: Batch,
+pub(crate) struct Cursor<'s, 'p, S> {
+    stream: &'s mut S,
+    /// The start of the batch, unless the stream itself is there.
+    position: Option<Mt19937>,
+    /// Words from there to the next draw, skipped when something is drawn: many dead draws are one
+    /// jump.
+    words: u64,
+    batch: Batch<'p>,
 }
 
-impl<'a> Stream<'a> {
-    pub(in crate::plan) fn new(generator: &'a mut Generator) -> Result<Stream<'a>, InitError> {
-        match generator.device() {
-            Device::Cpu => Ok(Stream {
-                generator,
-                ahead: None,
-                pending: 0,
-                batch: Batch::default(),
-            }),
-            other => Err(InitError::libtorch(
-                "materialize",
-                &format!("a plan draws from a stream of the CPU, not of {other:?}"),
-            )),
+impl<'s, 'p, S: Stream> Cursor<'s, 'p, S> {
+    pub(crate) fn new(stream: &'s mut S) -> Cursor<'s, 'p, S> {
+        Cursor {
+            stream,
+            position: None,
+            words: 0,
+            batch: Batch::default(),
         }
     }
 
-    /// To draw by libtorch.
-    pub(in crate::plan) fn generator(&mut self) -> Result<&mut Generator, InitError> {
-        if self.pending > 0 {
-            self.words()?;
-        }
-        if let Some(ahead) = self.ahead.take() {
-            self.generator.set_state(&ahead.to_state().to_bytes())?;
-        }
-        Ok(self.generator)
-    }
-
-    /// To draw or to move on without libtorch.
-    pub(in crate::plan) fn words(&mut self) -> Result<&mut Mt19937, InitError> {
-        let pending = std::mem::take(&mut self.pending);
-        let batch = std::mem::take(&mut self.batch);
-        let words = self.told()?;
-        batch.run(words, pending);
-        Ok(words)
-    }
-
-    /// Lets a step that is wanted wait for others, to be drawn with them when somebody else draws or
-    /// the memory is [looked at](Self::settle). `false` if it has to be drawn at once.
-    pub(super) fn draw_later(
+    /// Makes all pending draws, and returns the generator after them.
+    pub(crate) fn flush(
         &mut self,
-        step: &Step,
-        views: &[View],
-        tensor: &Tensor,
-    ) -> Result<bool, InitError> {
-        let (Op::Draw(draw), Some(target)) = (&step.op, step.target(views).target()) else {
-            return Ok(false);
-        };
-        if Normal::is_serial(target) {
-            return Ok(false);
-        }
-        // Blocks neither take nor leave a normal.
-        let Some(words) = draw.consumed(target, None).words else {
-            return Ok(false);
-        };
-        self.told()?;
-        let Some(pending) = self.pending.checked_add(words) else {
-            return Ok(false);
-        };
-        let waits = self.batch.add(self.pending, *draw, tensor);
-        if waits {
-            self.pending = pending;
-        }
-        Ok(waits)
+        storages: &mut [Option<Storage<S::Memory>>],
+    ) -> Result<&mut Mt19937, StreamError> {
+        let words = std::mem::take(&mut self.words);
+        let batch = std::mem::take(&mut self.batch);
+        let position = self.state()?;
+        batch.run(position, words, storages);
+        Ok(position)
     }
 
-    /// Makes the draws that wait, if one of them is into memory at these addresses.
-    pub(super) fn settle(&mut self, addresses: &Range<u64>) -> Result<(), InitError> {
-        if self.batch.touches(addresses) {
-            self.words()?;
+    /// Makes the pending draws if one of them is into the memory of a view.
+    pub(crate) fn flush_overlapping(
+        &mut self,
+        view: &View,
+        storages: &mut [Option<Storage<S::Memory>>],
+    ) -> Result<(), StreamError> {
+        match self.batch.overlaps(view) {
+            true => self.flush(storages).map(drop),
+            false => Ok(()),
         }
-        Ok(())
     }
 
-    /// But for what is pending.
-    fn told(&mut self) -> Result<&mut Mt19937, InitError> {
-        let ahead = match self.ahead.take() {
-            Some(ahead) => ahead,
-            None => Mt19937::from_state(&State::from_bytes(&self.generator.get_state()?)?)?,
+    /// Makes all pending draws, and returns the stream, moved to where they end.
+    pub(crate) fn stream(
+        &mut self,
+        storages: &mut [Option<Storage<S::Memory>>],
+    ) -> Result<&mut S, StreamError> {
+        if self.words > 0 {
+            self.flush(storages)?;
+        }
+        if let Some(position) = self.position.take() {
+            self.stream.set_position(&position)?;
+        }
+        Ok(self.stream)
+    }
+
+    /// The stream, wherever it is: to allocate and to compute.
+    pub(crate) fn as_stream(&self) -> &S {
+        self.stream
+    }
+
+    /// Adds a draw to the pending ones; `false` if it has to be made at once.
+    pub(crate) fn draw_later(&mut self, draw: &Draw, view: &'p View) -> Result<bool, StreamError> {
+        let Some(target) = view.target() else {
+            return Ok(false);
         };
-        Ok(self.ahead.insert(ahead))
+        // What has parts neither reads nor writes a cached normal.
+        let words = draw.consumed(target, None).words;
+        let Some(words) = words.and_then(|words| self.words.checked_add(words)) else {
+            return Ok(false);
+        };
+        let Some(engine) = self.stream.engine(draw, target) else {
+            return Ok(false);
+        };
+        self.state()?;
+        let is_added = self.batch.add(self.words, *draw, target, view, engine);
+        if is_added {
+            self.words = words;
+        }
+        Ok(is_added)
     }
 
-    /// Skips a draw that nobody reads; `false` if only drawing tells where it ends.
-    pub(in crate::plan) fn pass(&mut self, step: &Step, views: &[View]) -> Result<bool, InitError> {
-        let (Op::Draw(draw), Some(target)) = (&step.op, step.target(views).target()) else {
+    /// Skips a draw; `false` if its number of words depends on the values.
+    pub(crate) fn skip(
+        &mut self,
+        op: &Op,
+        view: &View,
+        storages: &mut [Option<Storage<S::Memory>>],
+    ) -> Result<bool, StreamError> {
+        let (Op::Draw(draw), Some(target)) = (op, view.target()) else {
             return Ok(true);
         };
-        let cached = self.told()?.next_double_normal().is_some();
+        let cached = self.state()?.next_double_normal().is_some();
         let consumed = draw.consumed(target, Some(cached));
-        let pending = consumed
+        let words = consumed
             .words
-            .and_then(|words| self.pending.checked_add(words));
-        match (pending, cached, consumed.cached) {
-            (Some(pending), false, Some(false)) => {
-                self.pending = pending;
+            .and_then(|words| self.words.checked_add(words));
+        match (words, cached, consumed.cached) {
+            (Some(words), false, Some(false)) => {
+                self.words = words;
                 Ok(true)
             }
-            _ => Ok(draw.skip(&Engine::default(), self.words()?, target)),
+            _ => Ok(draw.skip(&Engine::default(), self.flush(storages)?, target)),
         }
+    }
+
+    /// The start of the batch.
+    fn state(&mut self) -> Result<&mut Mt19937, StreamError> {
+        let position = match self.position.take() {
+            Some(position) => position,
+            None => self.stream.position()?,
+        };
+        Ok(self.position.insert(position))
     }
 }

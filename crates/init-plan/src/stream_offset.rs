@@ -1,21 +1,21 @@
-//! Where in the stream a step draws, without drawing.
+//! The positions in the stream where steps draw, without drawing.
 
-use super::InitPlan;
-use super::step::{Op, Step};
-use super::view::View;
+use crate::plan::InitPlan;
+use crate::step::{Op, Step};
+use crate::view::View;
 use torch_rng::Consumed;
 
-/// A place in the stream: so many words behind the start of the plan, or behind the end of the
-/// last step before whose number of words depends on what it draws.
+/// A position in the stream: the number of words after the start of the plan, or after the last earlier
+/// step whose number of words depends on its values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Offset {
+pub(crate) struct Offset {
     pub after: Option<usize>,
     pub words: u64,
 }
 
 impl Step {
-    /// What the step takes from the stream if the generator caches a normal, or does not, or may.
-    pub(super) fn consumed(&self, views: &[View], cached: Option<bool>) -> Consumed {
+    /// What the step takes from the stream of a generator that caches a normal, does not, or may.
+    pub(crate) fn consumed(&self, views: &[View], cached: Option<bool>) -> Consumed {
         match (&self.op, self.target(views).target()) {
             (Op::Draw(draw), Some(target)) => draw.consumed(target, cached),
             _ => Consumed {
@@ -27,8 +27,9 @@ impl Step {
 }
 
 impl InitPlan {
-    /// Where every step begins, on a generator that caches a normal or does not, and what it takes.
-    pub(super) fn offsets(&self, cached: bool) -> Vec<(Offset, Option<u64>)> {
+    /// The position of every step and its number of words, for a generator that caches a normal or
+    /// does not.
+    pub(crate) fn offsets(&self, cached: bool) -> Vec<(Offset, Option<u64>)> {
         let mut cached = Some(cached);
         let mut offset = Offset {
             after: None,

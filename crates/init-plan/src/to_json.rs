@@ -1,17 +1,17 @@
-//! A plan as JSON, in the one form that its content has.
+//! Writes a plan as JSON, in its one canonical form.
 
-use super::step::{Op, Operand, Reduction, Rounding, Scalar, Step};
-use super::view::View;
-use super::{InitPlan, Name};
+use crate::plan::{InitPlan, Name};
+use crate::step::{Op, Operand, Reduction, Rounding, Scalar, Step};
+use crate::view::View;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use std::fmt::Display;
 
 impl InitPlan {
-    /// The plan as a file has it, byte for byte as `tch-init record` writes such a plan.
+    /// The content of the plan's file, byte for byte as `tch-init record` writes such a plan.
     ///
     /// ```
-    /// # use tch_init::plan::InitPlan;
+    /// # use init_plan::InitPlan;
     /// # let json = br#"{"format": "tch-init plan", "version": 1, "pytorch": "2.13.0",
     /// #   "semantics": "2.13", "model": "torch.nn.Linear(2, 3)", "storages": [24, 12],
     /// #   "views": [[0, "float32", [3, 2]], [1, "float32", [3]]],
@@ -22,7 +22,7 @@ impl InitPlan {
     /// let json = plan.to_json();
     /// assert!(json.contains("[\"uniform_\",0,-0.7071067811865475,0.7071067811865475],\n"));
     /// assert_eq!(InitPlan::from_json(json.as_bytes())?.to_json(), json);
-    /// # Ok::<(), tch_init::plan::PlanError>(())
+    /// # Ok::<(), init_plan::PlanError>(())
     /// ```
     pub fn to_json(&self) -> String {
         let names = |parameters: bool| {
@@ -93,7 +93,7 @@ fn name(name: &Name) -> String {
     }
 }
 
-/// By the table of the format, as `arguments::step` reads them.
+/// The arguments by the table of the format, as `parse_step` reads them.
 fn arguments(op: &Op) -> Vec<String> {
     match op {
         Op::Eye => vec![],

@@ -1,16 +1,16 @@
 //! Whether what a step computes has the shape of what it writes, and whether its numbers can be
 //! drawn from. So nothing is computed whose size the plan does not say.
 
-use super::step::{Op, Operand, Scalar, Step};
-use super::view::View;
-use crate::tensor::Dtype;
+use crate::step::{Op, Operand, Scalar, Step};
+use crate::view::View;
+use tensor_parity::Dtype;
 
-/// What is wrong with a step whose arguments are of the right types.
-pub(super) fn check(step: &Step, views: &[View]) -> Result<(), String> {
+/// Checks a step whose arguments have the right types; an error says what is wrong.
+pub(crate) fn validate(step: &Step, views: &[View]) -> Result<(), String> {
     let out = step.target(views);
     if out.overlaps_itself() {
         return Err(format!(
-            "it writes view {}, which overlaps itself",
+            "expected an output without overlaps, found view {}",
             step.out
         ));
     }
@@ -23,22 +23,28 @@ pub(super) fn check(step: &Step, views: &[View]) -> Result<(), String> {
     match shape == out.shape {
         true => Ok(()),
         false => Err(format!(
-            "its result has shape {shape:?}, what it writes {:?}",
+            "expected an output of shape {shape:?}, found {:?}",
             out.shape
         )),
     }
 }
 
-/// Arguments that libtorch refuses, or that no loop ends with.
+/// Refuses arguments that PyTorch refuses, or for which a draw would not end.
 fn numbers(op: &Op, out: &View) -> Result<(), String> {
     match *op {
         Op::Draw(draw) => match out.target() {
             Some(target) => draw.check(target).map_err(|error| error.to_string()),
-            None => Err(format!("{} does not draw {}", draw.name(), out.dtype)),
+            None => Err(format!(
+                "expected a dtype of {}, found {}",
+                draw.name(),
+                out.dtype
+            )),
         },
         Op::Dirac { groups } => match out.shape.first() {
             Some(channels) if groups > 0 && channels % groups as u64 == 0 => Ok(()),
-            _ => Err(format!("groups = {groups} does not divide the first size")),
+            _ => Err(format!(
+                "expected groups that divide the first size, found {groups}"
+            )),
         },
         _ => Ok(()),
     }
@@ -47,7 +53,7 @@ fn numbers(op: &Op, out: &View) -> Result<(), String> {
 fn dtypes(op: &Op, views: &[View]) -> Result<(), String> {
     let is_bool = |view: usize| match views[view].dtype {
         Dtype::Bool => Ok(()),
-        dtype => Err(format!("view {view} is {dtype}, a mask is bool")),
+        dtype => Err(format!("expected a mask of dtype bool, found {dtype}")),
     };
     match op {
         Op::Where(condition, ..) => is_bool(*condition),
@@ -56,7 +62,7 @@ fn dtypes(op: &Op, views: &[View]) -> Result<(), String> {
     }
 }
 
-/// The shape of the result; `None` where it is that of `out` by definition.
+/// The shape of the result; `None` if the result takes the shape of `out`.
 fn shape(op: &Op, out: &View, views: &[View]) -> Result<Option<Vec<u64>>, String> {
     let of = |view: usize| &views[view].shape;
     let dims = |wanted: std::ops::RangeInclusive<usize>| match wanted.contains(&out.shape.len()) {
@@ -86,11 +92,11 @@ fn shape(op: &Op, out: &View, views: &[View]) -> Result<Option<Vec<u64>>, String
         Op::Const(bytes) => {
             let needed = out.numel() * out.dtype.size() as u64;
             if bytes.len() as u64 != needed {
-                return Err(format!("{} bytes, its elements have {needed}", bytes.len()));
+                return Err(format!("expected {needed} bytes, found {}", bytes.len()));
             }
             match out.is_contiguous() {
                 true => Ok(None),
-                false => Err("it writes a view that is not contiguous".to_owned()),
+                false => Err("expected a contiguous output".to_owned()),
             }
         }
         Op::Arange { start, end, step } => {
@@ -109,7 +115,9 @@ fn shape(op: &Op, out: &View, views: &[View]) -> Result<Option<Vec<u64>>, String
         }
         Op::Mv(matrix, vector) => match (of(*matrix).as_slice(), of(*vector).as_slice()) {
             ([rows, columns], [length]) if columns == length => Ok(Some(vec![*rows])),
-            (matrix, vector) => Err(format!("shapes {matrix:?} and {vector:?} do not multiply")),
+            (matrix, vector) => Err(format!(
+                "expected shapes that multiply, found {matrix:?} and {vector:?}"
+            )),
         },
         Op::Cat(tensors, dim) => cat(tensors, *dim, &of).map(Some),
         Op::Stack(tensors, dim) => stack(tensors, *dim, &of).map(Some),
@@ -117,7 +125,7 @@ fn shape(op: &Op, out: &View, views: &[View]) -> Result<Option<Vec<u64>>, String
     }
 }
 
-/// Both shapes broadcast.
+/// The shape to which both broadcast.
 fn joined(a: &[u64], b: &[u64]) -> Result<Vec<u64>, String> {
     let (long, short) = if a.len() < b.len() { (b, a) } else { (a, b) };
     let mut shape = long.to_vec();
@@ -126,18 +134,22 @@ fn joined(a: &[u64], b: &[u64]) -> Result<Vec<u64>, String> {
             (size, other) if size == other => {}
             (1, other) => *size = other,
             (_, 1) => {}
-            _ => return Err(format!("shapes {a:?} and {b:?} do not broadcast")),
+            _ => {
+                return Err(format!(
+                    "expected shapes that broadcast, found {a:?} and {b:?}"
+                ));
+            }
         }
     }
     Ok(shape)
 }
 
-/// The elements of `arange`.
+/// The number of elements of `arange`.
 fn steps(start: Scalar, end: Scalar, step: Scalar) -> Result<u64, String> {
     let number = |scalar| match scalar {
         Scalar::Int(value) => Ok(value as f64),
         Scalar::Float(value) => Ok(value),
-        Scalar::Bool(_) => Err("bounds are numbers".to_owned()),
+        Scalar::Bool(_) => Err("expected numbers as bounds, found a bool".to_owned()),
     };
     let (from, to, by) = (number(start)?, number(end)?, number(step)?);
     let steps = match (start, end, step) {
@@ -148,10 +160,10 @@ fn steps(start: Scalar, end: Scalar, step: Scalar) -> Result<u64, String> {
         }
         _ => ((to - from) / by).ceil(),
     };
-    let limit = super::limits::SIZE as f64;
+    let limit = crate::limits::SIZE as f64;
     match (0.0..=limit).contains(&steps) {
         true => Ok(steps as u64),
-        false => Err(format!("from {from} to {to} by {by} is no range")),
+        false => Err(format!("expected a range, found {from} to {to} by {by}")),
     }
 }
 
@@ -161,7 +173,11 @@ fn reduced(shape: &[u64], dims: Option<&[i64]>, keepdim: bool) -> Result<Vec<u64
         let place = usize::try_from(*dim).ok().and_then(|dim| gone.get_mut(dim));
         match place {
             Some(gone) if !*gone => *gone = true,
-            _ => return Err(format!("shape {shape:?} has no dimension {dim} to reduce")),
+            _ => {
+                return Err(format!(
+                    "expected a dimension of shape {shape:?} to reduce, found {dim}"
+                ));
+            }
         }
     }
     let kept = shape
@@ -182,14 +198,14 @@ fn cat<'a>(
     let (first, rest) = tensors.split_first().ok_or("no tensors")?;
     let mut shape = of(*first).clone();
     let at = usize::try_from(dim).ok().filter(|dim| *dim < shape.len());
-    let at = at.ok_or_else(|| format!("shape {shape:?} has no dimension {dim}"))?;
+    let at = at.ok_or_else(|| format!("expected a dimension of shape {shape:?}, found {dim}"))?;
     for tensor in rest {
         let other = of(*tensor);
         let fits = other.len() == shape.len()
             && (0..shape.len()).all(|dim| dim == at || other[dim] == shape[dim]);
         if !fits {
             return Err(format!(
-                "shapes {shape:?} and {other:?} differ beside dimension {dim}"
+                "expected shapes that differ only in dimension {dim}, found {shape:?} and {other:?}"
             ));
         }
         shape[at] = shape[at].saturating_add(other[at]);
@@ -205,17 +221,24 @@ fn stack<'a>(
     let (first, rest) = tensors.split_first().ok_or("no tensors")?;
     let mut shape = of(*first).clone();
     if let Some(other) = rest.iter().find(|other| *of(**other) != shape) {
-        return Err(format!("shapes {shape:?} and {:?} differ", of(*other)));
+        return Err(format!(
+            "expected equal shapes, found {shape:?} and {:?}",
+            of(*other)
+        ));
     }
     let at = usize::try_from(dim).ok().filter(|dim| *dim <= shape.len());
-    let at = at.ok_or_else(|| format!("shape {shape:?} has no place for dimension {dim}"))?;
+    let at =
+        at.ok_or_else(|| format!("expected a new dimension of shape {shape:?}, found {dim}"))?;
     shape.insert(at, tensors.len() as u64);
     Ok(shape)
 }
 
 fn padded(shape: &[u64], pad: &[i64]) -> Result<Vec<u64>, String> {
     if !pad.len().is_multiple_of(2) || pad.len() > 2 * shape.len() {
-        return Err(format!("{} entries do not pad shape {shape:?}", pad.len()));
+        return Err(format!(
+            "expected an even number of entries that pads shape {shape:?}, found {}",
+            pad.len()
+        ));
     }
     let mut padded = shape.to_vec();
     for (size, both) in padded.iter_mut().rev().zip(pad.chunks(2)) {
@@ -224,7 +247,7 @@ fn padded(shape: &[u64], pad: &[i64]) -> Result<Vec<u64>, String> {
             .try_fold(*size as i64, |sum, pad| sum.checked_add(*pad));
         *size = sum
             .and_then(|sum| u64::try_from(sum).ok())
-            .ok_or_else(|| format!("{pad:?} does not pad shape {shape:?}"))?;
+            .ok_or_else(|| format!("expected entries that pad shape {shape:?}, found {pad:?}"))?;
     }
     Ok(padded)
 }

@@ -1,28 +1,25 @@
-//! Places in a storage, seen as tensors.
+//! Tensors in storages.
 
-use super::limits;
-use crate::tensor::Dtype;
+use crate::limits;
 use std::ops::Range;
+use tensor_parity::Dtype;
 use torch_rng::Target;
 
-/// A tensor that lies in a storage of the plan.
+/// A tensor in a storage of a plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct View {
-    /// Number of the storage.
-    pub storage: usize,
-    pub dtype: Dtype,
-    /// In elements, as the strides are.
-    pub offset: u64,
-    pub shape: Vec<u64>,
-    pub stride: Vec<u64>,
+pub struct View {
+    pub(crate) storage: usize,
+    pub(crate) dtype: Dtype,
+    pub(crate) offset: u64,
+    pub(crate) shape: Vec<u64>,
+    pub(crate) stride: Vec<u64>,
     numel: u64,
-    /// From its first byte in the storage to behind its last.
     bytes: Range<u64>,
 }
 
 impl View {
     /// A view of a storage of `size` bytes, or what is wrong with it.
-    pub(super) fn new(
+    pub(crate) fn new(
         storage: usize,
         dtype: Dtype,
         offset: u64,
@@ -32,9 +29,7 @@ impl View {
     ) -> Result<View, String> {
         if shape.len() != stride.len() {
             let (dims, strides) = (shape.len(), stride.len());
-            return Err(format!(
-                "a shape of {dims} dimensions with {strides} strides"
-            ));
+            return Err(format!("expected {dims} strides, found {strides}"));
         }
         let too_large = || {
             let limit = limits::SIZE;
@@ -72,7 +67,7 @@ impl View {
         if bytes.end > size {
             let end = bytes.end;
             return Err(format!(
-                "it ends at byte {end} of storage {storage}, which has {size}"
+                "expected to end within the {size} bytes of storage {storage}, found byte {end}"
             ));
         }
         Ok(View {
@@ -86,8 +81,93 @@ impl View {
         })
     }
 
-    /// The view as a draw sees it; `None` for a dtype that is not drawn.
-    pub(super) fn target(&self) -> Option<Target<'_>> {
+    /// A part of this view, or its elements elsewhere, neither of which reaches further.
+    fn within(&self, offset: u64, shape: Vec<u64>, stride: Vec<u64>) -> View {
+        let numel = product(&shape).unwrap_or(0);
+        let dims = shape.iter().zip(&stride);
+        let reach = match numel {
+            0 => 0,
+            _ => 1 + dims.map(|(size, stride)| (size - 1) * stride).sum::<u64>(),
+        };
+        let element = self.dtype.size() as u64;
+        View {
+            storage: self.storage,
+            dtype: self.dtype,
+            offset,
+            numel,
+            bytes: offset * element..(offset + reach) * element,
+            shape,
+            stride,
+        }
+    }
+
+    /// Some indices of a dimension, which exist.
+    pub(crate) fn part(&self, dim: usize, range: Range<u64>) -> View {
+        let (mut shape, stride) = (self.shape.clone(), self.stride.clone());
+        let (Some(size), Some(step)) = (shape.get_mut(dim), stride.get(dim)) else {
+            return self.clone();
+        };
+        *size = range.end - range.start;
+        let offset = self.offset + range.start * step;
+        self.within(offset, shape, stride)
+    }
+
+    /// The view without a dimension of size 1.
+    pub(crate) fn without(&self, dim: usize) -> View {
+        let (mut shape, mut stride) = (self.shape.clone(), self.stride.clone());
+        shape.remove(dim);
+        stride.remove(dim);
+        self.within(self.offset, shape, stride)
+    }
+
+    /// The same view of another storage.
+    pub(crate) fn in_storage(self, storage: usize) -> View {
+        View { storage, ..self }
+    }
+
+    /// A view of the same strides at the start of storage 0.
+    pub(crate) fn at_start(&self) -> View {
+        let view = self.within(0, self.shape.clone(), self.stride.clone());
+        view.in_storage(0)
+    }
+
+    /// A contiguous view of the same shape and another dtype at the start of a storage.
+    pub(crate) fn alone(&self, storage: usize, dtype: Dtype) -> View {
+        let view = View {
+            storage,
+            dtype,
+            ..self.clone()
+        };
+        view.within(0, self.shape.clone(), row_major(&self.shape))
+    }
+
+    /// The number of the storage.
+    pub fn storage(&self) -> usize {
+        self.storage
+    }
+
+    /// The dtype of the elements.
+    pub fn dtype(&self) -> Dtype {
+        self.dtype
+    }
+
+    /// The position of the first element in the storage, in elements.
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// The size of each dimension.
+    pub fn shape(&self) -> &[u64] {
+        &self.shape
+    }
+
+    /// The stride of each dimension, in elements.
+    pub fn stride(&self) -> &[u64] {
+        &self.stride
+    }
+
+    /// The tensor as a draw sees it; `None` for a dtype that is not drawn.
+    pub fn target(&self) -> Option<Target<'_>> {
         let dtype = torch_rng::Dtype::from_name(self.dtype.name())?;
         Some(Target {
             contiguous: self.is_contiguous(),
@@ -95,18 +175,19 @@ impl View {
         })
     }
 
-    pub(super) fn numel(&self) -> u64 {
+    /// The number of elements.
+    pub fn numel(&self) -> u64 {
         self.numel
     }
 
-    /// From its first byte in the storage to behind its last; empty without elements.
-    pub(super) fn bytes(&self) -> Range<u64> {
+    /// The bytes of the storage from its first to after its last; empty without elements.
+    pub fn bytes(&self) -> Range<u64> {
         self.bytes.clone()
     }
 
     /// Whether its elements lie one after the other, the last dimension running fastest
     /// (`Tensor.is_contiguous()`).
-    pub(super) fn is_contiguous(&self) -> bool {
+    pub fn is_contiguous(&self) -> bool {
         let mut expected = 1;
         self.numel == 0
             || self
@@ -121,15 +202,15 @@ impl View {
                 })
     }
 
-    /// Whether its elements fill its bytes, each its own.
-    pub(super) fn is_dense(&self) -> bool {
+    /// Whether its elements fill its bytes without overlapping.
+    pub(crate) fn is_dense(&self) -> bool {
         !self.overlaps_itself()
             && self.numel * self.dtype.size() as u64 == self.bytes.end - self.bytes.start
     }
 
-    /// Whether two of its elements may be one place: by strides alone, as the format forbids it
-    /// for what is written.
-    pub(super) fn overlaps_itself(&self) -> bool {
+    /// Whether two of its elements may share memory, judged by the strides alone. The format forbids
+    /// this for views that are written.
+    pub(crate) fn overlaps_itself(&self) -> bool {
         let mut dims: Vec<_> = self.stride.iter().zip(&self.shape).collect();
         dims.retain(|(_, size)| **size > 1);
         dims.sort_unstable();
@@ -143,8 +224,8 @@ impl View {
     }
 }
 
-/// The product of the sizes, if it can be counted. As libtorch: zero wherever one of them is.
-pub(super) fn product(shape: &[u64]) -> Option<u64> {
+/// The product of the sizes; `None` if it overflows. As in libtorch, 0 if any size is.
+pub(crate) fn product(shape: &[u64]) -> Option<u64> {
     if shape.contains(&0) {
         return Some(0);
     }
@@ -154,7 +235,7 @@ pub(super) fn product(shape: &[u64]) -> Option<u64> {
 }
 
 /// The strides of a contiguous tensor.
-pub(super) fn row_major(shape: &[u64]) -> Vec<u64> {
+pub(crate) fn row_major(shape: &[u64]) -> Vec<u64> {
     let mut strides = vec![1; shape.len()];
     for i in (1..shape.len()).rev() {
         strides[i - 1] = strides[i] * shape[i].max(1);
@@ -164,14 +245,14 @@ pub(super) fn row_major(shape: &[u64]) -> Vec<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use crate::*;
     use proptest::prelude::*;
     use std::collections::BTreeSet;
 
     proptest! {
-        /// Against every element's place.
+        /// Compared with the position of every element.
         #[test]
-        fn places_are_those_of_the_elements(
+        fn properties_are_those_of_the_elements(
             dims in prop::collection::vec((0u64..4, 0u64..9), 0..4),
             offset in 0u64..3,
         ) {
@@ -198,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn what_exceeds_its_storage_is_refused() {
+    fn views_outside_their_storage_are_refused() {
         let view = |offset, shape: &[u64], stride: &[u64]| {
             View::new(
                 3,
@@ -213,7 +294,7 @@ mod tests {
         assert!(
             view(1, &[2, 3], &[3, 1])
                 .unwrap_err()
-                .contains("byte 28 of storage 3")
+                .contains("24 bytes of storage 3, found byte 28")
         );
         assert!(view(0, &[2, 3], &[1]).is_err());
         for huge in [u64::MAX, 1 << 63, 1 << 53] {

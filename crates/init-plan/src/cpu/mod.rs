@@ -1,0 +1,272 @@
+//! Materializes plans without libtorch.
+
+mod cast;
+mod compute;
+
+use crate::elements::{
+    Plain, contiguous_mut, for_dtype, for_float, gather, scatter, scatter_in_memory_order,
+};
+use crate::step::Op;
+use crate::storage::{Storage, Storages};
+use crate::stream::{Stream, StreamError};
+use crate::view::View;
+use std::alloc::Layout;
+use std::borrow::Cow;
+use std::fmt;
+use std::num::NonZero;
+use std::ptr::NonNull;
+use std::sync::Arc;
+use tensor_parity::Dtype;
+use torch_rng::{DrawError, Element, Engine, randperm};
+use torch_rng::{Draw, Mt19937, Target};
+
+/// A step that only libtorch computes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("only libtorch computes this; use a tch-init that is built with the feature `tch`")]
+pub struct NeedsLibtorch;
+
+/// A generator that draws with a given engine. [`Mt19937`] itself draws with [`Engine::default`].
+#[derive(Debug, Clone)]
+pub struct CpuStream {
+    /// The position.
+    pub generator: Mt19937,
+    /// What draws. Never affects the bits.
+    pub engine: Engine,
+}
+
+impl CpuStream {
+    /// A stream that draws with the default engine.
+    pub fn new(generator: Mt19937) -> CpuStream {
+        CpuStream {
+            generator,
+            engine: Engine::default(),
+        }
+    }
+
+    /// Draws with at most this many threads.
+    #[must_use]
+    pub fn threads(mut self, threads: NonZero<usize>) -> CpuStream {
+        self.engine = self.engine.with_threads(threads);
+        self
+    }
+}
+
+macro_rules! cpu_stream {
+    ($stream:ty, |$this:ident| $generator:expr, $engine:expr) => {
+        impl Stream for $stream {
+            type Tensor = CpuTensor;
+            type Memory = Arc<Memory>;
+
+            fn position(&self) -> Result<Mt19937, StreamError> {
+                let $this = self;
+                Ok($generator.clone())
+            }
+
+            fn set_position(&mut self, position: &Mt19937) -> Result<(), StreamError> {
+                let $this = self;
+                $generator.clone_from(position);
+                Ok(())
+            }
+
+            fn try_clone(&self) -> Result<Self, StreamError> {
+                Ok(self.clone())
+            }
+
+            fn engine(&self, _draw: &Draw, _target: Target<'_>) -> Option<Engine> {
+                let $this = self;
+                Some($engine)
+            }
+
+            fn allocate(
+                &self,
+                bytes: u64,
+                _zeroed: bool,
+            ) -> Result<Storage<Arc<Memory>>, StreamError> {
+                Memory::zeroed(bytes)
+            }
+
+            fn tensor(
+                &self,
+                storage: &Storage<Arc<Memory>>,
+                view: &View,
+            ) -> Result<CpuTensor, StreamError> {
+                Ok(CpuTensor {
+                    memory: storage.memory().clone(),
+                    view: view.clone(),
+                })
+            }
+
+            fn draw(
+                &mut self,
+                draw: &Draw,
+                storage: &mut Storage<Arc<Memory>>,
+                view: &View,
+            ) -> Result<(), StreamError> {
+                let $this = self;
+                let engine = $engine;
+                fill(draw, &engine, &mut $generator, storage.bytes_mut(), view)
+            }
+
+            fn compute(
+                &self,
+                op: &Op,
+                out: usize,
+                storages: &mut Storages<'_, Self>,
+            ) -> Result<(), StreamError> {
+                compute::compute(self, op, out, storages)
+            }
+        }
+    };
+}
+
+cpu_stream!(CpuStream, |this| this.generator, this.engine);
+cpu_stream!(Mt19937, |this| *this, {
+    let _: &Mt19937 = this;
+    Engine::default()
+});
+
+/// Draws into a view.
+fn fill(
+    draw: &Draw,
+    engine: &Engine,
+    generator: &mut Mt19937,
+    bytes: &mut [u8],
+    view: &View,
+) -> Result<(), StreamError> {
+    if let Draw::Randperm(_) = draw {
+        let permutation = randperm(generator, view.numel() as usize);
+        scatter(bytes, view, &permutation);
+        return Ok(());
+    }
+    let Some(target) = view.target() else {
+        return Err(NeedsLibtorch.into());
+    };
+    let drawn = for_float!(
+        view.dtype(),
+        fill_elements(draw, engine, generator, target, bytes, view)
+    );
+    match drawn {
+        Some(Ok(())) => Ok(()),
+        None | Some(Err(DrawError::NeedsLibtorch(_) | DrawError::Truncation { .. })) => Err(NeedsLibtorch.into()),
+        Some(Err(error)) => Err(error.into()),
+    }
+}
+
+fn fill_elements<T: Element + Plain + Default>(
+    draw: &Draw,
+    engine: &Engine,
+    generator: &mut Mt19937,
+    target: Target<'_>,
+    bytes: &mut [u8],
+    view: &View,
+) -> Result<(), DrawError> {
+    if target.contiguous
+        && let Some(values) = contiguous_mut::<T>(bytes, view)
+    {
+        return draw.fill(engine, generator, target, values);
+    }
+    let mut values = vec![T::default(); view.numel() as usize];
+    draw.fill(engine, generator, target, &mut values)?;
+    scatter_in_memory_order(bytes, view, &values);
+    Ok(())
+}
+
+/// A materialized parameter or buffer. Clones share memory, as tied weights do.
+#[derive(Clone)]
+pub struct CpuTensor {
+    memory: Arc<Memory>,
+    view: View,
+}
+
+impl CpuTensor {
+    /// The dtype of the elements.
+    pub fn dtype(&self) -> Dtype {
+        self.view.dtype()
+    }
+
+    /// The size of each dimension.
+    pub fn shape(&self) -> &[u64] {
+        self.view.shape()
+    }
+
+    /// The elements, little-endian, in row-major order: a copy unless they lie in this order.
+    pub fn to_bytes(&self) -> Cow<'_, [u8]> {
+        let bytes = self.memory.bytes();
+        let range = self.view.bytes();
+        if self.view.is_contiguous() {
+            return Cow::Borrowed(&bytes[range.start as usize..range.end as usize]);
+        }
+        Cow::Owned(for_dtype!(self.dtype(), gather_bytes(bytes, &self.view)).unwrap_or_default())
+    }
+
+    /// Whether two tensors lie in the same allocation.
+    pub fn shares_memory_with(&self, other: &CpuTensor) -> bool {
+        Arc::ptr_eq(&self.memory, &other.memory)
+    }
+}
+
+impl fmt::Debug for CpuTensor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "CpuTensor({} {:?})", self.dtype(), self.shape())
+    }
+}
+
+fn gather_bytes<T: Plain>(bytes: &[u8], view: &View) -> Vec<u8> {
+    let values = gather::<T>(bytes, view);
+    // SAFETY: the values are plain, so that all of their memory is bytes.
+    unsafe { std::slice::from_raw_parts(values.as_ptr().cast(), size_of_val(&*values)) }.to_vec()
+}
+
+/// The memory of one storage.
+pub struct Memory {
+    start: NonNull<u8>,
+    bytes: usize,
+    allocation: NonNull<u8>,
+    layout: Layout,
+}
+
+// SAFETY: bytes that it owns, which are only read through shared references.
+unsafe impl Send for Memory {}
+// SAFETY: as above.
+unsafe impl Sync for Memory {}
+
+/// A cache line.
+const ALIGN: usize = 64;
+
+impl Memory {
+    fn zeroed(bytes: u64) -> Result<Storage<Arc<Memory>>, StreamError> {
+        let exhausted = || format!("cannot allocate {bytes} bytes");
+        let bytes = usize::try_from(bytes).map_err(|_| exhausted())?;
+        // `calloc` gives fresh pages untouched only for small alignments.
+        let size = bytes.checked_add(ALIGN).ok_or_else(exhausted)?;
+        let layout = Layout::from_size_align(size, 16).map_err(|_| exhausted())?;
+        // SAFETY: the layout has a size.
+        let allocation = NonNull::new(unsafe { std::alloc::alloc_zeroed(layout) });
+        let allocation = allocation.ok_or_else(exhausted)?;
+        let padding = allocation.addr().get().wrapping_neg() % ALIGN;
+        // SAFETY: less than `ALIGN` bytes, which the allocation has in addition.
+        let start = unsafe { allocation.add(padding) };
+        let memory = Arc::new(Memory {
+            start,
+            bytes,
+            allocation,
+            layout,
+        });
+        // SAFETY: these bytes are zeros and aligned, and live as long as `memory`. They are written
+        // by the storage only, whose tensors read them when it is gone.
+        Ok(unsafe { Storage::new(memory, start, bytes) })
+    }
+
+    fn bytes(&self) -> &[u8] {
+        // SAFETY: initialized bytes that live as long as this does; nothing writes to them once
+        // there are tensors.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.bytes) }
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        // SAFETY: allocated with this layout, and freed once.
+        unsafe { std::alloc::dealloc(self.allocation.as_ptr(), self.layout) }
+    }
+}

@@ -1,0 +1,39 @@
+#![doc = include_str!("../README.md")]
+#![deny(missing_docs)]
+
+mod batch;
+mod builder;
+mod cpu;
+mod display;
+mod draw_positions;
+mod elements;
+mod error;
+mod interval_set;
+mod json;
+mod limits;
+mod liveness;
+mod materialize;
+mod materialize_rows;
+mod parse_step;
+mod plan;
+mod save;
+mod step;
+mod storage;
+mod storage_lifetimes;
+mod stream;
+mod stream_cursor;
+mod stream_offset;
+mod to_json;
+mod validate;
+mod view;
+
+pub use builder::{PlanBuilder, StorageId, TensorId};
+pub use cpu::{CpuStream, CpuTensor, NeedsLibtorch};
+pub use draw_positions::DrawPosition;
+pub use error::PlanError;
+pub use plan::{Entry, InitPlan};
+pub use save::{Save, Saved};
+pub use step::{Comparison, Op, Operand, Reduction, Rounding, Scalar, Step, Unary};
+pub use storage::{Storage, Storages};
+pub use stream::{Stream, StreamError};
+pub use view::View;
