@@ -9,7 +9,7 @@ use std::error::Error;
 use tch::nn::{ModuleT, VarStore};
 use tch::{Device, Kind, Tensor};
 use tch_init::Generator;
-use tch_init::plan::InitPlan;
+use tch_init::plan::{InitPlan, materialize_into};
 use tch_init::repr::{ReprError, tensor_str};
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -20,8 +20,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let net = tch::vision::resnet::resnet18(&vs.root(), 1000);
     let mut generator = Generator::new(Device::Cpu)?;
     generator.manual_seed(1)?;
-    // tch's names are torchvision's, so none is renamed.
-    plan.materialize_into(&mut vs, &mut generator, str::to_owned)?;
+    // tch's names are torchvision's.
+    materialize_into(&plan, &mut vs, &mut generator)?;
 
     println!("conv1.weight: {}", first(&vs.variables()["conv1.weight"])?);
     println!("fc.weight:    {}", first(&vs.variables()["fc.weight"])?);

@@ -7,7 +7,6 @@
 
 mod error;
 pub mod init;
-mod interval_set;
 pub mod nn;
 pub mod plan;
 

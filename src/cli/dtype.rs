@@ -1,6 +1,7 @@
 //! `--dtype`.
 
 use clap::ValueEnum;
+#[cfg(feature = "tch")]
 use tch::Kind;
 use tch_init::tensor::Dtype;
 
@@ -24,6 +25,7 @@ impl FloatDtype {
     }
 
     /// As tch calls it.
+    #[cfg(feature = "tch")]
     pub fn kind(self) -> Kind {
         match self {
             FloatDtype::Float16 => Kind::Half,

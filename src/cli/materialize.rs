@@ -8,10 +8,11 @@ use globset::Glob;
 use std::io::Write as _;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
-use tch::Device;
-use tch_init::Generator;
 use tch_init::file::NewFile;
-use tch_init::plan::{InitPlan, Save};
+#[cfg(not(feature = "tch"))]
+use tch_init::plan::CpuStream;
+use tch_init::plan::{InitPlan, Save, Stream};
+use tch_init::rng::{Mt19937, State};
 
 #[derive(Args)]
 pub struct Arguments {
@@ -29,7 +30,7 @@ pub struct Arguments {
     /// Where to write the state that the constructor would have left
     #[arg(long, value_name = "FILE")]
     state_out: Option<PathBuf>,
-    /// Threads of libtorch [default: one a core]
+    /// Maximum number of threads [default: one per core]
     #[arg(long, value_name = "N")]
     threads: Option<NonZero<u16>>,
     /// Only the names that fit, such as 'encoder.*'; may stand several times
@@ -50,23 +51,40 @@ fn seed(text: &str) -> Result<u64, String> {
     seed.map_err(|_| "a seed is -2^63 to 2^64 - 1".to_owned())
 }
 
+/// libtorch's generator, and its threads.
+#[cfg(feature = "tch")]
+fn generator(position: Mt19937, threads: Option<NonZero<u16>>) -> Result<impl Stream> {
+    if let Some(threads) = threads {
+        tch::set_num_threads(threads.get().into());
+    }
+    let mut generator = tch_init::Generator::new(tch::Device::Cpu)?;
+    generator.set_state(&position.state().to_bytes())?;
+    Ok(generator)
+}
+
+#[cfg(not(feature = "tch"))]
+fn generator(position: Mt19937, threads: Option<NonZero<u16>>) -> Result<impl Stream> {
+    let stream = CpuStream::new(position);
+    Ok(match threads {
+        Some(threads) => stream.threads(threads.into()),
+        None => stream,
+    })
+}
+
 pub fn run(arguments: &Arguments) -> Result<Report> {
     let plan = InitPlan::load(&arguments.plan)?;
-    let mut generator = Generator::new(Device::Cpu)?;
-    match (&arguments.state_in, arguments.seed) {
+    let position = match (&arguments.state_in, arguments.seed) {
         (Some(path), _) => {
             let state = std::fs::read(path);
             let state = state.with_context(|| format!("{}: cannot be read", path.display()))?;
-            generator
-                .set_state(&state)
-                .with_context(|| path.display().to_string())?;
+            State::from_bytes(&state)
+                .and_then(|state| Mt19937::from_state(&state))
+                .with_context(|| format!("{}: not the state of a CPU generator", path.display()))?
         }
-        (None, Some(seed)) => generator.manual_seed(seed as i64)?,
+        (None, Some(seed)) => Mt19937::new(seed),
         (None, None) => bail!("give --seed or --state-in"),
-    }
-    if let Some(threads) = arguments.threads {
-        tch::set_num_threads(threads.get().into());
-    }
+    };
+    let mut generator = generator(position, arguments.threads)?;
     let only: Vec<_> = arguments.only.iter().map(Glob::compile_matcher).collect();
     for (glob, matcher) in arguments.only.iter().zip(&only) {
         if !plan.names().any(|(name, _)| matcher.is_match(name)) {
@@ -89,12 +107,13 @@ pub fn run(arguments: &Arguments) -> Result<Report> {
         )),
         None => None,
     };
-    let spinner = super::spinner("materialising");
+    let spinner = super::spinner("materializing");
     let saved = plan.save(&arguments.output, &mut generator, save, wanted);
     spinner.finish_and_clear();
     let saved = saved?;
     if let Some((mut file, path)) = state_out {
-        let state = generator.get_state()?;
+        let state = generator.position().map_err(anyhow::Error::from_boxed)?;
+        let state = state.state().to_bytes();
         let written = file.write_all(&state).and_then(|()| file.finish());
         written.with_context(|| not_written(path))?;
     }

@@ -4,6 +4,8 @@
 //! input or failure, with one line on stderr.
 
 mod diff;
+mod dtype;
+mod materialize;
 mod plan;
 mod record;
 mod selection;
@@ -15,13 +17,9 @@ mod demo_check;
 #[cfg(feature = "tch")]
 mod doctor;
 #[cfg(feature = "tch")]
-mod dtype;
-#[cfg(feature = "tch")]
 mod experiment;
 #[cfg(feature = "tch")]
 mod explain;
-#[cfg(feature = "tch")]
-mod materialize;
 
 #[cfg(not(feature = "tch"))]
 mod needs_libtorch;
@@ -31,8 +29,6 @@ use needs_libtorch as demo;
 use needs_libtorch as doctor;
 #[cfg(not(feature = "tch"))]
 use needs_libtorch as explain;
-#[cfg(not(feature = "tch"))]
-use needs_libtorch as materialize;
 
 use clap::{Parser, Subcommand};
 use std::io::Write;

@@ -93,17 +93,17 @@ impl Model {
     pub fn of_plan(plan: &InitPlan, seed: i64) -> Result<Model, PlanError> {
         let mut generator = Generator::new(Device::Cpu)?;
         generator.manual_seed(seed)?;
-        let draws = plan.draws(&mut generator.clone_state()?)?;
+        let draws = plan.draw_positions(&mut generator.clone_state()?)?;
         let tensors = plan.materialize(&mut generator)?;
         let mut stored = Vec::new();
         for (((_, entry), (name, tensor)), draw) in plan.names().zip(tensors).zip(draws) {
             if !entry.persistent {
                 continue;
             }
-            let drawn = draw.map(|(draw, word)| Drawn {
-                draw,
+            let drawn = draw.map(|position| Drawn {
+                draw: position.draw,
                 seed: seed as u64,
-                word,
+                word: position.word,
             });
             stored.push(StoredTensor {
                 name,

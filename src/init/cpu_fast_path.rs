@@ -15,6 +15,7 @@ use std::ffi::c_int;
 use std::num::NonZero;
 use std::sync::OnceLock;
 use tch::{Kind, Tensor};
+use torch_rng::Dtype;
 
 /// What the fast path computes.
 #[derive(Debug, Clone, Copy)]
@@ -151,4 +152,19 @@ pub(super) fn engine() -> Option<Engine> {
     let threads = threads.and_then(NonZero::new);
     let engine = Engine::new(backend?).ok()?;
     Some(engine.with_threads(threads.unwrap_or(NonZero::<usize>::MIN)))
+}
+
+/// The engine that draws into contiguous memory of the CPU with libtorch's bits; `None` if libtorch
+/// has to draw.
+pub(crate) fn engine_for(draw: Draw, target: Target<'_>) -> Option<Engine> {
+    let engine = engine()?;
+    let (numel, backend) = (usize::try_from(target.numel()).ok()?, engine.backend());
+    let passes = match target.dtype {
+        Dtype::Float32 => self_check::passes::<f32>(draw, numel, backend),
+        Dtype::Float64 => self_check::passes::<f64>(draw, numel, backend),
+        Dtype::Bfloat16 => self_check::passes::<bf16>(draw, numel, backend),
+        Dtype::Float16 => self_check::passes::<f16>(draw, numel, backend),
+        _ => false,
+    };
+    passes.then_some(engine)
 }

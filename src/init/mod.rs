@@ -34,13 +34,11 @@
 //! Results do not depend on the backend.
 
 #[cfg(feature = "tch")]
-pub(crate) mod batch;
-#[cfg(feature = "tch")]
 mod constant;
 #[cfg(feature = "tch")]
-mod cpu_fast_path;
+pub(crate) mod cpu_fast_path;
 #[cfg(feature = "tch")]
-mod dispatch;
+pub(crate) mod dispatch;
 mod fan;
 mod gain;
 #[cfg(feature = "tch")]

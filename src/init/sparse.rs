@@ -61,13 +61,3 @@ pub fn sparse_(
     draw_now(function, tensor, Normal { mean: 0.0, std }, Some(generator))?;
     sparse_zeros(function, tensor, sparse)
 }
-
-/// Like [`sparse_`], but draws the permutations from the generator too, as if it were the default one.
-pub(crate) fn sparse_from_(
-    tensor: &mut Tensor,
-    sparsity: f64,
-    std: f64,
-    generator: &mut Generator,
-) -> Result<(), InitError> {
-    draw_now("sparse_", tensor, Sparse { sparsity, std }, Some(generator))
-}

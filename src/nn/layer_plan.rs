@@ -90,7 +90,7 @@ impl LayerSpec {
     }
 
     fn refused(&self, message: String) -> PlanError {
-        PlanError::Init(InitError::Layer {
+        PlanError::from(InitError::Layer {
             kind: self.kind().name(),
             message,
         })

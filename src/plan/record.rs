@@ -1,82 +1,85 @@
-//! A plan of a model of `tch_init::nn`.
+//! Records the plan of a model of [`nn`](crate::nn).
 
-use super::builder::{PlanBuilder, StorageId, TensorId};
-use super::run::kind;
-use super::step::Scalar;
-use super::{DTYPES, InitPlan, PlanError, limits};
+use super::{InitPlan, PlanBuilder, PlanError, Scalar, StorageId, TensorId};
 use crate::error::InitError;
 use crate::ffi::{Fact, fact};
 use crate::init::recording::{Event, Fill, Location, Recording, Values};
 use crate::nn::registry::identity;
 use crate::tensor::Dtype;
 use std::collections::{BTreeMap, BTreeSet};
+use tch::Device;
 use tch::nn::VarStore;
 
-impl InitPlan {
-    /// Constructs a model without drawing, and records what it would have drawn: its constructors,
-    /// [`apply`](crate::apply) and whatever else fills the variables of `vs` by the functions of
-    /// [`init`](crate::init). `model` is text for people.
-    ///
-    /// The model has no values then: its memory is not even touched.
-    /// [`materialize_into`](Self::materialize_into) gives it those of any seed, and draws only
-    /// what lives to the end. The default stream is not moved.
-    ///
-    /// The plan's parameters are the trainable variables in the order of their creation, its
-    /// buffers all others by name.
-    ///
-    /// # Errors
-    ///
-    /// [`PlanError::Init`] if the constructor draws otherwise, from another generator than the
-    /// default one, or reads or writes values of what it has just made: nothing is guessed.
-    /// [`PlanError::Record`] for a variable that no plan has place for, such as one of more than
-    /// 65,536 bytes of given values. What is done on other threads is not seen.
-    ///
-    /// ```
-    /// use tch_init::plan::InitPlan;
-    /// use tch_init::{Generator, nn};
-    ///
-    /// let mut vs = nn::VarStore::new(tch::Device::Cpu);
-    /// let (net, plan) = InitPlan::record("mlp", &vs, || {
-    ///     let net = nn::seq()
-    ///         .add(nn::linear(vs.root() / "fc1", 784, 128, Default::default()))
-    ///         .add(nn::linear(vs.root() / "fc2", 128, 10, Default::default()));
-    ///     tch_init::apply(&vs, tch_init::recipe::xavier_normal).map(|()| net)
-    /// })?;
-    /// let net = net?;
-    ///
-    /// let mut generator = Generator::new(tch::Device::Cpu)?;
-    /// generator.manual_seed(1)?;
-    /// plan.materialize_into(&mut vs, &mut generator, str::to_owned)?;
-    /// assert_eq!(plan.to_string().matches("dead").count(), 5);
-    /// # drop(net);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn record<T>(
-        model: &str,
-        vs: &VarStore,
-        construct: impl FnOnce() -> T,
-    ) -> Result<(T, InitPlan), PlanError> {
-        let recording = Recording::begin()?;
-        let made = construct();
-        let trainable = vs.trainable_variables();
-        let trainable: BTreeSet<usize> = trainable.iter().map(identity).collect();
-        let mut variables = Vec::new();
-        for (name, tensor) in crate::walk::variables_in_order(vs) {
-            let is_parameter = trainable.contains(&identity(&tensor));
-            let place = recording.locate(&tensor)?;
-            variables.push(Variable {
-                name,
-                place,
-                is_parameter,
-                requires_grad: tensor.requires_grad(),
-            });
-        }
-        let events = recording.end()?;
-        let pytorch = fact(Fact::Version).map_err(|why| InitError::libtorch("record", &why))?;
-        let pytorch = pytorch.split('+').next().unwrap_or_default();
-        let plan = Draft::new(pytorch).plan(events, &variables, model)?;
-        Ok((made, plan))
+/// Constructs a model without drawing, and records what it would have drawn: its constructors,
+/// [`apply`](crate::apply) and everything else that fills the variables of `vs` by the functions of
+/// [`init`](crate::init). `model` is text for people.
+///
+/// The variables have no values then: their memory is not touched.
+/// [`materialize_into`](super::materialize_into) gives them those of any seed, and makes only the
+/// draws that they depend on. The default generator is not moved.
+///
+/// The plan's parameters are the trainable variables in the order of their creation, its buffers all
+/// others by name.
+///
+/// # Errors
+///
+/// [`PlanError::Generator`] if the constructor draws in another way, uses another generator than the
+/// default one, or reads or writes values of what it has just made; and for tensors that are not on
+/// the CPU. [`PlanError::Record`] for a variable that a plan cannot express, such as one of more
+/// than 65,536 bytes of given values. Other threads are not watched.
+///
+/// ```
+/// use tch_init::{Generator, nn, plan};
+///
+/// let mut vs = nn::VarStore::new(tch::Device::Cpu);
+/// let (net, recorded) = plan::record("mlp", &vs, || {
+///     let net = nn::seq()
+///         .add(nn::linear(vs.root() / "fc1", 784, 128, Default::default()))
+///         .add(nn::linear(vs.root() / "fc2", 128, 10, Default::default()));
+///     tch_init::apply(&vs, tch_init::recipe::xavier_normal).map(|()| net)
+/// })?;
+/// let net = net?;
+///
+/// let mut generator = Generator::new(tch::Device::Cpu)?;
+/// generator.manual_seed(1)?;
+/// plan::materialize_into(&recorded, &mut vs, &mut generator)?;
+/// assert_eq!(recorded.to_string().matches("dead").count(), 5);
+/// # drop(net);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn record<T>(
+    model: &str,
+    vs: &VarStore,
+    construct: impl FnOnce() -> T,
+) -> Result<(T, InitPlan), PlanError> {
+    if vs.device() != Device::Cpu {
+        let problem = format!("expected a VarStore on the CPU, found {:?}", vs.device());
+        return Err(InitError::libtorch("record", &problem).into());
     }
+    let recording = Recording::begin()?;
+    let made = construct();
+    let trainable = vs.trainable_variables();
+    let trainable: BTreeSet<usize> = trainable.iter().map(identity).collect();
+    let mut variables = Vec::new();
+    for (name, tensor) in crate::walk::variables_in_order(vs) {
+        if tensor.device() != Device::Cpu {
+            let problem = format!("expected a tensor on the CPU, found {:?}", tensor.device());
+            return Err(PlanError::Record { name, problem });
+        }
+        let is_parameter = trainable.contains(&identity(&tensor));
+        let place = recording.locate(&tensor)?;
+        variables.push(Variable {
+            name,
+            place,
+            is_parameter,
+            requires_grad: tensor.requires_grad(),
+        });
+    }
+    let events = recording.end()?;
+    let pytorch = fact(Fact::Version).map_err(|why| InitError::libtorch("record", &why))?;
+    let pytorch = pytorch.split('+').next().unwrap_or_default();
+    let plan = Draft::new(pytorch).plan(events, &variables, model)?;
+    Ok((made, plan))
 }
 
 /// A variable of the model.
@@ -152,10 +155,7 @@ impl Draft {
             },
             Fill::Values(Values::TooMany(bytes)) => self.builder.refuse(
                 out,
-                format!(
-                    "expected at most {} bytes of given values, found {bytes}",
-                    limits::CONST
-                ),
+                format!("expected at most 65536 bytes of given values, found {bytes}"),
             ),
         }
     }
@@ -172,8 +172,13 @@ impl Draft {
 }
 
 fn dtype(place: &Location) -> Result<Dtype, PlanError> {
-    let dtype = DTYPES.into_iter().find(|dtype| kind(*dtype) == place.kind);
-    dtype.ok_or_else(|| PlanError::invalid("tensor", format!("a plan has no {:?}", place.kind)))
+    let dtype = Dtype::ALL
+        .into_iter()
+        .find(|dtype| dtype.kind() == Some(place.kind));
+    dtype.ok_or_else(|| PlanError::Invalid {
+        place: "tensor".to_owned(),
+        problem: format!("expected a dtype of PyTorch, found {:?}", place.kind),
+    })
 }
 
 /// A fill value as the recorder writes it: in the number type of the tensor, where that loses

@@ -1,10 +1,10 @@
 //! libtorch's functions of numbers.
 //!
-//! tch's own fallible calls panic where libtorch refuses a scalar: its `Scalar` is dropped, and
-//! finds the error, before the call returns it. Here the number outlives the reading of the error.
+//! tch's fallible calls panic when libtorch refuses a scalar: its `Scalar` is dropped, and finds the
+//! error, before the call returns it. Here the number outlives the reading of the error.
 
+use super::Scalar;
 use crate::ffi;
-use crate::plan::step::Scalar;
 use std::ffi::{CStr, c_char, c_int, c_void};
 use tch::{Kind, TchError, Tensor};
 use torch_sys::{C_scalar, C_tensor};

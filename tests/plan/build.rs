@@ -1,101 +1,14 @@
-//! Plans written by hand.
+//! Plans written by hand, and what is made from them.
 
-use serde_json::{Value, json};
+#[path = "../../crates/init-plan/tests/plan/build.rs"]
+mod json;
+
+pub use json::*;
+use std::error::Error as _;
 use tch::{Device, Tensor};
 use tch_init::Generator;
-use tch_init::plan::{InitPlan, PlanError};
-
-/// A plan that grows: one storage a tensor, one name a tensor.
-#[derive(Debug, Clone, Default)]
-pub struct Builder {
-    pub storages: Vec<Value>,
-    pub views: Vec<Value>,
-    pub steps: Vec<Value>,
-    pub parameters: Vec<Value>,
-    pub buffers: Vec<Value>,
-}
-
-impl Builder {
-    /// A contiguous view of a new storage.
-    pub fn tensor(&mut self, dtype: &str, shape: &[u64]) -> u64 {
-        let numel: u64 = shape.iter().product();
-        self.storage(numel * size(dtype));
-        self.view(json!([self.storages.len() - 1, dtype, shape]))
-    }
-
-    pub fn storage(&mut self, bytes: u64) {
-        self.storages.push(json!(bytes));
-    }
-
-    pub fn view(&mut self, row: Value) -> u64 {
-        self.views.push(row);
-        self.views.len() as u64 - 1
-    }
-
-    pub fn step(&mut self, row: Value) -> &mut Builder {
-        self.steps.push(row);
-        self
-    }
-
-    pub fn parameter(&mut self, name: &str, view: u64) -> &mut Builder {
-        self.parameters.push(json!([name, view]));
-        self
-    }
-
-    pub fn json(&self) -> Value {
-        json!({
-            "format": "tch-init plan",
-            "version": 1,
-            "pytorch": "2.13.0",
-            "semantics": "2.13",
-            "model": "by hand",
-            "storages": self.storages,
-            "views": self.views,
-            "steps": self.steps,
-            "parameters": self.parameters,
-            "buffers": self.buffers,
-        })
-    }
-
-    pub fn read(&self) -> Result<InitPlan, PlanError> {
-        InitPlan::from_json(&serde_json::to_vec(&self.json()).unwrap())
-    }
-
-    pub fn plan(&self) -> InitPlan {
-        self.read()
-            .unwrap_or_else(|error| panic!("{error}: {}", self.json()))
-    }
-}
-
-pub fn size(dtype: &str) -> u64 {
-    match dtype {
-        "bool" | "uint8" | "int8" => 1,
-        "int16" | "float16" | "bfloat16" => 2,
-        "int32" | "float32" => 4,
-        "int64" | "float64" => 8,
-        other => unreachable!("{other}"),
-    }
-}
-
-pub fn view(view: u64) -> Value {
-    json!({ "view": view })
-}
-
-/// `torch.nn.Linear(2, 3)`, and that drawn over as many models do.
-pub fn linear() -> Builder {
-    let mut plan = Builder::default();
-    let (weight, bias) = (
-        plan.tensor("float32", &[3, 2]),
-        plan.tensor("float32", &[3]),
-    );
-    plan.step(json!(["uniform_", weight, -0.5, 0.5]))
-        .step(json!(["uniform_", bias, -0.5, 0.5]))
-        .step(json!(["normal_", weight, 0.0, 0.02]))
-        .step(json!(["fill_", bias, 0.0]))
-        .parameter("weight", weight)
-        .parameter("bias", bias);
-    plan
-}
+use tch_init::plan::{CpuTensor, InitPlan, NeedsLibtorch, PlanError};
+use tch_init::rng::{Mt19937, State};
 
 pub fn seeded(seed: i64) -> Generator {
     let mut generator = Generator::new(Device::Cpu).unwrap();
@@ -109,11 +22,47 @@ pub fn made(
     mut generator: Generator,
     wanted: impl Fn(&str) -> bool,
 ) -> (Vec<(String, Vec<u8>)>, Vec<u8>) {
-    let tensors = plan.materialize_only(&mut generator, wanted).unwrap();
+    let start = generator.get_state().unwrap();
+    let tensors = plan.materialize_only(&mut generator, &wanted).unwrap();
     let tensors = tensors
         .into_iter()
         .map(|(name, tensor)| (name, crate::common::bytes(&tensor)));
-    (tensors.collect(), generator.get_state().unwrap())
+    let (tensors, state) = (tensors.collect(), generator.get_state().unwrap());
+    if let Some((without, end)) = without_libtorch(plan, &start, wanted) {
+        assert_eq!(without, tensors, "{}", plan.to_json());
+        assert_eq!(end, state, "{}", plan.to_json());
+    }
+    (tensors, state)
+}
+
+/// What a plan makes with libtorch; where it needs none, it makes the same without.
+pub fn materialized(plan: &InitPlan, seed: i64) -> Result<Vec<(String, Tensor)>, PlanError> {
+    let tensors = plan.materialize(&mut seeded(seed))?;
+    made(plan, seeded(seed), |_| true);
+    Ok(tensors)
+}
+
+/// What is made without libtorch, from a state; `None` if a step needs libtorch.
+pub fn without_libtorch(
+    plan: &InitPlan,
+    state: &[u8],
+    wanted: impl Fn(&str) -> bool,
+) -> Option<(Vec<(String, Vec<u8>)>, Vec<u8>)> {
+    let state = State::from_bytes(state).unwrap();
+    let mut generator = Mt19937::from_state(&state).unwrap();
+    match plan.materialize_only(&mut generator, wanted) {
+        Ok(tensors) => {
+            let bytes =
+                |(name, tensor): (String, CpuTensor)| (name, tensor.to_bytes().into_owned());
+            let end = generator.state().to_bytes().to_vec();
+            Some((tensors.into_iter().map(bytes).collect(), end))
+        }
+        Err(error) => {
+            let source = error.source().unwrap();
+            assert!(source.is::<NeedsLibtorch>(), "{error}: {source}");
+            None
+        }
+    }
 }
 
 /// The elements of a tensor.

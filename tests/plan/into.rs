@@ -5,6 +5,7 @@ use crate::common::bytes;
 use crate::common::default_stream;
 use tch::nn::{self, VarStore};
 use tch::{Device, Kind, Tensor};
+use tch_init::plan::materialize_into_renamed;
 
 fn store() -> (VarStore, nn::Linear) {
     let vs = VarStore::new(Device::Cpu);
@@ -18,8 +19,10 @@ fn variables_get_the_values_under_their_names() {
     let plan = linear().plan();
     let (mut vs, fc) = store();
     let mut generator = seeded(4);
-    plan.materialize_into(&mut vs, &mut generator, |name| name.replace("fc.", ""))
-        .unwrap();
+    materialize_into_renamed(&plan, &mut vs, &mut generator, |name| {
+        name.replace("fc.", "")
+    })
+    .unwrap();
     let mut other = seeded(4);
     let made = plan.materialize(&mut other).unwrap();
     assert_eq!(bytes(&fc.ws), bytes(&made[0].1));
@@ -28,8 +31,10 @@ fn variables_get_the_values_under_their_names() {
     assert!(fc.ws.requires_grad() && fc.ws.is_leaf());
 
     vs.half();
-    plan.materialize_into(&mut vs, &mut seeded(4), |name| name.replace("fc.", ""))
-        .unwrap();
+    materialize_into_renamed(&plan, &mut vs, &mut seeded(4), |name| {
+        name.replace("fc.", "")
+    })
+    .unwrap();
     assert_eq!(
         bytes(&vs.variables()["fc.weight"]),
         bytes(&made[0].1.to_kind(Kind::Half))
@@ -43,8 +48,7 @@ fn what_does_not_fit_is_refused_before_anything_is_drawn() {
     let refused = |vs: &mut VarStore, rename: &dyn Fn(&str) -> String| {
         let mut generator = seeded(4);
         let before = generator.get_state().unwrap();
-        let error = plan
-            .materialize_into(vs, &mut generator, rename)
+        let error = materialize_into_renamed(&plan, vs, &mut generator, rename)
             .unwrap_err()
             .to_string();
         assert_eq!(generator.get_state().unwrap(), before);
@@ -54,21 +58,21 @@ fn what_does_not_fit_is_refused_before_anything_is_drawn() {
     let (mut vs, _) = store();
     assert_eq!(
         refused(&mut vs, &str::to_owned),
-        "variable \"fc.bias\": the plan has no \"fc.bias\""
+        "variable \"fc.bias\": the plan lacks \"fc.bias\""
     );
 
     let mut vs = VarStore::new(Device::Cpu);
     nn::linear(vs.root() / "fc", 3, 3, Default::default());
     assert_eq!(
         refused(&mut vs, &strip),
-        "variable \"fc.weight\": it has shape [3, 3], the plan has [3, 2]"
+        "variable \"fc.weight\": expected shape [3, 2], found [3, 3]"
     );
 
     let mut vs = VarStore::new(Device::Cpu);
     drop(vs.root().var("bias", &[3], nn::Init::Const(0.0)));
     assert_eq!(
         refused(&mut vs, &strip),
-        "variable \"weight\": a parameter of the plan that no variable takes"
+        "variable \"weight\": the parameter matches no variable"
     );
 
     let mut vs = VarStore::new(Device::Cpu);
@@ -76,6 +80,6 @@ fn what_does_not_fit_is_refused_before_anything_is_drawn() {
     drop(vs.root().add("bias", integers, false));
     assert_eq!(
         refused(&mut vs, &strip),
-        "variable \"bias\": it is Int64, the plan has float32"
+        "variable \"bias\": expected float32, found Int64"
     );
 }

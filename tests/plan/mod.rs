@@ -1,4 +1,4 @@
-//! Plans: what is read, what is refused, and that what is made has PyTorch's bits.
+//! Plans: what is made has PyTorch's bits, with libtorch and without.
 
 pub mod build;
 mod draws;
@@ -7,6 +7,5 @@ mod interrupted;
 mod into;
 mod program;
 mod record;
-mod show;
 mod values;
-mod written;
+mod without_libtorch;

@@ -8,7 +8,7 @@ use tch::nn::VarStore;
 use tch::{Device, Kind, Tensor};
 use tch_init::init::{self, FanMode, Nonlinearity};
 use tch_init::nn::{self, Init, Path};
-use tch_init::plan::InitPlan;
+use tch_init::plan::{self, InitPlan};
 use tch_init::{apply, get_rng_state, manual_seed, recipe, set_rng_state};
 
 type Model = (&'static str, fn(&VarStore));
@@ -107,7 +107,7 @@ fn recorded_models_are_constructed_models() {
         manual_seed(77).unwrap();
         let before = get_rng_state().unwrap();
         let mut vs = VarStore::new(Device::Cpu);
-        let ((), plan) = InitPlan::record(name, &vs, || model(&vs))
+        let ((), plan) = plan::record(name, &vs, || model(&vs))
             .unwrap_or_else(|error| panic!("{name}: {error}"));
         assert_eq!(get_rng_state().unwrap(), before, "{name} draws");
         assert_eq!(plan.model(), *name);
@@ -119,7 +119,7 @@ fn recorded_models_are_constructed_models() {
         for seed in [1, -9] {
             let (expected, end) = constructed(*model, seed);
             let mut generator = seeded(seed);
-            plan.materialize_into(&mut vs, &mut generator, str::to_owned)
+            plan::materialize_into(&plan, &mut vs, &mut generator)
                 .unwrap_or_else(|error| panic!("{name}: {error}"));
             let (ours, theirs) = (vs.variables(), expected.variables());
             assert_eq!(ours.len(), theirs.len());
@@ -141,7 +141,7 @@ fn a_plan_has_the_form_of_the_recorders() {
         padding_idx: 0,
         ..Default::default()
     };
-    let ((), plan) = InitPlan::record("net", &vs, || {
+    let ((), plan) = plan::record("net", &vs, || {
         drop(nn::embedding(vs.root() / "emb", 3, 4, config));
         drop(nn::batch_norm1d(vs.root() / "bn", 4, Default::default()));
     })
@@ -230,7 +230,7 @@ fn what_cannot_be_recorded_is_refused() {
         manual_seed(3).unwrap();
         let before = get_rng_state().unwrap();
         let vs = VarStore::new(Device::Cpu);
-        let error = InitPlan::record("x", &vs, || then(weight(&vs), &vs.root())).unwrap_err();
+        let error = plan::record("x", &vs, || then(weight(&vs), &vs.root())).unwrap_err();
         assert_eq!(
             error.to_string(),
             format!(
@@ -250,20 +250,20 @@ fn sparse_tensors_are_refused() {
         dense.to_sparse(None, None::<i64>, None)
     };
     let vs = VarStore::new(Device::Cpu);
-    let filled = InitPlan::record("x", &vs, || init::uniform_(&mut sparse(), 0.0, 1.0, None));
+    let filled = plan::record("x", &vs, || init::uniform_(&mut sparse(), 0.0, 1.0, None));
     let (error, _) = filled.unwrap();
     assert!(
         matches!(error, Err(tch_init::InitError::Libtorch { .. })),
         "{error:?}"
     );
     drop(vs.root().add("sparse", sparse(), false));
-    InitPlan::record("x", &vs, || ()).unwrap_err();
+    plan::record("x", &vs, || ()).unwrap_err();
 }
 
 #[test]
 fn constants_are_recorded_as_far_as_a_plan_has_place() {
     let vs = VarStore::new(Device::Cpu);
-    let ((), plan) = InitPlan::record("x", &vs, || {
+    let ((), plan) = plan::record("x", &vs, || {
         let position = Tensor::arange(7, (Kind::Int64, Device::Cpu)) * 2;
         drop(vs.root().add("position", position, false));
         drop(vs.root().add(
@@ -295,7 +295,7 @@ fn constants_are_recorded_as_far_as_a_plan_has_place() {
     assert_eq!(made, expected);
 
     let vs = VarStore::new(Device::Cpu);
-    let error = InitPlan::record("x", &vs, || {
+    let error = plan::record("x", &vs, || {
         let position = Tensor::arange(20_000, tch::kind::FLOAT_CPU);
         drop((vs.root() / "deep").add("position", position, false));
     });
@@ -308,7 +308,7 @@ fn constants_are_recorded_as_far_as_a_plan_has_place() {
 #[test]
 fn own_generators_are_refused_where_they_draw() {
     let vs = VarStore::new(Device::Cpu);
-    let (refused, _) = InitPlan::record("x", &vs, || {
+    let (refused, _) = plan::record("x", &vs, || {
         let mut w = vs.root().zeros("w", &[20]);
         init::uniform_(&mut w, 0.0, 1.0, Some(&mut seeded(1)))
     })
@@ -325,17 +325,15 @@ fn own_generators_are_refused_where_they_draw() {
 fn a_recording_ends() {
     let _stream = default_stream();
     let vs = VarStore::new(Device::Cpu);
-    let inner = InitPlan::record("outer", &vs, || {
-        InitPlan::record("inner", &vs, || ())
-            .unwrap_err()
-            .to_string()
+    let inner = plan::record("outer", &vs, || {
+        plan::record("inner", &vs, || ()).unwrap_err().to_string()
     });
     assert_eq!(
         inner.unwrap().0,
         "record: libtorch: a recording cannot begin within another one"
     );
     let panicked = catch_unwind(AssertUnwindSafe(|| {
-        InitPlan::record("x", &vs, || panic!("on purpose")).map(|((), plan)| plan)
+        plan::record("x", &vs, || panic!("on purpose")).map(|((), plan)| plan)
     }));
     assert!(panicked.is_err());
     let state = get_rng_state().unwrap();

@@ -1,6 +1,6 @@
 //! Steps that draw nothing, with results that are exact in every dtype.
 
-use super::build::{Builder, elements, seeded, view};
+use super::build::{Builder, elements, materialized, seeded, view};
 use crate::common::{bytes, chain};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -158,9 +158,7 @@ fn every_step_computes_what_its_name_says() {
             "mv" => matrix(),
             _ => one(&dtype, &shape, &op, &arguments),
         };
-        let made = plan
-            .materialize(&mut seeded(0))
-            .unwrap_or_else(|error| panic!("{case}: {error}"));
+        let made = materialized(&plan, 0).unwrap_or_else(|error| panic!("{case}: {error}"));
         let tensor = &made.last().unwrap().1;
         assert_eq!(tensor.kind(), kind, "{case}");
         assert_eq!(elements(tensor), expected, "{case}");
@@ -201,7 +199,7 @@ fn views_share_their_storage() {
         .step(json!(["add", even, view(even), 10, 1]))
         .parameter("tied", whole)
         .parameter("even", even);
-    let made = plan.clone().plan().materialize(&mut seeded(0)).unwrap();
+    let made = materialized(&plan.plan(), 0).unwrap();
     assert_eq!(elements(&made[0].1), [10.0, 1.0, 10.0, 1.0, 12.0, 3.0]);
     assert_eq!(elements(&made[1].1), [10.0, 10.0, 12.0]);
     let mut tied = made[1].1.shallow_clone();
@@ -211,7 +209,7 @@ fn views_share_their_storage() {
     // The same bytes as another dtype; 1.0 is 0x3f800000.
     plan.step(json!(["fill_", whole, 1.0]))
         .parameter("bits", integers);
-    let made = plan.plan().materialize(&mut seeded(0)).unwrap();
+    let made = materialized(&plan.plan(), 0).unwrap();
     assert_eq!(elements(&made[2].1), [f64::from(0x3f80_0000); 6]);
 }
 
@@ -228,7 +226,7 @@ fn what_nothing_writes_is_zero() {
         .parameter("never", never)
         .parameter("partly", partly)
         .parameter("read", read);
-    let made = plan.plan().materialize(&mut seeded(0)).unwrap();
+    let made = materialized(&plan.plan(), 0).unwrap();
     assert_eq!(elements(&made[0].1), [0.0; 1000]);
     assert_eq!(elements(&made[1].1), [0.0, 3.0, 0.0, 3.0]);
     assert_eq!(elements(&made[2].1), [1.0, 4.0, 1.0, 4.0]);
@@ -246,7 +244,7 @@ fn draws_live_by_what_reads_them() {
         .step(json!(["fill_", drawn, 0.0]))
         .step(json!(["sum", sum, view(doubled), null, false]))
         .parameter("sum", sum);
-    let made = plan.plan().materialize(&mut seeded(1)).unwrap();
+    let made = materialized(&plan.plan(), 1).unwrap();
     let mut drawn = Tensor::zeros([40], tch::kind::FLOAT_CPU);
     tch_init::init::uniform_(&mut drawn, 0.0, 1.0, Some(&mut seeded(1))).unwrap();
     assert_eq!(bytes(&made[0].1), bytes(&(drawn * 2).sum(Kind::Float)));

@@ -11,7 +11,6 @@ mod alloc;
 mod build;
 #[path = "../common/mod.rs"]
 mod common;
-mod lies;
 mod memory;
 mod properties;
 mod together;

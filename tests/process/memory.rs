@@ -3,7 +3,7 @@
 use tch::Device;
 use tch::nn::VarStore;
 use tch_init::nn;
-use tch_init::plan::InitPlan;
+use tch_init::plan::record;
 
 /// A gigabyte that is never touched.
 #[test]
@@ -22,7 +22,7 @@ fn memory_is_not_touched() {
     };
     let vs = VarStore::new(Device::Cpu);
     let before = resident();
-    let ((), plan) = InitPlan::record("large", &vs, || {
+    let ((), plan) = record("large", &vs, || {
         let config = nn::LinearConfig {
             bias: false,
             ..Default::default()

@@ -44,7 +44,8 @@ impl<'a> Batch<'a> {
         view: &'a View,
         engine: Engine,
     ) -> bool {
-        let has_chunks = || for_float!(view.dtype(), has_chunks(&engine, draw, target)) == Some(true);
+        let has_chunks =
+            || for_float!(view.dtype(), has_chunks(&engine, draw, target)) == Some(true);
         if !target.contiguous || self.overlaps(view) || !has_chunks() {
             return false;
         }

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 #[non_exhaustive]
 pub enum PlanError {
     /// A file is not a plan.
-    #[error("cannot load plan {}", path.display())]
+    #[error("{}", path.display())]
     InFile {
         /// The file.
         path: PathBuf,
@@ -20,7 +20,7 @@ pub enum PlanError {
         error: Box<PlanError>,
     },
     /// The operating system refused: no such file, no permission.
-    #[error("cannot read the file")]
+    #[error("cannot be read")]
     Read(#[source] io::Error),
     /// The file is larger than a plan may be.
     #[error(
@@ -70,7 +70,7 @@ pub enum PlanError {
         parameter: Option<String>,
     },
     /// A step could not be executed.
-    #[error("step {step}: `{op}`{} failed", needed_by(.parameter))]
+    #[error("step {step}: `{op}`{}", needed_by(.parameter))]
     Step {
         /// Number of the step, from 0.
         step: usize,
@@ -126,7 +126,7 @@ pub enum PlanError {
         problem: String,
     },
     /// The tensors could not be written; no file was changed.
-    #[error("cannot write {}", path.display())]
+    #[error("{}: cannot be written", path.display())]
     Write {
         /// The file that was to be written.
         path: PathBuf,

@@ -10,8 +10,8 @@ use crate::stream::Stream;
 use crate::stream_cursor::Cursor;
 use crate::view::View;
 use std::ops::Range;
-use torch_rng::{DrawError, Element, Engine};
 use torch_rng::{Draw, Mt19937, Target};
+use torch_rng::{DrawError, Element, Engine};
 
 impl InitPlan {
     /// Makes some rows of a parameter or buffer: those of its first dimension, with the bits that
@@ -40,7 +40,7 @@ impl InitPlan {
     /// let mut generator = Mt19937::new(1);
     /// let last = plan.materialize_rows(&generator, "weight", 2..3)?;
     /// let (_, weight) = &plan.materialize(&mut generator)?[0];
-    /// assert_eq!(last.to_bytes(), weight.to_bytes()[16..]);
+    /// assert_eq!(*last.to_bytes(), weight.to_bytes()[16..]);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn materialize_rows<S: Stream>(
@@ -67,10 +67,7 @@ impl InitPlan {
         let source = view.part(0, rows.clone());
         let alone = source.alone(1, view.dtype);
         let sizes = [self.storages[view.storage], alone.bytes().end];
-        let views = [
-            source.in_storage(0),
-            alone.clone(),
-        ];
+        let views = [source.in_storage(0), alone.clone()];
         let mut storages = Storages::new(&views, &sizes, vec![false; 2]);
         if let Some(step) = self.only_step(known.view)
             && self.make_rows(step, view, rows, &mut generator, &mut storages)?

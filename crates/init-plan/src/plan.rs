@@ -175,6 +175,11 @@ impl InitPlan {
         self.names.iter().find(|known| known.name == name)
     }
 
+    /// The view of the parameter or buffer of this name; tied weights have equal views.
+    pub fn view(&self, name: &str) -> Option<&View> {
+        self.find(name).map(|name| &self.views[name.view])
+    }
+
     /// The views that steps and names refer to by number.
     pub fn views(&self) -> &[View] {
         &self.views

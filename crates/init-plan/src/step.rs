@@ -143,7 +143,8 @@ impl Unary {
         Unary::BitwiseNot,
     ];
 
-    pub(crate) fn name(self) -> &'static str {
+    /// The name of PyTorch's function.
+    pub fn name(self) -> &'static str {
         match self {
             Unary::Neg => "neg",
             Unary::Abs => "abs",
@@ -182,7 +183,8 @@ impl Comparison {
         Comparison::Ge,
     ];
 
-    pub(crate) fn name(self) -> &'static str {
+    /// The name of PyTorch's function.
+    pub fn name(self) -> &'static str {
         match self {
             Comparison::Eq => "eq",
             Comparison::Ne => "ne",

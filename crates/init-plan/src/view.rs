@@ -245,7 +245,7 @@ pub(crate) fn row_major(shape: &[u64]) -> Vec<u64> {
 
 #[cfg(test)]
 mod tests {
-    use crate::*;
+    use super::*;
     use proptest::prelude::*;
     use std::collections::BTreeSet;
 

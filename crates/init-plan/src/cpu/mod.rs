@@ -17,8 +17,8 @@ use std::num::NonZero;
 use std::ptr::NonNull;
 use std::sync::Arc;
 use tensor_parity::Dtype;
-use torch_rng::{DrawError, Element, Engine, randperm};
 use torch_rng::{Draw, Mt19937, Target};
+use torch_rng::{DrawError, Element, Engine, randperm};
 
 /// A step that only libtorch computes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -147,7 +147,9 @@ fn fill(
     );
     match drawn {
         Some(Ok(())) => Ok(()),
-        None | Some(Err(DrawError::NeedsLibtorch(_) | DrawError::Truncation { .. })) => Err(NeedsLibtorch.into()),
+        None | Some(Err(DrawError::NeedsLibtorch(_) | DrawError::Truncation { .. })) => {
+            Err(NeedsLibtorch.into())
+        }
         Some(Err(error)) => Err(error.into()),
     }
 }

@@ -1,8 +1,8 @@
 //! What a plan says of itself.
 
-use super::build::{linear, view};
+use crate::build::{linear, view};
 use serde_json::json;
-use tch_init::tensor::Dtype;
+use tensor_parity::Dtype;
 
 #[test]
 fn a_plan_shows_what_it_draws_and_what_is_dead() {

@@ -1,8 +1,8 @@
 //! Plans as they are written: the bytes that the recorder writes.
 
-use super::build::{Builder, linear, view};
+use crate::build::{Builder, linear, view};
+use init_plan::InitPlan;
 use serde_json::json;
-use tch_init::plan::InitPlan;
 
 /// Every kind of row, as python/record.py would write them: its numbers are those of Python's
 /// `repr`, its text that of `json.dumps`.

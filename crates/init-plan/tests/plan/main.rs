@@ -1,0 +1,10 @@
+//! Plans: what is read, shown and written, and what is refused.
+
+#[path = "../../../tensor-parity/tests/file/allocation.rs"]
+mod allocation;
+#[allow(dead_code)]
+mod build;
+mod cpu;
+mod malformed;
+mod show;
+mod to_json;

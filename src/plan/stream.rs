@@ -1,0 +1,220 @@
+//! Materializes plans by a [`Generator`] into libtorch's tensors.
+
+use super::compute::compute;
+use super::{Op, Storage, Storages, Stream, StreamError, View};
+use crate::error::InitError;
+use crate::generator::Generator;
+use crate::init::{self, cpu_fast_path::engine_for, dispatch};
+use crate::tensor::Dtype;
+use std::ptr::NonNull;
+use tch::{Device, Kind, TchError, Tensor};
+use torch_rng::{Draw, Engine, Mt19937, Orthogonal, State, Target, TruncNormal, randperm};
+
+impl Stream for Generator {
+    type Tensor = Tensor;
+    /// A tensor of bytes.
+    type Memory = Tensor;
+
+    fn position(&self) -> Result<Mt19937, StreamError> {
+        if self.device() != Device::Cpu {
+            let problem = format!("expected a generator of the CPU, found {:?}", self.device());
+            return Err(InitError::libtorch("materialize", &problem).into());
+        }
+        let state = State::from_bytes(&self.get_state()?)?;
+        Ok(Mt19937::from_state(&state)?)
+    }
+
+    fn set_position(&mut self, position: &Mt19937) -> Result<(), StreamError> {
+        Ok(self.set_state(&position.state().to_bytes())?)
+    }
+
+    fn try_clone(&self) -> Result<Generator, StreamError> {
+        Ok(self.clone_state()?)
+    }
+
+    fn engine(&self, draw: &Draw, target: Target<'_>) -> Option<Engine> {
+        engine_for(*draw, target)
+    }
+
+    fn allocate(&self, bytes: u64, zeroed: bool) -> Result<Storage<Tensor>, StreamError> {
+        let options = (Kind::Uint8, Device::Cpu);
+        let memory = match zeroed {
+            true => Tensor::f_zeros([bytes as i64], options),
+            false => Tensor::f_empty([bytes as i64], options),
+        };
+        let memory = memory.map_err(|error| InitError::tch("materialize", error))?;
+        Ok(storage(memory))
+    }
+
+    fn tensor(&self, storage: &Storage<Tensor>, view: &View) -> Result<Tensor, StreamError> {
+        let tensor = as_view(storage.memory(), view);
+        Ok(tensor.map_err(|error| InitError::tch("materialize", error))?)
+    }
+
+    fn draw(
+        &mut self,
+        draw: &Draw,
+        storage: &mut Storage<Tensor>,
+        view: &View,
+    ) -> Result<(), StreamError> {
+        let out = as_view(storage.memory(), view);
+        let mut out = out.map_err(|error| InitError::tch(draw.name(), error))?;
+        match *draw {
+            Draw::TruncNormal(TruncNormal { mean, std, a, b }) => {
+                init::trunc_normal_(&mut out, mean, std, a, b, Some(self))?;
+            }
+            Draw::Orthogonal(Orthogonal { gain }) => {
+                init::orthogonal_(&mut out, gain, Some(self))?;
+            }
+            Draw::Randperm(_) => {
+                let mut position = self.position()?;
+                let permutation = randperm(&mut position, out.numel());
+                let permutation = Tensor::f_from_slice(&permutation);
+                let copied = permutation.and_then(|permutation| out.f_copy_(&permutation));
+                copied.map_err(|error| InitError::tch("randperm", error))?;
+                self.set_position(&position)?;
+            }
+            draw => dispatch::draw(draw.name(), &mut out, draw, Some(self))?,
+        }
+        Ok(())
+    }
+
+    fn compute(
+        &self,
+        op: &Op,
+        out: usize,
+        storages: &mut Storages<'_, Generator>,
+    ) -> Result<(), StreamError> {
+        let _no_grad = tch::no_grad_guard();
+        let computed = self.compute_with(op, out, storages);
+        Ok(computed.map_err(|error| InitError::tch(op.name(), error))?)
+    }
+}
+
+impl Generator {
+    fn compute_with(
+        &self,
+        op: &Op,
+        out: usize,
+        storages: &mut Storages<'_, Generator>,
+    ) -> Result<(), TchError> {
+        let view = storages.view(out);
+        match op {
+            Op::Fill(value) => {
+                return super::compute::fill(&self.allocated(out, storages)?, *value);
+            }
+            Op::Const(bytes) => {
+                let elements = Tensor::f_from_slice(bytes)?
+                    .f_view_dtype(kind(view.dtype()))?
+                    .f_view(&*ints(view.shape()))?;
+                return self.allocated(out, storages)?.f_copy_(&elements);
+            }
+            Op::Eye => return refused(init::eye_(&mut self.allocated(out, storages)?)),
+            Op::Dirac { groups } => {
+                return refused(init::dirac_(&mut self.allocated(out, storages)?, *groups));
+            }
+            _ => {}
+        }
+        let mut result = compute(op, kind(view.dtype()), &|view| tensor(view, storages))?;
+        if result.size() != ints(view.shape()) {
+            let (found, expected) = (result.size(), view.shape());
+            return Err(TchError::Torch(format!(
+                "expected a result of shape {expected:?}, found {found:?}"
+            )));
+        }
+        match op {
+            Op::Copy(from) => {
+                let from = storages.view(*from);
+                let overlaps = from.storage() == view.storage()
+                    && from.bytes().start < view.bytes().end
+                    && view.bytes().start < from.bytes().end;
+                if overlaps {
+                    result = copied(&result)?;
+                }
+            }
+            _ if storages.is_whole(out)
+                && result.kind() == kind(view.dtype())
+                && result.is_contiguous() =>
+            {
+                // A new tensor, which becomes the storage.
+                let bytes = result.f_view([-1])?.f_view_dtype(Kind::Uint8)?;
+                storages.replace(out, storage(bytes));
+                return Ok(());
+            }
+            _ => {}
+        }
+        self.allocated(out, storages)?.f_copy_(&result)
+    }
+
+    /// The tensor of a view, whose storage is allocated if it has not been yet.
+    fn allocated(
+        &self,
+        view: usize,
+        storages: &mut Storages<'_, Generator>,
+    ) -> Result<Tensor, TchError> {
+        let allocated = storages.get_or_allocate(self, view).map(drop);
+        allocated.map_err(|error| TchError::Torch(error.to_string()))?;
+        tensor(view, storages)
+    }
+}
+
+/// An error of [`init`] as the message of a call of libtorch.
+fn refused(result: Result<(), InitError>) -> Result<(), TchError> {
+    result.map_err(|error| TchError::Torch(error.to_string()))
+}
+
+/// The memory of a new tensor of bytes.
+fn storage(memory: Tensor) -> Storage<Tensor> {
+    let bytes = memory.numel();
+    let start = NonNull::new(memory.data_ptr().cast::<u8>());
+    // Aligned to 8, for no bytes.
+    let start = start.unwrap_or(NonNull::<u64>::dangling().cast());
+    // SAFETY: contiguous memory of the CPU, which libtorch aligns to 64 bytes; the tensor is new, so
+    // nobody else uses it. Memory that was never written holds any bytes.
+    unsafe { Storage::new(memory, start, bytes) }
+}
+
+fn tensor(view: usize, storages: &Storages<'_, Generator>) -> Result<Tensor, TchError> {
+    match storages.get(view) {
+        Some(storage) => as_view(storage.memory(), storages.view(view)),
+        None => Err(TchError::Torch(
+            "a storage was read before it was allocated".to_owned(),
+        )),
+    }
+}
+
+fn as_view(bytes: &Tensor, view: &View) -> Result<Tensor, TchError> {
+    let (shape, stride) = (ints(view.shape()), ints(view.stride()));
+    let size = view.dtype().size() as i64;
+    let numel = bytes.numel() as i64 / size;
+    let typed = bytes
+        .f_narrow(0, 0, numel * size)?
+        .f_view_dtype(kind(view.dtype()))?;
+    typed.f_as_strided(shape, stride, view.offset() as i64)
+}
+
+/// A copy in its own memory. (tch's `f_clone` takes the tensor to clone to.)
+fn copied(tensor: &Tensor) -> Result<Tensor, TchError> {
+    let mut copy = tensor.f_empty_like()?;
+    copy.f_copy_(tensor)?;
+    Ok(copy)
+}
+
+/// Whether `Module.to(dtype)` casts tensors of this dtype, of those of the format.
+pub(super) fn is_floating(kind: Kind) -> bool {
+    matches!(
+        kind,
+        Kind::Half | Kind::BFloat16 | Kind::Float | Kind::Double
+    )
+}
+
+/// Sizes as libtorch takes them; the format's limit is far below an i64's.
+pub(super) fn ints(sizes: &[u64]) -> Vec<i64> {
+    sizes.iter().map(|size| *size as i64).collect()
+}
+
+/// tch's name of a dtype of the format.
+pub(super) fn kind(dtype: Dtype) -> Kind {
+    // The format has no dtype that tch lacks.
+    dtype.kind().unwrap_or(Kind::Float)
+}
