@@ -320,6 +320,21 @@ fn own_generators_are_refused_where_they_draw() {
     );
 }
 
+/// The memory of another device cannot be read: nothing is constructed on it.
+#[test]
+fn models_on_other_devices_are_refused_before_their_memory_is_read() {
+    for device in [Device::Cuda(0), Device::Mps, Device::Vulkan] {
+        let vs = VarStore::new(device);
+        let mut constructed = false;
+        let error = plan::record("x", &vs, || constructed = true).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!("record: libtorch: expected a VarStore on the CPU, found {device:?}")
+        );
+        assert!(!constructed);
+    }
+}
+
 /// Recordings end, whatever happens within.
 #[test]
 fn a_recording_ends() {

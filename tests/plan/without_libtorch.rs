@@ -166,7 +166,9 @@ fn arithmetic_is_libtorchs() {
                     made += usize::from(is_made(&plan));
                 }
             }
-            assert!(made >= 40, "{dtype} {made}");
+            // Of 16-bit types, those without NaNs and with exact terms.
+            let all = if dtype.contains("16") { 30 } else { 49 };
+            assert!(made >= all, "{dtype} {made}");
             for op in ["neg", "abs"] {
                 let (mut plan, source) = plan_of(dtype, numel, transposed);
                 let out = plan.tensor(dtype, &shape);

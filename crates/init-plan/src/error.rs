@@ -134,8 +134,8 @@ pub enum PlanError {
         source: io::Error,
     },
     /// The generator failed, or memory could not be allocated, outside of any step.
-    #[error("the generator failed")]
-    Generator(#[source] StreamError),
+    #[error(transparent)]
+    Generator(StreamError),
 }
 
 impl PlanError {

@@ -213,7 +213,7 @@ enum Sign {
 }
 
 /// `at::opmath_type`: the type that a dtype is computed in.
-trait Opmath: Plain {
+trait Opmath: Plain + PartialEq {
     fn of(value: f64) -> Self;
     fn of_int(value: i64) -> Self;
     fn apply(arithmetic: Arithmetic, a: Self, b: Self) -> Self;
@@ -326,10 +326,16 @@ fn of_two<T: Float>(
     target: &mut [u8],
     out: &View,
 ) -> Option<()> {
-    let number = |scalar: Scalar| match scalar {
-        Scalar::Int(value) => T::Opmath::of_int(value),
-        Scalar::Float(value) => T::Opmath::of(value),
-        Scalar::Bool(value) => T::Opmath::of_int(value.into()),
+    let number = |scalar: Scalar| {
+        let number = match scalar {
+            Scalar::Int(value) => T::Opmath::of_int(value),
+            Scalar::Float(value) => T::Opmath::of(value),
+            Scalar::Bool(value) => T::Opmath::of_int(value.into()),
+        };
+        // libtorch's kernels of 16-bit sums round it first, or do not.
+        let is_exact = T::narrow(number).is_some_and(|narrow| narrow.widen() == number);
+        let is_sum = matches!(arithmetic, Arithmetic::Add | Arithmetic::Sub);
+        (is_exact || !is_sum).then_some(number)
     };
     let values = |source: Source<'_>| {
         let values = gather_broadcast::<T>(source.bytes, source.view, out.shape());
@@ -338,11 +344,11 @@ fn of_two<T: Float>(
     let apply = |a: T::Opmath, b: T::Opmath| T::narrow(T::Opmath::apply(arithmetic, a, b));
     let result: Option<Vec<T>> = match (a, b) {
         (Term::View(a), Term::Number(b)) => {
-            let b = number(b);
+            let b = number(b)?;
             values(a).into_iter().map(|a| apply(a.widen(), b)).collect()
         }
         (Term::Number(a), Term::View(b)) => {
-            let a = number(a);
+            let a = number(a)?;
             values(b).into_iter().map(|b| apply(a, b.widen())).collect()
         }
         (Term::View(a), Term::View(b)) => {
