@@ -13,7 +13,7 @@ impl LayerSpec {
     ///
     /// # Errors
     ///
-    /// [`PlanError::Init`] for a negative size, [`PlanError::Invalid`] for a dtype that the layer
+    /// [`PlanError::Generator`] for a negative size, [`PlanError::Invalid`] for a dtype that the layer
     /// cannot be drawn in and for sizes that a plan cannot have.
     ///
     /// ```
