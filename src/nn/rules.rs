@@ -63,3 +63,77 @@ impl LayerSpec {
         infer(kind, variables)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{LayerSpec, Printed};
+
+    #[test]
+    fn what_a_print_does_not_show_is_a_typed_error() {
+        let attention = |features| {
+            format!(
+                "(self_attn): MultiheadAttention(\n(out_proj): NonDynamicallyQuantizableLinear(\
+                 in_features={features}, out_features={features}, bias=True)\n)"
+            )
+        };
+        let layer = |class: &str, hidden, more: &str| {
+            format!(
+                "{class}(\n{}\n(linear1): Linear(in_features=8, out_features={hidden}, bias=True)\n\
+                 {more})",
+                attention(8)
+            )
+        };
+        let encoder = |layers: &[String], norm: &str| {
+            let layers = layers.iter().enumerate();
+            let layers = layers.map(|(i, layer)| format!("({i}): {layer}\n"));
+            let layers = layers.collect::<String>();
+            format!("TransformerEncoder(\n(layers): ModuleList(\n{layers})\n{norm})")
+        };
+        let name = "TransformerEncoderLayer";
+        let activation = "(activation): PReLU(num_parameters=1)\n";
+        for (text, reason) in [
+            (
+                "Linear(in_features=2)".to_owned(),
+                "out_features is not printed",
+            ),
+            (
+                "Linear(in_features=2, out_features=x)".to_owned(),
+                "`x` is malformed",
+            ),
+            (
+                "Conv2d(1, 2, kernel_size=(3, 3, 3))".to_owned(),
+                "number of dimensions",
+            ),
+            ("MultiheadAttention()".to_owned(), "out_proj is not printed"),
+            (
+                layer(name, 4, activation),
+                "its activation is PReLU, which has parameters",
+            ),
+            (
+                encoder(&[], ""),
+                "the layer that it was made from is not printed",
+            ),
+            (
+                encoder(&[layer("Block", 4, "")], ""),
+                "its layers are Block",
+            ),
+            (
+                encoder(&[layer(name, 4, ""), layer(name, 5, "")], ""),
+                "its layers differ, so they are not copies",
+            ),
+            (
+                encoder(&[layer(name, 4, "")], "(norm): BatchNorm1d(8)\n"),
+                "its norm is BatchNorm1d",
+            ),
+            ("Transformer()".to_owned(), "encoder is not printed"),
+        ] {
+            let printed = Printed::parse(&text).unwrap();
+            let error = LayerSpec::from_printed(&printed).unwrap_err().to_string();
+            assert!(error.contains(reason), "{text}: {error}");
+        }
+        let ok = Printed::parse(&encoder(&[layer(name, 4, "")], "")).unwrap();
+        assert!(LayerSpec::from_printed(&ok).unwrap().is_some());
+        let other = Printed::parse("Block()").unwrap();
+        assert_eq!(LayerSpec::from_printed(&other).unwrap(), None);
+    }
+}

@@ -109,7 +109,7 @@ pub fn gpt2(
 /// let path = vs.root() / "embeddings" / "word_embeddings";
 /// let words = nn::embedding(path, 10, 4, Default::default());
 /// // Of plain tch, this could be a linear layer without a bias.
-/// let walk = Walk::new().prefer(LayerKind::Embedding);
+/// let mut walk = Walk::new().prefer(LayerKind::Embedding);
 /// walk.apply(&vs, tch_init::recipe::bert(0.02, Some(0)))?;
 /// assert_eq!(words.ws.get(0).abs().max().double_value(&[]), 0.0);
 /// # Ok(())
