@@ -114,7 +114,7 @@ impl Density {
     ) -> Result<(), Refusal> {
         let Uniform { from, to } = self.candidate();
         // Fails for bounds that `uniform_` rejects.
-        engine.uniform_(generator, &mut [T::default(); 0], from, to)?;
+        engine.uniform_::<T>(generator, &mut [], from, to)?;
         let words_per_draw = words(values);
         let cost = Cost {
             words: words(&[T::default()]),

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use torch_rng::{Chunk, Draw, Element, Engine, Mt19937, Target};
 
 /// Pending draws, each at its position in the stream and into its own memory.
+#[derive(Default)]
 pub(crate) struct Batch<'a> {
     pending: Vec<Pending<'a>>,
     engine: Engine,
@@ -21,16 +22,6 @@ struct Pending<'a> {
     before: u64,
     draw: Draw,
     view: &'a View,
-}
-
-impl Default for Batch<'_> {
-    fn default() -> Self {
-        Batch {
-            pending: Vec::new(),
-            engine: Engine::default(),
-            memory: BTreeMap::new(),
-        }
-    }
 }
 
 impl<'a> Batch<'a> {

@@ -34,6 +34,6 @@ pub use error::PlanError;
 pub use plan::{Entry, InitPlan};
 pub use save::{Save, Saved};
 pub use step::{Comparison, Op, Operand, Reduction, Rounding, Scalar, Step, Unary};
-pub use storage::{Storage, Storages};
-pub use stream::{Stream, StreamError};
+pub use storage::Storage;
+pub use stream::{Storages, Stream, StreamError};
 pub use view::View;

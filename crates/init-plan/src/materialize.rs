@@ -3,8 +3,8 @@
 use crate::error::PlanError;
 use crate::plan::InitPlan;
 use crate::step::{Op, Step};
-use crate::storage::{Storage, Storages};
-use crate::stream::{Stream, StreamError};
+use crate::storage::Storage;
+use crate::stream::{Storages, Stream, StreamError};
 use crate::stream_cursor::Cursor;
 
 impl InitPlan {

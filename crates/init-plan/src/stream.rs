@@ -1,7 +1,7 @@
 //! What materializes a plan: a generator, the memory it fills, and what computes.
 
 use crate::step::Op;
-use crate::storage::{Storage, Storages};
+use crate::storage::Storage;
 use crate::view::View;
 use std::error::Error;
 use torch_rng::Engine;
@@ -87,4 +87,64 @@ pub trait Stream: Sized {
         out: usize,
         storages: &mut Storages<'_, Self>,
     ) -> Result<(), StreamError>;
+}
+
+/// The storages of a plan that are in use.
+pub struct Storages<'a, S: Stream> {
+    views: &'a [View],
+    /// Bytes of each.
+    sizes: &'a [u64],
+    /// Whether each must be zeros at first.
+    zeroed: Vec<bool>,
+    pub(crate) storages: Vec<Option<Storage<S::Memory>>>,
+}
+
+impl<'a, S: Stream> Storages<'a, S> {
+    pub(crate) fn new(views: &'a [View], sizes: &'a [u64], zeroed: Vec<bool>) -> Storages<'a, S> {
+        Storages {
+            views,
+            sizes,
+            zeroed,
+            storages: sizes.iter().map(|_| None).collect(),
+        }
+    }
+
+    /// The view of this number.
+    pub fn view(&self, view: usize) -> &'a View {
+        &self.views[view]
+    }
+
+    /// The storage of a view, if it has been allocated.
+    pub fn get(&self, view: usize) -> Option<&Storage<S::Memory>> {
+        self.storages[self.views[view].storage()].as_ref()
+    }
+
+    /// The storage of a view, allocated if it has not been yet.
+    ///
+    /// # Errors
+    ///
+    /// As [`Stream::allocate`].
+    pub fn get_or_allocate(
+        &mut self,
+        stream: &S,
+        view: usize,
+    ) -> Result<&mut Storage<S::Memory>, StreamError> {
+        let number = self.views[view].storage();
+        let storage = match self.storages[number].take() {
+            Some(storage) => storage,
+            None => stream.allocate(self.sizes[number], self.zeroed[number])?,
+        };
+        Ok(self.storages[number].insert(storage))
+    }
+
+    /// Whether a view is its whole storage, in order.
+    pub fn is_whole(&self, view: usize) -> bool {
+        let view = &self.views[view];
+        view.bytes() == (0..self.sizes[view.storage()]) && view.is_contiguous() && view.numel() > 0
+    }
+
+    /// Replaces the storage of a view by another one of the same size.
+    pub fn replace(&mut self, view: usize, storage: Storage<S::Memory>) {
+        self.storages[self.views[view].storage()] = Some(storage);
+    }
 }

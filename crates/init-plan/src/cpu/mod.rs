@@ -7,8 +7,8 @@ use crate::elements::{
     Plain, contiguous_mut, for_dtype, for_float, gather, scatter, scatter_in_memory_order,
 };
 use crate::step::Op;
-use crate::storage::{Storage, Storages};
-use crate::stream::{Stream, StreamError};
+use crate::storage::Storage;
+use crate::stream::{Storages, Stream, StreamError};
 use crate::view::View;
 use std::alloc::Layout;
 use std::borrow::Cow;
