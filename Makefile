@@ -5,7 +5,7 @@ PYTHON ?= python3
 # The interpreter with PyTorch that `./setup --reference` makes.
 TCH_INIT_PYTHON ?= .venv/bin/python
 
-.PHONY: help demo test test-models bench setup reference models doc lint clean
+.PHONY: help demo test test-models bench setup reference models doc api house lint clean
 
 help:
 	@echo 'make demo       the experiment: fetches libtorch if need be (540 MB), builds, runs it'
@@ -16,6 +16,8 @@ help:
 	@echo 'make reference  also make .venv, the PyTorch that the live tests run against'
 	@echo 'make models     also make .models: torchvision, timm, transformers (fetches 60 MB more)'
 	@echo 'make doc        the documentation, in target/doc'
+	@echo 'make api        the listing of the public API, in docs/api'
+	@echo 'make house      lines, files, public items, cycles and duplicates of the code'
 	@echo 'make lint       cargo fmt and clippy, as CI runs them'
 	@echo 'make clean      remove what cargo built; .libtorch, .venv, .models, the downloads, stay'
 
@@ -53,10 +55,17 @@ models:
 doc: setup
 	$(CARGO) doc --workspace --no-deps
 
+api: setup
+	$(PYTHON) tools/public_api.py
+
+house:
+	$(PYTHON) tools/house.py
+
 lint: setup
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --features cli -- -D warnings
 	$(CARGO) clippy --all-targets --no-default-features --features cli -- -D warnings
+	$(PYTHON) tools/public_api.py --check
 
 clean:
 	$(CARGO) clean

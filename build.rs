@@ -1,5 +1,5 @@
-//! Finds the libtorch that torch-sys links, compiles the C++ file against it, and gives every
-//! artefact of this package an rpath to it, so that nothing needs `LD_LIBRARY_PATH`.
+//! Finds the libtorch that torch-sys links, compiles the C++ shim against it, and adds an rpath to every artifact of this
+//! package, so that none needs `LD_LIBRARY_PATH`.
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
@@ -7,7 +7,7 @@ fn main() {
     if !cfg!(feature = "doc-only")
         && let Err(message) = libtorch::link()
     {
-        // Fails the build with this one line instead of a backtrace.
+        // One line instead of a backtrace.
         println!("cargo::error={message}");
     }
 }
@@ -17,13 +17,13 @@ mod libtorch {
     use std::env;
     use std::path::{Path, PathBuf};
 
-    /// The version whose bits this crate promises, and the one that `tch` 0.26 binds.
+    /// The version whose bits this crate reproduces, and that `tch` 0.26 binds.
     const VERSION: &str = "2.13.0";
 
     pub fn link() -> Result<(), String> {
         let lib = env::var_os("DEP_TCH_LIBTORCH_LIB")
             .map(PathBuf::from)
-            .ok_or("torch-sys did not say where libtorch is; run `./setup` or set LIBTORCH")?;
+            .ok_or("torch-sys reported no libtorch; run `./setup` or set LIBTORCH")?;
         let include = match env::var_os("LIBTORCH_INCLUDE") {
             Some(dir) => PathBuf::from(dir).join("include"),
             None => lib.parent().unwrap_or(&lib).join("include"),
@@ -37,7 +37,7 @@ mod libtorch {
             .cpp(true)
             .std("c++17")
             .pic(true)
-            // libtorch's headers warn; our file is compiled with its own warnings in mind.
+            // libtorch's headers cause warnings.
             .warnings(false)
             .include(&include)
             .include(include.join("torch/csrc/api/include"))
@@ -52,7 +52,7 @@ mod libtorch {
         Ok(())
     }
 
-    /// torch-sys checks no version under `LIBTORCH`, and another version has other bits.
+    /// Checks the version, since torch-sys does not check it under `LIBTORCH`, and another version has other bits.
     fn check_version(include: &Path) -> Result<(), String> {
         println!("cargo:rerun-if-env-changed=LIBTORCH_BYPASS_VERSION_CHECK");
         if env::var_os("LIBTORCH_BYPASS_VERSION_CHECK").is_some() {
@@ -75,7 +75,7 @@ mod libtorch {
             return Ok(());
         }
         Err(format!(
-            "libtorch {VERSION} is needed, but {} is {found}; run `./setup`, or set LIBTORCH_BYPASS_VERSION_CHECK=1 to build without the promise of equal bits",
+            "this crate needs libtorch {VERSION}, but {} is {found}; run `./setup`, or set LIBTORCH_BYPASS_VERSION_CHECK=1 to build without the guarantee of equal bits",
             include.display()
         ))
     }

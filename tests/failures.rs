@@ -111,31 +111,6 @@ fn wrong_arguments_are_one_line() {
             &["diff", "text", "text", "--rename", "s/(/b/"],
             "--rename 's/(/b/': the pattern is not a regular expression: unclosed group",
         ),
-    ] {
-        assert_eq!(failure(folder.path(), arguments), line, "{arguments:?}");
-    }
-    #[cfg(feature = "tch")]
-    for (arguments, line) in [
-        (
-            &["demo", "--seed", "x"][..],
-            "invalid value 'x' for '--seed <SEED>': invalid digit found in string; try `tch-init --help`",
-        ),
-        (
-            &["demo", "--seed", "18446744073709551616"],
-            "invalid value '18446744073709551616' for '--seed <SEED>': it must lie between -2^63 and 2^64 - 1; try `tch-init --help`",
-        ),
-        (
-            &["demo", "--input-size", "0"],
-            "invalid value '0' for '--input-size <INPUT_SIZE>': 0 is not in 1..=10000000; try `tch-init --help`",
-        ),
-        (
-            &["demo", "--device", "tpu"],
-            "invalid value 'tpu' for '--device <DEVICE>': use cpu, cuda or cuda:N; try `tch-init --help`",
-        ),
-        (
-            &["demo", "--check", "--seed", "9"],
-            "--check: no PyTorch reference is stored for seed 9 and input size 4; stored are (seed/size) 0/1, 0/4, 0/7, 1/1, 1/4, 1/7, 2/1, 2/4, 2/7, 42/1, 42/4, 42/7, -1/1, -1/4, -1/7",
-        ),
         (
             &[
                 "materialize",
@@ -163,9 +138,33 @@ fn wrong_arguments_are_one_line() {
     ] {
         assert_eq!(failure(folder.path(), arguments), line, "{arguments:?}");
     }
+    #[cfg(feature = "tch")]
+    for (arguments, line) in [
+        (
+            &["demo", "--seed", "x"][..],
+            "invalid value 'x' for '--seed <SEED>': a seed is -2^63 to 2^64 - 1; try `tch-init --help`",
+        ),
+        (
+            &["demo", "--seed", "18446744073709551616"],
+            "invalid value '18446744073709551616' for '--seed <SEED>': a seed is -2^63 to 2^64 - 1; try `tch-init --help`",
+        ),
+        (
+            &["demo", "--input-size", "0"],
+            "invalid value '0' for '--input-size <INPUT_SIZE>': 0 is not in 1..=10000000; try `tch-init --help`",
+        ),
+        (
+            &["demo", "--device", "tpu"],
+            "invalid value 'tpu' for '--device <DEVICE>': use cpu, cuda or cuda:N; try `tch-init --help`",
+        ),
+        (
+            &["demo", "--check", "--seed", "9"],
+            "--check: no PyTorch reference is stored for seed 9 and input size 4; stored are (seed/size) 0/1, 0/4, 0/7, 1/1, 1/4, 1/7, 2/1, 2/4, 2/7, 42/1, 42/4, 42/7, -1/1, -1/4, -1/7",
+        ),
+    ] {
+        assert_eq!(failure(folder.path(), arguments), line, "{arguments:?}");
+    }
 }
 
-#[cfg(feature = "tch")]
 #[test]
 fn what_cannot_be_materialized_is_one_line() {
     let folder = folder();

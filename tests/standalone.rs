@@ -50,20 +50,50 @@ parameter bias  float32 [3]
     );
 }
 
+/// Expected: `torch.manual_seed(1); m = torch.nn.Linear(2, 3)`, then `m.weight.detach().numpy().view(numpy.uint32)`, and the
+/// same of `m.bias`, with PyTorch 2.13.0.
+#[test]
+fn materialize_makes_the_bits_of_pytorch() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("linear.safetensors");
+    let made = run(&[
+        "materialize",
+        "tests/data/linear.plan.json",
+        "--seed",
+        "1",
+        "-o",
+        path.to_str().unwrap(),
+    ]);
+    assert_eq!(made.status.code(), Some(0), "{made:?}");
+    assert!(made.stderr.is_empty(), "{made:?}");
+    let file = tch_init::file::TensorFile::open(&path).unwrap();
+    let words = |name: &str| -> Vec<u32> {
+        let bytes = file.get(name).unwrap().to_bytes();
+        let words = bytes.chunks_exact(4);
+        words
+            .map(|word| u32::from_le_bytes(word.try_into().unwrap()))
+            .collect()
+    };
+    assert_eq!(
+        words("weight"),
+        [
+            0x3eba_8b92,
+            0xbe9f_cbc6,
+            0xbe0c_5ee7,
+            0x3ea9_ee01,
+            0xbf2a_6b14,
+            0x3ed9_1eef
+        ]
+    );
+    assert_eq!(words("bias"), [0xbe14_f606, 0x3eb8_2f59, 0x3dc9_516f]);
+}
+
 #[test]
 fn commands_that_need_libtorch_say_so_in_one_line() {
     for arguments in [
         &["demo", "--seed", "1"][..],
         &["doctor"],
         &["explain", "a.safetensors", "b.safetensors"],
-        &[
-            "materialize",
-            "a.json",
-            "--seed",
-            "1",
-            "-o",
-            "a.safetensors",
-        ],
     ] {
         let output = run(arguments);
         assert_eq!(output.status.code(), Some(2), "{output:?}");

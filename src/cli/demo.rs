@@ -1,7 +1,9 @@
-//! `tch-init demo`: the experiment, printed as the Python program prints it.
+//! `tch-init demo`: runs the experiment and prints it as the Python program does.
 
+use super::demo_check;
 use super::experiment::Experiment;
-use super::{Report, demo_check};
+use super::report::Report;
+use super::seed::parse_seed;
 use anyhow::{Result, bail};
 use tch::Device;
 use tch_init::repr::{module_str, tensor_str};
@@ -16,11 +18,11 @@ pub struct Arguments {
     #[arg(long, default_value = "4", value_parser = clap::value_parser!(i64).range(1..=10_000_000))]
     input_size: i64,
 
-    /// Where the networks run: cpu, cuda or cuda:N
+    /// The device of the networks: cpu, cuda or cuda:N
     #[arg(long, default_value = "cpu", value_parser = parse_device)]
     device: Device,
 
-    /// Say of each tensor whether it equals the stored PyTorch reference, and to how many ULPs
+    /// Compare each tensor with the stored PyTorch reference
     #[arg(long)]
     check: bool,
 }
@@ -58,16 +60,6 @@ pub fn run(arguments: &Arguments) -> Result<Report> {
         found = checked.found;
     }
     Ok(Report { text, found })
-}
-
-fn parse_seed(text: &str) -> Result<i64> {
-    let seed: i128 = text.parse()?;
-    // Python takes both ranges and means the same 64 bits.
-    match (i64::try_from(seed), u64::try_from(seed)) {
-        (Ok(seed), _) => Ok(seed),
-        (_, Ok(seed)) => Ok(seed as i64),
-        _ => bail!("it must lie between -2^63 and 2^64 - 1"),
-    }
 }
 
 fn parse_device(text: &str) -> Result<Device> {

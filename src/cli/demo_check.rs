@@ -1,7 +1,7 @@
-//! `tch-init demo --check`: the experiment against figures that PyTorch computed.
+//! `tch-init demo --check`: compares the experiment with figures that PyTorch computed.
 
-use super::Report;
 use super::experiment::Experiment;
+use super::report::Report;
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use tch::Tensor;
@@ -10,9 +10,9 @@ use tch_init::parity::ulp_distance;
 /// Written by `python tests/python/experiment.py > src/cli/reference.json`.
 const REFERENCE: &str = include_str!("reference.json");
 
-/// LAPACK's bits, and so those of `orthogonal_` and what follows from it, depend on the CPU and
-/// the number of threads. 64 ULP is some 1e-5 of a value: far more than was seen between
-/// machines, far less than any mistake makes.
+/// The distance that LAPACK may cause: the bits of `orthogonal_`, and of what follows from it, depend on the CPU and the
+/// number of threads. 64 ULP is about 1e-5 of a value, far more than observed between machines and far less than a mistake
+/// causes.
 const LAPACK_ULPS: u32 = 64;
 
 #[derive(Deserialize)]
@@ -33,10 +33,10 @@ struct Figures {
     weight2: Vec<u32>,
 }
 
-/// One line a tensor.
+/// Reports one line per tensor.
 pub fn against_reference(seed: i64, input_size: i64, experiment: &Experiment) -> Result<Report> {
     let reference: Reference =
-        serde_json::from_str(REFERENCE).context("the stored reference is damaged")?;
+        serde_json::from_str(REFERENCE).context("the stored reference is invalid")?;
     let Some(figures) = reference
         .runs
         .iter()

@@ -1,14 +1,14 @@
-//! `tch-init diff`: are two sets of tensors the same?
+//! `tch-init diff`: compares two sets of tensors.
 
 mod json;
 mod table;
 
+use super::report::Report;
 use super::selection::{Names, Selection};
-use super::{Report, paths_differ};
 use anyhow::{Context, Result};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tch_init::file::TensorFile;
 use tch_init::parity::{AssertClose, Compare, Comparison, Criterion};
@@ -18,30 +18,30 @@ pub struct Arguments {
     /// The tensors under test (assert_close's `actual`): safetensors, an index of shards, npz, npy,
     /// pt, ot, or a folder of them
     a: PathBuf,
-    /// What they ought to be (assert_close's `expected`)
+    /// The reference (assert_close's `expected`)
     b: PathBuf,
     #[command(flatten)]
     names: Selection,
     /// Every bit must be equal (the default)
     #[arg(long, group = "criterion")]
     bits: bool,
-    /// Allow so many units in the last place
+    /// Allow a distance of N units in the last place
     #[arg(long, value_name = "N", group = "criterion")]
     ulp: Option<u64>,
-    /// Allow a relative difference; without a number PyTorch's default for the dtype. The other
-    /// tolerance is PyTorch's default too then, and 0 beside a number
+    /// Allow a relative difference; without a number, PyTorch's default for the dtype. Then --atol also has PyTorch's
+    /// default; with a number it is 0 unless given
     #[arg(long, value_name = "X", num_args = 0..=1, allow_negative_numbers = true, conflicts_with = "criterion")]
     rtol: Option<Option<f64>>,
-    /// Allow an absolute difference; without a number PyTorch's default for the dtype
+    /// Allow an absolute difference; without a number, PyTorch's default for the dtype
     #[arg(long, value_name = "Y", num_args = 0..=1, allow_negative_numbers = true, conflicts_with = "criterion")]
     atol: Option<Option<f64>>,
-    /// With --rtol or --atol: two NaN are equal
+    /// With --rtol or --atol: NaN equals NaN
     #[arg(long)]
     equal_nan: bool,
     /// With --rtol or --atol: dtypes may differ
     #[arg(long)]
     no_check_dtype: bool,
-    /// List the tensors that are equal too
+    /// Also list equal tensors
     #[arg(long, short)]
     all: bool,
     /// Write JSON
@@ -60,7 +60,7 @@ impl Arguments {
                 anyhow::bail!("--equal-nan and --no-check-dtype need --rtol or --atol, not --ulp")
             }
             (Some(ulps), _, _) => Ok(Criterion::Ulp(ulps)),
-            // PyTorch wants both or neither. Here a number makes the tolerance that is not named zero.
+            // PyTorch requires both or neither. Here a number sets the other tolerance to zero.
             (None, rtol, atol) => {
                 let unnamed = |other| match other {
                     Some(None) => None,
@@ -83,8 +83,8 @@ pub fn run(arguments: &Arguments) -> Result<Report> {
     let names = Names::new(&arguments.names)?;
     let a = TensorFile::open(&arguments.a)?;
     let b = TensorFile::open(&arguments.b)?;
-    let comparison = compare(&a, &b, criterion, &names)
-        .with_context(|| paths_differ(&arguments.a, &arguments.b))?;
+    let comparison =
+        compare(&a, &b, criterion, &names).with_context(|| sides(&arguments.a, &arguments.b))?;
     names.warn_of_unused();
     if comparison.pairs.is_empty() {
         anyhow::bail!(
@@ -119,7 +119,7 @@ fn compare(
         .progress(|progress| {
             bar.set_length(progress.total);
             bar.set_position(progress.done);
-            // Short work shows no bar.
+            // No bar for short work.
             if bar.is_hidden() && bar.elapsed() > Duration::from_secs(1) {
                 bar.set_draw_target(ProgressDrawTarget::stderr());
             }
@@ -129,7 +129,16 @@ fn compare(
     Ok(comparison?)
 }
 
-/// Hidden until the work has taken a second; stays so in a pipe.
+/// Names the files of the two sides, for errors that call them actual and expected.
+fn sides(actual: &Path, expected: &Path) -> String {
+    format!(
+        "actual {}, expected {}",
+        actual.display(),
+        expected.display()
+    )
+}
+
+/// A progress bar that is hidden for the first second, and always in a pipe.
 fn bar() -> ProgressBar {
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
     match ProgressStyle::with_template(

@@ -1,6 +1,6 @@
 //! `tch-init doctor`: lists everything that can affect the bits, and how to fix problems.
 
-use super::Report;
+use super::report::Report;
 use anyhow::Result;
 use std::path::PathBuf;
 use std::process::Command;

@@ -5,7 +5,7 @@ use clap::ValueEnum;
 use tch::Kind;
 use tch_init::tensor::Dtype;
 
-/// What parameters may be.
+/// The dtypes of parameters.
 #[derive(Clone, Copy, ValueEnum)]
 pub enum FloatDtype {
     Float16,
@@ -24,7 +24,7 @@ impl FloatDtype {
         }
     }
 
-    /// As tch calls it.
+    /// tch's name of the dtype.
     #[cfg(feature = "tch")]
     pub fn kind(self) -> Kind {
         match self {

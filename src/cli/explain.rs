@@ -1,7 +1,8 @@
-//! `tch-init explain`: why tensors differ from what PyTorch would have drawn.
+//! `tch-init explain`: explains why tensors differ from what PyTorch draws.
 
-use super::Report;
 use super::dtype::FloatDtype;
+use super::report::{Report, spinner};
+use super::seed::parse_seed;
 use super::selection::{Names, Selection};
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -19,25 +20,25 @@ use tch_init::plan::InitPlan;
 pub struct Arguments {
     /// The tensors to explain: a file of safetensors, npz, npy, pt or ot, or a folder of them
     yours: PathBuf,
-    /// PyTorch's tensors, in a file of any of these kinds; or the plan of a model, with --seed,
-    /// which may stand first too
+    /// PyTorch's tensors, in a file of any of these formats, or the plan of a model, with --seed. The plan may also be
+    /// the first argument
     #[arg(required_unless_present = "layers", conflicts_with = "layers")]
     reference: Option<PathBuf>,
-    /// Instead of PyTorch's tensors: a text file with what Python's print(model) prints
+    /// Instead of PyTorch's tensors: a text file with the output of Python's print(model)
     #[arg(long, value_name = "FILE", requires = "seed")]
     layers: Option<PathBuf>,
     #[command(flatten)]
     names: Selection,
-    /// The seed that was meant
-    #[arg(long, allow_negative_numbers = true)]
+    /// The intended seed
+    #[arg(long, allow_negative_numbers = true, value_parser = parse_seed)]
     seed: Option<i64>,
-    /// The dtype in which a model of --layers is made
+    /// The dtype of the model of --layers
     #[arg(long, value_enum, default_value = "float32")]
     dtype: FloatDtype,
-    /// How many other seeds are tried, from 0 on
+    /// How many other seeds are tried, starting from 0
     #[arg(long, value_name = "N", default_value_t = Options::default().other_seeds)]
     other_seeds: u64,
-    /// Write JSON: an array with an object for each tensor
+    /// Write JSON
     #[arg(long)]
     json: bool,
 }
@@ -59,13 +60,13 @@ pub fn run(arguments: &Arguments) -> Result<Report> {
     let yours = TensorFile::open(yours_path)?;
     let yours = renamed(named(&yours), &names)?;
     let options = Options::default()
-        // PyTorch takes negative seeds as the same 64 bits.
+        // PyTorch uses the same 64 bits of a negative seed.
         .seed(arguments.seed.map(|seed| seed as u64))
         .other_seeds(arguments.other_seeds);
     let report = |mut expected: Vec<Expected<'_>>| -> Result<Report> {
         expected.retain(|e| names.keep(&e.tensor.name));
         let expected = expected.as_slice();
-        let spinner = super::spinner("looking through random streams");
+        let spinner = spinner("searching random streams");
         let explanations = explain(&yours, expected, &options);
         spinner.finish_and_clear();
         let explanations = explanations?;
@@ -114,7 +115,7 @@ pub fn run(arguments: &Arguments) -> Result<Report> {
     }
 }
 
-/// Whether a file is a plan: a JSON object that calls itself one where plans do.
+/// Whether a file is a plan: a JSON object with the format of a plan at its start.
 fn is_plan(path: &Path) -> bool {
     let mut start = Vec::new();
     let read = File::open(path).and_then(|file| file.take(4096).read_to_end(&mut start));
@@ -155,7 +156,7 @@ fn named(file: &TensorFile) -> Vec<NamedView<'_>> {
         .collect()
 }
 
-/// The tensors that are looked at, under the names that were asked for.
+/// Selects and renames tensors.
 fn renamed<'a>(tensors: Vec<NamedView<'a>>, names: &Names) -> Result<Vec<NamedView<'a>>> {
     let mut renamed: Vec<NamedView<'a>> = Vec::new();
     let mut known = BTreeSet::new();
@@ -174,7 +175,7 @@ fn renamed<'a>(tensors: Vec<NamedView<'a>>, names: &Names) -> Result<Vec<NamedVi
     Ok(renamed)
 }
 
-/// Names that only one side has.
+/// Names of only one side.
 #[derive(Serialize)]
 struct Unpaired {
     only_yours: Vec<String>,
@@ -217,7 +218,7 @@ fn json(explanations: &[Explanation], unpaired: &Unpaired) -> Result<String> {
 fn text(explanations: &[Explanation], unpaired: &Unpaired) -> String {
     let mut text = String::new();
     let mut line = |line: String| {
-        // Writing to a string cannot fail.
+        // Writing to a string does not fail.
         text.push_str(&line);
         text.push('\n');
     };

@@ -1,7 +1,8 @@
-//! `tch-init materialize`: a plan becomes tensors.
+//! `tch-init materialize`: makes the tensors of a plan.
 
-use super::Report;
 use super::dtype::FloatDtype;
+use super::report::{Report, spinner};
+use super::seed::parse_seed;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use globset::Glob;
@@ -19,39 +20,32 @@ pub struct Arguments {
     /// The plan, as `tch-init record` writes it
     plan: PathBuf,
     /// The seed, as torch.manual_seed takes it
-    #[arg(long, allow_negative_numbers = true, required_unless_present = "state_in", value_parser = seed)]
-    seed: Option<u64>,
+    #[arg(long, allow_negative_numbers = true, required_unless_present = "state_in", value_parser = parse_seed)]
+    seed: Option<i64>,
     /// The safetensors file to write
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
-    /// Instead of a seed: a file with the state to start from, as torch.get_rng_state() has it
+    /// Instead of a seed: a file with the generator state to start from, as torch.get_rng_state() returns it
     #[arg(long, value_name = "FILE", conflicts_with = "seed")]
     state_in: Option<PathBuf>,
-    /// Where to write the state that the constructor would have left
+    /// The file for the generator state that PyTorch's constructor leaves
     #[arg(long, value_name = "FILE")]
     state_out: Option<PathBuf>,
     /// Maximum number of threads [default: one per core]
     #[arg(long, value_name = "N")]
     threads: Option<NonZero<u16>>,
-    /// Only the names that fit, such as 'encoder.*'; may stand several times
+    /// Only tensors with matching names, such as 'encoder.*'; may be repeated
     #[arg(long, value_name = "GLOB")]
     only: Vec<Glob>,
-    /// Cast floating point tensors, as model.to(dtype) does
+    /// Cast floating-point tensors, as model.to(dtype) does
     #[arg(long, value_enum)]
     dtype: Option<FloatDtype>,
-    /// Also buffers that no state_dict has (persistent=False)
+    /// Also buffers that are not in the state_dict (persistent=False)
     #[arg(long)]
     non_persistent: bool,
 }
 
-/// Python takes seeds from -2^63 to 2^64 - 1, and negative ones as the same 64 bits.
-fn seed(text: &str) -> Result<u64, String> {
-    let negative = || text.parse().map(|seed: i64| seed as u64);
-    let seed = text.parse().or_else(|_| negative());
-    seed.map_err(|_| "a seed is -2^63 to 2^64 - 1".to_owned())
-}
-
-/// libtorch's generator, and its threads.
+/// libtorch's generator. The number of threads is libtorch's.
 #[cfg(feature = "tch")]
 fn generator(position: Mt19937, threads: Option<NonZero<u16>>) -> Result<impl Stream> {
     if let Some(threads) = threads {
@@ -81,7 +75,7 @@ pub fn run(arguments: &Arguments) -> Result<Report> {
                 .and_then(|state| Mt19937::from_state(&state))
                 .with_context(|| format!("{}: not the state of a CPU generator", path.display()))?
         }
-        (None, Some(seed)) => Mt19937::new(seed),
+        (None, Some(seed)) => Mt19937::new(seed as u64),
         (None, None) => bail!("give --seed or --state-in"),
     };
     let mut generator = generator(position, arguments.threads)?;
@@ -99,7 +93,7 @@ pub fn run(arguments: &Arguments) -> Result<Report> {
         .non_persistent(arguments.non_persistent);
 
     let not_written = |path: &Path| format!("{}: cannot be written", path.display());
-    // Before any work is done that would be lost.
+    // Fails before any work is done that would be lost.
     let state_out = match &arguments.state_out {
         Some(path) => Some((
             NewFile::create(path).with_context(|| not_written(path))?,
@@ -107,7 +101,7 @@ pub fn run(arguments: &Arguments) -> Result<Report> {
         )),
         None => None,
     };
-    let spinner = super::spinner("materializing");
+    let spinner = spinner("materializing");
     let saved = plan.save(&arguments.output, &mut generator, save, wanted);
     spinner.finish_and_clear();
     let saved = saved?;

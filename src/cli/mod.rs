@@ -1,13 +1,14 @@
-//! The command line: one file a subcommand.
+//! The program: one file per subcommand.
 //!
-//! Exit codes are those of `diff`: 0 all is well, 1 a difference or a problem was found, 2 bad
-//! input or failure, with one line on stderr.
+//! Exit codes: 0 done or equal, 1 a difference or a problem was found, 2 bad input or a failure, with one line on stderr.
 
 mod diff;
 mod dtype;
 mod materialize;
 mod plan;
 mod record;
+mod report;
+mod seed;
 mod selection;
 
 #[cfg(feature = "tch")]
@@ -34,7 +35,7 @@ use clap::{Parser, Subcommand};
 use std::io::Write;
 use std::process::ExitCode;
 
-/// PyTorch's weight initialisation for Rust, bit for bit.
+/// PyTorch's weight initialization for Rust, bit for bit.
 #[derive(Parser)]
 #[command(name = "tch-init", version, arg_required_else_help = true)]
 struct Arguments {
@@ -44,26 +45,20 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Run the experiment that the project grew from, and print it as PyTorch prints it
+    /// Run the experiment that the project grew from, and print it as Python does
     Demo(demo::Arguments),
-    /// Compare two sets of tensors: bits, ULPs, or PyTorch's tolerances
+    /// Compare two sets of tensors by bits, ULPs, or PyTorch's tolerances
     Diff(diff::Arguments),
-    /// Say why tensors differ from what PyTorch would have drawn
+    /// Explain why tensors differ from what PyTorch draws
     Explain(explain::Arguments),
-    /// Make the tensors of a plan at any seed, with the bits of PyTorch's constructor
+    /// Make the tensors of a plan at any seed, with the bits that PyTorch's constructor gives them
     Materialize(materialize::Arguments),
     /// Show what a plan draws
     Plan(plan::Arguments),
-    /// Write down how a PyTorch model is initialised, once, as a plan that any seed can be drawn from
+    /// Record how a PyTorch model is initialized, as a plan for any seed
     Record(record::Arguments),
-    /// Show what was found (libtorch, CPU capability, threads, CUDA, Python) and what is wrong
+    /// List everything that can affect the bits, and how to fix problems
     Doctor(doctor::Arguments),
-}
-
-/// What a subcommand has to say, and whether it found something.
-struct Report {
-    text: String,
-    found: bool,
 }
 
 /// Runs the program.
@@ -96,7 +91,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Help and version are output; anything else is one line on stderr.
+/// Prints help and version to stdout, anything else as one line to stderr.
 fn usage(error: &clap::Error) -> ExitCode {
     if !error.use_stderr()
         || error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
@@ -121,9 +116,9 @@ fn usage(error: &clap::Error) -> ExitCode {
     ExitCode::from(2)
 }
 
-/// Writes to stdout; a reader that has seen enough is no failure.
+/// Writes to stdout. A closed pipe is not a failure.
 fn print(text: &str) -> anyhow::Result<()> {
-    // Colours stay on a terminal only.
+    // Colors are printed on a terminal only.
     let mut out = anstream::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
@@ -131,22 +126,6 @@ fn print(text: &str) -> anyhow::Result<()> {
         }
         _ => Ok(()),
     }
-}
-
-/// Shown on a terminal while something of unknown length runs; nothing in a pipe.
-fn spinner(message: &'static str) -> indicatif::ProgressBar {
-    let spinner = indicatif::ProgressBar::new_spinner().with_message(message);
-    spinner.enable_steady_tick(std::time::Duration::from_millis(200));
-    spinner
-}
-
-/// Which of two files "actual" and "expected" are, for errors that name the sides.
-fn paths_differ(actual: &std::path::Path, expected: &std::path::Path) -> String {
-    format!(
-        "actual {}, expected {}",
-        actual.display(),
-        expected.display()
-    )
 }
 
 fn one_line(message: &str) -> String {

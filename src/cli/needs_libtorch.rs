@@ -1,6 +1,6 @@
 //! Stands in for the commands that need libtorch, in a program built without the feature `tch`.
 
-use super::Report;
+use super::report::Report;
 use anyhow::{Result, bail};
 use std::ffi::OsString;
 

@@ -1,6 +1,6 @@
-//! `tch-init plan`: what a plan says.
+//! `tch-init plan`: shows a plan.
 
-use super::Report;
+use super::report::Report;
 use anyhow::Result;
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
@@ -15,7 +15,7 @@ pub struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Per parameter: what is drawn, in which order, where in the stream, and what of it is dead
+    /// For each parameter: what is drawn, in which order, at which position of the stream, and which draws are dead
     Show {
         /// The plan
         plan: PathBuf,
@@ -34,7 +34,7 @@ pub fn run(arguments: &Arguments) -> Result<Report> {
     Ok(Report { text, found: false })
 }
 
-/// A line in pieces of at most so many columns, cut between words where there are any.
+/// Wraps a line at words, or within a word that is longer than the line.
 fn wrapped(line: &str, columns: usize) -> String {
     const INDENT: &str = "        ";
     let columns = columns.max(2 * INDENT.len());
@@ -45,7 +45,7 @@ fn wrapped(line: &str, columns: usize) -> String {
             .char_indices()
             .nth(columns)
             .map_or(rest.len(), |(end, _)| end);
-        // Not within the indent, which would never end.
+        // A cut within the indent would never end.
         let cut = rest[..end]
             .rfind(' ')
             .filter(|cut| !rest[..*cut].trim().is_empty());

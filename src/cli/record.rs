@@ -1,6 +1,6 @@
-//! `tch-init record`: what a PyTorch model's constructor draws and computes, as a plan.
+//! `tch-init record`: records what a PyTorch model's constructor draws and computes, as a plan.
 
-use super::Report;
+use super::report::{Report, spinner};
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 use std::ffi::OsString;
@@ -8,9 +8,9 @@ use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-/// The recorder: the program needs no file beside itself.
+/// The recorder, compiled in, so that the program needs no other file.
 const SCRIPT: &str = include_str!("../../python/record.py");
-/// What the script puts before what it says itself.
+/// The prefix of the script's own messages.
 const PREFIX: &str = "record.py: ";
 
 #[derive(Args)]
@@ -21,13 +21,13 @@ pub struct Arguments {
     /// The plan's file [default: stdout]
     #[arg(short, long, value_name = "OUT")]
     output: Option<PathBuf>,
-    /// Import this module first; may be given again
+    /// Import this module first; may be repeated
     #[arg(long = "import", value_name = "MODULE")]
     imports: Vec<String>,
-    /// A config.json of transformers: the function's argument, and `config` in an expression
+    /// A config.json of transformers: the argument of the function, or `config` in the expression
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// The function's arguments: a JSON array, or an object of named ones
+    /// The function's arguments: a JSON array, or an object of named arguments
     #[arg(long, value_name = "JSON")]
     args: Option<String>,
     /// The Python that has PyTorch [default: $TCH_INIT_PYTHON, or the active environment's, or
@@ -38,7 +38,7 @@ pub struct Arguments {
 
 pub fn run(arguments: &Arguments) -> Result<Report> {
     let python = arguments.python.clone().unwrap_or_else(default_python);
-    let spinner = super::spinner("recording");
+    let spinner = spinner("recording");
     let mut child = Command::new(&python)
         .arg("-c")
         .arg(SCRIPT)
@@ -55,11 +55,11 @@ pub fn run(arguments: &Arguments) -> Result<Report> {
     let stderr = child
         .stderr
         .take()
-        .ok_or_else(|| anyhow!("cannot read what {} says", python.display()))?;
-    // The script's last word is its failure, one line; warnings and what the constructor prints pass.
+        .ok_or_else(|| anyhow!("cannot read the output of {}", python.display()))?;
+    // The script's last message is its failure. Warnings and the output of the constructor are passed on.
     let mut failure = None;
     for line in BufReader::new(stderr).split(b'\n') {
-        let line = line.context("cannot read what Python says")?;
+        let line = line.context("cannot read the output of Python")?;
         let line = String::from_utf8_lossy(&line);
         match line.strip_prefix(PREFIX) {
             Some(said) if !said.starts_with("warning: ") => failure = Some(said.to_owned()),
@@ -87,14 +87,14 @@ pub fn run(arguments: &Arguments) -> Result<Report> {
     }
 }
 
-/// The first of these that there is.
+/// The first of these that exists.
 fn default_python() -> PathBuf {
     let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
     let local = PathBuf::from(".venv/bin/python");
     match (set("TCH_INIT_PYTHON"), set("VIRTUAL_ENV")) {
         (Some(python), _) => python.into(),
         (None, None) if local.exists() => local,
-        // That of an active environment comes first on PATH.
+        // The Python of an active environment is the first on PATH.
         _ => PathBuf::from("python3"),
     }
 }

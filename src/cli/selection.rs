@@ -1,4 +1,4 @@
-//! Which tensors are looked at, and what they are called: `--rename`, `--only`, `--ignore`.
+//! Selects and renames tensors: `--rename`, `--only`, `--ignore`.
 
 use anyhow::{Result, anyhow, bail};
 use clap::Args;
@@ -8,19 +8,19 @@ use std::cell::RefCell;
 
 #[derive(Args)]
 pub struct Selection {
-    /// Rename tensors of the first side, as sed does: s/PATTERN/REPLACEMENT/, with \1 for groups
-    /// and the flags g and i; may be repeated, each is applied to what the one before made
+    /// Rename tensors of the first side, as sed does: s/PATTERN/REPLACEMENT/, with \1 for groups and the flags g and i;
+    /// may be repeated, and each is applied to the result of the previous one
     #[arg(long, value_name = "s/PATTERN/REPLACEMENT/")]
     rename: Vec<String>,
-    /// Look at tensors of this name only, * standing for anything; may be repeated
+    /// Only tensors of this name, where * matches anything; may be repeated
     #[arg(long, value_name = "GLOB")]
     only: Vec<String>,
-    /// Leave out tensors of this name, * standing for anything; may be repeated
+    /// Without tensors of this name, where * matches anything; may be repeated
     #[arg(long, value_name = "GLOB")]
     ignore: Vec<String>,
 }
 
-/// The arguments, ready to be applied, and which of them applied to anything.
+/// The compiled arguments, each with whether it matched anything.
 pub struct Names {
     renames: Vec<Rename>,
     only: Vec<Pattern>,
@@ -69,29 +69,29 @@ impl Names {
         })
     }
 
-    /// What a tensor of the first side is called.
+    /// The new name of a tensor of the first side.
     pub fn rename(&self, name: &str) -> String {
         self.renames
             .iter()
             .fold(name.to_owned(), |name, rename| rename.apply(&name))
     }
 
-    /// Whether a tensor of this name is looked at.
+    /// Whether a tensor of this name is selected.
     pub fn keep(&self, name: &str) -> bool {
         let any = |patterns: &[Pattern]| {
-            // All are asked, so that each that fits counts as used.
+            // All are tried, so that each matching one counts as used.
             patterns.iter().filter(|pattern| pattern.fits(name)).count() > 0
         };
         let wanted = any(&self.only) || self.only.is_empty();
         !any(&self.ignore) && wanted
     }
 
-    /// Whether nothing was asked for.
+    /// Whether there are no arguments.
     pub fn is_empty(&self) -> bool {
         self.renames.is_empty() && self.only.is_empty() && self.ignore.is_empty()
     }
 
-    /// Says of arguments that applied to nothing that they did.
+    /// Warns of arguments that matched nothing.
     pub fn warn_of_unused(&self) {
         let renames = self.renames.iter().map(|r| (&r.argument, &r.used));
         let patterns = self
@@ -116,7 +116,7 @@ impl Pattern {
 }
 
 impl Rename {
-    /// `s`, a delimiter, and three parts; a backslash takes the delimiter's meaning away.
+    /// Parses `s`, a delimiter and three parts; a backslash escapes the delimiter.
     fn parse(argument: &str) -> Result<Rename> {
         let wrong = || anyhow!("--rename '{argument}' is not of the form s/PATTERN/REPLACEMENT/");
         let mut characters = argument.chars();
@@ -147,7 +147,7 @@ impl Rename {
             return Err(wrong());
         };
         if let Some(flag) = flags.chars().find(|flag| !"gi".contains(*flag)) {
-            bail!("--rename '{argument}': the flag {flag} is none of g and i");
+            bail!("--rename '{argument}': the flag {flag} is neither g nor i");
         }
         let compiled = RegexBuilder::new(pattern)
             .case_insensitive(flags.contains('i'))
@@ -178,7 +178,7 @@ impl Rename {
     }
 }
 
-/// sed's `\1` and `&` as the regex crate writes them, its `$` taken literally.
+/// Translates sed's `\1` and `&` to the syntax of the regex crate, in which `$` is escaped.
 fn references(replacement: &str) -> String {
     let mut text = String::new();
     let mut characters = replacement.chars();

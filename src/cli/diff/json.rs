@@ -1,5 +1,5 @@
-//! A comparison for machines. Fields keep their order; numbers are exact, and those that JSON has
-//! not are strings.
+//! Prints a comparison as JSON. Fields keep their order; numbers are exact, and numbers that JSON cannot represent are
+//! strings.
 
 use anyhow::Result;
 use serde::Serialize;
@@ -113,7 +113,7 @@ fn worst<D>(extreme: &Option<Extreme<D>>, say: impl Fn(&D) -> Value) -> Option<W
     })
 }
 
-/// Floats as numbers, integers exactly, complex numbers as PyTorch writes them.
+/// Floats and integers as exact numbers, complex numbers as text, as PyTorch prints them.
 fn value(element: &Element) -> Value {
     match (element.to_f64(), element.to_integer()) {
         (Some(float), _) => number(float),

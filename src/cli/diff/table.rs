@@ -1,4 +1,4 @@
-//! A comparison for people.
+//! Prints a comparison as a table.
 
 use anstyle::{AnsiColor, Style};
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
@@ -7,11 +7,10 @@ use tch_init::parity::{
     Comparison, Criterion, Difference, Extreme, Failure, NamedComparison, Site, TensorComparison,
 };
 
-/// The width of a table where there is no terminal.
+/// The width of a table without a terminal.
 const WIDTH: u16 = 100;
 
-/// A row for every tensor that differs, the figures of the worst in words, and what the two sides
-/// do not share.
+/// Prints a row for each tensor that differs, details of the worst one, and the tensors of one side only.
 pub fn text(comparison: &Comparison, all: bool) -> String {
     let mut text = String::new();
     let shown: Vec<&NamedComparison> = comparison
@@ -20,7 +19,7 @@ pub fn text(comparison: &Comparison, all: bool) -> String {
         .filter(|pair| all || !pair.comparison.is_same())
         .collect();
     if !shown.is_empty() {
-        // Cells are padded to the width of their column, the last one in vain.
+        // The padding of the last column is not printed.
         for row in table(&shown).lines() {
             line(&mut text, row.trim_end());
         }
@@ -119,7 +118,7 @@ fn short(value: f64) -> String {
     }
 }
 
-/// What the row has no column for.
+/// Prints what has no column in the row.
 fn notes(text: &mut String, pair: &NamedComparison) {
     let comparison = &pair.comparison;
     let mut notes = Vec::new();
@@ -166,7 +165,7 @@ fn notes(text: &mut String, pair: &NamedComparison) {
     }
 }
 
-/// The pair whose values lie furthest apart in ULPs, or else absolutely.
+/// The pair with the greatest distance in ULPs, or else the greatest absolute difference.
 fn worst<'a>(pairs: &[&'a NamedComparison]) -> Option<&'a NamedComparison> {
     let key = |pair: &&NamedComparison| {
         let comparison = &pair.comparison;
@@ -186,7 +185,7 @@ fn worst<'a>(pairs: &[&'a NamedComparison]) -> Option<&'a NamedComparison> {
         .copied()
         .filter(|pair| !pair.comparison.is_same() && pair.comparison.absolute.is_some())
     {
-        // The first of equals, and a NaN is worse than any number.
+        // Of equal pairs the first; a NaN is worse than any number.
         let worse = worst.is_none_or(|known| {
             let (a, b) = (key(&pair), key(&known));
             a.0 > b.0 || (a.0 == b.0 && a.1.total_cmp(&b.1).is_gt())
@@ -241,7 +240,7 @@ fn summary(comparison: &Comparison) -> String {
         ("A", &comparison.only_actual),
         ("B", &comparison.only_expected),
     ] {
-        // Writing to a string cannot fail; the check keeps that from being a promise.
+        // Writing to a string does not fail.
         if !names.is_empty() && write!(text, "; {} only in {side}", names.len()).is_err() {
             break;
         }
