@@ -42,12 +42,15 @@ pub fn materialized(plan: &InitPlan, seed: i64) -> Result<Vec<(String, Tensor)>,
     Ok(tensors)
 }
 
+/// The bytes of tensors by name, and the generator's state afterwards.
+pub type Made = (Vec<(String, Vec<u8>)>, Vec<u8>);
+
 /// What is made without libtorch, from a state; `None` if a step needs libtorch.
 pub fn without_libtorch(
     plan: &InitPlan,
     state: &[u8],
     wanted: impl Fn(&str) -> bool,
-) -> Option<(Vec<(String, Vec<u8>)>, Vec<u8>)> {
+) -> Option<Made> {
     let state = State::from_bytes(state).unwrap();
     let mut generator = Mt19937::from_state(&state).unwrap();
     match plan.materialize_only(&mut generator, wanted) {
