@@ -104,3 +104,43 @@ fn commands_that_need_libtorch_say_so_in_one_line() {
         );
     }
 }
+
+/// `tests/plan/program.rs` compares what the program with libtorch writes to the same file.
+#[test]
+fn materialize_writes_the_file_that_libtorch_makes() {
+    let folder = tempfile::tempdir().unwrap();
+    let weights = folder.path().join("weights.safetensors");
+    let path = weights.to_str().unwrap();
+    for threads in ["1", "3"] {
+        let arguments = ["--seed", "1", "--threads", threads, "-o", path];
+        let arguments: Vec<&str> = ["materialize", "tests/data/linear.plan.json"]
+            .into_iter()
+            .chain(arguments)
+            .collect();
+        let output = run(&arguments);
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        let expected = include_bytes!("data/linear.safetensors");
+        assert_eq!(std::fs::read(&weights).unwrap(), expected);
+    }
+}
+
+#[test]
+fn steps_that_need_libtorch_are_refused_in_one_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let plan = folder.path().join("a.plan.json");
+    let json = r#"{"format": "tch-init plan", "version": 1, "pytorch": "2.13.0",
+        "semantics": "2.13", "model": "by hand", "storages": [64],
+        "views": [[0, "float32", [4, 4]]], "steps": [["orthogonal_", 0, 1.0]],
+        "parameters": [["weight", 0]], "buffers": []}"#;
+    std::fs::write(&plan, json).unwrap();
+    let weights = folder.path().join("weights.safetensors");
+    let (plan, path) = (plan.to_str().unwrap(), weights.to_str().unwrap());
+    let output = run(&["materialize", plan, "--seed", "1", "-o", path]);
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    assert!(output.stdout.is_empty(), "{output:?}");
+    assert_eq!(
+        String::from_utf8(output.stderr).unwrap(),
+        "tch-init: step 0: `orthogonal_` (needed by \"weight\"): only libtorch computes this; use a tch-init that is built with the feature `tch`\n"
+    );
+    assert!(!weights.exists());
+}

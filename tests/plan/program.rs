@@ -104,6 +104,17 @@ fn weights_and_state_are_those_of_the_library() {
     assert_eq!(file.get("weight").unwrap().to_bytes(), bytes(&made[0].1));
 }
 
+/// `tests/standalone.rs` compares what the program without libtorch writes to the same file.
+#[test]
+fn the_file_is_that_of_the_program_without_libtorch() {
+    let folder = tempfile::tempdir().unwrap();
+    let weights = folder.path().join("weights.safetensors");
+    let plan = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/linear.plan.json");
+    done(&materialize(&plan, &weights, &["--seed", "1"]));
+    let expected = include_bytes!("../data/linear.safetensors");
+    assert_eq!(fs::read(&weights).unwrap(), expected);
+}
+
 #[test]
 fn the_file_says_what_made_it() {
     let (folder, plan, weights) = folder(&linear());

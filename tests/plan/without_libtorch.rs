@@ -2,6 +2,9 @@
 
 use super::build::{Builder, made, seeded, view, without_libtorch};
 use serde_json::{Value, json};
+use tch_init::plan::Save;
+use tch_init::rng::{Draw, Mt19937};
+use tch_init::tensor::Dtype;
 
 const DTYPES: [&str; 10] = [
     "bool", "uint8", "int8", "int16", "int32", "int64", "float16", "bfloat16", "float32", "float64",
@@ -275,4 +278,89 @@ fn draws_are_libtorchs() {
         .parameter("permutation", permutation)
         .parameter("sparse", sparse);
     assert!(is_made(&plan));
+}
+
+#[test]
+fn files_are_libtorchs() {
+    let mut plan = Builder::default();
+    let weight = plan.tensor("float32", &[900, 700]);
+    let half = plan.tensor("bfloat16", &[40, 30]);
+    let wide = plan.tensor("float64", &[40, 30]);
+    let storage = plan.storages.len();
+    let columns = plan.tensor("float32", &[30, 40]);
+    let turned = plan.view(json!([storage, "float32", [40, 30], 0, [1, 40]]));
+    let positions = plan.tensor("int64", &[64]);
+    let scalar = plan.tensor("float32", &[]);
+    let empty = plan.tensor("float32", &[0, 4]);
+    plan.step(json!(["uniform_", weight, 0.0, 1.0]))
+        .step(json!(["normal_", half, 0.0, 0.02]))
+        .step(json!(["normal_", weight, 0.0, 0.02]))
+        .step(json!(["normal_", wide, 0.0, 1.0]))
+        .step(json!(["trunc_normal_", columns, 0.0, 1.0, -2.0, 2.0]))
+        .step(json!(["arange", positions, 0, 64, 1]))
+        .step(json!(["fill_", scalar, 0.1]))
+        .parameter("weight", weight)
+        .parameter("tied", weight)
+        .parameter("half", half)
+        .parameter("wide", wide)
+        .parameter("turned", turned)
+        .parameter("scalar", scalar)
+        .parameter("empty", empty);
+    plan.buffers
+        .push(json!(["positions", positions, {"persistent": false}]));
+    let plan = plan.plan();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.safetensors");
+    for dtype in [
+        None,
+        Some(Dtype::Bfloat16),
+        Some(Dtype::Float16),
+        Some(Dtype::Float64),
+    ] {
+        let save = Save::default().dtype(dtype).non_persistent(true);
+        plan.save(&path, &mut seeded(6), save, |_| true).unwrap();
+        let with = std::fs::read(&path).unwrap();
+        plan.save(&path, &mut Mt19937::new(6), save, |_| true)
+            .unwrap();
+        assert!(std::fs::read(&path).unwrap() == with, "{dtype:?}");
+    }
+}
+
+/// The table of the recorder has the draws of `Draw`, each with as many arguments.
+#[test]
+fn the_recorder_knows_every_draw() {
+    let script = include_str!("../../python/record.py");
+    let mut known = Vec::new();
+    for line in script.lines().map(str::trim) {
+        // "rand": lambda a, out: ("uniform_", [0.0, 1.0]),
+        let row = line.split_once("lambda a, out: (\"").and_then(|(_, row)| {
+            let (name, arguments) = row.split_once("\", [")?;
+            let arguments = arguments.rsplit_once("])")?.0;
+            let count = arguments.split(", ").filter(|x| !x.is_empty()).count();
+            Some((name, count))
+        });
+        // "orthogonal_": ("orthogonal_", "tensor, gain=1, generator=None", "gain,"),
+        let hooked = line.split_once(": (\"").and_then(|(_, row)| {
+            let texts: Vec<&str> = row.split("\", \"").collect();
+            let [name, _, arguments] = texts[..] else {
+                return None;
+            };
+            let arguments = arguments.split('"').next()?.split(',');
+            Some((name, arguments.filter(|x| !x.trim().is_empty()).count()))
+        });
+        let row = row.or(hooked);
+        known.extend(row.filter(|(name, _)| Draw::arity(name).is_some()));
+    }
+    for name in Draw::NAMES {
+        let counts: Vec<usize> = known
+            .iter()
+            .filter(|row| row.0 == *name)
+            .map(|row| row.1)
+            .collect();
+        assert!(!counts.is_empty(), "{name} is not recorded");
+        assert!(
+            counts.iter().all(|count| Some(*count) == Draw::arity(name)),
+            "{name}: {counts:?}"
+        );
+    }
 }
