@@ -24,13 +24,15 @@ help:
 demo: setup
 	$(CARGO) run --release --features cli -- demo
 
-# The live tests are #[ignore]d, so that plain `cargo test` needs no PyTorch; here they must run.
+# The live tests are #[ignore]d, so that plain `cargo test` needs no PyTorch; here they must run. The crates
+# without libtorch are tested apart: built with tch-init, they would get tensor-parity's feature tch.
 test:
 	$(PYTHON) -m unittest discover -s tests/python/setup
 	$(PYTHON) tools/setup.py --reference
 	$(TCH_INIT_PYTHON) -m unittest discover -s tests/python/record -t .
-	$(CARGO) test --workspace --features cli -- --include-ignored
-	$(CARGO) test --workspace --no-default-features --features cli
+	$(CARGO) test --features cli -- --include-ignored
+	$(CARGO) test --no-default-features --features cli
+	$(CARGO) test -p torch-rng -p tensor-parity -p init-plan --features torch-rng/rand_core
 	$(CARGO) check --all-targets
 	$(CARGO) check --all-targets --no-default-features
 
