@@ -72,7 +72,7 @@ fn files_that_cannot_be_read_are_one_line() {
         ),
         (
             &["plan", "show", "unknown.plan.json"],
-            "unknown.plan.json: step 1: unknown step `foo_` (needed by \"bias\"); take a newer tch-init".to_owned(),
+            "unknown.plan.json: step 1: unknown step `foo_` (needed by \"bias\"); use a newer tch-init".to_owned(),
         ),
         (
             &["plan", "show", "range.plan.json"],

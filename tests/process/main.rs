@@ -11,6 +11,7 @@ mod alloc;
 mod build;
 #[path = "../common/mod.rs"]
 mod common;
+mod engine;
 mod memory;
 mod properties;
 mod together;

@@ -41,7 +41,7 @@ pub struct TransformerEncoderLayer {
 ///
 /// # Errors
 ///
-/// [`InitError::Layer`] as [`f_multihead_attention`](crate::nn::f_multihead_attention), and for a
+/// [`InitError::Layer`] as [`multihead_attention`](crate::nn::multihead_attention), and for a
 /// dropout outside of 0 to 1; [`InitError::Libtorch`] for a negative `dim_feedforward` or a
 /// `VarStore` whose kind cannot be trained.
 ///

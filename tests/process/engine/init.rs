@@ -1,8 +1,8 @@
 //! The functions of `init`, whose draws the engine makes, among libtorch's own draws.
 
-use crate::case::DTYPES;
+use super::case::DTYPES;
+use super::libtorch::{Choice, kind};
 use crate::common::{bytes, default_stream};
-use crate::libtorch::{Choice, kind};
 use tch::{Device, Kind, Tensor};
 use tch_init::rng::{Backend, Mt19937};
 use tch_init::{Generator, get_rng_state, init, manual_seed, set_rng_state};

@@ -4,7 +4,7 @@
 //! value of 0 the angle is 0, so the first normal of a pair is the radius. With a first one whose
 //! radius is 1 the two are cosine and sine. Both runs take all 2^24 values the other can have.
 
-use crate::case::{bytes_of, engines, untemper};
+use super::case::{bytes_of, engines, untemper};
 use crate::common::default_stream;
 use std::sync::OnceLock;
 use tch::{Device, Kind, Tensor};

@@ -1,6 +1,6 @@
 //! Against libtorch's own kernels, called through tch: values, and the state afterwards.
 
-use crate::case::{DTYPES, Draw, engines, untemper};
+use super::case::{DTYPES, Draw, engines, untemper};
 use crate::common::{bytes, default_stream};
 use tch::{Device, Kind, Tensor};
 use tch_init::distribution::{normal_interval_probability, randperm};
