@@ -1208,9 +1208,9 @@ def load_config(path, target):
     try:
         values = json.loads(read_file(path))
     except ValueError as error:
-        raise Refused(f"{path} is no JSON: {error}") from None
+        raise Refused(f"{path} is not JSON: {error}") from None
     if not isinstance(values, dict):
-        raise Refused(f"{path} is no JSON object")
+        raise Refused(f"{path} is not a JSON object")
     config_class = getattr(target, "config_class", None)
     if config_class is None and "model_type" not in values:
         raise Refused(f'{path} has no "model_type", so that it is not known which config it is')
@@ -1236,7 +1236,7 @@ def constructor(options):
         try:
             given = json.loads(options.args)
         except ValueError as error:
-            raise Refused(f"--args is no JSON: {error}") from None
+            raise Refused(f"--args is not JSON: {error}") from None
         if isinstance(given, dict):
             keywords = given
         elif isinstance(given, list):
@@ -1281,12 +1281,12 @@ def check_output(path):
         raise Refused(f"{path} cannot be written: there is no folder {folder}")
     # A rename would put a file in the place of a folder or a device.
     if os.path.exists(path) and not os.path.isfile(path):
-        raise Refused(f"{path} cannot be written: it is no regular file")
+        raise Refused(f"{path} cannot be written: it is not a regular file")
     return path
 
 
 def write(text, path):
-    """Through a temporary file, so that nobody sees half a plan."""
+    """Through a temporary file, so that no reader sees half a plan."""
     try:
         if path is None:
             sys.stdout.write(text)

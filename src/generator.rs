@@ -1,4 +1,4 @@
-//! `torch.Generator`: the default streams and streams of one's own.
+//! `torch.Generator`: the default generators and explicit ones.
 //!
 //! tch has no generator API; this follows `torch/csrc/Generator.cpp` and `torch/random.py` of
 //! PyTorch 2.13 over `at::Generator`.
@@ -11,7 +11,7 @@ use std::fmt;
 use std::ptr::NonNull;
 use tch::Device;
 
-/// A random stream: a new one of one's own, or a handle to a device's default one.
+/// A random stream: a new, independent one, or a handle to a device's default one.
 ///
 /// Every function of [`init`](crate::init) that draws takes an optional generator; without one it
 /// draws from the default stream of the tensor's device, as PyTorch does.
@@ -36,7 +36,7 @@ pub struct Generator {
 }
 
 // SAFETY: `at::Generator` is a reference-counted pointer with an atomic count, and every use of
-// the stream behind it, here and in libtorch's kernels, holds the generator's own mutex.
+// its stream, here and in libtorch's kernels, holds the generator's own mutex.
 unsafe impl Send for Generator {}
 
 impl Generator {

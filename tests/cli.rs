@@ -278,8 +278,8 @@ fn explain_says_in_one_line_what_it_cannot_take() {
             "cannot be used with",
         ),
     ] {
-        let told = failure(&[&["explain"], &arguments[..]].concat());
-        assert!(told.contains(part), "{arguments:?}: {told}");
+        let reported = failure(&[&["explain"], &arguments[..]].concat());
+        assert!(reported.contains(part), "{arguments:?}: {reported}");
     }
 }
 
@@ -305,8 +305,8 @@ fn explain_as_json() {
         "0",
     ]);
     assert_eq!(output.status.code(), Some(1));
-    let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    let tensor = &told["tensors"][0];
+    let reported: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let tensor = &reported["tensors"][0];
     assert_eq!(
         (&tensor["tensor"], &tensor["differing"]),
         (&"w".into(), &4.into())

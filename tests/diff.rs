@@ -42,7 +42,7 @@ fn diff(a: &Path, b: &Path, arguments: &[&str]) -> Output {
         .unwrap()
 }
 
-fn told(output: &Output) -> (Option<i32>, &str) {
+fn reported(output: &Output) -> (Option<i32>, &str) {
     (
         output.status.code(),
         std::str::from_utf8(&output.stdout).unwrap(),
@@ -93,7 +93,7 @@ only in A: x
 only in B: y
 1 of 2 tensors differs, the others are equal, bit for bit; 1 only in A; 1 only in B
 ";
-    assert_eq!(told(&output), (Some(1), expected));
+    assert_eq!(reported(&output), (Some(1), expected));
     assert!(output.stderr.is_empty(), "{output:?}");
 }
 
@@ -121,7 +121,10 @@ fn verdicts_by_criterion() {
         );
     }
     let same = diff(&a, &a, &[]);
-    assert_eq!(told(&same), (Some(0), "1 tensor is equal, bit for bit\n"));
+    assert_eq!(
+        reported(&same),
+        (Some(0), "1 tensor is equal, bit for bit\n")
+    );
 }
 
 #[test]
@@ -201,11 +204,11 @@ fn json_is_exact() {
     let a = folder.write("a", &[("w", &[1.0, f32::INFINITY])]);
     let b = folder.write("b", &[("w", &[NEXT, 1.0])]);
     let output = diff(&a, &b, &["--json"]);
-    let (code, text) = told(&output);
+    let (code, text) = reported(&output);
     assert_eq!(code, Some(1));
-    let told: Value = serde_json::from_str(text).unwrap();
-    assert_eq!(told["same"], false);
-    let w = &told["tensors"][0];
+    let reported: Value = serde_json::from_str(text).unwrap();
+    assert_eq!(reported["same"], false);
+    let w = &reported["tensors"][0];
     assert_eq!(
         (&w["bits_differ"], &w["inf_a"], &w["inf_b"]),
         (&2.into(), &1.into(), &0.into())

@@ -101,7 +101,7 @@ fn large(rows: &mut Vec<Row>) {
 }
 
 /// Two threads against one, in turn, so that what else the machine does meets both: the median
-/// nanoseconds of `count` things that are done by so many threads.
+/// nanoseconds of `count` operations on that many threads.
 fn two_against_one(name: &str, count: i64, mut work: impl FnMut(i32)) -> Row {
     let mut times = [Vec::new(), Vec::new()];
     for _ in 0..31 {

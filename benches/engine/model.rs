@@ -43,7 +43,7 @@ fn initialise((embeddings, layers): &mut (Vec<Tensor>, Vec<(Tensor, Tensor)>)) {
 /// Prints the nanoseconds of one initialisation: of memory that was never touched if `fresh`.
 pub fn run(fresh: bool) {
     tch::set_num_threads(THREADS);
-    // What is done once a process is no part of it.
+    // Work done once per process is not part of it.
     let mut once = Tensor::zeros([1 << 22], (Kind::Float, Device::Cpu));
     init::normal_(&mut once, 0.0, 1.0, None).unwrap();
     init::uniform_(&mut once, 0.0, 1.0, None).unwrap();

@@ -67,7 +67,7 @@ fn compare(name: &str, expression: &str, plan: &Path) -> Row {
 /// Prints the nanoseconds that a plan takes to become tensors.
 fn run(plan: &str) {
     tch::set_num_threads(THREADS);
-    // What is done once a process is no part of it.
+    // Work done once per process is not part of it.
     let mut once = Tensor::zeros([1 << 22], (Kind::Float, Device::Cpu));
     init::normal_(&mut once, 0.0, 1.0, None).unwrap();
     init::uniform_(&mut once, 0.0, 1.0, None).unwrap();

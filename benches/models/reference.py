@@ -15,7 +15,7 @@ else:
     # Loads what transformers imports at first use.
     getattr(scope[library], expression.split(".")[1].split("(")[0])
 torch.set_num_threads(int(threads))
-# What is done once a process is no part of it.
+# Work done once per process is not part of it.
 torch.nn.init.normal_(torch.zeros(1 << 20))
 torch.nn.init.uniform_(torch.zeros(1 << 20))
 torch.manual_seed(1)

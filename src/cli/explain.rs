@@ -225,8 +225,8 @@ fn text(explanations: &[Explanation], unpaired: &Unpaired) -> String {
     for explanation in explanations.iter().filter(|e| !e.equal) {
         line(heading(explanation));
         for finding in &explanation.findings {
-            let told = finding.to_string();
-            let mut lines = told.lines();
+            let text = finding.to_string();
+            let mut lines = text.lines();
             line(format!("  {}", lines.next().unwrap_or_default()));
             lines.for_each(|evidence| line(format!("    {evidence}")));
         }

@@ -170,7 +170,7 @@ fn clamped(pair: &Pair<'_>, differing: &[usize]) -> Option<Change> {
         }
     });
     let symmetric = below > 0 && above > 0 && min == -max;
-    // A single element on a bound is no evidence unless the bounds are symmetric. If most elements
+    // A single element on a bound is not evidence unless the bounds are symmetric. If most elements
     // lie on a bound, "set to" is the better description.
     let is_evident =
         differing.len() > 2 || (differing.len() == 2 && (symmetric || below * above == 0));
@@ -264,7 +264,7 @@ fn last_16(pair: &Pair<'_>, differing: &[usize]) -> Option<Finding> {
 
 fn partly_overwritten(pair: &Pair<'_>, differing: &[usize]) -> Option<Change> {
     let equal = pair.yours.len() - differing.len();
-    // Equal zeros, as in a bias, are no evidence.
+    // Equal zeros, as in a bias, are not evidence.
     let telling = (0..pair.yours.len())
         .filter(|i| pair.yours[*i] == pair.reference[*i] && pair.yours[*i] != 0.0)
         .take(4)

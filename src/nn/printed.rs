@@ -275,13 +275,13 @@ fn body<'a, I: Iterator<Item = (usize, &'a str)>>(
     }
     let (class, rest) = text
         .split_once('(')
-        .ok_or_else(|| syntax(line, &format!("`{text}` is no module")))?;
+        .ok_or_else(|| syntax(line, &format!("`{text}` is not a module")))?;
     if class.is_empty()
         || !class
             .chars()
             .all(|c| c.is_alphanumeric() || c == '_' || c == '.')
     {
-        return Err(syntax(line, &format!("`{class}` is no class")));
+        return Err(syntax(line, &format!("`{class}` is not a class")));
     }
     let mut module = Printed {
         class: class.to_owned(),
@@ -326,7 +326,7 @@ fn body<'a, I: Iterator<Item = (usize, &'a str)>>(
 
 /// The names in `(0-3): 4 x ...`.
 fn range(line: usize, names: &str, count: &str) -> Result<Vec<String>, PrintError> {
-    let wrong = || syntax(line, &format!("`({names})` are no {count} names"));
+    let wrong = || syntax(line, &format!("`({names})` are not {count} names"));
     let (first, last) = names.split_once('-').ok_or_else(wrong)?;
     let (first, last): (usize, usize) = match (first.parse(), last.parse()) {
         (Ok(first), Ok(last)) => (first, last),
@@ -402,18 +402,18 @@ mod tests {
     fn what_is_no_print() {
         for (text, reason) in [
             ("", "line 1: nothing is printed"),
-            ("hello", "line 1: `hello` is no module"),
+            ("hello", "line 1: `hello` is not a module"),
             ("Net(", "line 1: Net is not closed"),
             ("Net(\n(a): B(\n)", "line 1: Net is not closed"),
             ("A()\nB()", "line 2: something follows"),
-            ("A(\n(0-9): 3 x B()\n)", "line 2: `(0-9)` are no 3 names"),
-            ("A(\n(5-2): 3 x B()\n)", "line 2: `(5-2)` are no 3 names"),
+            ("A(\n(0-9): 3 x B()\n)", "line 2: `(0-9)` are not 3 names"),
+            ("A(\n(5-2): 3 x B()\n)", "line 2: `(5-2)` are not 3 names"),
             (
                 "A(\n(0-99999999999): 100000000000 x B()\n)",
                 "line 2: `(0-99999999999)` are no",
             ),
             ("A(x", "line 1: a parenthesis stays open"),
-            ("[1, 2](3)", "line 1: `[1, 2]` is no class"),
+            ("[1, 2](3)", "line 1: `[1, 2]` is not a class"),
         ] {
             let error = Printed::parse(text).unwrap_err().to_string();
             assert!(error.starts_with(reason), "{text}: {error}");

@@ -56,7 +56,7 @@ pub fn run_reference(script: &str, cases: &Value) -> (Value, Vec<u8>) {
 /// Hold this while a test uses the default stream, which all threads of a process share.
 pub fn default_stream() -> MutexGuard<'static, ()> {
     static STREAM: Mutex<()> = Mutex::new(());
-    // A test that failed while it held the stream leaves nothing behind that the next relies on.
+    // A test that failed while it held the stream leaves no state that the next test relies on.
     STREAM.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 pub struct Expected {
     /// Python's exception: its type and the first line of its message.
     pub error: Option<(String, String)>,
-    /// What it left behind: tensors, then generator states.
+    /// The results: tensors, then generator states.
     pub chunks: Vec<Vec<u8>>,
     /// Whatever else the case asks for.
     pub rest: Vec<Value>,

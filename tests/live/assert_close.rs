@@ -40,9 +40,9 @@ fn verdicts_and_figures_are_assert_closes() {
         let name = verdict["name"].as_str().unwrap();
         let (actual, expected) = (a.get(name).unwrap(), b.get(name).unwrap());
         let comparison = TensorComparison::new(&actual, &expected, criterion);
-        let told = told(&comparison);
-        if let Some(problem) = contradiction(verdict, &comparison, &told) {
-            wrong.push(format!("{problem}\n    {verdict}\n    {told:?}"));
+        let reported = reported(&comparison);
+        if let Some(problem) = contradiction(verdict, &comparison, &reported) {
+            wrong.push(format!("{problem}\n    {verdict}\n    {reported:?}"));
         }
     }
     assert!(
@@ -55,7 +55,7 @@ fn verdicts_and_figures_are_assert_closes() {
 }
 
 /// What the message says, as the script reads it out of PyTorch's.
-fn told(comparison: &TensorComparison) -> [Option<String>; 3] {
+fn reported(comparison: &TensorComparison) -> [Option<String>; 3] {
     let text = comparison.to_string();
     let after = |start: &str, end: char| {
         let rest = text.split_once(start)?.1;
@@ -71,7 +71,7 @@ fn told(comparison: &TensorComparison) -> [Option<String>; 3] {
 fn contradiction(
     verdict: &Value,
     comparison: &TensorComparison,
-    told: &[Option<String>; 3],
+    reported: &[Option<String>; 3],
 ) -> Option<String> {
     if verdict["same"] != comparison.is_same() {
         return Some("another verdict".to_owned());
@@ -79,12 +79,12 @@ fn contradiction(
     if comparison.is_same() {
         return None;
     }
-    for (key, told) in ["mismatched", "absolute", "relative"].iter().zip(told) {
+    for (key, reported) in ["mismatched", "absolute", "relative"].iter().zip(reported) {
         // Figures that PyTorch does not print, as for shapes, are not compared.
         if let Some(theirs) = verdict[key].as_str()
-            && told.as_deref() != Some(theirs)
+            && reported.as_deref() != Some(theirs)
         {
-            return Some(format!("{key} is {told:?}, not {theirs}"));
+            return Some(format!("{key} is {reported:?}, not {theirs}"));
         }
     }
     None

@@ -181,10 +181,7 @@ fn what_pytorch_refuses_is_refused() {
     );
     let negative = config.kdim(Some(-1));
     assert!(message(make(8, 2, negative)).contains("[8, -1]"));
-    assert!(
-        vs.variables().is_empty(),
-        "what fails leaves nothing behind"
-    );
+    assert!(vs.variables().is_empty(), "a failure leaves no variables");
 
     let m = make(8, 2, config).unwrap();
     let randn = |shape: &[i64]| Tensor::randn(shape, (Kind::Float, Device::Cpu));

@@ -43,7 +43,7 @@ pub struct Twin {
 const SEEDS: [i64; 3] = [0, 7, -3];
 
 /// Compares every twin on several seeds, on f32 and f64: tensors under PyTorch's names and in its
-/// order, the state left behind, `repr`, outputs, and all tensors once more after
+/// order, the final generator state, `repr`, outputs, and all tensors once more after
 /// `reset_parameters` at another seed.
 pub fn assert_twins(twins: &[Twin]) {
     let mut runs = Vec::new();

@@ -270,7 +270,7 @@ fn lazy_convolutions_are_pytorchs() {
     ]);
 }
 
-/// The variables by name, and the state left behind.
+/// The variables by name, and the final generator state.
 type Left = (Vec<(String, Vec<u8>)>, Vec<u8>);
 
 fn left_by(make: impl FnOnce(&VarStore)) -> Left {

@@ -281,7 +281,7 @@ fn case(name: &str, seed: i64, steps: usize, rate: f64) -> Value {
 const STEPS: usize = 11;
 
 /// Weights, state, first loss and the loss after ten steps: all bit for bit, since the same
-/// kernels run here and there with the same number of threads.
+/// kernels run in tch-init and in PyTorch with the same number of threads.
 #[test]
 #[ignore = "needs the Python reference: ./setup --reference, then make test"]
 fn models_start_and_train_as_their_python_twins() {

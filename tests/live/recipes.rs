@@ -1,7 +1,7 @@
 //! The recipes against Python's: models of recipe_models.py, made here and visited.
 //!
 //! That those are what torchvision and transformers do, byte for byte, is checked by
-//! `python tests/python/recipes.py --libraries`, which needs both libraries and so is no part of
+//! `python tests/python/recipes.py --libraries`, which needs both libraries and so is not part of
 //! `make test`: of torchvision 0.28.0 resnet18, resnet50 (with `zero_init_residual` and without)
 //! and VisionTransformer, of transformers 5.23.0 GPT2Model (with cross-attention and without),
 //! BertModel and BertForPreTraining.

@@ -24,7 +24,7 @@ macro_rules! twin {
 }
 
 const BOTH: &str = "[m(x[0]), m.eval()(x[0])]";
-/// Two batches in training, what they leave behind, and one outside training.
+/// Two batches in training, the state after them, and one outside training.
 const TRACKED: &str = "[m(x[0]), m(2 * x[0] + 1), m.running_mean, m.running_var, \
                        m.num_batches_tracked, m.eval()(x[0])]";
 

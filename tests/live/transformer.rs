@@ -296,10 +296,7 @@ fn what_pytorch_refuses_is_refused() {
         ));
         assert!(error.contains(&format!("num_heads = {nhead}")), "{error}");
     }
-    assert!(
-        vs.variables().is_empty(),
-        "what fails leaves nothing behind"
-    );
+    assert!(vs.variables().is_empty(), "a failure leaves no variables");
 
     let config = TransformerConfig::default()
         .d_model(8)

@@ -192,8 +192,8 @@ proptest! {
             prop_assert_eq!(part.kind(), expected.kind());
             prop_assert_eq!(bytes(&part), bytes(&expected), "{:?} rows {}..{}", draw, start, end);
             // Its memory is its own: nothing of the whole is held.
-            let behind = [part.numel() as i64 + 1];
-            prop_assert!(part.f_as_strided(behind, [1], 0).is_err());
+            let past_the_end = [part.numel() as i64 + 1];
+            prop_assert!(part.f_as_strided(past_the_end, [1], 0).is_err());
         }
         prop_assert_eq!(generator.get_state().unwrap(), before);
     }

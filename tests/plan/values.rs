@@ -273,7 +273,7 @@ fn refusals_name_step_and_parameter() {
     );
     assert_eq!(generator.get_state().unwrap(), before);
 
-    // A number that libtorch refuses: no panic, and the next call finds no error left behind.
+    // A number that libtorch refuses: no panic, and the next call finds no earlier error.
     let mut plan = Builder::default();
     let out = plan.tensor("int8", &[3]);
     plan.step(json!(["fill_", out, 1e9])).parameter("out", out);

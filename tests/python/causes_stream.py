@@ -132,9 +132,9 @@ def offsets():
          lambda: nn.Linear(24, 16, bias=False),
          lambda w: torch.stack([moved[i] if i % 2 == 0 else 0.2 * torch.sin(torch.arange(24.) + i)
                                 for i in range(16)]), hypotheses=(), allow=("modified", NONE))
-    near("near-offset-two-elements", "two numbers that are no draw", lambda: nn.Linear(24, 2),
+    near("near-offset-two-elements", "two numbers that are not a draw", lambda: nn.Linear(24, 2),
          lambda b: torch.tensor([0.123456, -0.0654321]), "bias")
-    near("near-offset-one-element", "one number that is no draw: a long enough search finds any",
+    near("near-offset-one-element", "one number that is not a draw: a long enough search finds any",
          lambda: nn.Linear(24, 1), lambda b: torch.tensor([0.101]), "bias", hypotheses=(),
          allow=(NONE, "modified"))
 

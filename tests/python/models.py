@@ -179,7 +179,7 @@ MODELS = {m.__name__: m for m in (LeNet, ResNet, Generator, Gpt, Tagger, Images)
 
 
 def train(name, seed, steps, rate):
-    """The tensors after construction, the state left behind, and the losses of the steps."""
+    """The tensors after construction, the final generator state, and the losses of the steps."""
     torch.manual_seed(seed)
     model = MODELS[name]()
     tensors = [t.detach().clone() for t in model.state_dict().values()]

@@ -80,8 +80,8 @@ def main(out):
     for causes in (causes_none, causes_values, causes_changes, causes_stream):
         causes.plant()
     cases = [case.write(out) for case in Case.made]
-    told = {"format": 1, "torch": torch.__version__.split("+")[0], "hypotheses": ALL, "cases": cases}
-    (out / "cases.json").write_text(json.dumps(told, indent=1) + "\n")
+    report = {"format": 1, "torch": torch.__version__.split("+")[0], "hypotheses": ALL, "cases": cases}
+    (out / "cases.json").write_text(json.dumps(report, indent=1) + "\n")
 
     demanded, refused = Counter(), Counter()
     for case in cases:

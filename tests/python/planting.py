@@ -177,7 +177,7 @@ class Drawn:
                 seen[name] += size
         return out
 
-    def told(self):
+    def reported(self):
         """All draws, then what PyTorch sets without drawing."""
         out, drawn = list(self.draws), {d["tensor"] for d in self.draws if not d["overwritten"]}
         for name, tensor in self.tensors.items():
@@ -393,6 +393,6 @@ class Case:
             "name": self.name, "planted": self.planted, "near_miss_of": self.near_miss_of,
             "stretch": self.stretch, "yours": f"{self.name}/yours.safetensors",
             "reference": {**reference, "seed": self.seed, "dtype": floats.pop(),
-                          "words": self.reference.total, "draws": self.reference.told()},
+                          "words": self.reference.total, "draws": self.reference.reported()},
             "expected": sorted(self.expected.values(),
                                key=lambda e: (order[e["tensor"]], ways.index(e["by"])))}

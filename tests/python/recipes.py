@@ -85,7 +85,7 @@ def transformers_default(m, std):
 
 def gpt2(n_layer, initializer_range):
     def visit(_, m):
-        # A range of 0 is no range to transformers, but for what is GPT-2's own.
+        # A range of 0 is not a range to transformers, but for what is GPT-2's own.
         std = initializer_range if isinstance(m, Conv1D) else initializer_range or 0.02
         transformers_default(m, std)
         if isinstance(m, (Attention, Mlp)):

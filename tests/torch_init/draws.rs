@@ -167,7 +167,7 @@ fn kaiming_normal() {
     }
 }
 
-/// Below two dimensions there are no fans.
+/// Fans need two dimensions.
 fn assert_needs_fans(
     name: &str,
     init: impl Fn(&mut Tensor, Option<&mut Generator>) -> Result<(), InitError>,

@@ -34,7 +34,7 @@ const DRAWING: [(&str, Init); 9] = [
 fn a_given_generator_is_the_only_one_drawn_from() {
     let _stream = default_stream();
     for (name, init) in DRAWING {
-        // Below 16 elements normal draws leave a cached one behind.
+        // Below 16 elements normal draws leave one in the cache.
         for shape in [&[3, 5][..], &[8, 6, 3]] {
             manual_seed(7).unwrap();
             let before = get_rng_state();

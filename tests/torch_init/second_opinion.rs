@@ -255,7 +255,7 @@ fn kaiming_normal() {
     }
 }
 
-/// Shapes whose std is no power of two, by which both ways of rounding agree.
+/// Shapes whose std is not a power of two, by which both ways of rounding agree.
 #[test]
 fn kaiming_normal_of_few_elements() {
     for (mode, nonlinearity, theirs) in kaiming(NormalOrUniform::Normal) {

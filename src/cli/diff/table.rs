@@ -199,13 +199,13 @@ fn worst<'a>(pairs: &[&'a NamedComparison]) -> Option<&'a NamedComparison> {
 
 fn section(text: &mut String, title: &str, comparison: &TensorComparison) {
     line(text, title);
-    for told in comparison
+    for text_line in comparison
         .to_string()
         .lines()
         .filter(|line| !line.is_empty())
         .skip(1)
     {
-        line(text, &format!("  {told}"));
+        line(text, &format!("  {text_line}"));
     }
     if let Some(Extreme {
         site: Site { values, .. },

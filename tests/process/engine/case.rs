@@ -92,8 +92,8 @@ impl Run<'_> {
             }
         }
         let (before, rest) = memory.split_at(self.offset);
-        let (values, behind) = rest.split_at(self.numel);
-        for guards in [before, behind] {
+        let (values, after) = rest.split_at(self.numel);
+        for guards in [before, after] {
             let untouched = vec![guard; guards.len()];
             assert!(bytes_of(guards) == bytes_of(&untouched), "written outside");
         }

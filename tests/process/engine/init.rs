@@ -7,7 +7,7 @@ use tch::{Device, Kind, Tensor};
 use tch_init::rng::{Backend, Mt19937};
 use tch_init::{Generator, get_rng_state, init, manual_seed, set_rng_state};
 
-/// What the tests expect of this machine; a fall-back to libtorch that nobody asked for would
+/// What the tests expect of this machine; a fall-back to libtorch that was not asked for would
 /// make them prove nothing.
 fn backend() -> Option<Backend> {
     Some(Backend::selected())

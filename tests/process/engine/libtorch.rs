@@ -172,7 +172,7 @@ impl Choice {
                 std: b.abs(),
             },
             _ => {
-                // Bounds so many deviations away that some of what is drawn is outside.
+                // Bounds so far away that some of what is drawn is outside.
                 let (mean, std) = (a, b.abs());
                 let [low, high] = self.of(&[[-2.0, 2.0], [-0.4, 0.4], [-5.0, 0.0], [-0.1, 9.0]]);
                 Draw::TruncNormal {

@@ -1,4 +1,4 @@
-"""The models, and what `tch-init record` is told of each."""
+"""The models, and what `tch-init record` is given for each."""
 
 SMALL = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 128, "vocab_size": 500}
 ENDS = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
@@ -25,7 +25,7 @@ EXPRESSIONS = {
 }
 
 
-# Recorded by the program too, one for each way in which it is told of a model.
+# Recorded by the program too, one for each way in which a model is named.
 BY_PROGRAM = ("resnet18", "vit_tiny_patch16_224", "LlamaForCausalLM", "nn.LSTM")
 
 

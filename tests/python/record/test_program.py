@@ -1,4 +1,4 @@
-"""The script as a program: what it prints, what it leaves behind, and what it takes."""
+"""The script as a program: what it prints, which files it leaves, and what it takes."""
 
 import contextlib
 import io
@@ -90,8 +90,8 @@ class Program(unittest.TestCase):
             (["mine:nothing"], ["nothing"]),
             (["nomodule:make"], [sys.executable, "has no module nomodule"]),
             (["mine.make(3)", "--import", "nomodule"], ["has no module nomodule"]),
-            (["mine.make(3)", "-o", "/dev/null"], ["/dev/null", "no regular file"]),
-            (["mine.make(3)", "--config", "mine.py"], ["mine.py is no JSON"]),
+            (["mine.make(3)", "-o", "/dev/null"], ["/dev/null", "not a regular file"]),
+            (["mine.make(3)", "--config", "mine.py"], ["mine.py is not JSON"]),
             (["{}['x' * 9999]"], ["xxx [...]"]),
             (["nomodule.make()"], ["nomodule"]),
             (["mine.make("], ["mine.make("]),

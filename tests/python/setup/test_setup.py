@@ -84,7 +84,7 @@ def tree(folder):
 
 
 def alive(pid):
-    """Whether the process runs; a zombie that nobody has collected does not."""
+    """Whether the process runs; a zombie that has not been collected does not."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:

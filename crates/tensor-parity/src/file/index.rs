@@ -108,7 +108,7 @@ fn open_shard(
     }
     let (tensors, _) = single_file::open(&folder.join(shard)).map_err(|error| match error {
         FileError::Read { source, .. } if source.kind() == io::ErrorKind::NotFound => {
-            in_index(Problem::damaged("there is no such file next to the index").within(shard))
+            in_index(Problem::damaged("the file does not exist next to the index").within(shard))
         }
         other => other,
     })?;

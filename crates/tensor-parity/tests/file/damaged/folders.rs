@@ -43,7 +43,9 @@ fn malformed_indexes_return_errors_and_valid_ones_select_tensors() {
             map("\"w\":\"none.safetensors\""),
             concat!(
                 "i.json: ",
-                damaged!("index file: `none.safetensors`: there is no such file next to the index")
+                damaged!(
+                    "index file: `none.safetensors`: the file does not exist next to the index"
+                )
             ),
         ),
         (
