@@ -8,18 +8,18 @@ TCH_INIT_PYTHON ?= .venv/bin/python
 .PHONY: help demo test test-models bench setup reference models doc api house lint clean
 
 help:
-	@echo 'make demo       the experiment: fetches libtorch if need be (540 MB), builds, runs it'
-	@echo 'make test       every test, the live ones against PyTorch too (fetches it: 2.4 GB)'
-	@echo 'make test-models  models of torchvision, timm and transformers, against PyTorch'
-	@echo 'make bench      how long draws take here and in PyTorch, on this machine'
+	@echo 'make demo       run the experiment; fetches libtorch if there is none (540 MB)'
+	@echo 'make test       all tests, including the live ones; fetches PyTorch (2.4 GB)'
+	@echo 'make test-models  compare models of torchvision, timm and transformers with PyTorch'
+	@echo 'make bench      time draws in tch-init and in PyTorch on this machine'
 	@echo 'make setup      find or fetch libtorch, so that plain cargo commands work'
-	@echo 'make reference  also make .venv, the PyTorch that the live tests run against'
+	@echo 'make reference  also make .venv, the PyTorch of the live tests'
 	@echo 'make models     also make .models: torchvision, timm, transformers (fetches 60 MB more)'
-	@echo 'make doc        the documentation, in target/doc'
-	@echo 'make api        the listing of the public API, in docs/api'
-	@echo 'make house      lines, files, public items, cycles and duplicates of the code'
-	@echo 'make lint       cargo fmt and clippy, as CI runs them'
-	@echo 'make clean      remove what cargo built; .libtorch, .venv, .models, the downloads, stay'
+	@echo 'make doc        write the documentation to target/doc'
+	@echo 'make api        write the listing of the public API to docs/api'
+	@echo 'make house      measure the code: lines, files, public items, cycles, duplicates'
+	@echo 'make lint       check formatting, clippy and the listing of the API, as CI does'
+	@echo 'make clean      remove the output of cargo, but not the downloads (.libtorch, .venv, .models)'
 
 demo: setup
 	$(CARGO) run --release --features cli -- demo

@@ -1,8 +1,8 @@
-//! How fast large files are compared, beside how fast the page cache gives their bytes.
+//! The speed of comparing large files, and of reading them from the page cache.
 //!
 //! `cargo bench --bench diff` writes two files of `TCH_INIT_BENCH_MB` (512) MB each to the folder
 //! for temporary files, which differ in their last element, and prints both speeds, their ratio
-//! and the greatest memory of the process.
+//! and the peak memory of the process.
 
 use std::fs::File;
 use std::io::{BufWriter, Read, Write};
@@ -14,7 +14,7 @@ use tch_init::parity::{Comparison, Criterion};
 /// Tensors in a file.
 const TENSORS: usize = 16;
 
-/// Rounds of which the median counts.
+/// Rounds, of which the median is taken.
 const ROUNDS: usize = 5;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -55,7 +55,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// Safetensors by hand, a piece at a time: such files are too large to be held.
+/// Writes safetensors piece by piece, since the files are too large for memory.
 fn write(path: &Path, elements: usize, last: f32) -> std::io::Result<PathBuf> {
     let path = path.with_extension("safetensors");
     let entries: Vec<String> = (0..TENSORS)
@@ -79,7 +79,7 @@ fn write(path: &Path, elements: usize, last: f32) -> std::io::Result<PathBuf> {
     Ok(path)
 }
 
-/// Sequential reading through a small buffer: what the page cache gives.
+/// Reads sequentially through a small buffer.
 fn read(path: &Path) -> std::io::Result<()> {
     let mut buffer = vec![0; 1 << 20];
     let mut file = File::open(path)?;

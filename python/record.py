@@ -1,12 +1,12 @@
-"""Records the initialisation of a PyTorch model as a plan (docs/plan.md). Needs nothing but torch.
+"""Records the initialization of a PyTorch model as a plan (docs/plan.md). Needs only torch.
 
     python record.py 'torchvision.models.resnet50()' -o resnet50.plan.json
     python record.py transformers:GPT2LMHeadModel --config config.json -o gpt2.plan.json
 
-The constructor runs on CPU tensors. What draws, and what depends on a draw, is written down and not executed: such a tensor
-is *deferred*, its memory stays untouched. What does not depend on a draw is executed and written down, as constructors
-read such values (`[x.item() for x in torch.linspace(0, rate, depth)]`), unless it is large. Reading a value of a deferred tensor
-is an error: a plan of one branch would be wrong for other seeds.
+The constructor runs on CPU tensors. A call that draws, or that depends on a draw, is recorded and not executed: its tensor
+is *deferred*, and its memory stays untouched. A call that does not depend on a draw is recorded and executed, unless it is
+large, since constructors read such values (`[x.item() for x in torch.linspace(0, rate, depth)]`). Reading a value of a
+deferred tensor is an error, since the plan of one branch would be wrong for other seeds.
 """
 
 import argparse
@@ -41,10 +41,10 @@ MAX_CONST = 1 << 16  # bytes
 MAX_ROWS = 1_000_000
 MAX_FILE = 64 << 20
 MAX_MESSAGE = 400  # characters of an error: some list all that they know
-# Larger tensors are not filled, nor is any once this much has been filled.
+# Larger tensors are not filled, and none is after this many bytes in total.
 MAX_FILLED = 4 << 20
 MAX_FILLED_TOTAL = 256 << 20
-# From here on a deferred tensor's memory is mapped without reserve, so that no allocator refuses it.
+# From this size on, the memory of a deferred tensor is mapped without reserve, so that the allocation cannot fail.
 MAPPED = 1 << 20
 
 DTYPES = {
@@ -54,7 +54,7 @@ DTYPES = {
 
 
 class Refused(BaseException):
-    """The model cannot be recorded. No Exception: a constructor's `except` must not swallow it."""
+    """The model cannot be recorded. Not an Exception, so that a constructor's `except` does not catch it."""
 
 
 def roots():
@@ -63,14 +63,14 @@ def roots():
 
 
 def of_user(name, torch_root, python_root):
-    """Whether a file is neither PyTorch's nor Python's."""
+    """Whether a file belongs to neither PyTorch nor Python."""
     path = os.path.realpath(name)
     packages = os.sep + "site-packages" + os.sep in path
     return not path.startswith(torch_root) and (packages or not path.startswith(python_root))
 
 
 def user_line():
-    """File and line of the innermost frame that is neither PyTorch's, nor Python's, nor ours."""
+    """File and line of the innermost frame of the user's code."""
     torch_root, python_root = roots()
     frame, fallback = sys._getframe(1), None
     while frame is not None:
@@ -97,7 +97,7 @@ def itemsize(dtype):
 
 
 class View:
-    """Where a tensor lies: storage, dtype, offset, shape, stride (None if contiguous)."""
+    """The memory of a tensor: storage, dtype, offset, shape, stride (None if contiguous)."""
 
     __slots__ = ("storage", "dtype", "shape", "offset", "stride")
 
@@ -127,7 +127,7 @@ class View:
         return tuple(reversed(strides))
 
     def extent(self):
-        """First byte, end, and whether the view holds every element between; None without elements."""
+        """First byte, end, and whether the view covers every element in between; None without elements."""
         if not self.numel():
             return None
         size = itemsize(self.dtype)
@@ -145,7 +145,7 @@ class View:
 
 
 class Step:
-    """One row: op, out, arguments. An `op` of None has no row: `why` says what it was, for the case that somebody needs it."""
+    """One row: op, out, arguments. With an `op` of None there is no row; `why` is the reason, reported if the result is used."""
 
     __slots__ = ("op", "out", "args", "draws", "why", "reads")
 
@@ -157,15 +157,15 @@ class Step:
 
 
 class Unsupported(Exception):
-    """An op, or a form of one, that no row can hold."""
+    """An op, or a form of an op, that a plan cannot represent."""
 
 
 # ---------------------------------------------------------------- aten ops to rows
-# Each takes the arguments by the schema's names, tensors as views, and gives (op, arguments).
+# Each takes the arguments by the schema's names, with views for tensors, and returns (op, arguments).
 
 
 def like_dtype(value, dtype):
-    """A fill value in the number type of the tensor, where that loses nothing."""
+    """A fill value in the number type of the tensor, if the conversion is exact."""
     if dtype.is_floating_point and isinstance(value, (bool, int)) and abs(value) < 1 << 53:
         return float(value)
     if dtype == torch.bool:
@@ -190,7 +190,7 @@ def fill_with(name):
 
 
 def expanded(view, shape):
-    """The view, repeated by strides of 0 as `expand` does."""
+    """The view, expanded by strides of 0."""
     lead = len(shape) - len(view.shape)
     strides = [0] * lead + [
         s if n == shape[lead + i] else 0 for i, (n, s) in enumerate(zip(view.shape, view.strides()))
@@ -352,12 +352,12 @@ for _name, _value in (("fill_", "value"), ("fill", "value"), ("full", "fill_valu
                       ("new_full", "fill_value"), ("scalar_tensor", "s")):
     ROWS[_name] = fill_with(_value)
 
-# Overwrite all they write to, and read nothing of it.
+# Ops that overwrite all of their output without reading it.
 OVERWRITE = {"uniform_", "normal_", "zero_", "fill_", "copy_"}
 EMPTY = {"empty", "empty_like", "empty_strided", "empty_permuted", "new_empty", "new_empty_strided"}
-# Give another tensor of the same memory, though their schemas do not say so.
+# Ops that return another tensor of the same memory, although their schemas do not say so.
 VIEWS = {"_unsafe_view", "_reshape_alias", "lift"}
-# Their dtype is that of `out`, whatever the default dtype is.
+# Ops whose dtype is that of `out`, independent of the default dtype.
 NO_PROMOTION = {"fill_", "arange", "eye", "copy_", "uniform_", "normal_", "randperm"}
 
 
@@ -381,7 +381,7 @@ ORIGINAL = {name: original(name) for name in HOOKED}
 
 @contextlib.contextmanager
 def hooked_init(recorder):
-    """The functions' code is replaced, not the functions: others may have imported them by name."""
+    """Replaces the code of the functions, not the functions, which other modules may have imported by name."""
     saved = {}
     init._tch_init_recorder = recorder
     try:
@@ -389,7 +389,7 @@ def hooked_init(recorder):
             generator = "generator" if "generator" in signature else "None"
             scope = {}
             source = f"def f({signature}):\n return _tch_init_recorder.init_event({name!r}, tensor, ({arguments}), {generator})"
-            # Under the name of PyTorch's file: a place inside is none of the user's.
+            # Under the name of PyTorch's file, so that its frames are not taken for the user's code.
             exec(compile(source, init.__file__, "exec"), init.__dict__, scope)
             function = getattr(init, name)
             saved[function] = function.__code__
@@ -403,7 +403,7 @@ def hooked_init(recorder):
 
 @contextlib.contextmanager
 def replaced(changes):
-    """Attributes replaced for a while: (owner, name, value)."""
+    """Replaces attributes temporarily: (owner, name, value)."""
     missing, saved = object(), []
     try:
         for owner, name, value in changes:
@@ -464,11 +464,11 @@ class Recorder(TorchDispatchMode):
         if tensor.layout != torch.strided or tensor.is_quantized:
             self.refuse(f"a tensor of layout {tensor.layout} cannot be recorded")
         if tensor.device.type != "cpu":
-            self.refuse(f"a tensor on device {tensor.device} meets one on the CPU; only CPU models can be recorded")
+            self.refuse(f"a tensor on device {tensor.device} is combined with one on the CPU; only CPU models can be recorded")
         return View.of(self.storage(tensor.untyped_storage(), tensor.dtype), tensor)
 
     def allocate(self, nbytes):
-        """Memory of which no page is touched."""
+        """Allocates memory without touching a page."""
         if nbytes < MAPPED or not hasattr(mmap, "MAP_PRIVATE"):
             return torch.empty(nbytes, dtype=torch.uint8).untyped_storage()
         flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
@@ -487,7 +487,7 @@ class Recorder(TorchDispatchMode):
         return torch.empty(0, dtype=meta.dtype).set_(storage, 0, meta.shape, meta.stride())
 
     def read(self, view):
-        """A view as an argument: what no step made is a constant, taken as it is now."""
+        """A view as an argument. Memory that no step wrote becomes a constant with its current values."""
         number = view.storage
         if number not in self.known:
             self.known.add(number)
@@ -500,7 +500,7 @@ class Recorder(TorchDispatchMode):
         return view
 
     def constant(self, tensor, out, why):
-        """A step for values that are there."""
+        """Adds a step for known values."""
         nbytes = tensor.numel() * tensor.element_size()
         if nbytes == 0:
             return
@@ -525,7 +525,7 @@ class Recorder(TorchDispatchMode):
             self.steps.append(Step("const", out, [base64.b64encode(raw).decode()]))
 
     def clone_storage(self, untyped):
-        """What a deep copy does to memory."""
+        """Records a deep copy of memory."""
         number = self.storages.get(untyped._cdata)
         if self.paused or number is None:
             return None
@@ -555,7 +555,7 @@ class Recorder(TorchDispatchMode):
         if generator is not None:
             self.refuse(f"{op} draws from an explicit generator")
         args = [int(x) for x in args] if op == "dirac_" else [float(x) for x in args]
-        # PyTorch's own complaints about bad arguments, from a tensor of one element and a stream of its own.
+        # Raises PyTorch's own errors of bad arguments, with a tensor of one element and a dedicated generator.
         with self.pause(), torch.no_grad():
             scratch = {"generator": torch.Generator()}
             if op == "trunc_normal_":
@@ -577,7 +577,7 @@ class Recorder(TorchDispatchMode):
         return tensor
 
     def written(self, out):
-        """Before a step that overwrites `out`: if it leaves some of an unknown storage, that is a constant."""
+        """Called before a step that overwrites `out`: the remaining bytes of an unknown storage become a constant."""
         extent = out.extent()
         if extent is None or extent != (0, self.bytes[out.storage], True):
             self.read(out)
@@ -613,7 +613,7 @@ class Recorder(TorchDispatchMode):
         return self.step(func, name, arguments, args, kwargs, tensors, draws)
 
     def on_meta(self, func, args, kwargs):
-        """What the op gives, without values."""
+        """The result of the op, without values."""
 
         def meta(x):
             if isinstance(x, torch.Tensor):
@@ -655,7 +655,7 @@ class Recorder(TorchDispatchMode):
         if deferred and not written and not all("Tensor" in str(r.type) for r in returns):
             self.refuse_read(deferred, func.name())
 
-        # The arguments as they are before the op.
+        # The arguments before the op.
         views = tree_map(lambda x: self.view(x) if isinstance(x, torch.Tensor) else x, arguments)
         reads = [self.view(x) for x in inputs]
         for view in reads:
@@ -668,7 +668,7 @@ class Recorder(TorchDispatchMode):
         if kind is None:
             kind = self.too_large(func, args, kwargs, written)
         if kind is None and overwrites:
-            # A part of a deferred tensor stays deferred with the rest; a whole one is there again.
+            # Writing a part of a deferred tensor leaves it deferred; writing all of it makes its values known.
             for x in written:
                 view = self.view(x)
                 if view.extent() == (0, self.bytes[view.storage], True):
@@ -703,7 +703,7 @@ class Recorder(TorchDispatchMode):
         return result
 
     def append(self, func, name, arguments, reads, outs, kind, draws, overwrites):
-        """The step's row, or a stand-in for an op that no row can hold."""
+        """The row of a step, or a placeholder for an op that a plan cannot represent."""
         out = self.view(outs[0]) if len(outs) == 1 else None
         base = name[:-1] if name.endswith("_") and name not in ROWS else name
         if out is not None:
@@ -723,7 +723,7 @@ class Recorder(TorchDispatchMode):
                 self.steps.append(Step(op, row[2] if len(row) > 2 else out, args, draws))
                 return
         if draws:
-            self.refuse(f"{func.name()} draws in a way that a plan cannot hold")
+            self.refuse(f"{func.name()} draws in a way that a plan cannot represent")
         what = f"{func.name()} is not in a plan's vocabulary"
         for x in outs:
             out = self.view(x)
@@ -735,7 +735,7 @@ class Recorder(TorchDispatchMode):
                 self.steps.append(Step(None, out, why=at_line(what), reads=reads + own))
 
     def check_promotion(self, op, args, out):
-        """Integers become floats of the default dtype, which is float32 in a plan."""
+        """Integers are promoted to the default dtype, which is float32 in a plan."""
         views = [x for x in tree_flatten(args)[0] if isinstance(x, View)]
         if any(v.dtype not in DTYPES for v in [*views, out]):
             raise Unsupported
@@ -745,14 +745,14 @@ class Recorder(TorchDispatchMode):
             raise Unsupported
 
     def check_draw(self, func, arguments, written):
-        """PyTorch's own complaints about bad arguments, from a tensor of one element and a stream of its own."""
+        """Raises PyTorch's own errors of bad arguments, with a tensor of one element and a dedicated generator."""
         if written and func._schema.name in ("aten::uniform_", "aten::normal_"):
             values = [arguments[n] for n in (("from", "to") if "uniform" in func._schema.name else ("mean", "std"))]
             with self.pause():
                 func(torch.empty(1, dtype=written[0].dtype), *values, generator=torch.Generator())
 
     def too_large(self, func, args, kwargs, written):
-        """Whether an op that could be executed is deferred all the same, as it would fill much memory."""
+        """Whether an op that could be executed is deferred, since it would fill much memory."""
         if written:
             nbytes = max(x.numel() * x.element_size() for x in written)
         else:
@@ -768,7 +768,7 @@ class Recorder(TorchDispatchMode):
         return None
 
     def same_shape(self, func, args, kwargs, written):
-        """PyTorch's own complaints about shapes and dtypes of an in-place op that is not executed."""
+        """Raises PyTorch's own errors of shapes and dtypes for an in-place op that is not executed."""
         if torch.Tag.nondeterministic_seeded in func.tags:
             return
         with self.pause():
@@ -795,7 +795,7 @@ class Recorder(TorchDispatchMode):
         self.refuse(f"{what} reads back a value of a large tensor (above {MAX_FILLED} bytes), which is not filled while recording")
 
     def check_read(self, tensor, what):
-        """For ways to read values that do not pass through aten."""
+        """Refuses reads of values that do not pass through aten."""
         if self.paused or tensor.device.type != "cpu" or tensor.layout != torch.strided:
             return
         number = self.storages.get(tensor.untyped_storage()._cdata)
@@ -804,7 +804,7 @@ class Recorder(TorchDispatchMode):
 
 
 def bound(func, args, kwargs):
-    """Arguments by the schema's names, defaults filled in."""
+    """Arguments by the schema's names, including defaults."""
     named = {}
     for i, a in enumerate(func._schema.arguments):
         if i < len(args):
@@ -820,7 +820,7 @@ def bound(func, args, kwargs):
 
 
 def tensor_hooks(recorder):
-    """Ways out of a tensor that do not pass through aten, and what a deep copy does to memory."""
+    """Replaces reads of a tensor that do not pass through aten, and deep copies of memory."""
 
     def reading(method, what):
         def read(self, *args, **kwargs):
@@ -859,7 +859,7 @@ def tensor_hooks(recorder):
 
 
 def generator_hooks(recorder):
-    """PyTorch's seeds and states, and Python's and numpy's generators."""
+    """Replaces the functions that seed or restore PyTorch's generator, and Python's and numpy's generators."""
 
     def refusing(what):
         def refuse(*args, **kwargs):
@@ -900,7 +900,7 @@ def generator_states():
 
 
 def run(construct):
-    """Runs the constructor: the recorder and the model."""
+    """Runs the constructor and returns the recorder and the model."""
     recorder = Recorder()
     before = generator_states()
     with contextlib.ExitStack() as stack:
@@ -913,7 +913,7 @@ def run(construct):
         raise recorder.refused
     for (name, old), (_, new) in zip(before, generator_states()):
         if old != new:
-            what = "PyTorch's generator moved in a way that was not seen" if name == "torch" else f"the constructor draws from {name}, which no seed of PyTorch sets"
+            what = "PyTorch's generator moved in a way that was not recorded" if name == "torch" else f"the constructor draws from {name}, which no seed of PyTorch sets"
             raise Refused(what)
     if not isinstance(model, torch.nn.Module):
         raise Refused(f"this is a {type(model).__name__}, not a torch.nn.Module")
@@ -945,7 +945,7 @@ def add(intervals, a, b):
 
 
 def needed(steps, names):
-    """The steps that draw or that reach a name. Refuses if one that no row can hold is among them."""
+    """The steps that draw or that reach a name. Refuses if a plan cannot represent one of them."""
     live = {}  # storage -> [(first byte, end, name)]: read later
 
     def mark(view, name):
@@ -978,7 +978,7 @@ def needed(steps, names):
 
 
 class Written:
-    """Which bytes of a storage have been written."""
+    """The written bytes of a storage."""
 
     def __init__(self):
         self.dense, self.sparse = [], []
@@ -997,7 +997,7 @@ class Written:
     def by_element(self, view):
         size = itemsize(view.dtype)
         _, end, _ = view.extent()
-        # Too many to look at each, or of several sizes: by their number.
+        # Too many to compare one by one, or of several sizes: compares their number.
         if end // size > 1 << 28 or any(itemsize(v.dtype) != size for v in self.sparse):
             count = sum(v.numel() for v in self.sparse) + sum((b - a) // size for a, b in self.dense)
             return count >= view.numel()
@@ -1013,14 +1013,14 @@ class Written:
 
 
 def drop_unset(steps):
-    """Without copies of memory that nothing has written, which have no values; and what has been written."""
+    """The steps without copies of memory that was never written, and the written bytes."""
     written, kept = {}, []
     for step in steps:
         unset = [v for v in step.reads if v.storage not in written]
         if unset and step.op == "copy_":
             continue
         if unset:
-            raise Refused(f"{step.op} reads uninitialised memory")
+            raise Refused(f"{step.op} reads uninitialized memory")
         written.setdefault(step.out.storage, Written()).write(step.out)
         kept.append(step)
     return kept, written
@@ -1044,7 +1044,7 @@ def named(recorder, model):
             if tensor.device.type != "cpu":
                 raise Refused(f"{name} is on device {tensor.device}; only models on the CPU can be recorded")
             if tensor.layout != torch.strided or tensor.dtype not in DTYPES:
-                raise Refused(f"{name} has dtype {str(tensor.dtype)[6:]} and layout {tensor.layout}, which a plan cannot hold")
+                raise Refused(f"{name} has dtype {str(tensor.dtype)[6:]} and layout {tensor.layout}, which a plan cannot represent")
             options = {}
             if section == "parameters" and not tensor.requires_grad:
                 options["requires_grad"] = False
@@ -1069,11 +1069,11 @@ def number(value):
         return repr(value) if math.isfinite(value) else json.dumps("nan" if value != value else "inf" if value > 0 else "-inf")
     if isinstance(value, (list, tuple)):
         return "[" + ",".join(map(number, value)) + "]"
-    raise Refused(f"a {type(value).__name__} cannot stand in a plan")
+    raise Refused(f"a {type(value).__name__} cannot be in a plan")
 
 
 class Tables:
-    """Numbers of storages and views, by first use."""
+    """Numbers storages and views in the order of first use."""
 
     def __init__(self, recorder):
         self.bytes = recorder.bytes
@@ -1128,7 +1128,7 @@ def plan_of(construct, label):
     tables = Tables(recorder)
     rows = []
     for step in steps:
-        # Arguments before `out`: numbered as they are read.
+        # Arguments are numbered before `out`, since they are read first.
         args = [tables.argument(x) for x in step.args]
         rows.append("[" + ",".join([json.dumps(step.op), str(tables.view(step.out)), *args]) + "]")
     sections = {"parameters": [], "buffers": []}
@@ -1165,7 +1165,7 @@ def plan_of(construct, label):
     if len(text) > MAX_FILE:
         raise Refused(f"the plan has {len(text)} bytes: at most {MAX_FILE} are allowed")
     for name in unset:
-        print(f"record.py: warning: {name} is left uninitialised (in part) by its constructor; zeros stand for it", file=sys.stderr)
+        print(f"record.py: warning: {name} is left uninitialized, at least in part, by its constructor; the plan has zeros", file=sys.stderr)
     return text
 
 
@@ -1173,7 +1173,7 @@ def plan_of(construct, label):
 
 
 def import_prefix(dotted, namespace):
-    """Imports the modules that a dotted name starts with."""
+    """Imports the modules at the start of a dotted name."""
     parts = dotted.split(".")
     for i in range(1, len(parts) + 1):
         try:
@@ -1213,7 +1213,7 @@ def load_config(path, target):
         raise Refused(f"{path} is not a JSON object")
     config_class = getattr(target, "config_class", None)
     if config_class is None and "model_type" not in values:
-        raise Refused(f'{path} has no "model_type", so that it is not known which config it is')
+        raise Refused(f'{path} has no "model_type", so its kind of config is unknown')
     try:
         if config_class is not None:
             return config_class.from_dict(values)
@@ -1225,7 +1225,7 @@ def load_config(path, target):
 
 
 def constructor(options):
-    """What makes the model, and its label."""
+    """The function that makes the model, and its label."""
     namespace = {"torch": torch, "nn": torch.nn}
     for name in options.imports:
         namespace[name.split(".")[0]] = importlib.import_module(name.split(".")[0])
@@ -1242,7 +1242,7 @@ def constructor(options):
         elif isinstance(given, list):
             positional = given
         else:
-            raise Refused("--args is a JSON array (positional arguments) or object (named ones)")
+            raise Refused("--args must be a JSON array (positional arguments) or object (named arguments)")
         label += " --args " + json.dumps(given, separators=(",", ":"))
     if options.config:
         label += " --config sha256:" + hashlib.sha256(read_file(options.config)).hexdigest()
@@ -1272,21 +1272,21 @@ def constructor(options):
 
 
 def check_output(path):
-    """Before the work: where the plan would go. Its path, links followed."""
+    """The path of the plan with links resolved. Checks it before the work starts."""
     if path is None:
         return None
     path = os.path.realpath(path)
     folder = os.path.dirname(path)
     if not os.path.isdir(folder):
         raise Refused(f"{path} cannot be written: there is no folder {folder}")
-    # A rename would put a file in the place of a folder or a device.
+    # A rename would replace a folder or a device by a file.
     if os.path.exists(path) and not os.path.isfile(path):
         raise Refused(f"{path} cannot be written: it is not a regular file")
     return path
 
 
 def write(text, path):
-    """Through a temporary file, so that no reader sees half a plan."""
+    """Writes a temporary file and renames it, so that a plan is complete or missing."""
     try:
         if path is None:
             sys.stdout.write(text)
@@ -1294,7 +1294,7 @@ def write(text, path):
         else:
             replace(path, text)
     except BrokenPipeError:
-        # The reader has seen enough. Python would complain once more when it closes stdout.
+        # The pipe is closed. Without this, Python would report an error when it closes stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
         raise Refused(f"{path or 'stdout'} cannot be written: {error.strerror or error}") from None
@@ -1333,7 +1333,7 @@ def arguments(argv):
 
 
 def described(error):
-    """What an error says, in one line of bearable length."""
+    """The message of an error as one line of limited length."""
     if isinstance(error, ModuleNotFoundError):
         return f"{sys.executable} has no module {error.name}: install it there, or name another Python"
     text = " ".join(f"{type(error).__name__}: {error}".split())
@@ -1341,7 +1341,7 @@ def described(error):
 
 
 def failure(error):
-    """One line for an error of the constructor: its place in the user's code, and what it says."""
+    """One line for an error of the constructor: its position in the user's code, and its message."""
     place, trace = "", error.__traceback__
     torch_root, python_root = roots()
     while trace is not None:

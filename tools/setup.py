@@ -3,7 +3,7 @@
 
 The folder is looked for in this order: LIBTORCH_USE_PYTORCH and LIBTORCH, as torch-sys reads them;
 what an earlier run recorded or fetched; the PyTorch of this python3. Otherwise it is fetched from
-PyPI into .libtorch. It is recorded in .cargo/config.toml, and a variable you set still wins there.
+PyPI into .libtorch. It is recorded in .cargo/config.toml, where a variable of the environment still takes precedence.
 """
 
 import argparse
@@ -29,23 +29,23 @@ MODELS = ROOT / ".models"
 CONFIG = ROOT / ".cargo" / "config.toml"
 # Holds pip's output, and doubles as the lock between two runs.
 LOG = ROOT / ".setup.log"
-# Tells a .venv or .models that may be replaced from one that somebody else made.
+# Marks a .venv or .models that setup made and may replace.
 MARKER = "made-by-setup"
 
 VERSION = "2.13.0"
 # libtorch_cpu.so of this wheel is linked against libcudart and libcupti, with or without a GPU.
 WHEELS = [f"torch=={VERSION}", "nvidia-cuda-runtime==13.0.96", "nvidia-cuda-cupti==13.0.85"]
 REFERENCE_WHEELS = [f"torch=={VERSION}", "numpy", "safetensors"]
-# What `import torchvision, timm, transformers` needs beside the reference. Each is named, and none
-# brings others: a plain installation would bring another torch.
+# The packages that `import torchvision, timm, transformers` needs in addition to the reference. They are installed
+# without dependencies, since pip would install another torch.
 MODELS_WHEELS = [
     "torchvision==0.28.0", "timm==1.0.31", "transformers==5.23.0",
     "anyio==4.16.0", "h11==0.16.0", "httpcore2==2.16.2", "httpx2==2.16.2",
     "huggingface_hub==2.4.0", "idna==3.20", "packaging==26.3", "pillow==13.0.0", "pyyaml==6.0.3",
     "regex==2026.11.15", "tokenizers==0.23.3", "tqdm==4.70.1", "truststore==0.10.5",
 ]
-# Free space needed, in GB: the measured peak, wheels and unpacked files together, and some air.
-# pip's cache, which may be on the same disk, is left unused where there is no room for it too.
+# Free space needed, in GB: the measured peak of wheels and unpacked files, and a margin. pip's cache, which may be on the
+# same disk, is not used if there is no space for it.
 LIBTORCH_SPACE, REFERENCE_SPACE, MODELS_SPACE, CACHE_SPACE = 2, 8, 1, 3
 
 BEGIN = "# >>> written by ./setup; run it again rather than editing here"
@@ -53,11 +53,11 @@ END = "# <<< written by ./setup"
 
 
 class Fail(Exception):
-    """What is wrong, where, and what to do, in one line."""
+    """An error in one line: what is wrong, where, and what to do."""
 
 
 class Interrupted(BaseException):
-    """SIGINT or SIGTERM; not an Exception, so that only the cleaning up sees it."""
+    """SIGINT or SIGTERM. Not an Exception, so that only clean-up code handles it."""
 
 
 def say(text):
@@ -65,7 +65,7 @@ def say(text):
 
 
 def run(command, cwd=ROOT):
-    """Run to the end; its exit status, standard output and last words."""
+    """Runs a command. Returns its exit status, its standard output, and the last line of its messages."""
     try:
         done = subprocess.run([str(part) for part in command], cwd=cwd, encoding="utf-8",
                               errors="replace", stdin=subprocess.DEVNULL, capture_output=True)
@@ -96,8 +96,8 @@ def check_tools():
 
 
 def check_compiler():
-    """A trial build with the compiler that torch-sys will use."""
-    # The cc crate's order; without any of them it takes c++, whatever else is installed.
+    """Builds a program with the compiler that torch-sys will use."""
+    # In the order of the cc crate, whose default is c++.
     names = ("CXX_x86_64-unknown-linux-gnu", "CXX_x86_64_unknown_linux_gnu", "HOST_CXX", "CXX")
     name = next((name for name in names if os.environ.get(name, "").strip()), None)
     command = shlex.split(os.environ[name]) if name else ["c++"]
@@ -115,9 +115,9 @@ def check_compiler():
 
 
 def defect(folder):
-    """Why `folder` cannot serve as libtorch VERSION; None if it can.
+    """Why `folder` is not a usable libtorch VERSION; None if it is.
 
-    torch-sys reads a version in neither layout but the zip's, so it would link any libtorch.
+    torch-sys checks the version only in the layout of the zip, so it would link any libtorch.
     """
     include, library = Path(folder, "include"), Path(folder, "lib", "libtorch_cpu.so")
     if not library.exists():
@@ -138,7 +138,7 @@ def defect(folder):
             if found != VERSION:
                 return f"is libtorch {found}, not {VERSION} ({file})"
     if not found:
-        return f"does not tell its version in {include / 'torch/headeronly/version.h'}"
+        return f"has no version in {include / 'torch/headeronly/version.h'}"
     status, _, words = run([sys.executable, "-I", "-c",
                             "import ctypes, sys; ctypes.CDLL(sys.argv[1])", library])
     if status != 0:
@@ -147,10 +147,10 @@ def defect(folder):
 
 
 def users_choice():
-    """The folder that LIBTORCH_USE_PYTORCH or LIBTORCH ask for; None if neither is set."""
+    """The folder that LIBTORCH_USE_PYTORCH or LIBTORCH select; None if neither is set."""
     env = os.environ
     if "LIBTORCH_USE_PYTORCH" in env:
-        # torch-sys prefers it over LIBTORCH, whatever its value, and asks this interpreter.
+        # torch-sys prefers it over LIBTORCH, whatever its value, and runs this interpreter.
         python = "python" if "VIRTUAL_ENV" in env else "python3"
         status, out, words = run([python, "-c", "import os, torch, torch.utils.cpp_extension\n"
                                   "print(os.path.dirname(torch.__file__))"], cwd="/")
@@ -177,7 +177,7 @@ def users_choice():
 
 
 def search(recorded):
-    """The first libtorch that serves, as (folder, where it is from), or None."""
+    """The first usable libtorch, as (folder, origin), or None."""
     folder = users_choice()
     if folder:
         return folder, "the environment's choice"
@@ -198,7 +198,7 @@ def search(recorded):
 
 
 def read_config():
-    """The user's part of CONFIG, and the folder that ours records, if any."""
+    """The user's part of CONFIG, and the folder recorded in the part of setup, if any."""
     text = CONFIG.read_text(encoding="utf-8") if CONFIG.exists() else ""
     before, begin, rest = text.partition(BEGIN + "\n")
     block, end, after = rest.partition(END + "\n")
@@ -214,14 +214,14 @@ def read_config():
 
 
 def drop_builds():
-    """Make cargo build torch-sys anew.
+    """Makes cargo rebuild torch-sys.
 
-    Older cargos do not see that a variable changed in the configuration, and would go on linking
+    Older versions of cargo do not notice a changed variable in the configuration, and would continue to link
     the old folder.
     """
     status, out, words = run(["cargo", "metadata", "--no-deps", "--format-version", "1"])
     if status != 0:
-        raise Fail(f"`cargo metadata` fails in {ROOT} ({words}): repair Cargo.toml")
+        raise Fail(f"`cargo metadata` fails in {ROOT} ({words}): fix Cargo.toml")
     folders = {json.loads(out).get(key) for key in ("target_directory", "build_directory")} - {None}
 
     def builds():
@@ -243,7 +243,7 @@ def record(folder):
     if recorded == folder:
         return
     drop_builds()
-    # A sub-table, since the user may have a table [env] already.
+    # A sub-table, since the user may already have a table [env].
     block = f"[env.LIBTORCH]\nvalue = {json.dumps(folder, ensure_ascii=False)}\n"
     if users and not users.endswith("\n"):
         users += "\n"
@@ -258,7 +258,7 @@ def record(folder):
 
 
 def python_with_pip():
-    # A virtual environment may lack pip, as .venv does, where the Python it stands on has it.
+    # A virtual environment may lack pip, as .venv does, while its base Python has it.
     for python in (sys.executable, getattr(sys, "_base_executable", sys.executable)):
         status, _, words = run([python, "-m", "pip", "--version"])
         if status == 0:
@@ -268,7 +268,7 @@ def python_with_pip():
 
 
 def pip_reason(log):
-    """pip's output, in one line that says what to do."""
+    """Condenses pip's output to one line that says what to do."""
     errors = re.findall(r"^ERROR: (.*)", log, re.MULTILINE)
     last = errors[-1] if errors else (log.strip().splitlines() or ["no output"])[-1]
     if re.search(r"No space left on device|Disk quota exceeded", log):
@@ -277,11 +277,11 @@ def pip_reason(log):
         broken = re.findall(r"connection broken by .*?(?:\] |: |\(['\"])([^:'\"]*)['\"]\)", log)
         return (f"pip cannot get them from its package index ({(broken or [last[:200]])[-1]}): "
                 f"check the network and pip's settings, or set LIBTORCH to a libtorch {VERSION}")
-    return f"pip fails ({last[:300]}): see {LOG}, cure it, then run ./setup again"
+    return f"pip fails ({last[:300]}): see {LOG}, fix it, then run ./setup again"
 
 
 def pip_install(pip, requirements, target, scratch, lock, options=()):
-    # pip stages all of it in TMPDIR: on the same disk that is a rename, and goes with `scratch`.
+    # pip stages everything in TMPDIR. In `scratch`, on the same disk, installing is a rename.
     temporary = scratch / "tmp"
     temporary.mkdir()
     env = dict(os.environ, TMPDIR=str(temporary), PIP_USER="0", PIP_REQUIRE_VIRTUALENV="0",
@@ -290,7 +290,7 @@ def pip_install(pip, requirements, target, scratch, lock, options=()):
     command = pip + ["install", "--target", str(target), "--no-compile",
                "--only-binary=:all:", "--progress-bar", "on" if terminal else "off"]
     lock.truncate(0)
-    # Writing to it, pip holds the lock too: were this script killed outright, the next would wait.
+    # pip holds the lock too, as it writes to the file: if this script is killed, the next run waits for pip.
     child = subprocess.Popen(command + list(options) + requirements, cwd=ROOT, env=env,
                              stdin=subprocess.DEVNULL, stdout=None if terminal else lock,
                              stderr=lock)
@@ -311,7 +311,7 @@ def halves(destination):
 
 
 def put(destination, space, fill):
-    """`fill` a folder beside `destination`, then swap it in; whatever happens, leave no half."""
+    """Fills a new folder and renames it to `destination`. Nothing incomplete is left after a failure."""
     free = shutil.disk_usage(ROOT).free / 1e9
     if free < space:
         raise Fail(f"{free:.1f} GB are free on the disk of {ROOT}, {destination} needs "
@@ -329,10 +329,10 @@ def put(destination, space, fill):
 
 
 def keep_cpu_half(lib):
-    """Take the CUDA half of the wheel away, which cannot load without the packages left out.
+    """Removes the CUDA half of the wheel, which cannot be loaded without the omitted packages.
 
-    torch-sys would link it, and GNU ld refuses a library whose own libraries are missing.
-    libtorch.so is a shell that asks for both halves; the CPU half takes its place.
+    torch-sys would link it, and GNU ld refuses a library whose dependencies are missing. libtorch.so depends on both
+    halves, so the CPU half replaces it.
     """
     for pattern in ("libtorch_cuda*", "libc10_cuda*", "libtorch_nvshmem*", "libcaffe2_nvrtc*"):
         for path in lib.glob(pattern):
@@ -354,7 +354,7 @@ def fetch_libtorch(lock):
     def fill(part, options):
         options = options + ["--no-deps"]
         if not pypi_has_wheel():
-            # Any wheel will do, since no Python is going to import it.
+            # Any wheel works, since no Python imports it.
             options += ["--implementation", "cp", "--python-version", "3.12", "--abi", "cp312",
                         "--ignore-requires-python"]
         pip_install([python, "-m", "pip"], WHEELS, part, part, lock, options)
@@ -392,7 +392,7 @@ def make_reference(lock):
     wrong = reference_defect()
     if not wrong:
         return
-    # What is wrong with it is said before the download rather than after.
+    # Problems are reported before the download.
     users_choice()
     refuse_foreign(REFERENCE, wrong, REFERENCE_WHEELS)
     python = python_with_pip()
@@ -403,7 +403,7 @@ def make_reference(lock):
     say(f"reference: {REFERENCE} {wrong}; making it with PyTorch {VERSION} from PyPI "
         f"(2.4 GB, 4.8 GB on disk)")
 
-    # Without pip, for which a plain Debian python3 lacks the parts.
+    # Without pip, since a plain python3 of Debian lacks ensurepip.
     venv = [python, "-m", "venv", "--without-pip"]
 
     def fill(part, options):
@@ -422,12 +422,12 @@ def make_reference(lock):
         (part / MARKER).touch()
 
     put(REFERENCE, REFERENCE_SPACE, fill)
-    # Once more, since the activation scripts name the folder they were made in.
+    # Again, since the activation scripts contain the path of the folder.
     run(venv + [REFERENCE])
 
 
 def models_defect():
-    """Why .models cannot serve the reference; None if it can."""
+    """Why .models cannot be used with the reference; None if it can."""
     if not MODELS.exists():
         return "is missing"
     found = {re.sub("[-_.]+", "_", made.metadata["Name"] or "").lower(): made.version
@@ -443,7 +443,7 @@ def models_defect():
 
 
 def reference_python():
-    """Its version, as in 3.12, since compiled wheels are for one; nothing if it does not run."""
+    """The version of the reference's Python, such as 3.12, for which wheels are compiled; empty if it does not run."""
     return run([REFERENCE / "bin" / "python", "-I", "-c",
                 "import sys; print('%d.%d' % sys.version_info[:2])"])[1]
 
@@ -466,14 +466,14 @@ def make_models(lock):
     python = REFERENCE / "bin" / "python"
 
     def fill(part, options):
-        # The reference has no pip; another's is run by it, so that the wheels are for it.
+        # The reference has no pip, so it runs the pip of another Python, which selects wheels for the reference.
         pip_install([str(python), pip], MODELS_WHEELS, part, part, lock, options + ["--no-deps"])
         status, out, words = run([python, "-I", "-c",
                                   "import sys; sys.path.insert(0, sys.argv[1])\n"
                                   "import torch, torchvision, timm, transformers\n"
                                   "print(torch.__version__)", part])
         if status != 0 or out.partition("+")[0] != VERSION:
-            raise Fail(f"what pip installed does not work with PyTorch {VERSION} ({words}): check "
+            raise Fail(f"the installed packages do not work with PyTorch {VERSION} ({words}): check "
                        f"which packages pip's index offers (pip config list)")
         (part / MARKER).write_text(version, encoding="utf-8")
 
@@ -487,13 +487,13 @@ def set_up(reference, models):
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            say("another ./setup is at work here; waiting for it")
+            say("waiting for another ./setup that is running")
             fcntl.flock(lock, fcntl.LOCK_EX)
         for path in halves(FETCHED) + halves(REFERENCE) + halves(MODELS):
             remove(path)
         _, recorded = read_config()
         if reference:
-            # It brings a libtorch of its own, so on a fresh machine no other is fetched.
+            # It contains a libtorch, so no other is fetched on a fresh machine.
             make_reference(lock)
         folder, origin = search(recorded) or (fetch_libtorch(lock), "fetched")
         say(f"libtorch {VERSION}: {folder} ({origin})")
@@ -506,7 +506,7 @@ def set_up(reference, models):
 
 
 def check(reference, models):
-    """Say what is there; Fail with all that is missing."""
+    """Prints what is installed; fails with a list of what is missing."""
     missing = []
     say(f"tools: {check_tools()}")
     _, recorded = read_config()
@@ -541,11 +541,11 @@ def main():
                         help="also make .models, the libraries whose models the longer tests "
                              "record (and --reference)")
     parser.add_argument("--check", action="store_true",
-                        help="only say what is there and what is missing")
+                        help="only report what is installed and what is missing")
     arguments = parser.parse_args()
 
     def interrupt(number, _):
-        # A second signal must not cut the cleaning up short.
+        # A second signal must not interrupt the clean-up.
         for signum in signals:
             signal.signal(signum, signal.SIG_IGN)
         raise Interrupted(number)
@@ -560,7 +560,7 @@ def main():
         print("setup:", " ".join(str(error).split()), file=sys.stderr)
         return 2
     except Interrupted as stop:
-        print("setup: interrupted; nothing half-made is left, run ./setup again", file=sys.stderr)
+        print("setup: interrupted; nothing incomplete is left, run ./setup again", file=sys.stderr)
         return 128 + stop.args[0]
     return 0
 

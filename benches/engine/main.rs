@@ -1,7 +1,7 @@
-//! `make bench`: how long draws take here and in Python's PyTorch, in one run.
+//! `make bench`: times draws in tch-init and in Python's PyTorch, in one run.
 //!
 //! Prints a table, and adds it to `target/bench.json` and to the chart `target/bench.svg`.
-//! Medians, in nanoseconds: of an element, of a whole model, of a jump.
+//! The figures are medians in nanoseconds, per element, per model or per jump.
 
 mod model;
 #[path = "../table/mod.rs"]
@@ -34,7 +34,7 @@ const FILLS: [(&str, Fill); 5] = [
     }),
 ];
 
-/// The time of a call in nanoseconds, by `batch` calls.
+/// The time of one call in nanoseconds, from `batch` calls.
 fn once(batch: usize, call: &mut impl FnMut()) -> f64 {
     let start = Instant::now();
     (0..batch).for_each(|_| call());
@@ -47,7 +47,7 @@ fn time(runs: usize, mut call: impl FnMut()) -> f64 {
     median((0..runs).map(|_| once(1, &mut call)).collect())
 }
 
-/// The median times of two calls in nanoseconds, which take turns.
+/// The median times of two calls in nanoseconds, measured alternately.
 fn times(mut ours: impl FnMut(), mut theirs: impl FnMut()) -> (f64, f64) {
     const BATCH: usize = 50;
     let both = |_| (once(BATCH, &mut ours), once(BATCH, &mut theirs));
@@ -55,7 +55,7 @@ fn times(mut ours: impl FnMut(), mut theirs: impl FnMut()) -> (f64, f64) {
     (median(ours), median(theirs))
 }
 
-/// Nanoseconds as Python's PyTorch takes them for the same.
+/// The time of Python's PyTorch for the same work, in nanoseconds.
 fn python(arguments: &[String]) -> f64 {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let output = Command::new(table::python())
@@ -100,8 +100,8 @@ fn large(rows: &mut Vec<Row>) {
     }
 }
 
-/// Two threads against one, in turn, so that what else the machine does meets both: the median
-/// nanoseconds of `count` operations on that many threads.
+/// Compares two threads with one, alternately, so that other load affects both: the median nanoseconds per unit of
+/// work, of which `work` does `count`.
 fn two_against_one(name: &str, count: i64, mut work: impl FnMut(i32)) -> Row {
     let mut times = [Vec::new(), Vec::new()];
     for _ in 0..31 {
@@ -114,7 +114,7 @@ fn two_against_one(name: &str, count: i64, mut work: impl FnMut(i32)) -> Row {
     row(format!("{name}, one thread"), two, one, 2)
 }
 
-/// Each in a thread, the last in this one.
+/// Runs each in a thread, and the last one in this thread.
 fn at_once(mut works: Vec<impl FnOnce() + Send>) {
     let last = works.pop();
     std::thread::scope(|scope| {
@@ -126,13 +126,12 @@ fn at_once(mut works: Vec<impl FnOnce() + Send>) {
 }
 
 fn threads(rows: &mut Vec<Row>) {
-    // What two threads of this machine gain if they share nothing: whatever a draw gains, it is not
-    // more.
+    // The gain of two threads that share nothing is an upper bound for the gain of a draw.
     const WORDS: i64 = 1 << 26;
     rows.push(two_against_one("words alone", WORDS, |threads| {
         let pass = || {
             let mut generator = Mt19937::new(1);
-            // So few at a time that none of them is a jump.
+            // Too few words at a time for a jump.
             const AT_ONCE: i64 = 1 << 18;
             (0..WORDS / i64::from(threads) / AT_ONCE).for_each(|_| generator.skip(AT_ONCE as u64));
             std::hint::black_box(generator);
@@ -158,7 +157,7 @@ fn threads(rows: &mut Vec<Row>) {
     }
 }
 
-/// Against libtorch's own call from Rust, where a call costs as much as its elements.
+/// Compares small tensors with libtorch's own call from Rust.
 fn small(rows: &mut Vec<Row>) {
     tch::set_num_threads(1);
     for numel in [1, 16, 64, 127, 128, 200, 255, 256, 500, 1000] {
@@ -183,7 +182,7 @@ fn small(rows: &mut Vec<Row>) {
 fn jumps(rows: &mut Vec<Row>) {
     for power in [22, 26, 45] {
         let mut step = 0;
-        // Another distance each time, as the last ones are kept.
+        // A new distance each time, since recent ones are cached.
         let ours = time(50, || {
             step += 624;
             Mt19937::new(1).skip((1 << power) + step);
@@ -193,7 +192,7 @@ fn jumps(rows: &mut Vec<Row>) {
 }
 
 fn main() {
-    // `cargo bench` hands its own arguments on.
+    // `cargo bench` passes arguments of its own.
     let arguments: Vec<String> = std::env::args().filter(|a| a != "--bench").collect();
     if let [_, model, memory] = &arguments[..]
         && model == "model"

@@ -1,5 +1,5 @@
-//! The initialisation of a model of GPT-2's shape, 124 million parameters: every layer's own, then
-//! normal weights and zero biases over it. No draw is left out.
+//! Initializes a model of GPT-2's shape with 124 million parameters: the default of every layer, then normal weights and
+//! zero biases. No draw is skipped.
 
 use crate::{Row, median, python, row};
 use std::process::Command;
@@ -40,10 +40,10 @@ fn initialise((embeddings, layers): &mut (Vec<Tensor>, Vec<(Tensor, Tensor)>)) {
     }
 }
 
-/// Prints the nanoseconds of one initialisation: of memory that was never touched if `fresh`.
+/// Prints the nanoseconds of one initialization, in untouched memory if `fresh`.
 pub fn run(fresh: bool) {
     tch::set_num_threads(THREADS);
-    // Work done once per process is not part of it.
+    // Work that is done once per process is not measured.
     let mut once = Tensor::zeros([1 << 22], (Kind::Float, Device::Cpu));
     init::normal_(&mut once, 0.0, 1.0, None).unwrap();
     init::uniform_(&mut once, 0.0, 1.0, None).unwrap();
@@ -56,7 +56,7 @@ pub fn run(fresh: bool) {
     println!("{}", start.elapsed().as_nanos());
 }
 
-/// In turn, so that what else the machine does meets both.
+/// Measured alternately, so that other load affects both.
 pub fn compare(rows: &mut Vec<Row>) {
     for memory in ["warm", "fresh"] {
         let arguments = ["model", memory, &THREADS.to_string()].map(str::to_owned);

@@ -1,8 +1,7 @@
-//! `make bench`: how long whole models take, made of their plans here, and by Python's constructors.
+//! `make bench`: times whole models, from plans in tch-init and from constructors in Python.
 //!
-//! Each in a process of its own that has its libraries loaded, from nothing to tensors in memory:
-//! the plan is read here, the classes are constructed there, and the memory is touched for the
-//! first time on both sides. Needs the libraries of `./setup --models`.
+//! Each runs in its own process with its libraries loaded, up to tensors in memory: tch-init reads the plan, Python
+//! constructs the classes, and both touch the memory for the first time. Needs the libraries of `./setup --models`.
 
 #[path = "../table/mod.rs"]
 mod table;
@@ -17,7 +16,7 @@ use tch_init::{Generator, init};
 
 const THREADS: i32 = 2;
 
-/// As the table names them, and as Python does.
+/// The names in the table and in Python.
 const MODELS: [(&str, &str); 4] = [
     (
         "GPT-2 124M (transformers)",
@@ -31,7 +30,7 @@ const MODELS: [(&str, &str); 4] = [
     ("resnet50 (torchvision)", "torchvision.models.resnet50()"),
 ];
 
-/// What a program prints.
+/// Runs a program and returns its output.
 fn output(command: &mut Command) -> String {
     let output = command.output().unwrap_or_else(|error| {
         panic!("{command:?}: {error}; run `./setup --models` if it is missing")
@@ -48,7 +47,7 @@ fn nanoseconds(command: &mut Command) -> f64 {
     output(command).trim().parse().unwrap()
 }
 
-/// In turn, so that what else the machine does meets both.
+/// Measured alternately, so that other load affects both.
 fn compare(name: &str, expression: &str, plan: &Path) -> Row {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/models/reference.py");
     let program = std::env::current_exe().unwrap();
@@ -64,10 +63,10 @@ fn compare(name: &str, expression: &str, plan: &Path) -> Row {
     row(name, median(ours), median(theirs), THREADS)
 }
 
-/// Prints the nanoseconds that a plan takes to become tensors.
+/// Prints the nanoseconds of materializing a plan.
 fn run(plan: &str) {
     tch::set_num_threads(THREADS);
-    // Work done once per process is not part of it.
+    // Work that is done once per process is not measured.
     let mut once = Tensor::zeros([1 << 22], (Kind::Float, Device::Cpu));
     init::normal_(&mut once, 0.0, 1.0, None).unwrap();
     init::uniform_(&mut once, 0.0, 1.0, None).unwrap();
@@ -82,7 +81,7 @@ fn run(plan: &str) {
 }
 
 fn main() {
-    // `cargo bench` hands its own arguments on.
+    // `cargo bench` passes arguments of its own.
     let arguments: Vec<String> = std::env::args()
         .skip(1)
         .filter(|a| a != "--bench")

@@ -1,4 +1,4 @@
-//! The table of all benches: printed, and kept in `target/bench.json` and `target/bench.svg`.
+//! The table of all benches, printed and saved in `target/bench.json` and `target/bench.svg`.
 
 mod chart;
 
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 pub struct Row {
     pub name: String,
     pub ours_ns: f64,
-    /// Of Python's PyTorch, or of what the name says; 0 for none.
+    /// The time of Python's PyTorch, or of the program that the name mentions; 0 if there is none.
     pub torch_ns: f64,
     pub ratio: f64,
     pub threads: i32,
@@ -23,7 +23,7 @@ pub fn print_head() {
     );
 }
 
-/// A line, which is printed.
+/// Makes a line and prints it.
 pub fn row(name: impl Into<String>, ours_ns: f64, torch_ns: f64, threads: i32) -> Row {
     let row = Row {
         name: name.into(),
@@ -39,7 +39,7 @@ pub fn row(name: impl Into<String>, ours_ns: f64, torch_ns: f64, threads: i32) -
     row
 }
 
-/// Puts the rows into the files, in the place of earlier ones of the same name and threads.
+/// Saves the rows in the files, replacing rows of the same name and number of threads.
 pub fn save(rows: Vec<Row>) {
     let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("target");
     let json = target.join("bench.json");

@@ -3,7 +3,7 @@
 use std::path::Path;
 use tensor_parity::file::TensorFile;
 
-/// Reads the bytes as a file, and the start and the end of each tensor in it.
+/// Reads the bytes as a file, and the first and last bytes of each tensor.
 pub fn read(bytes: &[u8]) {
     let file = match TensorFile::from_bytes(Path::new("fuzz.pt"), bytes) {
         Ok(file) => file,

@@ -3,8 +3,7 @@
 use tch_init::distribution::{normal_, uniform_};
 use tch_init::rng::{Mt19937, STATE_LEN, State};
 
-// The first bytes are those of a state: its fields are at the begin and the end, with words between
-// that may be anything.
+// The first bytes are the fields at the start and the end of a state. The words in between are arbitrary.
 libfuzzer_sys::fuzz_target!(|fields: &[u8]| {
     let mut bytes = [0; STATE_LEN];
     let (begin, end) = fields.split_at(fields.len().min(24));
@@ -20,7 +19,7 @@ libfuzzer_sys::fuzz_target!(|fields: &[u8]| {
             .map(State::to_bytes),
         Ok(state.to_bytes())
     );
-    // Whatever was read can be drawn from.
+    // Every accepted state can be drawn from.
     let mut generator = Mt19937::from_state(&state).unwrap();
     let mut values = [0f32; 700];
     uniform_(&mut generator, &mut values, 0.0, 1.0).unwrap();

@@ -29,7 +29,7 @@ def prove(construct, label="model", seeds=SEEDS, unset=()):
     plan = Plan(text)
     rows = plan.plan["parameters"] + plan.plan["buffers"]
     found = {row[0] for row in rows if row[2:] and row[2].get("unset")}
-    assert found == set(unset), f"uninitialised: {sorted(found)}"
+    assert found == set(unset), f"uninitialized: {sorted(found)}"
     for seed in seeds:
         torch.manual_seed(seed)
         model = construct()
@@ -37,7 +37,7 @@ def prove(construct, label="model", seeds=SEEDS, unset=()):
         named = lambda method: list(method(remove_duplicate=False))  # noqa: E731
         expected = named(model.named_parameters) + named(model.named_buffers)
         replayed = plan.replay(seed)
-        assert bits(torch.get_rng_state()) == bits(state), f"seed {seed}: the generator stands elsewhere"
+        assert bits(torch.get_rng_state()) == bits(state), f"seed {seed}: the generator state differs"
         assert [name for name, _ in expected] == list(replayed), "names"
         for name, tensor in expected:
             if name not in found:

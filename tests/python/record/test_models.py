@@ -138,7 +138,7 @@ class Models(unittest.TestCase):
 
         self.assertLess(len(prove(construct, seeds=(3,))), 2000)
 
-    def test_uninitialised(self):
+    def test_uninitialized(self):
         def construct():
             model = nn.Linear(3, 3)
             model.cache = nn.Parameter(torch.empty(4, 4))

@@ -224,7 +224,7 @@ class SetupTest(unittest.TestCase):
         folder = self.libtorch(self.outside)
         (folder / "version.py").unlink()
         (folder / "include/torch/headeronly/version.h").unlink()
-        self.refuse(LIBTORCH=str(folder), says=["does not tell its version"])
+        self.refuse(LIBTORCH=str(folder), says=["has no version"])
         write(folder / "build-version", f"{VERSION}+cpu\n")
         self.succeed(LIBTORCH=str(folder))
 
@@ -555,7 +555,7 @@ class SetupTest(unittest.TestCase):
         self.succeed("--reference")
         before = self.before | {".venv", ".cargo"}
         for mode, says in (("full", "is full"), ("broken", "the wheel is broken"),
-                           ("dumb", "does not work with PyTorch")):
+                           ("dumb", "do not work with PyTorch")):
             self.refuse("--models", FAKE_PIP=mode, says=[says])
             self.assertEqual(set(os.listdir(self.root)), before)
         process, pip = self.hanging("--models")
