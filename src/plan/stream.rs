@@ -46,7 +46,7 @@ impl Stream for Generator {
         Ok(storage(memory))
     }
 
-    fn tensor(&self, storage: &Storage<Tensor>, view: &View) -> Result<Tensor, StreamError> {
+    unsafe fn tensor(&self, storage: &Storage<Tensor>, view: &View) -> Result<Tensor, StreamError> {
         let tensor = as_view(storage.memory(), view);
         Ok(tensor.map_err(|error| InitError::tch("materialize", error))?)
     }

@@ -3,9 +3,10 @@
 
 use tch::{Device, Tensor};
 
+use super::error::ReprError;
 use super::formatter::{Cells, Weighing};
+use super::options::PrintOptions;
 use super::values::{Axis, Dtype, Values};
-use super::{PrintOptions, ReprError};
 
 /// The elements of `tensor` in brackets, with later lines indented by `indent + 1` columns.
 pub(super) fn contents(

@@ -1,8 +1,8 @@
 //! Width and style of the printed elements of one tensor: `_Formatter` of `torch/_tensor_str.py`,
 //! PyTorch 2.13.
 
-use super::PrintOptions;
 use super::number::{push_fixed, push_scientific};
+use super::options::PrintOptions;
 use super::values::Values;
 
 /// The style in which the numbers of one tensor are written.

@@ -12,18 +12,22 @@
 //!   unsigned integers, are an error.
 
 mod contents;
+mod error;
 mod formatter;
 mod module;
 mod number;
+mod options;
 mod sparse;
 mod values;
 
-use tch::{Device, TchError, Tensor};
+use tch::{Device, Tensor};
 
+pub use error::ReprError;
 pub use module::module_str;
+pub use options::PrintOptions;
 
 use contents::contents;
-use values::Dtype;
+use values::{Dtype, size_suffix};
 
 /// `repr(float)`: the shortest digits that read back, with an exponent below 1e-4 and from 1e16.
 ///
@@ -36,90 +40,6 @@ use values::Dtype;
 /// ```
 pub fn python_float(value: f64) -> String {
     tensor_parity::python_repr::float(value)
-}
-
-/// Why a tensor could not be printed.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ReprError {
-    /// The tensor is the undefined one, as [`Tensor::new`] makes it.
-    #[error("cannot print an undefined tensor")]
-    Undefined,
-    /// Such a tensor cannot be printed; the text says which.
-    #[error("cannot print {0}")]
-    Unsupported(String),
-    /// [`PrintOptions::precision`] is above 65534.
-    #[error("precision {0} is above 65534, the most digits that can be printed")]
-    Precision(usize),
-    /// libtorch refused to hand over the elements.
-    #[error(transparent)]
-    Torch(#[from] TchError),
-}
-
-/// How to print tensors: the options of `torch.set_printoptions`, with its names.
-///
-/// ```
-/// use tch_init::repr::PrintOptions;
-///
-/// let options = PrintOptions { precision: 2, ..PrintOptions::default() };
-/// assert_eq!(options.linewidth, 80);
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct PrintOptions {
-    /// Digits after the point; 65534 at most.
-    pub precision: usize,
-    /// A tensor of more elements than this shows only its edges. `usize::MAX` is PyTorch's `inf`.
-    pub threshold: usize,
-    /// Elements shown at either end of a dimension of which not all is shown.
-    pub edgeitems: usize,
-    /// Columns after which lines are broken.
-    pub linewidth: usize,
-    /// Whether to print floating-point numbers with exponents; `None` decides by the values.
-    pub sci_mode: Option<bool>,
-}
-
-impl Default for PrintOptions {
-    /// PyTorch's: 4 digits, 1000 elements, 3 edge items, 80 columns.
-    fn default() -> Self {
-        PrintOptions {
-            precision: 4,
-            threshold: 1000,
-            edgeitems: 3,
-            linewidth: 80,
-            sci_mode: None,
-        }
-    }
-}
-
-impl PrintOptions {
-    /// PyTorch's profile `short`: 2 digits, 2 edge items.
-    ///
-    /// ```
-    /// use tch_init::repr::{PrintOptions, tensor_str_with};
-    ///
-    /// let pi = tch::Tensor::from(3.14159_f32);
-    /// assert_eq!(tensor_str_with(&pi, &PrintOptions::short())?, "tensor(3.14)");
-    /// # Ok::<(), tch_init::repr::ReprError>(())
-    /// ```
-    pub fn short() -> Self {
-        PrintOptions {
-            precision: 2,
-            edgeitems: 2,
-            ..PrintOptions::default()
-        }
-    }
-
-    /// PyTorch's profile `full`: every element is shown.
-    ///
-    /// ```
-    /// assert_eq!(tch_init::repr::PrintOptions::full().threshold, usize::MAX);
-    /// ```
-    pub fn full() -> Self {
-        PrintOptions {
-            threshold: usize::MAX,
-            ..PrintOptions::default()
-        }
-    }
 }
 
 /// Prints a tensor as Python's `str(tensor)` does, with PyTorch's default options.
@@ -287,17 +207,6 @@ fn gradient(tensor: &Tensor) -> Option<String> {
 /// Whether the tensor has strides: others refuse to be seen through new ones.
 fn is_strided(tensor: &Tensor) -> bool {
     tch::no_grad(|| tensor.f_as_strided([0], [1], None)).is_ok()
-}
-
-/// A size as Python prints a tuple.
-fn size_suffix(shape: &[i64]) -> String {
-    match shape {
-        [size] => format!("size=({size},)"),
-        _ => {
-            let sizes: Vec<String> = shape.iter().map(i64::to_string).collect();
-            format!("size=({})", sizes.join(", "))
-        }
-    }
 }
 
 /// Appends the suffixes, on a new line where they would pass `linewidth`: `_add_suffixes` of

@@ -4,8 +4,9 @@
 use tch::Tensor;
 
 use super::contents::contents;
-use super::values::Dtype;
-use super::{PrintOptions, ReprError, size_suffix};
+use super::error::ReprError;
+use super::options::PrintOptions;
+use super::values::{Dtype, size_suffix};
 
 /// The text between `tensor(` and the gradient of a sparse tensor.
 pub(super) struct Sparse {

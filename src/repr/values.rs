@@ -2,7 +2,7 @@
 
 use tch::{Device, Kind, TchError, Tensor};
 
-use super::ReprError;
+use super::error::ReprError;
 
 /// The class of numbers that an element belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -161,4 +161,15 @@ fn gather(tensor: &Tensor, axes: &[Axis], from: usize, kind: Kind) -> Result<Ten
         )?,
     ];
     Ok(Tensor::f_cat(&parts, dim as i64)?)
+}
+
+/// A size as Python prints a tuple.
+pub(super) fn size_suffix(shape: &[i64]) -> String {
+    match shape {
+        [size] => format!("size=({size},)"),
+        _ => {
+            let sizes: Vec<String> = shape.iter().map(i64::to_string).collect();
+            format!("size=({})", sizes.join(", "))
+        }
+    }
 }

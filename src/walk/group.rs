@@ -1,7 +1,7 @@
 //! From the variables of a `VarStore` to its layers.
 
-use super::Layer;
 use super::infer::inferred;
+use super::layer::Layer;
 use crate::nn::named_tensors::NamedTensors;
 use crate::nn::registry::{self, Record};
 use crate::nn::{VariableShapes, is_recurrent};

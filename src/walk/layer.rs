@@ -1,6 +1,6 @@
 //! A layer of a `VarStore`.
 
-use super::VisitError;
+use super::error::VisitError;
 use super::infer::inferred;
 use crate::error::InitError;
 use crate::generator::Generator;

@@ -167,3 +167,8 @@ impl fmt::Display for Shown<'_> {
         write!(f, "{text:?}")
     }
 }
+
+/// A step that only libtorch computes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("only libtorch computes this; use a tch-init that is built with the feature `tch`")]
+pub struct NeedsLibtorch;

@@ -28,9 +28,9 @@ mod validate;
 mod view;
 
 pub use builder::{PlanBuilder, StorageId, TensorId};
-pub use cpu::{CpuStream, CpuTensor, NeedsLibtorch};
+pub use cpu::{CpuStream, CpuTensor};
 pub use draw_positions::DrawPosition;
-pub use error::PlanError;
+pub use error::{NeedsLibtorch, PlanError};
 pub use plan::{Entry, InitPlan};
 pub use save::{Save, Saved};
 pub use step::{Comparison, Op, Operand, Reduction, Rounding, Scalar, Step, Unary};

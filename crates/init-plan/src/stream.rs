@@ -57,7 +57,11 @@ pub trait Stream: Sized {
     /// # Errors
     ///
     /// If it cannot be created.
-    fn tensor(
+    ///
+    /// # Safety
+    ///
+    /// The bytes of `storage` are not written through it any more.
+    unsafe fn tensor(
         &self,
         storage: &Storage<Self::Memory>,
         view: &View,

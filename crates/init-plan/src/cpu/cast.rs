@@ -1,7 +1,7 @@
 //! Values of one dtype as those of another, as `Tensor.to(dtype)` casts them.
 
-use super::NeedsLibtorch;
 use crate::elements::{Plain, contiguous_mut, for_dtype, gather, scatter};
+use crate::error::NeedsLibtorch;
 use crate::step::Scalar;
 use crate::view::View;
 use half::{bf16, f16};

@@ -4,8 +4,9 @@
 //! multiplications, type promotion) needs libtorch.
 
 use super::cast::{self, Cast};
-use super::{Memory, NeedsLibtorch};
+use super::memory::Memory;
 use crate::elements::{Plain, for_dtype, for_float, gather_broadcast, scatter};
+use crate::error::NeedsLibtorch;
 use crate::materialize::unallocated;
 use crate::step::{Op, Operand, Scalar, Unary};
 use crate::storage::Storage;

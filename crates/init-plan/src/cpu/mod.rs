@@ -2,28 +2,24 @@
 
 mod cast;
 mod compute;
+mod memory;
 
 use crate::elements::{
     Plain, contiguous_mut, for_dtype, for_float, gather, scatter, scatter_in_memory_order,
 };
+use crate::error::NeedsLibtorch;
 use crate::step::Op;
 use crate::storage::Storage;
 use crate::stream::{Storages, Stream, StreamError};
 use crate::view::View;
-use std::alloc::Layout;
+use memory::Memory;
 use std::borrow::Cow;
 use std::fmt;
 use std::num::NonZero;
-use std::ptr::NonNull;
 use std::sync::Arc;
 use tensor_parity::Dtype;
 use torch_rng::{Draw, Mt19937, Target};
 use torch_rng::{DrawError, Element, Engine, randperm};
-
-/// A step that only libtorch computes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("only libtorch computes this; use a tch-init that is built with the feature `tch`")]
-pub struct NeedsLibtorch;
 
 /// A generator that draws with a given engine. [`Mt19937`] itself draws with [`Engine::default`].
 #[derive(Debug, Clone)]
@@ -85,7 +81,7 @@ macro_rules! cpu_stream {
                 Memory::zeroed(bytes)
             }
 
-            fn tensor(
+            unsafe fn tensor(
                 &self,
                 storage: &Storage<Arc<Memory>>,
                 view: &View,
@@ -217,58 +213,4 @@ fn gather_bytes<T: Plain>(bytes: &[u8], view: &View) -> Vec<u8> {
     let values = gather::<T>(bytes, view);
     // SAFETY: the values are plain, so that all of their memory is bytes.
     unsafe { std::slice::from_raw_parts(values.as_ptr().cast(), size_of_val(&*values)) }.to_vec()
-}
-
-/// The memory of one storage.
-pub struct Memory {
-    start: NonNull<u8>,
-    bytes: usize,
-    allocation: NonNull<u8>,
-    layout: Layout,
-}
-
-// SAFETY: bytes that it owns, which are only read through shared references.
-unsafe impl Send for Memory {}
-// SAFETY: as above.
-unsafe impl Sync for Memory {}
-
-/// A cache line.
-const ALIGN: usize = 64;
-
-impl Memory {
-    fn zeroed(bytes: u64) -> Result<Storage<Arc<Memory>>, StreamError> {
-        let exhausted = || format!("cannot allocate {bytes} bytes");
-        let bytes = usize::try_from(bytes).map_err(|_| exhausted())?;
-        // `calloc` gives fresh pages untouched only for small alignments.
-        let size = bytes.checked_add(ALIGN).ok_or_else(exhausted)?;
-        let layout = Layout::from_size_align(size, 16).map_err(|_| exhausted())?;
-        // SAFETY: the layout has a size.
-        let allocation = NonNull::new(unsafe { std::alloc::alloc_zeroed(layout) });
-        let allocation = allocation.ok_or_else(exhausted)?;
-        let padding = allocation.addr().get().wrapping_neg() % ALIGN;
-        // SAFETY: less than `ALIGN` bytes, which the allocation has in addition.
-        let start = unsafe { allocation.add(padding) };
-        let memory = Arc::new(Memory {
-            start,
-            bytes,
-            allocation,
-            layout,
-        });
-        // SAFETY: these bytes are zeros and aligned, and live as long as `memory`. They are written
-        // by the storage only, whose tensors read them when it is gone.
-        Ok(unsafe { Storage::new(memory, start, bytes) })
-    }
-
-    fn bytes(&self) -> &[u8] {
-        // SAFETY: initialized bytes that live as long as this does; nothing writes to them once
-        // there are tensors.
-        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.bytes) }
-    }
-}
-
-impl Drop for Memory {
-    fn drop(&mut self) {
-        // SAFETY: allocated with this layout, and freed once.
-        unsafe { std::alloc::dealloc(self.allocation.as_ptr(), self.layout) }
-    }
 }
