@@ -104,7 +104,8 @@ impl PlanBuilder {
         shape: &[u64],
         stride: &[u64],
     ) -> Result<TensorId, PlanError> {
-        let bytes = self.storages.get(storage.0).copied().unwrap_or(0);
+        let bytes = self.storages.get(storage.0).copied();
+        let bytes = bytes.ok_or_else(|| foreign("storage"))?;
         let offset = match shape.contains(&0) {
             true => 0,
             false => offset,
@@ -227,7 +228,7 @@ impl PlanBuilder {
             ref shape,
             ref stride,
             ..
-        } = self.tensors[out.0];
+        } = *self.known(out)?;
         let (size, step) = (shape.first().copied(), stride.first().copied());
         let (Some(_), Some(step)) = (size.filter(|size| row < *size), step) else {
             let problem = format!("expected a row of shape {shape:?}, found {row}");
@@ -245,6 +246,7 @@ impl PlanBuilder {
     ///
     /// [`PlanError::Invalid`] for different shapes.
     pub fn copy(&mut self, from: TensorId, to: TensorId) -> Result<(), PlanError> {
+        self.known(from)?;
         self.step(Op::Copy(from.0), to)
     }
 
@@ -293,7 +295,12 @@ impl PlanBuilder {
         Ok(())
     }
 
+    fn known(&self, tensor: TensorId) -> Result<&View, PlanError> {
+        self.tensors.get(tensor.0).ok_or_else(|| foreign("tensor"))
+    }
+
     fn step(&mut self, op: Op, out: TensorId) -> Result<(), PlanError> {
+        self.known(out)?;
         let step = Step { op, out: out.0 };
         validate(&step, &self.tensors).map_err(|problem| {
             let op = crate::error::Shown(step.op.name());
@@ -312,6 +319,9 @@ impl PlanBuilder {
     /// than the format has; [`PlanError::Record`] if a named tensor depends on what was
     /// [refused](Self::refuse).
     pub fn finish(self, model: &str) -> Result<InitPlan, PlanError> {
+        for named in &self.names {
+            self.known(TensorId(named.tensor))?;
+        }
         let all: Vec<usize> = (0..self.steps.len()).collect();
         let plan = self.numbered(&all, model);
         let live = plan.live(plan.names.iter().map(|name| name.view));
@@ -384,6 +394,11 @@ impl PlanBuilder {
             sha256: String::new(),
         }
     }
+}
+
+/// An identifier that another builder made.
+fn foreign(what: &str) -> PlanError {
+    PlanError::invalid(what, format!("expected a {what} of this builder"))
 }
 
 /// What makes a view: storage, dtype, offset, shape, stride.

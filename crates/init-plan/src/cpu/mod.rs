@@ -24,10 +24,8 @@ use torch_rng::{DrawError, Element, Engine, randperm};
 /// A generator that draws with a given engine. [`Mt19937`] itself draws with [`Engine::default`].
 #[derive(Debug, Clone)]
 pub struct CpuStream {
-    /// The position.
-    pub generator: Mt19937,
-    /// What draws. Never affects the bits.
-    pub engine: Engine,
+    generator: Mt19937,
+    engine: Engine,
 }
 
 impl CpuStream {
@@ -37,6 +35,13 @@ impl CpuStream {
             generator,
             engine: Engine::default(),
         }
+    }
+
+    /// Draws with this engine, which never affects the bits.
+    #[must_use]
+    pub fn engine(mut self, engine: Engine) -> CpuStream {
+        self.engine = engine;
+        self
     }
 
     /// Draws with at most this many threads.

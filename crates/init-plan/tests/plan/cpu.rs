@@ -1,7 +1,7 @@
 //! Plans without libtorch: what is made, and what is refused.
 
 use crate::build::{Builder, linear, view};
-use init_plan::{CpuStream, CpuTensor, InitPlan, NeedsLibtorch, PlanError, Save};
+use init_plan::{CpuStream, CpuTensor, InitPlan, NeedsLibtorch, PlanError, Save, Stream};
 use serde_json::json;
 use std::error::Error;
 use std::num::NonZero;
@@ -37,7 +37,7 @@ fn results_do_not_depend_on_the_number_of_threads() {
         let stream = CpuStream::new(Mt19937::new(3));
         let mut stream = stream.threads(NonZero::new(threads).unwrap());
         let tensors = large().materialize(&mut stream).unwrap();
-        (bytes(&tensors), stream.generator)
+        (bytes(&tensors), stream.position().unwrap())
     };
     let one = made(1);
     assert_eq!(made(2), one);

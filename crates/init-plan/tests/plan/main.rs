@@ -4,6 +4,7 @@
 mod allocation;
 #[allow(dead_code)]
 mod build;
+mod builder;
 mod cpu;
 mod malformed;
 mod show;
