@@ -1,20 +1,20 @@
-//! `torch.Generator`: the default generators and explicit ones.
+//! `torch.Generator`: explicit generators and handles to the default ones.
 //!
-//! tch has no generator API; this follows `torch/csrc/Generator.cpp` and `torch/random.py` of
-//! PyTorch 2.13 over `at::Generator`.
+//! tch has no generator API; this follows `torch/csrc/Generator.cpp` and `torch/random.py` of PyTorch 2.13
+//! on top of `at::Generator`.
 
 use crate::error::InitError;
 use crate::ffi::{self, CGenerator};
-use crate::rng::State;
+use crate::rng::{Seed, State};
 use std::ffi::c_int;
 use std::fmt;
 use std::ptr::NonNull;
 use tch::Device;
 
-/// A random stream: a new, independent one, or a handle to a device's default one.
+/// A random number generator: an explicit one, or a handle to the default one of a device.
 ///
-/// Every function of [`init`](crate::init) that draws takes an optional generator; without one it
-/// draws from the default stream of the tensor's device, as PyTorch does.
+/// Every function of [`init`](crate::init) that draws takes an optional generator; without one it draws
+/// from the default generator of the tensor's device, as in PyTorch.
 ///
 /// ```
 /// use tch::{Device, Kind, Tensor};
@@ -35,39 +35,39 @@ pub struct Generator {
     device: Device,
 }
 
-// SAFETY: `at::Generator` is a reference-counted pointer with an atomic count, and every use of
-// its stream, here and in libtorch's kernels, holds the generator's own mutex.
+// SAFETY: `at::Generator` is a reference-counted pointer with an atomic count, and every use of its
+// state, here and in libtorch's kernels, holds the generator's own mutex.
 unsafe impl Send for Generator {}
 
 impl Generator {
-    /// A new stream with PyTorch's default seed, as `torch.Generator(device)` makes it.
+    /// Creates a generator with PyTorch's default seed, 67280421310721, as `torch.Generator(device)`.
     ///
     /// # Errors
     ///
-    /// [`InitError::Cuda`] or [`InitError::Libtorch`] if the device cannot be had.
+    /// [`InitError::Cuda`] or [`InitError::Libtorch`] if the device is not available.
     pub fn new(device: Device) -> Result<Generator, InitError> {
         let index = cuda_index(device)?;
-        // SAFETY: the function writes a new generator to a valid place or fails.
-        Generator::made(device, |out| unsafe {
+        // SAFETY: the function writes a new generator or fails.
+        Generator::create(device, |out| unsafe {
             ffi::tch_init_generator_new(index, out)
         })
     }
 
-    /// A handle to the default stream of `device`: drawing from it draws from the stream that
-    /// libtorch uses when no generator is given. `torch.default_generator` for the CPU.
+    /// Returns a handle to the default generator of `device`, which libtorch uses when no generator is
+    /// given. For the CPU this is `torch.default_generator`.
     ///
     /// # Errors
     ///
-    /// [`InitError::Cuda`] or [`InitError::Libtorch`] if the device cannot be had.
+    /// [`InitError::Cuda`] or [`InitError::Libtorch`] if the device is not available.
     pub fn default_generator(device: Device) -> Result<Generator, InitError> {
         let index = cuda_index(device)?;
-        // SAFETY: the function writes a new handle to a valid place or fails.
-        Generator::made(device, |out| unsafe {
+        // SAFETY: the function writes a new handle or fails.
+        Generator::create(device, |out| unsafe {
             ffi::tch_init_generator_default(index, out)
         })
     }
 
-    /// An independent stream that stands where this one stands (`Generator.clone_state`).
+    /// Creates an independent generator with the same state, as `Generator.clone_state`.
     ///
     /// # Errors
     ///
@@ -83,36 +83,33 @@ impl Generator {
     /// # }
     /// ```
     pub fn clone_state(&self) -> Result<Generator, InitError> {
-        // SAFETY: `self.raw` is a live generator, and `out` a valid place for another.
-        Generator::made(self.device, |out| unsafe {
+        // SAFETY: `self.raw` is a live generator; the function writes a new one or fails.
+        Generator::create(self.device, |out| unsafe {
             ffi::tch_init_generator_clone(self.raw.as_ptr(), out)
         })
     }
 
-    /// Starts the stream anew from `seed`; cached normals are dropped.
-    ///
-    /// Python takes seeds from -2^63 to 2^64 - 1 and means their two's complement; pass a seed
-    /// above 2^63 - 1 as `seed as i64`.
+    /// Resets the state to that of a [`Seed`] and drops cached normals, as `Generator.manual_seed`.
     ///
     /// # Errors
     ///
-    /// [`InitError::Libtorch`] if libtorch refuses.
-    pub fn manual_seed(&mut self, seed: i64) -> Result<(), InitError> {
+    /// [`InitError::Libtorch`] if libtorch fails.
+    pub fn manual_seed(&mut self, seed: impl Into<Seed>) -> Result<(), InitError> {
         // SAFETY: `self.raw` is a live generator.
         unsafe {
             ffi::check(ffi::tch_init_generator_manual_seed(
                 self.raw.as_ptr(),
-                seed as u64,
+                seed.into().value(),
             ))
         }
         .map_err(|message| InitError::libtorch("manual_seed", &message))
     }
 
-    /// The seed that the stream was last started from, as Python shows it.
+    /// Returns the last seed, as Python shows it: a negative one as its two's complement.
     ///
     /// # Errors
     ///
-    /// [`InitError::Libtorch`] if libtorch refuses.
+    /// [`InitError::Libtorch`] if libtorch fails.
     ///
     /// ```
     /// # fn main() -> Result<(), tch_init::InitError> {
@@ -125,7 +122,7 @@ impl Generator {
     /// ```
     pub fn initial_seed(&self) -> Result<u64, InitError> {
         let mut seed = 0;
-        // SAFETY: `self.raw` is a live generator, and `seed` a valid place.
+        // SAFETY: `self.raw` is a live generator, and `seed` valid to write to.
         unsafe {
             ffi::check(ffi::tch_init_generator_initial_seed(
                 self.raw.as_ptr(),
@@ -136,12 +133,13 @@ impl Generator {
         Ok(seed)
     }
 
-    /// The state as bytes: for the CPU the [`STATE_LEN`](crate::rng::STATE_LEN) bytes that
-    /// `torch.Generator.get_state()` holds, place in the stream and cached normals included.
+    /// Returns the state as bytes, as `Generator.get_state`. For the CPU these are
+    /// [`STATE_LEN`](crate::rng::STATE_LEN) bytes, which include the position in the stream and the
+    /// cached normals; [`State`] reads them.
     ///
     /// # Errors
     ///
-    /// [`InitError::Libtorch`] if libtorch refuses.
+    /// [`InitError::Libtorch`] if libtorch fails.
     pub fn get_state(&self) -> Result<Vec<u8>, InitError> {
         let mut bytes = vec![0; crate::rng::STATE_LEN];
         let mut length = 0;
@@ -158,19 +156,19 @@ impl Generator {
         if length > bytes.len() {
             return Err(InitError::libtorch(
                 "get_state",
-                &format!("a state of {length} bytes, larger than libtorch 2.13 has"),
+                &format!("a state of {length} bytes is larger than those of libtorch 2.13"),
             ));
         }
         bytes.truncate(length);
         Ok(bytes)
     }
 
-    /// Puts the stream where the one that gave `state` stood.
+    /// Sets the state to one that [`get_state`](Self::get_state) returned, as `Generator.set_state`.
     ///
     /// # Errors
     ///
-    /// [`InitError::State`] if the bytes are not a CPU generator's state (the stream is left as
-    /// it was), [`InitError::Libtorch`] if libtorch refuses them.
+    /// [`InitError::State`] if the bytes are not the state of a CPU generator, [`InitError::Libtorch`] if
+    /// libtorch rejects them. The state is unchanged then.
     ///
     /// ```
     /// use tch_init::{Generator, InitError};
@@ -187,7 +185,7 @@ impl Generator {
     /// ```
     pub fn set_state(&mut self, state: &[u8]) -> Result<(), InitError> {
         if self.device == Device::Cpu {
-            // libtorch checks less, and would read outside its block.
+            // libtorch does not check the position and would read outside its block.
             let _valid: State = State::from_bytes(state)?;
         }
         // SAFETY: `self.raw` is a live generator, and `state` outlives the call, which copies it.
@@ -201,22 +199,22 @@ impl Generator {
         .map_err(|message| InitError::libtorch("set_state", &message))
     }
 
-    /// The device that the stream belongs to.
+    /// Returns the device that the generator draws for.
     pub fn device(&self) -> Device {
         self.device
     }
 
-    fn made(
+    fn create(
         device: Device,
-        make: impl FnOnce(*mut *mut CGenerator) -> *mut std::ffi::c_char,
+        create: impl FnOnce(*mut *mut CGenerator) -> *mut std::ffi::c_char,
     ) -> Result<Generator, InitError> {
         let mut raw = std::ptr::null_mut();
-        // SAFETY: what `make` returns comes from a function of `ffi` and is read here only.
-        unsafe { ffi::check(make(&mut raw)) }
+        // SAFETY: what `create` returns comes from a function of `ffi` and is read here only.
+        unsafe { ffi::check(create(&mut raw)) }
             .map_err(|message| InitError::libtorch("Generator", &message))?;
         NonNull::new(raw)
             .map(|raw| Generator { raw, device })
-            .ok_or_else(|| InitError::libtorch("Generator", "no generator was made"))
+            .ok_or_else(|| InitError::libtorch("Generator", "no generator was created"))
     }
 
     /// The generator as the functions of `ffi` take it.
@@ -242,33 +240,40 @@ impl fmt::Debug for Generator {
     }
 }
 
-/// `torch.manual_seed`: starts the default streams of the CPU and of all CUDA devices anew.
+/// Seeds the default generators of the CPU and of all CUDA devices, as `torch.manual_seed`.
 ///
-/// CUDA's are reached only if [`cuda::load`](crate::cuda::load) was called before the first seed.
+/// The generators of CUDA devices are seeded only if [`cuda::load`](crate::cuda::load) was called before
+/// the first seed.
 ///
 /// # Errors
 ///
-/// [`InitError::Libtorch`] if libtorch refuses.
-pub fn manual_seed(seed: i64) -> Result<(), InitError> {
+/// [`InitError::Libtorch`] if libtorch fails.
+///
+/// ```standalone_crate
+/// tch_init::manual_seed(-1)?;
+/// assert_eq!(tch_init::initial_seed()?, u64::MAX);
+/// # Ok::<(), tch_init::InitError>(())
+/// ```
+pub fn manual_seed(seed: impl Into<Seed>) -> Result<(), InitError> {
     // SAFETY: no pointers are passed, and the failure is read once.
-    unsafe { ffi::check(ffi::tch_init_manual_seed(seed as u64)) }
+    unsafe { ffi::check(ffi::tch_init_manual_seed(seed.into().value())) }
         .map_err(|message| InitError::libtorch("manual_seed", &message))
 }
 
-/// `torch.initial_seed`: the seed of the default CPU stream.
+/// Returns the last seed of the default CPU generator, as `torch.initial_seed`.
 ///
 /// # Errors
 ///
-/// [`InitError::Libtorch`] if libtorch refuses.
+/// [`InitError::Libtorch`] if libtorch fails.
 pub fn initial_seed() -> Result<u64, InitError> {
     Generator::default_generator(Device::Cpu)?.initial_seed()
 }
 
-/// `torch.get_rng_state`: the state of the default CPU stream, 5056 bytes.
+/// Returns the state of the default CPU generator, 5056 bytes, as `torch.get_rng_state`.
 ///
 /// # Errors
 ///
-/// [`InitError::Libtorch`] if libtorch refuses.
+/// [`InitError::Libtorch`] if libtorch fails.
 ///
 /// ```standalone_crate
 /// # fn main() -> Result<(), tch_init::InitError> {
@@ -284,16 +289,23 @@ pub fn get_rng_state() -> Result<Vec<u8>, InitError> {
     Generator::default_generator(Device::Cpu)?.get_state()
 }
 
-/// `torch.set_rng_state`: puts the default CPU stream where the one that gave `state` stood.
+/// Sets the state of the default CPU generator, as `torch.set_rng_state`.
 ///
 /// # Errors
 ///
-/// [`InitError::State`] if `state` is not one, [`InitError::Libtorch`] if libtorch refuses it.
+/// [`InitError::State`] if the bytes are not a valid state, [`InitError::Libtorch`] if libtorch rejects
+/// them. The state is unchanged then.
+///
+/// ```
+/// use tch_init::{InitError, set_rng_state};
+///
+/// assert!(matches!(set_rng_state(&[0; 16]), Err(InitError::State(_))));
+/// ```
 pub fn set_rng_state(state: &[u8]) -> Result<(), InitError> {
     Generator::default_generator(Device::Cpu)?.set_state(state)
 }
 
-/// The number that `cpp/libtorch.cpp` takes for a device.
+/// The number of a device in `cpp/libtorch.cpp`.
 fn cuda_index(device: Device) -> Result<c_int, InitError> {
     match device {
         Device::Cpu => Ok(-1),
@@ -302,11 +314,11 @@ fn cuda_index(device: Device) -> Result<c_int, InitError> {
             c_int::try_from(index)
                 .ok()
                 .filter(|index| i64::from(*index) < tch::Cuda::device_count())
-                .ok_or_else(|| InitError::Cuda(format!("there is no device with index {index}")))
+                .ok_or_else(|| InitError::Cuda(format!("no device has index {index}")))
         }
         other => Err(InitError::libtorch(
             "Generator",
-            &format!("{other:?} has no generator that tch-init knows"),
+            &format!("generators of {other:?} are not supported"),
         )),
     }
 }

@@ -3,16 +3,16 @@
 use super::demo_check;
 use super::experiment::Experiment;
 use super::report::Report;
-use super::seed::parse_seed;
 use anyhow::{Result, bail};
 use tch::Device;
 use tch_init::repr::{module_str, tensor_str};
+use tch_init::rng::Seed;
 
 #[derive(clap::Args)]
 pub struct Arguments {
     /// The seed, as torch.manual_seed takes it: -2^63 to 2^64 - 1
-    #[arg(long, default_value = "1", allow_negative_numbers = true, value_parser = parse_seed)]
-    seed: i64,
+    #[arg(long, default_value = "1", allow_negative_numbers = true)]
+    seed: Seed,
 
     /// Features of the input
     #[arg(long, default_value = "4", value_parser = clap::value_parser!(i64).range(1..=10_000_000))]

@@ -6,6 +6,7 @@ use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use tch::Tensor;
 use tch_init::parity::ulp_distance;
+use tch_init::rng::Seed;
 
 /// Written by `python tests/python/experiment.py > src/cli/reference.json`.
 const REFERENCE: &str = include_str!("reference.json");
@@ -34,13 +35,13 @@ struct Figures {
 }
 
 /// Reports one line per tensor.
-pub fn against_reference(seed: i64, input_size: i64, experiment: &Experiment) -> Result<Report> {
+pub fn against_reference(seed: Seed, input_size: i64, experiment: &Experiment) -> Result<Report> {
     let reference: Reference =
         serde_json::from_str(REFERENCE).context("the stored reference is invalid")?;
     let Some(figures) = reference
         .runs
         .iter()
-        .find(|run| run.seed == seed && run.input_size == input_size)
+        .find(|run| Seed::from(run.seed) == seed && run.input_size == input_size)
     else {
         let stored: Vec<String> = reference
             .runs

@@ -4,6 +4,7 @@ use tch::nn::{Linear, Path, VarStore};
 use tch::{Device, Kind, TchError, Tensor};
 use tch_init::nn::{LinearConfig, f_linear};
 use tch_init::recipe::{weight_init, weight_init2};
+use tch_init::rng::Seed;
 use tch_init::{InitError, Layer, VisitError, apply, cuda, manual_seed};
 
 /// A network of three linear layers with 2, 4 and 2 outputs, ReLU between them and log-softmax at the end.
@@ -67,7 +68,7 @@ impl Experiment {
     /// Everything is drawn on the CPU and then moved to `device`, as `model.to(device)` does, so that the weights do not
     /// depend on the device.
     pub fn run(
-        seed: i64,
+        seed: impl Into<Seed>,
         input_size: i64,
         bias: bool,
         device: Device,

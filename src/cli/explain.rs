@@ -2,7 +2,6 @@
 
 use super::dtype::FloatDtype;
 use super::report::{Report, spinner};
-use super::seed::parse_seed;
 use super::selection::{Names, Selection};
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -15,6 +14,7 @@ use std::path::{Path, PathBuf};
 use tch_init::explain::{Expected, Explanation, Model, NamedView, Options, explain};
 use tch_init::file::TensorFile;
 use tch_init::plan::InitPlan;
+use tch_init::rng::Seed;
 
 #[derive(Args)]
 pub struct Arguments {
@@ -30,8 +30,8 @@ pub struct Arguments {
     #[command(flatten)]
     names: Selection,
     /// The intended seed
-    #[arg(long, allow_negative_numbers = true, value_parser = parse_seed)]
-    seed: Option<i64>,
+    #[arg(long, allow_negative_numbers = true)]
+    seed: Option<Seed>,
     /// The dtype of the model of --layers
     #[arg(long, value_enum, default_value = "float32")]
     dtype: FloatDtype,
@@ -59,10 +59,10 @@ pub fn run(arguments: &Arguments) -> Result<Report> {
     }
     let yours = TensorFile::open(yours_path)?;
     let yours = renamed(named(&yours), &names)?;
-    let options = Options::default()
-        // PyTorch uses the same 64 bits of a negative seed.
-        .seed(arguments.seed.map(|seed| seed as u64))
-        .other_seeds(arguments.other_seeds);
+    let mut options = Options::default().other_seeds(arguments.other_seeds);
+    if let Some(seed) = arguments.seed {
+        options = options.seed(seed);
+    }
     let report = |mut expected: Vec<Expected<'_>>| -> Result<Report> {
         expected.retain(|e| names.keep(&e.tensor.name));
         let expected = expected.as_slice();
@@ -126,7 +126,7 @@ fn is_plan(path: &Path) -> bool {
 fn printed_model(
     arguments: &Arguments,
     layers: &PathBuf,
-    seed: i64,
+    seed: Seed,
     yours: &[NamedView<'_>],
 ) -> Result<Model> {
     let printed = std::fs::read_to_string(layers)

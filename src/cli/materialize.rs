@@ -2,7 +2,6 @@
 
 use super::dtype::FloatDtype;
 use super::report::{Report, spinner};
-use super::seed::parse_seed;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use globset::Glob;
@@ -13,15 +12,19 @@ use tch_init::file::NewFile;
 #[cfg(not(feature = "tch"))]
 use tch_init::plan::CpuStream;
 use tch_init::plan::{InitPlan, Save, Stream};
-use tch_init::rng::{Mt19937, State};
+use tch_init::rng::{Mt19937, Seed, State};
 
 #[derive(Args)]
 pub struct Arguments {
     /// The plan, as `tch-init record` writes it
     plan: PathBuf,
     /// The seed, as torch.manual_seed takes it
-    #[arg(long, allow_negative_numbers = true, required_unless_present = "state_in", value_parser = parse_seed)]
-    seed: Option<i64>,
+    #[arg(
+        long,
+        allow_negative_numbers = true,
+        required_unless_present = "state_in"
+    )]
+    seed: Option<Seed>,
     /// The safetensors file to write
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
@@ -75,7 +78,7 @@ pub fn run(arguments: &Arguments) -> Result<Report> {
                 .and_then(|state| Mt19937::from_state(&state))
                 .with_context(|| format!("{}: not the state of a CPU generator", path.display()))?
         }
-        (None, Some(seed)) => Mt19937::new(seed as u64),
+        (None, Some(seed)) => Mt19937::new(seed),
         (None, None) => bail!("give --seed or --state-in"),
     };
     let mut generator = generator(position, arguments.threads)?;

@@ -8,7 +8,6 @@ mod materialize;
 mod plan;
 mod record;
 mod report;
-mod seed;
 mod selection;
 
 #[cfg(feature = "tch")]

@@ -32,6 +32,7 @@ pub use model::{Model, ModelError};
 pub use reference::{Drawn, Expected, NamedView};
 
 use crate::error::InitError;
+use crate::rng::Seed;
 use origin_search::{SearchLimits, find_origins};
 use stream_order::{StreamOrder, displaced};
 use tensor_case::TensorCase;
@@ -66,9 +67,9 @@ impl Default for Options {
 impl Options {
     /// Sets the seed that yours should have been drawn with.
     #[must_use]
-    pub fn seed(self, seed: impl Into<Option<u64>>) -> Options {
+    pub fn seed(self, seed: impl Into<Seed>) -> Options {
         Options {
-            seed: seed.into(),
+            seed: Some(seed.into().value()),
             ..self
         }
     }

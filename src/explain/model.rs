@@ -5,6 +5,7 @@ use super::replay::bytes;
 use crate::generator::Generator;
 use crate::nn::{LayerSpec, PrintError, Printed};
 use crate::plan::{InitPlan, PlanBuilder, PlanError};
+use crate::rng::Seed;
 use crate::tensor::{Dtype, TensorView, ViewError};
 use tch::{Device, Kind};
 
@@ -51,7 +52,7 @@ impl Model {
     ///
     /// [`ModelError`] if the text is not a print of a model, if it names a layer whose parameters
     /// the print does not show, or if PyTorch refuses a layer's arguments.
-    pub fn draw(printed: &str, seed: i64, kind: Kind) -> Result<Model, ModelError> {
+    pub fn draw(printed: &str, seed: impl Into<Seed>, kind: Kind) -> Result<Model, ModelError> {
         let root = Printed::parse(printed)?;
         let dtype = Dtype::from_kind(kind).ok_or(ModelError::Kind(kind))?;
         let mut layers = Vec::new();
@@ -90,7 +91,8 @@ impl Model {
     /// assert_eq!(model.expected()?[0].drawn.map(|drawn| drawn.word), Some(6));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn of_plan(plan: &InitPlan, seed: i64) -> Result<Model, PlanError> {
+    pub fn of_plan(plan: &InitPlan, seed: impl Into<Seed>) -> Result<Model, PlanError> {
+        let seed = seed.into();
         let mut generator = Generator::new(Device::Cpu)?;
         generator.manual_seed(seed)?;
         let draws = plan.draw_positions(&mut generator.clone_state()?)?;
@@ -102,7 +104,7 @@ impl Model {
             }
             let drawn = draw.map(|position| Drawn {
                 draw: position.draw,
-                seed: seed as u64,
+                seed: seed.value(),
                 word: position.word,
             });
             stored.push(StoredTensor {

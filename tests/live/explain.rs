@@ -127,7 +127,7 @@ fn explain_case(planted: &Planted, case: &Value, by: &str) -> Vec<Explanation> {
             "bf16" => Kind::BFloat16,
             _ => Kind::Float,
         };
-        let model = Model::draw(&printed, seed as i64, kind).unwrap();
+        let model = Model::draw(&printed, seed, kind).unwrap();
         let options = Options::default().seed(seed).other_seeds(SEEDS);
         return explain(&yours, &model.expected().unwrap(), &options).unwrap();
     }
@@ -139,9 +139,10 @@ fn explain_case(planted: &Planted, case: &Value, by: &str) -> Vec<Explanation> {
             tensor,
         })
         .collect();
-    let options = Options::default()
-        .seed((by == "draws").then_some(seed))
-        .other_seeds(SEEDS);
+    let mut options = Options::default().other_seeds(SEEDS);
+    if by == "draws" {
+        options = options.seed(seed);
+    }
     explain(&yours, &expected, &options).unwrap()
 }
 

@@ -43,6 +43,7 @@ mod polynomial;
 mod prefault;
 #[cfg(feature = "rand_core")]
 mod rand_traits;
+mod seed;
 mod simd;
 mod state;
 mod stream;
@@ -65,4 +66,5 @@ pub use mt19937::Mt19937;
 pub use parallel::Chunk;
 #[doc(hidden)]
 pub use parallel::Cost;
+pub use seed::{Seed, SeedError};
 pub use state::{CachedNormal, STATE_LEN, State, StateError};

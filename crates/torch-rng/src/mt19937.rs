@@ -3,6 +3,7 @@
 //! Follows `mt19937_engine` (`ATen/core/MT19937RNGEngine.h`) and `CPUGeneratorImpl`
 //! (`ATen/CPUGeneratorImpl.cpp`), PyTorch 2.13.
 
+use crate::seed::Seed;
 use crate::state::{State, StateError};
 
 /// The words of a block.
@@ -34,7 +35,8 @@ pub struct Mt19937 {
 
 impl Mt19937 {
     /// The generator after `torch.manual_seed(seed)`. The words depend only on the low 32 bits.
-    pub fn new(seed: u64) -> Mt19937 {
+    pub fn new(seed: impl Into<Seed>) -> Mt19937 {
+        let seed = seed.into().value();
         let mut words = [0; N];
         words[0] = seed as u32;
         for i in 1..N {
