@@ -1,72 +1,72 @@
-//! What can go wrong, as a type.
+//! The errors of initialization.
 
 use crate::rng::StateError;
 
-/// Everything that PyTorch raises while it initialises, and what libtorch reports.
+/// An error of an initialization: the conditions in which PyTorch raises an exception, and failures that
+/// libtorch reports.
 ///
-/// Messages name the function, the argument and the shape; none of them needs a backtrace to be
-/// understood.
+/// Messages name the function, the argument and the shape. A cause is not part of the message but its
+/// [`source`](std::error::Error::source).
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InitError {
-    /// The tensor has a number of dimensions that the function does not take (PyTorch:
-    /// `ValueError`).
+    /// The function does not take tensors with this number of dimensions (PyTorch: `ValueError`).
     #[error(
         "{function}: only tensors with {supported} dimensions are supported, got shape {shape:?}"
     )]
     Dimensions {
         /// The function that was called.
         function: &'static str,
-        /// The numbers of dimensions that it takes, in words.
+        /// The supported numbers of dimensions, as text.
         supported: &'static str,
-        /// The shape it was given.
+        /// The shape of the tensor.
         shape: Vec<i64>,
     },
 
-    /// Fan in and fan out need two dimensions (PyTorch: `ValueError`).
+    /// Fan in and fan out are not defined for fewer than two dimensions (PyTorch: `ValueError`).
     #[error(
         "{function}: fan in and fan out cannot be computed for a tensor with fewer than 2 dimensions, got shape {shape:?}"
     )]
     Fan {
         /// The function that was called.
         function: &'static str,
-        /// The shape it was given.
+        /// The shape of the tensor.
         shape: Vec<i64>,
     },
 
-    /// `dirac_` with groups that do not divide the first dimension (PyTorch: `ValueError`).
+    /// The groups of `dirac_` do not divide the first dimension (PyTorch: `ValueError`).
     #[error("dirac_: dim 0 of shape {shape:?} must be divisible by groups = {groups}")]
     Groups {
         /// The shape of the tensor.
         shape: Vec<i64>,
-        /// The number of groups asked for.
+        /// The number of groups.
         groups: i64,
     },
 
-    /// `dirac_` on a kernel without elements (PyTorch: `IndexError`).
-    #[error("dirac_: shape {shape:?} has a kernel without elements, so no middle to set")]
+    /// The kernel that `dirac_` fills has no elements (PyTorch: `IndexError`).
+    #[error("dirac_: the kernel of shape {shape:?} has no elements, so no central one")]
     EmptyKernel {
         /// The shape of the tensor.
         shape: Vec<i64>,
     },
 
-    /// An argument for which the formula has no value (PyTorch: `ZeroDivisionError`,
-    /// `OverflowError` or `ValueError`).
+    /// The formula has no value for this argument (PyTorch: `ZeroDivisionError`, `OverflowError` or
+    /// `ValueError`).
     #[error("{function}: {argument} = {value}: {reason}{}", for_shape(.shape))]
     Argument {
         /// The function that was called.
         function: &'static str,
-        /// The argument's name.
+        /// The name of the argument.
         argument: &'static str,
         /// Its value.
         value: f64,
-        /// Why that value cannot be used.
+        /// The reason why the value cannot be used.
         reason: &'static str,
-        /// The shape of the tensor, where there is one.
+        /// The shape of the tensor, if there is one.
         shape: Option<Vec<i64>>,
     },
 
-    /// Channels that do not divide into groups (PyTorch: `ValueError`).
+    /// The groups of a convolution do not divide its channels (PyTorch: `ValueError`).
     #[error(
         "{kind}: groups = {groups} must be positive and divide in_channels = {in_channels} and \
          out_channels = {out_channels}"
@@ -74,51 +74,53 @@ pub enum InitError {
     Channels {
         /// PyTorch's name of the layer.
         kind: &'static str,
-        /// The channels of the input.
+        /// The number of channels of the input.
         in_channels: i64,
-        /// The channels of the output.
+        /// The number of channels of the output.
         out_channels: i64,
-        /// The number of groups asked for.
+        /// The number of groups.
         groups: i64,
     },
 
-    /// A layer that cannot be made as asked for, or an input that it does not take (PyTorch:
-    /// `ValueError` or `RuntimeError`).
+    /// A layer rejects an argument of its constructor or an input (PyTorch: `ValueError` or
+    /// `RuntimeError`).
     #[error("{kind}: {message}")]
     Layer {
         /// PyTorch's name of the layer.
         kind: &'static str,
-        /// What is wrong, with the argument and its value.
+        /// The name of the argument or input; `parameters` if the layer lacks one.
+        argument: &'static str,
+        /// The condition that it violates, with its value.
         message: String,
     },
 
-    /// A name that is neither `fan_in` nor `fan_out` (PyTorch: `ValueError`).
+    /// The name is neither `fan_in` nor `fan_out` (PyTorch: `ValueError`).
     #[error("fan mode {0:?} is not supported, use \"fan_in\" or \"fan_out\"")]
     FanMode(String),
 
-    /// A nonlinearity that PyTorch has no gain for (PyTorch: `ValueError`).
+    /// PyTorch has no gain for a nonlinearity of this name (PyTorch: `ValueError`).
     #[error(
         "nonlinearity {0:?} is not supported, use one of linear, conv1d, conv2d, conv3d, \
          conv_transpose1d, conv_transpose2d, conv_transpose3d, sigmoid, tanh, relu, leaky_relu, selu"
     )]
     Nonlinearity(String),
 
-    /// A generator state that is not one.
+    /// The bytes are not a valid generator state.
     #[error("not the state of a CPU generator")]
     State(#[from] StateError),
 
-    /// CUDA was asked for and cannot be had.
+    /// CUDA is not available.
     #[error("CUDA is not available: {0}")]
     Cuda(String),
 
-    /// libtorch refused.
+    /// libtorch failed.
     #[error("{function}: libtorch: {message}{}", for_shape(.shape))]
     Libtorch {
         /// The function that was called.
         function: &'static str,
-        /// libtorch's first line.
+        /// The first line of libtorch's message.
         message: String,
-        /// The shape of the tensor, where there is one.
+        /// The shape of the tensor, if there is one.
         shape: Option<Vec<i64>>,
     },
 }
@@ -151,7 +153,7 @@ mod libtorch {
             self
         }
 
-        /// An error of tch's, without tch's own preamble.
+        /// An error of tch, without tch's preamble.
         pub(crate) fn tch(function: &'static str, error: TchError) -> InitError {
             let message = match error {
                 TchError::Torch(message) => message,
@@ -161,12 +163,12 @@ mod libtorch {
         }
     }
 
-    /// libtorch appends its own stack to some messages; the first line says what is wrong.
+    /// libtorch appends a stack trace to some messages; the first line is the message itself.
     fn first_line(message: &str) -> String {
         message.lines().next().unwrap_or_default().trim().to_owned()
     }
 
-    /// Gives an error of tch's the function and the shape that it happened with.
+    /// Adds the function and the shape of its tensor to an error of tch.
     pub(crate) trait Context<T> {
         fn context(self, function: &'static str, tensor: &Tensor) -> Result<T, InitError>;
     }

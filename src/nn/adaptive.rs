@@ -40,6 +40,7 @@ fn with_classes(cutoffs: &[i64], n_classes: i64) -> Result<Vec<i64>, InitError> 
     if !(rising && within) {
         return Err(refused(
             KIND,
+            "cutoffs",
             format!(
                 "cutoffs = {cutoffs:?} must be one or more numbers that rise from at least 1 to \
                  at most n_classes - 1, with n_classes = {n_classes}"
@@ -241,6 +242,7 @@ mod with_tch {
                 (input, target) => {
                     return Err(refused(
                         KIND,
+                        "input",
                         format!(
                             "input and target must have shapes [N, in_features] and [N], or [in_features] \
                      and [], got {input:?} and {target:?}"
@@ -253,6 +255,7 @@ mod with_tch {
                 if least < 0 || greatest > last {
                     return Err(refused(
                         KIND,
+                        "target",
                         format!(
                             "targets must be in [0, {last}], got values in [{least}, {greatest}]"
                         ),

@@ -75,6 +75,7 @@ impl Attention {
         if embed_dim <= 0 || num_heads <= 0 {
             return Err(refused(
                 KIND,
+                "embed_dim",
                 format!(
                     "embed_dim = {embed_dim} and num_heads = {num_heads} must be greater than 0"
                 ),
@@ -83,6 +84,7 @@ impl Attention {
         if embed_dim % num_heads != 0 {
             return Err(refused(
                 KIND,
+                "embed_dim",
                 format!("embed_dim = {embed_dim} must be divisible by num_heads = {num_heads}"),
             ));
         }

@@ -112,6 +112,7 @@ pub(super) fn padding_row(
     }
     Err(refused(
         kind,
+        "padding_idx",
         format!(
             "padding_idx = {} must be within num_embeddings = {num_embeddings}",
             padding_idx.unwrap_or(row)
@@ -201,6 +202,7 @@ mod with_tch {
             from_the_end if from_the_end < 0 => {
                 return Err(refused(
                     LayerKind::Embedding,
+                    "padding_idx",
                     format!(
                         "padding_idx = {from_the_end}: -1 stands for none, and other rows count from \
                      the first: did you mean num_embeddings - {}?",

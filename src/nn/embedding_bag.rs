@@ -145,24 +145,34 @@ mod with_tch {
         ) -> Result<Tensor, InitError> {
             // `embedding_bag`, torch/nn/functional.py, PyTorch 2.13.
             let shape = input.size();
-            let refuse = |message: String| Err(refused(LayerKind::EmbeddingBag, message));
+            let refuse = |argument, message: String| {
+                Err(refused(LayerKind::EmbeddingBag, argument, message))
+            };
             if let Some(factors) = per_sample_weights
                 && factors.size() != shape
             {
-                return refuse(format!(
-                    "per_sample_weights of shape {:?} must have the shape of the input, {shape:?}",
-                    factors.size()
-                ));
+                return refuse(
+                    "per_sample_weights",
+                    format!(
+                        "per_sample_weights of shape {:?} must have the shape of the input, {shape:?}",
+                        factors.size()
+                    ),
+                );
             }
             let (rows, starts, include_last_offset) = match (&shape[..], offsets) {
-                ([_, 0], None) => return refuse(format!("bags without rows, of shape {shape:?}")),
+                ([_, 0], None) => {
+                    return refuse("input", format!("bags without rows, of shape {shape:?}"));
+                }
                 ([_, width], None) => {
                     let rows = input.f_reshape([-1]).context(NAME, input)?;
                     let starts = even_offsets(&rows, *width).context(NAME, input)?;
                     (rows, starts, false)
                 }
                 ([_, _], Some(_)) => {
-                    return refuse(format!("offsets are not for an input of shape {shape:?}"));
+                    return refuse(
+                        "offsets",
+                        format!("offsets are not for an input of shape {shape:?}"),
+                    );
                 }
                 ([_], Some(offsets)) if offsets.dim() == 1 => (
                     input.shallow_clone(),
@@ -170,14 +180,18 @@ mod with_tch {
                     self.config.include_last_offset,
                 ),
                 ([_], _) => {
-                    return refuse(format!(
-                        "offsets of one dimension are needed for an input of shape {shape:?}"
-                    ));
+                    return refuse(
+                        "offsets",
+                        format!(
+                            "offsets of one dimension are needed for an input of shape {shape:?}"
+                        ),
+                    );
                 }
                 _ => {
-                    return refuse(format!(
-                        "1 or 2 dimensions are expected, got shape {shape:?}"
-                    ));
+                    return refuse(
+                        "input",
+                        format!("1 or 2 dimensions are expected, got shape {shape:?}"),
+                    );
                 }
             };
             self.check_mode(per_sample_weights.is_some())?;
@@ -211,6 +225,7 @@ mod with_tch {
             };
             Err(refused(
                 LayerKind::EmbeddingBag,
+                "mode",
                 format!("mode = {mode} does not support {unsupported}"),
             ))
         }

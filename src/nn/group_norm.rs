@@ -18,6 +18,7 @@ fn spec(
     if num_groups <= 0 || num_channels % num_groups != 0 {
         return Err(refused(
             LayerKind::GroupNorm,
+            "num_groups",
             format!(
                 "num_groups = {num_groups} must be positive and divide num_channels = \
                  {num_channels}"

@@ -107,6 +107,7 @@ mod with_tch {
             if ![single, single + 1].contains(&shape.len()) {
                 return Err(refused(
                     kind,
+                    "input",
                     format!(
                         "an input of {single} or {} dimensions is expected, got shape {shape:?}",
                         single + 1
@@ -119,7 +120,7 @@ mod with_tch {
                 let message =
                     format!("dim {dim} of shape {shape:?} should be num_features = {expected}");
                 if self.base.affine {
-                    return Err(refused(kind, message));
+                    return Err(refused(kind, "input", message));
                 }
                 log::warn!("{kind}: {message}, which is not used without a weight");
             }

@@ -92,6 +92,7 @@ impl LayerSpec {
     fn refused(&self, message: String) -> PlanError {
         PlanError::from(InitError::Layer {
             kind: self.kind().name(),
+            argument: "parameters",
             message,
         })
     }

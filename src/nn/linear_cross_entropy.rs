@@ -39,7 +39,7 @@ impl LossArguments<'_> {
             .ok_or_else(|| {
                 let message =
                     format!("num_classes and out_features = {scores:?} are more than there can be");
-                refused(KIND, message)
+                refused(KIND, "out_features", message)
             })?;
         let linear = linear::spec("Linear", self.in_features, outputs, self.bias);
         let ignore_index = self.ignore_index.map(|index| index.to_string());
@@ -183,12 +183,12 @@ mod with_tch {
                 "weight must have shape [num_classes] = [{num_classes}], got {:?}",
                 weight.size()
             );
-            return Err(refused(KIND, message));
+            return Err(refused(KIND, "weight", message));
         }
         let smoothing = config.label_smoothing;
         if !(0.0..=1.0).contains(&smoothing) {
             let message = format!("label_smoothing = {smoothing} must be in [0, 1]");
-            return Err(refused(KIND, message));
+            return Err(refused(KIND, "label_smoothing", message));
         }
         let spec = LossArguments {
             in_features,
@@ -220,7 +220,8 @@ mod with_tch {
 
     fn dtype(tensor: &Tensor) -> Result<Dtype, InitError> {
         let kind = tensor.f_kind().context(KIND.name(), tensor)?;
-        Dtype::from_kind(kind).ok_or_else(|| refused(KIND, format!("weight of kind {kind:?}")))
+        Dtype::from_kind(kind)
+            .ok_or_else(|| refused(KIND, "weight", format!("weight of kind {kind:?}")))
     }
 
     fn reduction_name(reduction: Reduction) -> Result<&'static str, InitError> {
@@ -230,6 +231,7 @@ mod with_tch {
             Reduction::Sum => Ok("sum"),
             Reduction::Other(other) => Err(refused(
                 KIND,
+                "reduction",
                 format!("reduction = {other} must be none, mean or sum"),
             )),
         }
@@ -256,6 +258,7 @@ mod with_tch {
                 _ => {
                     return Err(refused(
                         KIND,
+                        "input",
                         format!(
                             "input must have shape [N, in_features], or without out_features \
                      [in_features], with in_features = {}, got {size:?}",
@@ -268,6 +271,7 @@ mod with_tch {
             if self.ignore_index.is_some() && target.size() == shape {
                 return Err(refused(
                     KIND,
+                    "ignore_index",
                     "ignore_index cannot be set where targets are probabilities".to_owned(),
                 ));
             }

@@ -99,7 +99,11 @@ fn adopt<L>(
     let mut made = scratch.variables();
     let tensors = spec.variables().map(|(name, _)| match made.remove(&name) {
         Some(tensor) => Ok((name, tensor)),
-        None => Err(refused(base.kind, format!("tch made no {name}"))),
+        None => Err(refused(
+            base.kind,
+            "parameters",
+            format!("tch made no {name}"),
+        )),
     });
     let tensors = tensors.collect::<Result<_, _>>()?;
     let tensors = NamedTensors::new(tensors, (path.kind(), path.device()));
@@ -119,7 +123,7 @@ fn preflight(
     if on_cuda && !base.bias && tch::Cuda::cudnn_is_available() {
         // It hands cuDNN four weights a layer whether or not there are biases.
         let message = "has_biases = false: tch 0.26 cannot make it on CUDA";
-        return Err(refused(base.kind, message));
+        return Err(refused(base.kind, "has_biases", message));
     }
     base.flatten(&allocate(path, spec)?.into_tensors(), cudnn_mode)
 }

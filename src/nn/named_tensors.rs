@@ -55,7 +55,7 @@ impl NamedTensors {
     /// A handle to a tensor that the layer's spec has.
     pub(super) fn required(&self, kind: LayerKind, name: &str) -> Result<Tensor, InitError> {
         self.get(name)
-            .ok_or_else(|| refused(kind, format!("the layer has no {name}")))
+            .ok_or_else(|| refused(kind, "parameters", format!("the layer has no {name}")))
     }
 
     /// The tensors below `name`, without the initializers that were set.

@@ -111,6 +111,7 @@ impl NormBase {
         }
         Err(refused(
             self.kind,
+            "input",
             format!("more than 1 {what} is needed for statistics, got an input of shape {shape:?}"),
         ))
     }

@@ -386,6 +386,7 @@ mod with_tch {
             if shape.last() != Some(&self.input_size) {
                 return Err(InitError::Layer {
                     kind: name,
+                    argument: "input",
                     message: format!(
                         "the last dimension of the input must be input_size = {}, got shape {shape:?}",
                         self.input_size
@@ -427,6 +428,7 @@ mod with_tch {
             let Some(weight) = weights.first() else {
                 return Err(InitError::Layer {
                     kind: name,
+                    argument: "parameters",
                     message: "the layer has no weights".to_owned(),
                 });
             };
@@ -452,7 +454,7 @@ mod with_tch {
         /// zeros.
         pub(in crate::nn) fn initial(
             &self,
-            argument: &str,
+            argument: &'static str,
             given: Option<&Tensor>,
             features: i64,
         ) -> Result<Tensor, InitError> {
@@ -471,6 +473,7 @@ mod with_tch {
             if given.size() != due {
                 return Err(InitError::Layer {
                     kind: name,
+                    argument,
                     message: format!(
                         "{argument} must have shape {due:?}, got shape {:?}",
                         given.size()

@@ -493,10 +493,15 @@ pub(super) fn join(path: &str, name: &str) -> String {
     }
 }
 
-/// An error about the arguments or the input of a layer.
-pub(super) fn refused(kind: LayerKind, message: impl Into<String>) -> InitError {
+/// An error about an argument or an input of a layer, with a message that names its value.
+pub(super) fn refused(
+    kind: LayerKind,
+    argument: &'static str,
+    message: impl Into<String>,
+) -> InitError {
     InitError::Layer {
         kind: kind.name(),
+        argument,
         message: message.into(),
     }
 }

@@ -98,12 +98,14 @@ mod with_tch {
             let [batch, channels, spatial @ ..] = &shape[..] else {
                 return Err(refused(
                     kind,
+                    "input",
                     format!("an input of at least 2 dimensions is expected, got shape {shape:?}"),
                 ));
             };
             if *channels == 0 {
                 return Err(refused(
                     kind,
+                    "input",
                     format!("an input with channels is expected, got shape {shape:?}"),
                 ));
             }
@@ -120,7 +122,7 @@ mod with_tch {
             }
             if eps < 0.0 || by_batch && eps == 0.0 {
                 let least = if by_batch { "positive" } else { "not negative" };
-                return Err(refused(kind, format!("eps = {eps} must be {least}")));
+                return Err(refused(kind, "eps", format!("eps = {eps} must be {least}")));
             }
             xs.f_batch_norm(
                 self.ws.as_ref(),

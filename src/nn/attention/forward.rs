@@ -103,6 +103,7 @@ fn check(attention: &MultiheadAttention, pass: &Pass<'_>) -> Result<(), InitErro
     if !(dims == 2 || dims == 3) || key.len() != dims || value.len() != dims {
         return Err(refused(
             KIND,
+            "query",
             format!(
                 "query, key and value must all have 2 dimensions or, with a batch, 3, got shapes \
              {query:?}, {key:?} and {value:?}"
@@ -112,6 +113,7 @@ fn check(attention: &MultiheadAttention, pass: &Pass<'_>) -> Result<(), InitErro
     if query.last() != Some(&attention.embed_dim) {
         return Err(refused(
             KIND,
+            "query",
             format!(
                 "the query must have embed_dim = {} features, got shape {query:?}",
                 attention.embed_dim
@@ -125,6 +127,7 @@ fn check(attention: &MultiheadAttention, pass: &Pass<'_>) -> Result<(), InitErro
     if !same {
         return Err(refused(
             KIND,
+            "key",
             format!("key shape {key:?} does not match value shape {value:?}"),
         ));
     }
@@ -144,6 +147,7 @@ fn check(attention: &MultiheadAttention, pass: &Pass<'_>) -> Result<(), InitErro
         if padding.size() != wanted {
             return Err(refused(
                 KIND,
+                "key_padding_mask",
                 format!(
                     "key_padding_mask must have shape {wanted:?}, got {:?}",
                     padding.size()
@@ -159,6 +163,7 @@ fn check(attention: &MultiheadAttention, pass: &Pass<'_>) -> Result<(), InitErro
             if size != each[1..] && size != each {
                 return Err(refused(
                     KIND,
+                    "attn_mask",
                     format!(
                         "attn_mask must have shape {:?} or {each:?}, got {size:?}",
                         &each[1..]
@@ -169,6 +174,7 @@ fn check(attention: &MultiheadAttention, pass: &Pass<'_>) -> Result<(), InitErro
         None if pass.is_causal => {
             return Err(refused(
                 KIND,
+                "is_causal",
                 "is_causal = true needs the causal mask as attn_mask".to_owned(),
             ));
         }
@@ -182,6 +188,7 @@ fn check(attention: &MultiheadAttention, pass: &Pass<'_>) -> Result<(), InitErro
         if pass.need_weights && (of != kind || mask.device() != pass.query.device()) {
             return Err(refused(
                 KIND,
+                "attn_mask",
                 format!(
                     "masks must be of the query's kind and on its device ({kind:?}, {:?}), got \
                  {of:?}, {:?}",

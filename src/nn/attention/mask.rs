@@ -6,7 +6,7 @@ use tch::{Device, Kind, TchError, Tensor};
 /// A mask as values to add: `_canonical_mask`, `torch/nn/functional.py`, PyTorch 2.13.
 pub(in crate::nn) fn additive(
     kind: &'static str,
-    name: &str,
+    name: &'static str,
     mask: Option<&Tensor>,
     target: Kind,
 ) -> Result<Option<Tensor>, InitError> {
@@ -28,7 +28,7 @@ pub(in crate::nn) fn additive(
 /// libtorch cannot put infinity into them.
 pub(in crate::nn) fn check_kind(
     kind: &'static str,
-    name: &str,
+    name: &'static str,
     mask: &Tensor,
 ) -> Result<(), InitError> {
     let of = mask.f_kind().context(kind, mask)?;
@@ -36,7 +36,11 @@ pub(in crate::nn) fn check_kind(
         return Ok(());
     }
     let message = format!("{name}: only boolean and floating-point masks, got {of:?}");
-    Err(InitError::Layer { kind, message })
+    Err(InitError::Layer {
+        kind,
+        argument: name,
+        message,
+    })
 }
 
 /// The causal mask: hides from every position what comes after it. `kind` has to be boolean or
@@ -69,7 +73,7 @@ fn hide(mut zeros: Tensor, mask: &Tensor) -> Result<Tensor, TchError> {
 /// `torch/nn/modules/transformer.py`, PyTorch 2.13. `input` is what the mask is for.
 pub(in crate::nn) fn detect_causal(
     kind: &'static str,
-    name: &str,
+    name: &'static str,
     mask: Option<&Tensor>,
     is_causal: Option<bool>,
     input: &Tensor,

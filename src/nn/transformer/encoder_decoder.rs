@@ -222,7 +222,11 @@ fn normalised(
 }
 
 fn no_layers(kind: LayerKind) -> InitError {
-    refused(kind, "num_layers = 0 leaves nothing to compute with")
+    refused(
+        kind,
+        "num_layers",
+        "num_layers = 0 leaves nothing to compute with",
+    )
 }
 
 pub(super) fn encoder_spec(

@@ -81,7 +81,7 @@ impl Layer {
         // As PyTorch, this lets NaN pass.
         if !dropout.is_nan() && !(0.0..=1.0).contains(&dropout) {
             let message = format!("dropout = {dropout:?} must be between 0 and 1");
-            return Err(refused(kind, message));
+            return Err(refused(kind, "dropout", message));
         }
         Ok(())
     }

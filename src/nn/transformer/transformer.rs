@@ -118,6 +118,7 @@ impl Transformer {
         if source.len() == 3 && source.get(batch) != target.get(batch) {
             return Err(refused(
                 KIND,
+                "src",
                 format!(
                     "src and tgt must have one batch size, got shapes {source:?} and {target:?}"
                 ),
@@ -127,6 +128,7 @@ impl Transformer {
         if source.last() != Some(&d_model) || target.last() != Some(&d_model) {
             return Err(refused(
                 KIND,
+                "src",
                 format!(
                     "src and tgt must have d_model = {d_model} features, got shapes {source:?} and \
                  {target:?}"
@@ -162,7 +164,11 @@ impl Transformer {
         device: Device,
     ) -> Result<Tensor, InitError> {
         if sz < 0 {
-            return Err(refused(KIND, format!("sz = {sz} must not be negative")));
+            return Err(refused(
+                KIND,
+                "sz",
+                format!("sz = {sz} must not be negative"),
+            ));
         }
         let none =
             Tensor::f_zeros([0], (kind, device)).map_err(|error| InitError::tch(NAME, error))?;
