@@ -4,7 +4,7 @@ use crate::error::InitError;
 use std::fmt;
 use std::str::FromStr;
 
-/// Which fan a Kaiming initialisation keeps the variance for.
+/// The fan for which a Kaiming initialization preserves the variance.
 ///
 /// PyTorch's default is [`FanIn`](FanMode::FanIn).
 ///
@@ -15,16 +15,17 @@ use std::str::FromStr;
 /// assert!("fan".parse::<FanMode>().is_err());
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
 pub enum FanMode {
-    /// Keeps the variance of activations in the forward pass.
+    /// Preserves the variance of activations in the forward pass.
     #[default]
     FanIn,
-    /// Keeps the variance of gradients in the backward pass.
+    /// Preserves the variance of gradients in the backward pass.
     FanOut,
 }
 
 impl FanMode {
-    /// PyTorch's name for it: `"fan_in"` or `"fan_out"`.
+    /// Returns PyTorch's name: `"fan_in"` or `"fan_out"`.
     pub fn name(self) -> &'static str {
         match self {
             FanMode::FanIn => "fan_in",
@@ -51,12 +52,14 @@ impl FromStr for FanMode {
     }
 }
 
-/// The fan in and fan out of a weight of this shape: its second and first dimension, each times
-/// the number of elements of the remaining ones.
+/// Returns the fan in and the fan out of a weight of this shape: its second and its first dimension, each
+/// times the product of the remaining ones.
+///
+/// Follows `_calculate_fan_in_and_fan_out` (`torch/nn/init.py`), PyTorch 2.13.
 ///
 /// # Errors
 ///
-/// [`InitError::Fan`] below two dimensions, where `tch::nn::init` silently answers 1;
+/// [`InitError::Fan`] for fewer than two dimensions, where `tch::nn::init` silently returns 1;
 /// [`InitError::Argument`] if a fan does not fit an `i64`.
 ///
 /// ```
@@ -70,11 +73,20 @@ pub fn calculate_fan_in_and_fan_out(shape: &[i64]) -> Result<(i64, i64), InitErr
     fans("calculate_fan_in_and_fan_out", shape)
 }
 
-/// The fan that `mode` names, of a weight of this shape.
+/// Returns the fan in or the fan out of a weight of this shape.
+///
+/// Follows `_calculate_correct_fan` (`torch/nn/init.py`), PyTorch 2.13.
 ///
 /// # Errors
 ///
-/// As [`calculate_fan_in_and_fan_out`].
+/// Those of [`calculate_fan_in_and_fan_out`].
+///
+/// ```
+/// use tch_init::init::{FanMode, calculate_correct_fan};
+///
+/// assert_eq!(calculate_correct_fan(&[16, 3, 5, 5], FanMode::FanOut)?, 400);
+/// # Ok::<(), tch_init::InitError>(())
+/// ```
 pub fn calculate_correct_fan(shape: &[i64], mode: FanMode) -> Result<i64, InitError> {
     correct_fan("calculate_correct_fan", shape, mode)
 }

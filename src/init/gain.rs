@@ -1,11 +1,11 @@
-//! The gain that goes with a nonlinearity.
+//! The recommended gain of a nonlinearity, and standard deviations that follow from it.
 
 use super::fan::{correct_fan, fans};
 use super::{FanMode, python_square};
 use crate::error::InitError;
 use std::str::FromStr;
 
-/// The nonlinearity that follows a layer, for [`calculate_gain`].
+/// A nonlinearity after a layer, for [`calculate_gain`].
 ///
 /// ```
 /// use tch_init::init::Nonlinearity;
@@ -16,19 +16,19 @@ use std::str::FromStr;
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub enum Nonlinearity {
-    /// None; gain 1.
+    /// No nonlinearity; gain 1.
     Linear,
-    /// A convolution of 1 dimension; gain 1.
+    /// A 1D convolution; gain 1.
     Conv1d,
-    /// A convolution of 2 dimensions; gain 1.
+    /// A 2D convolution; gain 1.
     Conv2d,
-    /// A convolution of 3 dimensions; gain 1.
+    /// A 3D convolution; gain 1.
     Conv3d,
-    /// A transposed convolution of 1 dimension; gain 1.
+    /// A transposed 1D convolution; gain 1.
     ConvTranspose1d,
-    /// A transposed convolution of 2 dimensions; gain 1.
+    /// A transposed 2D convolution; gain 1.
     ConvTranspose2d,
-    /// A transposed convolution of 3 dimensions; gain 1.
+    /// A transposed 3D convolution; gain 1.
     ConvTranspose3d,
     /// The logistic function; gain 1.
     Sigmoid,
@@ -38,16 +38,16 @@ pub enum Nonlinearity {
     Relu,
     /// The leaky rectifier; gain sqrt(2 / (1 + negative_slope^2)).
     LeakyRelu {
-        /// The slope for negative inputs. `calculate_gain` has 0.01 when Python names none, the
-        /// Kaiming functions have 0, and PyTorch's layers sqrt(5).
+        /// The slope for negative inputs. PyTorch's default is 0.01 in `calculate_gain` and 0 in the
+        /// Kaiming functions; its layers use sqrt(5).
         negative_slope: f64,
     },
-    /// The scaled exponential linear unit; gain 3/4, found by experiment.
+    /// The scaled exponential linear unit; gain 3/4, an empirical value.
     Selu,
 }
 
 impl Default for Nonlinearity {
-    /// What PyTorch's Kaiming functions assume: a leaky rectifier of slope 0.
+    /// The default of PyTorch's Kaiming functions: a leaky rectifier of slope 0.
     fn default() -> Nonlinearity {
         Nonlinearity::LeakyRelu {
             negative_slope: 0.0,
@@ -56,7 +56,7 @@ impl Default for Nonlinearity {
 }
 
 impl Nonlinearity {
-    /// PyTorch's name for it, as in `torch.nn.functional`.
+    /// Returns PyTorch's name, as in `torch.nn.functional`.
     pub fn name(self) -> &'static str {
         match self {
             Nonlinearity::Linear => "linear",
@@ -78,7 +78,7 @@ impl Nonlinearity {
 impl FromStr for Nonlinearity {
     type Err = InitError;
 
-    /// Reads PyTorch's name; `leaky_relu` gets PyTorch's slope of 0.01.
+    /// Parses PyTorch's name; `leaky_relu` has PyTorch's default slope of 0.01.
     fn from_str(name: &str) -> Result<Nonlinearity, InitError> {
         Ok(match name {
             "linear" => Nonlinearity::Linear,
@@ -100,7 +100,9 @@ impl FromStr for Nonlinearity {
     }
 }
 
-/// The recommended gain for a nonlinearity, a factor on the standard deviation.
+/// Returns the recommended gain for a nonlinearity, a factor of the standard deviation.
+///
+/// Follows `calculate_gain` (`torch/nn/init.py`), PyTorch 2.13.
 ///
 /// # Errors
 ///
@@ -143,14 +145,14 @@ pub(crate) fn gain(function: &'static str, nonlinearity: Nonlinearity) -> Result
     })
 }
 
-/// `gain * sqrt(2 / (fan_in + fan_out))`, in PyTorch's order of operations.
+/// Returns `gain * sqrt(2 / (fan_in + fan_out))`, in PyTorch's order of operations.
 pub(crate) fn xavier_std(
     function: &'static str,
     shape: &[i64],
     gain: f64,
 ) -> Result<f64, InitError> {
     let (fan_in, fan_out) = fans(function, shape)?;
-    // Python adds without overflow; i128 holds the sum of any two fans.
+    // Python integers do not overflow; an i128 holds the sum of any two fans.
     let fans = (i128::from(fan_in) + i128::from(fan_out)) as f64;
     if fans == 0.0 {
         return Err(InitError::Argument {
@@ -164,7 +166,7 @@ pub(crate) fn xavier_std(
     Ok(gain * (2.0 / fans).sqrt())
 }
 
-/// `gain / sqrt(fan)`, in PyTorch's order of operations. The shape has elements.
+/// Returns `gain / sqrt(fan)`, in PyTorch's order of operations. The shape must have elements.
 pub(crate) fn kaiming_std(
     function: &'static str,
     shape: &[i64],
