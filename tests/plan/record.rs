@@ -242,22 +242,32 @@ fn what_cannot_be_recorded_is_refused() {
     }
 }
 
-/// A sparse tensor has no storage, which libtorch reports by an exception.
+/// Sparse tensors have no storage, which libtorch reports by an exception; those of the device `meta` have
+/// one that the host cannot read, as those of CUDA.
 #[test]
-fn sparse_tensors_are_refused() {
+fn tensors_without_readable_bytes_are_refused() {
     let sparse = || {
         let dense = Tensor::ones([2, 2], (Kind::Float, Device::Cpu));
         dense.to_sparse(None, None::<i64>, None)
     };
-    let vs = VarStore::new(Device::Cpu);
-    let filled = plan::record("x", &vs, || init::uniform_(&mut sparse(), 0.0, 1.0, None));
-    let (error, _) = filled.unwrap();
-    assert!(
-        matches!(error, Err(tch_init::InitError::Libtorch { .. })),
-        "{error:?}"
-    );
-    drop(vs.root().add("sparse", sparse(), false));
-    plan::record("x", &vs, || ()).unwrap_err();
+    let meta = || {
+        // tests/python/meta_tensor.py
+        let mut module = &include_bytes!("../data/meta_tensor.pt")[..];
+        let module = tch::CModule::load_data(&mut module).unwrap();
+        module.forward_ts(&[Tensor::from(0)]).unwrap()
+    };
+    for (tensor, reason) in [(sparse(), "layout Sparse"), (meta(), "on meta")] {
+        let vs = VarStore::new(Device::Cpu);
+        let mut filled = tensor.shallow_clone();
+        let filled = plan::record("x", &vs, || init::uniform_(&mut filled, 0.0, 1.0, None));
+        let error = filled.unwrap().0.unwrap_err();
+        assert!(error.to_string().contains(reason), "{error}");
+        drop(vs.root().add("tensor", tensor, false));
+        let error = plan::record("x", &vs, || ()).unwrap_err();
+        let source = std::error::Error::source(&error).map(ToString::to_string);
+        let message = format!("{error}: {source:?}");
+        assert!(message.contains(reason), "{message}");
+    }
 }
 
 #[test]
