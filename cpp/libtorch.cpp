@@ -30,6 +30,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <type_traits>
 #include <unordered_map>
 #include <unordered_set>
 
@@ -160,7 +161,12 @@ struct Engine {
 
 template struct Access<Engine, &at::CPUGeneratorImpl::engine_>;
 
-at::mt19937& engine_of(at::CPUGeneratorImpl* generator) { return generator->*member_of(Engine()); }
+// The engine's only member, which therefore has the engine's address.
+at::mt19937_data_pod& engine_of(at::CPUGeneratorImpl* generator) {
+  static_assert(std::is_standard_layout_v<at::mt19937>);
+  static_assert(sizeof(at::mt19937) == sizeof(at::mt19937_data_pod));
+  return reinterpret_cast<at::mt19937_data_pod&>(generator->*member_of(Engine()));
+}
 
 template <typename T>
 struct CachedNormal {
@@ -192,6 +198,9 @@ static_assert(offsetof(TchInitState, float_normal) == 2528);
 struct TchInitMemory {
   void* data;
   int64_t numel;
+  // The sizes of `dim` dimensions, valid until the shape of the tensor changes.
+  const int64_t* sizes;
+  uint64_t dim;
   int dtype;
 };
 
@@ -296,14 +305,17 @@ char* tch_init_normal_(
 // negation, no inference tensor. `out->data` is null for any other tensor.
 char* tch_init_cpu_memory(const at::Tensor* tensor, TchInitMemory* out) {
   return guarded([&] {
-    *out = {nullptr, 0, 0};
+    *out = {nullptr, 0, nullptr, 0, 0};
     const auto keys = tensor->key_set() - c10::autograd_dispatch_keyset_with_ADInplaceOrView -
         c10::autocast_dispatch_keyset;
     if (keys != c10::DispatchKeySet(c10::DispatchKey::CPU) || tensor->is_inference() ||
         !tensor->is_contiguous()) {
       return;
     }
-    *out = {tensor->mutable_data_ptr(), tensor->numel(), static_cast<int>(tensor->scalar_type())};
+    const auto sizes = tensor->sizes();
+    *out = {
+        tensor->mutable_data_ptr(), tensor->numel(), sizes.data(), sizes.size(),
+        static_cast<int>(tensor->scalar_type())};
   });
 }
 
@@ -326,7 +338,7 @@ char* tch_init_state_lock(
     }
     auto* cpu = at::check_generator<at::CPUGeneratorImpl>(chosen);
     std::unique_lock<std::mutex> lock(cpu->mutex_);
-    const at::mt19937_data_pod data = engine_of(cpu).data();
+    const auto& data = engine_of(cpu);
     std::copy(data.state_.begin(), data.state_.end(), state->words);
     state->initial_seed = data.seed_;
     state->left = static_cast<uint32_t>(data.left_);
@@ -341,13 +353,12 @@ char* tch_init_state_lock(
 // Copies a state to a locked generator.
 char* tch_init_state_store(at::CPUGeneratorImpl* locked, const TchInitState* state) {
   return guarded([&] {
-    at::mt19937_data_pod data;
+    auto& data = engine_of(locked);
     data.seed_ = state->initial_seed;
     data.seeded_ = true;
     data.left_ = static_cast<int>(state->left);
     data.next_ = state->next;
     std::copy(state->words, state->words + at::MERSENNE_STATE_N, data.state_.begin());
-    engine_of(locked).set_data(data);
     locked->set_next_double_normal_sample(state->double_normal.get());
     locked->set_next_float_normal_sample(state->float_normal.get());
   });

@@ -31,6 +31,8 @@ struct CLockedGenerator {
 struct CMemory {
     data: *mut c_void,
     numel: i64,
+    sizes: *const i64,
+    dim: u64,
     dtype: c_int,
 }
 
@@ -185,28 +187,41 @@ pub(crate) fn outside(tensor: &Tensor, low: f64, high: f64) -> Result<Tensor, St
 
 /// The elements of a tensor that is contiguous memory of the CPU.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct CpuMemory {
+pub(crate) struct CpuMemory<'a> {
     /// The first element.
     pub(crate) data: NonNull<c_void>,
     /// The number of elements.
     pub(crate) numel: usize,
+    /// The size of each dimension.
+    pub(crate) shape: &'a [u64],
     /// The [number](scalar_type) of the dtype.
     pub(crate) dtype: c_int,
 }
 
 /// The memory of a tensor whose elements can be overwritten as they are; `None` for a tensor that is
 /// empty, not contiguous, on another device, lazily negated or otherwise more than its elements.
-pub(crate) fn cpu_memory(tensor: &mut Tensor) -> Result<Option<CpuMemory>, String> {
+pub(crate) fn cpu_memory(tensor: &mut Tensor) -> Result<Option<CpuMemory<'_>>, String> {
     let mut memory = MaybeUninit::uninit();
     // SAFETY: the tensor is live for the call, which writes `memory` or fails.
     let memory = unsafe {
         check(tch_init_cpu_memory(tensor.as_ptr(), memory.as_mut_ptr()))?;
         memory.assume_init()
     };
-    let CMemory { data, numel, dtype } = memory;
-    Ok(NonNull::new(data)
-        .zip(usize::try_from(numel).ok())
-        .map(|(data, numel)| CpuMemory { data, numel, dtype }))
+    let (Some(data), Ok(numel)) = (NonNull::new(memory.data), usize::try_from(memory.numel)) else {
+        return Ok(None);
+    };
+    let shape = match memory.dim {
+        0 => &[][..],
+        // SAFETY: the tensor, whose borrow this extends, keeps so many sizes alive. They are not
+        // negative, so each is also a `u64`.
+        dim => unsafe { std::slice::from_raw_parts(memory.sizes.cast(), dim as usize) },
+    };
+    Ok(Some(CpuMemory {
+        data,
+        numel,
+        shape,
+        dtype: memory.dtype,
+    }))
 }
 
 /// Tells autograd that the values of a tensor were overwritten.

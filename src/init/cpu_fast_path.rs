@@ -77,7 +77,7 @@ fn try_fill(
         _ => return Ok(false),
     };
     // SAFETY: the elements have the type that the dtype names, and the tensor is borrowed uniquely.
-    let drawn = unsafe { fill(work, engine, &tensor.size(), memory, generator) }?;
+    let drawn = unsafe { fill(work, engine, memory, generator) }?;
     if drawn {
         ffi::bump_version(tensor).map_err(Refusal::Ffi)?;
     }
@@ -90,8 +90,7 @@ fn try_fill(
 unsafe fn fill_elements<T: Element + Default>(
     work: Work,
     engine: &Engine,
-    shape: &[i64],
-    memory: CpuMemory,
+    memory: CpuMemory<'_>,
     generator: Option<&Generator>,
 ) -> Result<bool, Refusal> {
     let data = memory.data.cast::<T>();
@@ -102,8 +101,7 @@ unsafe fn fill_elements<T: Element + Default>(
     }
     // SAFETY: the caller's promise. Memory that was never written holds a value of each of the types.
     let values = unsafe { std::slice::from_raw_parts_mut(data.as_ptr(), memory.numel) };
-    let shape: Vec<u64> = shape.iter().map(|size| size.unsigned_abs()).collect();
-    let target = Target::new(T::DTYPE, &shape);
+    let target = Target::new(T::DTYPE, memory.shape);
     let drawn = LockedState::with(generator.map(Generator::as_raw), |state| {
         // libtorch accepts positions that are outside of a block.
         let generator = Mt19937::from_state_mut(state).map_err(|_| Ok(false))?;

@@ -19,13 +19,16 @@ static VERDICTS: [[[OnceLock<bool>; PATHS]; Draw::NAMES.len()]; Dtype::ALL.len()
 /// Whether libtorch makes this draw of `numel` elements as `torch-rng` does. Checked once per process
 /// for each dtype, kind of draw and path, and logged if not.
 pub(super) fn passes<T: Element + Default>(draw: Draw, numel: usize, backend: Backend) -> bool {
-    let trial = Trial::of(draw, numel);
     let name = Draw::NAMES.iter().position(|name| *name == draw.name());
     let dtype = Dtype::ALL.iter().position(|dtype| *dtype == T::DTYPE);
-    let verdict = dtype
-        .zip(name)
-        .map(|(dtype, name)| &VERDICTS[dtype][name][trial.path]);
-    verdict.is_some_and(|verdict| verdict_of::<T>(verdict, &trial, &trial, backend))
+    let Some((dtype, name)) = dtype.zip(name) else {
+        return false;
+    };
+    let verdict = &VERDICTS[dtype][name][path(draw, numel)];
+    verdict.get().copied().unwrap_or_else(|| {
+        let trial = Trial::of(draw, numel);
+        verdict_of::<T>(verdict, &trial, &trial, backend)
+    })
 }
 
 fn verdict_of<T: Element + Default>(
@@ -34,43 +37,59 @@ fn verdict_of<T: Element + Default>(
     reference: &Trial,
     backend: Backend,
 ) -> bool {
-    *verdict.get_or_init(|| {
-        let equal = draws_equal::<T>(ours, reference, backend).unwrap_or(false);
-        if !equal {
-            log::warn!(
-                "libtorch draws {} of {} differently from backend {backend}: such draws are left to \
-                 it and are slower",
-                ours.draw.name(),
-                T::DTYPE,
-            );
-        }
-        equal
-    })
+    let mut is_new = false;
+    let equal = *verdict.get_or_init(|| {
+        is_new = true;
+        draws_equal::<T>(ours, reference, backend).unwrap_or(false)
+    });
+    // After the lock of the verdict is released, since a logger may draw.
+    if is_new && !equal {
+        log::warn!(
+            "libtorch draws {} of {} differently from backend {backend}: such draws are left to it \
+             and are slower",
+            ours.draw.name(),
+            T::DTYPE,
+        );
+    }
+    equal
 }
+
+/// The path that a draw of `numel` elements takes.
+fn path(draw: Draw, numel: usize) -> usize {
+    match draw {
+        Draw::TruncNormal(truncated) if !truncated.uses_redraws() => REJECTION,
+        _ if numel < 16 => SERIAL,
+        _ => BLOCKS,
+    }
+}
+
+const BLOCKS: usize = 0;
+/// Fewer elements than a block of normal values.
+const SERIAL: usize = 1;
+const REJECTION: usize = 2;
 
 /// What is drawn to check a path.
 #[derive(Debug, Clone, Copy)]
 struct Trial {
     draw: Draw,
     shape: [i64; 2],
-    path: usize,
 }
 
 impl Trial {
     /// The trial for the path that a draw of `numel` elements takes.
     fn of(draw: Draw, numel: usize) -> Trial {
+        let path = path(draw, numel);
         // Valid arguments of every draw; between the bounds of the second list, `trunc_normal_`
         // rejects.
-        let (arguments, path) = match draw {
-            Draw::TruncNormal(truncated) if !truncated.uses_redraws() => ([0.3, 0.9, 1.5, 4.0], 2),
-            _ => ([0.3, 0.9, -0.25, 1.5], usize::from(numel < 16)),
+        let arguments = match path {
+            REJECTION => [0.3, 0.9, 1.5, 4.0],
+            _ => [0.3, 0.9, -0.25, 1.5],
         };
         let args = draw.args();
         Trial {
             draw: Draw::new(draw.name(), &arguments[..args.len()]).unwrap_or(draw),
             // Some blocks and a part of one, or an odd number of elements below one block.
-            shape: if path == 1 { [3, 5] } else { [79, 19] },
-            path,
+            shape: if path == SERIAL { [3, 5] } else { [79, 19] },
         }
     }
 }

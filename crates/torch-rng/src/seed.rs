@@ -6,8 +6,8 @@ use std::str::FromStr;
 /// A seed as `torch.manual_seed` takes it: an integer from -2^63 to 2^64 - 1.
 ///
 /// A negative seed is the same as its two's complement: -1 is 2^64 - 1, which is what `initial_seed`
-/// then returns. Functions that take a seed accept any integer of 32 or 64 bits, and a string can be
-/// parsed. Follows `THPGenerator_manualSeed` (`torch/csrc/Generator.cpp`), PyTorch 2.13.
+/// then returns. Functions that take a seed accept every integer of 32 or 64 bits (a literal beyond 32 bits
+/// needs a suffix, such as `_u64`), and a string can be parsed. Follows `THPGenerator_manualSeed` (`torch/csrc/Generator.cpp`), PyTorch 2.13.
 ///
 /// ```
 /// use torch_rng::{Mt19937, Seed};
