@@ -105,7 +105,12 @@ unsafe fn fill_elements<T: Element + Default>(
     let drawn = LockedState::with(generator.map(Generator::as_raw), |state| {
         // libtorch accepts positions that are outside of a block.
         let generator = Mt19937::from_state_mut(state).map_err(|_| Ok(false))?;
-        let filled = work.fill(engine, generator, target, values);
+        let filled = match work {
+            Work::Draw(draw) => rejection::fill(draw, engine, generator, target, values),
+            Work::SparseZeros(sparse) => sparse
+                .fill_zeros(engine, generator, target, values)
+                .map_err(Refusal::from),
+        };
         filled.map(|()| Ok(true)).map_err(Err)
     });
     drawn.map_err(Refusal::Ffi)?.unwrap_or(Ok(false))
@@ -117,19 +122,6 @@ impl Work {
         match self {
             Work::Draw(draw) => draw,
             Work::SparseZeros(sparse) => sparse.into(),
-        }
-    }
-
-    fn fill<T: Element + Default>(
-        self,
-        engine: &Engine,
-        generator: &mut Mt19937,
-        target: Target<'_>,
-        values: &mut [T],
-    ) -> Result<(), Refusal> {
-        match self {
-            Work::Draw(draw) => rejection::fill(draw, engine, generator, target, values),
-            Work::SparseZeros(sparse) => Ok(sparse.fill_zeros(engine, generator, target, values)?),
         }
     }
 }
