@@ -212,8 +212,8 @@ pub(crate) fn cpu_memory(tensor: &mut Tensor) -> Result<Option<CpuMemory<'_>>, S
     };
     let shape = match memory.dim {
         0 => &[][..],
-        // SAFETY: the tensor, whose borrow this extends, keeps so many sizes alive. They are not
-        // negative, so each is also a `u64`.
+        // SAFETY: the tensor, whose borrow this extends, keeps the sizes alive. They are not
+        // negative, so each is also a valid `u64`.
         dim => unsafe { std::slice::from_raw_parts(memory.sizes.cast(), dim as usize) },
     };
     Ok(Some(CpuMemory {

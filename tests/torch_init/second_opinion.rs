@@ -189,7 +189,7 @@ fn gains() -> Vec<(Nonlinearity, NonLinearity)> {
     ]
 }
 
-/// Each fan and gain, and tch's initialisation for them.
+/// Each fan and gain, and tch's initialization for them.
 fn kaiming(dist: NormalOrUniform) -> Vec<(FanMode, Nonlinearity, Init)> {
     let mut all = Vec::new();
     for (mode, fan) in FANS {

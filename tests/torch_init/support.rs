@@ -46,7 +46,7 @@ impl Dice {
     }
 }
 
-/// A tensor that no initialisation leaves as it is.
+/// A tensor whose values every initialization changes.
 pub fn filled(shape: &[i64], kind: Kind) -> Tensor {
     Tensor::full(shape, 77.0, (kind, CPU))
 }
