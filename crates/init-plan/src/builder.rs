@@ -235,7 +235,8 @@ impl PlanBuilder {
             return Err(PlanError::invalid("fill_", problem));
         };
         let (shape, stride) = (shape[1..].to_vec(), stride[1..].to_vec());
-        let offset = offset + row * step;
+        // Overflows only if the tensor has no elements, whose offset is ignored.
+        let offset = offset.saturating_add(row.saturating_mul(step));
         let row = self.view(StorageId(storage), dtype, offset, &shape, &stride)?;
         self.fill(row, value)
     }

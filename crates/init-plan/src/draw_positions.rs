@@ -71,7 +71,9 @@ impl InitPlan {
             if step.op.is_draw() {
                 let words = self.words_of(step, generator);
                 let words = words.map_err(|source| self.failed_step(i, source))?;
-                word = word.zip(words).map(|(word, words)| word + words);
+                word = word
+                    .zip(words)
+                    .and_then(|(word, words)| word.checked_add(words));
             }
         }
         let names = self.names.iter();
@@ -122,4 +124,28 @@ fn words_between(from: &mut Mt19937, to: &Mt19937, pass: u64) -> Option<u64> {
 fn key(view: &View) -> (usize, u64, u64) {
     let Range { start, end } = view.bytes();
     (view.storage, start, end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::PlanBuilder;
+    use tensor_parity::Dtype;
+
+    #[test]
+    fn positions_beyond_u64_are_unknown() {
+        let uniform = Uniform { from: 0.0, to: 1.0 };
+        let mut plan = PlanBuilder::new();
+        // 2^50 words each.
+        let huge = plan.parameter("huge", Dtype::Float64, &[1 << 49]).unwrap();
+        for _ in 0..1 << 14 {
+            plan.draw(huge, uniform).unwrap();
+        }
+        let last = plan.parameter("last", Dtype::Float32, &[3]).unwrap();
+        plan.draw(last, uniform).unwrap();
+        let plan = plan.finish("more words than a u64 counts").unwrap();
+        let positions = plan.draw_positions(&mut Mt19937::new(1)).unwrap();
+        let words = positions.iter().map(|position| position.map(|at| at.word));
+        assert!(words.eq([Some(((1 << 14) - 1) << 50), None]));
+    }
 }

@@ -52,11 +52,12 @@ impl InitPlan {
             .find(name)
             .ok_or_else(|| PlanError::NoSuchName(name.to_owned()))?;
         let view = &self.views[known.view];
-        let has = view.shape.first().copied().unwrap_or(0);
-        if rows.start > rows.end || rows.end > has {
+        let has = view.shape.first().copied();
+        // A tensor without dimensions has no part, not even an empty one.
+        if rows.start > rows.end || has.is_none_or(|has| rows.end > has) {
             return Err(PlanError::Rows {
                 name: name.to_owned(),
-                has,
+                has: has.unwrap_or(0),
                 start: rows.start,
                 end: rows.end,
             });
@@ -169,4 +170,24 @@ fn fill_range<T: Element + Plain>(
 ) -> Result<(), DrawError> {
     let values = contiguous_mut::<T>(bytes, view).unwrap_or_default();
     draw.fill_range(engine, start, target, range, values)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::PlanBuilder;
+    use tensor_parity::Dtype;
+    use torch_rng::Uniform;
+
+    #[test]
+    fn a_tensor_without_dimensions_has_no_rows() {
+        let mut plan = PlanBuilder::new();
+        let scalar = plan.parameter("scalar", Dtype::Float32, &[]).unwrap();
+        plan.draw(scalar, Uniform { from: 0.0, to: 1.0 }).unwrap();
+        let plan = plan.finish("a scalar").unwrap();
+        for rows in [0..0, 0..1] {
+            let made = plan.materialize_rows(&Mt19937::new(1), "scalar", rows);
+            assert!(matches!(made, Err(PlanError::Rows { has: 0, .. })));
+        }
+    }
 }

@@ -234,11 +234,11 @@ pub(crate) fn product(shape: &[u64]) -> Option<u64> {
         .try_fold(1u64, |product, size| product.checked_mul(*size))
 }
 
-/// The strides of a contiguous tensor.
+/// The strides of a contiguous tensor; saturate, which [`View::new`] refuses.
 pub(crate) fn row_major(shape: &[u64]) -> Vec<u64> {
     let mut strides = vec![1; shape.len()];
     for i in (1..shape.len()).rev() {
-        strides[i - 1] = strides[i] * shape[i].max(1);
+        strides[i - 1] = u64::saturating_mul(strides[i], shape[i].max(1));
     }
     strides
 }
@@ -275,6 +275,16 @@ mod tests {
             }
             let filled = own.len() == places.len() && own.len() as u64 == own.last().map_or(0, |last| last + 1 - offset);
             prop_assert_eq!(view.is_dense(), filled);
+        }
+    }
+
+    #[test]
+    fn sizes_beyond_u64_are_refused_without_overflow() {
+        for shape in [vec![2, 1 << 63, 1 << 63], vec![0, u64::MAX, u64::MAX]] {
+            let stride = row_major(&shape);
+            let view = View::new(0, Dtype::Float32, 0, shape.clone(), stride, 1000);
+            let problem = view.unwrap_err();
+            assert!(problem.contains("exceeds"), "{shape:?}: {problem}");
         }
     }
 

@@ -87,3 +87,12 @@ fn mistakes_are_errors() -> Result<(), PlanError> {
     assert_eq!(error, "buffer \"mask\": duplicate name; record it again");
     Ok(())
 }
+
+#[test]
+fn rows_of_empty_tensors_are_filled_without_overflow() -> Result<(), PlanError> {
+    let mut plan = PlanBuilder::new();
+    let empty = plan.parameter("empty", Dtype::Float32, &[1 << 50, 0, 1 << 50])?;
+    plan.fill_row(empty, (1 << 50) - 1, Scalar::Float(0.0))?;
+    assert!(plan.fill_row(empty, 1 << 50, Scalar::Float(0.0)).is_err());
+    plan.finish("empty").map(drop)
+}
