@@ -1,7 +1,7 @@
 #![cfg_attr(feature = "tch", doc = include_str!("../README.md"))]
 #![cfg_attr(
     not(feature = "tch"),
-    doc = "PyTorch's weight initialisation: what needs no libtorch. The feature `tch` has the rest."
+    doc = "PyTorch's weight initialization: the parts that do not need libtorch. The feature `tch` adds the rest."
 )]
 #![deny(missing_docs)]
 
@@ -43,7 +43,7 @@ pub mod distribution {
     #[doc(hidden)]
     pub use torch_rng::{Cost, erf};
 }
-/// Tensors as they lie in files and in memory, without libtorch.
+/// Tensors as views of bytes in files and in memory, without libtorch.
 pub mod tensor {
     pub use tensor_parity::{Dtype, TensorView, ViewError};
 }
