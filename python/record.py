@@ -1278,7 +1278,7 @@ def check_output(path):
     path = os.path.realpath(path)
     folder = os.path.dirname(path)
     if not os.path.isdir(folder):
-        raise Refused(f"{path} cannot be written: there is no folder {folder}")
+        raise Refused(f"{path} cannot be written: the folder {folder} does not exist")
     # A rename would replace a folder or a device by a file.
     if os.path.exists(path) and not os.path.isfile(path):
         raise Refused(f"{path} cannot be written: it is not a regular file")
@@ -1323,7 +1323,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def arguments(argv):
-    parser = Parser(prog="record.py", description="Record the initialisation of a PyTorch model as a plan.")
+    parser = Parser(prog="record.py", description="Record the initialization of a PyTorch model as a plan.")
     parser.add_argument("expression", metavar="EXPR", help="a Python expression, or module:function")
     parser.add_argument("-o", dest="output", metavar="OUT", help="the plan's file (default: stdout)")
     parser.add_argument("--import", dest="imports", action="append", default=[], metavar="MODULE", help="import this first")

@@ -80,7 +80,7 @@ fn files_that_cannot_be_read_are_one_line() {
         ),
         (
             &["record", "1", "--python", "no-such-python"],
-            "cannot run no-such-python (name a Python that has PyTorch with --python): No such file or directory (os error 2)".to_owned(),
+            "cannot run no-such-python (use --python to name a Python that has PyTorch): No such file or directory (os error 2)".to_owned(),
         ),
     ] {
         assert_eq!(failure(folder.path(), arguments), line, "{arguments:?}");
@@ -209,7 +209,7 @@ fn what_cannot_be_materialized_is_one_line() {
         ),
         (
             &["linear.plan.json", "--state-in", "zero.state", "-o", "file"],
-            "zero.state: not the state of a CPU generator: the field `seeded` is 0, a usable state has 1",
+            "zero.state: not the state of a CPU generator: the field `seeded` is 0, but must be 1",
         ),
         (
             &["gone.json", "--seed", "1", "-o", "file"],

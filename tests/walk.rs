@@ -186,7 +186,7 @@ fn what_cannot_be_told_apart_is_said_and_settled_by_the_caller() {
     assert_eq!(
         error.to_string(),
         "layer \"down\" could be Conv2d or ConvTranspose2d; \
-         settle it with `Walk::with_kind(\"down\", ..)` or `Walk::prefer(..)`"
+         set its kind with `Walk::with_kind(\"down\", ..)` or `Walk::prefer(..)`"
     );
 
     let walk = Walk::new()

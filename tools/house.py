@@ -168,7 +168,7 @@ def room(module):
 
 
 def duplicates(texts):
-    """Repeated pairs of neighbouring lines of code."""
+    """Repeated pairs of neighboring lines of code."""
     pairs = collections.Counter()
     for text in texts:
         lines = [line.strip() for line in text.splitlines() if line.strip()]

@@ -1,7 +1,7 @@
 """The same as benches/engine in Python's PyTorch: prints nanoseconds.
 
     reference.py FUNCTION DTYPE THREADS     the median of filling 2^24 elements
-    reference.py model warm|fresh THREADS   one initialisation of a model of GPT-2's shape
+    reference.py model warm|fresh THREADS   one initialization of a model of GPT-2's shape
 """
 
 import math

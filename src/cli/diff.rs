@@ -22,7 +22,7 @@ pub struct Arguments {
     b: PathBuf,
     #[command(flatten)]
     names: Selection,
-    /// Every bit must be equal (the default)
+    /// Require all bits to be equal (the default)
     #[arg(long, group = "criterion")]
     bits: bool,
     /// Allow a distance of N units in the last place

@@ -35,7 +35,7 @@ pub struct Arguments {
     /// The dtype of the model of --layers
     #[arg(long, value_enum, default_value = "float32")]
     dtype: FloatDtype,
-    /// How many other seeds are tried, starting from 0
+    /// Number of other seeds to try, starting from 0
     #[arg(long, value_name = "N", default_value_t = Options::default().other_seeds)]
     other_seeds: u64,
     /// Write JSON
@@ -137,7 +137,7 @@ fn printed_model(
         let below = format!("{path}.");
         if let Some(tensor) = yours.iter().find(|tensor| tensor.name.starts_with(&below)) {
             bail!(
-                "{}: {class} at {path} has the tensor {}, of which its print says nothing; take a \
+                "{}: {class} at {path} has the tensor {}, which print(model) does not show; take a \
                  file of PyTorch's tensors as the reference",
                 layers.display(),
                 tensor.name
@@ -164,7 +164,7 @@ fn renamed<'a>(tensors: Vec<NamedView<'a>>, names: &Names) -> Result<Vec<NamedVi
         let name = names.rename(&tensor.name);
         if !known.insert(name.clone()) {
             bail!(
-                "{} gets the name {name} by --rename, which another tensor has",
+                "--rename gives {} the name {name}, which another tensor already has",
                 tensor.name
             );
         }

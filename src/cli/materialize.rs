@@ -43,7 +43,7 @@ pub struct Arguments {
     /// Cast floating-point tensors, as model.to(dtype) does
     #[arg(long, value_enum)]
     dtype: Option<FloatDtype>,
-    /// Also buffers that are not in the state_dict (persistent=False)
+    /// Also make buffers that are not in the state_dict (persistent=False)
     #[arg(long)]
     non_persistent: bool,
 }

@@ -48,7 +48,7 @@ pub fn run(arguments: &Arguments) -> Result<Report> {
         .spawn()
         .with_context(|| {
             format!(
-                "cannot run {} (name a Python that has PyTorch with --python)",
+                "cannot run {} (use --python to name a Python that has PyTorch)",
                 python.display()
             )
         })?;
@@ -81,7 +81,7 @@ pub fn run(arguments: &Arguments) -> Result<Report> {
         }),
         (false, Some(failure)) => bail!("{failure}"),
         (false, None) => bail!(
-            "{} did not record: it ended with {status}",
+            "{} failed to record: it ended with {status}",
             python.display()
         ),
     }

@@ -12,10 +12,10 @@ pub struct Selection {
     /// may be repeated, and each is applied to the result of the previous one
     #[arg(long, value_name = "s/PATTERN/REPLACEMENT/")]
     rename: Vec<String>,
-    /// Only tensors of this name, where * matches anything; may be repeated
+    /// Only tensors with matching names, where * matches anything; may be repeated
     #[arg(long, value_name = "GLOB")]
     only: Vec<String>,
-    /// Without tensors of this name, where * matches anything; may be repeated
+    /// Ignore tensors with matching names, where * matches anything; may be repeated
     #[arg(long, value_name = "GLOB")]
     ignore: Vec<String>,
 }

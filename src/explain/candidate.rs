@@ -98,7 +98,7 @@ impl Candidate {
 
 impl SearchTarget<'_> {
     /// All candidates of the tensor, the likeliest first, each with the words that it predicts if
-    /// they are evidence enough for a search.
+    /// they are sufficient evidence for a search.
     pub(super) fn candidates(&self, number: usize) -> Vec<(Candidate, Option<WordPattern>)> {
         // Enough values for `may_hold`; word patterns use fewer.
         const SAMPLE: usize = 1 << 16;

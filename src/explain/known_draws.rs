@@ -1,4 +1,4 @@
-//! The draws that initial weights commonly come from, with the names that people know them by.
+//! The draws that initial weights commonly come from, with their common names.
 
 use crate::init::{Nonlinearity, calculate_fan_in_and_fan_out, calculate_gain};
 use std::fmt;

@@ -1,5 +1,5 @@
-//! The one way that a function of [`init`](super) makes a draw: noted by a recording, computed by the
-//! CPU fast path, or computed by libtorch.
+//! Dispatches every draw of [`init`](super): to the recording of this thread, to the CPU fast path, or
+//! to libtorch.
 
 use super::cpu_fast_path::{self, Work};
 use super::libtorch;

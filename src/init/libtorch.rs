@@ -1,6 +1,6 @@
 //! Draws by libtorch's own calls, operation by operation as `torch/nn/init.py` of PyTorch 2.13: the
-//! reference that the [fast path](super::cpu_fast_path) equals, and the way of all tensors that it does
-//! not take.
+//! reference for the [fast path](super::cpu_fast_path), and the path for all tensors that it does not
+//! take.
 
 use super::rejection::Density;
 use crate::error::{Context, InitError};

@@ -9,8 +9,8 @@ use crate::nn::kind::LayerKind;
 const KIND: LayerKind = LayerKind::AdaptiveLogSoftmaxWithLoss;
 
 /// `AdaptiveLogSoftmaxWithLoss.__init__` and `reset_parameters`, `torch/nn/modules/adaptive.py`,
-/// PyTorch 2.13. `cutoffs` end with the number of classes; `hidden` are the features that each
-/// cluster sees.
+/// PyTorch 2.13. `cutoffs` end with the number of classes; `hidden` is the number of features
+/// of each cluster.
 fn spec(in_features: i64, cutoffs: &[i64], hidden: &[i64], head_bias: bool) -> LayerSpec {
     let scores = cutoffs[0] + hidden.len() as i64;
     let head = linear::spec("Linear", in_features, scores, head_bias);

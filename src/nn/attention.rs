@@ -92,8 +92,8 @@ impl Attention {
     }
 }
 
-/// The attention that was printed. Only its output projection is; the number of heads does not
-/// affect the variables, and other sizes of keys and values or added rows are taken to be the
+/// The attention that was printed. The print shows only its output projection; the number of heads
+/// does not affect the variables, and other sizes of keys and values or added rows are taken to be the
 /// defaults.
 pub(super) fn from_printed(printed: &Printed) -> Result<Attention, PrintError> {
     let projection = printed.child("out_proj")?;

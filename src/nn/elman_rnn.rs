@@ -38,7 +38,7 @@ pub struct ElmanRnn {
 ///
 /// [`InitError::Argument`] for sizes or `num_layers` that are not positive or a `dropout` outside
 /// 0 to 1, [`InitError::Libtorch`] for sizes that are too large or a `VarStore` whose kind cannot
-/// be trained. A `dropout` with one layer is warned of in the log.
+/// be trained. A `dropout` with one layer is logged as a warning.
 ///
 /// ```
 /// use tch::{Device, Kind, Tensor};

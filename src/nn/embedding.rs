@@ -167,7 +167,7 @@ mod with_tch {
     const NO_ROW: i64 = -1;
 
     /// `torch.nn.Embedding(num_embeddings, embedding_dim)`: `weight` of shape
-    /// `[num_embeddings, embedding_dim]`, standard normal but for the padding row, which is zeros.
+    /// `[num_embeddings, embedding_dim]`, standard normal except for zeros in the padding row.
     ///
     /// Draws the weight, the padding row included, as [`normal_`](crate::init::normal_).
     ///

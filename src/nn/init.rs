@@ -48,7 +48,7 @@ pub(super) fn fill(tensor: &mut Tensor, init: Init) -> Result<(), InitError> {
     if is_no_bias(init) {
         return Err(InitError::libtorch(
             function,
-            "NO_BIAS is for normalisations; this layer's config has a field of its own for it",
+            "NO_BIAS is for normalizations; the config of this layer has a separate field for it",
         ));
     }
     let _no_grad = tch::no_grad_guard();

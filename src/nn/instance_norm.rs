@@ -72,13 +72,13 @@ mod with_tch {
     /// [`instance_norm1d`], [`instance_norm2d`] and [`instance_norm3d`].
     #[derive(Debug)]
     pub struct InstanceNorm {
-        /// The weight, one a channel.
+        /// The weight, one per channel.
         pub ws: Option<Tensor>,
-        /// The bias, one a channel.
+        /// The bias, one per channel.
         pub bs: Option<Tensor>,
-        /// The running mean, one a channel.
+        /// The running mean, one per channel.
         pub running_mean: Option<Tensor>,
-        /// The running variance, one a channel.
+        /// The running variance, one per channel.
         pub running_var: Option<Tensor>,
         /// Stays 0: PyTorch's instance normalizations do not count.
         pub num_batches_tracked: Option<Tensor>,

@@ -104,7 +104,7 @@ mod with_tch {
         /// Options of a linear cross entropy, with PyTorch's defaults.
         ///
         /// PyTorch's `options`, which trade gradients computed in pieces of the batch against
-        /// memory, are not among them: they need a backward pass of their own, which tch does not
+        /// memory, are not among them: they need a custom backward pass, which tch does not
         /// let one write. They change neither what is drawn nor what is computed but for rounding.
         #[derive(Debug)]
         pub struct LinearCrossEntropyLossConfig {
@@ -117,9 +117,9 @@ mod with_tch {
             /// buffer `weight` of the same kind; it has to be the layer's where the loss is
             /// computed. PyTorch's default: none.
             weight: Option<Tensor> = None,
-            /// How the losses of a batch become one. PyTorch's default: their mean.
+            /// How the losses of a batch are reduced to one. PyTorch's default: their mean.
             reduction: Reduction = Reduction::Mean,
-            /// A class whose targets count nothing. PyTorch's default: none where targets are
+            /// A class whose targets are ignored. PyTorch's default: none where targets are
             /// probabilities, and -100 where they are classes.
             ignore_index: Option<i64> = None,
             /// How much of each target is spread over all classes, from 0 to 1. PyTorch's default:

@@ -33,8 +33,8 @@ macro_rules! tch_layer {
         /// [`InitError::Argument`] for sizes or `num_layers` that are not positive or a `dropout`
         /// outside 0 to 1, [`InitError::Layer`] for a layer without biases where cuDNN is used,
         /// which tch 0.26 cannot make, [`InitError::Libtorch`] for sizes that are too large or a
-        /// `VarStore` whose kind cannot be trained. A `dropout` with one layer is warned of in the
-        /// log.
+        /// `VarStore` whose kind cannot be trained. A `dropout` with one layer is logged as a
+        /// warning.
         ///
         /// ```
         /// use tch::nn::RNN;

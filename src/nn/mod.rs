@@ -23,7 +23,7 @@
 //! | BatchNorm buffers | mean, var | mean, var, `num_batches_tracked` |
 //! | LayerNorm, GroupNorm | ones and zeros | ones and zeros |
 //! | Embedding | normal | normal, then zeros in the padding row |
-//! | LSTM, GRU weights | uniform, a range by each weight's fan in | uniform over +-1/sqrt(hidden) |
+//! | LSTM, GRU weights | uniform, over a range that depends on each weight's fan-in | uniform over +-1/sqrt(hidden) |
 //! | LSTM, GRU biases | zeros, no draw | uniform over +-1/sqrt(hidden) |
 //!
 //! LSTM and GRU keep tch's `batch_first: true`, where PyTorch's default is false, so that a

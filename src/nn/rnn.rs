@@ -251,7 +251,7 @@ mod with_tch {
     pub struct RNNConfig {
         /// Whether the layer has biases. PyTorch's default: yes.
         pub has_biases: bool,
-        /// Layers on top of each other. PyTorch's default: 1.
+        /// The number of stacked layers. PyTorch's default: 1.
         pub num_layers: i64,
         /// Probability to drop an output between two layers. PyTorch's default: 0.
         pub dropout: f64,
@@ -441,7 +441,7 @@ mod with_tch {
     /// An input with a batch dimension, and what goes with it.
     pub(in crate::nn) struct Sequence {
         kind: LayerKind,
-        /// Hidden states: one a layer and direction.
+        /// Hidden states: one per layer and direction.
         layers: i64,
         pub(in crate::nn) input: Tensor,
         batch: i64,

@@ -3,7 +3,7 @@
 //! A [`LayerSpec`] holds the facts of one layer: its variables, what each is initialized with, in
 //! which order, and what Python prints. Constructors, `reset_parameters`, the inference of layers
 //! from variables, plans and printed models derive from it. Each layer's specs are made in one file
-//! of [`nn`](super), beside its constructor and its forward pass. Nothing here needs libtorch.
+//! of [`nn`](super), next to its constructor and its forward pass. Nothing here needs libtorch.
 //!
 //! Adding a layer takes one file with its `Rule` and one line in the list of [`kind`](super::kind).
 

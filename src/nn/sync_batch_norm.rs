@@ -68,13 +68,13 @@ mod with_tch {
     /// statistics from other processes.
     #[derive(Debug)]
     pub struct SyncBatchNorm {
-        /// The weight, one a channel.
+        /// The weight, one per channel.
         pub ws: Option<Tensor>,
-        /// The bias, one a channel.
+        /// The bias, one per channel.
         pub bs: Option<Tensor>,
-        /// The running mean, one a channel.
+        /// The running mean, one per channel.
         pub running_mean: Option<Tensor>,
-        /// The running variance, one a channel.
+        /// The running variance, one per channel.
         pub running_var: Option<Tensor>,
         /// The number of batches that the running statistics have seen.
         pub num_batches_tracked: Option<Tensor>,
@@ -89,7 +89,7 @@ mod with_tch {
         /// # Errors
         ///
         /// [`InitError::Layer`] for fewer than two dimensions or no channels, where the batch's
-        /// statistics would be those of one value a channel, and for an `eps` that is negative or,
+        /// statistics would be those of one value per channel, and for an `eps` that is negative or,
         /// by the batch's statistics, 0; [`InitError::Libtorch`] for what libtorch refuses.
         pub fn f_forward_t(&self, xs: &Tensor, train: bool) -> Result<Tensor, InitError> {
             let kind = self.base.kind;

@@ -12,7 +12,7 @@ use tch::nn::VarStore;
 
 /// Constructs a model without drawing, and records what it would have drawn: its constructors,
 /// [`apply`](crate::apply) and everything else that fills the variables of `vs` by the functions of
-/// [`init`](crate::init). `model` is text for people.
+/// [`init`](crate::init). `model` describes the model for human readers.
 ///
 /// The variables have no values then: their memory is not touched.
 /// [`materialize_into`](super::materialize_into) gives them those of any seed, and makes only the

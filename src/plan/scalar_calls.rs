@@ -236,7 +236,7 @@ fn pointer(tensor: &Tensor) -> *mut C_tensor {
     tensor.as_ptr().cast_mut()
 }
 
-/// The tensor that `call` makes, or what libtorch says against it.
+/// The tensor that `call` makes, or libtorch's error.
 ///
 /// # Safety
 ///

@@ -7,7 +7,7 @@ use crate::walk::Layer;
 use tch::Tensor;
 
 /// The initialization of Keras' LSTM, for `LSTM` and `LSTMCell`: Xavier uniform weights of the
-/// inputs, orthogonal recurrent weights, zero biases but for the forget gates' 1.
+/// inputs, orthogonal recurrent weights, zero biases except for ones in the forget gates.
 ///
 /// | parameter | filled with |
 /// |---|---|

@@ -15,7 +15,7 @@ use crate::walk::Layer;
 /// transformers' default of `initializer_range`: 0.02; as there, 0 means 0.02 but for `Conv1D` and
 /// the residual projections. GPT-2 small has an `n_layer` of 12.
 ///
-/// A `Conv1D` is a linear layer whose weight lies the other way around, `[inputs, outputs]`: two
+/// A `Conv1D` is a linear layer whose weight is transposed, `[inputs, outputs]`: two
 /// variables, `weight` of two dimensions and `bias` as long as the second. `nn::linear` has the
 /// same distribution there, and other bits unless its weight is transposed. The row of an
 /// embedding's padding is zero where the layer says which it is.

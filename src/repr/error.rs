@@ -13,7 +13,7 @@ pub enum ReprError {
     #[error("cannot print {0}")]
     Unsupported(String),
     /// [`PrintOptions::precision`](super::PrintOptions::precision) is above 65534.
-    #[error("precision {0} is above 65534, the most digits that can be printed")]
+    #[error("precision {0} exceeds 65534, the maximum number of digits")]
     Precision(usize),
     /// libtorch refused to hand over the elements.
     #[error(transparent)]

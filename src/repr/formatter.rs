@@ -155,7 +155,7 @@ impl Cells {
         Cells::Words { words, width }
     }
 
-    /// The columns that PyTorch reckons for one element, its comma and space included. An element
+    /// The columns that PyTorch counts for one element, its comma and space included. An element
     /// may be wider: `-inf` among whole numbers, or a complex number, whose `+` is not counted.
     pub(super) fn columns(&self) -> usize {
         match self {

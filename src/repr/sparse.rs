@@ -1,4 +1,4 @@
-//! Sparse tensors: their indices and values printed as tensors of their own, as `_str_intern` of
+//! Sparse tensors: their indices and values printed as separate tensors, as `_str_intern` of
 //! `torch/_tensor_str.py`, PyTorch 2.13, has them.
 
 use tch::Tensor;
@@ -62,8 +62,8 @@ pub(super) fn sparse(
 
 type Parts = (&'static str, Vec<(&'static str, Tensor)>);
 
-/// The layout and the parts of a tensor compressed along rows or columns. tch does not tell
-/// layouts apart, so ask for the indices and see.
+/// The layout and the parts of a tensor compressed along rows or columns. tch does not
+/// distinguish the layouts, so this asks for the indices of each.
 fn compressed(tensor: &Tensor) -> Result<Option<Parts>, ReprError> {
     let (by_row, compressed, plain) = if let Ok(rows) = tensor.f_crow_indices() {
         (

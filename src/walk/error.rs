@@ -9,7 +9,7 @@ use crate::nn::LayerKind;
 pub enum VisitError {
     /// The variables fit several kinds of layers.
     #[error(
-        "layer {path:?} could be {}; settle it with `Walk::with_kind({path:?}, ..)` or `Walk::prefer(..)`",
+        "layer {path:?} could be {}; set its kind with `Walk::with_kind({path:?}, ..)` or `Walk::prefer(..)`",
         either(.candidates)
     )]
     Ambiguous {

@@ -88,8 +88,8 @@ impl<'g> Walk<'g> {
     }
 
     /// The layers in the order in which their first parameters were created, a layer before those
-    /// below it; those without trainable parameters come last, by name. VariableShapes that make up
-    /// no known layer are layers of no kind.
+    /// below it; those without trainable parameters come last, by name. Variables that do not form a
+    /// known layer form layers without a kind.
     ///
     /// # Errors
     ///
@@ -148,9 +148,9 @@ impl<'g> Walk<'g> {
 
     /// Initializes every layer again as PyTorch's layer of its kind, in order of creation.
     ///
-    /// An ambiguous layer is no obstacle where all its candidates start alike: a convolution and a
-    /// transposed one draw the same. VariableShapes that make up no known layer are left as they
-    /// are, with a warning in the log.
+    /// An ambiguous layer is accepted if all its candidates have the same initialization, such as a
+    /// convolution and a transposed one. Variables that do not form a known layer are left alone,
+    /// with a warning in the log.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! Linear layers, convolutions and batch normalisations.
+//! Linear layers, convolutions and batch normalizations.
 
 use crate::live::family::{Forward, Input, Twin, assert_twins};
 use tch::Tensor;

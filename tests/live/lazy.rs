@@ -21,7 +21,7 @@ fn module_t(layer: impl ModuleT + 'static) -> Forward {
     Box::new(move |x: &[Tensor]| vec![layer.forward_t(&x[0], true)])
 }
 
-/// In Python a dry run in evaluation mode makes the layer, which leaves a normalisation's
+/// In Python a dry run in evaluation mode makes the layer, which leaves a normalization's
 /// statistics as they start.
 macro_rules! twin {
     ($class:literal, $dry:expr, $python_dry:literal, $kind:ident, $input:expr, $wrap:ident, |$vs:ident| $make:expr) => {

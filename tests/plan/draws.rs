@@ -236,7 +236,7 @@ fn rows_that_are_not_there_are_refused() {
     };
     assert_eq!(
         rows("weight", 1..4),
-        "\"weight\" has 3 rows, requested were 1 to 4"
+        "\"weight\" has 3 rows, but rows 1 to 4 were requested"
     );
     #[expect(
         clippy::reversed_empty_ranges,
@@ -245,7 +245,7 @@ fn rows_that_are_not_there_are_refused() {
     let reversed = 2..1;
     assert_eq!(
         rows("weight", reversed),
-        "\"weight\" has 3 rows, requested were 2 to 1"
+        "\"weight\" has 3 rows, but rows 2 to 1 were requested"
     );
     assert_eq!(
         rows("wight", 0..1),

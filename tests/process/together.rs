@@ -32,7 +32,7 @@ fn step() -> impl Strategy<Value = Step> {
         "trunc_normal_",
     ]);
     let few = 0..NUMEL - 40;
-    // Often the whole, and often a part that has other parts for neighbours.
+    // Often the whole, and often a part that has other parts for neighbors.
     let elements = prop_oneof![
         Just(0..NUMEL),
         (0usize..4).prop_map(|i| i * NUMEL / 4..(i + 1) * NUMEL / 4),

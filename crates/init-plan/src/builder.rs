@@ -312,7 +312,7 @@ impl PlanBuilder {
         Ok(())
     }
 
-    /// The plan, checked as one that is read from a file; `model` says for people what it is of.
+    /// The plan, checked like one read from a file; `model` describes the model for human readers.
     ///
     /// # Errors
     ///

@@ -83,7 +83,7 @@ pub enum PlanError {
     },
     /// The tensors need more memory than the machine has.
     #[error(
-        "{needed} bytes of tensors are needed at a time, the machine has {available}; materialize fewer tensors at a time"
+        "{needed} bytes of tensors are needed at a time, but the machine has {available}; materialize fewer tensors at a time"
     )]
     Memory {
         /// What is needed.
@@ -98,7 +98,7 @@ pub enum PlanError {
         String,
     ),
     /// The tensor lacks these rows.
-    #[error("{} has {has} rows, requested were {start} to {end}", Shown(.name))]
+    #[error("{} has {has} rows, but rows {start} to {end} were requested", Shown(.name))]
     Rows {
         /// The tensor.
         name: String,

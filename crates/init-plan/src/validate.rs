@@ -1,5 +1,5 @@
-//! Whether what a step computes has the shape of what it writes, and whether its numbers can be
-//! drawn from. So nothing is computed whose size the plan does not say.
+//! Validates steps: the result must have the shape of the output, and the arguments of a draw must
+//! be valid. So the views of the plan determine the size of every computation.
 
 use crate::step::{Op, Operand, Scalar, Step};
 use crate::view::View;

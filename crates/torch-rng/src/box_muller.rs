@@ -71,7 +71,7 @@ pub(crate) fn f32(u1: f32, u2: f32, mean: f32, std: f32) -> (f32, f32) {
 
 /// The natural logarithm of a positive normal number.
 fn log(u: f32) -> f32 {
-    // Split into a mantissa in [0.5, 1) and an exponent, then shift the mantissa towards 1.
+    // Split into a mantissa in [0.5, 1) and an exponent, then shift the mantissa toward 1.
     let bits = u.to_bits();
     let mut exponent = ((bits >> 23) as i32 - 126) as f32;
     let mut x = f32::from_bits((bits & 0x007f_ffff) | 0x3f00_0000);

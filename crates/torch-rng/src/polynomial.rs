@@ -9,9 +9,9 @@ use std::sync::OnceLock;
 
 /// What polynomials over GF(2) need of an instruction set.
 pub trait Gf2Isa: Isa {
-    /// Shifts pairs of words, the low half first, towards their highest bit, by less than 64.
+    /// Shifts pairs of words, the low half first, toward their highest bit, by less than 64.
     fn shl_u64(self, a: Self::U, bits: u32) -> Self::U;
-    /// Shifts pairs of words, the low half first, towards their lowest bit, by less than 64.
+    /// Shifts pairs of words, the low half first, toward their lowest bit, by less than 64.
     fn shr_u64(self, a: Self::U, bits: u32) -> Self::U;
     /// The square of a polynomial: a zero between each two bits.
     fn square(self, bits: u64) -> u128;

@@ -124,7 +124,7 @@ pub enum StateError {
     #[error("a generator state is {STATE_LEN} bytes long, not {0}")]
     Length(usize),
     /// The field `seeded` is not 1.
-    #[error("the field `seeded` is {0}, a usable state has 1")]
+    #[error("the field `seeded` is {0}, but must be 1")]
     Unseeded(i32),
     /// `left` and `next` do not describe a position in a block.
     #[error(
@@ -138,7 +138,7 @@ pub enum StateError {
         next: u64,
     },
     /// A flag is neither 0 nor 1.
-    #[error("the flag at byte {offset} is {value}, it must be 0 or 1")]
+    #[error("the flag at byte {offset} is {value}, but must be 0 or 1")]
     Flag {
         /// The offset of the flag.
         offset: usize,

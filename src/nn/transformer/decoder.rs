@@ -25,7 +25,7 @@ pub struct TransformerDecoderLayer {
     pub multihead_attn: MultiheadAttention,
     /// From `d_model` to `dim_feedforward` features.
     pub linear1: Linear,
-    /// And back.
+    /// From `dim_feedforward` back to `d_model` features.
     pub linear2: Linear,
     /// The normalization at the self-attention.
     pub norm1: LayerNorm,

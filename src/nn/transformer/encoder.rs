@@ -24,7 +24,7 @@ pub struct TransformerEncoderLayer {
     pub self_attn: MultiheadAttention,
     /// From `d_model` to `dim_feedforward` features.
     pub linear1: Linear,
-    /// And back.
+    /// From `dim_feedforward` back to `d_model` features.
     pub linear2: Linear,
     /// The normalization at the attention.
     pub norm1: LayerNorm,

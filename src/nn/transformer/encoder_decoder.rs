@@ -1,4 +1,4 @@
-//! Encoders and decoders: layers one upon the other.
+//! Encoders and decoders: stacks of layers.
 
 use super::decoder::{self, TransformerDecoderLayer};
 use super::encoder::{self, TransformerEncoderLayer};

@@ -54,9 +54,9 @@ pub trait Isa: Copy {
     fn xor(self, a: Self::U, b: Self::U) -> Self::U;
     /// Wrapping addition.
     fn add(self, a: Self::U, b: Self::U) -> Self::U;
-    /// Shifts each word towards its highest bit.
+    /// Shifts each word toward its highest bit.
     fn shl<const BITS: u32>(self, a: Self::U) -> Self::U;
-    /// Shifts each word towards its lowest bit.
+    /// Shifts each word toward its lowest bit.
     fn shr<const BITS: u32>(self, a: Self::U) -> Self::U;
 
     /// Converts signed integers, rounding to nearest even.

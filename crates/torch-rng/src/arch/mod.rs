@@ -1,7 +1,7 @@
 //! Vectors of the CPU: one trait, one file per instruction set.
 //!
 //! [`Isa`] has the operations that several algorithms use. What a single algorithm needs is an
-//! extension trait beside that algorithm, such as `TwistIsa` in `twist.rs`.
+//! extension trait next to that algorithm, such as `TwistIsa` in `twist.rs`.
 //!
 //! A value of a token type ([`Avx2`], [`Avx512`], [`Gfni`]) proves that this CPU supports the
 //! instructions: only the type's `new` creates one, after a check. The operations, which are methods

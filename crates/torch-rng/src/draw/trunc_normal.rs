@@ -20,8 +20,7 @@ use crate::stream::{Consume, MAX_CONSUMED, WordConsumer};
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 
-/// Normal values between bounds, as `torch.nn.init.trunc_normal_` of PyTorch 2.12 and later draws
-/// them.
+/// Normal values between bounds, as `torch.nn.init.trunc_normal_` draws them since PyTorch 2.12.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct TruncNormal {
     /// The mean before truncation.
