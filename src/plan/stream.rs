@@ -10,10 +10,22 @@ use std::ptr::NonNull;
 use tch::{Device, Kind, TchError, Tensor};
 use torch_rng::{Draw, Engine, Mt19937, Orthogonal, State, Target, TruncNormal, randperm};
 
+/// A tensor of bytes. It is opaque, since another handle to the tensor could write to the bytes while
+/// a reference to them from [`Storage`] lives:
+///
+/// ```compile_fail
+/// use tch_init::{Generator, plan::Stream};
+///
+/// let generator = Generator::new(tch::Device::Cpu).unwrap();
+/// let storage = generator.allocate(8, true).unwrap();
+/// let mut alias = storage.memory().shallow_clone();
+/// ```
+#[derive(Debug)]
+pub struct TensorMemory(Tensor);
+
 impl Stream for Generator {
     type Tensor = Tensor;
-    /// A tensor of bytes.
-    type Memory = Tensor;
+    type Memory = TensorMemory;
 
     fn position(&self) -> Result<Mt19937, StreamError> {
         if self.device() != Device::Cpu {
@@ -36,7 +48,7 @@ impl Stream for Generator {
         engine_for(*draw, target)
     }
 
-    fn allocate(&self, bytes: u64, zeroed: bool) -> Result<Storage<Tensor>, StreamError> {
+    fn allocate(&self, bytes: u64, zeroed: bool) -> Result<Storage<TensorMemory>, StreamError> {
         let options = (Kind::Uint8, Device::Cpu);
         let memory = match zeroed {
             true => Tensor::f_zeros([bytes as i64], options),
@@ -46,18 +58,22 @@ impl Stream for Generator {
         Ok(storage(memory))
     }
 
-    unsafe fn tensor(&self, storage: &Storage<Tensor>, view: &View) -> Result<Tensor, StreamError> {
-        let tensor = as_view(storage.memory(), view);
+    unsafe fn tensor(
+        &self,
+        storage: &Storage<TensorMemory>,
+        view: &View,
+    ) -> Result<Tensor, StreamError> {
+        let tensor = as_view(&storage.memory().0, view);
         Ok(tensor.map_err(|error| InitError::tch("materialize", error))?)
     }
 
     fn draw(
         &mut self,
         draw: &Draw,
-        storage: &mut Storage<Tensor>,
+        storage: &mut Storage<TensorMemory>,
         view: &View,
     ) -> Result<(), StreamError> {
-        let out = as_view(storage.memory(), view);
+        let out = as_view(&storage.memory().0, view);
         let mut out = out.map_err(|error| InitError::tch(draw.name(), error))?;
         match *draw {
             Draw::TruncNormal(TruncNormal { mean, std, a, b }) => {
@@ -164,19 +180,20 @@ fn refused(result: Result<(), InitError>) -> Result<(), TchError> {
 }
 
 /// The memory of a new tensor of bytes.
-fn storage(memory: Tensor) -> Storage<Tensor> {
+fn storage(memory: Tensor) -> Storage<TensorMemory> {
     let bytes = memory.numel();
     let start = NonNull::new(memory.data_ptr().cast::<u8>());
     // Aligned to 8, for no bytes.
     let start = start.unwrap_or(NonNull::<u64>::dangling().cast());
     // SAFETY: contiguous memory of the CPU, which libtorch aligns to 64 bytes; the tensor is new, so
-    // nobody else uses it. Memory that was never written holds any bytes.
-    unsafe { Storage::new(memory, start, bytes) }
+    // nobody else uses it, and only this module makes others of it. Memory that was never written
+    // holds any bytes.
+    unsafe { Storage::new(TensorMemory(memory), start, bytes) }
 }
 
 fn tensor(view: usize, storages: &Storages<'_, Generator>) -> Result<Tensor, TchError> {
     match storages.get(view) {
-        Some(storage) => as_view(storage.memory(), storages.view(view)),
+        Some(storage) => as_view(&storage.memory().0, storages.view(view)),
         None => Err(TchError::Torch(
             "a storage was read before it was allocated".to_owned(),
         )),
