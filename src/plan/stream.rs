@@ -1,7 +1,7 @@
 //! Materializes plans by a [`Generator`] into libtorch's tensors.
 
 use super::compute::compute;
-use super::{Op, Storage, Storages, Stream, StreamError, View};
+use super::{Op, Storage, Storages, Stream, StreamError, View, compute_without_libtorch};
 use crate::error::InitError;
 use crate::generator::Generator;
 use crate::init::{self, cpu_fast_path::engine_for, dispatch};
@@ -101,6 +101,12 @@ impl Stream for Generator {
         out: usize,
         storages: &mut Storages<'_, Generator>,
     ) -> Result<(), StreamError> {
+        let is_known = |view: usize| storages.view(view).dtype().kind().is_some();
+        let only_bytes =
+            matches!(op, Op::Const(_)) || !op.reads().into_iter().chain([out]).all(is_known);
+        if only_bytes {
+            return compute_without_libtorch(self, op, out, storages);
+        }
         let _no_grad = tch::no_grad_guard();
         let computed = self.compute_with(op, out, storages);
         Ok(computed.map_err(|error| InitError::tch(op.name(), error))?)
@@ -119,19 +125,13 @@ impl Generator {
             Op::Fill(value) => {
                 return super::compute::fill(&self.allocated(out, storages)?, *value);
             }
-            Op::Const(bytes) => {
-                let elements = Tensor::f_from_slice(bytes)?
-                    .f_view_dtype(kind(view.dtype()))?
-                    .f_view(&*ints(view.shape()))?;
-                return self.allocated(out, storages)?.f_copy_(&elements);
-            }
             Op::Eye => return refused(init::eye_(&mut self.allocated(out, storages)?)),
             Op::Dirac { groups } => {
                 return refused(init::dirac_(&mut self.allocated(out, storages)?, *groups));
             }
             _ => {}
         }
-        let mut result = compute(op, kind(view.dtype()), &|view| tensor(view, storages))?;
+        let mut result = compute(op, kind(view.dtype())?, &|view| tensor(view, storages))?;
         if result.size() != ints(view.shape()) {
             let (found, expected) = (result.size(), view.shape());
             return Err(TchError::Torch(format!(
@@ -149,7 +149,7 @@ impl Generator {
                 }
             }
             _ if storages.is_whole(out)
-                && result.kind() == kind(view.dtype())
+                && result.kind() == kind(view.dtype())?
                 && result.is_contiguous() =>
             {
                 // A new tensor, which becomes the storage.
@@ -206,7 +206,7 @@ fn as_view(bytes: &Tensor, view: &View) -> Result<Tensor, TchError> {
     let numel = bytes.numel() as i64 / size;
     let typed = bytes
         .f_narrow(0, 0, numel * size)?
-        .f_view_dtype(kind(view.dtype()))?;
+        .f_view_dtype(kind(view.dtype())?)?;
     typed.f_as_strided(shape, stride, view.offset() as i64)
 }
 
@@ -230,8 +230,8 @@ pub(super) fn ints(sizes: &[u64]) -> Vec<i64> {
     sizes.iter().map(|size| *size as i64).collect()
 }
 
-/// tch's name of a dtype of the format.
-pub(super) fn kind(dtype: Dtype) -> Kind {
-    // The format has no dtype that tch lacks.
-    dtype.kind().unwrap_or(Kind::Float)
+/// tch's name of a dtype.
+pub(super) fn kind(dtype: Dtype) -> Result<Kind, TchError> {
+    let kind = dtype.kind();
+    kind.ok_or_else(|| TchError::Torch(format!("tch lacks tensors of dtype {dtype}")))
 }

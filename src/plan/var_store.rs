@@ -1,6 +1,6 @@
 //! Fills the variables of a program from a plan.
 
-use super::stream::{ints, is_floating, kind};
+use super::stream::{ints, is_floating};
 use super::{InitPlan, PlanError, View};
 use crate::error::InitError;
 use crate::generator::Generator;
@@ -91,7 +91,7 @@ pub fn materialize_into_renamed(
             )));
         }
         let (found, dtype) = (tensor.kind(), view.dtype());
-        if found != kind(dtype) && !(is_floating(found) && dtype.is_floating_point()) {
+        if Some(found) != dtype.kind() && !(is_floating(found) && dtype.is_floating_point()) {
             return Err(mismatch(format!("expected {dtype}, found {found:?}")));
         }
         views.insert(key(view));

@@ -388,6 +388,7 @@ impl PlanBuilder {
         InitPlan {
             pytorch: self.pytorch.clone(),
             model: model.to_owned(),
+            data: None,
             storages: rows.storages,
             views: rows.views,
             steps: numbered,

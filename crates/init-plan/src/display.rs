@@ -42,6 +42,9 @@ impl Display for InitPlan {
             one_line(&self.model),
             one_line(&self.pytorch)
         )?;
+        if let Some(data) = &self.data {
+            writeln!(f, "data: {} bytes in {}", data.bytes, one_line(&data.name))?;
+        }
         let by_storage = self.writers();
         for name in &self.names {
             writeln!(f, "{}", Heading(name))?;
@@ -185,6 +188,7 @@ impl Display for Call<'_> {
         f.write_str(self.0.op.name())?;
         match &self.0.op {
             Op::Dirac { groups } => write!(f, "({groups})"),
+            Op::Data(name) => write!(f, "({})", one_line(name)),
             Op::Fill(Scalar::Int(value)) => write!(f, "({value})"),
             Op::Fill(Scalar::Float(value)) => write!(f, "({value:?})"),
             Op::Fill(Scalar::Bool(value)) => write!(f, "({value})"),

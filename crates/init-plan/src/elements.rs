@@ -22,6 +22,14 @@ unsafe impl Plain for i32 {}
 // SAFETY: as above.
 unsafe impl Plain for i64 {}
 // SAFETY: as above.
+unsafe impl Plain for u16 {}
+// SAFETY: as above.
+unsafe impl Plain for u32 {}
+// SAFETY: as above.
+unsafe impl Plain for u64 {}
+// SAFETY: two numbers without padding between them.
+unsafe impl Plain for [u64; 2] {}
+// SAFETY: as above.
 unsafe impl Plain for f32 {}
 // SAFETY: as above.
 unsafe impl Plain for f64 {}
@@ -164,12 +172,29 @@ fn memory_order(view: &View) -> (Vec<u64>, Vec<u64>) {
     dims.into_iter().unzip()
 }
 
-/// Runs a generic function for the type of a dtype; `None` for dtypes that plans lack.
+/// Runs a generic function for a type of the size of a dtype, for elements that are only moved.
+macro_rules! for_size {
+    ($dtype:expr, $function:ident ( $($argument:expr),* )) => {
+        match $dtype.size() {
+            1 => $function::<u8>($($argument),*),
+            2 => $function::<u16>($($argument),*),
+            4 => $function::<u32>($($argument),*),
+            8 => $function::<u64>($($argument),*),
+            _ => $function::<[u64; 2]>($($argument),*),
+        }
+    };
+}
+pub(crate) use for_size;
+
+/// Runs a generic function for the type of a dtype; `None` for floats of 8 bits and complex numbers.
 macro_rules! for_dtype {
     ($dtype:expr, $function:ident ( $($argument:expr),* )) => {
         match $dtype {
             tensor_parity::Dtype::Bool | tensor_parity::Dtype::Uint8 => Some($function::<u8>($($argument),*)),
             tensor_parity::Dtype::Int8 => Some($function::<i8>($($argument),*)),
+            tensor_parity::Dtype::Uint16 => Some($function::<u16>($($argument),*)),
+            tensor_parity::Dtype::Uint32 => Some($function::<u32>($($argument),*)),
+            tensor_parity::Dtype::Uint64 => Some($function::<u64>($($argument),*)),
             tensor_parity::Dtype::Int16 => Some($function::<i16>($($argument),*)),
             tensor_parity::Dtype::Int32 => Some($function::<i32>($($argument),*)),
             tensor_parity::Dtype::Int64 => Some($function::<i64>($($argument),*)),

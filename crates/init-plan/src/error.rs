@@ -4,6 +4,8 @@ use crate::stream::StreamError;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
+use tensor_parity::Dtype;
+use tensor_parity::file::FileError;
 
 /// Why a plan cannot be read or materialized. Every message is one line; text from a plan is escaped
 /// and cut.
@@ -81,6 +83,14 @@ pub enum PlanError {
         /// What went wrong.
         source: StreamError,
     },
+    /// The file of the plan's data, which lies beside the plan, cannot be used.
+    #[error("{}", path.display())]
+    Data {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: DataError,
+    },
     /// The tensors need more memory than the machine has.
     #[error(
         "{needed} bytes of tensors are needed at a time, but the machine has {available}; materialize fewer tensors at a time"
@@ -125,6 +135,14 @@ pub enum PlanError {
         /// Why it cannot be recorded.
         problem: String,
     },
+    /// Safetensors lacks the dtype of a tensor, as it does in Python.
+    #[error("{}: safetensors lacks the dtype {dtype}; choose other tensors with --only", Shown(.name))]
+    NotStored {
+        /// The parameter or buffer.
+        name: String,
+        /// Its dtype.
+        dtype: Dtype,
+    },
     /// The tensors could not be written; no file was changed.
     #[error("{}: cannot be written", path.display())]
     Write {
@@ -166,6 +184,44 @@ impl fmt::Display for Shown<'_> {
         }
         write!(f, "{text:?}")
     }
+}
+
+/// What is wrong with the file of a plan's data.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DataError {
+    /// The plan was read from memory, so that nothing lies beside it.
+    #[error("the plan was not read from a file beside which its data lies; use InitPlan::load")]
+    NoFolder,
+    /// The operating system refused: no such file, no permission.
+    #[error("the data of the plan cannot be read; keep it in the folder of the plan")]
+    Read(#[source] io::Error),
+    /// The file has another size.
+    #[error(
+        "expected the {expected} bytes that were recorded with the plan, found {found}; copy the file again, or record the plan again"
+    )]
+    Size {
+        /// The size of the file.
+        found: u64,
+        /// The size that the plan names.
+        expected: u64,
+    },
+    /// The file has the right size and other content.
+    #[error(
+        "the content is not what was recorded with the plan (its SHA-256 differs); copy the file again, or record the plan again"
+    )]
+    Hash,
+    /// The file is not of safetensors.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The file lacks a tensor, or has another one.
+    #[error("tensor {}: {problem}; record the plan again", Shown(.name))]
+    Tensor {
+        /// The tensor of the file.
+        name: String,
+        /// What is wrong with it.
+        problem: String,
+    },
 }
 
 /// A step that only libtorch computes.

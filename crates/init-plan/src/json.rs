@@ -22,6 +22,8 @@ pub(crate) struct Raw {
     #[serde(rename = "semantics")]
     _semantics: IgnoredAny,
     pub model: String,
+    #[serde(default, deserialize_with = "present")]
+    pub data: Option<RawData>,
     pub storages: Rows<u64>,
     pub views: Rows<RawView>,
     pub steps: Rows<RawStep>,
@@ -154,6 +156,20 @@ impl<'de> Deserialize<'de> for Sizes {
     }
 }
 
+/// `[file, bytes, sha256]` of the data beside the plan.
+pub(crate) struct RawData {
+    pub file: String,
+    pub bytes: u64,
+    pub sha256: String,
+}
+
+/// Reads a key that may be absent, but not `null`.
+fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}
+
 /// `[storage, dtype, shape, offset, stride]`, the last two optional.
 pub(crate) struct RawView {
     pub storage: u64,
@@ -205,6 +221,16 @@ macro_rules! row {
         }
     };
 }
+
+row!(RawData, "[file, bytes, sha256]", |seq| {
+    let row = RawData {
+        file: need(&mut seq, "the file of the data")?,
+        bytes: need(&mut seq, "the bytes of the data")?,
+        sha256: need(&mut seq, "the hash of the data")?,
+    };
+    end(&mut seq)?;
+    Ok(row)
+});
 
 row!(RawView, "[storage, dtype, shape, offset, stride]", |seq| {
     let row = RawView {

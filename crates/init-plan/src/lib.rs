@@ -4,6 +4,7 @@
 mod batch;
 mod builder;
 mod cpu;
+mod data_file;
 mod display;
 mod draw_positions;
 mod elements;
@@ -28,9 +29,9 @@ mod validate;
 mod view;
 
 pub use builder::{PlanBuilder, StorageId, TensorId};
-pub use cpu::{CpuStream, CpuTensor};
+pub use cpu::{CpuStream, CpuTensor, compute_without_libtorch};
 pub use draw_positions::DrawPosition;
-pub use error::{NeedsLibtorch, PlanError};
+pub use error::{DataError, NeedsLibtorch, PlanError};
 pub use plan::{Entry, InitPlan};
 pub use save::{Save, Saved};
 pub use step::{Comparison, Op, Operand, Reduction, Rounding, Scalar, Step, Unary};

@@ -1,6 +1,7 @@
 //! Executes a plan: makes the steps that the requested tensors depend on, skips other draws.
 
-use crate::error::PlanError;
+use crate::data_file::DataFile;
+use crate::error::{DataError, PlanError};
 use crate::plan::InitPlan;
 use crate::step::{Op, Step};
 use crate::storage::Storage;
@@ -96,6 +97,7 @@ impl InitPlan {
         let live = self.live(roots.iter().copied());
         let lifetimes = self.lifetimes(&live, roots);
         self.check_memory(&live, &lifetimes)?;
+        self.check_data(&live)?;
         let mut run = Run {
             plan: self,
             cursor: Cursor::new(generator),
@@ -104,6 +106,30 @@ impl InitPlan {
         run.steps(&live, lifetimes.last_uses)?;
         run.finish(roots).map_err(PlanError::Generator)?;
         Ok(run.storages)
+    }
+
+    /// Opens the file of the data if a live step reads it, before anything is drawn.
+    fn check_data(&self, live: &[bool]) -> Result<(), PlanError> {
+        let mut live = self.steps.iter().zip(live).filter(|(_, live)| **live);
+        match live.any(|(step, _)| matches!(step.op, Op::Data(_))) {
+            true => self.with_data(|data| data.open().map(drop)),
+            false => Ok(()),
+        }
+    }
+
+    /// Uses the file of the data; an error names it.
+    pub(crate) fn with_data(
+        &self,
+        read: impl FnOnce(&DataFile) -> Result<(), DataError>,
+    ) -> Result<(), PlanError> {
+        // Validation excludes a step of data without a file.
+        let Some(data) = &self.data else {
+            return Ok(());
+        };
+        read(data).map_err(|source| PlanError::Data {
+            path: data.path(),
+            source,
+        })
     }
 
     /// Skips a draw whose values nothing reads.
@@ -166,6 +192,17 @@ impl<'p, S: Stream> Run<'_, 'p, S> {
         Ok(())
     }
 
+    /// Copies a tensor of the file beside the plan, which needs no libtorch.
+    fn data(&mut self, name: &str, out: usize) -> Result<(), StreamError> {
+        let plan = self.plan;
+        let storage = self
+            .storages
+            .get_or_allocate(self.cursor.as_stream(), out)?;
+        let bytes = storage.bytes_mut();
+        plan.with_data(|data| data.read(name, &plan.views[out], bytes))?;
+        Ok(())
+    }
+
     fn step(&mut self, step: &'p Step) -> Result<(), StreamError> {
         let plan = self.plan;
         let reads = step.op.reads();
@@ -175,6 +212,9 @@ impl<'p, S: Stream> Run<'_, 'p, S> {
                 .flush_overlapping(view, &mut self.storages.storages)?;
         }
         let out = step.target(&plan.views);
+        if let Op::Data(name) = &step.op {
+            return self.data(name, step.out);
+        }
         let Op::Draw(draw) = &step.op else {
             for read in reads {
                 self.storages

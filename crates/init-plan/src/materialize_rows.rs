@@ -17,7 +17,7 @@ impl InitPlan {
     /// [`materialize`](Self::materialize) from `generator` gives them. The generator is not moved.
     ///
     /// If the tensor is made by one draw that [has ranges](torch_rng::Draw::has_ranges) (`uniform_`,
-    /// or `normal_` of at least 16 elements) or by one constant, only these rows are made; any other
+    /// or `normal_` of at least 16 elements) by one constant, or from the file beside the plan, only these rows are made; any other
     /// tensor is made and cut. The stream is moved past earlier draws, except for draws whose number
     /// of words depends on their values (`trunc_normal_`), which are made to see where they end.
     ///
@@ -96,7 +96,7 @@ impl InitPlan {
         let same = root.bytes() == out.bytes() && root.dtype == out.dtype;
         let plain = match self.steps[step].op {
             Op::Draw(draw) => out.target().is_some_and(|target| draw.has_ranges(target)),
-            Op::Fill(_) => true,
+            Op::Fill(_) | Op::Data(_) => true,
             _ => false,
         };
         (same && plain && root.is_contiguous() && out.is_contiguous()).then_some(step)
@@ -113,6 +113,16 @@ impl InitPlan {
         storages: &mut Storages<'_, S>,
     ) -> Result<bool, PlanError> {
         let failed = |source| self.failed_step(step, source);
+        if let Op::Data(name) = &self.steps[step].op {
+            let (whole, alone) = (self.steps[step].target(&self.views), storages.view(1));
+            if whole.shape != view.shape {
+                return Ok(false);
+            }
+            let storage = storages.get_or_allocate(generator, 1).map_err(failed)?;
+            let bytes = storage.bytes_mut();
+            self.with_data(|data| data.read_rows(name, whole, rows.start, alone, bytes))?;
+            return Ok(true);
+        }
         let Op::Draw(draw) = &self.steps[step].op else {
             let op = &self.steps[step].op;
             return generator

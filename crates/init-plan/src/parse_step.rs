@@ -32,6 +32,7 @@ pub(crate) fn parse_step(row: RawStep, views: &[View]) -> Result<Step, NoStep> {
     let op = match row.op.as_str() {
         "fill_" => Op::Fill(args.scalar()?),
         "const" => Op::Const(args.bytes()?),
+        "data" => Op::Data(args.tensor_name()?),
         "arange" => Op::Arange {
             start: args.scalar()?,
             end: args.scalar()?,
@@ -214,6 +215,19 @@ impl Args<'_> {
                 .map(|view| index(view, self.views))
                 .collect(),
             other => Err(expected("a list of views", &other)),
+        }
+    }
+
+    /// The name of a tensor in the file beside the plan.
+    fn tensor_name(&mut self) -> Result<Box<str>, String> {
+        match self.next()? {
+            Arg::Text(name) if (1..=limits::NAME).contains(&name.len()) => Ok(name.into()),
+            Arg::Text(name) => Err(format!(
+                "expected a name of 1 to {} bytes, found {}",
+                limits::NAME,
+                name.len()
+            )),
+            other => Err(expected("the name of a tensor", &other)),
         }
     }
 

@@ -1,17 +1,18 @@
 //! The plan itself: what a file says, checked.
 
+use crate::data_file::DataFile;
 use crate::error::{PlanError, Shown};
 use crate::json::{self, Raw, RawName, RawStep};
 use crate::limits;
 use crate::parse_step::{NoStep, parse_step};
-use crate::step::Step;
+use crate::step::{Op, Step};
 use crate::validate::validate;
 use crate::view::{View, row_major};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Read as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use tensor_parity::Dtype;
 
 /// How PyTorch initializes one model: memory, the steps on it in order, and the names of the results.
@@ -36,6 +37,8 @@ use tensor_parity::Dtype;
 pub struct InitPlan {
     pub(crate) pytorch: String,
     pub(crate) model: String,
+    /// The file beside the plan, if it has data.
+    pub(crate) data: Option<DataFile>,
     /// Bytes of each.
     pub(crate) storages: Vec<u64>,
     pub(crate) views: Vec<View>,
@@ -99,10 +102,13 @@ impl InitPlan {
         file.take(limits::FILE + 1)
             .read_to_end(&mut json)
             .map_err(PlanError::Read)?;
-        match json.len() as u64 > limits::FILE {
-            true => Err(too_large(json.len() as u64)),
-            false => InitPlan::from_json(&json),
+        if json.len() as u64 > limits::FILE {
+            return Err(too_large(json.len() as u64));
         }
+        let mut plan = InitPlan::from_json(&json)?;
+        let folder = path.parent().unwrap_or(Path::new(""));
+        plan.data = plan.data.map(|data| data.in_folder(folder));
+        Ok(plan)
     }
 
     /// Reads a plan from the content of a file and checks it: every view lies in its storage, the
@@ -132,9 +138,29 @@ impl InitPlan {
         let views = views(&raw)?;
         let names = names(raw.parameters.0, raw.buffers.0, &views)?;
         let steps = steps(raw.steps.0, &views, &names)?;
+        let data = raw
+            .data
+            .map(|row| DataFile::new(row.file, row.bytes, row.sha256));
+        let data = data.transpose();
+        let data = data.map_err(|problem| PlanError::invalid("data", problem))?;
+        let reads_data = |step: &Step| matches!(step.op, Op::Data(_));
+        match (&data, steps.iter().position(reads_data)) {
+            (None, Some(step)) => {
+                let place = format_args!("step {step} (\"data\")");
+                return Err(PlanError::invalid(
+                    place,
+                    "expected the key `data`, found none",
+                ));
+            }
+            (Some(_), None) => {
+                return Err(PlanError::invalid("data", "expected a step that reads it"));
+            }
+            _ => {}
+        }
         Ok(InitPlan {
             pytorch: raw.pytorch,
             model: raw.model,
+            data,
             storages: raw.storages.0,
             views,
             steps,
@@ -156,6 +182,12 @@ impl InitPlan {
     /// The SHA-256 of the plan's JSON, in hexadecimal.
     pub fn sha256(&self) -> &str {
         &self.sha256
+    }
+
+    /// The file of the plan's data, beside the plan; `None` if the plan needs none. It is opened, and
+    /// compared with the SHA-256 that the plan has of it, when a tensor is made that depends on it.
+    pub fn data_file(&self) -> Option<PathBuf> {
+        self.data.as_ref().map(DataFile::path)
     }
 
     /// The parameters, then the buffers, in the order of `named_parameters()` and
@@ -279,22 +311,8 @@ fn views(raw: &Raw) -> Result<Vec<View>, PlanError> {
         .collect()
 }
 
-/// The dtypes of the format.
-pub(crate) const DTYPES: [Dtype; 10] = [
-    Dtype::Bool,
-    Dtype::Uint8,
-    Dtype::Int8,
-    Dtype::Int16,
-    Dtype::Int32,
-    Dtype::Int64,
-    Dtype::Float16,
-    Dtype::Bfloat16,
-    Dtype::Float32,
-    Dtype::Float64,
-];
-
 fn dtype(name: &str) -> Result<Dtype, String> {
-    let known = DTYPES.into_iter().find(|dtype| dtype.name() == name);
+    let known = Dtype::ALL.into_iter().find(|dtype| dtype.name() == name);
     known.ok_or_else(|| format!("unknown dtype {}", Shown(name)))
 }
 

@@ -100,9 +100,10 @@ impl InitPlan {
         let written = |entry: &Entry| entry.persistent || save.non_persistent;
         let names = self.names.iter();
         let names = names.filter(|name| written(&name.entry) && wanted(&name.name));
-        let mut tensors: Vec<Written> = names
+        let tensors: Result<Vec<Written>, PlanError> = names
             .map(|name| Written::new(&name.name, &self.views[name.view], name.view, save.dtype))
             .collect();
+        let mut tensors = tensors?;
         let roots: Vec<usize> = tensors.iter().map(|tensor| tensor.root).collect();
         let mut storages = self.execute(generator, &roots)?;
         // The order of `safetensors.torch.save_file`.
@@ -173,29 +174,27 @@ enum Failed {
 }
 
 impl<'a> Written<'a> {
-    fn new(name: &'a str, view: &'a View, root: usize, dtype: Option<Dtype>) -> Written<'a> {
-        let dtype = dtype.filter(|_| view.dtype.is_floating_point());
-        let dtype = dtype.unwrap_or(view.dtype);
-        let stored = match dtype {
-            Dtype::Bool => Stored::BOOL,
-            Dtype::Uint8 => Stored::U8,
-            Dtype::Int8 => Stored::I8,
-            Dtype::Int16 => Stored::I16,
-            Dtype::Int32 => Stored::I32,
-            Dtype::Int64 => Stored::I64,
-            Dtype::Float16 => Stored::F16,
-            Dtype::Bfloat16 => Stored::BF16,
-            Dtype::Float64 => Stored::F64,
-            _ => Stored::F32,
-        };
-        Written {
+    fn new(
+        name: &'a str,
+        view: &'a View,
+        root: usize,
+        dtype: Option<Dtype>,
+    ) -> Result<Written<'a>, PlanError> {
+        // `Module.to(dtype)` discards imaginary parts.
+        let is_cast = view.dtype.is_floating_point() || view.dtype.part().is_some();
+        let dtype = dtype.filter(|_| is_cast).unwrap_or(view.dtype);
+        let stored = stored(dtype).ok_or_else(|| PlanError::NotStored {
+            name: name.to_owned(),
+            dtype,
+        })?;
+        Ok(Written {
             name,
             view,
             root,
             dtype,
             stored,
             bytes: view.numel() * dtype.size() as u64,
-        }
+        })
     }
 
     /// Writes the elements, by rows if they are cast, so that no second tensor of the size is needed.
@@ -246,6 +245,32 @@ impl<'a> Written<'a> {
         let cast = both.get(1).ok_or_else(unallocated).map_err(Failed::Cast)?;
         file.write_all(cast.bytes()).map_err(Failed::Write)
     }
+}
+
+/// The dtype of the safetensors format; `None` if it has none.
+fn stored(dtype: Dtype) -> Option<Stored> {
+    Some(match dtype {
+        Dtype::Bool => Stored::BOOL,
+        Dtype::Uint8 => Stored::U8,
+        Dtype::Int8 => Stored::I8,
+        Dtype::Uint16 => Stored::U16,
+        Dtype::Int16 => Stored::I16,
+        Dtype::Uint32 => Stored::U32,
+        Dtype::Int32 => Stored::I32,
+        Dtype::Uint64 => Stored::U64,
+        Dtype::Int64 => Stored::I64,
+        Dtype::Float8E4m3fn => Stored::F8_E4M3,
+        Dtype::Float8E4m3fnuz => Stored::F8_E4M3FNUZ,
+        Dtype::Float8E5m2 => Stored::F8_E5M2,
+        Dtype::Float8E5m2fnuz => Stored::F8_E5M2FNUZ,
+        Dtype::Float8E8m0fnu => Stored::F8_E8M0,
+        Dtype::Float16 => Stored::F16,
+        Dtype::Bfloat16 => Stored::BF16,
+        Dtype::Float32 => Stored::F32,
+        Dtype::Float64 => Stored::F64,
+        Dtype::Complex64 => Stored::C64,
+        _ => return None,
+    })
 }
 
 /// Bytes that are cast together, unless rows are longer. The C library's allocator retains a few times

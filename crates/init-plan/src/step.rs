@@ -44,6 +44,8 @@ pub enum Op {
     Fill(Scalar),
     /// The given elements: little-endian, in row-major order.
     Const(Box<[u8]>),
+    /// The elements of the tensor of this name in the file beside the plan.
+    Data(Box<str>),
     /// `torch.arange(start, end, step)`.
     Arange {
         /// The first value.
@@ -215,6 +217,7 @@ impl Op {
             Op::Draw(draw) => draw.name(),
             Op::Fill(_) => "fill_",
             Op::Const(_) => "const",
+            Op::Data(_) => "data",
             Op::Arange { .. } => "arange",
             Op::Eye => "eye",
             Op::Dirac { .. } => "dirac_",
@@ -275,6 +278,7 @@ impl Op {
             Op::Draw(_)
             | Op::Fill(_)
             | Op::Const(_)
+            | Op::Data(_)
             | Op::Arange { .. }
             | Op::Eye
             | Op::Dirac { .. } => self.clone(),

@@ -29,7 +29,7 @@ impl InitPlan {
             let names = self.names.iter();
             names.filter(move |name| name.entry.is_parameter == parameters)
         };
-        let parts = [
+        let mut parts = vec![
             "\"format\": \"tch-init plan\"".to_owned(),
             "\"version\": 1".to_owned(),
             format!("\"pytorch\": {}", text(&self.pytorch)),
@@ -41,6 +41,11 @@ impl InitPlan {
             table("parameters", names(true).map(name)),
             table("buffers", names(false).map(name)),
         ];
+        if let Some(data) = &self.data {
+            let (name, hash) = (text(&data.name), text(&data.sha256));
+            let row = format!("\"data\": [{name},{},{hash}]", data.bytes);
+            parts.insert(5, row);
+        }
         format!("{{\n{}\n}}\n", parts.join(",\n"))
     }
 }
@@ -100,6 +105,7 @@ fn arguments(op: &Op) -> Vec<String> {
         Op::Draw(draw) => draw.args().into_iter().map(float).collect(),
         Op::Fill(value) => vec![scalar(*value)],
         Op::Const(bytes) => vec![text(&BASE64_STANDARD.encode(bytes))],
+        Op::Data(name) => vec![text(name)],
         Op::Arange { start, end, step } => [start, end, step].map(|x| scalar(*x)).to_vec(),
         Op::Dirac { groups } => vec![groups.to_string()],
         Op::Copy(a) | Op::Unary(_, a) => vec![tensor(*a)],

@@ -99,6 +99,8 @@ fn shape(op: &Op, out: &View, views: &[View]) -> Result<Option<Vec<u64>>, String
                 false => Err("expected a contiguous output".to_owned()),
             }
         }
+        Op::Data(_) if !out.is_contiguous() => Err("expected a contiguous output".to_owned()),
+        Op::Data(_) => Ok(None),
         Op::Arange { start, end, step } => {
             dims(1..=1)?;
             Ok(Some(vec![steps(*start, *end, *step)?]))

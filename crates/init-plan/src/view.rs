@@ -141,6 +141,20 @@ impl View {
         view.within(0, self.shape.clone(), row_major(&self.shape))
     }
 
+    /// The real and the imaginary part of a complex view.
+    pub(crate) fn parts(&self) -> Option<[View; 2]> {
+        let dtype = self.dtype.part()?;
+        let stride: Vec<u64> = self.stride.iter().map(|stride| 2 * stride).collect();
+        let part = |first: u64| {
+            let view = View {
+                dtype,
+                ..self.clone()
+            };
+            view.within(2 * self.offset + first, self.shape.clone(), stride.clone())
+        };
+        Some([part(0), part(1)])
+    }
+
     /// The number of the storage.
     pub fn storage(&self) -> usize {
         self.storage

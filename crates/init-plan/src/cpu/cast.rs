@@ -1,6 +1,6 @@
 //! Values of one dtype as those of another, as `Tensor.to(dtype)` casts them.
 
-use crate::elements::{Plain, contiguous_mut, for_dtype, gather, scatter};
+use crate::elements::{Plain, contiguous_mut, for_dtype, for_size, gather, scatter};
 use crate::error::NeedsLibtorch;
 use crate::step::Scalar;
 use crate::view::View;
@@ -11,13 +11,13 @@ use tensor_parity::Dtype;
 #[derive(Clone, Copy)]
 pub(super) enum Value {
     Float(f64),
-    Int(i64),
+    Int(i128),
 }
 
 impl From<Scalar> for Value {
     fn from(scalar: Scalar) -> Value {
         match scalar {
-            Scalar::Int(value) => Value::Int(value),
+            Scalar::Int(value) => Value::Int(value.into()),
             Scalar::Float(value) => Value::Float(value),
             Scalar::Bool(value) => Value::Int(value.into()),
         }
@@ -65,7 +65,7 @@ macro_rules! ints {
     };
 }
 
-ints! { u8 i8 i16 i32 i64 }
+ints! { u8 i8 u16 i16 u32 i32 u64 i64 }
 
 macro_rules! floats {
     ($($float:ty, $bits:literal: |$value:ident| $narrow:expr, |$int:ident| $from_int:expr;)*) => {
@@ -111,17 +111,34 @@ pub(super) fn copy(
     target: &mut [u8],
     out: &View,
 ) -> Result<(), NeedsLibtorch> {
+    if view.dtype() == out.dtype() {
+        for_size!(view.dtype(), copy_same(source, view, target, out));
+        return Ok(());
+    }
+    match (view.parts(), out.parts()) {
+        (None, None) => {}
+        (Some([real, imaginary]), Some([to_real, to_imaginary])) => {
+            copy(source, &real, target, &to_real)?;
+            return copy(source, &imaginary, target, &to_imaginary);
+        }
+        (None, Some([to_real, to_imaginary])) => {
+            copy(source, view, target, &to_real)?;
+            return fill(Scalar::Int(0), target, &to_imaginary);
+        }
+        // A bool is true also for the imaginary part.
+        (Some(_), None) if out.dtype() == Dtype::Bool => return Err(NeedsLibtorch),
+        // The imaginary part is discarded.
+        (Some([real, _]), None) => return copy(source, &real, target, out),
+    }
     let copied = match (view.dtype(), out.dtype()) {
-        (from, to) if from == to => for_dtype!(from, copy_same(source, view, target, out)),
         (from, Dtype::Bool) => for_dtype!(from, copy_truth(source, view, target, out)),
         (from, _) => for_dtype!(from, copy_from(source, view, target, out)),
     };
     copied.flatten().ok_or(NeedsLibtorch)
 }
 
-fn copy_same<T: Plain>(source: &[u8], view: &View, target: &mut [u8], out: &View) -> Option<()> {
+fn copy_same<T: Plain>(source: &[u8], view: &View, target: &mut [u8], out: &View) {
     scatter(target, out, &gather::<T>(source, view));
-    Some(())
 }
 
 fn copy_truth<T: Cast>(source: &[u8], view: &View, target: &mut [u8], out: &View) -> Option<()> {
@@ -153,8 +170,28 @@ fn copy_to<T: Cast>(values: &[impl Cast], target: &mut [u8], out: &View) -> Opti
     Some(())
 }
 
+/// The byte of a float of 8 bits that has exactly this value.
+fn float8(value: Scalar, dtype: Dtype) -> Option<u8> {
+    let value = match value {
+        Scalar::Int(value) => value as f64,
+        Scalar::Float(value) => value,
+        Scalar::Bool(value) => f64::from(u8::from(value)),
+    };
+    let same = |byte: &u8| dtype.to_f64(&[*byte]).map(f64::to_bits) == Some(value.to_bits());
+    (0..=u8::MAX).find(same)
+}
+
 /// Writes one value to all elements, as `fill_` does.
 pub(super) fn fill(value: Scalar, target: &mut [u8], out: &View) -> Result<(), NeedsLibtorch> {
+    if let Some([real, imaginary]) = out.parts() {
+        fill(value, target, &real)?;
+        return fill(Scalar::Int(0), target, &imaginary);
+    }
+    if out.dtype().is_float8() {
+        let byte = float8(value, out.dtype()).ok_or(NeedsLibtorch)?;
+        scatter(target, out, &vec![byte; out.numel() as usize]);
+        return Ok(());
+    }
     let value = match (value, out.dtype()) {
         (Scalar::Int(value), Dtype::Bool) => Scalar::Bool(value != 0),
         (Scalar::Float(value), Dtype::Bool) => Scalar::Bool(value != 0.0),

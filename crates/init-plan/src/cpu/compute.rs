@@ -4,7 +4,6 @@
 //! multiplications, type promotion) needs libtorch.
 
 use super::cast::{self, Cast};
-use super::memory::Memory;
 use crate::elements::{Plain, for_dtype, for_float, gather_broadcast, scatter};
 use crate::error::NeedsLibtorch;
 use crate::materialize::unallocated;
@@ -13,10 +12,14 @@ use crate::storage::Storage;
 use crate::stream::{Storages, Stream, StreamError};
 use crate::view::View;
 use half::{bf16, f16};
-use std::sync::Arc;
 
-/// Computes a step that draws nothing.
-pub(super) fn compute<S: Stream<Memory = Arc<Memory>>>(
+/// Computes a step that draws nothing, if plain arithmetic does it with libtorch's bits: as
+/// [`Stream::compute`] of a [`CpuStream`](crate::CpuStream), for the memory of any stream.
+///
+/// # Errors
+///
+/// [`NeedsLibtorch`], or if memory is exhausted.
+pub fn compute_without_libtorch<S: Stream>(
     stream: &S,
     op: &Op,
     out: usize,
@@ -32,7 +35,7 @@ pub(super) fn compute<S: Stream<Memory = Arc<Memory>>>(
         .iter()
         .any(|read| storages.view(*read).storage() == number)
     {
-        true => Some(copied(&target)?),
+        true => Some(copied(stream, &target)?),
         false => None,
     };
     let result = {
@@ -52,8 +55,11 @@ pub(super) fn compute<S: Stream<Memory = Arc<Memory>>>(
     Ok(result?)
 }
 
-fn copied(storage: &Storage<Arc<Memory>>) -> Result<Storage<Arc<Memory>>, StreamError> {
-    let mut copy = Memory::zeroed(storage.bytes().len() as u64)?;
+fn copied<S: Stream>(
+    stream: &S,
+    storage: &Storage<S::Memory>,
+) -> Result<Storage<S::Memory>, StreamError> {
+    let mut copy = stream.allocate(storage.bytes().len() as u64, false)?;
     copy.bytes_mut().copy_from_slice(storage.bytes());
     Ok(copy)
 }
@@ -129,9 +135,9 @@ fn arange(start: i64, step: i64, target: &mut [u8], out: &View) -> Result<(), Ne
             let value = step
                 .checked_mul(i64::try_from(i).ok()?)?
                 .checked_add(start)?;
-            let cast = T::from_scalar(cast::Value::Int(value))?;
+            let cast = T::from_scalar(cast::Value::Int(value.into()))?;
             let is_exact = match cast.to_value() {
-                cast::Value::Int(cast) => cast == value,
+                cast::Value::Int(cast) => cast == i128::from(value),
                 cast::Value::Float(cast) => cast as i64 == value && value.abs() < 1 << 53,
             };
             is_exact.then_some(cast)

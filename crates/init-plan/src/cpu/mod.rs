@@ -5,13 +5,14 @@ mod compute;
 mod memory;
 
 use crate::elements::{
-    Plain, contiguous_mut, for_dtype, for_float, gather, scatter, scatter_in_memory_order,
+    Plain, contiguous_mut, for_float, for_size, gather, scatter, scatter_in_memory_order,
 };
 use crate::error::NeedsLibtorch;
 use crate::step::Op;
 use crate::storage::Storage;
 use crate::stream::{Storages, Stream, StreamError};
 use crate::view::View;
+pub use compute::compute_without_libtorch;
 use memory::Memory;
 use std::borrow::Cow;
 use std::fmt;
@@ -114,7 +115,7 @@ macro_rules! cpu_stream {
                 out: usize,
                 storages: &mut Storages<'_, Self>,
             ) -> Result<(), StreamError> {
-                compute::compute(self, op, out, storages)
+                compute_without_libtorch(self, op, out, storages)
             }
         }
     };
@@ -199,7 +200,7 @@ impl CpuTensor {
         if self.view.is_contiguous() {
             return Cow::Borrowed(&bytes[range.start as usize..range.end as usize]);
         }
-        Cow::Owned(for_dtype!(self.dtype(), gather_bytes(bytes, &self.view)).unwrap_or_default())
+        Cow::Owned(for_size!(self.dtype(), gather_bytes(bytes, &self.view)))
     }
 
     /// Whether two tensors lie in the same allocation.
