@@ -14,6 +14,7 @@ import ast
 import base64
 import builtins
 import contextlib
+import ctypes
 import hashlib
 import importlib
 import json
@@ -37,7 +38,7 @@ from torch.utils._pytree import tree_flatten, tree_map
 
 VERSION = 1
 SEMANTICS = "2.13"
-MAX_CONST = 1 << 16  # bytes
+MAX_CONST = 1 << 16  # bytes; larger data lies beside the plan
 MAX_ROWS = 1_000_000
 MAX_FILE = 64 << 20
 MAX_MESSAGE = 400  # characters of an error: some list all that they know
@@ -49,7 +50,22 @@ MAPPED = 1 << 20
 
 DTYPES = {
     getattr(torch, name): name
-    for name in "bool uint8 int8 int16 int32 int64 float16 bfloat16 float32 float64".split()
+    for name in """bool uint8 int8 uint16 int16 uint32 int32 uint64 int64 float8_e4m3fn float8_e4m3fnuz float8_e5m2
+    float8_e5m2fnuz float8_e8m0fnu float16 bfloat16 float32 float64 complex32 complex64 complex128""".split()
+}
+# Floats of 8 bits: a value is written by its bits.
+INFINITE = (math.inf, -math.inf)
+FLOAT8 = {dtype for dtype, name in DTYPES.items() if name.startswith("float8")}
+# Other languages' bindings of libtorch lack these, so that only steps that move bits use them.
+ONLY_MOVED = {torch.uint16, torch.uint32, torch.uint64, torch.float8_e8m0fnu}
+MOVES = {"fill_", "copy_", "cat", "stack", "arange"}
+PARTS = {torch.complex32: torch.float16, torch.complex64: torch.float32, torch.complex128: torch.float64}
+# What safetensors calls the dtypes that it has; others are stored as what they are made of.
+STORED = {
+    "bool": "BOOL", "uint8": "U8", "int8": "I8", "uint16": "U16", "int16": "I16", "uint32": "U32", "int32": "I32",
+    "uint64": "U64", "int64": "I64", "float16": "F16", "bfloat16": "BF16", "float32": "F32", "float64": "F64",
+    "complex64": "C64", "float8_e4m3fn": "F8_E4M3", "float8_e4m3fnuz": "F8_E4M3FNUZ", "float8_e5m2": "F8_E5M2",
+    "float8_e5m2fnuz": "F8_E5M2FNUZ", "float8_e8m0fnu": "F8_E8M0",
 }
 
 
@@ -96,6 +112,9 @@ def itemsize(dtype):
     return torch.empty(0, dtype=dtype, device="meta").element_size()
 
 
+UNINITIALIZED = torch.nn.parameter.UninitializedTensorMixin
+
+
 class View:
     """The memory of a tensor: storage, dtype, offset, shape, stride (None if contiguous)."""
 
@@ -108,8 +127,15 @@ class View:
 
     @classmethod
     def of(cls, storage, tensor):
+        if isinstance(tensor, UNINITIALIZED):
+            return cls(storage, torch.uint8, (0,))
         stride = None if tensor.is_contiguous() else tensor.stride()
         return cls(storage, tensor.dtype, tensor.shape, tensor.storage_offset(), stride)
+
+    def real(self):
+        """A complex view as `torch.view_as_real` has it."""
+        stride = None if self.stride is None else (*(2 * s for s in self.stride), 1)
+        return View(self.storage, PARTS[self.dtype], (*self.shape, 2), 2 * self.offset, stride)
 
     def key(self):
         return self.storage, self.dtype, self.shape, self.offset, self.stride
@@ -156,6 +182,35 @@ class Step:
         self.reads = reads
 
 
+class Data:
+    """The values of a tensor for the file beside the plan."""
+
+    def __init__(self, values):
+        self.values = values.detach().contiguous()
+        self.name = None
+
+    def preserve(self):
+        """Called before the memory of the values is written."""
+        self.values = self.values.clone()
+
+    def bytes(self):
+        """Dtype, shape and memory; safetensors lacks some complex dtypes."""
+        values = self.values
+        if DTYPES[values.dtype] not in STORED:
+            values = torch.view_as_real(values)
+        return STORED[DTYPES[values.dtype]], list(values.shape), memory(values)
+
+
+def memory(tensor):
+    """The bytes of a contiguous tensor, without numpy and without a copy."""
+    nbytes = tensor.numel() * tensor.element_size()
+    if not nbytes:
+        return b""
+    array = (ctypes.c_char * nbytes).from_address(tensor.data_ptr())
+    array.tensor = tensor  # keeps the memory
+    return memoryview(array).cast("B")
+
+
 class Unsupported(Exception):
     """An op, or a form of an op, that a plan cannot represent."""
 
@@ -170,8 +225,10 @@ def like_dtype(value, dtype):
         return float(value)
     if dtype == torch.bool:
         return bool(value)
-    if not dtype.is_floating_point and isinstance(value, bool):
+    if not dtype.is_floating_point and not dtype.is_complex and isinstance(value, bool):
         return int(value)
+    if dtype.is_complex and isinstance(value, complex) and value.imag == 0 and not math.copysign(1, value.imag) < 0:
+        return value.real
     return value
 
 
@@ -309,9 +366,9 @@ ROWS = {
     "uniform_": lambda a, out: ("uniform_", [float(a["from"]), float(a["to"])]),
     "normal_": lambda a, out: ("normal_", [float(a["mean"]), float(a["std"])]),
     "rand": lambda a, out: ("uniform_", [0.0, 1.0]),
-    "randn": lambda a, out: ("normal_", [0.0, 1.0]),
+    "randn": lambda a, out: ("normal_", [0.0, float(a.get("std", 1.0))]),
     "rand_like": lambda a, out: ("uniform_", [0.0, 1.0]),
-    "randn_like": lambda a, out: ("normal_", [0.0, 1.0]),
+    "randn_like": lambda a, out: ("normal_", [0.0, float(a.get("std", 1.0))]),
     "randperm": lambda a, out: ("randperm", []),
     "arange": arange,
     "eye": lambda a, out: ("eye", []),
@@ -352,11 +409,28 @@ for _name, _value in (("fill_", "value"), ("fill", "value"), ("full", "fill_valu
                       ("new_full", "fill_value"), ("scalar_tensor", "s")):
     ROWS[_name] = fill_with(_value)
 
+# `ATen/native/DistributionTemplates.h`: complex draws are those of the real view; the parts share the variance.
+def complex_uniform(out, arguments):
+    return out.real(), arguments
+
+
+def complex_normal(out, arguments):
+    mean, std = arguments.get("mean", 0), arguments.get("std", 1)
+    if isinstance(mean, complex) and mean.imag:
+        raise Unsupported
+    return out.real(), {**arguments, "mean": mean, "std": std / math.sqrt(2)}
+
+
+COMPLEX_DRAWS = {"uniform_": complex_uniform, "rand": complex_uniform, "rand_like": complex_uniform,
+                 "normal_": complex_normal, "randn": complex_normal, "randn_like": complex_normal}
+
 # Ops that overwrite all of their output without reading it.
 OVERWRITE = {"uniform_", "normal_", "zero_", "fill_", "copy_"}
 EMPTY = {"empty", "empty_like", "empty_strided", "empty_permuted", "new_empty", "new_empty_strided"}
 # Ops that return another tensor of the same memory, although their schemas do not say so.
 VIEWS = {"_unsafe_view", "_reshape_alias", "lift"}
+# Ops that write running statistics, although their schemas do not say so, if this argument is true.
+RUNNING = {"native_batch_norm": "training", "cudnn_batch_norm": "training", "miopen_batch_norm": "training"}
 # Ops whose dtype is that of `out`, independent of the default dtype.
 NO_PROMOTION = {"fill_", "arange", "eye", "copy_", "uniform_", "normal_", "randperm"}
 
@@ -428,6 +502,8 @@ class Recorder(TorchDispatchMode):
         self.storages = {}  # address of a storage -> number; `keep` keeps the address from being used again
         self.known = set()  # storages whose contents the steps so far account for
         self.deferred = {}  # storage -> "random" | "large"
+        self.unset = {}  # storage of uninitialized memory -> what of it has been written
+        self.data = {}  # storage -> its values that steps refer to
         self.paused = 0
         self.filled = 0
         self.refused = None
@@ -499,30 +575,87 @@ class Recorder(TorchDispatchMode):
                 self.constant(whole, View(number, dtype, whole.shape), "a tensor made outside the constructor")
         return view
 
-    def constant(self, tensor, out, why):
-        """Adds a step for known values."""
+    def constant(self, tensor, out, why, fresh=False):
+        """Adds steps for known values; the memory of `fresh` ones is written only by calls that are seen."""
         nbytes = tensor.numel() * tensor.element_size()
         if nbytes == 0:
             return
-        if tensor.dtype not in DTYPES or nbytes > MAX_CONST:
-            why = f"{why} ({nbytes} bytes of {str(tensor.dtype)[6:]})"
+        if tensor.dtype not in DTYPES:
+            why = f"{why} (of dtype {str(tensor.dtype)[6:]}, which a plan cannot represent)"
             self.steps.append(Step(None, out, why=at_line(why)))
             return
-        values = tensor.detach().contiguous()
-        raw = bytes(values.reshape(-1).view(torch.uint8).tolist())
+        values = tensor.detach().resolve_conj().resolve_neg().contiguous()
+        flat = memory(values)
         size = tensor.element_size()
-        first = values.reshape(-1)[0].item()
-        if raw == raw[:size] * (nbytes // size) and first == first:
-            self.steps.append(Step("fill_", out, [first]))
+        # Compared with itself, one element further.
+        if flat[size:] == flat[:-size] and self.fill_step(out, values.reshape(-1)[:1], nbytes > MAX_CONST):
             return
-        if out.stride is not None:  # a const is contiguous: through a storage of its own
+        if out.stride is not None:  # such data is contiguous: through a storage of its own
+            values = values.clone() if values.untyped_storage()._cdata in self.storages else values
             number = self.storage(values.untyped_storage(), tensor.dtype)
             self.known.add(number)
             part = View(number, tensor.dtype, tensor.shape, values.storage_offset())
-            self.steps.append(Step("const", part, [base64.b64encode(raw).decode()]))
+            self.data_step(part, values, fresh)
             self.steps.append(Step("copy_", out, [part]))
         else:
-            self.steps.append(Step("const", out, [base64.b64encode(raw).decode()]))
+            self.data_step(out, values, fresh)
+
+    def data_step(self, out, values, fresh=False):
+        """Adds the step of the elements of a contiguous view."""
+        flat = memory(values)
+        if len(flat) <= MAX_CONST:
+            self.steps.append(Step("const", out, [base64.b64encode(flat).decode()]))
+            return
+        data = Data(values)
+        if fresh:
+            self.data.setdefault(self.storage(values.untyped_storage()), []).append(data)
+        else:
+            data.preserve()
+        self.steps.append(Step("data", out if DTYPES[out.dtype] in STORED else out.real(), [data]))
+
+    def is_unset(self, view):
+        """Whether some of a view was never written."""
+        written = self.unset.get(view.storage)
+        if written is None or not view.numel():
+            return False
+        return written.count < min(view.numel() * itemsize(view.dtype), self.bytes[view.storage]) or not written.covers(view)
+
+    def set(self, view):
+        """Notes that memory has been written."""
+        written = self.unset.get(view.storage)
+        if written is None or not view.numel():
+            return
+        written.write(view)
+        nbytes, size = self.bytes[view.storage], itemsize(view.dtype)
+        if written.count >= nbytes and written.covers(View(view.storage, view.dtype, (nbytes // size,))):
+            del self.unset[view.storage]
+
+    def grown(self, tensor, nbytes):
+        """Notes that a storage which had `nbytes` may have more."""
+        number = self.view(tensor).storage
+        if self.bytes[number] > nbytes:
+            self.unset.setdefault(number, Written()).write(View(number, torch.uint8, (nbytes,)))
+
+    def preserve(self, number):
+        """Called before the memory of a storage is written: steps have its values of before."""
+        for data in self.data.pop(number, ()):
+            data.preserve()
+
+    def fill_step(self, out, value, by_bits=True):
+        """Adds steps that write one element, a tensor, everywhere. `by_bits`: also if no number has its bits."""
+        if value.dtype not in FLOAT8:
+            number = like_dtype(value.reshape(()).item(), out.dtype)
+            if isinstance(number, (bool, int, float)) and number == number and -(1 << 63) <= number < 1 << 63 or number in INFINITE:
+                self.steps.append(Step("fill_", out, [number]))
+                return True
+        if not by_bits:
+            return False
+        value = value.clone()
+        number = self.storage(value.untyped_storage(), value.dtype)
+        self.known.add(number)
+        self.steps.append(Step("const", View(number, value.dtype, (1,)), [base64.b64encode(memory(value)).decode()]))
+        self.steps.append(Step("copy_", out, [expanded(View(number, value.dtype, ()), out.shape)]))
+        return True
 
     def clone_storage(self, untyped):
         """Records a deep copy of memory."""
@@ -550,7 +683,8 @@ class Recorder(TorchDispatchMode):
 
     def init_event(self, name, tensor, args, generator):
         op = HOOKED[name][0]
-        if self.paused or tensor.device.type == "meta":
+        # PyTorch's own functions make of a complex tensor what they can.
+        if self.paused or tensor.device.type == "meta" or tensor.is_complex():
             return ORIGINAL[name](tensor, *args, **({} if generator is None else {"generator": generator}))
         if generator is not None:
             self.refuse(f"{op} draws from an explicit generator")
@@ -571,6 +705,7 @@ class Recorder(TorchDispatchMode):
         if not tensor.numel():
             return tensor
         self.written(out)
+        self.set(out)
         self.steps.append(Step(op, out, args, draws=op != "dirac_"))
         random_before = self.deferred.get(out.storage) == "random"
         self.deferred[out.storage] = "random" if op != "dirac_" or random_before else "large"
@@ -593,19 +728,22 @@ class Recorder(TorchDispatchMode):
             raise self.refused
         arguments = bound(func, args, kwargs)
         tensors = [x for x in tree_flatten((args, kwargs))[0] if isinstance(x, torch.Tensor)]
+        # A parameter of a lazy module has neither shape nor elements.
+        if any(isinstance(x, UNINITIALIZED) for x in tensors):
+            return func(*args, **kwargs)
         name = func._schema.name.split("::")[1]
         draws = torch.Tag.nondeterministic_seeded in func.tags
         device = arguments.get("device")
         if device is not None and torch.device(device).type not in ("cpu", "meta"):
             self.refuse(f"{func.name()} on device {device}: only models on the CPU can be recorded")
-        if (device is not None and torch.device(device).type == "meta") or (
-            tensors and all(t.device.type == "meta" for t in tensors)
-        ):
+        if torch.device(device).type == "meta" if device is not None else is_meta(tensors):
             return func(*args, **kwargs)
         if torch.Tag.inplace_view in func.tags or func.is_view or name in VIEWS or name == "set_":
-            for x in tensors:
-                self.view(x)
-            return func(*args, **kwargs)
+            before = [self.bytes[self.view(x).storage] for x in tensors]
+            result = func(*args, **kwargs)
+            if name == "resize_":
+                self.grown(tensors[0], before[0])
+            return result
         if draws and arguments.get("generator") is not None:
             self.refuse(f"{func.name()} draws from an explicit generator")
         if name in EMPTY:
@@ -634,7 +772,9 @@ class Recorder(TorchDispatchMode):
             meta = self.on_meta(func, args, kwargs)
             big = meta.numel() * meta.element_size() >= MAPPED and meta.dtype in DTYPES
             result = self.empty_as(meta) if big else func(*args, **kwargs)
-        self.known.add(self.view(result).storage)
+        number = self.view(result).storage
+        self.known.add(number)
+        self.unset[number] = Written()
         return result
 
     def step(self, func, name, arguments, args, kwargs, tensors, draws):
@@ -645,19 +785,27 @@ class Recorder(TorchDispatchMode):
             for x in tree_flatten(arguments.get(a.name))[0]
             if isinstance(x, torch.Tensor)
         ]
+        if name in RUNNING and arguments[RUNNING[name]]:
+            hidden = [x for x in (arguments["running_mean"], arguments["running_var"]) if x is not None]
+        else:
+            hidden = []
         overwrites = name in OVERWRITE or any(a.is_out for a in func._schema.arguments)
-        inputs = [x for x in tensors if not (overwrites and any(x is w for w in written))]
+        inputs = [x for x in tensors if x.device.type != "meta" and not (overwrites and any(x is w for w in written))]
         deferred = {self.deferred.get(self.view(x).storage) for x in inputs} - {None}
 
         if draws:
             self.check_draw(func, arguments, written)
         returns = func._schema.returns
-        if deferred and not written and not all("Tensor" in str(r.type) for r in returns):
+        reads_values = not written and not all("Tensor" in str(r.type) for r in returns)
+        if deferred and reads_values:
             self.refuse_read(deferred, func.name())
 
         # The arguments before the op.
-        views = tree_map(lambda x: self.view(x) if isinstance(x, torch.Tensor) else x, arguments)
+        views = tree_map(lambda x: self.view(x) if isinstance(x, torch.Tensor) and x.device.type != "meta" else x, arguments)
         reads = [self.view(x) for x in inputs]
+        unset = any(self.is_unset(v) for v in reads)
+        if unset and reads_values:
+            self.refuse(f"{func.name()} reads uninitialized memory")
         for view in reads:
             self.read(view)
         if overwrites:
@@ -679,6 +827,8 @@ class Recorder(TorchDispatchMode):
             kind = next((k for k in (self.deferred.get(self.view(x).storage) for x in written) if k), None)
 
         if kind is None:
+            for x in written + hidden:
+                self.preserve(self.view(x).storage)
             result = func(*args, **kwargs)
         elif written:
             self.same_shape(func, args, kwargs, written)
@@ -691,7 +841,9 @@ class Recorder(TorchDispatchMode):
         else:
             result = self.unexecuted(func, args, kwargs, deferred)
         mine = {x.untyped_storage()._cdata for x in tensors}
-        outs = list(written)
+        outs = written + hidden
+        for x in hidden if kind else ():
+            self.deferred[self.view(x).storage] = kind
         for x in tree_flatten(result)[0]:
             if isinstance(x, torch.Tensor) and x.untyped_storage()._cdata not in mine:
                 outs.append(x)
@@ -699,12 +851,18 @@ class Recorder(TorchDispatchMode):
                 self.known.add(number)
                 if kind:
                     self.deferred[number] = kind
-        self.append(func, name, views, reads, outs, kind, draws, overwrites)
+        for x in outs:
+            view = self.view(x)
+            if unset:
+                self.unset.setdefault(view.storage, Written())
+            else:
+                self.set(view)
+        self.append(func, name, views, reads, outs, "unset" if unset else kind, draws, overwrites)
         return result
 
     def append(self, func, name, arguments, reads, outs, kind, draws, overwrites):
         """The row of a step, or a placeholder for an op that a plan cannot represent."""
-        out = self.view(outs[0]) if len(outs) == 1 else None
+        out = target = self.view(outs[0]) if len(outs) == 1 else None
         base = name[:-1] if name.endswith("_") and name not in ROWS else name
         if out is not None:
             if not out.numel():
@@ -712,24 +870,35 @@ class Recorder(TorchDispatchMode):
             try:
                 if base not in ROWS:
                     raise Unsupported
+                if draws and out.dtype.is_complex and base in COMPLEX_DRAWS:
+                    out, arguments = COMPLEX_DRAWS[base](out, arguments)
                 row = ROWS[base](arguments, out)
                 op, args = row[0], row[1]
+                if kind == "unset" and op != "copy_":
+                    raise Unsupported
                 self.check_promotion(op, args, out)
+                args = [self.complex_number(x, out.dtype) if op != "fill_" else x for x in args]
             except Unsupported:
-                pass
+                out = target
             else:
                 if op == "copy_" and args[0].key() == out.key():
+                    return
+                if op == "fill_" and (out.dtype in FLOAT8 or not isinstance(args[0], (bool, int, float)) or abs(args[0]) >= 1 << 63):
+                    with self.pause():
+                        self.fill_step(out, torch.empty(1, dtype=out.dtype).fill_(args[0]))
                     return
                 self.steps.append(Step(op, row[2] if len(row) > 2 else out, args, draws))
                 return
         if draws:
             self.refuse(f"{func.name()} draws in a way that a plan cannot represent")
         what = f"{func.name()} is not in a plan's vocabulary"
+        if kind == "unset":
+            what = f"{func.name()} reads uninitialized memory"
         for x in outs:
             out = self.view(x)
             if kind is None:
                 with self.pause():
-                    self.constant(x, out, f"the result of {func.name()}, a constant")
+                    self.constant(x, out, f"the result of {func.name()}", fresh=True)
             else:
                 own = [] if overwrites else [out]
                 self.steps.append(Step(None, out, why=at_line(what), reads=reads + own))
@@ -737,12 +906,29 @@ class Recorder(TorchDispatchMode):
     def check_promotion(self, op, args, out):
         """Integers are promoted to the default dtype, which is float32 in a plan."""
         views = [x for x in tree_flatten(args)[0] if isinstance(x, View)]
-        if any(v.dtype not in DTYPES for v in [*views, out]):
+        dtypes = {v.dtype for v in [*views, out]}
+        if not dtypes <= set(DTYPES) or (op not in MOVES and dtypes & ONLY_MOVED):
+            raise Unsupported
+        if torch.float8_e8m0fnu in dtypes and len(dtypes) > 1:
             raise Unsupported
         if op in NO_PROMOTION or torch.get_default_dtype() == torch.float32:
             return
-        if out.dtype.is_floating_point and not any(v.dtype.is_floating_point for v in views):
+        inexact = lambda dtype: dtype.is_floating_point or dtype.is_complex  # noqa: E731
+        if inexact(out.dtype) and not any(inexact(v.dtype) for v in views):
             raise Unsupported
+
+    def complex_number(self, value, dtype):
+        """A complex number among the arguments as a tensor without dimensions, which promotes as it does."""
+        if not isinstance(value, complex):
+            return value
+        if not dtype.is_complex:
+            raise Unsupported
+        with self.pause():
+            value = torch.full((1,), value, dtype=dtype)
+        number = self.storage(value.untyped_storage(), dtype)
+        self.known.add(number)
+        self.steps.append(Step("const", View(number, dtype, (1,)), [base64.b64encode(memory(value)).decode()]))
+        return View(number, dtype, ())
 
     def check_draw(self, func, arguments, written):
         """Raises PyTorch's own errors of bad arguments, with a tensor of one element and a dedicated generator."""
@@ -801,6 +987,10 @@ class Recorder(TorchDispatchMode):
         number = self.storages.get(tensor.untyped_storage()._cdata)
         if number in self.deferred:
             self.refuse_read({self.deferred[number]}, what)
+
+
+def is_meta(tensors):
+    return bool(tensors) and all(t.device.type == "meta" for t in tensors)
 
 
 def bound(func, args, kwargs):
@@ -966,7 +1156,7 @@ def needed(steps, names):
                 kept.append(step)
             continue
         if step.op is None:
-            raise Refused(f"{used_by}: {step.why}" + ("" if "vocabulary" in step.why else f": more than the {MAX_CONST} bytes that a plan may hold"))
+            raise Refused(f"{used_by}: {step.why}")
         if extent[2]:
             for name in users:
                 users[name] = subtract(users[name], extent[0], extent[1])
@@ -982,9 +1172,14 @@ class Written:
 
     def __init__(self):
         self.dense, self.sparse = [], []
+        self.count = 0  # bytes, those that were written twice counted twice
 
     def write(self, view):
-        first, end, dense = view.extent()
+        extent = view.extent()
+        if extent is None:
+            return
+        first, end, dense = extent
+        self.count += view.numel() * itemsize(view.dtype)
         if dense:
             self.dense = add(self.dense, first, end)
         else:
@@ -1021,8 +1216,11 @@ def drop_unset(steps):
             continue
         if unset:
             raise Refused(f"{step.op} reads uninitialized memory")
-        written.setdefault(step.out.storage, Written()).write(step.out)
         kept.append(step)
+        target = written.setdefault(step.out.storage, Written())
+        # A copy of memory that was written in part is such memory again.
+        if step.op != "copy_" or all(written[v.storage].covers(v) for v in step.reads if v.numel()):
+            target.write(step.out)
     return kept, written
 
 
@@ -1045,6 +1243,8 @@ def named(recorder, model):
                 raise Refused(f"{name} is on device {tensor.device}; only models on the CPU can be recorded")
             if tensor.layout != torch.strided or tensor.dtype not in DTYPES:
                 raise Refused(f"{name} has dtype {str(tensor.dtype)[6:]} and layout {tensor.layout}, which a plan cannot represent")
+            if tensor.is_conj() or tensor.is_neg():
+                raise Refused(f"{name} is a conjugate or negative view, which a plan cannot represent; resolve_conj() and resolve_neg() make a tensor of it")
             options = {}
             if section == "parameters" and not tensor.requires_grad:
                 options["requires_grad"] = False
@@ -1072,6 +1272,37 @@ def number(value):
     raise Refused(f"a {type(value).__name__} cannot be in a plan")
 
 
+def data_of(steps):
+    """Names the data of the steps, equal data once, and returns the content of its safetensors file, in parts."""
+    names, tensors = {}, []
+    for step in steps:
+        for data in (x for x in step.args if isinstance(x, Data)):
+            dtype, shape, content = data.bytes()
+            key = dtype, tuple(shape), hashlib.sha256(content).digest()
+            data.name = names.setdefault(key, str(len(names)))
+            if len(names) > len(tensors):
+                tensors.append((data.name, dtype, shape, content))
+    if not tensors:
+        return []
+    # As safetensors orders them, so that all are aligned.
+    tensors.sort(key=lambda t: -len(t[3]) // max(math.prod(t[2]), 1))
+    header, offset = [], 0
+    for name, dtype, shape, content in tensors:
+        header.append(f'"{name}":{{"dtype":"{dtype}","shape":{number(shape)},"data_offsets":[{offset},{offset + len(content)}]}}')
+        offset += len(content)
+    header = ("{" + ",".join(header) + "}").encode()
+    header += b" " * (-len(header) % 8)
+    return [struct.pack("<Q", len(header)), header, *(t[3] for t in tensors)]
+
+
+def data_row(data_file, parts):
+    """The row of a plan that names the file of its data."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part)
+    return f"[{json.dumps(data_file)},{sum(len(part) for part in parts)},{json.dumps(digest.hexdigest())}]"
+
+
 class Tables:
     """Numbers storages and views in the order of first use."""
 
@@ -1095,6 +1326,8 @@ class Tables:
     def argument(self, value):
         if isinstance(value, View):
             return f'{{"view": {self.view(value)}}}'
+        if isinstance(value, Data):
+            return json.dumps(value.name)
         if isinstance(value, (list, tuple)):
             return "[" + ",".join(map(self.argument, value)) + "]"
         return number(value)
@@ -1119,12 +1352,18 @@ def check_limits(tables, steps, names):
 
 def plan_of(construct, label):
     """The plan's text."""
+    return plan_and_data(construct, label)[0]
+
+
+def plan_and_data(construct, label, data_file="model.plan.safetensors"):
+    """The plan's text, and the content of the file beside it, in parts; none if it needs no such file."""
     version = torch.__version__.split("+")[0]
     if ".".join(version.split(".")[:2]) != SEMANTICS:
         raise Refused(f"this is PyTorch {version}; plans of version {VERSION} are those of PyTorch {SEMANTICS}")
     recorder, model = run(construct)
     names = named(recorder, model)
     steps, written = drop_unset(needed(recorder.steps, names))
+    parts = data_of(steps)
     tables = Tables(recorder)
     rows = []
     for step in steps:
@@ -1149,24 +1388,25 @@ def plan_of(construct, label):
     def table(key, rows):
         return f'"{key}": [\n' + ",\n".join(rows) + "\n]" if rows else f'"{key}": []'
 
-    parts = [
+    lines = [
         '"format": "tch-init plan"',
         f'"version": {VERSION}',
         f'"pytorch": {json.dumps(version)}',
         f'"semantics": {json.dumps(SEMANTICS)}',
         f'"model": {json.dumps(label)}',
+        *([f'"data": {data_row(data_file, parts)}'] if parts else []),
         table("storages", [str(recorder.bytes[s]) for s in tables.storages]),
         table("views", tables.rows),
         table("steps", rows),
         table("parameters", sections["parameters"]),
         table("buffers", sections["buffers"]),
     ]
-    text = "{\n" + ",\n".join(parts) + "\n}\n"
+    text = "{\n" + ",\n".join(lines) + "\n}\n"
     if len(text) > MAX_FILE:
         raise Refused(f"the plan has {len(text)} bytes: at most {MAX_FILE} are allowed")
     for name in unset:
         print(f"record.py: warning: {name} is left uninitialized, at least in part, by its constructor; the plan has zeros", file=sys.stderr)
-    return text
+    return text, parts
 
 
 # ---------------------------------------------------------------- the program
@@ -1285,14 +1525,24 @@ def check_output(path):
     return path
 
 
-def write(text, path):
-    """Writes a temporary file and renames it, so that a plan is complete or missing."""
+def data_path(path):
+    """Where the data of a plan lies: `model.plan.safetensors` beside `model.plan.json`."""
+    for end in (".json", ".plan"):
+        path = path[: -len(end)] if path.endswith(end) and os.path.basename(path) != end else path
+    return path + ".plan.safetensors"
+
+
+def write(text, parts, path):
+    """Writes temporary files and renames them, so that a plan is complete or missing, and what it names exists."""
     try:
-        if path is None:
+        if path is not None:
+            replace([*([(data_path(path), parts)] if parts else []), (path, [text.encode()])])
+        elif parts:
+            nbytes = sum(len(part) for part in parts)
+            raise Refused(f"the plan needs a file of {nbytes} bytes beside it, for data that is neither drawn nor computed; name the plan with -o")
+        else:
             sys.stdout.write(text)
             sys.stdout.flush()
-        else:
-            replace(path, text)
     except BrokenPipeError:
         # The pipe is closed. Without this, Python would report an error when it closes stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -1300,20 +1550,29 @@ def write(text, path):
         raise Refused(f"{path or 'stdout'} cannot be written: {error.strerror or error}") from None
 
 
-def replace(path, text):
-    descriptor, temporary = tempfile.mkstemp(prefix=".plan-", suffix=".tmp", dir=os.path.dirname(path))
+def replace(files):
+    """Writes the content, in parts, of each path; renames them in their order when all are written."""
+    temporary = []
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(temporary, 0o666 & ~mask)
-        os.replace(temporary, path)
+        for path, parts in files:
+            if os.path.isdir(path):
+                raise IsADirectoryError(f"{path} is a folder")
+            descriptor, name = tempfile.mkstemp(prefix=".plan-", suffix=".tmp", dir=os.path.dirname(path))
+            temporary.append(name)
+            with os.fdopen(descriptor, "wb") as file:
+                for part in parts:
+                    file.write(part)
+                file.flush()
+                os.fsync(file.fileno())
+            mask = os.umask(0)
+            os.umask(mask)
+            os.chmod(name, 0o666 & ~mask)
+        for name, (path, _) in zip(temporary, files):
+            os.replace(name, path)
     except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
+        for name in temporary:
+            with contextlib.suppress(OSError):
+                os.unlink(name)
         raise
 
 
@@ -1358,7 +1617,8 @@ def main(argv=None):
         options = arguments(argv)
         path = check_output(options.output)
         construct, label = constructor(options)
-        write(plan_of(construct, label), path)
+        name = os.path.basename(data_path(path)) if path else "-"
+        write(*plan_and_data(construct, label, name), path)
         return 0
     except Refused as error:
         message = str(error)

@@ -34,8 +34,9 @@ impl PartialEq for DataFile {
 impl DataFile {
     /// A file of this name, or what is wrong with the row.
     pub(crate) fn new(name: String, bytes: u64, sha256: String) -> Result<DataFile, String> {
-        let parts = ['/', '\\', ':', '\0'];
-        if name.is_empty() || name.len() > 255 || name.contains(parts) || name.starts_with('.') {
+        let parts = ['/', '\\', '\0'];
+        let is_folder = matches!(name.as_str(), "" | "." | "..");
+        if is_folder || name.len() > 255 || name.contains(parts) {
             let shown = crate::error::Shown(&name);
             return Err(format!("expected the name of a file, found {shown}"));
         }

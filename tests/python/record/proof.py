@@ -25,8 +25,8 @@ def bits(tensor):
 def prove(construct, label="model", seeds=SEEDS, unset=()):
     """Fails unless the plan gives PyTorch's parameters, buffers and generator at each seed. Returns the plan's text."""
     torch.manual_seed(4711)
-    text = record.plan_of(construct, label)
-    plan = Plan(text)
+    text, data = record.plan_and_data(construct, label)
+    plan = Plan(text, b"".join(data))
     rows = plan.plan["parameters"] + plan.plan["buffers"]
     found = {row[0] for row in rows if row[2:] and row[2].get("unset")}
     assert found == set(unset), f"uninitialized: {sorted(found)}"

@@ -1,8 +1,10 @@
 """Executes a plan (docs/plan.md) on PyTorch itself, one step after the other: the proof of a plan without any of Rust."""
 
 import base64
+import hashlib
 import json
 
+import safetensors.torch
 import torch
 
 FUNCTIONS = {
@@ -27,16 +29,21 @@ for _name in (
     FUNCTIONS[_name] = getattr(torch, _name)
 
 INIT = {name: getattr(torch.nn.init, name) for name in ("trunc_normal_", "orthogonal_", "sparse_", "dirac_")}
-KEYS = "format version pytorch semantics model storages views steps parameters buffers".split()
+KEYS = "format version pytorch semantics model data storages views steps parameters buffers".split()
 
 
 class Plan:
     """A plan that was read, strictly."""
 
-    def __init__(self, text):
+    def __init__(self, text, data=b""):
         self.plan = json.loads(text)
-        assert list(self.plan) == KEYS, list(self.plan)
+        assert list(self.plan) == [key for key in KEYS if key != "data" or data], list(self.plan)
         assert self.plan["format"] == "tch-init plan" and self.plan["version"] == 1
+        self.data = {}
+        if data:
+            name, nbytes, sha256 = self.plan["data"]
+            assert nbytes == len(data) and sha256 == hashlib.sha256(data).hexdigest()
+            self.data = safetensors.torch.load(data)
 
     def replay(self, seed):
         """Parameters and buffers by name, after `manual_seed(seed)`; the generator is left where the plan leaves it."""
@@ -62,6 +69,11 @@ class Plan:
 
         with torch.no_grad():
             for op, out, *args in self.plan["steps"]:
+                if op == "data":
+                    target, source = view(out), self.data[args[0]]
+                    assert target.shape == source.shape and target.dtype == source.dtype and target.is_contiguous()
+                    target.copy_(source)
+                    continue
                 if op == "const":
                     raw = torch.frombuffer(bytearray(base64.b64decode(args[0])), dtype=torch.uint8)
                     target = view(out)

@@ -100,7 +100,7 @@ class Program(unittest.TestCase):
             (["mine:make", "--args", "3"], ["--args"]),
             (["mine.make(3)", "--args", "[]"], ["--args"]),
             (["mine.make(3)", "--config", "none.json"], ["none.json"]),
-            (["mine.make(3)", "-o", "none/a.json"], ["no folder", "none"]),
+            (["mine.make(3)", "-o", "none/a.json"], ["the folder", "none", "does not exist"]),
             (["mine.make(0/0)"], ["ZeroDivisionError"]),
             (["1"], ["int"]),
             ([], ["EXPR"]),
