@@ -20,6 +20,8 @@ mod norms;
 #[cfg(feature = "cli")]
 mod plan;
 #[cfg(feature = "cli")]
+mod plan_data;
+#[cfg(feature = "cli")]
 mod program;
 mod recipes;
 #[cfg(feature = "cli")]
