@@ -285,6 +285,22 @@ char* tch_init_generator_set_state(
   });
 }
 
+// Exchanges the states of two generators of one device, which must not be the same one.
+char* tch_init_generator_exchange(const at::Generator* a, const at::Generator* b) {
+  return guarded([&] {
+    at::Generator first = *a, second = *b;
+    std::scoped_lock lock(first.mutex(), second.mutex());
+    const at::Tensor state = first.get_state(), other = second.get_state();
+    first.set_state(other);
+    second.set_state(state);
+  });
+}
+
+// Whether both are handles to one generator.
+int tch_init_generator_same(const at::Generator* a, const at::Generator* b) noexcept {
+  return *a == *b;
+}
+
 // Seeds the default generators of the CPU and of every accelerator that is loaded.
 char* tch_init_manual_seed(uint64_t seed) {
   return guarded([&] { at::manual_seed(seed); });

@@ -89,6 +89,11 @@ unsafe extern "C" {
         bytes: *const u8,
         length: usize,
     ) -> Failure;
+    pub(crate) fn tch_init_generator_exchange(
+        a: *const CGenerator,
+        b: *const CGenerator,
+    ) -> Failure;
+    pub(crate) fn tch_init_generator_same(a: *const CGenerator, b: *const CGenerator) -> c_int;
     pub(crate) fn tch_init_manual_seed(seed: u64) -> Failure;
     fn tch_init_uniform_(
         tensor: *mut C_tensor,

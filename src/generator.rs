@@ -217,6 +217,12 @@ impl Generator {
             .ok_or_else(|| InitError::libtorch("Generator", "no generator was created"))
     }
 
+    /// Whether both are handles to one generator.
+    pub(crate) fn is_same(&self, other: &Generator) -> bool {
+        // SAFETY: both are live generators.
+        unsafe { ffi::tch_init_generator_same(self.as_raw(), other.as_raw()) != 0 }
+    }
+
     /// The generator as the functions of `ffi` take it.
     pub(crate) fn as_raw(&self) -> &CGenerator {
         // SAFETY: `self.raw` is a live generator as long as `self` is.

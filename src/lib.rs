@@ -25,6 +25,8 @@ pub mod recipe;
 #[cfg(feature = "tch")]
 pub mod repr;
 #[cfg(feature = "tch")]
+mod scope;
+#[cfg(feature = "tch")]
 mod walk;
 
 pub use error::InitError;

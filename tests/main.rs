@@ -18,6 +18,8 @@ mod failures;
 mod golden;
 #[cfg(feature = "tch")]
 mod live;
+#[cfg(feature = "tch")]
+mod load;
 #[cfg(all(feature = "cli", feature = "tch"))]
 mod plan;
 #[cfg(feature = "tch")]

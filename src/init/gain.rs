@@ -5,13 +5,18 @@ use super::{FanMode, python_square};
 use crate::error::InitError;
 use std::str::FromStr;
 
-/// A nonlinearity after a layer, for [`calculate_gain`].
+/// A nonlinearity after a layer, for [`calculate_gain`] and the Kaiming functions.
 ///
 /// ```
-/// use tch_init::init::Nonlinearity;
+/// use tch_init::init::{Nonlinearity, calculate_gain};
 ///
 /// assert_eq!("relu".parse(), Ok(Nonlinearity::Relu));
-/// assert_eq!("leaky_relu".parse(), Ok(Nonlinearity::LeakyRelu { negative_slope: 0.01 }));
+/// // The name alone has the slope that each of PyTorch's functions has by default.
+/// let leaky: Nonlinearity = "leaky_relu".parse()?;
+/// assert_eq!(leaky, Nonlinearity::DefaultLeakyRelu);
+/// let slope = |negative_slope| Nonlinearity::LeakyRelu { negative_slope };
+/// assert_eq!(calculate_gain(leaky)?, calculate_gain(slope(0.01))?);
+/// # Ok::<(), tch_init::InitError>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
@@ -38,10 +43,15 @@ pub enum Nonlinearity {
     Relu,
     /// The leaky rectifier; gain sqrt(2 / (1 + negative_slope^2)).
     LeakyRelu {
-        /// The slope for negative inputs. PyTorch's default is 0.01 in `calculate_gain` and 0 in the
-        /// Kaiming functions; its layers use sqrt(5).
+        /// The slope for negative inputs: the `param` of `calculate_gain`, the `a` of the Kaiming
+        /// functions. PyTorch's layers use sqrt(5).
         negative_slope: f64,
     },
+    /// The leaky rectifier without a slope, as `nonlinearity="leaky_relu"` alone in Python: 0.01 in
+    /// [`calculate_gain`], whose `param` is `None` by default, and 0 in
+    /// [`kaiming_uniform_`](super::kaiming_uniform_) and
+    /// [`kaiming_normal_`](super::kaiming_normal_), whose `a` is 0 by default.
+    DefaultLeakyRelu,
     /// The scaled exponential linear unit; gain 3/4, an empirical value.
     Selu,
 }
@@ -69,7 +79,7 @@ impl Nonlinearity {
             Nonlinearity::Sigmoid => "sigmoid",
             Nonlinearity::Tanh => "tanh",
             Nonlinearity::Relu => "relu",
-            Nonlinearity::LeakyRelu { .. } => "leaky_relu",
+            Nonlinearity::LeakyRelu { .. } | Nonlinearity::DefaultLeakyRelu => "leaky_relu",
             Nonlinearity::Selu => "selu",
         }
     }
@@ -78,7 +88,8 @@ impl Nonlinearity {
 impl FromStr for Nonlinearity {
     type Err = InitError;
 
-    /// Parses PyTorch's name; `leaky_relu` has PyTorch's default slope of 0.01.
+    /// Parses PyTorch's name; `leaky_relu` is [`DefaultLeakyRelu`](Nonlinearity::DefaultLeakyRelu),
+    /// whose slope depends on the function, as in Python.
     fn from_str(name: &str) -> Result<Nonlinearity, InitError> {
         Ok(match name {
             "linear" => Nonlinearity::Linear,
@@ -91,9 +102,7 @@ impl FromStr for Nonlinearity {
             "sigmoid" => Nonlinearity::Sigmoid,
             "tanh" => Nonlinearity::Tanh,
             "relu" => Nonlinearity::Relu,
-            "leaky_relu" => Nonlinearity::LeakyRelu {
-                negative_slope: 0.01,
-            },
+            "leaky_relu" => Nonlinearity::DefaultLeakyRelu,
             "selu" => Nonlinearity::Selu,
             _ => return Err(InitError::Nonlinearity(name.to_owned())),
         })
@@ -102,7 +111,8 @@ impl FromStr for Nonlinearity {
 
 /// Returns the recommended gain for a nonlinearity, a factor of the standard deviation.
 ///
-/// Follows `calculate_gain` (`torch/nn/init.py`), PyTorch 2.13.
+/// Follows `calculate_gain` (`torch/nn/init.py`), PyTorch 2.13. A
+/// [`DefaultLeakyRelu`](Nonlinearity::DefaultLeakyRelu) has a slope of 0.01.
 ///
 /// # Errors
 ///
@@ -116,10 +126,25 @@ impl FromStr for Nonlinearity {
 /// # Ok::<(), tch_init::InitError>(())
 /// ```
 pub fn calculate_gain(nonlinearity: Nonlinearity) -> Result<f64, InitError> {
-    gain("calculate_gain", nonlinearity)
+    gain("calculate_gain", nonlinearity, 0.01)
 }
 
-pub(crate) fn gain(function: &'static str, nonlinearity: Nonlinearity) -> Result<f64, InitError> {
+/// The gain; a leaky rectifier without a slope has the `default_slope` of the calling function.
+fn gain(
+    function: &'static str,
+    nonlinearity: Nonlinearity,
+    default_slope: f64,
+) -> Result<f64, InitError> {
+    let leaky = |negative_slope: f64| -> Result<f64, InitError> {
+        let square = python_square(negative_slope).ok_or(InitError::Argument {
+            function,
+            argument: "negative_slope",
+            value: negative_slope,
+            reason: "its square overflows",
+            shape: None,
+        })?;
+        Ok((2.0 / (1.0 + square)).sqrt())
+    };
     Ok(match nonlinearity {
         Nonlinearity::Linear
         | Nonlinearity::Conv1d
@@ -131,16 +156,8 @@ pub(crate) fn gain(function: &'static str, nonlinearity: Nonlinearity) -> Result
         | Nonlinearity::Sigmoid => 1.0,
         Nonlinearity::Tanh => 5.0 / 3.0,
         Nonlinearity::Relu => 2f64.sqrt(),
-        Nonlinearity::LeakyRelu { negative_slope } => {
-            let square = python_square(negative_slope).ok_or(InitError::Argument {
-                function,
-                argument: "negative_slope",
-                value: negative_slope,
-                reason: "its square overflows",
-                shape: None,
-            })?;
-            (2.0 / (1.0 + square)).sqrt()
-        }
+        Nonlinearity::LeakyRelu { negative_slope } => leaky(negative_slope)?,
+        Nonlinearity::DefaultLeakyRelu => leaky(default_slope)?,
         Nonlinearity::Selu => 3.0 / 4.0,
     })
 }
@@ -174,5 +191,6 @@ pub(crate) fn kaiming_std(
     nonlinearity: Nonlinearity,
 ) -> Result<f64, InitError> {
     let fan = correct_fan(function, shape, mode)?;
-    Ok(self::gain(function, nonlinearity)? / (fan as f64).sqrt())
+    // `a: float = 0` of `kaiming_uniform_` and `kaiming_normal_`.
+    Ok(gain(function, nonlinearity, 0.0)? / (fan as f64).sqrt())
 }

@@ -70,8 +70,8 @@ pub fn xavier_normal_(
 /// Fills a tensor with Kaiming (He) initialization: normal values with mean 0 and standard deviation
 /// `gain / sqrt(fan)`.
 ///
-/// PyTorch's argument `a` is the `negative_slope` of [`Nonlinearity::LeakyRelu`]; the defaults of its
-/// `mode` and `nonlinearity` are those of [`FanMode`] and [`Nonlinearity`].
+/// PyTorch's argument `a` is the `negative_slope` of [`Nonlinearity::LeakyRelu`], and 0 for the parsed name
+/// `leaky_relu`; the defaults of its `mode` and `nonlinearity` are those of [`FanMode`] and [`Nonlinearity`].
 ///
 /// He et al. (2015), "Delving deep into rectifiers". Draws as [`normal_`]; a tensor without elements
 /// is skipped with a warning in the log. Follows `kaiming_normal_` (`torch/nn/init.py`), PyTorch 2.13.

@@ -73,7 +73,8 @@ thread_local! {
     static EVENTS: RefCell<Option<Vec<Event>>> = const { RefCell::new(None) };
 }
 
-fn is_recording() -> bool {
+/// Whether this thread records.
+pub(crate) fn is_recording() -> bool {
     EVENTS.with_borrow(Option::is_some)
 }
 

@@ -70,8 +70,8 @@ pub fn xavier_uniform_(
 
 /// Fills a tensor with Kaiming (He) initialization: uniform values between `+-gain * sqrt(3 / fan)`.
 ///
-/// PyTorch's argument `a` is the `negative_slope` of [`Nonlinearity::LeakyRelu`]; the defaults of its
-/// `mode` and `nonlinearity` are those of [`FanMode`] and [`Nonlinearity`].
+/// PyTorch's argument `a` is the `negative_slope` of [`Nonlinearity::LeakyRelu`], and 0 for the parsed name
+/// `leaky_relu`; the defaults of its `mode` and `nonlinearity` are those of [`FanMode`] and [`Nonlinearity`].
 ///
 /// He et al. (2015), "Delving deep into rectifiers". Draws as [`uniform_`]; a tensor without elements
 /// is skipped with a warning in the log. Follows `kaiming_uniform_` (`torch/nn/init.py`), PyTorch 2.13.

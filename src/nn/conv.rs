@@ -182,13 +182,16 @@ pub use with_tch::*;
 #[cfg(feature = "tch")]
 mod with_tch {
     use super::ConvNd;
-    use crate::error::InitError;
+    use crate::error::{Context, InitError};
     use crate::nn::builder::build;
     use crate::nn::init::PYTORCH_DEFAULT;
     use crate::nn::kind::LayerKind;
+    use crate::nn::named_tensors::NamedTensors;
+    use crate::nn::spec::refused;
     use crate::nn::tch_layers::{or_panic, placeholder};
     use std::borrow::Borrow;
-    use tch::nn::{self, Conv1D, Conv2D, Conv3D, Init, PaddingMode, Path};
+    use tch::Tensor;
+    use tch::nn::{self, Conv1D, Conv2D, Conv3D, Init, Module, PaddingMode, Path};
 
     /// Options of a convolution, one number a dimension: tch's fields, PyTorch's defaults.
     #[derive(Debug, Clone, Copy)]
@@ -265,14 +268,15 @@ mod with_tch {
     ///
     /// Draws the weight, then the bias, as [`uniform_`](crate::init::uniform_).
     ///
-    /// The forward pass is tch's: with a padding mode other than zeros it exchanges paddings that
-    /// differ between dimensions, which is warned of in the log.
+    /// The forward pass is tch's, which exchanges paddings that differ between dimensions if the
+    /// padding mode is not zeros: [`padded_conv`] makes such a layer.
     ///
     /// # Errors
     ///
     /// [`InitError::Channels`] if `groups` is not positive or does not divide both channels,
-    /// [`InitError::Dimensions`] for kernels of other than 1 to 3 dimensions,
-    /// [`InitError::Libtorch`] for negative sizes or a `VarStore` whose kind cannot be trained.
+    /// [`InitError::Dimensions`] for kernels of other than 1 to 3 dimensions, [`InitError::Layer`] for
+    /// paddings that tch would exchange, [`InitError::Libtorch`] for negative sizes or a `VarStore`
+    /// whose kind cannot be trained.
     ///
     /// ```
     /// use tch::nn::VarStore;
@@ -295,19 +299,49 @@ mod with_tch {
         config: ConvConfigND<[i64; N]>,
     ) -> Result<nn::Conv<[i64; N]>, InitError> {
         let kind = kind(ksizes)?;
-        if !matches!(config.padding_mode, PaddingMode::Zeros)
-            && config.padding != [config.padding[0]; N]
-        {
-            log::warn!(
-                "{kind}: tch 0.26 exchanges paddings that differ between dimensions, {:?}, unless the \
-             padding mode is zeros: pad the input yourself",
-                config.padding
-            );
+        let equal = config.padding.iter().all(|p| *p == config.padding[0]);
+        if !matches!(config.padding_mode, PaddingMode::Zeros) && !equal {
+            return Err(refused(
+                kind,
+                "padding",
+                format!(
+                    "padding = {:?}: tch 0.26 exchanges paddings that differ between dimensions unless \
+                     padding_mode is zeros; use padded_conv",
+                    config.padding
+                ),
+            ));
         }
-        let spec = ConvNd {
+        let tensors = variables(vs.borrow(), kind, [in_dim, out_dim], ksizes, config)?;
+        let mut conv = placeholder(|scratch| {
+            let config = nn::ConvConfigND {
+                stride: config.stride,
+                padding: config.padding,
+                dilation: config.dilation,
+                groups: config.groups,
+                bias: false,
+                ws_init: Init::Const(0.0),
+                bs_init: Init::Const(0.0),
+                padding_mode: config.padding_mode,
+            };
+            nn::conv(scratch, 1, 1, [1; N], config)
+        });
+        conv.ws = tensors.required(kind, "weight")?;
+        conv.bs = tensors.get("bias");
+        Ok(conv)
+    }
+
+    /// The variables of a convolution.
+    fn variables<const N: usize>(
+        path: &Path<'_>,
+        kind: LayerKind,
+        [in_channels, out_channels]: [i64; 2],
+        ksizes: [i64; N],
+        config: ConvConfigND<[i64; N]>,
+    ) -> Result<NamedTensors, InitError> {
+        let conv = ConvNd {
             kind,
-            in_channels: in_dim,
-            out_channels: out_dim,
+            in_channels,
+            out_channels,
             kernel_size: ksizes.to_vec(),
             stride: config.stride.to_vec(),
             padding: config.padding.to_vec(),
@@ -322,25 +356,98 @@ mod with_tch {
                 PaddingMode::Circular => "circular",
             },
         };
-        let spec = spec.spec()?;
-        let mut conv = placeholder(|scratch| {
-            let config = nn::ConvConfigND {
-                stride: config.stride,
-                padding: config.padding,
-                dilation: config.dilation,
-                groups: config.groups,
-                bias: false,
-                ws_init: Init::Const(0.0),
-                bs_init: Init::Const(0.0),
-                padding_mode: config.padding_mode,
-            };
-            nn::conv(scratch, 1, 1, [1; N], config)
-        });
         let overrides = [("weight", config.ws_init), ("bias", config.bs_init)];
-        let tensors = build(vs.borrow(), &spec, &overrides)?;
-        conv.ws = tensors.required(kind, "weight")?;
-        conv.bs = tensors.get("bias");
-        Ok(conv)
+        build(path, &conv.spec()?, &overrides)
+    }
+
+    /// `torch.nn.Conv1d`, `Conv2d` or `Conv3d` with any paddings in any padding mode, some of which
+    /// tch 0.26 exchanges. Made by [`padded_conv`].
+    #[derive(Debug)]
+    pub struct PaddedConv<const N: usize> {
+        /// The weight, of shape `[out_dim, in_dim / groups, *ksizes]`.
+        pub ws: Tensor,
+        /// The bias, one per channel of the output.
+        pub bs: Option<Tensor>,
+        config: ConvConfigND<[i64; N]>,
+        kind: LayerKind,
+    }
+
+    impl<const N: usize> PaddedConv<N> {
+        /// The forward pass of `[batch, channels, ..]`, or of `[channels, ..]` for a single sample.
+        ///
+        /// # Errors
+        ///
+        /// [`InitError::Libtorch`] for another number of dimensions or of channels, and for an input
+        /// smaller than the kernel or the padding.
+        pub fn f_forward(&self, xs: &Tensor) -> Result<Tensor, InitError> {
+            let config = &self.config;
+            // `_conv_forward`, torch/nn/modules/conv.py, PyTorch 2.13.
+            let (padded, padding) = match config.padding_mode {
+                PaddingMode::Zeros => (xs.shallow_clone(), config.padding),
+                mode => {
+                    // Both sides of the last dimension first.
+                    let sides = config.padding.iter().rev().flat_map(|side| [*side; 2]);
+                    let sides: Vec<i64> = sides.collect();
+                    let padded = mode.f_pad(xs, &sides).context(self.kind.name(), xs)?;
+                    (padded, [0; N])
+                }
+            };
+            let (bs, groups) = (self.bs.as_ref(), config.groups);
+            let (stride, padding) = (&config.stride[..], &padding[..]);
+            let dilation = &config.dilation[..];
+            match N {
+                1 => padded.f_conv1d(&self.ws, bs, stride, padding, dilation, groups),
+                2 => padded.f_conv2d(&self.ws, bs, stride, padding, dilation, groups),
+                _ => padded.f_conv3d(&self.ws, bs, stride, padding, dilation, groups),
+            }
+            .context(self.kind.name(), xs)
+        }
+    }
+
+    impl<const N: usize> Module for PaddedConv<N> {
+        /// [`PaddedConv::f_forward`], which panics where that returns an error.
+        fn forward(&self, xs: &Tensor) -> Tensor {
+            or_panic(self.f_forward(xs))
+        }
+    }
+
+    /// [`f_conv`] with a forward pass that is right for paddings that differ between dimensions, in
+    /// every padding mode.
+    ///
+    /// Draws the weight, then the bias, as [`uniform_`](crate::init::uniform_).
+    ///
+    /// # Errors
+    ///
+    /// As [`f_conv`], but for paddings.
+    ///
+    /// ```
+    /// use tch::{Tensor, kind::FLOAT_CPU};
+    /// use tch_init::nn::{ConvConfigND, Module, PaddingMode, VarStore, padded_conv};
+    ///
+    /// # fn main() -> Result<(), tch_init::InitError> {
+    /// let vs = VarStore::new(tch::Device::Cpu);
+    /// let padding_mode = PaddingMode::Circular;
+    /// let config = ConvConfigND { padding: [0, 2], padding_mode, ..Default::default() };
+    /// let conv = padded_conv(vs.root() / "conv", 3, 16, [3, 3], config)?;
+    /// assert_eq!(conv.forward(&Tensor::zeros([1, 3, 8, 8], FLOAT_CPU)).size(), [1, 16, 6, 10]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn padded_conv<'a, const N: usize, T: Borrow<Path<'a>>>(
+        vs: T,
+        in_dim: i64,
+        out_dim: i64,
+        ksizes: [i64; N],
+        config: ConvConfigND<[i64; N]>,
+    ) -> Result<PaddedConv<N>, InitError> {
+        let kind = kind(ksizes)?;
+        let tensors = variables(vs.borrow(), kind, [in_dim, out_dim], ksizes, config)?;
+        Ok(PaddedConv {
+            ws: tensors.required(kind, "weight")?,
+            bs: tensors.get("bias"),
+            config,
+            kind,
+        })
     }
 
     /// [`f_conv`] with tch's signature.
@@ -410,15 +517,21 @@ mod with_tch {
 
     /// The kind of a convolution with this kernel.
     pub(in crate::nn) fn kind<const N: usize>(ksizes: [i64; N]) -> Result<LayerKind, InitError> {
-        match N {
-            1 => Ok(LayerKind::Conv1d),
-            2 => Ok(LayerKind::Conv2d),
-            3 => Ok(LayerKind::Conv3d),
-            _ => Err(InitError::Dimensions {
-                function: "conv",
-                supported: "1 to 3 kernel",
-                shape: ksizes.to_vec(),
-            }),
-        }
+        let kinds = [LayerKind::Conv1d, LayerKind::Conv2d, LayerKind::Conv3d];
+        dims_kind("conv", kinds, ksizes)
+    }
+
+    /// The kind of those for 1 to 3 dimensions.
+    pub(in crate::nn) fn dims_kind<const N: usize>(
+        function: &'static str,
+        kinds: [LayerKind; 3],
+        ksizes: [i64; N],
+    ) -> Result<LayerKind, InitError> {
+        let kind = N.checked_sub(1).and_then(|index| kinds.get(index));
+        kind.copied().ok_or_else(|| InitError::Dimensions {
+            function,
+            supported: "1 to 3 kernel",
+            shape: ksizes.to_vec(),
+        })
     }
 }

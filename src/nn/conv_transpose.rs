@@ -45,19 +45,18 @@ pub use with_tch::*;
 
 #[cfg(feature = "tch")]
 mod with_tch {
-    use crate::error::InitError;
+    use crate::error::{Context, InitError};
     use crate::nn::builder::build;
-    use crate::nn::conv::ConvNd;
+    use crate::nn::conv::{ConvNd, dims_kind};
     use crate::nn::init::PYTORCH_DEFAULT;
     use crate::nn::kind::LayerKind;
+    use crate::nn::named_tensors::NamedTensors;
     use crate::nn::tch_layers::{or_panic, placeholder};
     use std::borrow::Borrow;
-    use tch::nn::{self, ConvTranspose1D, ConvTranspose2D, ConvTranspose3D, Init, Path};
+    use tch::Tensor;
+    use tch::nn::{self, ConvTranspose1D, ConvTranspose2D, ConvTranspose3D, Init, Module, Path};
 
-    /// Options of a transposed convolution, the same in all dimensions: tch's fields, PyTorch's
-    /// defaults.
-    ///
-    /// tch's constructors take one number for all dimensions, [`ConvTransposeConfig`].
+    /// Options of a transposed convolution, one number a dimension: tch's fields, PyTorch's defaults.
     #[derive(Debug, Clone, Copy)]
     pub struct ConvTransposeConfigND<ND> {
         /// Steps of the kernel. PyTorch's default: 1.
@@ -79,7 +78,7 @@ mod with_tch {
         pub bs_init: Init,
     }
 
-    /// Options of a transposed convolution as the constructors take them.
+    /// Options of a transposed convolution that are the same in all dimensions.
     pub type ConvTransposeConfig = ConvTransposeConfigND<i64>;
 
     impl Default for ConvTransposeConfig {
@@ -95,6 +94,149 @@ mod with_tch {
                 bs_init: PYTORCH_DEFAULT,
             }
         }
+    }
+
+    impl<const N: usize> Default for ConvTransposeConfigND<[i64; N]> {
+        fn default() -> Self {
+            ConvTransposeConfig::default().in_dimensions()
+        }
+    }
+
+    impl ConvTransposeConfig {
+        pub(in crate::nn) fn in_dimensions<const N: usize>(
+            self,
+        ) -> ConvTransposeConfigND<[i64; N]> {
+            ConvTransposeConfigND {
+                stride: [self.stride; N],
+                padding: [self.padding; N],
+                output_padding: [self.output_padding; N],
+                groups: self.groups,
+                bias: self.bias,
+                dilation: [self.dilation; N],
+                ws_init: self.ws_init,
+                bs_init: self.bs_init,
+            }
+        }
+    }
+
+    /// `torch.nn.ConvTranspose1d`, `ConvTranspose2d` or `ConvTranspose3d` with options of its own in
+    /// every dimension, which tch 0.26 cannot make. Made by [`conv_transpose`].
+    #[derive(Debug)]
+    pub struct ConvTranspose<const N: usize> {
+        /// The weight, of shape `[in_dim, out_dim / groups, *ksizes]`.
+        pub ws: Tensor,
+        /// The bias, one per channel of the output.
+        pub bs: Option<Tensor>,
+        config: ConvTransposeConfigND<[i64; N]>,
+        kind: LayerKind,
+    }
+
+    impl<const N: usize> ConvTranspose<N> {
+        /// The forward pass of `[batch, channels, ..]`, or of `[channels, ..]` for a single sample.
+        ///
+        /// # Errors
+        ///
+        /// [`InitError::Libtorch`] for another number of dimensions or of channels, and for an
+        /// output padding that is neither below the stride nor below the dilation.
+        pub fn f_forward(&self, xs: &Tensor) -> Result<Tensor, InitError> {
+            let ConvTransposeConfigND {
+                stride,
+                padding,
+                output_padding,
+                groups,
+                dilation,
+                ..
+            } = self.config;
+            let bs = self.bs.as_ref();
+            let (stride, padding) = (&stride[..], &padding[..]);
+            let (more, dilation) = (&output_padding[..], &dilation[..]);
+            match N {
+                1 => xs.f_conv_transpose1d(&self.ws, bs, stride, padding, more, groups, dilation),
+                2 => xs.f_conv_transpose2d(&self.ws, bs, stride, padding, more, groups, dilation),
+                _ => xs.f_conv_transpose3d(&self.ws, bs, stride, padding, more, groups, dilation),
+            }
+            .context(self.kind.name(), xs)
+        }
+    }
+
+    impl<const N: usize> Module for ConvTranspose<N> {
+        /// [`ConvTranspose::f_forward`], which panics where that returns an error.
+        fn forward(&self, xs: &Tensor) -> Tensor {
+            or_panic(self.f_forward(xs))
+        }
+    }
+
+    /// `torch.nn.ConvTranspose1d`, `ConvTranspose2d` or `ConvTranspose3d`, by the length of `ksizes`:
+    /// `weight` of shape `[in_dim, out_dim / groups, *ksizes]`, then `bias` of shape `[out_dim]`, both
+    /// uniform over `+-1/sqrt(fan)` with the fan of the weight's second dimension.
+    ///
+    /// Draws the weight, then the bias, as [`uniform_`](crate::init::uniform_).
+    ///
+    /// # Errors
+    ///
+    /// [`InitError::Channels`] if `groups` is not positive or does not divide both channels,
+    /// [`InitError::Dimensions`] for kernels of other than 1 to 3 dimensions,
+    /// [`InitError::Libtorch`] for negative sizes or a `VarStore` whose kind cannot be trained.
+    ///
+    /// ```
+    /// use tch::{Tensor, kind::FLOAT_CPU};
+    /// use tch_init::nn::{ConvTransposeConfigND, Module, VarStore, conv_transpose};
+    ///
+    /// # fn main() -> Result<(), tch_init::InitError> {
+    /// let vs = VarStore::new(tch::Device::Cpu);
+    /// let config = ConvTransposeConfigND { stride: [1, 2], padding: [0, 1], ..Default::default() };
+    /// let up = conv_transpose(vs.root() / "up", 16, 8, [3, 4], config)?;
+    /// assert_eq!(up.ws.size(), [16, 8, 3, 4]);
+    /// assert_eq!(up.forward(&Tensor::zeros([1, 16, 5, 5], FLOAT_CPU)).size(), [1, 8, 7, 10]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn conv_transpose<'a, const N: usize, T: Borrow<Path<'a>>>(
+        vs: T,
+        in_dim: i64,
+        out_dim: i64,
+        ksizes: [i64; N],
+        config: ConvTransposeConfigND<[i64; N]>,
+    ) -> Result<ConvTranspose<N>, InitError> {
+        let kind = kind(ksizes)?;
+        let tensors = variables(vs.borrow(), kind, [in_dim, out_dim], ksizes, config)?;
+        Ok(ConvTranspose {
+            ws: tensors.required(kind, "weight")?,
+            bs: tensors.get("bias"),
+            config,
+            kind,
+        })
+    }
+
+    /// The kind of a transposed convolution with this kernel.
+    pub(in crate::nn) fn kind<const N: usize>(ksizes: [i64; N]) -> Result<LayerKind, InitError> {
+        let kinds = [
+            LayerKind::ConvTranspose1d,
+            LayerKind::ConvTranspose2d,
+            LayerKind::ConvTranspose3d,
+        ];
+        dims_kind("conv_transpose", kinds, ksizes)
+    }
+
+    /// The variables of a transposed convolution.
+    fn variables<const N: usize>(
+        path: &Path<'_>,
+        kind: LayerKind,
+        channels: [i64; 2],
+        ksizes: [i64; N],
+        config: ConvTransposeConfigND<[i64; N]>,
+    ) -> Result<NamedTensors, InitError> {
+        let conv = ConvNd {
+            stride: config.stride.to_vec(),
+            padding: config.padding.to_vec(),
+            dilation: config.dilation.to_vec(),
+            output_padding: config.output_padding.to_vec(),
+            groups: config.groups,
+            bias: config.bias,
+            ..ConvNd::new(kind, channels, &ksizes)
+        };
+        let overrides = [("weight", config.ws_init), ("bias", config.bs_init)];
+        build(path, &conv.spec()?, &overrides)
     }
 
     impl ConvTransposeConfig {
@@ -143,20 +285,15 @@ mod with_tch {
             config: ConvTransposeConfig,
         ) -> Result<$layer, InitError> {
             let kernel = [ksize; $dims];
-            let spec = ConvNd {
-                stride: vec![config.stride; $dims],
-                padding: vec![config.padding; $dims],
-                dilation: vec![config.dilation; $dims],
-                output_padding: vec![config.output_padding; $dims],
-                groups: config.groups,
-                bias: config.bias,
-                ..ConvNd::new(LayerKind::$kind, [in_dim, out_dim], &kernel)
-            };
-            let spec = spec.spec()?;
+            let tensors = variables(
+                vs.borrow(),
+                LayerKind::$kind,
+                [in_dim, out_dim],
+                kernel,
+                config.in_dimensions(),
+            )?;
             let mut layer =
                 placeholder(|scratch| nn::$name(scratch, 1, 1, 1, config.placeholder()));
-            let overrides = [("weight", config.ws_init), ("bias", config.bs_init)];
-            let tensors = build(vs.borrow(), &spec, &overrides)?;
             layer.ws = tensors.required(LayerKind::$kind, "weight")?;
             layer.bs = tensors.get("bias");
             Ok(layer)

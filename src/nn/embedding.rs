@@ -131,7 +131,7 @@ mod with_tch {
     use crate::nn::config::config;
     use crate::nn::init::{Init, PYTORCH_DEFAULT};
     use crate::nn::kind::LayerKind;
-    use crate::nn::spec::refused;
+    use crate::nn::spec::{LayerSpec, refused};
     use crate::nn::tch_layers::{or_panic, placeholder};
     use std::borrow::Borrow;
     use tch::Tensor;
@@ -146,9 +146,10 @@ mod with_tch {
         pub scale_grad_by_freq: bool,
         /// Initializer of the weight, including the padding row. Default: PyTorch's.
         pub ws_init: Init,
-        /// The row that is initialized to zeros and has no gradient, counted from the first. -1
-        /// means none, as in tch, and is the default; PyTorch's `padding_idx=-1`, the last row, is
-        /// `num_embeddings - 1` here.
+        /// The row that is initialized to zeros and has no gradient, counted from the first, or
+        /// [`NO_PADDING`](EmbeddingConfig::NO_PADDING), the default. tch's word for none, -1, keeps
+        /// its meaning, with a warning in the log: PyTorch's `padding_idx=-1`, the last row, is
+        /// `num_embeddings - 1` here and `Some(-1)` in [`EmbeddingOptions`].
         pub padding_idx: i64,
     }
 
@@ -158,13 +159,57 @@ mod with_tch {
                 sparse: false,
                 scale_grad_by_freq: false,
                 ws_init: PYTORCH_DEFAULT,
-                padding_idx: NO_ROW,
+                padding_idx: EmbeddingConfig::NO_PADDING,
             }
         }
     }
 
-    /// The padding row that means none in libtorch's `embedding`.
+    impl EmbeddingConfig {
+        /// No padding row: PyTorch's `padding_idx=None`.
+        pub const NO_PADDING: i64 = i64::MIN;
+    }
+
+    /// tch's and libtorch's word for no padding row.
     const NO_ROW: i64 = -1;
+
+    /// tch's options as PyTorch's, which have one meaning for each padding row: the only place that
+    /// knows tch's.
+    impl TryFrom<EmbeddingConfig> for EmbeddingOptions {
+        type Error = InitError;
+
+        /// # Errors
+        ///
+        /// [`InitError::Layer`] for a padding row below -1.
+        fn try_from(config: EmbeddingConfig) -> Result<EmbeddingOptions, InitError> {
+            let padding_idx = match config.padding_idx {
+                EmbeddingConfig::NO_PADDING => None,
+                NO_ROW => {
+                    log::warn!(
+                        "Embedding: padding_idx = -1 means none, as in tch; PyTorch's last row is \
+                         num_embeddings - 1, and none is EmbeddingConfig::NO_PADDING"
+                    );
+                    None
+                }
+                from_the_end if from_the_end < 0 => {
+                    return Err(refused(
+                        LayerKind::Embedding,
+                        "padding_idx",
+                        format!(
+                            "padding_idx = {from_the_end}: -1 stands for none, and other rows count from \
+                             the first: did you mean num_embeddings - {}?",
+                            from_the_end.unsigned_abs()
+                        ),
+                    ));
+                }
+                row => Some(row),
+            };
+            Ok(EmbeddingOptions::default()
+                .padding_idx(padding_idx)
+                .scale_grad_by_freq(config.scale_grad_by_freq)
+                .sparse(config.sparse)
+                .ws_init(config.ws_init))
+        }
+    }
 
     /// `torch.nn.Embedding(num_embeddings, embedding_dim)`: `weight` of shape
     /// `[num_embeddings, embedding_dim]`, standard normal except for zeros in the padding row.
@@ -176,7 +221,7 @@ mod with_tch {
     /// # Errors
     ///
     /// [`InitError::Layer`] for a padding row that is not in the table, and for one below -1, which
-    /// would count from the end in PyTorch where -1 here does not; [`InitError::Libtorch`] for
+    /// would count from the end in PyTorch where -1 here does not, since it is tch's; [`InitError::Libtorch`] for
     /// negative sizes or a `VarStore` whose kind cannot be trained.
     ///
     /// ```
@@ -197,37 +242,18 @@ mod with_tch {
         embedding_dim: i64,
         config: EmbeddingConfig,
     ) -> Result<Embedding, InitError> {
-        let padding_idx = match config.padding_idx {
-            NO_ROW => None,
-            from_the_end if from_the_end < 0 => {
-                return Err(refused(
-                    LayerKind::Embedding,
-                    "padding_idx",
-                    format!(
-                        "padding_idx = {from_the_end}: -1 stands for none, and other rows count from \
-                     the first: did you mean num_embeddings - {}?",
-                        from_the_end.unsigned_abs()
-                    ),
-                ));
-            }
-            row => Some(row),
-        };
-        let norming = Norming {
-            scale_grad_by_freq: config.scale_grad_by_freq,
-            ..Norming::DEFAULT
-        };
-        let sizes = [num_embeddings, embedding_dim];
-        let spec = spec(sizes, padding_idx, norming, config.sparse)?;
+        let options = EmbeddingOptions::try_from(config)?;
+        let spec = options.spec([num_embeddings, embedding_dim])?;
         let mut layer = placeholder(|scratch| {
             let config = nn::EmbeddingConfig {
                 sparse: config.sparse,
                 scale_grad_by_freq: config.scale_grad_by_freq,
                 ws_init: Init::Const(0.0),
-                padding_idx: config.padding_idx,
+                padding_idx: spec.padding_idx().unwrap_or(NO_ROW),
             };
             nn::embedding(scratch, 1, 1, config)
         });
-        let tensors = build(vs.borrow(), &spec, &[("weight", config.ws_init)])?;
+        let tensors = build(vs.borrow(), &spec, &[("weight", options.ws_init)])?;
         layer.ws = tensors.required(LayerKind::Embedding, "weight")?;
         Ok(layer)
     }
@@ -335,13 +361,7 @@ mod with_tch {
         embedding_dim: i64,
         mut options: EmbeddingOptions,
     ) -> Result<EmbeddingWithOptions, InitError> {
-        let sizes = [num_embeddings, embedding_dim];
-        let spec = spec(
-            sizes,
-            options.padding_idx,
-            options.norming(),
-            options.sparse,
-        )?;
+        let spec = options.spec([num_embeddings, embedding_dim])?;
         options.padding_idx = spec.padding_idx();
         let tensors = build(vs.borrow(), &spec, &[("weight", options.ws_init)])?;
         Ok(EmbeddingWithOptions {
@@ -351,6 +371,10 @@ mod with_tch {
     }
 
     impl EmbeddingOptions {
+        fn spec(&self, sizes: [i64; 2]) -> Result<LayerSpec, InitError> {
+            spec(sizes, self.padding_idx, self.norming(), self.sparse)
+        }
+
         fn norming(&self) -> Norming {
             Norming {
                 max_norm: self.max_norm,

@@ -54,13 +54,15 @@ mod with_tch {
             /// Weight of a new batch in the running statistics; `None` means 0 and prints as
             /// `None`. PyTorch's default: 0.1.
             momentum: Option<f64> = Some(0.1),
-            /// Whether the layer has a weight and a bias. PyTorch's default: no.
-            affine: bool = false,
+            /// Whether the layer has a weight and a bias. `None` is the default of PyTorch's class:
+            /// no for `InstanceNorm1d`, yes for `LazyInstanceNorm1d`.
+            affine: Option<bool> as bool = None,
             /// Whether an affine layer has a bias. PyTorch's default: yes.
             bias: bool = true,
             /// Whether the layer keeps running statistics, which it then uses outside training.
-            /// PyTorch's default: no.
-            track_running_stats: bool = false,
+            /// `None` is the default of PyTorch's class: no for `InstanceNorm1d`, yes for
+            /// `LazyInstanceNorm1d`.
+            track_running_stats: Option<bool> as bool = None,
             /// Initializer of the weight. Default: PyTorch's.
             ws_init: Init = PYTORCH_DEFAULT,
             /// Initializer of the bias. Default: PyTorch's.
@@ -165,13 +167,16 @@ mod with_tch {
         num_features: i64,
         config: InstanceNormConfig,
     ) -> Result<InstanceNorm, InitError> {
+        let class = super::new(kind, num_features);
         let base = NormBase {
             eps: config.eps,
             momentum: config.momentum,
-            affine: config.affine,
+            affine: config.affine.unwrap_or(class.affine),
             bias: config.bias,
-            track_running_stats: config.track_running_stats,
-            ..NormBase::new(kind, num_features)
+            track_running_stats: config
+                .track_running_stats
+                .unwrap_or(class.track_running_stats),
+            ..class
         };
         let overrides = [("weight", config.ws_init), ("bias", config.bs_init)];
         let tensors = build(path, &base.spec(), &overrides)?;

@@ -3,7 +3,8 @@
 use super::batch_norm::{BatchNormConfig, f_batch_norm1d, f_batch_norm2d, f_batch_norm3d};
 use super::conv::{self, ConvConfig, ConvConfigND, check_channels, f_conv};
 use super::conv_transpose::{
-    ConvTransposeConfig, f_conv_transpose1d, f_conv_transpose2d, f_conv_transpose3d,
+    self, ConvTranspose, ConvTransposeConfig, ConvTransposeConfigND, f_conv_transpose1d,
+    f_conv_transpose2d, f_conv_transpose3d,
 };
 use super::init::{self, Init, PYTORCH_DEFAULT};
 use super::instance_norm::{
@@ -244,6 +245,22 @@ lazy! {
     |path| lazy_conv(path, out_dim, [ksize; _], config.in_dimensions());
 }
 
+lazy! {
+    lazy_conv_transpose [const N: usize],
+    "LazyConvTranspose1d`, `LazyConvTranspose2d` or `LazyConvTranspose3d",
+    (out_dim: i64, ksizes: [i64; N], config: ConvTransposeConfigND<[i64; N]>) -> ConvTranspose<N>,
+    "16, [3, 5], Default::default()", "conv_transpose",
+    |path| {
+        let kind = conv_transpose::kind(ksizes)?;
+        check_channels(kind, 0, out_dim, config.groups)?;
+        Ok(Lazy::new(path, kind, move |path, in_dim| {
+            let bs_init = bias_init(in_dim, config.bs_init);
+            let config = ConvTransposeConfigND { bs_init, ..config };
+            conv_transpose::conv_transpose(path, in_dim, out_dim, ksizes, config)
+        }))
+    };
+}
+
 macro_rules! lazy_conv_transpose {
     ($($name:ident, $eager:ident, $layer:ident, $kind:ident, $torch:literal, $infers:literal;)*) => {
         lazy! {$(
@@ -311,6 +328,13 @@ forward!(
     ConvTranspose3D
 );
 
+impl<const N: usize> Module for Lazy<'_, ConvTranspose<N>> {
+    /// Makes the layer if this is its first input.
+    fn forward(&self, input: &Tensor) -> Tensor {
+        or_panic(self.materialize(input)).forward(input)
+    }
+}
+
 impl ModuleT for Lazy<'_, InstanceNorm> {
     /// Makes the layer if this is its first input.
     fn forward_t(&self, input: &Tensor, train: bool) -> Tensor {
@@ -328,14 +352,16 @@ impl ModuleT for Lazy<'_, BatchNorm> {
 macro_rules! lazy_instance_norm {
     ($($name:ident, $eager:ident, $kind:ident, $torch:literal, $infers:literal;)*) => {
         lazy! {$(
-            $name, $torch, (config: InstanceNormConfig) -> InstanceNorm,
-            "InstanceNormConfig::default().affine(true).track_running_stats(true)",
+            $name, $torch, (config: InstanceNormConfig) -> InstanceNorm, "Default::default()",
             $infers,
-            // PyTorch's lazy ones have both by default; here the caller's config decides.
             |path| Ok(Lazy::new(path, LayerKind::$kind, move |path, features| {
+                // The defaults of the lazy classes, `torch/nn/modules/instancenorm.py`.
+                let affine = config.affine.unwrap_or(true);
+                let track_running_stats = config.track_running_stats.unwrap_or(true);
                 // Without parameters and statistics PyTorch infers nothing and keeps 0.
-                let known = config.affine || config.track_running_stats;
-                $eager(path, if known { features } else { 0 }, config)
+                let features = if affine || track_running_stats { features } else { 0 };
+                let config = config.affine(affine).track_running_stats(track_running_stats);
+                $eager(path, features, config)
             }));
         )*}
     };

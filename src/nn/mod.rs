@@ -5,7 +5,8 @@
 //! the parameters under PyTorch's `state_dict` names and in PyTorch's order, and draws what PyTorch
 //! draws, in its order, from the default stream of the `VarStore`'s device. Where tch has the
 //! layer, the constructor returns tch's type. An initializer that the caller sets replaces
-//! PyTorch's, and only it draws. Everything else of `tch::nn` is re-exported.
+//! PyTorch's, and only it draws. Everything else of `tch::nn` is re-exported; [`VarStore`] is tch's
+//! with a `load` that accepts checkpoints of plain tch.
 //!
 //! Constructors of layers that tch has panic as tch's do, and have a fallible twin with `f_` before
 //! its name. Constructors of layers that tch lacks return a `Result`, and their options have a
@@ -85,6 +86,8 @@ pub(crate) mod registry;
 pub(crate) mod reset;
 #[cfg(feature = "tch")]
 mod tch_layers;
+#[cfg(feature = "tch")]
+mod var_store;
 
 pub use embedding_bag::EmbeddingBagMode;
 pub use kind::{LayerKind, UnknownKind};
@@ -113,12 +116,13 @@ mod layers {
     };
     pub use super::bilinear::{Bilinear, BilinearConfig, bilinear};
     pub use super::conv::{
-        ConvConfig, ConvConfigND, conv, conv1d, conv2d, conv3d, f_conv, f_conv1d, f_conv2d,
-        f_conv3d, no_bias,
+        ConvConfig, ConvConfigND, PaddedConv, conv, conv1d, conv2d, conv3d, f_conv, f_conv1d,
+        f_conv2d, f_conv3d, no_bias, padded_conv,
     };
     pub use super::conv_transpose::{
-        ConvTransposeConfig, ConvTransposeConfigND, conv_transpose1d, conv_transpose2d,
-        conv_transpose3d, f_conv_transpose1d, f_conv_transpose2d, f_conv_transpose3d,
+        ConvTranspose, ConvTransposeConfig, ConvTransposeConfigND, conv_transpose,
+        conv_transpose1d, conv_transpose2d, conv_transpose3d, f_conv_transpose1d,
+        f_conv_transpose2d, f_conv_transpose3d,
     };
     pub use super::elman_rnn::{ElmanRnn, rnn};
     pub use super::embedding::{
@@ -135,9 +139,9 @@ mod layers {
     pub use super::layer_norm::{LayerNormConfig, f_layer_norm, layer_norm};
     pub use super::lazy::{
         Lazy, lazy_batch_norm1d, lazy_batch_norm2d, lazy_batch_norm3d, lazy_conv,
-        lazy_conv_transpose1d, lazy_conv_transpose2d, lazy_conv_transpose3d, lazy_conv1d,
-        lazy_conv2d, lazy_conv3d, lazy_instance_norm1d, lazy_instance_norm2d, lazy_instance_norm3d,
-        lazy_linear,
+        lazy_conv_transpose, lazy_conv_transpose1d, lazy_conv_transpose2d, lazy_conv_transpose3d,
+        lazy_conv1d, lazy_conv2d, lazy_conv3d, lazy_instance_norm1d, lazy_instance_norm2d,
+        lazy_instance_norm3d, lazy_linear,
     };
     pub use super::linear::{LinearConfig, f_linear, linear};
     pub use super::linear_cross_entropy::{
@@ -157,11 +161,12 @@ mod layers {
         transformer_decoder, transformer_decoder_layer, transformer_encoder,
         transformer_encoder_layer,
     };
+    pub use super::var_store::{VarStore, load};
     pub use tch::nn::{
         Adam, AdamW, BatchNorm, Conv, Conv1D, Conv2D, Conv3D, ConvTranspose1D, ConvTranspose2D,
         ConvTranspose3D, ConvTransposeND, Embedding, Func, FuncT, GRU, GRUState, GroupNorm, Id,
         LSTM, LSTMState, LayerNorm, Linear, Module, ModuleT, Optimizer, OptimizerConfig,
-        PaddingMode, Path, RNN, RmsProp, Sequential, SequentialT, Sgd, VarStore, Variables, adam,
-        adamw, func, func_t, rms_prop, seq, seq_t, sgd,
+        PaddingMode, Path, RNN, RmsProp, Sequential, SequentialT, Sgd, Variables, adam, adamw,
+        func, func_t, rms_prop, seq, seq_t, sgd,
     };
 }

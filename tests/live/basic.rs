@@ -334,3 +334,154 @@ fn batch_norms_of_all_dimensions_are_pytorchs() {
     );
     assert_twins(&twins);
 }
+
+/// Every option in every dimension of its own.
+#[test]
+#[ignore = "needs the Python reference: ./setup --reference, then make test"]
+fn convolutions_with_unequal_dimensions_are_pytorchs() {
+    const LINE: Input = Input::Randn(&[2, 4, 9]);
+    const IMAGE: Input = Input::Randn(&[2, 4, 7, 6]);
+    const VOLUME: Input = Input::Randn(&[2, 4, 5, 4, 6]);
+    assert_twins(&[
+        twin!(
+            "nn.ConvTranspose1d(4, 6, 4, 3, 2, 1, 2, False, 2)",
+            ConvTranspose1d,
+            LINE,
+            module,
+            |vs| {
+                let config = nn::ConvTransposeConfigND {
+                    stride: [3],
+                    padding: [2],
+                    output_padding: [1],
+                    groups: 2,
+                    bias: false,
+                    dilation: [2],
+                    ..Default::default()
+                };
+                nn::conv_transpose(vs, 4, 6, [4], config)
+            }
+        ),
+        twin!(
+            "nn.ConvTranspose2d(4, 6, (3, 5))",
+            ConvTranspose2d,
+            IMAGE,
+            module,
+            |vs| nn::conv_transpose(vs, 4, 6, [3, 5], Default::default())
+        ),
+        twin!(
+            "nn.ConvTranspose2d(4, 6, (3, 5), (2, 3), (1, 2), (0, 1), 2, True, (2, 1))",
+            ConvTranspose2d,
+            IMAGE,
+            module,
+            |vs| {
+                let config = nn::ConvTransposeConfigND {
+                    stride: [2, 3],
+                    padding: [1, 2],
+                    output_padding: [0, 1],
+                    groups: 2,
+                    dilation: [2, 1],
+                    ..Default::default()
+                };
+                nn::conv_transpose(vs, 4, 6, [3, 5], config)
+            }
+        ),
+        twin!(
+            "nn.ConvTranspose3d(4, 2, (1, 2, 3), (1, 2, 3), (0, 1, 2), (0, 1, 2), 1, True, (1, 2, 3))",
+            ConvTranspose3d,
+            VOLUME,
+            module,
+            |vs| {
+                let config = nn::ConvTransposeConfigND {
+                    stride: [1, 2, 3],
+                    padding: [0, 1, 2],
+                    output_padding: [0, 1, 2],
+                    dilation: [1, 2, 3],
+                    ..Default::default()
+                };
+                nn::conv_transpose(vs, 4, 2, [1, 2, 3], config)
+            }
+        ),
+        twin!(
+            "nn.Conv2d(4, 6, (3, 2), (2, 1), (1, 2), (1, 3), 2, False)",
+            Conv2d,
+            IMAGE,
+            module,
+            |vs| {
+                let config = nn::ConvConfigND {
+                    stride: [2, 1],
+                    padding: [1, 2],
+                    dilation: [1, 3],
+                    groups: 2,
+                    bias: false,
+                    ..Default::default()
+                };
+                nn::f_conv(vs, 4, 6, [3, 2], config)
+            }
+        ),
+        twin!(
+            "nn.Conv2d(4, 6, (3, 2), (2, 1), (1, 3), (1, 3))",
+            Conv2d,
+            IMAGE,
+            module,
+            |vs| nn::padded_conv(vs, 4, 6, [3, 2], padded([2, 1], [1, 3], [1, 3], Zeros))
+        ),
+        twin!(
+            "nn.Conv2d(4, 6, (3, 2), (2, 1), (1, 3), (1, 3), padding_mode='circular')",
+            Conv2d,
+            IMAGE,
+            module,
+            |vs| nn::padded_conv(vs, 4, 6, [3, 2], padded([2, 1], [1, 3], [1, 3], Circular))
+        ),
+        twin!(
+            "nn.Conv1d(4, 6, 3, padding=2, padding_mode='replicate')",
+            Conv1d,
+            LINE,
+            module,
+            |vs| nn::padded_conv(vs, 4, 6, [3], padded([1], [2], [1], Replicate))
+        ),
+        twin!(
+            "nn.Conv3d(4, 2, (2, 1, 3), 1, (0, 1, 3), padding_mode='reflect')",
+            Conv3d,
+            VOLUME,
+            module,
+            |vs| nn::padded_conv(
+                vs,
+                4,
+                2,
+                [2, 1, 3],
+                padded([1; 3], [0, 1, 3], [1; 3], Reflect)
+            )
+        ),
+    ]);
+}
+
+use nn::PaddingMode::{self, Circular, Reflect, Replicate, Zeros};
+
+fn padded<const N: usize>(
+    stride: [i64; N],
+    padding: [i64; N],
+    dilation: [i64; N],
+    padding_mode: PaddingMode,
+) -> nn::ConvConfigND<[i64; N]> {
+    nn::ConvConfigND {
+        stride,
+        padding,
+        dilation,
+        padding_mode,
+        ..Default::default()
+    }
+}
+
+/// tch's forward pass would exchange them.
+#[test]
+fn unequal_paddings_in_a_mode_that_tch_gets_wrong_are_rejected() {
+    let vs = nn::VarStore::new(tch::Device::Cpu);
+    let config = padded([1, 1], [1, 2], [1, 1], Circular);
+    let error = nn::f_conv(vs.root(), 4, 6, [3, 3], config).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "Conv2d: padding = [1, 2]: tch 0.26 exchanges paddings that differ between dimensions unless \
+         padding_mode is zeros; use padded_conv"
+    );
+    assert!(vs.is_empty());
+}

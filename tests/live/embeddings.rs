@@ -1,6 +1,6 @@
 //! Embeddings and their bags.
 
-use crate::common::default_stream;
+use crate::common::{bytes, default_stream};
 use crate::live::family::{Forward, Input, Twin, assert_twins};
 use tch::nn::{Init, VarStore};
 use tch::{Device, Kind, Tensor};
@@ -365,4 +365,36 @@ fn an_initialiser_that_was_set_wins_over_the_padding_row_until_the_layer_is_rese
     assert_eq!(table.ws.get(1).abs().max().double_value(&[]), 0.0);
     assert_ne!(table.ws.get(0).double_value(&[0]), 2.0);
     assert_eq!(prelu.ws.double_value(&[0]), 0.25);
+}
+
+/// tch's config and PyTorch's options say the same of a padding row, but for tch's word for none.
+#[test]
+fn padding_rows_have_one_meaning() {
+    let _stream = default_stream();
+    let vs = VarStore::new(Device::Cpu);
+    let config = |padding_idx| EmbeddingConfig {
+        padding_idx,
+        ..Default::default()
+    };
+    let none = EmbeddingConfig::default().padding_idx;
+    assert_eq!(none, EmbeddingConfig::NO_PADDING);
+    for (own, options) in [(none, None), (-1, None), (0, Some(0)), (9, Some(9)), (9, Some(-1))] {
+        let translated = EmbeddingOptions::try_from(config(own)).unwrap();
+        let row = |row: i64| if row < 0 { row + 10 } else { row };
+        assert_eq!(translated.padding_idx.map(row), options.map(row), "{own}");
+        manual_seed(5).unwrap();
+        let table = nn::f_embedding(vs.root() / "a", 10, 3, config(own)).unwrap();
+        manual_seed(5).unwrap();
+        let options = EmbeddingOptions::default().padding_idx(options);
+        let twin = nn::embedding_with(vs.root() / "b", 10, 3, options).unwrap();
+        assert_eq!(bytes(&table.ws), bytes(&twin.ws), "{own}");
+        // The padding row has no gradient.
+        let rows = Tensor::arange(10, (Kind::Int64, Device::Cpu));
+        let gradient = |loss: Tensor, ws: &Tensor| {
+            loss.sum(Kind::Float).backward();
+            bytes(&ws.grad())
+        };
+        let ours = gradient(nn::Module::forward(&table, &rows), &table.ws);
+        assert_eq!(ours, gradient(twin.f_forward(&rows).unwrap(), &twin.ws), "{own}");
+    }
 }

@@ -156,6 +156,33 @@ fn lazy_linear_and_norms_are_pytorchs() {
             |vs| nn::lazy_instance_norm1d(vs, instance_norm(true, true))
         ),
         twin!(
+            "LazyInstanceNorm1d()",
+            [1, 3, 4],
+            "1, 3, 4",
+            InstanceNorm1d,
+            &[2, 3, 4],
+            module_t,
+            |vs| nn::lazy_instance_norm1d(vs, Default::default())
+        ),
+        twin!(
+            "LazyInstanceNorm2d(eps=1e-3)",
+            [1, 3, 2, 2],
+            "1, 3, 2, 2",
+            InstanceNorm2d,
+            &[2, 3, 2, 2],
+            module_t,
+            |vs| nn::lazy_instance_norm2d(vs, nn::InstanceNormConfig::default().eps(1e-3))
+        ),
+        twin!(
+            "LazyInstanceNorm3d(bias=False)",
+            [1, 3, 2, 2, 2],
+            "1, 3, 2, 2, 2",
+            InstanceNorm3d,
+            &[2, 3, 2, 2, 1],
+            module_t,
+            |vs| nn::lazy_instance_norm3d(vs, nn::InstanceNormConfig::default().bias(false))
+        ),
+        twin!(
             "LazyInstanceNorm2d(track_running_stats=False)",
             [1, 3, 2, 2],
             "1, 3, 2, 2",
@@ -176,7 +203,7 @@ fn lazy_linear_and_norms_are_pytorchs() {
     ]);
 }
 
-/// PyTorch's lazy ones have both by default, the others neither.
+/// Both options set; PyTorch's lazy classes have both by default, the others neither.
 fn instance_norm(affine: bool, track_running_stats: bool) -> nn::InstanceNormConfig {
     nn::InstanceNormConfig::default()
         .affine(affine)
@@ -257,6 +284,23 @@ fn lazy_convolutions_are_pytorchs() {
             &[2, 4, 3, 3],
             module,
             |vs| nn::lazy_conv_transpose2d(vs, 6, 3, conv_transpose(1, 2, true))
+        ),
+        twin!(
+            "LazyConvTranspose2d(6, (3, 2), (1, 2), (1, 0), (0, 1))",
+            [4, 3, 3],
+            "4, 3, 3",
+            ConvTranspose2d,
+            &[2, 4, 3, 3],
+            module,
+            |vs| {
+                let config = nn::ConvTransposeConfigND {
+                    stride: [1, 2],
+                    padding: [1, 0],
+                    output_padding: [0, 1],
+                    ..Default::default()
+                };
+                nn::lazy_conv_transpose(vs, 6, [3, 2], config)
+            }
         ),
         twin!(
             "LazyConvTranspose3d(2, 2, bias=False)",

@@ -5,6 +5,7 @@
 mod assert_close;
 mod attention;
 mod basic;
+mod defaults;
 mod embeddings;
 #[cfg(feature = "cli")]
 mod explain;
@@ -30,6 +31,7 @@ mod recurrent;
 mod recurrent_options;
 mod repr;
 mod running_norms;
+mod scope;
 mod small_layers;
 mod state;
 mod tensor_files;

@@ -5,6 +5,7 @@ chunks) and results.bin (the chunks: tensors as they lie in memory order of thei
 contiguous form, then generator states).
 """
 
+import inspect
 import json
 import struct
 import sys
@@ -223,7 +224,51 @@ def run_state(case):
     ]
 
 
+def run_scope(case):
+    """Draws from the generator g: by their argument generator=, or in a forked stream that is g's."""
+
+    def forked(draw):
+        with torch.random.fork_rng(devices=[]):
+            torch.set_rng_state(g.get_state())
+            try:
+                return draw()
+            finally:
+                g.set_state(torch.get_rng_state())
+
+    torch.manual_seed(case["seed"])
+    torch.rand(3)
+    g = torch.Generator().manual_seed(case["generator"])
+    drawn = [
+        eval(draw, {"torch": torch, "nn": nn, "F": F, "g": g, "forked": forked})
+        for draw in case["draws"]
+    ]
+    return None, [*map(chunk, drawn), chunk(g.get_state()), chunk(torch.get_rng_state())]
+
+
+def run_defaults(case):
+    """The defaults of the arguments of the classes and of all lazy ones, but for device and dtype."""
+
+    def plain(value):
+        return value.__name__ if callable(value) else value
+
+    lazy = [
+        name for name, value in vars(nn).items()
+        if name.startswith("Lazy") and isinstance(value, type)
+    ]
+    classes = {}
+    for name in case["classes"] + lazy:
+        made = nn.RNNBase if name in ("RNN", "LSTM", "GRU") else getattr(nn, name)
+        parameters = inspect.signature(made.__init__).parameters.values()
+        classes[name] = {
+            p.name: plain(p.default) for p in parameters
+            if p.default is not p.empty and p.name not in ("device", "dtype")
+        }
+    return None, [], classes
+
+
 RUN = {
+    "scope": run_scope,
+    "defaults": run_defaults,
     "init": run_init, "experiment": run_experiment, "layers": run_layers, "twin": run_twin, "model": run_model, "visit": run_visit,
     "gain": run_gain,
     "state": run_state,
