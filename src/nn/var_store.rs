@@ -185,6 +185,9 @@ enum Kinds {
     Own,
 }
 
+/// A variable and the tensor that it takes its values from.
+type Pair = (Tensor, Tensor);
+
 /// Named tensors to load from.
 struct Source {
     tensors: BTreeMap<String, Tensor>,
@@ -234,7 +237,7 @@ impl Source {
     }
 
     /// Each variable with its source, and the names of the variables that have none and need one.
-    fn pairs(&self, vs: &nn::VarStore) -> Result<(Vec<(Tensor, Tensor)>, Vec<String>), TchError> {
+    fn pairs(&self, vs: &nn::VarStore) -> Result<(Vec<Pair>, Vec<String>), TchError> {
         let variables: HashMap<String, Tensor> = {
             let variables = vs.variables_.lock().unwrap_or_else(PoisonError::into_inner);
             let named = variables.named_variables.iter();
@@ -323,7 +326,7 @@ fn is_optional(name: &str, names: &BTreeSet<&str>) -> bool {
     names.contains(sibling.as_str())
 }
 
-fn copy_all(pairs: Vec<(Tensor, Tensor)>, kinds: Kinds) -> Result<(), TchError> {
+fn copy_all(pairs: Vec<Pair>, kinds: Kinds) -> Result<(), TchError> {
     let _no_grad = tch::no_grad_guard();
     for (mut variable, found) in pairs {
         if kinds == Kinds::OfSource {

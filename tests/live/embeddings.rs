@@ -378,7 +378,13 @@ fn padding_rows_have_one_meaning() {
     };
     let none = EmbeddingConfig::default().padding_idx;
     assert_eq!(none, EmbeddingConfig::NO_PADDING);
-    for (own, options) in [(none, None), (-1, None), (0, Some(0)), (9, Some(9)), (9, Some(-1))] {
+    for (own, options) in [
+        (none, None),
+        (-1, None),
+        (0, Some(0)),
+        (9, Some(9)),
+        (9, Some(-1)),
+    ] {
         let translated = EmbeddingOptions::try_from(config(own)).unwrap();
         let row = |row: i64| if row < 0 { row + 10 } else { row };
         assert_eq!(translated.padding_idx.map(row), options.map(row), "{own}");
@@ -395,6 +401,10 @@ fn padding_rows_have_one_meaning() {
             bytes(&ws.grad())
         };
         let ours = gradient(nn::Module::forward(&table, &rows), &table.ws);
-        assert_eq!(ours, gradient(twin.f_forward(&rows).unwrap(), &twin.ws), "{own}");
+        assert_eq!(
+            ours,
+            gradient(twin.f_forward(&rows).unwrap(), &twin.ws),
+            "{own}"
+        );
     }
 }
