@@ -5,12 +5,13 @@ PYTHON ?= python3
 # The interpreter with PyTorch that `./setup --reference` makes.
 TCH_INIT_PYTHON ?= .venv/bin/python
 
-.PHONY: help demo test test-models bench setup reference models doc api house lint clean
+.PHONY: help demo test test-models sweep bench setup reference models doc api house lint clean
 
 help:
 	@echo 'make demo       run the experiment; fetches libtorch if there is none (540 MB)'
 	@echo 'make test       all tests, including the live ones; fetches PyTorch (2.4 GB)'
 	@echo 'make test-models  compare models of torchvision, timm and transformers with PyTorch'
+	@echo 'make sweep      record every model of these libraries, and write docs/sweep.md (hours)'
 	@echo 'make bench      time draws in tch-init and in PyTorch on this machine'
 	@echo 'make setup      find or fetch libtorch, so that plain cargo commands work'
 	@echo 'make reference  also make .venv, the PyTorch of the live tests'
@@ -40,6 +41,12 @@ test:
 test-models: models
 	$(CARGO) build --features cli
 	PYTHONPATH=.models $(TCH_INIT_PYTHON) -m unittest tests.python.libraries.test_models
+
+# Goes on where it was stopped; --again repeats what was not equal.
+sweep: models
+	$(CARGO) build --features cli
+	PYTHONPATH=.models nice -n 19 $(TCH_INIT_PYTHON) -m tests.python.libraries.sweep run --again
+	PYTHONPATH=.models $(TCH_INIT_PYTHON) -m tests.python.libraries.sweep table
 
 bench: models
 	$(CARGO) bench --features cli --bench engine
