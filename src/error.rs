@@ -94,6 +94,18 @@ pub enum InitError {
         message: String,
     },
 
+    /// The kind of a layer of a `VarStore` is not known, so PyTorch's initialization is not either.
+    #[error(
+        "layer {path:?} is not of one known kind: its variables are {variables}; name the kind with \
+         `Walk::with_kind`, or exclude variables with `Walk::leave`"
+    )]
+    UnknownLayer {
+        /// The layer's path.
+        path: String,
+        /// The layer's variables with their shapes.
+        variables: String,
+    },
+
     /// The name is neither `fan_in` nor `fan_out` (PyTorch: `ValueError`).
     #[error("fan mode {0:?} is not supported, use \"fan_in\" or \"fan_out\"")]
     FanMode(String),

@@ -37,4 +37,6 @@ mod tch_files;
 #[cfg(feature = "tch")]
 mod torch_init;
 #[cfg(feature = "tch")]
+mod unclaimed;
+#[cfg(feature = "tch")]
 mod walk;

@@ -174,7 +174,13 @@ fn what_cannot_be_told_apart_is_said_and_settled_by_the_caller() {
     nn::conv_transpose2d(vs.root() / "up", 8, 8, 2, Default::default());
     nn::linear(vs.root() / "fc", 8, 2, Default::default());
 
-    let error = apply(&vs, |_| Ok(())).unwrap_err();
+    // What a visitor treats alike needs no settling.
+    apply(&vs, |_| Ok(())).unwrap();
+    let error = apply(&vs, |layer| match layer.kind() {
+        Some(LayerKind::Conv2d) => layer.fill("weight", |weight, _| init::zeros_(weight)),
+        _ => Ok(()),
+    })
+    .unwrap_err();
     let both = vec![LayerKind::Conv2d, LayerKind::ConvTranspose2d];
     assert_eq!(
         error,
@@ -302,7 +308,7 @@ fn layers_that_share_a_path_are_told_apart() {
         found,
         expected.map(|(kind, count)| (kind.to_owned(), count))
     );
-    reset_parameters(&vs).unwrap();
+    Walk::new().leave("token").reset_parameters(&vs).unwrap();
     assert_eq!(token.double_value(&[2]), 0.5);
 }
 
@@ -379,7 +385,7 @@ fn every_kind_that_fits_can_be_started() {
 }
 
 #[test]
-fn variables_of_no_layer_are_listed_and_left_alone() {
+fn variables_of_no_layer_are_listed_and_left_to_the_caller() {
     let _stream = default_stream();
     let vs = VarStore::new(Device::Cpu);
     let token = vs.root().var("cls_token", &[1, 1, 8], nn::Init::Const(7.0));
@@ -388,7 +394,12 @@ fn variables_of_no_layer_are_listed_and_left_alone() {
     assert_eq!(layers[0].path(), "");
     assert_eq!(layers[0].kind(), None);
     assert!(layers[0].candidates().is_empty());
-    reset_parameters(&vs).unwrap();
+    let unclaimed = VisitError::Unclaimed {
+        variables: vec!["cls_token [1, 1, 8]".to_owned()],
+    };
+    assert_eq!(reset_parameters(&vs).unwrap_err(), unclaimed);
+    let mut walk = Walk::new().leave("cls_token");
+    walk.reset_parameters(&vs).unwrap();
     assert_eq!(token.double_value(&[0, 0, 3]), 7.0);
 }
 

@@ -142,6 +142,28 @@ fn copied_location(from: &Tensor) -> Result<Option<Location>, String> {
     Ok(Some(location))
 }
 
+/// The number of events that this thread has recorded; `None` if it does not record.
+pub(crate) fn mark() -> Option<usize> {
+    EVENTS.with_borrow(|events| events.as_ref().map(Vec::len))
+}
+
+/// Takes the events after a mark out of the recording.
+pub(crate) fn take_since(mark: Option<usize>) -> Vec<Event> {
+    EVENTS.with_borrow_mut(|events| match (events, mark) {
+        (Some(events), Some(mark)) if mark <= events.len() => events.split_off(mark),
+        _ => Vec::new(),
+    })
+}
+
+/// Adds events that were taken out to the recording.
+pub(crate) fn append(taken: impl IntoIterator<Item = Event>) {
+    EVENTS.with_borrow_mut(|events| {
+        if let Some(events) = events {
+            events.extend(taken);
+        }
+    });
+}
+
 fn note(out: Location, fill: Fill) {
     EVENTS.with_borrow_mut(|events| {
         if let Some(events) = events {

@@ -45,6 +45,19 @@ impl NamedTensors {
         overrides.find_map(|(pattern, init)| matches(pattern).then_some(*init))
     }
 
+    /// Replaces the tensors for which `other` has another one.
+    pub(crate) fn replace(
+        &mut self,
+        mut other: impl FnMut(&Tensor) -> Result<Option<Tensor>, InitError>,
+    ) -> Result<(), InitError> {
+        for (_, tensor) in &mut self.tensors {
+            if let Some(replacement) = other(tensor)? {
+                *tensor = replacement;
+            }
+        }
+        Ok(())
+    }
+
     /// A handle to a tensor, if there is one of that name.
     pub(super) fn get(&self, name: &str) -> Option<Tensor> {
         self.tensors

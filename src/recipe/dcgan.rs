@@ -1,6 +1,6 @@
 //! DCGAN, of PyTorch's examples.
 
-use super::fill_bias;
+use super::{fill_bias, skip};
 use crate::error::InitError;
 use crate::init::normal_;
 use crate::nn::LayerKind;
@@ -47,6 +47,6 @@ pub fn dcgan(layer: &mut Layer<'_>) -> Result<(), InitError> {
             })?;
             fill_bias(layer, 0.0)
         }
-        _ => Ok(()),
+        _ => skip(layer),
     }
 }

@@ -1,6 +1,6 @@
 //! Recipes for any model.
 
-use super::fill_bias;
+use super::{fill_bias, skip};
 use crate::error::InitError;
 use crate::generator::Generator;
 use crate::init::{
@@ -16,9 +16,7 @@ use tch::Tensor;
 ///
 /// Draws layer by layer in the order of the visit, children before their parents; a layer that is
 /// part of another is initialized by that one. [`reset_parameters`](crate::reset_parameters) does
-/// the same in the order of creation, which is that of a model's constructor, and also accepts
-/// layers of ambiguous kind if all candidates have the same initialization. Variables that are not
-/// of a known layer are left alone.
+/// the same in the order of creation, which is that of a model's constructor.
 ///
 /// Source: `reset_parameters` in `torch/nn/modules/*.py`, PyTorch 2.13.
 ///
@@ -42,7 +40,10 @@ pub fn pytorch_default(layer: &mut Layer<'_>) -> Result<(), InitError> {
     if layer.is_within_another() {
         return Ok(());
     }
-    layer.reset_parameters()
+    match layer.candidates() {
+        [] => skip(layer),
+        _ => layer.reset_parameters(),
+    }
 }
 
 /// [`xavier_uniform_`] of gain 1 for the weights of linear layers and of convolutions, transposed
@@ -195,6 +196,6 @@ fn weights_and_zero_biases(
             layer.fill("weight", weight_)?;
             fill_bias(layer, 0.0)
         }
-        _ => Ok(()),
+        _ => skip(layer),
     }
 }

@@ -1,5 +1,6 @@
 //! LSTMs with Keras' initialization.
 
+use super::skip;
 use crate::error::{Context, InitError};
 use crate::init::{constant_, orthogonal_, xavier_uniform_, zeros_};
 use crate::nn::LayerKind;
@@ -44,7 +45,7 @@ use tch::Tensor;
 /// ```
 pub fn lstm(layer: &mut Layer<'_>) -> Result<(), InitError> {
     if !matches!(layer.kind(), Some(LayerKind::LSTM | LayerKind::LSTMCell)) {
-        return Ok(());
+        return skip(layer);
     }
     layer.fill_parameters(|name, parameter, generator| {
         if name.starts_with("weight_ih") {

@@ -2,7 +2,11 @@
 //!
 //! `weight_init` and `weight_init2` are those of the experiment that this project grew from. The
 //! others follow a source that their documentation names with its version; what that source leaves
-//! at PyTorch's default is left alone, and a parameter that a layer lacks is skipped.
+//! at PyTorch's default is left alone, and a parameter that a layer lacks is skipped. So call
+//! [`reset_parameters`](crate::reset_parameters) before, on a model of plain tch: PyTorch's default
+//! is not tch's. Variables of no known layer that a recipe does not fill are an error that names
+//! them, [`VisitError::Unclaimed`](crate::VisitError::Unclaimed), after the visit; leave them to
+//! yourself by [`Walk::leave`](crate::Walk::leave).
 //!
 //! A recipe that takes arguments returns a visitor. Make a new one for each walk, since some keep
 //! state.
@@ -82,7 +86,7 @@ pub fn weight_init(layer: &mut Layer<'_>) -> Result<(), InitError> {
             layer.fill("weight", |weight, _| constant_(weight, 1.0))?;
             fill_bias(layer, 0.0)
         }
-        _ => Ok(()),
+        _ => skip(layer),
     }
 }
 
@@ -109,12 +113,19 @@ pub fn weight_init2(layer: &mut Layer<'_>) -> Result<(), InitError> {
     let gain = match layer.kind() {
         Some(LayerKind::Linear) => 1.0,
         Some(LayerKind::Conv2d | LayerKind::ConvTranspose2d) => calculate_gain(Nonlinearity::Relu)?,
-        _ => return Ok(()),
+        _ => return skip(layer),
     };
     layer.fill("weight", |weight, generator| {
         orthogonal_(weight, gain, generator)
     })?;
     fill_bias(layer, 0.0)
+}
+
+/// Leaves a layer as it is, as the recipe's source does. Variables of no known layer are reported:
+/// the source cannot say what they are.
+fn skip(layer: &mut Layer<'_>) -> Result<(), InitError> {
+    layer.report_unknown(&[]);
+    Ok(())
 }
 
 fn fill_bias(layer: &mut Layer<'_>, value: f64) -> Result<(), InitError> {

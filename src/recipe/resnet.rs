@@ -1,6 +1,6 @@
 //! ResNet, of torchvision.
 
-use super::{fill_bias, parent_and_name};
+use super::{fill_bias, parent_and_name, skip};
 use crate::error::InitError;
 use crate::init::{FanMode, Nonlinearity, kaiming_normal_, ones_, zeros_};
 use crate::nn::LayerKind;
@@ -57,7 +57,7 @@ pub fn resnet(zero_init_residual: bool) -> impl FnMut(&mut Layer<'_>) -> Result<
                 layer.fill("weight", |weight, _| ones_(weight))?;
                 fill_bias(layer, 0.0)?;
             }
-            _ => return Ok(()),
+            _ => return skip(layer),
         }
         if zero_init_residual {
             blocks.zero_last_norm(layer)?;

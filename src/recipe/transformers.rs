@@ -58,6 +58,7 @@ pub fn gpt2(
             fill_bias(layer, 0.0)?;
         } else {
             init_weights(layer, initializer_range, None)?;
+            layer.report_unknown(&[]);
         }
         if name(layer.path()) != "c_proj" {
             return Ok(());
@@ -124,7 +125,10 @@ pub fn bert(
         init_weights(layer, initializer_range, pad_token_id.filter(|_| is_words))?;
         if layer.kind().is_none() && name(layer.path()) == "predictions" {
             fill_bias(layer, 0.0)?;
+            layer.report_unknown(&["bias"]);
+            return Ok(());
         }
+        layer.report_unknown(&[]);
         Ok(())
     }
 }

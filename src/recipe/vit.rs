@@ -85,8 +85,10 @@ pub fn vit(layer: &mut Layer<'_>) -> Result<(), InitError> {
                 zeros_(token)?;
             }
             if !is_at(&path, "encoder") {
+                layer.report_unknown(&["class_token"]);
                 return Ok(());
             }
+            layer.report_unknown(&["class_token", "pos_embedding"]);
             layer.fill("pos_embedding", |embedding, generator| {
                 normal_(embedding, 0.0, 0.02, generator)
             })

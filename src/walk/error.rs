@@ -13,7 +13,7 @@ pub enum VisitError {
         either(.candidates)
     )]
     Ambiguous {
-        /// The layer's path.
+        /// The layer's path, or the full name of its first variable if other layers share the path.
         path: String,
         /// The kinds that its variables fit.
         candidates: Vec<LayerKind>,
@@ -28,6 +28,50 @@ pub enum VisitError {
         kind: LayerKind,
         /// The layer's variables with their shapes.
         variables: String,
+    },
+
+    /// The caller named a path at which several layers could be of the kind.
+    #[error(
+        "several layers at {path:?} could be {kind}; name one by a variable, such as \
+         `Walk::with_kind({:?}, ..)`: {}",
+        .variables.first().map_or("", String::as_str), .variables.join(", ")
+    )]
+    SeveralLayers {
+        /// The path that the caller named.
+        path: String,
+        /// The kind that the caller named.
+        kind: LayerKind,
+        /// One variable of each of the layers, by its full name.
+        variables: Vec<String>,
+    },
+
+    /// Variables belong to no layer of a known kind, so they would stay as they are.
+    #[error(
+        "variables of no known layer would be left as they are: {}; fill them yourself and exclude \
+         them with `Walk::leave({:?})`, or name the kind of their layer with `Walk::with_kind`",
+        .variables.join(", "), first_name(.variables)
+    )]
+    Unclaimed {
+        /// The variables by their full names, each with its shape: `fc.gamma [8]`.
+        variables: Vec<String>,
+    },
+
+    /// A pattern of [`Walk::leave`](crate::Walk::leave) matches no variable.
+    #[error("`Walk::leave({glob:?})` matches no variable; the variables are: {variables}")]
+    NothingToLeave {
+        /// The pattern.
+        glob: String,
+        /// The names of all variables.
+        variables: String,
+    },
+
+    /// A pattern of [`Walk::leave`](crate::Walk::leave) is malformed.
+    #[error("`Walk::leave({glob:?})`: {problem}")]
+    Glob {
+        /// The pattern.
+        glob: String,
+        /// What is wrong with it.
+        problem: String,
     },
 
     /// The caller named a layer that does not exist.
@@ -58,6 +102,12 @@ pub enum VisitError {
         /// The visitor's error.
         source: InitError,
     },
+}
+
+/// The name of the first variable, without its shape.
+fn first_name(variables: &[String]) -> &str {
+    let first = variables.first().map_or("", String::as_str);
+    first.rsplit_once(" [").map_or(first, |(name, _)| name)
 }
 
 fn either(kinds: &[LayerKind]) -> String {

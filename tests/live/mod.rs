@@ -34,5 +34,6 @@ mod running_norms;
 mod scope;
 mod small_layers;
 mod state;
+mod tch_examples;
 mod tensor_files;
 mod transformer;
