@@ -47,7 +47,7 @@ pub mod distribution {
 }
 /// Tensors as views of bytes in files and in memory, without libtorch.
 pub mod tensor {
-    pub use tensor_parity::{Dtype, TensorView, ViewError};
+    pub use tensor_parity::{Dtype, LeftOut, LeftOutKind, TensorView, ViewError};
 }
 /// PyTorch's CPU random stream, without libtorch.
 pub mod rng {

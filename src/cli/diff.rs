@@ -1,7 +1,7 @@
 //! `tch-init diff`: compares two sets of tensors.
 
 mod json;
-mod table;
+pub(super) mod table;
 
 use super::report::Report;
 use super::selection::{Names, Selection};
@@ -86,7 +86,16 @@ pub fn run(arguments: &Arguments) -> Result<Report> {
     let comparison =
         compare(&a, &b, criterion, &names).with_context(|| sides(&arguments.a, &arguments.b))?;
     names.warn_of_unused();
-    if comparison.pairs.is_empty() {
+    if comparison.pairs.is_empty() && comparison.is_same() && !comparison.not_compared.is_empty() {
+        let members = comparison.not_compared.iter().map(table::not_compared);
+        anyhow::bail!(
+            "{} and {} have no tensor that can be compared: {}",
+            arguments.a.display(),
+            arguments.b.display(),
+            members.take(8).collect::<Vec<_>>().join(" | ")
+        );
+    }
+    if comparison.pairs.is_empty() && comparison.not_compared.is_empty() {
         anyhow::bail!(
             "{} and {} have no tensor of the same name{}",
             arguments.a.display(),

@@ -1,5 +1,6 @@
 //! `tch-init explain`: explains why tensors differ from what PyTorch draws.
 
+use super::diff::table;
 use super::dtype::FloatDtype;
 use super::report::{Report, spinner};
 use super::selection::{Names, Selection};
@@ -13,8 +14,10 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use tch_init::explain::{Expected, Explanation, Model, NamedView, Options, explain};
 use tch_init::file::TensorFile;
+use tch_init::parity::{Compare, Criterion, NotCompared, SourceEntry, SourceError, TensorSource};
 use tch_init::plan::InitPlan;
 use tch_init::rng::Seed;
+use tch_init::tensor::{LeftOut, LeftOutKind};
 
 #[derive(Args)]
 pub struct Arguments {
@@ -57,19 +60,33 @@ pub fn run(arguments: &Arguments) -> Result<Report> {
             yours_path.display()
         );
     }
-    let yours = TensorFile::open(yours_path)?;
-    let yours = renamed(named(&yours), &names)?;
+    let yours_file = TensorFile::open(yours_path)?;
+    let yours = renamed(named(&yours_file), &names)?;
     let mut options = Options::default().other_seeds(arguments.other_seeds);
     if let Some(seed) = arguments.seed {
         options = options.seed(seed);
     }
-    let report = |mut expected: Vec<Expected<'_>>| -> Result<Report> {
+    let report = |mut expected: Vec<Expected<'_>>, left_out: &[LeftOut]| -> Result<Report> {
         expected.retain(|e| names.keep(&e.tensor.name));
         let expected = expected.as_slice();
         let spinner = spinner("searching random streams");
         let explanations = explain(&yours, expected, &options);
         spinner.finish_and_clear();
         let explanations = explanations?;
+        let not_compared = not_compared(
+            &TensorNames::new(
+                yours.iter().map(|t| &t.name),
+                yours_file.left_out(),
+                &names,
+                true,
+            ),
+            &TensorNames::new(
+                expected.iter().map(|e| &e.tensor.name),
+                left_out,
+                &names,
+                false,
+            ),
+        )?;
         names.warn_of_unused();
         if explanations.is_empty() {
             bail!(
@@ -77,9 +94,9 @@ pub fn run(arguments: &Arguments) -> Result<Report> {
                 yours_path.display()
             );
         }
-        let unpaired = Unpaired::new(&yours, expected);
+        let unpaired = Unpaired::new(&yours, expected, not_compared);
         Ok(Report {
-            found: explanations.iter().any(|e| !e.equal) || !unpaired.is_empty(),
+            found: explanations.iter().any(|e| !e.equal) || unpaired.differ(),
             text: match arguments.json {
                 true => json(&explanations, &unpaired)?,
                 false => text(&explanations, &unpaired),
@@ -94,7 +111,7 @@ pub fn run(arguments: &Arguments) -> Result<Report> {
             let plan = InitPlan::load(reference)?;
             let model = Model::of_plan(&plan, seed);
             let model = model.with_context(|| reference.display().to_string())?;
-            report(model.expected()?)
+            report(model.expected()?, &[])
         }
         (Some(reference), _, _) => {
             let file = TensorFile::open(reference)?;
@@ -105,11 +122,11 @@ pub fn run(arguments: &Arguments) -> Result<Report> {
                     drawn: None,
                 })
                 .collect();
-            report(expected)
+            report(expected, file.left_out())
         }
         (None, Some(layers), Some(seed)) => {
             let model = printed_model(arguments, layers, seed, &yours)?;
-            report(model.expected()?)
+            report(model.expected()?, &[])
         }
         _ => bail!("give a file of PyTorch's tensors, or --layers and --seed"),
     }
@@ -175,29 +192,99 @@ fn renamed<'a>(tensors: Vec<NamedView<'a>>, names: &Names) -> Result<Vec<NamedVi
     Ok(renamed)
 }
 
-/// Names of only one side.
+/// The names of the tensors of one side, and the tensors that it cannot read.
+struct TensorNames {
+    tensors: Vec<String>,
+    left_out: Vec<LeftOut>,
+}
+
+impl TensorNames {
+    /// `left_out` is renamed if the side is, and selected.
+    fn new<'a>(
+        tensors: impl Iterator<Item = &'a String>,
+        left_out: &[LeftOut],
+        names: &Names,
+        is_renamed: bool,
+    ) -> TensorNames {
+        let mut selected = Vec::new();
+        for member in left_out {
+            let mut member = member.clone();
+            if is_renamed {
+                member.name = names.rename(&member.name);
+            }
+            if member.kind != LeftOutKind::NotATensor && names.keep(&member.name) {
+                selected.push(member);
+            }
+        }
+        TensorNames {
+            tensors: tensors.cloned().collect(),
+            left_out: selected,
+        }
+    }
+}
+
+impl TensorSource for TensorNames {
+    fn entries(&self) -> Result<Vec<SourceEntry<'_>>, SourceError> {
+        let entry = |name: &String| {
+            SourceEntry::new(name.as_str(), 0, || Err(SourceError::new("not read")))
+        };
+        Ok(self.tensors.iter().map(entry).collect())
+    }
+
+    fn left_out(&self) -> Vec<LeftOut> {
+        self.left_out.clone()
+    }
+}
+
+/// The tensors that a side cannot read.
+fn not_compared(yours: &TensorNames, reference: &TensorNames) -> Result<Vec<NotCompared>> {
+    let left_out = || yours.left_out.iter().chain(&reference.left_out);
+    let names: BTreeSet<&str> = left_out().map(|member| member.name.as_str()).collect();
+    let comparison = Compare::new(Criterion::Bits)
+        .filter(|name| names.contains(name))
+        .run(yours, reference)?;
+    Ok(comparison.not_compared)
+}
+
+/// Names of only one side, and tensors that one side cannot read.
 #[derive(Serialize)]
 struct Unpaired {
     only_yours: Vec<String>,
     only_reference: Vec<String>,
+    #[serde(serialize_with = "lines")]
+    not_compared: Vec<NotCompared>,
+}
+
+fn lines<S: serde::Serializer>(members: &[NotCompared], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(members.iter().map(table::not_compared))
 }
 
 impl Unpaired {
-    fn new(yours: &[NamedView<'_>], expected: &[Expected<'_>]) -> Unpaired {
+    fn new(
+        yours: &[NamedView<'_>],
+        expected: &[Expected<'_>],
+        not_compared: Vec<NotCompared>,
+    ) -> Unpaired {
         let yours: Vec<&str> = yours.iter().map(|tensor| tensor.name.as_str()).collect();
         let theirs: Vec<&str> = expected.iter().map(|e| e.tensor.name.as_str()).collect();
         let without = |names: &[&str], others: &[&str]| {
-            let alone = names.iter().filter(|name| !others.contains(name));
+            let is_read = |name: &str| not_compared.iter().all(|member| member.name != name);
+            let alone = names
+                .iter()
+                .filter(|name| !others.contains(name) && is_read(name));
             alone.map(|name| (*name).to_owned()).collect()
         };
         Unpaired {
             only_yours: without(&yours, &theirs),
             only_reference: without(&theirs, &yours),
+            not_compared,
         }
     }
 
-    fn is_empty(&self) -> bool {
-        self.only_yours.is_empty() && self.only_reference.is_empty()
+    fn differ(&self) -> bool {
+        !self.only_yours.is_empty()
+            || !self.only_reference.is_empty()
+            || self.not_compared.iter().any(NotCompared::differs)
     }
 }
 
@@ -247,6 +334,9 @@ fn text(explanations: &[Explanation], unpaired: &Unpaired) -> String {
         if !names.is_empty() {
             line(format!("{what}: {}", list(&names)));
         }
+    }
+    for member in &unpaired.not_compared {
+        line(format!("not compared: {}", table::not_compared(member)));
     }
     line(summary(explanations));
     text

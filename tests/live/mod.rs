@@ -18,6 +18,7 @@ mod lazy;
 mod losses;
 mod models;
 mod norms;
+mod odd_files;
 #[cfg(feature = "cli")]
 mod plan;
 #[cfg(feature = "cli")]

@@ -48,8 +48,10 @@
 
 pub mod compare;
 mod dtype;
+mod escape;
 #[cfg(feature = "files")]
 pub mod file;
+mod left_out;
 // Shared with tch-init; not part of the stable API.
 #[doc(hidden)]
 pub mod python_repr;
@@ -58,6 +60,7 @@ mod tch_kind;
 mod view;
 
 pub use dtype::Dtype;
+pub use left_out::{LeftOut, LeftOutKind};
 pub use view::{TensorView, ViewError};
 
 /// Runs the example of the README.

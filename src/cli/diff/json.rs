@@ -5,8 +5,10 @@ use anyhow::Result;
 use serde::Serialize;
 use serde_json::{Value, json};
 use tch_init::parity::{
-    Comparison, Criterion, Difference, Element, Extreme, Failure, NamedComparison,
+    Comparison, Criterion, Difference, Element, Extreme, Failure, NamedComparison, NotCompared,
+    Presence,
 };
+use tch_init::tensor::LeftOut;
 
 #[derive(Serialize)]
 struct Output<'a> {
@@ -15,6 +17,9 @@ struct Output<'a> {
     tensors: Vec<Tensor<'a>>,
     only_a: &'a [String],
     only_b: &'a [String],
+    not_compared: Vec<Value>,
+    left_out_a: Vec<Value>,
+    left_out_b: Vec<Value>,
 }
 
 #[derive(Serialize)]
@@ -63,8 +68,29 @@ pub fn text(comparison: &Comparison) -> Result<String> {
         tensors: comparison.pairs.iter().map(tensor).collect(),
         only_a: &comparison.only_actual,
         only_b: &comparison.only_expected,
+        not_compared: comparison.not_compared.iter().map(not_compared).collect(),
+        left_out_a: comparison.left_out.actual.iter().map(left_out).collect(),
+        left_out_b: comparison.left_out.expected.iter().map(left_out).collect(),
     };
     Ok(serde_json::to_string_pretty(&output)? + "\n")
+}
+
+fn not_compared(member: &NotCompared) -> Value {
+    let side = |presence: &Presence| match presence {
+        Presence::LeftOut(member) => json!(member.description()),
+        Presence::Tensor => json!("a tensor"),
+        _ => Value::Null,
+    };
+    json!({
+        "name": member.name,
+        "differs": member.differs(),
+        "a": side(&member.sides.actual),
+        "b": side(&member.sides.expected),
+    })
+}
+
+fn left_out(member: &LeftOut) -> Value {
+    json!({ "name": member.name, "what": member.description() })
 }
 
 fn tensor(pair: &NamedComparison) -> Tensor<'_> {

@@ -2,10 +2,13 @@
 
 use anstyle::{AnsiColor, Style};
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use tch_init::parity::{
-    Comparison, Criterion, Difference, Extreme, Failure, NamedComparison, Site, TensorComparison,
+    Comparison, Criterion, Difference, Extreme, Failure, NamedComparison, NotCompared, Presence,
+    Sides, Site, TensorComparison,
 };
+use tch_init::tensor::LeftOut;
 
 /// The width of a table without a terminal.
 const WIDTH: u16 = 100;
@@ -42,6 +45,13 @@ pub fn text(comparison: &Comparison, all: bool) -> String {
             line(&mut text, &format!("{side}: {name}"));
         }
     }
+    for member in &comparison.not_compared {
+        line(
+            &mut text,
+            &format!("not compared: {}", not_compared(member)),
+        );
+    }
+    left_out(&mut text, comparison, all);
     let colour = match comparison.is_same() {
         true => AnsiColor::Green,
         false => AnsiColor::Red,
@@ -52,6 +62,81 @@ pub fn text(comparison: &Comparison, all: bool) -> String {
         &format!("{style}{}{style:#}", summary(comparison)),
     );
     text
+}
+
+/// The name of a member, what it is on each side, and what to do.
+pub fn not_compared(member: &NotCompared) -> String {
+    let Sides {
+        actual, expected, ..
+    } = &member.sides;
+    let (what, advice) = match (actual, expected) {
+        (Presence::LeftOut(a), Presence::LeftOut(b)) => match a.description() == b.description() {
+            true => (a.to_string(), None),
+            false => (
+                format!("{a_name} in A, {} in B", b.description(), a_name = bare(a)),
+                b.advice.or(a.advice),
+            ),
+        },
+        (Presence::LeftOut(a), Presence::Tensor) => {
+            (format!("{} in A, a tensor in B", bare(a)), a.advice)
+        }
+        (Presence::Tensor, Presence::LeftOut(b)) => {
+            (format!("{} in B, a tensor in A", bare(b)), b.advice)
+        }
+        (Presence::LeftOut(a), _) => (format!("{}, only in A", bare(a)), a.advice),
+        (_, Presence::LeftOut(b)) => (format!("{}, only in B", bare(b)), b.advice),
+        _ => (member.name.clone(), None),
+    };
+    match advice {
+        Some(advice) => format!("{what}; {advice}"),
+        None => what,
+    }
+}
+
+/// The name of a member and what it is, without advice.
+fn bare(member: &LeftOut) -> String {
+    let mut member = member.clone();
+    member.advice = None;
+    member.to_string()
+}
+
+/// The number of members that are listed unless all are wanted.
+const LISTED: usize = 40;
+
+/// Lists the values that are not tensors: those of both sides once.
+fn left_out(text: &mut String, comparison: &Comparison, all: bool) {
+    let Sides {
+        actual, expected, ..
+    } = &comparison.left_out;
+    let names = |members: &[LeftOut]| -> BTreeSet<String> {
+        members.iter().map(LeftOut::to_string).collect()
+    };
+    let (in_a, in_b) = (names(actual), names(expected));
+    let mut lines: Vec<String> = Vec::new();
+    for member in actual.iter().map(LeftOut::to_string) {
+        let place = if in_b.contains(&member) { "" } else { " of A" };
+        lines.push(format!("left out{place}: {member}"));
+    }
+    for member in expected.iter().map(LeftOut::to_string) {
+        if !in_a.contains(&member) {
+            lines.push(format!("left out of B: {member}"));
+        }
+    }
+    let shown = if all || lines.len() <= LISTED {
+        lines.len()
+    } else {
+        LISTED - 1
+    };
+    for left_out in &lines[..shown] {
+        line(text, left_out);
+    }
+    if shown < lines.len() {
+        let more = lines.len() - shown;
+        line(
+            text,
+            &format!("left out: {more} more values; --all lists them"),
+        );
+    }
 }
 
 fn table(pairs: &[&NamedComparison]) -> Table {
@@ -244,6 +329,9 @@ fn summary(comparison: &Comparison) -> String {
         if !names.is_empty() && write!(text, "; {} only in {side}", names.len()).is_err() {
             break;
         }
+    }
+    if !comparison.not_compared.is_empty() {
+        text += &format!("; {} not compared", comparison.not_compared.len());
     }
     text
 }

@@ -1,11 +1,12 @@
 //! Comparison of two sources of tensors, name by name.
 
 use super::criterion::Criterion;
+use super::not_compared::{NotCompared, Presence};
 use super::parallel;
 use super::source::{SourceEntry, SourceError, TensorData, TensorSource};
-use super::tensor_comparison::{Side, TensorComparison};
-use crate::TensorView;
-use std::collections::BTreeMap;
+use super::tensor_comparison::{Side, Sides, TensorComparison};
+use crate::{LeftOut, LeftOutKind, TensorView};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The number of bytes, of both sides, that are compared before the next tensors are read.
 const BATCH_BYTES: u64 = 64 << 20;
@@ -37,6 +38,11 @@ pub struct Comparison {
     pub only_actual: Vec<String>,
     /// Names that only the second source has, in its order.
     pub only_expected: Vec<String>,
+    /// Tensors that a source has but cannot read, in the order of the sources.
+    pub not_compared: Vec<NotCompared>,
+    /// The members of each source that are not tensors, with their names (after renaming). They do not
+    /// count.
+    pub left_out: Sides<Vec<LeftOut>>,
 }
 
 /// The comparison of two tensors with the same name.
@@ -135,8 +141,13 @@ impl Comparison {
     }
 
     /// Whether both sources have the same names, and the same tensor under each.
+    ///
+    /// A tensor that neither source can read is not counted; see [`NotCompared::differs`].
     pub fn is_same(&self) -> bool {
-        self.only_actual.is_empty() && self.only_expected.is_empty() && self.differing() == 0
+        self.only_actual.is_empty()
+            && self.only_expected.is_empty()
+            && self.differing() == 0
+            && !self.not_compared.iter().any(NotCompared::differs)
     }
 
     /// The number of pairs that differ.
@@ -215,6 +226,10 @@ impl<'a> Compare<'a> {
         let of = |side, source: &dyn Fn() -> Result<Vec<_>, SourceError>| {
             source().map_err(|source| CompareError::Source { side, source })
         };
+        let mut left_out = Sides {
+            actual: self.left_out(actual.left_out(), &self.rename),
+            expected: self.left_out(expected.left_out(), &str::to_owned),
+        };
         let actual = self.named(
             Side::Actual,
             of(Side::Actual, &|| actual.entries())?,
@@ -244,12 +259,28 @@ impl<'a> Compare<'a> {
             }
         }
         let only_expected = expected.iter().zip(&in_both).filter(|(_, both)| !**both);
+        let mut only_expected: Vec<String> =
+            only_expected.map(|((name, _), _)| name.clone()).collect();
+        let not_compared = not_compared(&mut left_out, &mut only_actual, &mut only_expected);
         Ok(Comparison {
             criterion: self.criterion,
             only_actual,
-            only_expected: only_expected.map(|((name, _), _)| name.clone()).collect(),
+            only_expected,
+            not_compared,
+            left_out,
             pairs: self.pairs(&pairs)?,
         })
+    }
+
+    /// The members that pass the filter, with their names after renaming.
+    fn left_out(&self, members: Vec<LeftOut>, rename: &dyn Fn(&str) -> String) -> Vec<LeftOut> {
+        let renamed = members.into_iter().map(|member| LeftOut {
+            name: rename(&member.name),
+            ..member
+        });
+        renamed
+            .filter(|member| (self.filter)(&member.name))
+            .collect()
     }
 
     /// The entries that pass the filter, with their names after renaming.
@@ -344,6 +375,68 @@ impl<'a> Compare<'a> {
         }));
         Ok(())
     }
+}
+
+/// Takes the tensors that are left out of a source, and their counterparts in the other one.
+fn not_compared(
+    left_out: &mut Sides<Vec<LeftOut>>,
+    only_actual: &mut Vec<String>,
+    only_expected: &mut Vec<String>,
+) -> Vec<NotCompared> {
+    let split = |members: &mut Vec<LeftOut>| {
+        let (values, tensors): (Vec<_>, Vec<_>) = std::mem::take(members)
+            .into_iter()
+            .partition(|member| member.kind == LeftOutKind::NotATensor);
+        *members = values;
+        tensors
+    };
+    let actual = split(&mut left_out.actual);
+    let expected = split(&mut left_out.expected);
+    if actual.is_empty() && expected.is_empty() {
+        return Vec::new();
+    }
+    let by_name = |members: &[LeftOut]| -> BTreeMap<String, LeftOut> {
+        let named = members
+            .iter()
+            .map(|member| (member.name.clone(), member.clone()));
+        named.collect()
+    };
+    let mut unpaired = by_name(&expected);
+    let of_actual = by_name(&actual);
+    let alone = |names: &[String]| -> BTreeSet<String> { names.iter().cloned().collect() };
+    let (alone_actual, alone_expected) = (alone(only_actual), alone(only_expected));
+    only_actual.retain(|name| !unpaired.contains_key(name));
+    only_expected.retain(|name| !of_actual.contains_key(name));
+    let tensor = |names: &BTreeSet<String>, name: &str| match names.contains(name) {
+        true => Presence::Tensor,
+        false => Presence::Absent,
+    };
+    let mut not_compared = Vec::new();
+    for member in actual {
+        let other = match unpaired.remove(&member.name) {
+            Some(other) => Presence::LeftOut(other),
+            None => tensor(&alone_expected, &member.name),
+        };
+        not_compared.push(NotCompared {
+            name: member.name.clone(),
+            sides: Sides {
+                actual: Presence::LeftOut(member),
+                expected: other,
+            },
+        });
+    }
+    for member in expected {
+        if unpaired.remove(&member.name).is_some() {
+            not_compared.push(NotCompared {
+                name: member.name.clone(),
+                sides: Sides {
+                    actual: tensor(&alone_actual, &member.name),
+                    expected: Presence::LeftOut(member),
+                },
+            });
+        }
+    }
+    not_compared
 }
 
 /// The entries of both sources with the same name.

@@ -1,6 +1,6 @@
 //! Sources of tensors to compare.
 
-use crate::{Dtype, TensorView, ViewError};
+use crate::{Dtype, LeftOut, TensorView, ViewError};
 use std::collections::BTreeMap;
 use std::error::Error;
 
@@ -22,6 +22,11 @@ pub trait TensorSource {
     ///
     /// [`SourceError`] if they cannot be listed.
     fn entries(&self) -> Result<Vec<SourceEntry<'_>>, SourceError>;
+
+    /// Lists the members that have no tensor to compare, in order.
+    fn left_out(&self) -> Vec<LeftOut> {
+        Vec::new()
+    }
 }
 
 type Load<'a> = Box<dyn Fn() -> Result<TensorData<'a>, SourceError> + 'a>;

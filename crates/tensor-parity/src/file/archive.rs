@@ -19,12 +19,17 @@ pub(super) struct Archive<'a> {
 
 pub(super) struct Member {
     pub(super) name: String,
-    pub(super) content: Content,
+    /// A problem is that of this member alone.
+    pub(super) content: Result<Content, Problem>,
 }
 
 pub(super) enum Content {
-    /// The range of the bytes.
-    Stored(Range<usize>),
+    Stored {
+        /// The index of the member in the archive.
+        index: usize,
+        /// The range of the bytes.
+        range: Range<usize>,
+    },
     Deflated {
         /// The index of the member in the archive.
         index: usize,
@@ -49,14 +54,22 @@ impl<'a> Archive<'a> {
         let mut members = Vec::new();
         let mut total = 0u64;
         for index in 0..zip.len() {
-            let in_member = |error| zip_problem(error).within(&format!("member {index}"));
-            let file = zip.by_index_raw(index).map_err(in_member)?;
-            let name = file.name().map_err(in_member)?.into_owned();
-            if file.is_dir() {
-                continue;
-            }
-            total = total.saturating_add(file.compressed_size());
-            let content = content(bytes, index, &file).map_err(|problem| problem.within(&name))?;
+            // The directory has the name of a member whose own header is damaged.
+            let name = match zip.name_for_index(index) {
+                Some(Ok(name)) => name.into_owned(),
+                _ => format!("member {index}"),
+            };
+            let content = match zip.by_index_raw(index) {
+                Ok(file) if file.is_dir() => continue,
+                Ok(file) => {
+                    let content = content(bytes, index, &file);
+                    if content.is_ok() {
+                        total = total.saturating_add(file.compressed_size());
+                    }
+                    content
+                }
+                Err(error) => Err(zip_problem(error)),
+            };
             members.push(Member { name, content });
         }
         // If members share compressed bytes, the inflated size can grow with the square of the
@@ -79,8 +92,8 @@ impl<'a> Archive<'a> {
                 .any(|member| member.name.ends_with(".npy"))
     }
 
-    /// Inflates a member. The reader compares the checksum at the end of the data.
-    pub(super) fn inflate(&mut self, index: usize) -> Result<impl Read, Problem> {
+    /// Reads a member, and inflates it. The reader compares the checksum at the end of the data.
+    pub(super) fn reader(&mut self, index: usize) -> Result<impl Read, Problem> {
         self.zip.by_index(index).map_err(zip_problem)
     }
 }
@@ -108,7 +121,7 @@ fn content<R: Read>(bytes: &[u8], index: usize, file: &ZipFile<'_, R>) -> Result
         CompressionMethod::Stored if size != compressed => Err(Problem::damaged(format!(
             "stored uncompressed, but its sizes {compressed} and {size} differ"
         ))),
-        CompressionMethod::Stored => Ok(Content::Stored(range)),
+        CompressionMethod::Stored => Ok(Content::Stored { index, range }),
         CompressionMethod::Deflated if size > compressed.saturating_mul(DEFLATE_RATIO) => {
             Err(Problem::damaged(format!(
                 "{compressed} compressed bytes cannot inflate to {size}"

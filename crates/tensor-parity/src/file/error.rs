@@ -1,7 +1,9 @@
 //! Errors of reading tensor files.
 
 use super::format::Format;
-use std::fmt::{self, Write as _};
+use crate::escape::{Escaped, Name};
+use crate::left_out::{LeftOut, LeftOutKind};
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -63,18 +65,6 @@ pub enum FileError {
         problem: String,
         /// What to do.
         advice: &'static str,
-    },
-    /// A pickle needs a Python class or function: reading a file never runs code.
-    #[error(
-        "{}: contains the Python object {}, but reading a file runs no code; save the tensors from Python: {SAVE_FILE}",
-        Escaped::path(.path), Escaped(.global)
-    )]
-    #[non_exhaustive]
-    Global {
-        /// The file.
-        path: PathBuf,
-        /// The class or function, with its module.
-        global: String,
     },
     /// Two tensors have the same name.
     #[error("{}", DuplicateName(.name, .first, .second))]
@@ -140,7 +130,6 @@ enum Kind {
     Unknown(String),
     Damaged(String),
     Unsupported(String, &'static str),
-    Global(String),
     Duplicate(String),
     Temporary(io::Error),
 }
@@ -162,10 +151,6 @@ impl Problem {
         Problem::new(Kind::Unsupported(problem.into(), advice))
     }
 
-    pub(super) fn global(name: impl Into<String>) -> Problem {
-        Problem::new(Kind::Global(name.into()))
-    }
-
     pub(super) fn duplicate(name: impl Into<String>) -> Problem {
         Problem::new(Kind::Duplicate(name.into()))
     }
@@ -174,10 +159,52 @@ impl Problem {
         Problem::new(Kind::Temporary(error))
     }
 
+    /// The same problem, of another tensor.
+    pub(super) fn copied(&self) -> Problem {
+        Problem::new(match &self.kind {
+            Kind::Unknown(text) | Kind::Damaged(text) => Kind::Damaged(text.clone()),
+            Kind::Unsupported(text, advice) => Kind::Unsupported(text.clone(), advice),
+            Kind::Duplicate(name) => Kind::Duplicate(name.clone()),
+            Kind::Temporary(error) => Kind::Damaged(error.to_string()),
+        })
+    }
+
     /// Locates the problem in a tensor or a part of the file, unless it is located already.
     pub(super) fn within(mut self, tensor: &str) -> Problem {
         self.tensor.get_or_insert_with(|| tensor.to_owned());
         self
+    }
+
+    /// Whether a file as a whole cannot be read for this reason, rather than one member of it.
+    pub(super) fn is_of_file(&self) -> bool {
+        matches!(self.kind, Kind::Temporary(_))
+    }
+
+    /// Whether the file is valid, but uses a feature that is not supported.
+    pub(super) fn is_unsupported(&self) -> bool {
+        matches!(self.kind, Kind::Unsupported(..))
+    }
+
+    /// The member `name`, which has this problem.
+    pub(super) fn left_out(self, name: impl Into<String>) -> LeftOut {
+        let (kind, reason, advice) = match self.kind {
+            Kind::Unsupported(problem, advice) => (LeftOutKind::Unsupported, problem, Some(advice)),
+            Kind::Unknown(problem) | Kind::Damaged(problem) => {
+                (LeftOutKind::Damaged, problem, None)
+            }
+            Kind::Duplicate(_) => (
+                LeftOutKind::Damaged,
+                "several tensors have this name".to_owned(),
+                None,
+            ),
+            Kind::Temporary(error) => (LeftOutKind::Damaged, error.to_string(), None),
+        };
+        LeftOut {
+            name: name.into(),
+            kind,
+            reason,
+            advice,
+        }
     }
 
     pub(super) fn in_file(self, path: &Path, format: Format) -> FileError {
@@ -196,7 +223,6 @@ impl Problem {
                 problem,
                 advice,
             },
-            Kind::Global(global) => FileError::Global { path, global },
             Kind::Duplicate(name) => FileError::Duplicate {
                 name,
                 first: path.clone(),
@@ -209,56 +235,6 @@ impl Problem {
             },
         }
     }
-}
-
-/// Displays text from a file on one line: escaped, and cut at a maximum length.
-pub(super) struct Escaped<'a>(pub(super) &'a str);
-
-impl Escaped<'_> {
-    /// A path in full, since the user must recognize it.
-    fn path(path: &Path) -> String {
-        escape(&path.to_string_lossy()).collect()
-    }
-}
-
-/// The maximum number of characters shown of a problem.
-const MAX_SHOWN: usize = 400;
-/// The maximum number of characters shown of a name.
-const MAX_NAME: usize = 200;
-
-impl fmt::Display for Escaped<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // `{:.200}` sets another maximum.
-        let length = f.precision().unwrap_or(MAX_SHOWN);
-        for c in escape(self.0).take(length) {
-            f.write_char(c)?;
-        }
-        match escape(self.0).nth(length) {
-            Some(_) => f.write_str("..."),
-            None => Ok(()),
-        }
-    }
-}
-
-/// Displays the name of a tensor, or of a part of a file, in backquotes.
-pub(super) struct Name<'a>(pub(super) &'a str);
-
-impl fmt::Display for Name<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`{:.MAX_NAME$}`", Escaped(self.0))
-    }
-}
-
-fn escape(text: &str) -> impl Iterator<Item = char> + '_ {
-    text.chars().flat_map(|c| {
-        let plain =
-            !matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}') && !c.is_control();
-        let escape = (!plain).then(|| c.escape_default());
-        plain
-            .then_some(c)
-            .into_iter()
-            .chain(escape.into_iter().flatten())
-    })
 }
 
 struct Within<'a>(&'a Option<String>);

@@ -16,6 +16,8 @@ pub enum Format {
     Npz,
     /// A zip archive that `torch.save` wrote.
     TorchSave,
+    /// What `torch.save` wrote before PyTorch 1.6, without an archive.
+    LegacyTorchSave,
     /// A TorchScript archive; the `.ot` files that tch writes are such archives.
     TorchScript,
     /// A directory of tensor files.
@@ -30,6 +32,7 @@ impl fmt::Display for Format {
             Format::Npy => "npy",
             Format::Npz => "npz",
             Format::TorchSave => "torch.save",
+            Format::LegacyTorchSave => "legacy torch.save",
             Format::TorchScript => "TorchScript",
             Format::Directory => "directory",
         })

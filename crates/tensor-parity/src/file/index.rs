@@ -1,9 +1,10 @@
 //! Reads an index of shards, `*.safetensors.index.json`: a map from tensor names to files.
 
-use super::error::{FileError, Name, Problem};
+use super::error::{FileError, Problem};
 use super::format::Format;
 use super::mapped_tensors::MappedTensors;
 use super::single_file;
+use crate::escape::Name;
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use std::collections::{HashMap, HashSet};

@@ -1,7 +1,8 @@
 //! Tensors and the mapped bytes that hold their elements.
 
 use super::error::{FileError, Problem};
-use crate::{Dtype, TensorView, ViewError};
+use super::members::Members;
+use crate::{Dtype, LeftOut, TensorView, ViewError};
 use std::fs::File;
 use std::io;
 use std::ops::Range;
@@ -130,6 +131,7 @@ impl TensorEntry {
 pub(super) struct MappedTensors {
     files: Vec<FileBytes>,
     entries: Vec<TensorEntry>,
+    left_out: Vec<LeftOut>,
     /// The indices of the entries, sorted by name.
     by_name: Vec<usize>,
 }
@@ -139,22 +141,18 @@ pub(super) struct MappedTensors {
 const MAX_EXPANDED: usize = 1 << 30;
 
 impl MappedTensors {
-    /// The tensors of one file. `files` are its bytes, and those inflated from it.
-    pub(super) fn new(
-        files: Vec<FileBytes>,
-        entries: Vec<TensorEntry>,
-    ) -> Result<MappedTensors, Problem> {
-        for entry in &entries {
-            let view = entry
-                .view(&files[entry.file])
-                .map_err(|error| Problem::damaged(error.to_string()).within(&entry.name))?;
-            let logical = view.numel().saturating_mul(entry.dtype.size());
-            if logical > entry.range.len() && logical > MAX_EXPANDED {
-                return Err(Problem::unsupported(
-                    format!("expanded to {logical} bytes"),
-                    "save it without its expanded dimensions",
-                )
-                .within(&entry.name));
+    /// The tensors of one file. `files` are its bytes, and those inflated from it. A tensor that does
+    /// not fit its bytes is left out.
+    pub(super) fn new(files: Vec<FileBytes>, members: Members) -> Result<MappedTensors, Problem> {
+        let Members {
+            entries: described,
+            mut left_out,
+        } = members;
+        let mut entries = Vec::with_capacity(described.len());
+        for entry in described {
+            match check(&entry, &files[entry.file]) {
+                Ok(()) => entries.push(entry),
+                Err(problem) => left_out.push(problem.left_out(entry.name)),
             }
         }
         let by_name = sorted_by_name(&entries)
@@ -162,6 +160,7 @@ impl MappedTensors {
         Ok(MappedTensors {
             files,
             entries,
+            left_out,
             by_name,
         })
     }
@@ -169,7 +168,7 @@ impl MappedTensors {
     /// Combines tensors that were checked before.
     fn combined(
         files: Vec<FileBytes>,
-        entries: Vec<TensorEntry>,
+        Members { entries, left_out }: Members,
     ) -> Result<MappedTensors, FileError> {
         let path = |entry: usize| files[entries[entry].file].path.clone();
         let by_name = sorted_by_name(&entries).map_err(|[first, second]| FileError::Duplicate {
@@ -180,22 +179,26 @@ impl MappedTensors {
         Ok(MappedTensors {
             files,
             entries,
+            left_out,
             by_name,
         })
     }
 
     /// The tensors of several files, file by file.
     pub(super) fn joined(parts: Vec<MappedTensors>) -> Result<MappedTensors, FileError> {
-        let (mut files, mut entries) = (Vec::new(), Vec::new());
+        let (mut files, mut members) = (Vec::new(), Members::default());
         for part in parts {
             let first = files.len();
             files.extend(part.files);
-            entries.extend(part.entries.into_iter().map(|entry| TensorEntry {
-                file: first + entry.file,
-                ..entry
-            }));
+            members.left_out.extend(part.left_out);
+            members
+                .entries
+                .extend(part.entries.into_iter().map(|entry| TensorEntry {
+                    file: first + entry.file,
+                    ..entry
+                }));
         }
-        MappedTensors::combined(files, entries)
+        MappedTensors::combined(files, members)
     }
 
     /// Selected tensors of several files: `selection` has, for each, the index of its part and its
@@ -212,19 +215,27 @@ impl MappedTensors {
                 Some(first)
             })
             .collect();
-        let entries = selection
-            .iter()
-            .enumerate()
-            .map(|(position, &(part, name))| {
-                let entry = parts[part].find(name).ok_or(position)?;
-                Ok(TensorEntry {
+        let mut members = Members::default();
+        for (position, &(part, name)) in selection.iter().enumerate() {
+            if let Some(entry) = parts[part].find(name) {
+                members.entries.push(TensorEntry {
                     file: starts[part] + entry.file,
                     ..entry.clone()
-                })
-            })
-            .collect::<Result<_, usize>>()?;
+                });
+                continue;
+            }
+            let left_out = parts[part]
+                .left_out
+                .iter()
+                .find(|member| member.name == name);
+            members.left_out.push(left_out.ok_or(position)?.clone());
+        }
         let files = parts.into_iter().flat_map(|part| part.files).collect();
-        Ok(MappedTensors::combined(files, entries))
+        Ok(MappedTensors::combined(files, members))
+    }
+
+    pub(super) fn left_out(&self) -> &[LeftOut] {
+        &self.left_out
     }
 
     pub(super) fn entries(&self) -> &[TensorEntry] {
@@ -260,6 +271,21 @@ impl MappedTensors {
     pub(super) fn release(&self, entry: &TensorEntry) {
         self.files[entry.file].release(entry.range.clone());
     }
+}
+
+/// Checks that a tensor lies in its bytes.
+fn check(entry: &TensorEntry, bytes: &FileBytes) -> Result<(), Problem> {
+    let view = entry
+        .view(bytes)
+        .map_err(|error| Problem::damaged(error.to_string()))?;
+    let logical = view.numel().saturating_mul(entry.dtype.size());
+    if logical > entry.range.len() && logical > MAX_EXPANDED {
+        return Err(Problem::unsupported(
+            format!("expanded to {logical} bytes"),
+            "save it without its expanded dimensions",
+        ));
+    }
+    Ok(())
 }
 
 /// The indices of the entries sorted by name, or those of two entries with the same name.

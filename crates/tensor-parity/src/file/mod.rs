@@ -1,12 +1,14 @@
 //! Tensor files, read without libtorch and without running any code.
 //!
 //! [`TensorFile::open`] reads safetensors files and their indexes of shards; numpy's `npz` and
-//! `npy`; what `torch.save`, TorchScript and `tch` write; and directories of such files. The
+//! `npy`; what `torch.save` (of every version of PyTorch), TorchScript and `tch` write; and directories of such files. The
 //! content decides which format a file has, not its name. Files are mapped into memory: opening one
 //! reads its header only, and each [`TensorView`](crate::TensorView) borrows from the mapping.
 //!
-//! A pickle is read as data, that is, as containers and tensors. A pickle that needs any other
-//! Python class or function is refused.
+//! A pickle is read as data, that is, as containers and tensors: no code in it is run. Instances of
+//! classes, numbers and text in it are no tensors, and neither are tensors of a kind that is not
+//! supported or whose bytes are damaged: [`TensorFile::left_out`] lists them, and the others are
+//! read. An error is a file that cannot be read as a whole.
 //!
 //! ```
 //! use tensor_parity::file::TensorFile;
@@ -31,7 +33,9 @@ mod directory;
 mod error;
 mod format;
 mod index;
+mod legacy;
 mod mapped_tensors;
+mod members;
 mod new_file;
 mod npy;
 mod npz;

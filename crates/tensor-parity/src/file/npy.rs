@@ -4,9 +4,10 @@
 //! `numpy/lib/_format_impl.py` of numpy 2.4: a parser of arbitrary Python literals backtracks or
 //! recurses, which a hostile header can exploit.
 
-use super::error::{Escaped, Problem};
+use super::error::Problem;
 use super::mapped_tensors::TensorEntry;
 use crate::Dtype;
+use crate::escape::Escaped;
 
 pub(super) const MAGIC: &[u8] = b"\x93NUMPY";
 

@@ -3,6 +3,7 @@
 use super::archive::{Archive, Content};
 use super::error::Problem;
 use super::mapped_tensors::{FileBytes, TensorEntry};
+use super::members::Members;
 use super::npy;
 use std::fs::File;
 use std::io::{BufWriter, ErrorKind, Read, Write};
@@ -11,7 +12,7 @@ use std::path::Path;
 
 /// The arrays of an archive.
 pub(super) struct Arrays {
-    pub(super) entries: Vec<TensorEntry>,
+    pub(super) members: Members,
     /// The bytes of the arrays that were compressed.
     pub(super) inflated: Option<FileBytes>,
 }
@@ -20,20 +21,26 @@ pub(super) struct Arrays {
 /// compressed ones are inflated to an unnamed temporary file (file 1).
 pub(super) fn read(path: &Path, bytes: &[u8], mut archive: Archive<'_>) -> Result<Arrays, Problem> {
     let mut scratch = None;
-    let mut entries = Vec::new();
+    let mut members = Members::default();
     for member in std::mem::take(&mut archive.members) {
         // numpy ignores other members too.
-        let Some(name) = member.name.strip_suffix(".npy").map(str::to_owned) else {
+        let Some(name) = member.name.strip_suffix(".npy") else {
             continue;
         };
-        let entry = read_member(&name, bytes, &mut archive, member.content, &mut scratch);
-        entries.push(entry.map_err(|problem| problem.within(&name))?);
+        let entry = member
+            .content
+            .and_then(|content| read_member(name, bytes, &mut archive, content, &mut scratch));
+        match entry {
+            Ok(entry) => members.entries.push(entry),
+            Err(problem) if problem.is_of_file() => return Err(problem.within(name)),
+            Err(problem) => members.left_out.push(problem.left_out(name)),
+        }
     }
     let inflated = match scratch {
         None => None,
         Some(scratch) => Some(scratch.into_bytes(path).map_err(Problem::temporary)?),
     };
-    Ok(Arrays { entries, inflated })
+    Ok(Arrays { members, inflated })
 }
 
 fn read_member(
@@ -44,14 +51,17 @@ fn read_member(
     scratch: &mut Option<Scratch>,
 ) -> Result<TensorEntry, Problem> {
     let (index, size) = match content {
-        Content::Stored(range) => {
+        Content::Stored { index, range } => {
             let mut entry = npy::read(name, &bytes[range.clone()])?;
+            // As numpy does, which reads the data through the checksum.
+            let checked = std::io::copy(&mut archive.reader(index)?, &mut std::io::sink());
+            checked.map_err(|error| Problem::damaged(error.to_string()))?;
             entry.range = range.start + entry.range.start..range.start + entry.range.end;
             return Ok(entry);
         }
         Content::Deflated { index, size } => (index, size),
     };
-    let mut reader = archive.inflate(index)?;
+    let mut reader = archive.reader(index)?;
     let mut head = vec![0; npy::PRELUDE];
     inflate(&mut reader, &mut head)?;
     let start = npy::header_end(&head)?;

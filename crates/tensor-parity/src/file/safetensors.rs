@@ -1,19 +1,28 @@
 //! Reads `safetensors`: a JSON header, followed by the elements of all tensors.
 
-use super::error::{Name, Problem};
+use super::error::Problem;
 use super::mapped_tensors::TensorEntry;
+use super::members::Members;
+use crate::escape::Name;
 use crate::{Dtype, TensorView};
-use ::safetensors::SafeTensorError;
-use ::safetensors::tensor::{Dtype as Stored, Metadata, TensorInfo};
+use serde::Deserialize;
 use serde::de::{Deserializer as _, Error as _, IgnoredAny, MapAccess, Visitor};
 use std::fmt;
 
 /// The limit of the format, after the safetensors crate 0.8.
 const MAX_HEADER: u64 = 100_000_000;
 
+/// What the header has of a tensor.
+#[derive(Deserialize)]
+struct TensorInfo {
+    dtype: Stored,
+    shape: Vec<usize>,
+    data_offsets: (usize, usize),
+}
+
 /// Reads the tensors, sorted by the position of their elements as `safetensors.torch.load_file`
 /// sorts them.
-pub(super) fn read(bytes: &[u8]) -> Result<Vec<TensorEntry>, Problem> {
+pub(super) fn read(bytes: &[u8]) -> Result<Members, Problem> {
     let (length, rest) = bytes.split_first_chunk().ok_or_else(|| {
         Problem::damaged("it ends within the first eight bytes, the length of its header")
     })?;
@@ -35,31 +44,60 @@ pub(super) fn read(bytes: &[u8]) -> Result<Vec<TensorEntry>, Problem> {
 
     let mut tensors = header_entries(header)?;
     tensors.sort_by_key(|(_, info)| info.data_offsets);
+    check_layout(&tensors, data)?;
     let start = bytes.len() - data.len();
-    let entries = tensors
-        .iter()
-        .map(|(name, info)| entry(name, info, start, data).map_err(|problem| problem.within(name)))
-        .collect::<Result<_, _>>()?;
-
-    let end = tensors.last().map_or(0, |(_, info)| info.data_offsets.1);
-    // Each tensor fits its own range; the crate checks that the ranges cover the file.
-    Metadata::new(None, tensors).map_err(|error| match error {
-        SafeTensorError::InvalidOffset(name) => {
-            Problem::damaged("its bytes overlap those of another tensor, or leave a gap")
-                .within(&name)
+    let mut members = Members::default();
+    for (name, info) in tensors {
+        match check(&info, data) {
+            Ok(dtype) => members.entries.push(TensorEntry {
+                name,
+                dtype,
+                shape: info.shape,
+                strided: None,
+                file: 0,
+                range: start + info.data_offsets.0..start + info.data_offsets.1,
+            }),
+            Err(problem) => members.left_out.push(problem.left_out(name)),
         }
-        other => Problem::damaged(other.to_string()),
-    })?;
-    if end != data.len() {
-        return Err(Problem::damaged(format!(
-            "the header describes {end} bytes of tensors, but the file has {}",
-            data.len()
-        )));
     }
-    Ok(entries)
+    Ok(members)
 }
 
-fn entry(name: &str, info: &TensorInfo, start: usize, data: &[u8]) -> Result<TensorEntry, Problem> {
+/// Checks that the tensors cover the file without overlaps and gaps, as safetensors requires,
+/// beside those whose own description is wrong.
+fn check_layout(tensors: &[(String, TensorInfo)], data: &[u8]) -> Result<(), Problem> {
+    let mut end = 0;
+    let mut wrong = None;
+    for (name, info) in tensors {
+        let (from, to) = info.data_offsets;
+        if from > to {
+            return Ok(());
+        }
+        if from != end && wrong.is_none() {
+            wrong = Some(name);
+        }
+        end = to;
+    }
+    let damaged = tensors
+        .iter()
+        .any(|(_, info)| check(info, data).is_err_and(|problem| !problem.is_unsupported()));
+    match wrong {
+        // One wrong pair of offsets leaves a gap.
+        Some(_) if damaged => Ok(()),
+        Some(name) => Err(Problem::damaged(
+            "its bytes overlap those of another tensor, or leave a gap",
+        )
+        .within(name)),
+        None if end != data.len() => Err(Problem::damaged(format!(
+            "the header describes {end} bytes of tensors, but the file has {}",
+            data.len()
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// Checks that a tensor fits its bytes, and these the file.
+fn check(info: &TensorInfo, data: &[u8]) -> Result<Dtype, Problem> {
     let (from, to) = info.data_offsets;
     if from > to {
         return Err(Problem::damaged(format!(
@@ -72,47 +110,62 @@ fn entry(name: &str, info: &TensorInfo, start: usize, data: &[u8]) -> Result<Ten
             data.len()
         ))
     })?;
-    // The crate's error for this does not name the tensor.
-    TensorView::contiguous(dtype(info.dtype)?, &info.shape, bytes)
-        .map_err(|error| Problem::damaged(error.to_string()))?;
-    Ok(TensorEntry {
-        name: name.to_owned(),
-        dtype: dtype(info.dtype)?,
-        shape: info.shape.clone(),
-        strided: None,
-        file: 0,
-        range: start + from..start + to,
-    })
-}
-
-fn dtype(stored: Stored) -> Result<Dtype, Problem> {
-    Ok(match stored {
-        Stored::BOOL => Dtype::Bool,
-        Stored::U8 => Dtype::Uint8,
-        Stored::I8 => Dtype::Int8,
-        Stored::F8_E4M3 => Dtype::Float8E4m3fn,
-        Stored::F8_E4M3FNUZ => Dtype::Float8E4m3fnuz,
-        Stored::F8_E5M2 => Dtype::Float8E5m2,
-        Stored::F8_E5M2FNUZ => Dtype::Float8E5m2fnuz,
-        Stored::F8_E8M0 => Dtype::Float8E8m0fnu,
-        Stored::I16 => Dtype::Int16,
-        Stored::U16 => Dtype::Uint16,
-        Stored::F16 => Dtype::Float16,
-        Stored::BF16 => Dtype::Bfloat16,
-        Stored::I32 => Dtype::Int32,
-        Stored::U32 => Dtype::Uint32,
-        Stored::F32 => Dtype::Float32,
-        Stored::C64 => Dtype::Complex64,
-        Stored::F64 => Dtype::Float64,
-        Stored::I64 => Dtype::Int64,
-        Stored::U64 => Dtype::Uint64,
-        other => {
+    let dtype = match &info.dtype {
+        Stored::Known(dtype) => *dtype,
+        Stored::Unsupported(description) => {
             return Err(Problem::unsupported(
-                format!("PyTorch lacks the dtype {other:?}"),
+                description.clone(),
                 "save it as uint8 or a wider dtype",
             ));
         }
-    })
+    };
+    TensorView::contiguous(dtype, &info.shape, bytes)
+        .map_err(|error| Problem::damaged(error.to_string()))?;
+    Ok(dtype)
+}
+
+/// A dtype of the format.
+enum Stored {
+    Known(Dtype),
+    /// What its elements are.
+    Unsupported(String),
+}
+
+impl<'de> Deserialize<'de> for Stored {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Stored, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        Ok(Stored::Known(match name.as_str() {
+            "BOOL" => Dtype::Bool,
+            "U8" => Dtype::Uint8,
+            "I8" => Dtype::Int8,
+            "F8_E4M3" => Dtype::Float8E4m3fn,
+            "F8_E4M3FNUZ" => Dtype::Float8E4m3fnuz,
+            "F8_E5M2" => Dtype::Float8E5m2,
+            "F8_E5M2FNUZ" => Dtype::Float8E5m2fnuz,
+            "F8_E8M0" => Dtype::Float8E8m0fnu,
+            "I16" => Dtype::Int16,
+            "U16" => Dtype::Uint16,
+            "F16" => Dtype::Float16,
+            "BF16" => Dtype::Bfloat16,
+            "I32" => Dtype::Int32,
+            "U32" => Dtype::Uint32,
+            "F32" => Dtype::Float32,
+            "C64" => Dtype::Complex64,
+            "F64" => Dtype::Float64,
+            "I64" => Dtype::Int64,
+            "U64" => Dtype::Uint64,
+            "F4" => return Ok(Stored::Unsupported("4-bit floats".to_owned())),
+            "F6_E2M3" | "F6_E3M2" => {
+                return Ok(Stored::Unsupported(format!("6-bit floats ({name})")));
+            }
+            other => {
+                return Ok(Stored::Unsupported(format!(
+                    "elements of the dtype {}, which safetensors 0.8 and PyTorch 2.13 lack",
+                    other.chars().take(40).collect::<String>()
+                )));
+            }
+        }))
+    }
 }
 
 /// Parses the header in its own order and with duplicate names, of which the crate's parser keeps

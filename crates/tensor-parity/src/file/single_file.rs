@@ -4,8 +4,9 @@ use super::archive::Archive;
 use super::error::{FileError, Problem, SAVE_FILE};
 use super::format::Format;
 use super::mapped_tensors::{FileBytes, MappedTensors};
+use super::members::Members;
 use super::torch::TorchArchive;
-use super::{npy, npz, safetensors};
+use super::{legacy, npy, npz, safetensors};
 use std::ffi::OsStr;
 use std::fs::File;
 use std::path::Path;
@@ -39,6 +40,8 @@ pub(super) enum Content {
     Safetensors,
     Npy,
     Zip,
+    /// What `torch.save` wrote before PyTorch 1.6.
+    Legacy,
     Json,
     /// None of these; what it is instead.
     Unknown(String),
@@ -47,6 +50,9 @@ pub(super) enum Content {
 impl Content {
     pub(super) fn detect(bytes: &[u8]) -> Content {
         let text = bytes.trim_ascii_start();
+        if legacy::is_legacy(bytes) {
+            return Content::Legacy;
+        }
         if bytes.starts_with(npy::MAGIC) {
             return Content::Npy;
         }
@@ -65,9 +71,6 @@ impl Content {
             [b'v', ..] if bytes.starts_with(b"version https://git-lfs") => {
                 "a Git LFS pointer: fetch the file itself with git lfs pull".to_owned()
             }
-            [0x80, 2, 0x8a, 10, 0x6c, 0xfc, ..] => format!(
-                "written by torch.save before PyTorch 1.6, which only Python can read: {SAVE_FILE}"
-            ),
             [0x80, 2..=5, ..] => {
                 format!("a pickle without an archive, which only Python can read: {SAVE_FILE}")
             }
@@ -105,14 +108,26 @@ fn read_as(path: &Path, bytes: FileBytes, format: &mut Format) -> Result<MappedT
     let extension = path.extension().and_then(OsStr::to_str).unwrap_or_default();
     let content = bytes.as_slice();
     let mut inflated = None;
-    let entries = match Content::detect(content) {
+    let members = match Content::detect(content) {
         Content::Safetensors => {
             *format = Format::Safetensors;
             safetensors::read(content)?
         }
         Content::Npy => {
             *format = Format::Npy;
-            vec![npy::read(&stem, content)?]
+            let mut members = Members::default();
+            match npy::read(&stem, content) {
+                Ok(entry) => members.entries.push(entry),
+                Err(problem) if problem.is_unsupported() => {
+                    members.left_out.push(problem.left_out(stem));
+                }
+                Err(problem) => return Err(problem),
+            }
+            members
+        }
+        Content::Legacy => {
+            *format = Format::LegacyTorchSave;
+            legacy::read(content, &stem)?
         }
         Content::Zip => {
             // A guess, for an error before the members are known.
@@ -122,7 +137,7 @@ fn read_as(path: &Path, bytes: FileBytes, format: &mut Format) -> Result<MappedT
                 _ => Format::Npz,
             };
             let archive = Archive::open(content)?;
-            if let Some(torch) = TorchArchive::of(content, &archive)? {
+            if let Some(torch) = TorchArchive::of(content, &archive) {
                 *format = match torch.is_script {
                     true => Format::TorchScript,
                     false => Format::TorchSave,
@@ -132,7 +147,7 @@ fn read_as(path: &Path, bytes: FileBytes, format: &mut Format) -> Result<MappedT
                 *format = Format::Npz;
                 let arrays = npz::read(path, content, archive)?;
                 inflated = arrays.inflated;
-                arrays.entries
+                arrays.members
             } else {
                 return Err(Problem::unknown(
                     "a zip archive that neither numpy nor PyTorch wrote",
@@ -147,5 +162,5 @@ fn read_as(path: &Path, bytes: FileBytes, format: &mut Format) -> Result<MappedT
         }
         Content::Unknown(found) => return Err(Problem::unknown(found)),
     };
-    MappedTensors::new([bytes].into_iter().chain(inflated).collect(), entries)
+    MappedTensors::new([bytes].into_iter().chain(inflated).collect(), members)
 }

@@ -5,16 +5,16 @@ use super::format::Format;
 use super::mapped_tensors::{FileBytes, MappedTensors};
 use super::single_file::{self, Content};
 use super::{directory, index};
-use crate::TensorView;
 use crate::compare::{SourceEntry, SourceError, TensorSource};
+use crate::{LeftOut, TensorView};
 use std::path::{Path, PathBuf};
 
 /// A tensor file, or a directory of tensor files; see the [module](super).
 ///
 /// Tensors have the names that the file gives them. The tensor of an `npy` file has the name of the
 /// file without its extension. In PyTorch's archives, containers and modules become dotted names
-/// (`model.fc.weight`, `optimizer.state.0.exp_avg`; items of a list by their index); values that
-/// are not tensors are left out, and a tensor that is the entire content has the name of the file
+/// (`model.fc.weight`, `optimizer.state.0.exp_avg`; items of a list by their index), a module that was
+/// saved as a whole has the names of its `state_dict`, and a tensor that is the entire content has the name of the file
 /// without its extension. A TorchScript module also lists tensors that are not parameters, and a
 /// `|` in its names becomes the dot that tch replaced by it.
 ///
@@ -36,7 +36,8 @@ pub struct TensorFile {
 }
 
 impl TensorFile {
-    /// Opens a file or a directory, and checks every tensor in it.
+    /// Opens a file or a directory, and checks every tensor in it. Those that cannot be read are
+    /// [left out](Self::left_out).
     ///
     /// If a directory has an index of shards, the tensors of the index are read; otherwise those of
     /// all tensor files in it, but not of its subdirectories. Compressed arrays of an `npz` file
@@ -139,6 +140,15 @@ impl TensorFile {
         Some(self.tensors.view(entry))
     }
 
+    /// The members that are not among the tensors: values of pickles that are not tensors, tensors of
+    /// a kind that is not supported, and damaged ones.
+    ///
+    /// A container or an instance without tensors is one member. The attributes of modules, `None` and
+    /// empty containers are not listed.
+    pub fn left_out(&self) -> &[LeftOut] {
+        self.tensors.left_out()
+    }
+
     /// Fails if a file became shorter after it was opened, in which case reading a tensor may raise
     /// SIGBUS.
     ///
@@ -168,6 +178,10 @@ impl TensorSource for TensorFile {
             })
         });
         Ok(entries.collect())
+    }
+
+    fn left_out(&self) -> Vec<LeftOut> {
+        self.tensors.left_out().to_vec()
     }
 }
 

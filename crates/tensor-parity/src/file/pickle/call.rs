@@ -1,36 +1,109 @@
 //! Evaluates the calls in a pickle of tensors as the Python functions of `torch/_utils.py` and
-//! `torch/serialization.py`, PyTorch 2.13, would.
+//! `torch/serialization.py`, PyTorch 2.13, would. A call of any other function becomes a placeholder.
 
-use super::global::Global;
-use super::value::{Heap, Id, Storage, Tensor, Value};
-use crate::Dtype;
+use super::global::{Element, Global, Rebuild};
+use super::value::{Heap, Id, Object, Storage, Tensor, Unreadable, Value};
 use crate::file::error::Problem;
+use std::borrow::Cow;
 
 /// Evaluates `function(*arguments)`.
 pub(super) fn reduce<'a>(heap: &mut Heap<'a>, function: Id, arguments: Id) -> Result<Id, Problem> {
-    let Value::Global(function) = *heap.get(function) else {
-        return Err(Problem::damaged("a call of a value that is not a function"));
+    let Value::Global(global) = *heap.get(function) else {
+        return object(heap, function, arguments);
     };
-    let Value::Tuple(items) = heap.get(arguments) else {
-        return Err(Problem::damaged("a call whose arguments are not a tuple"));
+    let items = match heap.get(arguments) {
+        Value::Tuple(items) => items.as_slice(),
+        _ => &[],
     };
-    let value = match (function, items.as_slice()) {
-        (Global::OrderedDict, []) => Value::Dict(Vec::new()),
-        (Global::FirstArgument, [first, ..]) => return Ok(*first),
+    match (global, items) {
+        (Global::Dictionary, []) => heap.push(Value::Dict(Vec::new())),
+        (Global::FirstArgument | Global::TensorClass, [first, ..]) => Ok(*first),
         // An empty set, Size or Counter.
-        (Global::FirstArgument, []) => return Ok(Heap::EMPTY),
-        (Global::Opaque, _) => return Ok(Heap::OPAQUE),
-        // A TorchScript enumeration.
-        (Global::ScriptClass, _) => Value::Object(None),
+        (Global::FirstArgument, []) => Ok(Heap::EMPTY),
+        (Global::Opaque("a device"), _) => Ok(Heap::DEVICE),
+        (Global::Opaque("bytes"), _) => Ok(Heap::BYTES),
+        (Global::Opaque(what), _) => heap.push(Value::Opaque(what)),
+        (Global::Instance, &[class, ref rest @ ..]) => {
+            // The state of a base class, such as the items of a dict.
+            let state = rest.get(1).copied().unwrap_or(Heap::NONE);
+            let instance = object(heap, class, Heap::EMPTY)?;
+            if let Value::Object(object) = heap.get_mut(instance) {
+                object.state = state;
+            }
+            Ok(instance)
+        }
+        (Global::RebuildFromType, &[inner, _class, arguments, ref rest @ ..]) => {
+            // One level only: PyTorch never nests these calls, and nesting would recurse here.
+            if matches!(
+                heap.get(inner),
+                Value::Global(Global::RebuildFromType | Global::RebuildFromCpu)
+            ) {
+                return object(heap, function, arguments);
+            }
+            let state = rest.first().copied().unwrap_or(Heap::NONE);
+            let tensor = reduce(heap, inner, arguments)?;
+            match heap.get_mut(tensor) {
+                Value::Unreadable(unreadable) => unreadable.state = state,
+                Value::Object(object) => object.state = state,
+                _ => {}
+            }
+            Ok(tensor)
+        }
+        (Global::RebuildFromCpu, &[data, dtype, ..]) => {
+            let from = match heap.get(data) {
+                Value::Tensor(tensor) => tensor.dtype(heap),
+                _ => None,
+            };
+            match heap.get(dtype) {
+                Value::Global(Global::Dtype(Element::Known(to))) if from == Some(*to) => Ok(data),
+                _ => unreadable(
+                    heap,
+                    "a tensor that PyTorch converts to another dtype as it loads it",
+                    "save x.cpu()",
+                    dtype,
+                ),
+            }
+        }
+        (Global::Rebuild(kind), _) => {
+            let first = items.first().copied().unwrap_or(Heap::NONE);
+            let (reason, advice) = match kind {
+                Rebuild::Sparse => ("a sparse tensor", "save x.to_dense()"),
+                Rebuild::Quantized => ("a quantized tensor", "save x.dequantize() or x.int_repr()"),
+                Rebuild::Meta => (
+                    "a tensor on the meta device, which has no elements",
+                    "materialize it first",
+                ),
+                Rebuild::Nested => (
+                    "a nested tensor",
+                    "save x.to_padded_tensor(0) or x.unbind()",
+                ),
+                Rebuild::Wrapper => (
+                    "a tensor subclass that wraps other tensors",
+                    "save its plain tensors",
+                ),
+                Rebuild::Numpy => (
+                    "a tensor of another device, as a numpy array",
+                    "save x.cpu()",
+                ),
+                Rebuild::Other => (
+                    "a tensor that is not a plain dense one",
+                    "save x.to_dense()",
+                ),
+            };
+            unreadable(heap, reason, advice, first)
+        }
         (Global::RebuildTensor, &[storage, offset, size, stride]) => {
-            tensor([storage, offset, size, stride], None)
+            tensor(heap, [storage, offset, size, stride], None)
         }
         (
             Global::RebuildTensorV2,
             &[storage, offset, size, stride, _grad, _hooks, ref rest @ ..],
         ) => {
-            no_lazy_bits(heap, rest.first())?;
-            tensor([storage, offset, size, stride], None)
+            let metadata = rest.first().copied();
+            match is_lazy(heap, metadata) {
+                true => lazy(heap),
+                false => tensor(heap, [storage, offset, size, stride], None),
+            }
         }
         (
             Global::RebuildTensorV3,
@@ -44,101 +117,147 @@ pub(super) fn reduce<'a>(heap: &mut Heap<'a>, function: Id, arguments: Id) -> Re
                 dtype,
                 ref rest @ ..,
             ],
-        ) => {
-            no_lazy_bits(heap, rest.first())?;
-            let Value::Global(Global::Dtype(dtype)) = *heap.get(dtype) else {
-                return Err(Problem::damaged(
-                    "a tensor whose dtype argument is not a dtype",
-                ));
-            };
-            tensor([storage, offset, size, stride], Some(dtype))
-        }
-        (Global::RebuildFromType, &[inner, class, arguments, ..]) => {
-            if !matches!(heap.get(class), Value::Global(Global::TensorClass)) {
-                return Err(Problem::damaged(
-                    "a tensor of a class that is not a tensor class",
-                ));
+        ) => match *heap.get(dtype) {
+            _ if is_lazy(heap, rest.first().copied()) => lazy(heap),
+            Value::Global(Global::Dtype(element)) => {
+                tensor(heap, [storage, offset, size, stride], Some(element))
             }
-            let plain = matches!(
-                heap.get(inner),
-                Value::Global(
-                    Global::RebuildTensor | Global::RebuildTensorV2 | Global::RebuildTensorV3
-                )
-            );
-            // One level only: PyTorch never nests these calls, and nesting would recurse here.
-            return match plain {
-                true => reduce(heap, inner, arguments),
-                false => Err(Problem::damaged(
-                    "a tensor rebuilt by an unexpected function",
-                )),
-            };
+            _ => unreadable(
+                heap,
+                "a tensor of a dtype that is not one of PyTorch 2.13",
+                "convert it to another dtype",
+                dtype,
+            ),
+        },
+        // The reader finds that its storage is missing.
+        (Global::RebuildTensor | Global::RebuildTensorV2 | Global::RebuildTensorV3, _) => {
+            tensor(heap, [Heap::NONE; 4], None)
         }
-        _ => {
-            return Err(Problem::damaged(
-                "a call with arguments that PyTorch never writes",
-            ));
-        }
-    };
-    heap.push(value)
-}
-
-/// The tensor of `_rebuild_tensor(storage, offset, size, stride)`.
-fn tensor<'a>([storage, offset, size, stride]: [Id; 4], dtype: Option<Dtype>) -> Value<'a> {
-    Value::Tensor(Box::new(Tensor {
-        storage,
-        dtype,
-        offset,
-        size,
-        stride,
-    }))
-}
-
-/// Refuses the bits that PyTorch sets instead of conjugating or negating the elements.
-fn no_lazy_bits(heap: &Heap<'_>, metadata: Option<&Id>) -> Result<(), Problem> {
-    let Some(Value::Dict(items)) = metadata.map(|id| heap.get(*id)) else {
-        return Ok(());
-    };
-    let is_lazy = items.iter().any(|(key, value)| {
-        matches!(heap.get(*key), Value::Str("conj" | "neg"))
-            && !matches!(heap.get(*value), Value::Bool(false))
-    });
-    match is_lazy {
-        false => Ok(()),
-        true => Err(Problem::unsupported(
-            "a lazily conjugated or negated tensor",
-            "save x.resolve_conj().resolve_neg()",
-        )),
+        _ => object(heap, function, arguments),
     }
 }
 
-/// Parses the persistent id of a storage: `("storage", class, key, location, numel)`.
-pub(super) fn storage<'a>(heap: &Heap<'a>, id: Id) -> Result<Storage<'a>, Problem> {
+/// A placeholder for `function(*arguments)`.
+pub(super) fn object(heap: &mut Heap<'_>, class: Id, arguments: Id) -> Result<Id, Problem> {
+    heap.push(Value::Object(Box::new(Object {
+        class,
+        arguments,
+        state: Heap::NONE,
+        items: Vec::new(),
+    })))
+}
+
+fn unreadable(
+    heap: &mut Heap<'_>,
+    reason: &'static str,
+    advice: &'static str,
+    detail: Id,
+) -> Result<Id, Problem> {
+    heap.push(Value::Unreadable(Box::new(Unreadable {
+        reason,
+        advice,
+        detail,
+        state: Heap::NONE,
+    })))
+}
+
+/// The tensor of `_rebuild_tensor(storage, offset, size, stride)`.
+fn tensor(
+    heap: &mut Heap<'_>,
+    [storage, offset, size, stride]: [Id; 4],
+    element: Option<Element>,
+) -> Result<Id, Problem> {
+    heap.push(Value::Tensor(Box::new(Tensor {
+        storage,
+        element,
+        offset,
+        size,
+        stride,
+    })))
+}
+
+fn lazy(heap: &mut Heap<'_>) -> Result<Id, Problem> {
+    unreadable(
+        heap,
+        "a lazily conjugated or negated tensor",
+        "save x.resolve_conj().resolve_neg()",
+        Heap::NONE,
+    )
+}
+
+/// Whether the bits are set that PyTorch sets instead of conjugating or negating the elements.
+fn is_lazy(heap: &Heap<'_>, metadata: Option<Id>) -> bool {
+    let Some(Value::Dict(items)) = metadata.map(|id| heap.get(id)) else {
+        return false;
+    };
+    items.iter().any(|(key, value)| {
+        let is_bit = matches!(heap.get(*key), Value::Str(key) if key == "conj" || key == "neg");
+        is_bit && !matches!(heap.get(*value), Value::Bool(false))
+    })
+}
+
+/// Evaluates a persistent id: `("storage", class, key, location, numel)`, to which files of before
+/// PyTorch 1.6 add a part of the storage, `(view_key, offset, numel)` or `None`; and
+/// `("module", class, source_file, source)` in them. Any other is a placeholder.
+pub(super) fn persistent<'a>(heap: &mut Heap<'a>, id: Id) -> Result<Id, Problem> {
     let items = match heap.get(id) {
         Value::Tuple(items) => items.as_slice(),
         _ => &[],
     };
     let values: Vec<_> = items.iter().take(6).map(|item| heap.get(*item)).collect();
-    let (dtype, key, numel) = match values[..] {
+    let is = |value: &Value<'_>, text: &str| matches!(value, Value::Str(name) if name == text);
+    let natural = |value: &Value<'_>| match value {
+        Value::Int(value) => u64::try_from(*value).ok(),
+        _ => None,
+    };
+    let storage = match values[..] {
+        [kind, _, ..] if is(kind, "module") => return Ok(items[1]),
         [
-            Value::Str("storage"),
-            Value::Global(class),
-            Value::Str(key),
+            kind,
+            Value::Global(Global::Storage(element)),
+            key,
             _,
-            Value::Int(numel),
-        ] => {
-            let dtype = match class {
-                Global::Storage(dtype) => Some(Some(*dtype)),
-                Global::UntypedStorage => Some(None),
+            numel,
+            ref rest @ ..,
+        ] if is(kind, "storage") => {
+            let key = match key {
+                Value::Str(key) => Some(copied(key)),
+                Value::Int(key) => Some(Cow::Owned(key.to_string())),
                 _ => None,
             };
-            (dtype, *key, u64::try_from(*numel).ok())
+            let view = match rest.first() {
+                None | Some(Value::None) => Some(None),
+                Some(Value::Tuple(view)) => match view[..] {
+                    [_, offset, size] => {
+                        let range = natural(heap.get(offset)).zip(natural(heap.get(size)));
+                        range.map(Some)
+                    }
+                    _ => None,
+                },
+                Some(_) => None,
+            };
+            match (key, natural(numel), view) {
+                (Some(key), Some(numel), Some(view)) => Some(Storage {
+                    key,
+                    element: *element,
+                    numel,
+                    view,
+                }),
+                _ => None,
+            }
         }
-        _ => (None, "", None),
+        _ => None,
     };
-    match (dtype, numel) {
-        (Some(dtype), Some(numel)) => Ok(Storage { key, dtype, numel }),
-        _ => Err(Problem::damaged(
-            "a persistent id that is not a PyTorch storage",
-        )),
+    match storage {
+        Some(storage) => heap.push(Value::Storage(Box::new(storage))),
+        None => Ok(Heap::OTHER),
+    }
+}
+
+/// A copy of text, which stays short: a few bytes of pickle may copy an owned text many times.
+pub(super) fn copied<'a>(text: &Cow<'a, str>) -> Cow<'a, str> {
+    match text {
+        Cow::Owned(text) if text.len() > 64 => Cow::Borrowed("?"),
+        other => other.clone(),
     }
 }

@@ -1,41 +1,53 @@
 //! Reads the pickles that `torch.save`, TorchScript and `tch` write, as containers and descriptions
-//! of tensors. Nothing is called or imported.
+//! of tensors. Nothing is called or imported: an unknown class or function, what it is called with,
+//! and the state of an instance become inert values.
 //!
-//! The accepted opcodes follow `torch/_weights_only_unpickler.py` of PyTorch 2.13, plus those of
-//! protocols 4 and 5.
+//! The opcodes are those of protocols 0 to 5, after `pickle.py` and `pickletools.py` of Python 3.14.
 
 mod call;
 mod global;
 mod value;
 
 use crate::file::error::Problem;
-use global::Global;
+pub(super) use global::{Element, Global};
+use std::borrow::Cow;
 use std::collections::HashMap;
 use value::MAX_VALUES;
-pub(super) use value::{Heap, Id, Tensor, Value};
+pub(super) use value::{Heap, Id, NO_KEY, Object, Storage, Tensor, Value};
 
 /// The maximum length of a pickle. The elements of tensors are not part of it.
-const MAX_LENGTH: usize = 1 << 26;
+pub(super) const MAX_LENGTH: usize = 1 << 26;
 
-/// Runs a pickle and returns all its values and the index of the result.
-pub(super) fn read(bytes: &[u8]) -> Result<(Heap<'_>, Id), Problem> {
-    if bytes.len() > MAX_LENGTH {
-        return Err(Problem::damaged(format!(
-            "a pickle of {} bytes; the limit is {MAX_LENGTH}",
-            bytes.len()
-        )));
-    }
+/// What a pickle builds.
+pub(super) struct Pickle<'a> {
+    pub(super) heap: Heap<'a>,
+    pub(super) root: Id,
+    /// The length of the pickle; other data may follow it.
+    pub(super) length: usize,
+}
+
+/// Runs the pickle at the start of the bytes. `name` is what messages call it.
+pub(super) fn read<'a>(bytes: &'a [u8], name: &str) -> Result<Pickle<'a>, Problem> {
     let mut machine = Machine {
-        input: Input::new(bytes),
+        input: Input::new(&bytes[..bytes.len().min(MAX_LENGTH)]),
         heap: Heap::new(),
         stack: Vec::new(),
         marks: Vec::new(),
         memo: HashMap::new(),
     };
-    let result = machine
-        .run()
-        .map_err(|problem| machine.input.locate(problem))?;
-    Ok((machine.heap, result))
+    let root = machine.run().map_err(|problem| {
+        match machine.input.position == MAX_LENGTH && bytes.len() > MAX_LENGTH {
+            true => Problem::damaged(format!(
+                "a pickle of more than {MAX_LENGTH} bytes, which is the limit"
+            )),
+            false => machine.input.locate(problem, name),
+        }
+    })?;
+    Ok(Pickle {
+        heap: machine.heap,
+        root,
+        length: machine.input.position,
+    })
 }
 
 /// The stack machine that a pickle is a program of.
@@ -99,6 +111,26 @@ mod op {
     pub(super) const REDUCE: u8 = b'R';
     pub(super) const BUILD: u8 = b'b';
     pub(super) const BINPERSID: u8 = b'Q';
+    pub(super) const NEWOBJ_EX: u8 = 0x92;
+    pub(super) const NEXT_BUFFER: u8 = 0x97;
+    pub(super) const READONLY_BUFFER: u8 = 0x98;
+    pub(super) const EXT1: u8 = 0x82;
+    pub(super) const EXT2: u8 = 0x83;
+    pub(super) const EXT4: u8 = 0x84;
+    pub(super) const BINSTRING: u8 = b'T';
+    // Protocol 0.
+    pub(super) const INT: u8 = b'I';
+    pub(super) const LONG: u8 = b'L';
+    pub(super) const FLOAT: u8 = b'F';
+    pub(super) const STRING: u8 = b'S';
+    pub(super) const UNICODE: u8 = b'V';
+    pub(super) const LIST: u8 = b'l';
+    pub(super) const DICT: u8 = b'd';
+    pub(super) const GET: u8 = b'g';
+    pub(super) const PUT: u8 = b'p';
+    pub(super) const INST: u8 = b'i';
+    pub(super) const OBJ: u8 = b'o';
+    pub(super) const PERSID: u8 = b'P';
 }
 
 impl<'a> Machine<'a> {
@@ -149,19 +181,13 @@ impl<'a> Machine<'a> {
             }
             op::BINFLOAT => {
                 self.input.take(8)?;
-                self.push_id(Heap::OPAQUE)
+                self.push_id(Heap::FLOAT)
             }
             op::BINUNICODE => self.input.sized::<4>().and_then(|s| self.push_str(s)),
             op::SHORT_BINUNICODE => self.input.sized::<1>().and_then(|s| self.push_str(s)),
             op::BINUNICODE8 => self.input.sized::<8>().and_then(|s| self.push_str(s)),
-            op::SHORT_BINSTRING => {
-                // A Python 2 str: text or bytes.
-                let bytes = self.input.sized::<1>()?;
-                match std::str::from_utf8(bytes) {
-                    Ok(text) => self.push(Value::Str(text)),
-                    Err(_) => self.push_id(Heap::OPAQUE),
-                }
-            }
+            op::SHORT_BINSTRING => self.input.sized::<1>().and_then(|s| self.push_string(s)),
+            op::BINSTRING => self.input.sized::<4>().and_then(|s| self.push_string(s)),
             op::SHORT_BINBYTES => self.opaque_bytes::<1>(),
             op::BINBYTES => self.opaque_bytes::<4>(),
             op::BINBYTES8 | op::BYTEARRAY8 => self.opaque_bytes::<8>(),
@@ -217,22 +243,47 @@ impl<'a> Machine<'a> {
 
             op::GLOBAL => {
                 let (module, name) = (self.input.line()?, self.input.line()?);
-                self.push_global(module, name)
+                self.push_global(Cow::Borrowed(module), Cow::Borrowed(name))
             }
             op::STACK_GLOBAL => {
                 let (name, module) = (self.pop()?, self.pop()?);
                 match (self.heap.get(module), self.heap.get(name)) {
-                    (Value::Str(module), Value::Str(name)) => self.push_global(module, name),
+                    (Value::Str(module), Value::Str(name)) => {
+                        let (module, name) = (call::copied(module), call::copied(name));
+                        self.push_global(module, name)
+                    }
                     _ => Err(Problem::damaged("STACK_GLOBAL without two strings")),
                 }
             }
+            // A class or function of a registry that only the writer has.
+            op::EXT1 => self.input.take(1).and_then(|_| self.push_id(Heap::OTHER)),
+            op::EXT2 => self.input.take(2).and_then(|_| self.push_id(Heap::OTHER)),
+            op::EXT4 => self.input.take(4).and_then(|_| self.push_id(Heap::OTHER)),
             op::NEWOBJ => {
-                let (_arguments, class) = (self.pop()?, self.pop()?);
-                match self.heap.get(class) {
-                    Value::Global(Global::ScriptClass) => self.push(Value::Object(None)),
-                    Value::Global(Global::OrderedDict) => self.push(Value::Dict(Vec::new())),
-                    _ => Err(Problem::damaged("NEWOBJ of a value that is not a class")),
+                let (arguments, class) = (self.pop()?, self.pop()?);
+                self.new_object(class, arguments)
+            }
+            op::NEWOBJ_EX => {
+                let (keywords, arguments, class) = (self.pop()?, self.pop()?, self.pop()?);
+                self.new_object(class, arguments)?;
+                self.build(keywords)
+            }
+            op::OBJ => {
+                let mut items = self.pop_mark()?;
+                if items.is_empty() {
+                    return Err(underflow());
                 }
+                let class = items.remove(0);
+                let arguments = self.heap.push(Value::Tuple(items))?;
+                self.new_object(class, arguments)
+            }
+            op::INST => {
+                let (module, name) = (self.input.line()?, self.input.line()?);
+                let items = self.pop_mark()?;
+                let arguments = self.heap.push(Value::Tuple(items))?;
+                self.push_global(Cow::Borrowed(module), Cow::Borrowed(name))?;
+                let class = self.pop()?;
+                self.new_object(class, arguments)
             }
             op::REDUCE => {
                 let (arguments, function) = (self.pop()?, self.pop()?);
@@ -241,20 +292,65 @@ impl<'a> Machine<'a> {
             }
             op::BUILD => {
                 let state = self.pop()?;
-                let object = self.top()?;
-                match self.heap.get_mut(object) {
-                    Value::Object(attributes) => *attributes = Some(state),
-                    // Attributes of an OrderedDict, such as `state_dict()._metadata`, are not
-                    // tensors.
-                    Value::Dict(_) => {}
-                    _ => return Err(Problem::damaged("BUILD of a value without attributes")),
-                }
-                Ok(())
+                self.build(state)
             }
             op::BINPERSID => {
                 let id = self.pop()?;
-                let storage = call::storage(&self.heap, id)?;
-                self.push(Value::Storage(Box::new(storage)))
+                let value = call::persistent(&mut self.heap, id)?;
+                self.push_id(value)
+            }
+            // PyTorch cannot read these either.
+            op::PERSID => self.input.line().and_then(|_| self.push_id(Heap::OTHER)),
+            op::NEXT_BUFFER => self.push_id(Heap::BYTES),
+            op::READONLY_BUFFER => self.top().map(drop),
+
+            op::INT => {
+                let line = self.input.line()?;
+                match line {
+                    "01" => self.push_id(Heap::TRUE),
+                    "00" => self.push_id(Heap::FALSE),
+                    digits => self.push_decimal(digits),
+                }
+            }
+            op::LONG => {
+                let line = self.input.line()?;
+                self.push_decimal(line.strip_suffix('L').unwrap_or(line))
+            }
+            op::FLOAT => self.input.line().and_then(|_| self.push_id(Heap::FLOAT)),
+            op::STRING => {
+                let line = self.input.raw_line()?;
+                let quoted = match line {
+                    [b'\'', text @ .., b'\''] | [b'"', text @ .., b'"'] => text,
+                    _ => return Err(Problem::damaged("a string without quotes")),
+                };
+                match quoted.contains(&b'\\') {
+                    false => self.push_string(quoted),
+                    true => self.push_escaped(quoted),
+                }
+            }
+            op::UNICODE => {
+                let line = self.input.raw_line()?;
+                match line.contains(&b'\\') {
+                    false => self.push_string(line),
+                    true => self.push_escaped(line),
+                }
+            }
+            op::LIST => {
+                let items = self.pop_mark()?;
+                self.push(Value::List(items))
+            }
+            op::DICT => {
+                let items = self.pop_mark()?;
+                self.push(Value::Dict(Vec::new()))?;
+                self.set_items(&items)
+            }
+            op::GET => {
+                let key = self.input.memo_key()?;
+                self.get(key)
+            }
+            op::PUT => {
+                let key = self.input.memo_key()?;
+                self.put(key)
             }
             other => Err(Problem::damaged(format!("unknown opcode {other:#04x}"))),
         }
@@ -304,20 +400,64 @@ impl<'a> Machine<'a> {
     }
 
     fn push_str(&mut self, bytes: &'a [u8]) -> Result<(), Problem> {
-        let text = std::str::from_utf8(bytes)
-            .map_err(|_| Problem::damaged("a string that is not UTF-8"))?;
-        self.push(Value::Str(text))
+        match std::str::from_utf8(bytes) {
+            Ok(text) => self.push(Value::Str(Cow::Borrowed(text))),
+            // Python writes a lone surrogate in three bytes that are not UTF-8.
+            Err(_) => self.push_id(Heap::OTHER),
+        }
+    }
+
+    /// Pushes a Python 2 str: text or bytes.
+    fn push_string(&mut self, bytes: &'a [u8]) -> Result<(), Problem> {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => self.push(Value::Str(Cow::Borrowed(text))),
+            Err(_) => self.push_id(Heap::BYTES),
+        }
+    }
+
+    /// Pushes text with escapes, of which every character takes at least as many bytes.
+    fn push_escaped(&mut self, bytes: &'a [u8]) -> Result<(), Problem> {
+        match unescape(bytes) {
+            Some(text) => self.push(Value::Str(Cow::Owned(text))),
+            None => self.push_id(Heap::BYTES),
+        }
+    }
+
+    fn push_decimal(&mut self, digits: &str) -> Result<(), Problem> {
+        match digits.parse() {
+            Ok(value) => self.push(Value::Int(value)),
+            Err(_) => self.push_id(Heap::INT),
+        }
+    }
+
+    /// Pushes an instance, as `class.__new__(class, *arguments)`.
+    fn new_object(&mut self, class: Id, arguments: Id) -> Result<(), Problem> {
+        let id = match self.heap.get(class) {
+            Value::Global(Global::Dictionary) => self.heap.push(Value::Dict(Vec::new()))?,
+            _ => call::object(&mut self.heap, class, arguments)?,
+        };
+        self.push_id(id)
+    }
+
+    /// Sets the state of the value on top of the stack.
+    fn build(&mut self, state: Id) -> Result<(), Problem> {
+        let object = self.top()?;
+        // Attributes of others, such as `state_dict()._metadata`, are not tensors.
+        if let Value::Object(object) = self.heap.get_mut(object) {
+            object.state = state;
+        }
+        Ok(())
     }
 
     fn opaque_bytes<const N: usize>(&mut self) -> Result<(), Problem> {
         self.input.sized::<N>()?;
-        self.push_id(Heap::OPAQUE)
+        self.push_id(Heap::BYTES)
     }
 
     /// Pushes an integer in two's complement. Tensors need no integers of more than 64 bits.
     fn push_long(&mut self, digits: &[u8]) -> Result<(), Problem> {
         if digits.len() > 8 {
-            return self.push_id(Heap::OPAQUE);
+            return self.push_id(Heap::INT);
         }
         let negative = digits.last().is_some_and(|digit| *digit >= 0x80);
         let mut bytes = [if negative { 0xff } else { 0 }; 8];
@@ -325,31 +465,41 @@ impl<'a> Machine<'a> {
         self.push(Value::Int(i64::from_le_bytes(bytes)))
     }
 
-    fn push_global(&mut self, module: &str, name: &str) -> Result<(), Problem> {
-        self.push(Value::Global(global::find(module, name)?))
+    fn push_global(&mut self, module: Cow<'a, str>, name: Cow<'a, str>) -> Result<(), Problem> {
+        self.push(match global::find(&module, &name) {
+            Some(global) => Value::Global(global),
+            None => Value::Unknown(Box::new([module, name])),
+        })
     }
 
     fn extend(&mut self, items: &[Id]) -> Result<(), Problem> {
         let list = self.top()?;
         match self.heap.get_mut(list) {
-            Value::List(list) => {
-                list.extend_from_slice(items);
-                Ok(())
+            Value::List(list) => list.extend_from_slice(items),
+            Value::Object(object) => {
+                let items = items.iter().map(|item| (NO_KEY, *item));
+                object.items.extend(items);
             }
-            _ => Err(Problem::damaged("APPEND to a value that is not a list")),
+            Value::Opaque(_) => {}
+            _ => return Err(Problem::damaged("APPEND to a value that is not a list")),
         }
+        Ok(())
     }
 
     fn set_items(&mut self, items: &[Id]) -> Result<(), Problem> {
         let (pairs, rest) = items.as_chunks::<2>();
+        let pairs = pairs.iter().map(|[key, value]| (*key, *value));
         let dict = self.top()?;
         match self.heap.get_mut(dict) {
-            Value::Dict(dict) if rest.is_empty() => {
-                dict.extend(pairs.iter().map(|[key, value]| (*key, *value)));
-                Ok(())
+            _ if !rest.is_empty() => return Err(Problem::damaged("SETITEMS of an odd number")),
+            Value::Dict(dict) => dict.extend(pairs),
+            Value::Object(object) => object.items.extend(pairs),
+            Value::Opaque(_) => {}
+            _ => {
+                return Err(Problem::damaged("SETITEMS of a value that is not a dict"));
             }
-            _ => Err(Problem::damaged("SETITEMS of a value that is not a dict")),
         }
+        Ok(())
     }
 
     fn put(&mut self, key: u32) -> Result<(), Problem> {
@@ -395,8 +545,8 @@ impl<'a> Input<'a> {
     }
 
     /// Locates a problem at the current opcode.
-    fn locate(&self, problem: Problem) -> Problem {
-        problem.within(&format!("data.pkl at byte {}", self.opcode))
+    fn locate(&self, problem: Problem, name: &str) -> Problem {
+        problem.within(&format!("{name} at byte {}", self.opcode))
     }
 
     fn opcode(&mut self) -> Result<u8, Problem> {
@@ -429,14 +579,98 @@ impl<'a> Input<'a> {
         self.take(usize::try_from(u64::from_le_bytes(length)).unwrap_or(usize::MAX))
     }
 
-    /// The text up to the end of the line.
-    fn line(&mut self) -> Result<&'a str, Problem> {
+    /// The bytes up to the end of the line.
+    fn raw_line(&mut self) -> Result<&'a [u8], Problem> {
         let rest = &self.bytes[self.position..];
         let length = rest.iter().position(|byte| *byte == b'\n');
         let line = length
-            .and_then(|length| std::str::from_utf8(&rest[..length]).ok())
-            .ok_or_else(|| Problem::damaged("a name that is not terminated or not UTF-8"))?;
+            .map(|length| &rest[..length])
+            .ok_or_else(|| Problem::damaged("a line that is not terminated"))?;
         self.position += line.len() + 1;
         Ok(line)
+    }
+
+    /// The text up to the end of the line.
+    fn line(&mut self) -> Result<&'a str, Problem> {
+        std::str::from_utf8(self.raw_line()?)
+            .map_err(|_| Problem::damaged("a line that is not UTF-8"))
+    }
+
+    fn memo_key(&mut self) -> Result<u32, Problem> {
+        let parsed = self.line()?.parse();
+        parsed.map_err(|_| Problem::damaged("a memo entry that is not a number"))
+    }
+}
+
+/// Replaces the escapes that Python writes: `\xhh`, `\uhhhh`, `\Uhhhhhhhh`, and those of one letter.
+/// `None` if the text has others.
+fn unescape(bytes: &[u8]) -> Option<String> {
+    let text = std::str::from_utf8(bytes).ok()?;
+    let mut plain = String::new();
+    let mut characters = text.chars();
+    while let Some(c) = characters.next() {
+        if c != '\\' {
+            plain.push(c);
+            continue;
+        }
+        let escape = characters.next()?;
+        let digits = match escape {
+            'x' => 2,
+            'u' => 4,
+            'U' => 8,
+            _ => {
+                plain.push(match escape {
+                    'n' => '\n',
+                    'r' => '\r',
+                    't' => '\t',
+                    '\\' | '\'' | '"' => escape,
+                    _ => return None,
+                });
+                continue;
+            }
+        };
+        let (code, rest) = characters.as_str().split_at_checked(digits)?;
+        characters = rest.chars();
+        plain.push(char::from_u32(u32::from_str_radix(code, 16).ok()?)?);
+    }
+    Some(plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Value, read, unescape};
+
+    #[test]
+    fn escapes_are_those_of_python() {
+        for (text, plain) in [
+            (r"a\\x", Some("a\\x")),
+            (r"\u00e4\x41\U0001f600", Some("ä\u{41}😀")),
+            (r#"\'\"\n"#, Some("'\"\n")),
+            (r"\q", None),
+            (r"\x4", None),
+            (r"\ud800", None),
+            ("\\", None),
+        ] {
+            assert_eq!(unescape(text.as_bytes()).as_deref(), plain, "{text}");
+        }
+    }
+
+    /// `pickle.dumps(["a'b", 7, 2**70, True, 1.5], protocol=0)` of Python 3.11, and more.
+    #[test]
+    fn values_of_protocol_0_are_read() {
+        let bytes =
+            b"(lp0\nVa'b\np1\naI7\naL1180591620717411303424L\naI01\naF1.5\naS'x\\\\y'\na.rest";
+        let pickle = read(bytes, "data.pkl").unwrap();
+        assert_eq!(&bytes[pickle.length..], b"rest");
+        let Value::List(items) = pickle.heap.get(pickle.root) else {
+            panic!("{:?}", pickle.heap);
+        };
+        let items: Vec<_> = items.iter().map(|id| pickle.heap.get(*id)).collect();
+        assert!(matches!(items[0], Value::Str(text) if text == "a'b"));
+        assert!(matches!(items[1], Value::Int(7)));
+        assert!(matches!(items[2], Value::Opaque("an integer")));
+        assert!(matches!(items[3], Value::Bool(true)));
+        assert!(matches!(items[4], Value::Opaque("a number")));
+        assert!(matches!(items[5], Value::Str(text) if text == r"x\y"));
     }
 }

@@ -1,8 +1,9 @@
 //! The values that a pickle builds.
 
-use super::global::Global;
+use super::global::{Element, Global};
 use crate::Dtype;
 use crate::file::error::Problem;
+use std::borrow::Cow;
 
 /// The index of a value in its [`Heap`].
 pub(in crate::file) type Id = u32;
@@ -14,27 +15,47 @@ pub(in crate::file) enum Value<'a> {
     None,
     Bool(bool),
     Int(i64),
-    Str(&'a str),
-    /// A value without tensors.
-    Opaque,
+    Str(Cow<'a, str>),
+    /// A value without parts, described.
+    Opaque(&'static str),
     Tuple(Vec<Id>),
     List(Vec<Id>),
     Dict(Vec<(Id, Id)>),
-    /// An instance of a TorchScript class, with its attributes once they are set.
-    Object(Option<Id>),
     Global(Global),
+    /// A class or function without a meaning here: its module and name.
+    Unknown(Box<[Cow<'a, str>; 2]>),
+    /// The result of a call that was not made, or an instance.
+    Object(Box<Object>),
     Storage(Box<Storage<'a>>),
     Tensor(Box<Tensor>),
+    /// A tensor that cannot be read.
+    Unreadable(Box<Unreadable>),
 }
 
-/// A storage, which is the member `data/KEY` of the archive.
+/// An instance of any class: nothing is known but what the pickle gives it.
+#[derive(Debug)]
+pub(in crate::file) struct Object {
+    /// The class, or the function that would return the instance.
+    pub(in crate::file) class: Id,
+    pub(in crate::file) arguments: Id,
+    /// What BUILD passes to `__setstate__`.
+    pub(in crate::file) state: Id,
+    /// Items with their keys; the key [`NO_KEY`] is that of an item of a list.
+    pub(in crate::file) items: Vec<(Id, Id)>,
+}
+
+/// The key of an item that was appended.
+pub(in crate::file) const NO_KEY: Id = Id::MAX;
+
+/// A storage, which the file has under a key.
 #[derive(Debug, Clone)]
 pub(in crate::file) struct Storage<'a> {
-    pub(in crate::file) key: &'a str,
-    /// `None` for a storage of bytes.
-    pub(in crate::file) dtype: Option<Dtype>,
+    pub(in crate::file) key: Cow<'a, str>,
+    pub(in crate::file) element: Element,
     /// The number of elements, or of bytes.
     pub(in crate::file) numel: u64,
+    /// The offset and the number of elements, of a part of a storage (before PyTorch 0.4).
+    pub(in crate::file) view: Option<(u64, u64)>,
 }
 
 /// The arguments of a tensor, not yet evaluated: a few bytes of pickle may refer to a long shape
@@ -43,10 +64,36 @@ pub(in crate::file) struct Storage<'a> {
 pub(in crate::file) struct Tensor {
     pub(in crate::file) storage: Id,
     /// `None` for the dtype of the storage.
-    pub(in crate::file) dtype: Option<Dtype>,
+    pub(in crate::file) element: Option<Element>,
     pub(in crate::file) offset: Id,
     pub(in crate::file) size: Id,
     pub(in crate::file) stride: Id,
+}
+
+/// A tensor that cannot be read, and why.
+#[derive(Debug)]
+pub(in crate::file) struct Unreadable {
+    pub(in crate::file) reason: &'static str,
+    pub(in crate::file) advice: &'static str,
+    /// A dtype or a storage, whose dtype is mentioned, or a class.
+    pub(in crate::file) detail: Id,
+    /// The attributes of an instance of a subclass.
+    pub(in crate::file) state: Id,
+}
+
+impl Tensor {
+    /// The dtype, if it is one that is supported.
+    pub(in crate::file) fn dtype(&self, heap: &Heap<'_>) -> Option<Dtype> {
+        let element = match (self.element, heap.get(self.storage)) {
+            (Some(element), _) => element,
+            (None, Value::Storage(storage)) => storage.element,
+            _ => return None,
+        };
+        match element {
+            Element::Known(dtype) => Some(dtype),
+            _ => None,
+        }
+    }
 }
 
 /// All values of a pickle, at most [`MAX_VALUES`] of them.
@@ -60,11 +107,15 @@ pub(super) const MAX_VALUES: usize = 1 << 23;
 
 impl<'a> Heap<'a> {
     // Values without identity are shared, so that an opcode of one byte does not allocate a value.
-    pub(super) const NONE: Id = 0;
+    pub(in crate::file) const NONE: Id = 0;
     pub(super) const TRUE: Id = 1;
     pub(super) const FALSE: Id = 2;
-    pub(super) const OPAQUE: Id = 3;
-    pub(super) const EMPTY: Id = 4;
+    pub(super) const FLOAT: Id = 3;
+    pub(in crate::file) const EMPTY: Id = 4;
+    pub(super) const BYTES: Id = 5;
+    pub(super) const INT: Id = 6;
+    pub(super) const OTHER: Id = 7;
+    pub(super) const DEVICE: Id = 8;
 
     pub(super) fn new() -> Heap<'a> {
         Heap {
@@ -72,8 +123,12 @@ impl<'a> Heap<'a> {
                 Value::None,
                 Value::Bool(true),
                 Value::Bool(false),
-                Value::Opaque,
+                Value::Opaque("a number"),
                 Value::Tuple(Vec::new()),
+                Value::Opaque("bytes"),
+                Value::Opaque("an integer"),
+                Value::Opaque("a value that is not a tensor"),
+                Value::Opaque("a device"),
             ],
         }
     }
@@ -92,5 +147,10 @@ impl<'a> Heap<'a> {
 
     pub(super) fn get_mut(&mut self, id: Id) -> &mut Value<'a> {
         &mut self.values[id as usize]
+    }
+
+    /// All values in the order in which the pickle built them.
+    pub(in crate::file) fn values(&self) -> &[Value<'a>] {
+        &self.values
     }
 }

@@ -23,7 +23,7 @@ fn opened(folder: &Path, name: &str) -> String {
     } else {
         folder.join(name)
     };
-    let message = message(TensorFile::open(path));
+    let message = message(name, TensorFile::open(path));
     message
         .replace(&format!("{}/", folder.display()), "")
         .replace(&folder.display().to_string(), ".")
@@ -236,11 +236,11 @@ fn unreadable_paths_return_errors() {
         concat!("empty.npz: ", unknown!("it is empty"))
     );
     assert_eq!(
-        message(TensorFile::open("/dev/null")),
+        message("/dev/null", TensorFile::open("/dev/null")),
         concat!("/dev/null: ", unknown!("a directory, device or pipe"))
     );
     assert_eq!(
-        message(TensorFile::open("")),
+        message("", TensorFile::open("")),
         ": cannot be read: No such file or directory (os error 2)"
     );
 }

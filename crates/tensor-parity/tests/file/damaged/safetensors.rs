@@ -49,22 +49,22 @@ fn malformed_safetensors_files_return_errors() {
         ),
         (
             case(&format!("{{\"w\":{}", "[".repeat(5000)), 0),
-            damaged!("safetensors file: invalid header: `w`: expected value at line 1 column 7"),
-        ),
-        (
-            case(&dtype("F3"), 8),
             damaged!(
-                "safetensors file: invalid header: `w`: unknown variant `F3`, expected one of `BOOL`, `F4`, `F6_E2M3`, `F6_E3M2`, `U8`, `I8`, `F8_E5M2`, `F8_E4M3`, `F8_E8M0`, `F8_E4M3FNUZ`, `F8_E5M2FNUZ`, `I16`, `U16`, `F16`, `BF16`, `I32`, `U32`, `F32`, `C64`, `F64`, `I64`, `U64` at line 1 column 18"
+                "safetensors file: invalid header: `w`: invalid type: sequence, expected a string at line 1 column 6"
             ),
         ),
         (
+            case(&dtype("F3"), 8),
+            "not compared: w, elements of the dtype F3, which safetensors 0.8 and PyTorch 2.13 lack; save it as uint8 or a wider dtype",
+        ),
+        (
             case(&dtype("F4"), 8),
-            "`w`: PyTorch lacks the dtype F4; save it as uint8 or a wider dtype",
+            "not compared: w, 4-bit floats; save it as uint8 or a wider dtype",
         ),
         (
             case(&one("[2]", "0", "8"), 7),
             damaged!(
-                "safetensors file: `w`: its bytes end at 8, but the file has 7 bytes of tensors"
+                "safetensors file: the header describes 8 bytes of tensors, but the file has 7"
             ),
         ),
         (
@@ -81,13 +81,11 @@ fn malformed_safetensors_files_return_errors() {
         ),
         (
             case(&one("[3]", "0", "8"), 8),
-            damaged!(
-                "safetensors file: `w`: a float32 tensor of shape [3] needs 12 bytes, found 8"
-            ),
+            "not compared: w, damaged: a float32 tensor of shape [3] needs 12 bytes, found 8",
         ),
         (
             case(&one("[2]", "8", "0"), 8),
-            damaged!("safetensors file: `w`: its bytes end at 0, before their start at 8"),
+            "not compared: w, damaged: its bytes end at 0, before their start at 8",
         ),
         (
             case(&one("[-2]", "0", "8"), 8),
@@ -103,15 +101,11 @@ fn malformed_safetensors_files_return_errors() {
         ),
         (
             case(&one("[4611686018427387904,4]", "0", "8"), 8),
-            damaged!(
-                "safetensors file: `w`: a float32 tensor of shape [4611686018427387904, 4] is larger than the address space"
-            ),
+            "not compared: w, damaged: a float32 tensor of shape [4611686018427387904, 4] is larger than the address space",
         ),
         (
             case(&one("[0,4611686018427387904,4]", "0", "0"), 0),
-            damaged!(
-                "safetensors file: `w`: a float32 tensor of shape [0, 4611686018427387904, 4] is larger than the address space"
-            ),
+            "not compared: w, damaged: a float32 tensor of shape [0, 4611686018427387904, 4] is larger than the address space",
         ),
         (
             case(&two(f32("[2]", "0", "8"), f32("[2]", "4", "12")), 12),
@@ -137,15 +131,11 @@ fn malformed_safetensors_files_return_errors() {
                 &one("[3]", "0", "8").replace('w', "w\\n\\u001b[31m\\u202e"),
                 8,
             ),
-            damaged!(
-                "safetensors file: `w\\n\\u{1b}[31m\\u{202e}`: a float32 tensor of shape [3] needs 12 bytes, found 8"
-            ),
+            "not compared: w\\n\\u{1b}[31m\\u{202e}, damaged: a float32 tensor of shape [3] needs 12 bytes, found 8",
         ),
         (
             case(&one("[3]", "0", "8").replace('w', &"w".repeat(100_000)), 8),
-            damaged!(
-                "safetensors file: `wwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwww...`: a float32 tensor of shape [3] needs 12 bytes, found 8"
-            ),
+            "not compared: wwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwww..., damaged: a float32 tensor of shape [3] needs 12 bytes, found 8",
         ),
         (
             replaced(&case(&one("[2]", "0", "8"), 8), b"w", b"\xff"),

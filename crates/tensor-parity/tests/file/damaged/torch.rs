@@ -74,7 +74,7 @@ fn malformed_torch_archives_return_errors() {
         ),
         (
             raw(b"\x80\x02X\x01\x00\x00\x00\xff."),
-            damaged!("torch.save file: `data.pkl at byte 2`: a string that is not UTF-8"),
+            "not compared: a, a value that is not a tensor",
         ),
         (
             raw(b"\x80\x02."),
@@ -104,31 +104,14 @@ fn malformed_torch_archives_return_errors() {
         ),
         (
             raw(b"\x80\x02}(Nu."),
-            damaged!(
-                "torch.save file: `data.pkl at byte 5`: SETITEMS of a value that is not a dict"
-            ),
+            damaged!("torch.save file: `data.pkl at byte 5`: SETITEMS of an odd number"),
         ),
-        (
-            raw(b"\x80\x02NNb."),
-            damaged!("torch.save file: `data.pkl at byte 4`: BUILD of a value without attributes"),
-        ),
-        (
-            raw(b"\x80\x02NN\x81."),
-            damaged!(
-                "torch.save file: `data.pkl at byte 4`: NEWOBJ of a value that is not a class"
-            ),
-        ),
-        (
-            raw(b"\x80\x02NNR."),
-            damaged!(
-                "torch.save file: `data.pkl at byte 4`: a call of a value that is not a function"
-            ),
-        ),
+        (raw(b"\x80\x02NNb."), "not compared: "),
+        (raw(b"\x80\x02NN\x81."), "not compared: a, a Python object"),
+        (raw(b"\x80\x02NNR."), "not compared: a, a Python object"),
         (
             raw(b"\x80\x02NQ."),
-            damaged!(
-                "torch.save file: `data.pkl at byte 3`: a persistent id that is not a PyTorch storage"
-            ),
+            "not compared: a, a value that is not a tensor",
         ),
         (
             raw(b"\x80\x02h\x07."),
@@ -146,68 +129,56 @@ fn malformed_torch_archives_return_errors() {
         ),
         (
             raw(b"\x80\x02cos"),
-            damaged!(
-                "torch.save file: `data.pkl at byte 2`: a name that is not terminated or not UTF-8"
-            ),
+            damaged!("torch.save file: `data.pkl at byte 2`: a line that is not terminated"),
         ),
-        (
-            file(os),
-            "contains the Python object os.system, but reading a file runs no code; save the tensors from Python: from safetensors.torch import save_file; save_file(model.state_dict(), \"model.safetensors\")",
-        ),
+        (file(os), "not compared: a, a Python object (os.system)"),
         (
             file(global("__builtin__", "eval")),
-            "contains the Python object __builtin__.eval, but reading a file runs no code; save the tensors from Python: from safetensors.torch import save_file; save_file(model.state_dict(), \"model.safetensors\")",
+            "not compared: a, the Python object __builtin__.eval",
         ),
         (
             file(global("torch", "load")),
-            "contains the Python object torch.load, but reading a file runs no code; save the tensors from Python: from safetensors.torch import save_file; save_file(model.state_dict(), \"model.safetensors\")",
+            "not compared: a, the Python object torch.load",
         ),
         (
             file(global("torch\u{1b}", "QInt8Storage")),
-            "contains the Python object torch\\u{1b}.QInt8Storage, but reading a file runs no code; save the tensors from Python: from safetensors.torch import save_file; save_file(model.state_dict(), \"model.safetensors\")",
+            "not compared: a, the Python object torch\\u{1b}.QInt8Storage",
         ),
         (
             file(call(&global("collections", "OrderedDict"), &[int(1)])),
-            damaged!(
-                "torch.save file: `data.pkl at byte 39`: a call with arguments that PyTorch never writes"
-            ),
+            "not compared: a, a dict",
         ),
         (
             file(call(
                 &global("torch._utils", "_rebuild_tensor_v2"),
                 &[int(1)],
             )),
-            damaged!(
-                "torch.save file: `data.pkl at byte 47`: a call with arguments that PyTorch never writes"
-            ),
+            "not compared: a, damaged: a tensor without a storage",
         ),
         (
             std::fs::read(path("module.pt")).unwrap(),
-            "contains the Python object torch.nn.modules.linear.Linear, but reading a file runs no code; save the tensors from Python: from safetensors.torch import save_file; save_file(model.state_dict(), \"model.safetensors\")",
+            "reads weight; reads bias; not compared: ",
         ),
         (
             std::fs::read(path("sparse.pt")).unwrap(),
-            "`data.pkl at byte 13`: a tensor that is not a plain dense one (torch._utils._rebuild_sparse_tensor); save dense tensors: x.to_dense(), x.dequantize(), x.cpu()",
+            "not compared: x, a sparse tensor; save x.to_dense()",
         ),
         (
             std::fs::read(path("conjugate.pt")).unwrap(),
-            "`data.pkl at byte 180`: a lazily conjugated or negated tensor; save x.resolve_conj().resolve_neg()",
+            "not compared: x, a lazily conjugated or negated tensor; save x.resolve_conj().resolve_neg()",
         ),
-        (
-            file(cycle),
-            damaged!("torch.save file: nested deeper than 128 levels"),
-        ),
+        (file(cycle), "not compared: "),
         (
             file(deep),
-            damaged!("torch.save file: nested deeper than 128 levels"),
+            "not compared: 0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0...., nested deeper than 128 levels; save a dict of tensors",
         ),
         (
             file(tuples),
-            damaged!("torch.save file: nested deeper than 128 levels"),
+            "not compared: 0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0...., nested deeper than 128 levels; save a dict of tensors",
         ),
         (
             file(nested(129)),
-            damaged!("torch.save file: nested deeper than 128 levels"),
+            "not compared: 0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0...., nested deeper than 128 levels; save a dict of tensors",
         ),
         (
             file(laughs),
@@ -215,19 +186,15 @@ fn malformed_torch_archives_return_errors() {
         ),
         (
             file(storage("FloatStorage", "0", -1)),
-            damaged!(
-                "torch.save file: `data.pkl at byte 60`: a persistent id that is not a PyTorch storage"
-            ),
+            "not compared: a, a value that is not a tensor",
         ),
         (
             file(tensor(storage("FloatStorage", "1", 2), 0, &[2], &[1])),
-            damaged!("torch.save file: `a`: its storage data/1 is not in the archive"),
+            "not compared: a, damaged: its storage data/1 is not in the archive",
         ),
         (
             file(tensor(storage("FloatStorage", "0", 3), 0, &[2], &[1])),
-            damaged!(
-                "torch.save file: `a`: its storage data/0 has 8 bytes, but the pickle claims 3 elements of 4"
-            ),
+            "not compared: a, damaged: its storage data/0 has 8 bytes, but the pickle claims 3 elements of 4",
         ),
         (
             file(tensor(
@@ -236,41 +203,35 @@ fn malformed_torch_archives_return_errors() {
                 &[2],
                 &[1],
             )),
-            damaged!(
-                "torch.save file: `a`: its storage data/0 has 8 bytes, but the pickle claims 9223372036854775807 elements of 4"
-            ),
+            "not compared: a, damaged: its storage data/0 has 8 bytes, but the pickle claims 9223372036854775807 elements of 4",
         ),
         (
             file(tensor(int(1), 0, &[2], &[1])),
-            damaged!("torch.save file: `a`: a tensor without a storage"),
+            "not compared: a, damaged: a tensor without a storage",
         ),
         (
             view(0, &[3], &[1]),
-            damaged!("torch.save file: `w`: a float32 tensor of shape [3] needs 12 bytes, found 8"),
+            "not compared: w, damaged: a float32 tensor of shape [3] needs 12 bytes, found 8",
         ),
         (
             view(1, &[2], &[1]),
-            damaged!("torch.save file: `w`: a float32 tensor of shape [2] needs 12 bytes, found 8"),
+            "not compared: w, damaged: a float32 tensor of shape [2] needs 12 bytes, found 8",
         ),
         (
             view(0, &[2], &[2]),
-            damaged!("torch.save file: `w`: a float32 tensor of shape [2] needs 12 bytes, found 8"),
+            "not compared: w, damaged: a float32 tensor of shape [2] needs 12 bytes, found 8",
         ),
         (
             view(0, &[2], &[1, 1]),
-            damaged!("torch.save file: `w`: [1, 1] does not fit a tensor of 1 dimensions"),
+            "not compared: w, damaged: [1, 1] does not fit a tensor of 1 dimensions",
         ),
         (
             view(-1, &[2], &[1]),
-            damaged!(
-                "torch.save file: `w`: a size, stride or offset that is not a non-negative integer"
-            ),
+            "not compared: w, damaged: a size, stride or offset that is not a non-negative integer",
         ),
         (
             view(0, &[-2], &[1]),
-            damaged!(
-                "torch.save file: `w`: a size, stride or offset that is not a non-negative integer"
-            ),
+            "not compared: w, damaged: a size, stride or offset that is not a non-negative integer",
         ),
         (
             // The shape (-1,), in as few bytes as pickle can.
@@ -279,39 +240,31 @@ fn malformed_torch_archives_return_errors() {
                 &int(0x1234),
                 b"N0N0(N1\x8a\x01\xff",
             ),
-            damaged!(
-                "torch.save file: `w`: a size, stride or offset that is not a non-negative integer"
-            ),
+            "not compared: w, damaged: a size, stride or offset that is not a non-negative integer",
         ),
         (
             view(0, &[2], &[-1]),
-            damaged!(
-                "torch.save file: `w`: a size, stride or offset that is not a non-negative integer"
-            ),
+            "not compared: w, damaged: a size, stride or offset that is not a non-negative integer",
         ),
         (
             view(0, &[i64::MAX, 2], &[0, 0]),
-            damaged!(
-                "torch.save file: `w`: a float32 tensor of shape [9223372036854775807, 2] is larger than the address space"
-            ),
+            "not compared: w, damaged: a float32 tensor of shape [9223372036854775807, 2] is larger than the address space",
         ),
         (
             view(0, &[1 << 40], &[0]),
-            "`w`: expanded to 4398046511104 bytes; save it without its expanded dimensions",
+            "not compared: w, expanded to 4398046511104 bytes; save it without its expanded dimensions",
         ),
         (
             view(0, &[1; 65], &[1; 65]),
-            damaged!(
-                "torch.save file: `w`: a shape or strides that are not a tuple of at most 64 integers"
-            ),
+            "not compared: w, damaged: a shape or strides that are not a tuple of at most 64 integers",
         ),
         (
             file(dict(&[("a.b", x()), ("a", dict(&[("b", x())]))])),
-            "duplicate tensor name `a.b`; rename one and write the file again",
+            "not compared: a.b, several tensors have this name; rename one and write the file again",
         ),
         (
             file([&b"}("[..], &tuple(&[int(1)]), &x(), b"u"].concat()),
-            "`?`: a tensor under a key that is neither a string nor an integer; save a dict with string keys",
+            "not compared: ?, a tensor under a key that is neither a string nor an integer; save a dict with string keys",
         ),
         (
             stored(&[
@@ -356,7 +309,7 @@ fn exponential_pickles_return_errors_in_bounded_memory() {
         ),
         (
             b"]0".repeat((1 << 23) + 1),
-            damaged!("torch.save file: `data.pkl at byte 16777208`: more than 8388608 values"),
+            damaged!("torch.save file: `data.pkl at byte 16777200`: more than 8388608 values"),
         ),
         (
             b"N".repeat((1 << 23) + 1),

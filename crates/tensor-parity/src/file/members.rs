@@ -1,0 +1,482 @@
+//! Names the tensors in the values of a pickle, and lists what is not a tensor.
+
+use super::error::Problem;
+use super::mapped_tensors::TensorEntry;
+use super::pickle::{Element, Global, Heap, Id, NO_KEY, Object, Pickle, Storage, Tensor, Value};
+use crate::{LeftOut, LeftOutKind};
+use std::borrow::Cow;
+use std::collections::HashSet;
+use std::ops::Range;
+
+/// The tensors of a file, and the members that are not among them.
+#[derive(Debug, Default)]
+pub(super) struct Members {
+    pub(super) entries: Vec<TensorEntry>,
+    pub(super) left_out: Vec<LeftOut>,
+}
+
+/// Where a pickle is found.
+pub(super) struct Origin<'a> {
+    /// The name of a value that is the entire content.
+    pub(super) alone: &'a str,
+    /// The start of all other names.
+    pub(super) prefix: &'a str,
+    /// Whether it describes a TorchScript module, whose plain attributes are not members.
+    pub(super) is_script: bool,
+    /// The bytes of the root of a storage.
+    pub(super) storage: &'a dyn Fn(&Storage<'_>) -> Result<Range<usize>, Problem>,
+}
+
+impl Members {
+    /// Reads the members of a pickle in its order.
+    pub(super) fn of(pickle: &Pickle<'_>, origin: &Origin<'_>) -> Result<Members, Problem> {
+        let mut walk = Walk {
+            heap: &pickle.heap,
+            origin,
+            name: origin.prefix.to_owned(),
+            members: Members::default(),
+            found: 0,
+            within_module: 0,
+            path: Vec::new(),
+            seen: HashSet::new(),
+            visits: pickle.length.saturating_mul(16).saturating_add(1 << 16),
+            memory: pickle.length.saturating_mul(48).saturating_add(1 << 20),
+        };
+        walk.value(pickle.root)?;
+        Ok(walk.members)
+    }
+
+    /// Leaves out tensors that have the same name.
+    pub(super) fn with_unique_names(mut self) -> Members {
+        let is_tensor = |member: &LeftOut| member.kind != LeftOutKind::NotATensor;
+        let mut names: Vec<&str> = self
+            .entries
+            .iter()
+            .map(|entry| entry.name.as_str())
+            .collect();
+        let left_out = self.left_out.iter().filter(|member| is_tensor(member));
+        names.extend(left_out.map(|member| member.name.as_str()));
+        names.sort_unstable();
+        let mut duplicates: Vec<String> = names
+            .windows(2)
+            .filter(|pair| pair[0] == pair[1])
+            .map(|pair| pair[0].to_owned())
+            .collect();
+        duplicates.dedup();
+        if duplicates.is_empty() {
+            return self;
+        }
+        let is_unique = |name: &String| duplicates.binary_search(name).is_err();
+        self.entries.retain(|entry| is_unique(&entry.name));
+        self.left_out
+            .retain(|member| !is_tensor(member) || is_unique(&member.name));
+        self.left_out
+            .extend(duplicates.into_iter().map(|name| LeftOut {
+                advice: Some("rename one and write the file again"),
+                ..LeftOut::new(
+                    name,
+                    LeftOutKind::Unsupported,
+                    "several tensors have this name",
+                )
+            }));
+        self
+    }
+}
+
+/// A walk through nested containers that names the tensors in them.
+struct Walk<'a> {
+    heap: &'a Heap<'a>,
+    origin: &'a Origin<'a>,
+    /// The dotted name of the current value.
+    name: String,
+    members: Members,
+    /// The number of tensors so far, those that cannot be read included.
+    found: usize,
+    /// Not zero within the attributes of a module, of which only tensors are members.
+    within_module: usize,
+    /// The containers around the current value: one may contain itself.
+    path: Vec<Id>,
+    /// The instances that were visited.
+    seen: HashSet<Id>,
+    /// How many more values may be visited. Containers may be shared, so a short pickle can
+    /// describe any number of tensors.
+    visits: usize,
+    /// How many more bytes names and shapes may take.
+    memory: usize,
+}
+
+/// The maximum depth of nested containers. A TorchScript module takes two levels.
+const MAX_DEPTH: usize = 128;
+
+/// The limit of PyTorch's iterators and of numpy.
+const MAX_DIMENSIONS: usize = 64;
+
+impl<'a> Walk<'a> {
+    fn value(&mut self, id: Id) -> Result<(), Problem> {
+        self.visits = self.visits.checked_sub(1).ok_or_else(expands)?;
+        let heap = self.heap;
+        match heap.get(id) {
+            Value::Tensor(tensor) => self.tensor(tensor),
+            Value::Unreadable(unreadable) => {
+                let mut reason = unreadable.reason.to_owned();
+                if let Some(detail) = self.detail(unreadable.detail) {
+                    reason += &format!(" ({detail})");
+                }
+                let problem = Problem::unsupported(reason, unreadable.advice);
+                self.leave_out(problem.left_out(self.current_name()))?;
+                self.container(id, |walk| walk.state(unreadable.state))
+            }
+            Value::None => Ok(()),
+            Value::Tuple(items) | Value::List(items) if items.is_empty() => Ok(()),
+            Value::Dict(items) if items.is_empty() => Ok(()),
+            Value::Dict(items) => self.container(id, |walk| walk.items(items)),
+            Value::Tuple(items) | Value::List(items) => self.container(id, |walk| walk.list(items)),
+            Value::Object(object) => self.container(id, |walk| walk.object(object)),
+            value => self.not_a_tensor(describe(heap, value)),
+        }
+    }
+
+    /// Visits the parts of a value. If there is no tensor in them, the value is left out as a whole.
+    fn container(
+        &mut self,
+        id: Id,
+        parts: impl FnOnce(&mut Self) -> Result<(), Problem>,
+    ) -> Result<(), Problem> {
+        if self.path.contains(&id) {
+            return Ok(());
+        }
+        if self.path.len() >= MAX_DEPTH {
+            let problem = Problem::unsupported(
+                format!("nested deeper than {MAX_DEPTH} levels"),
+                "save a dict of tensors",
+            );
+            return self.leave_out(problem.left_out(self.current_name()));
+        }
+        let (found, left_out) = (self.found, self.members.left_out.len());
+        self.path.push(id);
+        let visited = parts(self);
+        self.path.pop();
+        visited?;
+        let value = self.heap.get(id);
+        let is_object = matches!(value, Value::Object(_));
+        if self.found == found && (is_object || self.members.left_out.len() > left_out) {
+            self.members.left_out.truncate(left_out);
+            self.not_a_tensor(describe(self.heap, value))?;
+        }
+        Ok(())
+    }
+
+    fn list(&mut self, items: &[Id]) -> Result<(), Problem> {
+        let mut items = items.iter().enumerate();
+        items.try_for_each(|(i, item)| self.named(&i.to_string(), *item))
+    }
+
+    fn items(&mut self, items: &[(Id, Id)]) -> Result<(), Problem> {
+        items
+            .iter()
+            .try_for_each(|(key, value)| self.item(*key, *value))
+    }
+
+    fn item(&mut self, key: Id, value: Id) -> Result<(), Problem> {
+        match self.heap.get(key) {
+            // tch replaces the dots of a name, which an attribute cannot contain.
+            Value::Str(key) if self.origin.is_script && key.contains('|') => {
+                self.named(&key.replace('|', "."), value)
+            }
+            Value::Str(key) => self.named(key, value),
+            Value::Int(key) => self.named(&key.to_string(), value),
+            Value::Bool(true) => self.named("True", value),
+            Value::Bool(false) => self.named("False", value),
+            Value::None => self.named("None", value),
+            _ => {
+                let before = self.members.entries.len();
+                self.named("?", value)?;
+                for entry in self.members.entries.split_off(before) {
+                    let problem = Problem::unsupported(
+                        "a tensor under a key that is neither a string nor an integer",
+                        "save a dict with string keys",
+                    );
+                    self.members.left_out.push(problem.left_out(entry.name));
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn named(&mut self, key: &str, value: Id) -> Result<(), Problem> {
+        let length = self.name.len();
+        if length > 0 {
+            self.name.push('.');
+        }
+        self.name.push_str(key);
+        let visited = self.value(value);
+        self.name.truncate(length);
+        visited
+    }
+
+    fn object(&mut self, object: &'a Object) -> Result<(), Problem> {
+        let heap = self.heap;
+        if let Value::Global(Global::ScriptClass) = heap.get(object.class) {
+            return self.state(object.state);
+        }
+        if let Some(attributes) = self.module(object) {
+            return self.attributes_of_module(attributes);
+        }
+        // Instances refer to each other in every direction.
+        let id = self.path.last().copied().unwrap_or(Heap::NONE);
+        if !self.seen.insert(id) {
+            return Ok(());
+        }
+        let is_dictionary = matches!(heap.get(object.class), Value::Global(Global::Dictionary));
+        match heap.get(object.arguments) {
+            Value::Tuple(arguments) if is_dictionary => {
+                // A list of pairs, as Python 2 writes it; or a function that makes missing items.
+                for argument in arguments {
+                    match heap.get(*argument) {
+                        Value::List(pairs) => pairs.iter().try_for_each(|pair| self.pair(*pair))?,
+                        Value::Dict(items) => self.items(items)?,
+                        _ => {}
+                    }
+                }
+            }
+            Value::Tuple(arguments) => self.list(arguments)?,
+            _ => {}
+        }
+        let mut index = 0usize;
+        for (key, value) in &object.items {
+            match *key {
+                NO_KEY => {
+                    self.named(&index.to_string(), *value)?;
+                    index += 1;
+                }
+                key => self.item(key, *value)?,
+            }
+        }
+        self.state(object.state)
+    }
+
+    fn pair(&mut self, pair: Id) -> Result<(), Problem> {
+        match self.heap.get(pair) {
+            Value::Tuple(pair) | Value::List(pair) => match pair[..] {
+                [key, value] => self.item(key, value),
+                _ => Ok(()),
+            },
+            _ => Ok(()),
+        }
+    }
+
+    /// Visits attributes: a dict, or a pair of a dict and another one for those in slots.
+    fn state(&mut self, state: Id) -> Result<(), Problem> {
+        match self.heap.get(state) {
+            Value::Tuple(parts) => match parts[..] {
+                [attributes, slots]
+                    if matches!(self.heap.get(slots), Value::Dict(_))
+                        && matches!(self.heap.get(attributes), Value::Dict(_) | Value::None) =>
+                {
+                    self.state(attributes)?;
+                    self.state(slots)
+                }
+                _ => self.named("state", state),
+            },
+            Value::Dict(items) => self.items(items),
+            Value::None => Ok(()),
+            _ => self.named("state", state),
+        }
+    }
+
+    /// The attributes of an instance of `torch.nn.Module`, which has these by
+    /// `torch/nn/modules/module.py`.
+    fn module(&self, object: &Object) -> Option<&'a [(Id, Id)]> {
+        let Value::Dict(attributes) = self.heap.get(object.state) else {
+            return None;
+        };
+        let has = |name| self.attribute(attributes, name).is_some();
+        (has("_parameters") && has("_buffers") && has("_modules")).then_some(attributes)
+    }
+
+    fn attribute(&self, attributes: &'a [(Id, Id)], name: &str) -> Option<Id> {
+        let is_it = |key: Id| matches!(self.heap.get(key), Value::Str(key) if key == name);
+        let found = attributes.iter().take(64).find(|(key, _)| is_it(*key));
+        found.map(|(_, value)| *value)
+    }
+
+    /// Visits a module with the names of its `state_dict`, and then tensors that are attributes.
+    fn attributes_of_module(&mut self, attributes: &'a [(Id, Id)]) -> Result<(), Problem> {
+        self.within_module += 1;
+        for part in ["_parameters", "_buffers", "_modules"] {
+            let items = self.attribute(attributes, part).map(|id| self.heap.get(id));
+            match items {
+                Some(Value::Dict(items)) => self.items(items)?,
+                Some(Value::Object(object)) => self.object(object)?,
+                _ => {}
+            }
+        }
+        for (key, value) in attributes {
+            if matches!(self.heap.get(*key), Value::Str(key) if !key.starts_with('_')) {
+                self.item(*key, *value)?;
+            }
+        }
+        self.within_module -= 1;
+        Ok(())
+    }
+
+    fn current_name(&self) -> &str {
+        match self.name.as_str() {
+            "" => self.origin.alone,
+            name => name,
+        }
+    }
+
+    fn spend(&mut self, bytes: usize) -> Result<(), Problem> {
+        self.memory = self.memory.checked_sub(bytes).ok_or_else(expands)?;
+        Ok(())
+    }
+
+    fn not_a_tensor(&mut self, what: Cow<'static, str>) -> Result<(), Problem> {
+        if self.origin.is_script || self.within_module > 0 {
+            return Ok(());
+        }
+        let member = LeftOut::new(self.current_name(), LeftOutKind::NotATensor, what);
+        self.spend(member.name.len() + member.reason.len() + size_of::<LeftOut>())?;
+        self.members.left_out.push(member);
+        Ok(())
+    }
+
+    fn leave_out(&mut self, member: LeftOut) -> Result<(), Problem> {
+        self.found += 1;
+        self.spend(member.name.len() + member.reason.len() + size_of::<LeftOut>())?;
+        self.members.left_out.push(member);
+        Ok(())
+    }
+
+    fn tensor(&mut self, tensor: &Tensor) -> Result<(), Problem> {
+        let name = self.current_name();
+        match self.entry(name, tensor) {
+            Ok(entry) => {
+                self.found += 1;
+                self.spend(entry.name.len() + (entry.shape.len() * 2 + 20) * size_of::<usize>())?;
+                self.members.entries.push(entry);
+                Ok(())
+            }
+            Err(problem) => self.leave_out(problem.left_out(name)),
+        }
+    }
+
+    fn entry(&self, name: &str, tensor: &Tensor) -> Result<TensorEntry, Problem> {
+        let Value::Storage(storage) = self.heap.get(tensor.storage) else {
+            return Err(Problem::damaged("a tensor without a storage"));
+        };
+        let dtype = match tensor.element.unwrap_or(storage.element) {
+            Element::Known(dtype) => dtype,
+            Element::Unsupported(dtype) => {
+                return Err(Problem::unsupported(
+                    dtype.description,
+                    "save it as uint8 or a wider dtype",
+                ));
+            }
+            Element::Bytes => return Err(Problem::damaged("a tensor without a dtype")),
+        };
+        let mut range = (self.origin.storage)(storage)?;
+        if let Some((offset, numel)) = storage.view {
+            let unit = storage.element.size() as u64;
+            let part = offset.checked_mul(unit).zip(numel.checked_mul(unit));
+            let part = part.and_then(|(offset, length)| {
+                let start = range.start.checked_add(usize::try_from(offset).ok()?)?;
+                let end = start.checked_add(usize::try_from(length).ok()?)?;
+                Some(start..end).filter(|part| part.end <= range.end)
+            });
+            range = part.ok_or_else(|| {
+                Problem::damaged("its part of a storage ends past the end of the storage")
+            })?;
+        }
+        let shape = self.naturals(tensor.size)?;
+        // A tensor without elements may start after the end of its storage.
+        let offset = match shape.contains(&0) {
+            true => 0,
+            false => self.natural(tensor.offset)?,
+        };
+        Ok(TensorEntry {
+            name: name.to_owned(),
+            dtype,
+            shape,
+            strided: Some((self.naturals(tensor.stride)?, offset)),
+            file: 0,
+            range,
+        })
+    }
+
+    fn natural(&self, id: Id) -> Result<usize, Problem> {
+        match self.heap.get(id) {
+            Value::Int(value) => usize::try_from(*value).ok(),
+            _ => None,
+        }
+        .ok_or_else(|| {
+            Problem::damaged("a size, stride or offset that is not a non-negative integer")
+        })
+    }
+
+    fn naturals(&self, id: Id) -> Result<Vec<usize>, Problem> {
+        match self.heap.get(id) {
+            Value::Tuple(items) | Value::List(items) if items.len() <= MAX_DIMENSIONS => {
+                items.iter().map(|item| self.natural(*item)).collect()
+            }
+            _ => Err(Problem::damaged(format!(
+                "a shape or strides that are not a tuple of at most {MAX_DIMENSIONS} integers"
+            ))),
+        }
+    }
+
+    /// What is known of an unreadable tensor besides its kind.
+    fn detail(&self, id: Id) -> Option<Cow<'static, str>> {
+        let element = match self.heap.get(id) {
+            Value::Storage(storage) => storage.element,
+            Value::Global(Global::Dtype(element)) => *element,
+            Value::Unknown(names) => return Some(Cow::Owned(qualified(names))),
+            _ => return None,
+        };
+        match element {
+            Element::Known(dtype) => Some(Cow::Borrowed(dtype.name())),
+            Element::Unsupported(dtype) => Some(Cow::Borrowed(dtype.name)),
+            Element::Bytes => None,
+        }
+    }
+}
+
+/// What a value is that is not a tensor.
+fn describe(heap: &Heap<'_>, value: &Value<'_>) -> Cow<'static, str> {
+    Cow::Borrowed(match value {
+        Value::None => "None",
+        Value::Bool(_) => "a boolean",
+        Value::Int(_) => "an integer",
+        Value::Str(_) => "text",
+        Value::Opaque(what) => what,
+        Value::Tuple(_) => "a tuple",
+        Value::List(_) => "a list",
+        Value::Dict(_) => "a dict",
+        Value::Global(Global::Dtype(_)) => "a dtype",
+        Value::Global(_) => "a class or function of PyTorch",
+        Value::Storage(_) => "a storage without a tensor",
+        Value::Tensor(_) | Value::Unreadable(_) => "a tensor",
+        Value::Unknown(names) => {
+            return Cow::Owned(format!("the Python object {}", qualified(names)));
+        }
+        Value::Object(object) => match heap.get(object.class) {
+            Value::Global(Global::Dictionary) => "a dict",
+            Value::Unknown(names) => {
+                return Cow::Owned(format!("a Python object ({})", qualified(names)));
+            }
+            _ => "a Python object",
+        },
+    })
+}
+
+/// The module and the name of a class or function, shortened: it may be repeated.
+fn qualified(names: &[Cow<'_, str>; 2]) -> String {
+    let [module, name] = names;
+    let short = |text: &str| text.chars().take(80).collect::<String>();
+    format!("{}.{}", short(module), short(name))
+}
+
+fn expands() -> Problem {
+    Problem::damaged("it refers to the same tensors too many times")
+}
