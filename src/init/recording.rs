@@ -53,12 +53,7 @@ pub(crate) enum Values {
     Repeated(Vec<u8>),
     /// The bytes of all elements.
     Each(Vec<u8>),
-    /// Different elements of more than [`MAX_BYTES`] bytes: the number of bytes.
-    TooMany(u64),
 }
-
-/// The most bytes of different values that are noted.
-const MAX_BYTES: u64 = 65_536;
 
 /// A write to a tensor, made or replaced by the recording.
 #[derive(Debug, Clone, PartialEq)]
@@ -185,8 +180,6 @@ fn stored_values(tensor: &Tensor) -> Result<Option<(Location, Values)>, String> 
     };
     let values = if rest.chunks_exact(size).all(|element| element == first) {
         Values::Repeated(first.to_vec())
-    } else if bytes.len() as u64 > MAX_BYTES {
-        Values::TooMany(bytes.len() as u64)
     } else {
         Values::Each(bytes.to_vec())
     };

@@ -25,8 +25,8 @@ use tch::nn::VarStore;
 ///
 /// [`PlanError::Generator`] if the constructor draws in another way, uses another generator than the
 /// default one, or reads or writes values of what it has just made; and for tensors that are not on
-/// the CPU. [`PlanError::Record`] for a variable that a plan cannot express, such as one of more
-/// than 65,536 bytes of given values. Other threads are not watched.
+/// the CPU. [`PlanError::Record`] for a variable that a plan cannot express. Other threads are not
+/// watched. Given values may have any size; [`InitPlan::write`] writes large ones beside the plan.
 ///
 /// ```
 /// use tch_init::{Generator, nn, plan};
@@ -153,10 +153,6 @@ impl Draft {
                 Some(value) => self.builder.fill(out, value),
                 None => self.builder.constant(out, element.repeat(numel)),
             },
-            Fill::Values(Values::TooMany(bytes)) => self.builder.refuse(
-                out,
-                format!("expected at most 65536 bytes of given values, found {bytes}"),
-            ),
         }
     }
 

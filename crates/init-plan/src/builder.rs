@@ -1,9 +1,11 @@
 //! Plans built in code.
 
+use crate::data_file::NewData;
 use crate::error::PlanError;
 use crate::interval_set::IntervalSet;
 use crate::limits;
 use crate::plan::{Entry, InitPlan, Name};
+use crate::save::stored;
 use crate::step::{Op, Scalar, Step};
 use crate::validate::validate;
 use crate::view::{View, product, row_major};
@@ -251,17 +253,27 @@ impl PlanBuilder {
         self.step(Op::Copy(from.0), to)
     }
 
-    /// Writes given elements: little-endian, in row-major order, to a contiguous tensor.
+    /// Writes given elements: little-endian, in row-major order, to a contiguous tensor. More than
+    /// 65,536 bytes lie in a file beside the plan, which [`InitPlan::write`] writes.
     ///
     /// # Errors
     ///
-    /// [`PlanError::Invalid`] for another number of bytes than the tensor has, or more than 65,536.
+    /// [`PlanError::Invalid`] for another number of bytes than the tensor has.
     pub fn constant(
         &mut self,
         out: TensorId,
         bytes: impl Into<Box<[u8]>>,
     ) -> Result<(), PlanError> {
-        self.step(Op::Const(bytes.into()), out)
+        let (bytes, mut out) = (bytes.into(), out);
+        let view = self.known(out)?;
+        if bytes.len() > limits::CONST
+            && stored(view.dtype).is_none()
+            && let Some(parts) = view.as_real()
+        {
+            self.tensors.push(parts);
+            out = TensorId(self.tensors.len() - 1);
+        }
+        self.step(Op::Const(bytes), out)
     }
 
     /// Writes the identity to a matrix.
@@ -340,8 +352,23 @@ impl PlanBuilder {
                 needed.push(step);
             }
         }
-        let json = self.numbered(&needed, model).to_json();
-        InitPlan::from_json(json.as_bytes())
+        let mut data = NewData::default();
+        let mut plan = self.numbered(&needed, model);
+        for (step, numbered) in needed.iter().zip(&mut plan.steps) {
+            let Step { op, out } = &self.steps[*step];
+            if let Op::Const(bytes) = op
+                && bytes.len() > limits::CONST
+            {
+                let name = data.add(&self.tensors[*out], bytes);
+                numbered.op = Op::Data(name.into());
+            }
+        }
+        plan.data = data.file();
+        let read = InitPlan::from_json(plan.to_json().as_bytes())?;
+        Ok(InitPlan {
+            data: plan.data,
+            ..read
+        })
     }
 
     /// The plan of some of the steps, with storages and views in the order of their first use.

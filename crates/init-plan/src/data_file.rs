@@ -2,13 +2,17 @@
 
 use crate::error::DataError;
 use crate::plan::hexadecimal;
+use crate::save::stored;
 use crate::view::View;
+use safetensors::tensor::TensorInfo;
 use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, Read as _};
+use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
-use tensor_parity::file::TensorFile;
+use tensor_parity::Dtype;
+use tensor_parity::file::{NewFile, TensorFile};
 
 /// A safetensors file that a plan names. It is opened, and compared with its hash, when a step first
 /// needs it.
@@ -21,6 +25,8 @@ pub(crate) struct DataFile {
     pub(crate) sha256: String,
     /// The folder of the plan; `None` for a plan that was read from memory.
     pub(crate) folder: Option<PathBuf>,
+    /// The content of the file of a plan that was built in memory.
+    content: Option<Arc<Vec<u8>>>,
     opened: Arc<OnceLock<TensorFile>>,
 }
 
@@ -49,8 +55,44 @@ impl DataFile {
             bytes,
             sha256,
             folder: None,
+            content: None,
             opened: Arc::default(),
         })
+    }
+
+    /// A file that exists only in memory.
+    pub(crate) fn in_memory(content: Vec<u8>) -> DataFile {
+        DataFile {
+            name: "model.plan.safetensors".to_owned(),
+            bytes: content.len() as u64,
+            sha256: hexadecimal(&Sha256::digest(&content)),
+            folder: None,
+            content: Some(Arc::new(content)),
+            opened: Arc::default(),
+        }
+    }
+
+    /// Writes the content to the file of another name beside a plan, and returns what the plan names.
+    pub(crate) fn copy_beside(&self, plan: &Path) -> Result<(DataFile, NewFile), CopyError> {
+        let name = name_beside(plan);
+        let path = plan.with_file_name(&name);
+        let failed = |source| CopyError::Write(path.clone(), source);
+        let mut file = NewFile::create(&path).map_err(failed)?;
+        match &self.content {
+            Some(content) => file.write_all(content).map_err(failed)?,
+            None => {
+                // Checks the hash.
+                self.open().map_err(CopyError::Read)?;
+                let source = File::open(self.path());
+                let mut source = source.map_err(|error| CopyError::Read(DataError::Read(error)))?;
+                io::copy(&mut source, &mut file).map_err(failed)?;
+            }
+        }
+        let data = DataFile {
+            name,
+            ..self.clone()
+        };
+        Ok((data, file))
     }
 
     /// The file that this names in a folder.
@@ -73,6 +115,10 @@ impl DataFile {
     pub(crate) fn open(&self) -> Result<&TensorFile, DataError> {
         if let Some(opened) = self.opened.get() {
             return Ok(opened);
+        }
+        if let Some(content) = &self.content {
+            let file = TensorFile::from_bytes(&self.name, content.to_vec())?;
+            return Ok(self.opened.get_or_init(|| file));
         }
         if self.folder.is_none() {
             return Err(DataError::NoFolder);
@@ -154,6 +200,80 @@ impl DataFile {
             }
             _ => Err(invalid("expected a contiguous output".to_owned())),
         }
+    }
+}
+
+/// Why a file could not be copied.
+pub(crate) enum CopyError {
+    Read(DataError),
+    Write(PathBuf, io::Error),
+}
+
+/// `model.plan.safetensors` beside `model.plan.json`, as the recorder names it.
+fn name_beside(plan: &Path) -> String {
+    let name = plan.file_name().unwrap_or_default().to_string_lossy();
+    let mut stem = &*name;
+    for end in [".json", ".plan"] {
+        stem = match stem.strip_suffix(end) {
+            Some(shorter) if !shorter.is_empty() => shorter,
+            _ => stem,
+        };
+    }
+    format!("{stem}.plan.safetensors")
+}
+
+/// Tensors that become a file: equal ones are one, and each has the number of its first use as its
+/// name.
+#[derive(Default)]
+pub(crate) struct NewData<'a> {
+    numbers: BTreeMap<(Dtype, Vec<u64>, [u8; 32]), usize>,
+    tensors: Vec<(Dtype, Vec<u64>, &'a [u8])>,
+}
+
+impl<'a> NewData<'a> {
+    /// Adds a tensor, and returns its name.
+    pub(crate) fn add(&mut self, view: &View, bytes: &'a [u8]) -> String {
+        let key = (
+            view.dtype(),
+            view.shape().to_vec(),
+            Sha256::digest(bytes).into(),
+        );
+        let number = *self.numbers.entry(key).or_insert(self.tensors.len());
+        if number == self.tensors.len() {
+            self.tensors
+                .push((view.dtype(), view.shape().to_vec(), bytes));
+        }
+        number.to_string()
+    }
+
+    /// The file, byte for byte as the recorder writes it; `None` without tensors.
+    pub(crate) fn file(&self) -> Option<DataFile> {
+        let mut order: Vec<usize> = (0..self.tensors.len()).collect();
+        // So all are aligned.
+        order.sort_by_key(|number| std::cmp::Reverse(self.tensors[*number].0.size()));
+        let (mut rows, mut offset) = (Vec::new(), 0);
+        for number in &order {
+            let (dtype, shape, bytes) = &self.tensors[*number];
+            let info = TensorInfo {
+                // The builder adds only dtypes that are stored.
+                dtype: stored(*dtype)?,
+                shape: shape.iter().map(|size| *size as usize).collect(),
+                data_offsets: (offset, offset + bytes.len()),
+            };
+            offset += bytes.len();
+            rows.push(format!(
+                "\"{number}\":{}",
+                serde_json::to_string(&info).ok()?
+            ));
+        }
+        let mut header = format!("{{{}}}", rows.join(",")).into_bytes();
+        header.resize(header.len().next_multiple_of(8), b' ');
+        let mut content = (header.len() as u64).to_le_bytes().to_vec();
+        content.append(&mut header);
+        for number in order {
+            content.extend_from_slice(self.tensors[number].2);
+        }
+        Some(DataFile::in_memory(content)).filter(|_| !self.tensors.is_empty())
     }
 }
 

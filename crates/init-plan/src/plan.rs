@@ -1,6 +1,6 @@
 //! The plan itself: what a file says, checked.
 
-use crate::data_file::DataFile;
+use crate::data_file::{CopyError, DataFile};
 use crate::error::{PlanError, Shown};
 use crate::json::{self, Raw, RawName, RawStep};
 use crate::limits;
@@ -11,9 +11,10 @@ use crate::view::{View, row_major};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use tensor_parity::Dtype;
+use tensor_parity::file::NewFile;
 
 /// How PyTorch initializes one model: memory, the steps on it in order, and the names of the results.
 ///
@@ -167,6 +168,62 @@ impl InitPlan {
             names,
             sha256: hexadecimal(&Sha256::digest(json)),
         })
+    }
+
+    /// Writes the plan to a file, and its data, if it has any, to the file beside it that
+    /// `docs/plan.md` describes. Each is written under a temporary name and then renamed, the data
+    /// first, so that a plan never names a file that does not exist.
+    ///
+    /// # Errors
+    ///
+    /// [`PlanError::Write`], and [`PlanError::Data`] if the data of this plan cannot be read.
+    ///
+    /// ```
+    /// use init_plan::{InitPlan, PlanBuilder};
+    /// use tensor_parity::Dtype;
+    ///
+    /// let mut plan = PlanBuilder::new();
+    /// let table = plan.buffer("table", Dtype::Uint8, &[100_000])?;
+    /// plan.constant(table, (0..100_000).map(|i| i as u8).collect::<Vec<u8>>())?;
+    /// let plan = plan.finish("a table")?;
+    /// let folder = tempfile::tempdir()?;
+    /// plan.write(folder.path().join("table.plan.json"))?;
+    /// let read = InitPlan::load(folder.path().join("table.plan.json"))?;
+    /// assert_eq!(read.data_file(), Some(folder.path().join("table.plan.safetensors")));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn write(&self, path: impl AsRef<Path>) -> Result<(), PlanError> {
+        let path = path.as_ref();
+        let failed = |path: &Path| {
+            let path = path.to_owned();
+            move |source| PlanError::Write { path, source }
+        };
+        let mut plan = NewFile::create(path).map_err(failed(path))?;
+        let (data, file) = match &self.data {
+            Some(data) => {
+                let copied = data.copy_beside(path).map_err(|error| match error {
+                    CopyError::Read(source) => PlanError::Data {
+                        path: data.path(),
+                        source,
+                    },
+                    CopyError::Write(path, source) => PlanError::Write { path, source },
+                });
+                let (data, file) = copied?;
+                (Some(data), Some(file))
+            }
+            None => (None, None),
+        };
+        let named = InitPlan {
+            data,
+            ..self.clone()
+        };
+        let written = plan.write_all(named.to_json().as_bytes());
+        written.map_err(failed(path))?;
+        if let (Some(file), Some(data)) = (file, &named.data) {
+            let beside = path.with_file_name(&data.name);
+            file.finish().map_err(failed(&beside))?;
+        }
+        plan.finish().map(drop).map_err(failed(path))
     }
 
     /// The version of PyTorch whose initialization this is.

@@ -248,7 +248,7 @@ impl<'a> Written<'a> {
 }
 
 /// The dtype of the safetensors format; `None` if it has none.
-fn stored(dtype: Dtype) -> Option<Stored> {
+pub(crate) fn stored(dtype: Dtype) -> Option<Stored> {
     Some(match dtype {
         Dtype::Bool => Stored::BOOL,
         Dtype::Uint8 => Stored::U8,

@@ -155,6 +155,15 @@ impl View {
         Some([part(0), part(1)])
     }
 
+    /// A complex view as `torch.view_as_real` has it.
+    pub(crate) fn as_real(&self) -> Option<View> {
+        let [real, _] = self.parts()?;
+        let (mut shape, mut stride) = (real.shape.clone(), real.stride.clone());
+        shape.push(2);
+        stride.push(1);
+        Some(real.within(real.offset, shape, stride))
+    }
+
     /// The number of the storage.
     pub fn storage(&self) -> usize {
         self.storage
