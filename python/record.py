@@ -366,9 +366,9 @@ ROWS = {
     "uniform_": lambda a, out: ("uniform_", [float(a["from"]), float(a["to"])]),
     "normal_": lambda a, out: ("normal_", [float(a["mean"]), float(a["std"])]),
     "rand": lambda a, out: ("uniform_", [0.0, 1.0]),
-    "randn": lambda a, out: ("normal_", [0.0, float(a.get("std", 1.0))]),
+    "randn": lambda a, out: ("normal_", [0.0, complex_std(a)]),
     "rand_like": lambda a, out: ("uniform_", [0.0, 1.0]),
-    "randn_like": lambda a, out: ("normal_", [0.0, float(a.get("std", 1.0))]),
+    "randn_like": lambda a, out: ("normal_", [0.0, complex_std(a)]),
     "randperm": lambda a, out: ("randperm", []),
     "arange": arange,
     "eye": lambda a, out: ("eye", []),
@@ -419,6 +419,11 @@ def complex_normal(out, arguments):
     if isinstance(mean, complex) and mean.imag:
         raise Unsupported
     return out.real(), {**arguments, "mean": mean, "std": std / math.sqrt(2)}
+
+
+def complex_std(arguments):
+    """1, but for the parts of complex numbers."""
+    return float(arguments.get("std", 1))
 
 
 COMPLEX_DRAWS = {"uniform_": complex_uniform, "rand": complex_uniform, "rand_like": complex_uniform,

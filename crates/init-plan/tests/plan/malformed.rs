@@ -154,7 +154,7 @@ fn rows_of_the_wrong_kind_are_refused() {
 const CONTRADICTIONS: &str = r#"
 views [18446744073709551615,"float32",[1]] => view 2: expected one of 2 storages, found 18446744073709551615
 views [0,"float33",[1]] => view 2: unknown dtype "float33"
-views [0,"quint8",[1]] => view 2: unknown dtype "complex64"
+views [0,"quint8",[1]] => view 2: unknown dtype "quint8"
 views [0,"float32",[7]] => view 2: expected to end within the 24 bytes of storage 0, found byte 28
 views [0,"float32",[1],6] => view 2: expected to end within the 24 bytes of storage 0, found byte 28
 views [0,"float32",[2,3],0,[4,1]] => view 2: expected to end within the 24 bytes of storage 0, found byte 28
