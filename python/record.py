@@ -45,6 +45,8 @@ MAX_MESSAGE = 400  # characters of an error: some list all that they know
 # Larger tensors are not filled, and none is after this many bytes in total.
 MAX_FILLED = 4 << 20
 MAX_FILLED_TOTAL = 256 << 20
+# Memory that numpy may share is compared after each write to it, up to this size.
+MAX_WATCHED = 16 << 20
 # From this size on, the memory of a deferred tensor is mapped without reserve, so that the allocation cannot fail.
 MAPPED = 1 << 20
 
@@ -209,6 +211,10 @@ def memory(tensor):
     array = (ctypes.c_char * nbytes).from_address(tensor.data_ptr())
     array.tensor = tensor  # keeps the memory
     return memoryview(array).cast("B")
+
+
+def hash_of(tensor):
+    return hashlib.sha256(memory(tensor)).digest()
 
 
 class Unsupported(Exception):
@@ -509,6 +515,7 @@ class Recorder(TorchDispatchMode):
         self.deferred = {}  # storage -> "random" | "large"
         self.unset = {}  # storage of uninitialized memory -> what of it has been written
         self.data = {}  # storage -> its values that steps refer to
+        self.outside = {}  # storage made elsewhere -> hash of the values that were recorded
         self.paused = 0
         self.filled = 0
         self.refused = None
@@ -570,13 +577,14 @@ class Recorder(TorchDispatchMode):
     def read(self, view):
         """A view as an argument. Memory that no step wrote becomes a constant with its current values."""
         number = view.storage
-        if number not in self.known:
+        if number not in self.known or self.changed(number):
             self.known.add(number)
             untyped = self.keep[number]
             size = itemsize(view.dtype)
             dtype = view.dtype if untyped.nbytes() % size == 0 else torch.uint8
             with self.pause():
                 whole = torch.empty(0, dtype=dtype).set_(untyped)
+                self.outside[number] = hash_of(whole)
                 self.constant(whole, View(number, dtype, whole.shape), "a tensor made outside the constructor")
         return view
 
@@ -617,6 +625,24 @@ class Recorder(TorchDispatchMode):
         else:
             data.preserve()
         self.steps.append(Step("data", out if DTYPES[out.dtype] in STORED else out.real(), [data]))
+
+    def changed(self, number):
+        """Whether memory that was made elsewhere is no longer what was recorded of it: numpy may share and write it."""
+        if number not in self.outside:
+            return False
+        with self.pause():
+            changed = hash_of(torch.empty(0, dtype=torch.uint8).set_(self.keep[number])) != self.outside[number]
+        if changed and number in self.deferred:
+            self.refuse("memory that a draw is written to was changed unseen, for instance through the numpy array that it shares")
+        return changed
+
+    def watch(self, number):
+        """Notes what memory that was made elsewhere has after a write, unless that takes long."""
+        if number in self.outside and self.bytes[number] <= MAX_WATCHED:
+            with self.pause():
+                self.outside[number] = hash_of(torch.empty(0, dtype=torch.uint8).set_(self.keep[number]))
+        else:
+            self.outside.pop(number, None)
 
     def is_unset(self, view):
         """Whether some of a view was never written."""
@@ -835,6 +861,8 @@ class Recorder(TorchDispatchMode):
             for x in written + hidden:
                 self.preserve(self.view(x).storage)
             result = func(*args, **kwargs)
+            for x in written + hidden:
+                self.watch(self.view(x).storage)
         elif written:
             self.same_shape(func, args, kwargs, written)
             result = written[0] if len(returns) == 1 else tuple(written)
@@ -871,6 +899,12 @@ class Recorder(TorchDispatchMode):
         base = name[:-1] if name.endswith("_") and name not in ROWS else name
         if out is not None:
             if not out.numel():
+                return
+            if base == "complex" and kind not in (None, "unset"):
+                real = out.real()
+                for i, part in enumerate((arguments["real"], arguments["imag"])):
+                    half = View(real.storage, real.dtype, out.shape, real.offset + i, real.strides()[:-1])
+                    self.steps.append(Step("copy_", half, [expanded(part, out.shape)]))
                 return
             try:
                 if base not in ROWS:
@@ -992,6 +1026,8 @@ class Recorder(TorchDispatchMode):
         number = self.storages.get(tensor.untyped_storage()._cdata)
         if number in self.deferred:
             self.refuse_read({self.deferred[number]}, what)
+        if number in self.unset and self.is_unset(self.view(tensor)):
+            self.refuse(f"{what} reads uninitialized memory")
 
 
 def is_meta(tensors):

@@ -217,6 +217,10 @@ MODELS = {
     "a dummy forward of an LSTM": recurrent,
     "complex": Complex,
     "dtypes": Dtypes,
+    "parts of complex numbers": buffer(lambda m: torch.complex(torch.randn(4, 3), torch.rand(3))),
+    "a lazy module of another dtype": lambda: forwarded(nn.LazyLinear(3).to(torch.float64), torch.zeros(2, 4, dtype=torch.float64)),
+    "a lazy module of several": lambda: forwarded(nn.Sequential(nn.LazyConv3d(2, 2), nn.LazyBatchNorm3d(), nn.Flatten(), nn.LazyLinear(3)).eval(),
+                                                 torch.zeros(1, 2, 4, 4, 4)),
     "skip_init": lambda: skip_init(nn.Linear, 3, 4),
     "to_empty": lambda: nn.Sequential(nn.Linear(3, 4, device="meta").to_empty(device="cpu"), nn.Linear(4, 2)),
     "reset after to_empty": lambda: reset(nn.Linear(3, 4, device="meta").to_empty(device="cpu")),
@@ -247,6 +251,11 @@ UNSET = {
                      "torch.LongTensor", "new", "new_empty", "resize_", "a copy of empty", "filled in part",
                      "a copy of what is filled in part"], ("extra",)),
 }
+
+
+def forwarded(module, x):
+    module(x)
+    return module
 
 
 def reset(layer):

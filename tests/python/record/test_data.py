@@ -8,6 +8,7 @@ import os
 import tempfile
 import unittest
 
+import numpy
 import safetensors.torch
 import torch
 from torch import nn
@@ -103,6 +104,35 @@ class DataAndDtypes(unittest.TestCase):
             self.assertIn(HERE, line)
         # Nobody reads the result.
         prove(buffer(lambda m: torch.ones(3) if (torch.empty(5) + 1).shape else None), seeds=(5,))
+
+    def test_arrays_that_change_unseen(self):
+        def construct(write):
+            def make(m):
+                array = numpy.zeros(30_000)
+                table = torch.from_numpy(array)
+                m.register_buffer("doubled", table * 2)
+                write(m, array, table)
+                m.register_buffer("tripled", table * 3)
+                return table
+
+            return buffer(make)
+
+        for write in (
+            lambda m, array, table: array.fill(3),
+            lambda m, array, table: (array.fill(3), table.add_(1)),
+            lambda m, array, table: (table.add_(1), array.fill(3)),
+            lambda m, array, table: (table[3:5].fill_(1), array.__setitem__(7, 2)),
+            lambda m, array, table: (array.__setitem__(7, 2), table[3:5].fill_(1)),
+            lambda m, array, table: (array.__setitem__(7, 2), table[3:5].normal_()),
+            lambda m, array, table: table.add_(1),
+        ):
+            prove(construct(write), seeds=(5,))
+        line = refusal(construct(lambda m, array, table: (table[3:5].normal_(), array.__setitem__(7, 2))))
+        self.assertIn("changed unseen", line)
+
+    def test_uninitialized_memory_is_not_read(self):
+        for read in (lambda x: x.numpy(), lambda x: x.tolist(), lambda x: x.sum().item(), lambda x: bool((x == x).all())):
+            self.assertIn("reads uninitialized memory", refusal(buffer(lambda m: torch.ones(1) if read(torch.empty(3)) is not None else None)))
 
     def test_lazy_without_a_forward(self):
         self.assertIn("lazy", refusal(lambda: nn.LazyLinear(3)))
