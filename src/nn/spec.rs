@@ -11,8 +11,6 @@ use super::kind::LayerKind;
 use super::printed::{PrintError, Printed};
 use crate::error::InitError;
 use crate::init::{FanMode, Nonlinearity, calculate_fan_in_and_fan_out, kaiming_std, xavier_std};
-use crate::plan::{PlanBuilder, PlanError, Scalar};
-use std::collections::BTreeMap;
 use tensor_parity::Dtype;
 use torch_rng::{Draw, Normal, Uniform};
 
@@ -167,72 +165,6 @@ impl LayerSpec {
     /// The steps of the initialization, children included, in PyTorch's order.
     pub fn init(&self) -> &[InitStep] {
         &self.init
-    }
-
-    /// Adds the layer below a path to a plan: its variables, and the steps of its initialization.
-    ///
-    /// # Errors
-    ///
-    /// [`PlanError::Invalid`] for sizes and arguments that PyTorch refuses.
-    ///
-    /// ```
-    /// use tch_init::nn::{LayerSpec, Printed};
-    /// use tch_init::plan::PlanBuilder;
-    /// use tch_init::tensor::Dtype;
-    ///
-    /// let printed = Printed::parse("Linear(in_features=4, out_features=2, bias=True)")?;
-    /// let mut plan = PlanBuilder::new();
-    /// LayerSpec::from_printed(&printed)?.unwrap().add_to("fc", Dtype::Float32, &mut plan)?;
-    /// let plan = plan.finish("a linear layer")?;
-    /// assert!(plan.get("fc.weight").is_some());
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn add_to(
-        &self,
-        path: &str,
-        dtype: Dtype,
-        plan: &mut PlanBuilder,
-    ) -> Result<(), PlanError> {
-        let mut tensors = BTreeMap::new();
-        for (name, variable) in self.variables() {
-            let shape = sizes(&variable.shape)?;
-            let dtype = variable.dtype.unwrap_or(dtype);
-            let full_name = join(path, &name);
-            let tensor = match variable.is_parameter {
-                true => plan.parameter(full_name, dtype, &shape)?,
-                false => plan.buffer(full_name, dtype, &shape)?,
-            };
-            tensors.insert(name, tensor);
-        }
-        let find = |name: &String| {
-            let missing = || invalid(format!("{name} is missing"));
-            tensors.get(name).copied().ok_or_else(missing)
-        };
-        for step in &self.init {
-            match (&step.target, &step.fill) {
-                (_, InitFill::Skip) => {}
-                (InitTarget::Row(name, row), InitFill::Constant(value)) => {
-                    let row = u64::try_from(*row).unwrap_or(u64::MAX);
-                    plan.fill_row(find(name)?, row, Scalar::Float(*value))?;
-                }
-                (InitTarget::Row(..), fill) => {
-                    return Err(invalid(format!("{fill:?} of a row")));
-                }
-                (target, fill) => {
-                    let out = match target {
-                        InitTarget::Discarded(shape) => plan.tensor(dtype, &sizes(shape)?)?,
-                        InitTarget::Variable(name) | InitTarget::Row(name, _) => find(name)?,
-                    };
-                    match fill {
-                        InitFill::Draw(draw) => plan.draw(out, *draw)?,
-                        InitFill::Constant(value) => plan.fill(out, Scalar::Float(*value))?,
-                        InitFill::Copy(from) => plan.copy(find(from)?, out)?,
-                        InitFill::Skip => {}
-                    }
-                }
-            }
-        }
-        Ok(())
     }
 
     /// The row that an embedding keeps zero, if it has one.
@@ -469,20 +401,6 @@ fn find<'a>(variables: &'a [(&'a str, Vec<i64>)], name: &str) -> Option<&'a [i64
     variables
         .iter()
         .find_map(|(known, shape)| (*known == name).then_some(shape.as_slice()))
-}
-
-fn invalid(problem: String) -> PlanError {
-    PlanError::Invalid {
-        place: "layer".to_owned(),
-        problem,
-    }
-}
-
-fn sizes(shape: &[i64]) -> Result<Vec<u64>, PlanError> {
-    let sizes = shape.iter().map(|size| u64::try_from(*size));
-    sizes
-        .collect::<Result<_, _>>()
-        .map_err(|_| invalid(format!("negative size in shape {shape:?}")))
 }
 
 /// The name of a variable below a path.

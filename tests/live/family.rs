@@ -236,7 +236,7 @@ fn assert_print(
     assert_eq!(spec.kind(), twin.kind, "{label}: kind");
     let dtype = Dtype::from_kind(kind).unwrap();
     let mut plan = PlanBuilder::new();
-    spec.add_to("", dtype, &mut plan).unwrap();
+    spec.add_to_plan(&mut plan, "", dtype).unwrap();
     let plan = plan.finish(twin.python).unwrap();
     let mut generator = Generator::new(Device::Cpu).unwrap();
     generator.manual_seed(seed).unwrap();
