@@ -109,11 +109,9 @@ impl Engine {
         mean: f64,
         std: f64,
     ) -> Result<(), DrawError> {
-        if values.len() < BLOCK {
-            normal_serial_(generator, values, mean, std)
-        } else {
-            self.normal_block_(generator, values, mean, std)
-        }
+        let shape = [values.len() as u64];
+        let target = Target::new(T::DTYPE, &shape);
+        Normal { mean, std }.fill(self, generator, target, values)
     }
 
     /// [`normal_block_`](crate::normal_block_) with this engine.

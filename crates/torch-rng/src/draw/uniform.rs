@@ -67,11 +67,9 @@ impl Engine {
         from: f64,
         to: f64,
     ) -> Result<(), DrawError> {
-        let simd = self.simd();
-        let interval = Interval::new(from, to, values)?;
-        let fill = |generator: &mut Mt19937, chunk: &mut [T]| interval.fill(simd, generator, chunk);
-        parallel::fill(self, Interval::<T>::cost(simd), generator, values, fill);
-        Ok(())
+        let shape = [values.len() as u64];
+        let target = Target::new(T::DTYPE, &shape);
+        Uniform { from, to }.fill(self, generator, target, values)
     }
 }
 
@@ -124,7 +122,11 @@ impl Rule for Uniform {
         _target: Target<'_>,
         values: &mut [T],
     ) -> Result<(), DrawError> {
-        engine.uniform_(generator, values, self.from, self.to)
+        let simd = engine.simd();
+        let interval = Interval::new(self.from, self.to, values)?;
+        let fill = |generator: &mut Mt19937, chunk: &mut [T]| interval.fill(simd, generator, chunk);
+        parallel::fill(engine, Interval::<T>::cost(simd), generator, values, fill);
+        Ok(())
     }
 
     fn has_ranges(&self, _target: Target<'_>) -> bool {
@@ -226,31 +228,30 @@ impl<T: Element> Interval<T> {
         // Aligned to a cache line.
         let is_non_temporal = self.is_non_temporal && values.as_ptr().addr().is_multiple_of(64);
         match (clamps, is_non_temporal) {
-            (false, false) => self.run::<false, false>(simd, scale, generator, values),
-            (false, true) => self.run::<false, true>(simd, scale, generator, values),
-            (true, false) => self.run::<true, false>(simd, scale, generator, values),
-            (true, true) => self.run::<true, true>(simd, scale, generator, values),
+            (false, false) => simd.run(self.kernel::<false, false>(scale, generator, values)),
+            (false, true) => simd.run(self.kernel::<false, true>(scale, generator, values)),
+            (true, false) => simd.run(self.kernel::<true, false>(scale, generator, values)),
+            (true, true) => simd.run(self.kernel::<true, true>(scale, generator, values)),
         }
     }
 
     #[inline]
-    fn run<const CLAMP: bool, const NON_TEMPORAL: bool>(
+    fn kernel<'a, const CLAMP: bool, const NON_TEMPORAL: bool>(
         &self,
-        simd: Simd,
         scale: T::Opmath,
-        generator: &mut Mt19937,
-        values: &mut [T],
-    ) {
-        simd.run(Fill {
+        generator: &'a mut Mt19937,
+        out: &'a mut [T],
+    ) -> Fill<'a, UniformTransform<T, CLAMP, NON_TEMPORAL>> {
+        Fill {
             generator,
-            transform: UniformTransform::<T, CLAMP, NON_TEMPORAL> {
+            transform: UniformTransform {
                 from: self.from,
                 scale,
                 to_stored: self.to_stored,
                 from_stored: self.from_stored,
             },
-            out: values,
-        });
+            out,
+        }
     }
 
     fn draw(&self, generator: &mut Mt19937) -> T {
