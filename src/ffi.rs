@@ -6,6 +6,7 @@ use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::ptr::NonNull;
 use tch::{Kind, Tensor};
+use torch_rng::HeldLog;
 use torch_sys::{C_scalar, C_tensor};
 
 /// `at::Generator`.
@@ -252,6 +253,8 @@ impl<'a> LockedState<'a> {
         generator: Option<&'a CGenerator>,
         work: impl FnOnce(&mut State) -> Result<R, R>,
     ) -> Result<Option<R>, String> {
+        // Dropped last: a logger may draw from the same generator.
+        let _held_log = HeldLog::new();
         let mut locked = std::ptr::null_mut();
         let mut state = MaybeUninit::uninit();
         // SAFETY: the generator is live for the call, and both places are valid to write to.

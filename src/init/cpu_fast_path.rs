@@ -129,18 +129,22 @@ impl Work {
 /// The engine of this process with libtorch's number of threads; `None` if libtorch runs kernels whose
 /// bits differ from the engine's, or the user chose libtorch.
 pub(super) fn engine() -> Option<Engine> {
-    static BACKEND: OnceLock<Option<Backend>> = OnceLock::new();
-    let backend = *BACKEND.get_or_init(|| {
+    static IS_SAME: OnceLock<bool> = OnceLock::new();
+    let mut other = None;
+    let is_same = *IS_SAME.get_or_init(|| {
         let capability = ffi::fact(Fact::CpuCapability).unwrap_or_default();
-        if capability != "AVX2" && capability != "AVX512" {
-            log::debug!("libtorch's CPU capability is {capability}: all draws are left to it");
-            return None;
-        }
-        Backend::from_env()
+        let is_same = capability == "AVX2" || capability == "AVX512";
+        other = (!is_same).then_some(capability);
+        is_same
     });
+    // After the initialization, since a logger may draw.
+    if let Some(capability) = other {
+        log::debug!("libtorch's CPU capability is {capability}: all draws are left to it");
+    }
     let threads = usize::try_from(tch::get_num_threads()).ok();
     let threads = threads.and_then(NonZero::new);
-    let engine = Engine::new(backend?).ok()?;
+    let backend = Backend::from_env().filter(|_| is_same)?;
+    let engine = Engine::new(backend).ok()?;
     Some(engine.with_threads(threads.unwrap_or(NonZero::<usize>::MIN)))
 }
 

@@ -12,6 +12,7 @@ mod build;
 #[path = "../common/mod.rs"]
 mod common;
 mod engine;
+mod logging;
 mod memory;
 mod properties;
 mod together;

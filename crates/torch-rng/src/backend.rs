@@ -2,7 +2,9 @@
 
 #[cfg(target_arch = "x86_64")]
 use crate::arch::{Avx2, Avx512};
+use crate::held_log;
 use crate::simd::Simd;
+use log::Level;
 use std::sync::OnceLock;
 
 /// The instructions that draws are computed with. They affect the time, never the bits.
@@ -62,10 +64,20 @@ impl Backend {
     /// draws to a program's libtorch. Unknown names are logged as warnings and ignored.
     pub fn from_env() -> Option<Backend> {
         static BACKEND: OnceLock<Option<Backend>> = OnceLock::new();
-        *BACKEND.get_or_init(|| {
+        let mut unknown = Vec::new();
+        let backend = *BACKEND.get_or_init(|| {
             let names = std::env::var(BACKEND_VARIABLE).unwrap_or_default();
-            named(&names).into_iter().filter(|b| b.is_available()).max()
-        })
+            let backends = named(&names, &mut unknown);
+            backends.into_iter().filter(|b| b.is_available()).max()
+        });
+        // After the initialization, since a logger may draw.
+        for name in unknown {
+            let message = format_args!(
+                "{BACKEND_VARIABLE}: unknown name {name:?}, use some of scalar, avx2, avx512, libtorch"
+            );
+            held_log::log(Level::Warn, message);
+        }
+        backend
     }
 
     /// Proof of the instructions; `None` for the scalar backend and if the CPU lacks them.
@@ -86,8 +98,9 @@ impl std::fmt::Display for Backend {
     }
 }
 
-/// The backends that a value of [`BACKEND_VARIABLE`] names: those with SIMD if it is empty.
-fn named(value: &str) -> Vec<Backend> {
+/// The backends that a value of [`BACKEND_VARIABLE`] names: those with SIMD if it is empty. Adds unknown
+/// names to `unknown`.
+fn named(value: &str, unknown: &mut Vec<String>) -> Vec<Backend> {
     let names = value.split(',').map(str::trim).filter(|n| !n.is_empty());
     let names: Vec<&str> = names.collect();
     if names.is_empty() {
@@ -98,9 +111,7 @@ fn named(value: &str) -> Vec<Backend> {
         match Backend::ALL.into_iter().find(|b| b.name() == name) {
             Some(backend) => backends.push(backend),
             None if name == "libtorch" => {}
-            None => log::warn!(
-                "{BACKEND_VARIABLE}: unknown name {name:?}, use some of scalar, avx2, avx512, libtorch"
-            ),
+            None => unknown.push(name.to_owned()),
         }
     }
     backends
@@ -112,9 +123,12 @@ mod tests {
 
     #[test]
     fn the_variable_names_backends() {
+        let mut unknown = Vec::new();
+        let mut named = |value| named(value, &mut unknown);
         assert_eq!(named(""), [Backend::Avx2, Backend::Avx512]);
         assert_eq!(named(" , "), [Backend::Avx2, Backend::Avx512]);
         assert_eq!(named("avx2, scalar"), [Backend::Avx2, Backend::Scalar]);
         assert_eq!(named("sse9,libtorch"), []);
+        assert_eq!(unknown, ["sse9"]);
     }
 }

@@ -35,6 +35,7 @@ mod dtype;
 mod element;
 mod engine;
 mod error;
+mod held_log;
 mod jump;
 mod mt19937;
 mod opmath;
@@ -62,6 +63,8 @@ pub use dtype::Dtype;
 pub use element::Element;
 pub use engine::Engine;
 pub use error::DrawError;
+#[doc(hidden)]
+pub use held_log::HeldLog;
 pub use mt19937::Mt19937;
 pub use parallel::Chunk;
 #[doc(hidden)]

@@ -3,7 +3,9 @@
 mod balloon;
 mod huge_page_budget;
 
+use crate::held_log;
 use huge_page_budget::{FAULT_COST, HUGE_PAGE, HugePageBudget, PAUSE};
+use log::Level;
 use std::ffi::c_void;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -146,13 +148,14 @@ enum HugePagePolicy {
 
 fn huge_page_policy() -> &'static HugePagePolicy {
     static POLICY: OnceLock<HugePagePolicy> = OnceLock::new();
-    POLICY.get_or_init(|| {
+    let mut unknown = None;
+    let policy = POLICY.get_or_init(|| {
         let wanted = std::env::var(HUGE_PAGES_VARIABLE).unwrap_or_default();
         match wanted.as_str() {
             "0" => return HugePagePolicy::Never,
             "1" => return HugePagePolicy::Always,
             "" => {}
-            _ => log::warn!("{HUGE_PAGES_VARIABLE}: unknown value {wanted:?}, use 0 or 1"),
+            _ => unknown = Some(wanted),
         }
         // If the system cannot touch memory on request, the time of the request means nothing.
         let mut page = [0u8; 1];
@@ -161,7 +164,13 @@ fn huge_page_policy() -> &'static HugePagePolicy {
             true => HugePagePolicy::Budgeted(Mutex::new(HugePageBudget::new())),
             false => HugePagePolicy::Never,
         }
-    })
+    });
+    // After the initialization, since a logger may draw.
+    if let Some(wanted) = unknown {
+        let message = format_args!("{HUGE_PAGES_VARIABLE}: unknown value {wanted:?}, use 0 or 1");
+        held_log::log(Level::Warn, message);
+    }
+    policy
 }
 
 impl HugePagePolicy {
@@ -178,7 +187,9 @@ impl HugePagePolicy {
         if let HugePagePolicy::Budgeted(budget) = self {
             let starts_pause = locked(budget).record(time, now);
             if starts_pause {
-                log::debug!("a huge page took {time:?}: huge pages pause for {PAUSE:?}");
+                let message =
+                    format_args!("a huge page took {time:?}: huge pages pause for {PAUSE:?}");
+                held_log::log(Level::Debug, message);
             }
         }
     }
@@ -191,7 +202,7 @@ fn locked(budget: &Mutex<HugePageBudget>) -> MutexGuard<'_, HugePageBudget> {
 
 #[cfg(all(target_os = "linux", not(miri)))]
 mod system {
-    use super::{Advice, c_void};
+    use super::{Advice, Level, c_void, held_log};
 
     /// Whether the page at this address was never touched. (For a mapped file: is not in memory.)
     pub(super) fn is_fresh(data: *mut c_void) -> bool {
@@ -219,7 +230,8 @@ mod system {
         // SAFETY: see `Advice`; an unmapped range is an error.
         let is_accepted = unsafe { libc::madvise(begin, length, advice) } == 0;
         if !is_accepted {
-            log::trace!("madvise: {}", std::io::Error::last_os_error());
+            let error = std::io::Error::last_os_error();
+            held_log::log(Level::Trace, format_args!("madvise: {error}"));
         }
         is_accepted
     }

@@ -4,6 +4,8 @@
 //! dedicated to draws: a thread of a shared pool could take up other work while it waits, and that work
 //! could wait for the generator that the draw has locked.
 
+use crate::held_log;
+use log::Level;
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::mpsc::{Receiver, SendError, Sender, TryRecvError, channel};
@@ -144,7 +146,10 @@ fn dispatch(mut job: Job) -> bool {
     match thread.spawn(move || worker_loop(job)) {
         Ok(_) => true,
         Err(error) => {
-            log::debug!("cannot start a thread, drawing with fewer: {error}");
+            held_log::log(
+                Level::Debug,
+                format_args!("cannot start a thread, drawing with fewer: {error}"),
+            );
             false
         }
     }
@@ -158,9 +163,8 @@ fn worker_loop(mut job: Job) {
         let result = unsafe { job.run() };
         // Before the report, so that the next draw finds this worker.
         idle().1.push(sender.clone());
-        if job.done.send(result).is_err() {
-            log::debug!("a draw did not wait for its worker");
-        }
+        let is_reported = job.done.send(result).is_ok();
+        debug_assert!(is_reported, "every draw waits for its workers");
         match receive(&jobs) {
             Some(next) => job = next,
             None => return,
