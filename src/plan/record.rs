@@ -116,7 +116,7 @@ impl Draft {
         }
         for variable in variables {
             let tensor = self.tensor(&variable.place).map_err(|error| match error {
-                PlanError::Invalid { problem, .. } => PlanError::Record {
+                PlanError::Build { problem, .. } => PlanError::Record {
                     name: variable.name.clone(),
                     problem,
                 },
@@ -135,7 +135,6 @@ impl Draft {
 
     fn step(&mut self, event: Event) -> Result<(), PlanError> {
         let out = self.tensor(&event.out)?;
-        let numel = event.out.shape.iter().product::<i64>() as usize;
         match event.fill {
             Fill::Draw(draw) => self.builder.draw(out, draw),
             Fill::Dirac { groups } => self.builder.dirac(out, groups),
@@ -151,7 +150,11 @@ impl Draft {
             Fill::Values(Values::Each(bytes)) => self.builder.constant(out, bytes),
             Fill::Values(Values::Repeated(element)) => match exact(dtype(&event.out)?, &element) {
                 Some(value) => self.builder.fill(out, value),
-                None => self.builder.constant(out, element.repeat(numel)),
+                None => {
+                    // The tensor is the whole storage.
+                    let numel = event.out.bytes as usize / element.len().max(1);
+                    self.builder.constant(out, element.repeat(numel))
+                }
             },
         }
     }
@@ -171,7 +174,7 @@ fn dtype(place: &Location) -> Result<Dtype, PlanError> {
     let dtype = Dtype::ALL
         .into_iter()
         .find(|dtype| dtype.kind() == Some(place.kind));
-    dtype.ok_or_else(|| PlanError::Invalid {
+    dtype.ok_or_else(|| PlanError::Build {
         place: "tensor".to_owned(),
         problem: format!("expected a dtype of PyTorch, found {:?}", place.kind),
     })
@@ -209,5 +212,27 @@ fn exact(dtype: Dtype, element: &[u8]) -> Option<Scalar> {
             .to_f64(element)
             .filter(|value| !value.is_nan())
             .map(Scalar::Float),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tch::Kind;
+
+    #[test]
+    fn sizes_of_empty_tensors_do_not_overflow() {
+        let mut draft = Draft::new("2.13.0");
+        let out = Location {
+            storage: 8,
+            bytes: 0,
+            kind: Kind::Float,
+            offset: 0,
+            shape: vec![1 << 50, 1 << 50, 0],
+            stride: vec![1; 3],
+        };
+        let element = f32::NAN.to_le_bytes().to_vec();
+        let fill = Fill::Values(Values::Repeated(element));
+        draft.step(Event { out, fill }).unwrap();
     }
 }

@@ -17,7 +17,8 @@ use torch_rng::{Draw, Engine, Mt19937, Orthogonal, State, Target, TruncNormal, r
 /// use tch_init::{Generator, plan::Stream};
 ///
 /// let generator = Generator::new(tch::Device::Cpu).unwrap();
-/// let storage = generator.allocate(8, true).unwrap();
+/// // SAFETY: zeros.
+/// let storage = unsafe { generator.allocate(8, true) }.unwrap();
 /// let mut alias = storage.memory().shallow_clone();
 /// ```
 #[derive(Debug)]
@@ -48,7 +49,11 @@ impl Stream for Generator {
         engine_for(*draw, target)
     }
 
-    fn allocate(&self, bytes: u64, zeroed: bool) -> Result<Storage<TensorMemory>, StreamError> {
+    unsafe fn allocate(
+        &self,
+        bytes: u64,
+        zeroed: bool,
+    ) -> Result<Storage<TensorMemory>, StreamError> {
         let options = (Kind::Uint8, Device::Cpu);
         let memory = match zeroed {
             true => Tensor::f_zeros([bytes as i64], options),
@@ -63,6 +68,7 @@ impl Stream for Generator {
         storage: &Storage<TensorMemory>,
         view: &View,
     ) -> Result<Tensor, StreamError> {
+        storage.check(view)?;
         let tensor = as_view(&storage.memory().0, view);
         Ok(tensor.map_err(|error| InitError::tch("materialize", error))?)
     }
@@ -73,6 +79,7 @@ impl Stream for Generator {
         storage: &mut Storage<TensorMemory>,
         view: &View,
     ) -> Result<(), StreamError> {
+        storage.check(view)?;
         let out = as_view(&storage.memory().0, view);
         let mut out = out.map_err(|error| InitError::tch(draw.name(), error))?;
         match *draw {
@@ -101,6 +108,7 @@ impl Stream for Generator {
         out: usize,
         storages: &mut Storages<'_, Generator>,
     ) -> Result<(), StreamError> {
+        storages.check(op, out)?;
         let is_known = |view: usize| storages.view(view).dtype().kind().is_some();
         let only_bytes =
             matches!(op, Op::Const(_)) || !op.reads().into_iter().chain([out]).all(is_known);
@@ -154,8 +162,7 @@ impl Generator {
             {
                 // A new tensor, which becomes the storage.
                 let bytes = result.f_view([-1])?.f_view_dtype(Kind::Uint8)?;
-                storages.replace(out, storage(bytes));
-                return Ok(());
+                return refused(storages.replace(out, storage(bytes)));
             }
             _ => {}
         }
@@ -174,8 +181,8 @@ impl Generator {
     }
 }
 
-/// An error of [`init`] as the message of a call of libtorch.
-fn refused(result: Result<(), InitError>) -> Result<(), TchError> {
+/// An error as the message of a call of libtorch.
+fn refused(result: Result<(), impl std::error::Error>) -> Result<(), TchError> {
     result.map_err(|error| TchError::Torch(error.to_string()))
 }
 

@@ -97,7 +97,7 @@ impl PlanBuilder {
     ///
     /// # Errors
     ///
-    /// [`PlanError::Invalid`] unless it lies within the storage.
+    /// [`PlanError::Build`] unless it lies within the storage.
     pub fn view(
         &mut self,
         storage: StorageId,
@@ -117,7 +117,7 @@ impl PlanBuilder {
             true => new(row_major(shape)),
             false => Ok(view),
         });
-        let view = view.map_err(|problem| PlanError::invalid("tensor", problem))?;
+        let view = view.map_err(|problem| PlanError::build("tensor", problem))?;
         self.tensors.push(view);
         Ok(TensorId(self.tensors.len() - 1))
     }
@@ -126,7 +126,7 @@ impl PlanBuilder {
     ///
     /// # Errors
     ///
-    /// [`PlanError::Invalid`] if it is too large to count its bytes.
+    /// [`PlanError::Build`] if it is too large to count its bytes.
     pub fn tensor(&mut self, dtype: Dtype, shape: &[u64]) -> Result<TensorId, PlanError> {
         let bytes = product(shape).and_then(|numel| numel.checked_mul(dtype.size() as u64));
         let bytes = bytes
@@ -134,7 +134,7 @@ impl PlanBuilder {
             .ok_or_else(|| {
                 let limit = limits::SIZE;
                 let problem = format!("expected at most {limit} bytes, found shape {shape:?}");
-                PlanError::invalid("tensor", problem)
+                PlanError::build("tensor", problem)
             })?;
         let storage = self.storage(bytes);
         self.view(storage, dtype, 0, shape, &row_major(shape))
@@ -203,7 +203,7 @@ impl PlanBuilder {
     ///
     /// # Errors
     ///
-    /// [`PlanError::Invalid`] for arguments, a dtype or a shape that PyTorch refuses.
+    /// [`PlanError::Build`] for arguments, a dtype or a shape that PyTorch refuses.
     pub fn draw(&mut self, out: TensorId, draw: impl Into<Draw>) -> Result<(), PlanError> {
         self.step(Op::Draw(draw.into()), out)
     }
@@ -212,7 +212,7 @@ impl PlanBuilder {
     ///
     /// # Errors
     ///
-    /// [`PlanError::Invalid`] for a tensor that overlaps itself.
+    /// [`PlanError::Build`] for a tensor that overlaps itself.
     pub fn fill(&mut self, out: TensorId, value: Scalar) -> Result<(), PlanError> {
         self.step(Op::Fill(value), out)
     }
@@ -221,7 +221,7 @@ impl PlanBuilder {
     ///
     /// # Errors
     ///
-    /// [`PlanError::Invalid`] if the tensor lacks the row.
+    /// [`PlanError::Build`] if the tensor lacks the row.
     pub fn fill_row(&mut self, out: TensorId, row: u64, value: Scalar) -> Result<(), PlanError> {
         let View {
             storage,
@@ -234,7 +234,7 @@ impl PlanBuilder {
         let (size, step) = (shape.first().copied(), stride.first().copied());
         let (Some(_), Some(step)) = (size.filter(|size| row < *size), step) else {
             let problem = format!("expected a row of shape {shape:?}, found {row}");
-            return Err(PlanError::invalid("fill_", problem));
+            return Err(PlanError::build("fill_", problem));
         };
         let (shape, stride) = (shape[1..].to_vec(), stride[1..].to_vec());
         // Overflows only if the tensor has no elements, whose offset is ignored.
@@ -247,7 +247,7 @@ impl PlanBuilder {
     ///
     /// # Errors
     ///
-    /// [`PlanError::Invalid`] for different shapes.
+    /// [`PlanError::Build`] for different shapes.
     pub fn copy(&mut self, from: TensorId, to: TensorId) -> Result<(), PlanError> {
         self.known(from)?;
         self.step(Op::Copy(from.0), to)
@@ -258,7 +258,7 @@ impl PlanBuilder {
     ///
     /// # Errors
     ///
-    /// [`PlanError::Invalid`] for another number of bytes than the tensor has.
+    /// [`PlanError::Build`] for another number of bytes than the tensor has.
     pub fn constant(
         &mut self,
         out: TensorId,
@@ -280,7 +280,7 @@ impl PlanBuilder {
     ///
     /// # Errors
     ///
-    /// [`PlanError::Invalid`] unless the tensor has 2 dimensions.
+    /// [`PlanError::Build`] unless the tensor has 2 dimensions.
     pub fn eye(&mut self, out: TensorId) -> Result<(), PlanError> {
         self.step(Op::Eye, out)
     }
@@ -289,7 +289,7 @@ impl PlanBuilder {
     ///
     /// # Errors
     ///
-    /// [`PlanError::Invalid`] unless the tensor has 3 to 5 dimensions and the groups divide the
+    /// [`PlanError::Build`] unless the tensor has 3 to 5 dimensions and the groups divide the
     /// first.
     pub fn dirac(&mut self, out: TensorId, groups: i64) -> Result<(), PlanError> {
         self.step(Op::Dirac { groups }, out)
@@ -315,10 +315,10 @@ impl PlanBuilder {
     fn step(&mut self, op: Op, out: TensorId) -> Result<(), PlanError> {
         self.known(out)?;
         let step = Step { op, out: out.0 };
-        validate(&step, &self.tensors).map_err(|problem| {
+        validate(&step.op, step.out, &self.tensors).map_err(|problem| {
             let op = crate::error::Shown(step.op.name());
             let place = format!("step {} ({op})", self.steps.len());
-            PlanError::invalid(place, problem)
+            PlanError::build(place, problem)
         })?;
         self.steps.push(step);
         Ok(())
@@ -328,7 +328,7 @@ impl PlanBuilder {
     ///
     /// # Errors
     ///
-    /// [`PlanError::Invalid`] for names that are empty, too long or duplicates, and for more rows
+    /// [`PlanError::Build`] for names that are empty, too long or duplicates, and for more rows
     /// than the format has; [`PlanError::Record`] if a named tensor depends on what was
     /// [refused](Self::refuse).
     pub fn finish(self, model: &str) -> Result<InitPlan, PlanError> {
@@ -364,7 +364,10 @@ impl PlanBuilder {
             }
         }
         plan.data = data.file();
-        let read = InitPlan::from_json(plan.to_json().as_bytes())?;
+        let read = InitPlan::from_json(plan.to_json().as_bytes()).map_err(|error| match error {
+            PlanError::Invalid { place, problem } => PlanError::Build { place, problem },
+            other => other,
+        })?;
         Ok(InitPlan {
             data: plan.data,
             ..read
@@ -427,7 +430,7 @@ impl PlanBuilder {
 
 /// An identifier that another builder made.
 fn foreign(what: &str) -> PlanError {
-    PlanError::invalid(what, format!("expected a {what} of this builder"))
+    PlanError::build(what, format!("expected a {what} of this builder"))
 }
 
 /// What makes a view: storage, dtype, offset, shape, stride.

@@ -53,12 +53,20 @@ pub enum PlanError {
         /// The supported value.
         known: &'static str,
     },
-    /// The plan contradicts itself or its format.
+    /// A plan that was read contradicts itself or its format.
     #[error("{place}: {problem}; record it again")]
     Invalid {
         /// The storage, view, step or name.
         place: String,
         /// What is wrong with it.
+        problem: String,
+    },
+    /// What code adds to a plan contradicts itself or the format: a size, a dtype, an argument or a name.
+    #[error("{place}: {problem}")]
+    Build {
+        /// The tensor, step or name.
+        place: String,
+        /// What was expected, and what was found.
         problem: String,
     },
     /// A step is of a kind that this version does not know.
@@ -159,6 +167,13 @@ pub enum PlanError {
 impl PlanError {
     pub(crate) fn invalid(place: impl fmt::Display, problem: impl Into<String>) -> PlanError {
         PlanError::Invalid {
+            place: place.to_string(),
+            problem: problem.into(),
+        }
+    }
+
+    pub(crate) fn build(place: impl fmt::Display, problem: impl Into<String>) -> PlanError {
+        PlanError::Build {
             place: place.to_string(),
             problem: problem.into(),
         }

@@ -35,6 +35,6 @@ pub use error::{DataError, NeedsLibtorch, PlanError};
 pub use plan::{Entry, InitPlan};
 pub use save::{Save, Saved};
 pub use step::{Comparison, Op, Operand, Reduction, Rounding, Scalar, Step, Unary};
-pub use storage::Storage;
+pub use storage::{Storage, StorageTooSmall};
 pub use stream::{Storages, Stream, StreamError};
 pub use view::View;

@@ -148,7 +148,8 @@ impl InitPlan {
         };
         let scratch = view.at_start();
         let stream = cursor.stream(storages)?;
-        let mut storage = stream.allocate(scratch.bytes().end, false)?;
+        // SAFETY: it is only drawn into.
+        let mut storage = unsafe { stream.allocate(scratch.bytes().end, false) }?;
         stream.draw(draw, &mut storage, &scratch)
     }
 

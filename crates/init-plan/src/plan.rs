@@ -458,7 +458,8 @@ fn steps(rows: Vec<RawStep>, views: &[View], names: &[Name]) -> Result<Vec<Step>
                 });
             }
         };
-        validate(&step, views).map_err(|problem| PlanError::invalid(place(&op), problem))?;
+        validate(&step.op, step.out, views)
+            .map_err(|problem| PlanError::invalid(place(&op), problem))?;
         steps.push(step);
     }
     Ok(steps)

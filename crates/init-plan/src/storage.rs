@@ -1,6 +1,18 @@
 //! The memory of one storage.
 
+use crate::view::View;
 use std::ptr::NonNull;
+
+/// Memory that is too small for the view or the plan it is used with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("expected a storage of at least {expected} bytes, found {found}")]
+#[non_exhaustive]
+pub struct StorageTooSmall {
+    /// The bytes that are needed.
+    pub expected: u64,
+    /// The bytes of the storage.
+    pub found: u64,
+}
 
 /// One allocation, whose bytes several views may share.
 #[derive(Debug)]
@@ -23,6 +35,24 @@ impl<M> Storage<M> {
             memory,
             start,
             bytes,
+        }
+    }
+
+    /// Checks that a view ends within the bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`StorageTooSmall`] if it does not.
+    pub fn check(&self, view: &View) -> Result<(), StorageTooSmall> {
+        self.check_size(view.bytes().end)
+    }
+
+    /// Checks that there are this many bytes.
+    pub(crate) fn check_size(&self, expected: u64) -> Result<(), StorageTooSmall> {
+        let found = self.bytes as u64;
+        match expected <= found {
+            true => Ok(()),
+            false => Err(StorageTooSmall { expected, found }),
         }
     }
 

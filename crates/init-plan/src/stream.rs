@@ -1,7 +1,9 @@
 //! What materializes a plan: a generator, the memory it fills, and what computes.
 
+use crate::error::PlanError;
 use crate::step::Op;
-use crate::storage::Storage;
+use crate::storage::{Storage, StorageTooSmall};
+use crate::validate::validate;
 use crate::view::View;
 use std::error::Error;
 use torch_rng::Engine;
@@ -50,13 +52,21 @@ pub trait Stream: Sized {
     /// # Errors
     ///
     /// If memory is exhausted.
-    fn allocate(&self, bytes: u64, zeroed: bool) -> Result<Storage<Self::Memory>, StreamError>;
+    ///
+    /// # Safety
+    ///
+    /// Unless the storage is of zeros, bytes are not read before they are written.
+    unsafe fn allocate(
+        &self,
+        bytes: u64,
+        zeroed: bool,
+    ) -> Result<Storage<Self::Memory>, StreamError>;
 
     /// The tensor of a view, which keeps the storage's memory.
     ///
     /// # Errors
     ///
-    /// If it cannot be created.
+    /// If the view does not lie in the storage, or the tensor cannot be created.
     ///
     /// # Safety
     ///
@@ -71,7 +81,8 @@ pub trait Stream: Sized {
     ///
     /// # Errors
     ///
-    /// For arguments that PyTorch refuses, and for draws that this stream cannot compute.
+    /// For arguments that PyTorch rejects, for a view that does not lie in the storage, and for draws
+    /// that this stream cannot compute.
     fn draw(
         &mut self,
         draw: &Draw,
@@ -84,7 +95,8 @@ pub trait Stream: Sized {
     ///
     /// # Errors
     ///
-    /// For steps that PyTorch refuses, and for those that this stream cannot compute.
+    /// For steps that PyTorch rejects or whose views do not [fit](Storages::check), and for those that
+    /// this stream cannot compute.
     fn compute(
         &self,
         op: &Op,
@@ -94,6 +106,11 @@ pub trait Stream: Sized {
 }
 
 /// The storages of a plan that are in use.
+///
+/// # Panics
+///
+/// Methods that take the number of a view panic if the plan lacks it, as indexing does; see
+/// [`check`](Storages::check).
 pub struct Storages<'a, S: Stream> {
     views: &'a [View],
     /// Bytes of each.
@@ -111,6 +128,24 @@ impl<'a, S: Stream> Storages<'a, S> {
             zeroed,
             storages: sizes.iter().map(|_| None).collect(),
         }
+    }
+
+    /// Checks that a step and the views that it reads and writes fit: they exist, and the result has
+    /// the shape of `out`.
+    ///
+    /// # Errors
+    ///
+    /// [`PlanError::Build`] names what does not fit.
+    pub fn check(&self, op: &Op, out: usize) -> Result<(), PlanError> {
+        let views = op.reads().into_iter().chain([out]);
+        let known = match views.into_iter().find(|view| *view >= self.views.len()) {
+            Some(view) => Err(format!(
+                "expected one of {} views, found {view}",
+                self.views.len()
+            )),
+            None => validate(op, out, self.views),
+        };
+        known.map_err(|problem| PlanError::build(op.name(), problem))
     }
 
     /// The view of this number.
@@ -136,7 +171,13 @@ impl<'a, S: Stream> Storages<'a, S> {
         let number = self.views[view].storage();
         let storage = match self.storages[number].take() {
             Some(storage) => storage,
-            None => stream.allocate(self.sizes[number], self.zeroed[number])?,
+            None => {
+                let size = self.sizes[number];
+                // SAFETY: a run has zeros where a step reads bytes that no earlier one has written.
+                let storage = unsafe { stream.allocate(size, self.zeroed[number]) }?;
+                storage.check_size(size)?;
+                storage
+            }
         };
         Ok(self.storages[number].insert(storage))
     }
@@ -148,7 +189,18 @@ impl<'a, S: Stream> Storages<'a, S> {
     }
 
     /// Replaces the storage of a view by another one of the same size.
-    pub fn replace(&mut self, view: usize, storage: Storage<S::Memory>) {
-        self.storages[self.views[view].storage()] = Some(storage);
+    ///
+    /// # Errors
+    ///
+    /// [`StorageTooSmall`] if the other one is smaller.
+    pub fn replace(
+        &mut self,
+        view: usize,
+        storage: Storage<S::Memory>,
+    ) -> Result<(), StorageTooSmall> {
+        let number = self.views[view].storage();
+        storage.check_size(self.sizes[number])?;
+        self.storages[number] = Some(storage);
+        Ok(())
     }
 }

@@ -1,22 +1,22 @@
 //! Validates steps: the result must have the shape of the output, and the arguments of a draw must
 //! be valid. So the views of the plan determine the size of every computation.
 
-use crate::step::{Op, Operand, Scalar, Step};
+use crate::step::{Op, Operand, Scalar};
 use crate::view::View;
 use tensor_parity::Dtype;
 
 /// Checks a step whose arguments have the right types; an error says what is wrong.
-pub(crate) fn validate(step: &Step, views: &[View]) -> Result<(), String> {
-    let out = step.target(views);
+pub(crate) fn validate(op: &Op, out: usize, views: &[View]) -> Result<(), String> {
+    let number = out;
+    let out = &views[out];
     if out.overlaps_itself() {
         return Err(format!(
-            "expected an output without overlaps, found view {}",
-            step.out
+            "expected an output without overlaps, found view {number}"
         ));
     }
-    numbers(&step.op, out)?;
-    dtypes(&step.op, views)?;
-    let shape = match shape(&step.op, out, views)? {
+    numbers(op, out)?;
+    dtypes(op, views)?;
+    let shape = match shape(op, out, views)? {
         Some(shape) => shape,
         None => return Ok(()),
     };

@@ -25,6 +25,7 @@ pub fn compute_without_libtorch<S: Stream>(
     out: usize,
     storages: &mut Storages<'_, S>,
 ) -> Result<(), StreamError> {
+    storages.check(op, out)?;
     let view = storages.view(out);
     storages.get_or_allocate(stream, out)?;
     let number = view.storage();
@@ -59,8 +60,11 @@ fn copied<S: Stream>(
     stream: &S,
     storage: &Storage<S::Memory>,
 ) -> Result<Storage<S::Memory>, StreamError> {
-    let mut copy = stream.allocate(storage.bytes().len() as u64, false)?;
-    copy.bytes_mut().copy_from_slice(storage.bytes());
+    let bytes = storage.bytes().len() as u64;
+    // SAFETY: all bytes are written below.
+    let mut copy = unsafe { stream.allocate(bytes, false) }?;
+    copy.check_size(bytes)?;
+    copy.bytes_mut()[..bytes as usize].copy_from_slice(storage.bytes());
     Ok(copy)
 }
 
@@ -377,5 +381,58 @@ fn unary(sign: Sign, a: Source<'_>, target: &mut [u8], out: &View) -> Result<(),
     match a.view.dtype() == out.dtype() {
         true => for_float!(out.dtype(), apply(sign, a, target, out)).ok_or(NeedsLibtorch),
         false => Err(NeedsLibtorch),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::PlanError;
+    use tensor_parity::Dtype;
+    use torch_rng::Mt19937;
+
+    #[test]
+    fn views_that_do_not_fit_are_errors() {
+        let view = |storage, shape: &[u64]| {
+            let stride = crate::view::row_major(shape);
+            View::new(storage, Dtype::Float32, 0, shape.to_vec(), stride, 64).unwrap()
+        };
+        let views = [view(0, &[2, 3]), view(1, &[4, 4])];
+        let (cat, stack) = ([0, 1].into(), [0].into());
+        for (op, out, problem) in [
+            (Op::Copy(0), 2, "copy_: expected one of 2 views, found 2"),
+            (Op::Copy(7), 1, "copy_: expected one of 2 views, found 7"),
+            (
+                Op::Copy(0),
+                1,
+                "copy_: expected an output of shape [2, 3], found [4, 4]",
+            ),
+            (
+                Op::Cat(cat, -1),
+                1,
+                "cat: expected a dimension of shape [2, 3], found -1",
+            ),
+            (
+                Op::Stack(stack, 3),
+                1,
+                "stack: expected a new dimension of shape [2, 3], found 3",
+            ),
+            (
+                Op::Dirac { groups: 1 },
+                1,
+                "dirac_: expected 3 to 5 dimensions, found shape [4, 4]",
+            ),
+        ] {
+            let mut storages = Storages::new(&views, &[64, 64], vec![true; 2]);
+            let error = Mt19937::new(1)
+                .compute(&op, out, &mut storages)
+                .unwrap_err();
+            let error: &PlanError = error.downcast_ref().unwrap();
+            assert_eq!(error.to_string(), problem);
+        }
+        let small = crate::cpu::Memory::zeroed(63).unwrap();
+        let mut storages = Storages::<Mt19937>::new(&views, &[64, 64], vec![true; 2]);
+        let error = storages.replace(0, small).unwrap_err();
+        assert_eq!((error.expected, error.found), (64, 63));
     }
 }

@@ -79,7 +79,7 @@ macro_rules! cpu_stream {
                 Some($engine)
             }
 
-            fn allocate(
+            unsafe fn allocate(
                 &self,
                 bytes: u64,
                 _zeroed: bool,
@@ -92,6 +92,7 @@ macro_rules! cpu_stream {
                 storage: &Storage<Arc<Memory>>,
                 view: &View,
             ) -> Result<CpuTensor, StreamError> {
+                storage.check(view)?;
                 Ok(CpuTensor {
                     memory: storage.memory().clone(),
                     view: view.clone(),
@@ -104,6 +105,7 @@ macro_rules! cpu_stream {
                 storage: &mut Storage<Arc<Memory>>,
                 view: &View,
             ) -> Result<(), StreamError> {
+                storage.check(view)?;
                 let $this = self;
                 let engine = $engine;
                 fill(draw, &engine, &mut $generator, storage.bytes_mut(), view)
@@ -135,14 +137,15 @@ fn fill(
     bytes: &mut [u8],
     view: &View,
 ) -> Result<(), StreamError> {
+    let Some(target) = view.target() else {
+        return Err(NeedsLibtorch.into());
+    };
+    draw.check(target)?;
     if let Draw::Randperm(_) = draw {
         let permutation = randperm(generator, view.numel() as usize);
         scatter(bytes, view, &permutation);
         return Ok(());
     }
-    let Some(target) = view.target() else {
-        return Err(NeedsLibtorch.into());
-    };
     let drawn = for_float!(
         view.dtype(),
         fill_elements(draw, engine, generator, target, bytes, view)

@@ -1,11 +1,13 @@
 //! Plans without libtorch: what is made, and what is refused.
 
 use crate::build::{Builder, linear, view};
-use init_plan::{CpuStream, CpuTensor, InitPlan, NeedsLibtorch, PlanError, Save, Stream};
+use init_plan::{
+    CpuStream, CpuTensor, InitPlan, NeedsLibtorch, PlanError, Save, StorageTooSmall, Stream,
+};
 use serde_json::json;
 use std::error::Error;
 use std::num::NonZero;
-use torch_rng::Mt19937;
+use torch_rng::{ArgumentError, Draw, Mt19937};
 
 fn bytes(tensors: &[(String, CpuTensor)]) -> Vec<Vec<u8>> {
     tensors
@@ -127,4 +129,35 @@ fn files_are_written_whole_or_not() {
     assert!(refused.is_err());
     assert_eq!(std::fs::read(&path).unwrap(), written);
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn draws_into_views_that_do_not_fit_are_errors() {
+    let mut plan = Builder::default();
+    let (large, integers) = (
+        plan.tensor("float32", &[40, 50]),
+        plan.tensor("int64", &[3, 1]),
+    );
+    plan.parameter("large", large)
+        .parameter("integers", integers);
+    let plan = plan.plan();
+    let mut generator = Mt19937::new(1);
+    // SAFETY: zeros.
+    let mut storage = unsafe { generator.allocate(63, true) }.unwrap();
+    for name in Draw::NAMES {
+        let draw = Draw::new(name, &[0.5, 1.0, -1.0, 1.0][..Draw::arity(name).unwrap()]).unwrap();
+        let large = plan.view("large").unwrap();
+        let error = generator.draw(&draw, &mut storage, large).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "expected a storage of at least 8000 bytes, found 63"
+        );
+        assert!(error.is::<StorageTooSmall>());
+        let integers = plan.view("integers").unwrap();
+        let error = generator.draw(&draw, &mut storage, integers).unwrap_err();
+        assert!(error.is::<ArgumentError>(), "{error}");
+        // SAFETY: nothing writes to the storage.
+        assert!(unsafe { generator.tensor(&storage, large) }.is_err());
+    }
+    assert_eq!(generator, Mt19937::new(1));
 }
