@@ -71,9 +71,14 @@ pub fn transformer_encoder<'a, T: Borrow<Path<'a>>>(
     config: TransformerLayerConfig,
     norm: Option<TransformerNormConfig>,
 ) -> Result<TransformerEncoder, InitError> {
-    let sizes = [d_model, nhead, num_layers];
-    let tensors = build(vs.borrow(), &encoder_spec(sizes, config, norm)?, &[])?;
-    encoder(&tensors, sizes, config, norm)
+    let stack = Stack {
+        d_model,
+        nhead,
+        num_layers,
+        config,
+        norm,
+    };
+    stack.encoder(&build(vs.borrow(), &stack.encoder_spec()?, &[])?)
 }
 
 /// `torch.nn.TransformerDecoder(TransformerDecoderLayer(d_model, nhead), num_layers, norm)`:
@@ -106,9 +111,14 @@ pub fn transformer_decoder<'a, T: Borrow<Path<'a>>>(
     config: TransformerLayerConfig,
     norm: Option<TransformerNormConfig>,
 ) -> Result<TransformerDecoder, InitError> {
-    let sizes = [d_model, nhead, num_layers];
-    let tensors = build(vs.borrow(), &decoder_spec(sizes, config, norm)?, &[])?;
-    decoder(&tensors, sizes, config, norm)
+    let stack = Stack {
+        d_model,
+        nhead,
+        num_layers,
+        config,
+        norm,
+    };
+    stack.decoder(&build(vs.borrow(), &stack.decoder_spec()?, &[])?)
 }
 
 impl TransformerEncoder {
@@ -155,7 +165,7 @@ impl TransformerEncoder {
             .try_fold(src.shallow_clone(), |x, layer| {
                 layer.forward(&x, masks, train)
             })?;
-        normalised(name, output, self.norm.as_ref(), self.norm_config)
+        normalized(name, output, self.norm.as_ref(), self.norm_config)
     }
 }
 
@@ -202,11 +212,11 @@ impl TransformerDecoder {
             .try_fold(tgt.shallow_clone(), |x, layer| {
                 layer.forward(&x, memory, masks, train)
             })?;
-        normalised(name, output, self.norm.as_ref(), self.norm_config)
+        normalized(name, output, self.norm.as_ref(), self.norm_config)
     }
 }
 
-fn normalised(
+fn normalized(
     name: &'static str,
     output: Tensor,
     norm: Option<&LayerNorm>,
@@ -229,70 +239,65 @@ fn no_layers(kind: LayerKind) -> InitError {
     )
 }
 
-pub(super) fn encoder_spec(
-    [d_model, nhead, num_layers]: [i64; 3],
-    config: TransformerLayerConfig,
-    norm: Option<TransformerNormConfig>,
-) -> Result<LayerSpec, InitError> {
-    let layer = config.layer(d_model, nhead);
-    let layer = layer.spec(LayerKind::TransformerEncoderLayer)?;
-    let norm = norm.map(|norm| norm.spec(d_model));
-    Ok(stack(
-        LayerKind::TransformerEncoder,
-        layer,
-        num_layers,
-        norm,
-    ))
+/// The arguments of a stack.
+#[derive(Clone, Copy)]
+pub(super) struct Stack {
+    pub(super) d_model: i64,
+    pub(super) nhead: i64,
+    pub(super) num_layers: i64,
+    pub(super) config: TransformerLayerConfig,
+    pub(super) norm: Option<TransformerNormConfig>,
 }
 
-/// The encoder with these tensors.
-pub(super) fn encoder(
-    tensors: &NamedTensors,
-    [d_model, nhead, num_layers]: [i64; 3],
-    config: TransformerLayerConfig,
-    norm: Option<TransformerNormConfig>,
-) -> Result<TransformerEncoder, InitError> {
-    let layer = |i| {
-        let tensors = tensors.child(&format!("layers.{i}"));
-        encoder::layer(&tensors, d_model, nhead, config)
-    };
-    Ok(TransformerEncoder {
-        layers: (0..num_layers).map(layer).collect::<Result<_, _>>()?,
-        norm: norm.map(|norm| norm.layer(&tensors.child("norm"), d_model)),
-        norm_config: norm,
-    })
-}
+impl Stack {
+    pub(super) fn encoder_spec(&self) -> Result<LayerSpec, InitError> {
+        let layer = LayerKind::TransformerEncoderLayer;
+        self.spec(LayerKind::TransformerEncoder, layer)
+    }
 
-pub(super) fn decoder_spec(
-    [d_model, nhead, num_layers]: [i64; 3],
-    config: TransformerLayerConfig,
-    norm: Option<TransformerNormConfig>,
-) -> Result<LayerSpec, InitError> {
-    let layer = config.layer(d_model, nhead);
-    let layer = layer.spec(LayerKind::TransformerDecoderLayer)?;
-    let norm = norm.map(|norm| norm.spec(d_model));
-    Ok(stack(
-        LayerKind::TransformerDecoder,
-        layer,
-        num_layers,
-        norm,
-    ))
-}
+    pub(super) fn decoder_spec(&self) -> Result<LayerSpec, InitError> {
+        let layer = LayerKind::TransformerDecoderLayer;
+        self.spec(LayerKind::TransformerDecoder, layer)
+    }
 
-/// The decoder with these tensors.
-pub(super) fn decoder(
-    tensors: &NamedTensors,
-    [d_model, nhead, num_layers]: [i64; 3],
-    config: TransformerLayerConfig,
-    norm: Option<TransformerNormConfig>,
-) -> Result<TransformerDecoder, InitError> {
-    let layer = |i| {
-        let tensors = tensors.child(&format!("layers.{i}"));
-        decoder::layer(&tensors, d_model, nhead, config)
-    };
-    Ok(TransformerDecoder {
-        layers: (0..num_layers).map(layer).collect::<Result<_, _>>()?,
-        norm: norm.map(|norm| norm.layer(&tensors.child("norm"), d_model)),
-        norm_config: norm,
-    })
+    fn spec(&self, kind: LayerKind, layer: LayerKind) -> Result<LayerSpec, InitError> {
+        let layer = self.config.layer(self.d_model, self.nhead).spec(layer)?;
+        let norm = self.norm.map(|norm| norm.spec(self.d_model));
+        Ok(stack(kind, layer, self.num_layers, norm))
+    }
+
+    /// The encoder with these tensors.
+    pub(super) fn encoder(&self, tensors: &NamedTensors) -> Result<TransformerEncoder, InitError> {
+        Ok(TransformerEncoder {
+            layers: self.layers(tensors, encoder::layer)?,
+            norm: self.norm(tensors),
+            norm_config: self.norm,
+        })
+    }
+
+    /// The decoder with these tensors.
+    pub(super) fn decoder(&self, tensors: &NamedTensors) -> Result<TransformerDecoder, InitError> {
+        Ok(TransformerDecoder {
+            layers: self.layers(tensors, decoder::layer)?,
+            norm: self.norm(tensors),
+            norm_config: self.norm,
+        })
+    }
+
+    fn layers<L>(
+        &self,
+        tensors: &NamedTensors,
+        layer: impl Fn(&NamedTensors, i64, i64, TransformerLayerConfig) -> Result<L, InitError>,
+    ) -> Result<Vec<L>, InitError> {
+        let layer = |i| {
+            let tensors = tensors.child(&format!("layers.{i}"));
+            layer(&tensors, self.d_model, self.nhead, self.config)
+        };
+        (0..self.num_layers).map(layer).collect()
+    }
+
+    fn norm(&self, tensors: &NamedTensors) -> Option<LayerNorm> {
+        let norm = self.norm?;
+        Some(norm.layer(&tensors.child("norm"), self.d_model))
+    }
 }

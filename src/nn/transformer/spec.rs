@@ -75,7 +75,7 @@ impl Layer {
         Ok(spec)
     }
 
-    /// Refuses what `torch.nn.Dropout` refuses.
+    /// Rejects what `torch.nn.Dropout` rejects.
     fn check_dropout(&self, kind: LayerKind) -> Result<(), InitError> {
         let dropout = self.dropout;
         // As PyTorch, this lets NaN pass.

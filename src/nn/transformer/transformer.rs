@@ -1,7 +1,6 @@
 //! Encoder and decoder together.
 
-use super::encoder_decoder::{TransformerDecoder, TransformerEncoder};
-use super::encoder_decoder::{decoder, decoder_spec, encoder, encoder_spec};
+use super::encoder_decoder::{Stack, TransformerDecoder, TransformerEncoder};
 use super::layer_config::TransformerLayerConfig;
 use super::masks::TransformerMasks;
 use super::spec::encoder_and_decoder;
@@ -78,18 +77,20 @@ pub fn transformer<'a, T: Borrow<Path<'a>>>(
     vs: T,
     config: TransformerConfig,
 ) -> Result<Transformer, InitError> {
-    let norm = Some(config.layer.norm());
-    let encoder_sizes = [config.d_model, config.nhead, config.num_encoder_layers];
-    let decoder_sizes = [config.d_model, config.nhead, config.num_decoder_layers];
-    let spec = encoder_and_decoder(
-        encoder_spec(encoder_sizes, config.layer, norm)?,
-        decoder_spec(decoder_sizes, config.layer, norm)?,
-    );
+    let stack = |num_layers| Stack {
+        d_model: config.d_model,
+        nhead: config.nhead,
+        num_layers,
+        config: config.layer,
+        norm: Some(config.layer.norm()),
+    };
+    let encoder = stack(config.num_encoder_layers);
+    let decoder = stack(config.num_decoder_layers);
+    let spec = encoder_and_decoder(encoder.encoder_spec()?, decoder.decoder_spec()?);
     let tensors = build(vs.borrow(), &spec, &[])?;
-    let (encoder_tensors, decoder_tensors) = (tensors.child("encoder"), tensors.child("decoder"));
     Ok(Transformer {
-        encoder: encoder(&encoder_tensors, encoder_sizes, config.layer, norm)?,
-        decoder: decoder(&decoder_tensors, decoder_sizes, config.layer, norm)?,
+        encoder: encoder.encoder(&tensors.child("encoder"))?,
+        decoder: decoder.decoder(&tensors.child("decoder"))?,
         config,
     })
 }
@@ -145,7 +146,7 @@ impl Transformer {
     /// # Errors
     ///
     /// [`InitError::Layer`] for a negative size, and for a kind without infinity, except booleans,
-    /// where `true` hides; [`InitError::Libtorch`] where libtorch refuses.
+    /// where `true` hides; [`InitError::Libtorch`] where libtorch rejects.
     ///
     /// ```
     /// use tch_init::nn::Transformer;

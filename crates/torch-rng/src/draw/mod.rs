@@ -192,7 +192,7 @@ macro_rules! draws {
                 values: &mut [T],
             ) -> Result<(), DrawError> {
                 check_elements(target, range.end.saturating_sub(range.start), values)?;
-                if range.end.max(range.start) > target.numel() {
+                if !self.has_ranges(target) || range.end.max(range.start) > target.numel() {
                     return Err(DrawError::Range(self.name()));
                 }
                 match self {
@@ -214,6 +214,9 @@ macro_rules! draws {
                 values: &'a mut [T],
             ) -> Result<Vec<Chunk<'a>>, DrawError> {
                 check_elements(target, target.numel(), values)?;
+                if !self.has_ranges(target) {
+                    return Err(DrawError::Range(self.name()));
+                }
                 match self { $(Draw::$kind(draw) => draw.chunks(engine, target, values),)* }
             }
         }

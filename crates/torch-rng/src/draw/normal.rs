@@ -262,9 +262,6 @@ impl Rule for Normal {
         range: Range<u64>,
         values: &mut [T],
     ) -> Result<(), DrawError> {
-        if !self.has_ranges(target) {
-            return Err(DrawError::Range(Self::NAME));
-        }
         const BLOCK: u64 = self::BLOCK as u64;
         let numel = target.numel();
         // A last block that is redrawn overlaps the one before.
@@ -301,12 +298,9 @@ impl Rule for Normal {
     fn chunks<'a, T: Element>(
         &self,
         engine: &Engine,
-        target: Target<'_>,
+        _target: Target<'_>,
         values: &'a mut [T],
     ) -> Result<Vec<Chunk<'a>>, DrawError> {
-        if !self.has_ranges(target) {
-            return Err(DrawError::Range(Self::NAME));
-        }
         let blocks = Blocks::<T>::new(engine.simd(), values.len(), self.mean, self.std)?;
         let cost = blocks.cost();
         let all_words = block_words(T::DTYPE, values.len() as u64).unwrap_or(0);

@@ -95,7 +95,8 @@ pub(crate) trait Rule: Copy + Sized {
         false
     }
 
-    /// Fills `values` with the elements of `range`; `start` is the generator before the whole draw.
+    /// Fills `values` with the elements of `range` of a target that has ranges; `start` is the generator
+    /// before the whole draw.
     fn fill_range<T: Element>(
         &self,
         _engine: &Engine,
@@ -107,7 +108,7 @@ pub(crate) trait Rule: Copy + Sized {
         Err(DrawError::Range(Self::NAME))
     }
 
-    /// Divides the draw into chunks.
+    /// Divides the draw of a target that has ranges into chunks.
     fn chunks<'a, T: Element>(
         &self,
         _engine: &Engine,
