@@ -140,12 +140,12 @@ fn draw(path: &Path, python: &[f32], with: &[f32], without: &[f32]) -> Result<()
         .y_desc("loss")
         .light_line_style(TRANSPARENT)
         .draw()?;
-    let grey = RGBColor(150, 150, 150);
+    let gray = RGBColor(150, 150, 150);
     let blue = RGBColor(31, 119, 180);
     let orange = RGBColor(230, 120, 20);
     // PyTorch's line is wide and lies below ours, which covers it exactly.
     for (losses, name, style) in [
-        (python, "PyTorch", grey.stroke_width(9)),
+        (python, "PyTorch", gray.stroke_width(9)),
         (with, "tch + reset_parameters", blue.stroke_width(2)),
         (
             without,

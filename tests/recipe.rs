@@ -1,4 +1,4 @@
-//! What recipes do without a Python to hold them against: refuse, and leave alone.
+//! What recipes do without a Python to compare them with: what they reject, and what they leave alone.
 
 use crate::common::{chain, default_stream};
 use tch::Device;

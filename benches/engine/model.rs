@@ -19,7 +19,7 @@ fn parameters() -> (Vec<Tensor>, Vec<(Tensor, Tensor)>) {
     (embeddings, layers)
 }
 
-fn initialise((embeddings, layers): &mut (Vec<Tensor>, Vec<(Tensor, Tensor)>)) {
+fn initialize((embeddings, layers): &mut (Vec<Tensor>, Vec<(Tensor, Tensor)>)) {
     for embedding in &mut *embeddings {
         init::normal_(embedding, 0.0, 1.0, None).unwrap();
     }
@@ -49,10 +49,10 @@ pub fn run(fresh: bool) {
     init::uniform_(&mut once, 0.0, 1.0, None).unwrap();
     let mut parameters = parameters();
     if !fresh {
-        initialise(&mut parameters);
+        initialize(&mut parameters);
     }
     let start = Instant::now();
-    initialise(&mut parameters);
+    initialize(&mut parameters);
     println!("{}", start.elapsed().as_nanos());
 }
 

@@ -33,7 +33,7 @@ def fill(name, dtype):
     return statistics.median(timed(lambda: FILLS[name](tensor)) for _ in range(3))
 
 
-def initialise(embeddings, layers):
+def initialize(embeddings, layers):
     for embedding in embeddings:
         init.normal_(embedding)
     for weight, bias in layers:
@@ -53,8 +53,8 @@ def model(memory):
     shapes = [(2304, 768), (768, 768), (3072, 768), (768, 3072)] * 12
     layers = [(torch.empty(shape), torch.empty(shape[0])) for shape in shapes]
     if memory == "warm":
-        initialise(embeddings, layers)
-    return timed(lambda: initialise(embeddings, layers))
+        initialize(embeddings, layers)
+    return timed(lambda: initialize(embeddings, layers))
 
 
 torch.set_num_threads(int(sys.argv[3]))

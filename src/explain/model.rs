@@ -51,7 +51,7 @@ impl Model {
     /// # Errors
     ///
     /// [`ModelError`] if the text is not a print of a model, if it names a layer whose parameters
-    /// the print does not show, or if PyTorch refuses a layer's arguments.
+    /// the print does not show, or if PyTorch rejects a layer's arguments.
     pub fn draw(printed: &str, seed: impl Into<Seed>, kind: Kind) -> Result<Model, ModelError> {
         let root = Printed::parse(printed)?;
         let dtype = Dtype::from_kind(kind).ok_or(ModelError::Kind(kind))?;
@@ -181,7 +181,7 @@ fn collect(
         }
         _ if !module.children.is_empty() => {
             for (name, child) in &module.children {
-                // `add_module` refuses such names too.
+                // `add_module` rejects such names too.
                 if name.is_empty() || name.contains('.') {
                     return Err(PrintError::Syntax {
                         line: child.line,

@@ -31,7 +31,7 @@ pub fn constant_(tensor: &mut Tensor, val: f64) -> Result<(), InitError> {
 ///
 /// # Errors
 ///
-/// [`InitError::Libtorch`] if libtorch refuses.
+/// [`InitError::Libtorch`] if libtorch rejects.
 ///
 /// ```
 /// use tch::{Tensor, kind::INT64_CPU};
@@ -51,7 +51,7 @@ pub fn ones_(tensor: &mut Tensor) -> Result<(), InitError> {
 ///
 /// # Errors
 ///
-/// [`InitError::Libtorch`] if libtorch refuses.
+/// [`InitError::Libtorch`] if libtorch rejects.
 ///
 /// ```
 /// use tch::{Tensor, kind::FLOAT_CPU};

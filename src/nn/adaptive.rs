@@ -234,7 +234,7 @@ mod with_tch {
         /// # Errors
         ///
         /// [`InitError::Layer`] for other shapes or a target that is not a class,
-        /// [`InitError::Libtorch`] where libtorch refuses.
+        /// [`InitError::Libtorch`] where libtorch rejects.
         pub fn forward(&self, input: &Tensor, target: &Tensor) -> Result<AsmOutput, InitError> {
             let batched = match (&input.size()[..], &target.size()[..]) {
                 ([rows, _], [targets]) if rows == targets => true,

@@ -106,7 +106,7 @@ pub(super) fn padding_row(
         Some(from_the_end @ ..0) => num_embeddings.saturating_add(from_the_end),
         Some(row) => row,
     };
-    // Row 0 of an empty table is refused where it is filled, as in PyTorch.
+    // Row 0 of an empty table is rejected where it is filled, as in PyTorch.
     if row == 0 || (0..num_embeddings).contains(&row) {
         return Ok(Some(row));
     }
@@ -195,7 +195,7 @@ mod with_tch {
                         LayerKind::Embedding,
                         "padding_idx",
                         format!(
-                            "padding_idx = {from_the_end}: -1 stands for none, and other rows count from \
+                            "padding_idx = {from_the_end}: -1 means no row, and other rows count from \
                              the first: did you mean num_embeddings - {}?",
                             from_the_end.unsigned_abs()
                         ),

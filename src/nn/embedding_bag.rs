@@ -135,7 +135,7 @@ mod with_tch {
         /// [`InitError::Layer`] for another number of dimensions, for offsets where there should be
         /// none or none where there should be some, for factors of another shape than the row
         /// numbers or without a sum, and for maxima with an option that is not for them;
-        /// [`InitError::Libtorch`] for what libtorch refuses, such as rows that are not in the
+        /// [`InitError::Libtorch`] for what libtorch rejects, such as rows that are not in the
         /// table.
         pub fn f_forward(
             &self,
@@ -214,7 +214,7 @@ mod with_tch {
             Ok(bags)
         }
 
-        /// Refuses options that a mode does not support.
+        /// Rejects options that a mode does not support.
         fn check_mode(&self, weighted: bool) -> Result<(), InitError> {
             let mode = self.config.mode;
             let unsupported = match mode {

@@ -10,7 +10,7 @@ pub use tch::nn::init::*;
 ///
 /// tch's [`Init`] has no variant for it, and the configs keep tch's type so that a program need not
 /// change. So it is a value without another meaning: a uniform range of NaN, which libtorch
-/// refuses.
+/// rejects.
 pub const PYTORCH_DEFAULT: Init = Init::Uniform {
     lo: f64::NAN,
     up: f64::NAN,

@@ -99,7 +99,7 @@ mod with_tch {
         ///
         /// [`InitError::Layer`] for another number of dimensions, for channels other than those of
         /// the weight, and where statistics of a single element would be taken;
-        /// [`InitError::Libtorch`] for what libtorch refuses.
+        /// [`InitError::Libtorch`] for what libtorch rejects.
         pub fn f_forward_t(&self, xs: &Tensor, train: bool) -> Result<Tensor, InitError> {
             let kind = self.base.kind;
             let shape = xs.size();

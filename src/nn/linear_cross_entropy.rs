@@ -248,7 +248,7 @@ mod with_tch {
         /// # Errors
         ///
         /// [`InitError::Layer`] for an input of another shape, or probabilities together with an
-        /// `ignore_index`; [`InitError::Libtorch`] where libtorch refuses.
+        /// `ignore_index`; [`InitError::Libtorch`] where libtorch rejects.
         pub fn forward(&self, input: &Tensor, target: &Tensor) -> Result<Tensor, InitError> {
             let size = input.size();
             let in_features = self.linear.ws.size().last().copied();

@@ -112,7 +112,7 @@ fn adopt<L>(
 }
 
 /// Asks libtorch for what tch's constructor will ask for, since that one panics where libtorch
-/// refuses. Nothing of it is kept.
+/// rejects. Nothing of it is kept.
 fn preflight(
     path: &Path<'_>,
     base: &RnnBase,

@@ -97,8 +97,8 @@ impl NormBase {
         variables.matching(base.spec())
     }
 
-    /// Refuses to compute statistics from a single value. `counted` are the dimensions that
-    /// statistics are taken over.
+    /// Rejects statistics of a single value. `counted` are the dimensions that statistics are taken
+    /// over.
     #[cfg(feature = "tch")]
     pub(super) fn check_count(
         &self,

@@ -52,7 +52,7 @@ pub enum PrintError {
         /// What is missing or wrong.
         reason: String,
     },
-    /// PyTorch refuses the arguments.
+    /// PyTorch rejects the arguments.
     #[error(transparent)]
     Init(#[from] InitError),
 }

@@ -49,7 +49,7 @@ impl RnnBase {
     }
 
     /// `RNNBase.__init__` and `reset_parameters`. Products that are too large become sizes that
-    /// libtorch refuses.
+    /// libtorch rejects.
     pub(super) fn spec(&self) -> Result<LayerSpec, InitError> {
         self.check()?;
         let rows = self.hidden_size.saturating_mul(gates(self.kind));

@@ -6,7 +6,7 @@ use super::spec::{LayerRule, LayerSpec, VariableShapes, recurrent_uniform};
 use crate::nn::kind::LayerKind;
 
 /// `RNNCellBase.__init__`, `reset_parameters` and `extra_repr`; `more` is what follows in the
-/// latter. A product that is too large becomes a size that libtorch refuses.
+/// latter. A product that is too large becomes a size that libtorch rejects.
 fn spec(kind: LayerKind, [input_size, hidden_size]: [i64; 2], bias: bool, more: &str) -> LayerSpec {
     let rows = hidden_size.saturating_mul(gates(kind));
     let printed_bias = if bias { "" } else { ", bias=False" };

@@ -46,7 +46,7 @@ impl LayerSpec {
     /// # Errors
     ///
     /// [`PrintError::Layer`] if an argument that is needed is missing or malformed, and
-    /// [`PrintError::Init`] for arguments that PyTorch refuses.
+    /// [`PrintError::Init`] for arguments that PyTorch rejects.
     pub fn from_printed(printed: &Printed) -> Result<Option<LayerSpec>, PrintError> {
         let Ok(kind) = printed.class.parse::<LayerKind>() else {
             return Ok(None);

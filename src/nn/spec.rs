@@ -67,7 +67,7 @@ impl VariableSpec {
         &self.name
     }
 
-    /// The size of each dimension. A negative size, which libtorch refuses, is possible.
+    /// The size of each dimension. A negative size, which libtorch rejects, is possible.
     pub fn shape(&self) -> &[i64] {
         &self.shape
     }
@@ -424,7 +424,7 @@ pub(super) fn refused(
     }
 }
 
-// Sizes that libtorch refuses may have no fans; then the bounds are NaN, and making the tensor is
+// Sizes that libtorch rejects may have no fans; then the bounds are NaN, and making the tensor is
 // what fails.
 
 /// `kaiming_uniform_(weight, a=sqrt(5))`, the default of linear layers and convolutions.

@@ -90,7 +90,7 @@ mod with_tch {
         ///
         /// [`InitError::Layer`] for fewer than two dimensions or no channels, where the batch's
         /// statistics would be those of one value per channel, and for an `eps` that is negative or,
-        /// by the batch's statistics, 0; [`InitError::Libtorch`] for what libtorch refuses.
+        /// by the batch's statistics, 0; [`InitError::Libtorch`] for what libtorch rejects.
         pub fn f_forward_t(&self, xs: &Tensor, train: bool) -> Result<Tensor, InitError> {
             let kind = self.base.kind;
             let shape = xs.size();

@@ -1,6 +1,6 @@
 //! libtorch's functions of numbers.
 //!
-//! tch's fallible calls panic when libtorch refuses a scalar: its `Scalar` is dropped, and finds the
+//! tch's fallible calls panic when libtorch rejects a scalar: its `Scalar` is dropped, and finds the
 //! error, before the call returns it. Here the number outlives the reading of the error.
 
 use super::Scalar;

@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn statistics_make_a_normalisation_of_batches() {
+    fn statistics_make_a_normalization_of_batches() {
         let statistics = shapes(&[("running_mean", &[4]), ("running_var", &[4])]);
         let affine = shapes(&[("weight", &[4]), ("bias", &[4])]);
         for parameters in [&affine[..], &[]] {

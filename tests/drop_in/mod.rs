@@ -22,7 +22,7 @@ fn a_program_changes_its_use_line_and_nothing_else() {
     let expected = with_tch::build(&theirs.root());
     tch_init::set_rng_state(&state).unwrap();
     let outputs = with_ours::build(&ours.root());
-    // The program sets every initialiser but those of norms, which are alike: the same values.
+    // The program sets every initializer but those of norms, which are alike: the same values.
     for (i, (output, expected)) in outputs.iter().zip(&expected).enumerate() {
         assert_eq!(bytes(output), bytes(expected), "output {i}");
     }
@@ -38,7 +38,7 @@ fn a_program_changes_its_use_line_and_nothing_else() {
 }
 
 #[test]
-fn an_initialiser_that_is_set_is_the_only_one_that_draws() {
+fn an_initializer_that_is_set_is_the_only_one_that_draws() {
     use tch_init::nn::{self, Init};
     let _stream = default_stream();
     let vs = nn::VarStore::new(Device::Cpu);
@@ -112,7 +112,7 @@ fn no_bias_is_no_bias_in_norms_and_refused_elsewhere() {
     assert!(error.to_string().contains("NO_BIAS"), "{error}");
 }
 
-/// tch's own convolution is left with a flat weight by this initialiser, and cannot run.
+/// tch's own convolution is left with a flat weight by this initializer, and cannot run.
 #[test]
 fn a_convolution_can_start_orthogonal() {
     use tch_init::nn::{self, Init};

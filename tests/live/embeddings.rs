@@ -248,8 +248,8 @@ fn what_embeddings_refuse_is_said() {
     );
     assert_eq!(
         error(padded(10, -2)),
-        "Embedding: padding_idx = -2: -1 stands for none, and other rows count from the first: did \
-         you mean num_embeddings - 2?"
+        "Embedding: padding_idx = -2: -1 means no row, and other rows count from the first: did you \
+         mean num_embeddings - 2?"
     );
     assert!(matches!(padded(0, 0), Err(InitError::Libtorch { .. })));
     assert!(matches!(padded(-1, -1), Err(InitError::Libtorch { .. })));
@@ -333,7 +333,7 @@ fn what_bags_refuse_is_said() {
 }
 
 #[test]
-fn an_initialiser_that_was_set_wins_over_the_padding_row_until_the_layer_is_reset() {
+fn an_initializer_that_was_set_wins_over_the_padding_row_until_the_layer_is_reset() {
     let _stream = default_stream();
     let vs = VarStore::new(Device::Cpu);
     manual_seed(0).unwrap();

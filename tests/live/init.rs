@@ -99,7 +99,7 @@ fn cases() -> Vec<Case> {
     cases
 }
 
-/// Arguments, dtypes and layouts that PyTorch refuses or treats in a way of its own.
+/// Arguments, dtypes and layouts that PyTorch rejects or treats in a way of its own.
 fn unusual() -> Vec<Case> {
     let slope = |negative_slope| Nonlinearity::LeakyRelu { negative_slope };
     let nan = f64::NAN;

@@ -483,7 +483,7 @@ fn what_does_not_fit_is_refused_and_leaves_nothing() {
         [1; 6]
     );
 
-    // A refused input does not keep another from being tried.
+    // A rejected input does not keep another from being tried.
     let conv = nn::lazy_conv1d(&root, 4, 3, groups(2)).unwrap();
     assert!(conv.materialize(&zeros(&[1, 3, 5])).is_err());
     assert!(conv.materialize_for(-2).is_err());

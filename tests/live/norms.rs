@@ -1,4 +1,4 @@
-//! Normalisations.
+//! Normalizations.
 
 use crate::common::reference::expected;
 use crate::common::{bytes, default_stream};

@@ -1,4 +1,4 @@
-//! Recurrent layers and cells: the initialisers that are set, tch's own layers, what is refused.
+//! Recurrent layers and cells: the initializers that are set, tch's own layers, what is rejected.
 
 use crate::common::{bytes, default_stream};
 use crate::live::recurrent::config;
@@ -33,7 +33,7 @@ fn layers_of_tch_are_reset_as_ours_start() {
 }
 
 #[test]
-fn an_initialiser_that_is_set_wins_in_all_layers_and_alone_draws() {
+fn an_initializer_that_is_set_wins_in_all_layers_and_alone_draws() {
     let _stream = default_stream();
     let vs = VarStore::new(Device::Cpu);
     manual_seed(5).unwrap();

@@ -1,4 +1,4 @@
-//! Normalisations with running statistics.
+//! Normalizations with running statistics.
 
 use crate::live::family::{Forward, Input, Twin, assert_twins};
 use tch::Tensor;

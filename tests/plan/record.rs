@@ -146,7 +146,7 @@ fn a_plan_has_the_form_of_the_recorders() {
         drop(nn::batch_norm1d(vs.root() / "bn", 4, Default::default()));
     })
     .unwrap();
-    // python record.py 'torch.nn.Sequential(collections.OrderedDict(emb=torch.nn.Embedding(
+    // tch-init record 'torch.nn.Sequential(collections.OrderedDict(emb=torch.nn.Embedding(
     //     3, 4, padding_idx=0), bn=torch.nn.BatchNorm1d(4)))' --import collections
     // writes the same, but for the model's name, and for the buffers in the order of their making.
     let expected = r#"{
@@ -197,7 +197,7 @@ fn a_plan_has_the_form_of_the_recorders() {
     assert_eq!(plan.to_json(), expected);
 }
 
-/// What is drawn or computed past the recording is refused, never left out.
+/// What is drawn or computed past the recording is rejected, never left out.
 #[test]
 fn what_cannot_be_recorded_is_refused() {
     let _stream = default_stream();

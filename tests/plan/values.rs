@@ -250,7 +250,7 @@ fn draws_live_by_what_reads_them() {
     assert_eq!(bytes(&made[0].1), bytes(&(drawn * 2).sum(Kind::Float)));
 }
 
-/// What libtorch refuses is an error that names the step and the parameter, and nothing has moved.
+/// What libtorch rejects is an error that names the step and the parameter, and nothing has moved.
 #[test]
 fn refusals_name_step_and_parameter() {
     let mut plan = Builder::default();
@@ -273,7 +273,7 @@ fn refusals_name_step_and_parameter() {
     );
     assert_eq!(generator.get_state().unwrap(), before);
 
-    // A number that libtorch refuses: no panic, and the next call finds no earlier error.
+    // A number that libtorch rejects: no panic, and the next call finds no earlier error.
     let mut plan = Builder::default();
     let out = plan.tensor("int8", &[3]);
     plan.step(json!(["fill_", out, 1e9])).parameter("out", out);

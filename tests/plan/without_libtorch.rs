@@ -1,4 +1,4 @@
-//! What init-plan computes by itself has the bits of libtorch, or is refused.
+//! What init-plan computes by itself has the bits of libtorch, or is rejected.
 
 use super::build::{Builder, made, seeded, view, without_libtorch};
 use serde_json::{Value, json};

@@ -26,7 +26,7 @@ fn read(json: &[u8]) -> Result<(), TestCaseError> {
                 !shown.contains(|c: char| c.is_control() && c != '\n'),
                 "{shown:?}"
             );
-            // Small as these plans are, all of it is made or refused.
+            // Small as these plans are, all of it is made or rejected.
             if plan
                 .names()
                 .all(|(_, entry)| entry.shape.iter().product::<u64>() < 1 << 20)

@@ -89,11 +89,11 @@ def unexplained():
             torch.manual_seed(1)
             net = nn.Sequential(nn.Linear(10, 20), nn.Tanh(), nn.Linear(20, 3))
             x, y = torch.sin(torch.arange(80.0)).view(8, 10), torch.cos(torch.arange(24.0)).view(8, 3)
-            optimiser = optimizer(net.parameters())
+            optim = optimizer(net.parameters())
             for _ in range(steps):
-                optimiser.zero_grad()
+                optim.zero_grad()
                 (net(x) - y).square().mean().backward()
-                optimiser.step()
+                optim.step()
             names = {"0.weight": "fc1.weight", "0.bias": "fc1.bias", "2.weight": "fc2.weight",
                      "2.bias": "fc2.bias"}
             return {names[k]: v.detach().clone() for k, v in net.state_dict().items()}
@@ -107,7 +107,7 @@ def unexplained():
     none("averaged", "the mean of two seeds (an ensemble)", lambda: nn.Linear(24, 16, bias=False),
          lambda r: {"weight": (r["weight"] + Drawn(lambda: nn.Linear(24, 16, bias=False), 2)["weight"])
                     / 2})
-    none("normalised-rows", "rows normalised to length 1", lambda: nn.Linear(24, 16, bias=False),
+    none("normalized-rows", "rows normalized to length 1", lambda: nn.Linear(24, 16, bias=False),
          lambda r: {"weight": r["weight"] / r["weight"].norm(dim=1, keepdim=True)})
     none("other-shape", "another layer altogether: (16, 30) for (16, 24)",
          lambda: nn.Linear(24, 16, bias=False),

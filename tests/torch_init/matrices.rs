@@ -168,7 +168,7 @@ fn sparse_zeros_are_spread_evenly() {
     for zeros in values(&mask.sum_dim_intlist(1, false, Kind::Int64)) {
         assert!((zeros - 300.0).abs() < 5.0 * std, "{zeros}");
     }
-    // Neighbours in a column are both zero with p = 5/20 * 4/19, however they are spread.
+    // Neighbors in a column are both zero with p = 5/20 * 4/19, however they are spread.
     let both = mask
         .narrow(0, 0, rows - 1)
         .logical_and(&mask.narrow(0, 1, rows - 1));

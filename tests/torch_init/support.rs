@@ -65,7 +65,7 @@ pub fn values(tensor: &Tensor) -> Vec<f64> {
     values
 }
 
-/// What [`values`] returns, sorted where it is fast: a test is built without optimisation.
+/// What [`values`] returns, sorted where it is fast: a test is built without optimization.
 pub fn sorted(tensor: &Tensor) -> Vec<f64> {
     values(&tensor.view([-1]).sort(0, false).0)
 }

@@ -275,7 +275,7 @@ fn a_mean_outside_the_bounds() {
     }
 }
 
-/// Python divides by zero, or overflows; libtorch refuses bounds in the wrong order.
+/// Python divides by zero, or overflows; libtorch rejects bounds in the wrong order.
 #[test]
 fn errors() {
     let call = |std, a, b| {

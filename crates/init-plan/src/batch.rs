@@ -127,7 +127,7 @@ fn draw_chunks<'a, T: Element + Plain>(
     target: Target<'_>,
     bytes: &'a mut [u8],
 ) -> Vec<Chunk<'a>> {
-    // A draw that is refused, or memory that is not aligned, was not added.
+    // A draw that is rejected, or memory that is not aligned, was not added.
     let chunks = typed_mut::<T>(bytes).map(|values| draw.chunks(engine, target, values));
     chunks.and_then(Result::ok).unwrap_or_default()
 }

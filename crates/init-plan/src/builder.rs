@@ -203,7 +203,7 @@ impl PlanBuilder {
     ///
     /// # Errors
     ///
-    /// [`PlanError::Build`] for arguments, a dtype or a shape that PyTorch refuses.
+    /// [`PlanError::Build`] for arguments, a dtype or a shape that PyTorch rejects.
     pub fn draw(&mut self, out: TensorId, draw: impl Into<Draw>) -> Result<(), PlanError> {
         self.step(Op::Draw(draw.into()), out)
     }

@@ -23,7 +23,7 @@ use tensor_parity::file::NewFile;
 /// ```
 /// use init_plan::InitPlan;
 ///
-/// // python record.py 'torch.nn.Linear(2, 3)'
+/// // tch-init record 'torch.nn.Linear(2, 3)'
 /// let json = br#"{"format": "tch-init plan", "version": 1, "pytorch": "2.13.0",
 ///     "semantics": "2.13", "model": "torch.nn.Linear(2, 3)", "storages": [24, 12],
 ///     "views": [[0, "float32", [3, 2]], [1, "float32", [3]]],
@@ -231,7 +231,7 @@ impl InitPlan {
         &self.pytorch
     }
 
-    /// The recorded expression: text for people.
+    /// The recorded expression, for human readers.
     pub fn model(&self) -> &str {
         &self.model
     }

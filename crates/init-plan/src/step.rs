@@ -108,7 +108,7 @@ pub enum Op {
 pub enum Rounding {
     /// Down.
     Floor,
-    /// Towards zero.
+    /// Toward zero.
     Trunc,
 }
 

@@ -56,7 +56,7 @@ impl InitPlan {
         }
     }
 
-    /// Refuses a run that holds more bytes at a time than the machine has memory and swap space.
+    /// Rejects a run that holds more bytes at a time than the machine has memory and swap space.
     pub(crate) fn check_memory(
         &self,
         live: &[bool],

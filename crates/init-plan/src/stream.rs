@@ -15,7 +15,7 @@ pub type StreamError = Box<dyn Error + Send + Sync>;
 /// A CPU generator from which plans are materialized.
 ///
 /// [`Mt19937`] and [`CpuStream`](crate::CpuStream) need no libtorch. `tch_init::Generator` has
-/// libtorch compute what they refuse, and makes libtorch's tensors.
+/// libtorch compute what they reject, and makes libtorch's tensors.
 pub trait Stream: Sized {
     /// What parameters and buffers become. Tensors of one storage share its memory.
     type Tensor;

@@ -29,7 +29,7 @@ pub(crate) fn validate(op: &Op, out: usize, views: &[View]) -> Result<(), String
     }
 }
 
-/// Refuses arguments that PyTorch refuses, or for which a draw would not end.
+/// Rejects arguments that PyTorch rejects, or for which a draw would not end.
 fn numbers(op: &Op, out: &View) -> Result<(), String> {
     match *op {
         Op::Draw(draw) => match out.target() {

@@ -257,7 +257,7 @@ pub(crate) fn product(shape: &[u64]) -> Option<u64> {
         .try_fold(1u64, |product, size| product.checked_mul(*size))
 }
 
-/// The strides of a contiguous tensor; saturate, which [`View::new`] refuses.
+/// The strides of a contiguous tensor; saturate, which [`View::new`] rejects.
 pub(crate) fn row_major(shape: &[u64]) -> Vec<u64> {
     let mut strides = vec![1; shape.len()];
     for i in (1..shape.len()).rev() {

@@ -38,7 +38,7 @@ impl MultiheadAttention {
     ///
     /// # Errors
     ///
-    /// [`InitError::Layer`] for shapes and masks that PyTorch refuses, [`InitError::Libtorch`]
+    /// [`InitError::Layer`] for shapes and masks that PyTorch rejects, [`InitError::Libtorch`]
     /// where libtorch does.
     pub fn forward(
         &self,
@@ -95,7 +95,7 @@ fn forward(
     compute(attention, pass, train).context(NAME, query)
 }
 
-/// Refuses what PyTorch's Python code refuses, and what libtorch would refuse in a call that then
+/// Rejects what PyTorch's Python code rejects, and what libtorch would reject in a call that then
 /// panics.
 fn check(attention: &MultiheadAttention, pass: &Pass<'_>) -> Result<(), InitError> {
     let [query, key, value] = [pass.query, pass.key, pass.value].map(Tensor::size);

@@ -24,7 +24,7 @@ pub(in crate::nn) fn additive(
     hidden().context(kind, mask).map(Some)
 }
 
-/// Masks are boolean or floating-point. The others are refused here because tch panics where
+/// Masks are boolean or floating-point. The others are rejected here because tch panics where
 /// libtorch cannot put infinity into them.
 pub(in crate::nn) fn check_kind(
     kind: &'static str,
@@ -54,7 +54,7 @@ pub(in crate::nn) fn causal(size: i64, kind: Kind, device: Device) -> Result<Ten
 }
 
 /// Minus infinity where the mask is true. The value is a tensor, since tch panics where libtorch
-/// refuses a scalar: in whole numbers, and in eight bits.
+/// rejects a scalar: in whole numbers, and in eight bits.
 fn hide(mut zeros: Tensor, mask: &Tensor) -> Result<Tensor, TchError> {
     let value = Tensor::f_from_slice(&[f64::NEG_INFINITY])?
         .f_to_kind(zeros.f_kind()?)?

@@ -18,7 +18,7 @@ pub fn kind(dtype: Dtype) -> Kind {
     }
 }
 
-/// libtorch's bytes, or `None` where it refuses.
+/// libtorch's bytes, or `None` where it rejects.
 fn libtorch(draw: Draw, dtype: Dtype, numel: usize) -> Option<Vec<u8>> {
     let zeros = |numel: usize| Tensor::zeros([numel as i64], (kind(dtype), Device::Cpu));
     let mut tensor = match draw {

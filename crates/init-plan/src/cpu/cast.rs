@@ -31,7 +31,7 @@ pub(super) trait Cast: Plain {
     /// `None` where C++ leaves the result undefined, or libtorch's kernels disagree on it.
     fn from_value(value: Value) -> Option<Self>;
 
-    /// The value of a `fill_`, which refuses what is out of range.
+    /// The value of a `fill_`, which rejects what is out of range.
     fn from_scalar(value: Value) -> Option<Self> {
         Self::from_value(value)
     }

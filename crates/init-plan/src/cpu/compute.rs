@@ -177,7 +177,7 @@ fn diagonal(groups: u64, target: &mut [u8], out: &View) -> Result<(), NeedsLibto
 }
 
 fn dirac(groups: i64, target: &mut [u8], out: &View) -> Result<(), NeedsLibtorch> {
-    // PyTorch refuses a kernel without a middle.
+    // PyTorch rejects a kernel without a middle.
     if out.numel() == 0 && out.shape()[..2].iter().all(|size| *size > 0) {
         return Err(NeedsLibtorch);
     }

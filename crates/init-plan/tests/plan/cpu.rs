@@ -1,4 +1,4 @@
-//! Plans without libtorch: what is made, and what is refused.
+//! Plans without libtorch: what is made, and what is rejected.
 
 use crate::build::{Builder, linear, view};
 use init_plan::{

@@ -1,4 +1,4 @@
-//! Plans: what is read, shown and written, and what is refused.
+//! Plans: what is read, shown and written, and what is rejected.
 
 #[path = "../../../tensor-parity/tests/file/allocation.rs"]
 mod allocation;

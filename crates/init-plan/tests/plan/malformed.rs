@@ -1,4 +1,4 @@
-//! Malformed plans are refused in one line that says where.
+//! Malformed plans are rejected in one line that says where.
 
 use crate::allocation::most_held;
 use crate::build::{Builder, linear, view};

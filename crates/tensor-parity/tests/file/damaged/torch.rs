@@ -285,7 +285,7 @@ fn malformed_torch_archives_return_errors() {
     );
 }
 
-/// Short pickles that describe very many values are refused before they take memory or time.
+/// Short pickles that describe very many values are rejected before they take memory or time.
 #[test]
 fn exponential_pickles_return_errors_in_bounded_memory() {
     let x = || [&floats("0", 2)[..], b"q\x00"].concat();
