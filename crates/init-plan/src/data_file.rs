@@ -1,8 +1,8 @@
 //! The file of tensors beside a plan, for data that is neither drawn nor computed.
 
 use crate::error::DataError;
-use crate::plan::hexadecimal;
-use crate::save::stored;
+use crate::hexadecimal::hexadecimal;
+use crate::stored_dtype::stored;
 use crate::view::View;
 use safetensors::tensor::TensorInfo;
 use sha2::{Digest, Sha256};
@@ -298,7 +298,7 @@ mod tests {
         let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
         bytes.extend(header.as_bytes());
         bytes.extend((0..6).flat_map(|i| (i as f32).to_le_bytes()));
-        let hash = crate::plan::hexadecimal(&Sha256::digest(&bytes));
+        let hash = crate::hexadecimal::hexadecimal(&Sha256::digest(&bytes));
         fs::write(&data, &bytes).unwrap();
         let length = bytes.len();
         let json = format!(

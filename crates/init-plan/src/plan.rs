@@ -2,6 +2,7 @@
 
 use crate::data_file::{CopyError, DataFile};
 use crate::error::{PlanError, Shown};
+use crate::hexadecimal::hexadecimal;
 use crate::json::{self, Raw, RawName, RawStep};
 use crate::limits;
 use crate::parse_step::{NoStep, parse_step};
@@ -291,10 +292,6 @@ impl InitPlan {
         }
         reached.name(&self.names, &self.views)
     }
-}
-
-pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The storages that depend on one of them.
