@@ -125,6 +125,130 @@ fn verdicts_by_criterion() {
     );
 }
 
+/// A tolerance without a number may stand before the files.
+#[test]
+fn a_tolerance_does_not_take_a_file_for_its_value() {
+    let folder = Folder::new();
+    let a = folder.write("a", &[("w", &[1.0, 2.0, 3.0])]);
+    let b = folder.write("b", &[("w", &[NEXT, 2.0, 3.0])]);
+    let far = folder.write("far", &[("w", &[1.5, 2.0, 3.0])]);
+    let run = |arguments: &[&std::ffi::OsStr]| {
+        Command::new(env!("CARGO_BIN_EXE_tch-init"))
+            .arg("diff")
+            .args(arguments)
+            .env_remove("RUST_LOG")
+            .output()
+            .unwrap()
+    };
+    let (a, b, far) = (a.as_os_str(), b.as_os_str(), far.as_os_str());
+    let flag = std::ffi::OsStr::new;
+    for tolerances in [
+        &["--rtol", "--atol"][..],
+        &["--atol", "--rtol"],
+        &["--rtol"],
+        &["--atol"],
+        &["--atol", "1e-3", "--rtol"],
+        &["--rtol=default", "--atol=1e-6"],
+    ] {
+        for at in 0..3 {
+            let mut arguments = vec![a, b];
+            arguments.splice(at..at, tolerances.iter().map(flag));
+            let output = run(&arguments);
+            assert_eq!(output.status.code(), Some(0), "{arguments:?}: {output:?}");
+            let mut arguments = vec![a, far];
+            arguments.splice(at..at, tolerances.iter().map(flag));
+            let output = run(&arguments);
+            assert_eq!(
+                reported(&output).1.lines().last(),
+                Some("1 of 1 tensor differs by more than the tolerance"),
+                "{arguments:?}"
+            );
+        }
+    }
+    let output = run(&[flag("--rtol"), flag("--atol"), flag("1e-5x"), a, b]);
+    let line = failure(&output);
+    assert!(
+        line.contains("'1e-5x'") && line.contains("expected a number"),
+        "{line}"
+    );
+    let output = run(&[flag("--rtol"), a]);
+    assert!(failure(&output).contains("<B>"), "{output:?}");
+}
+
+/// A hint that is given to the program pairs the tensors.
+#[test]
+fn names_that_a_rename_pairs_are_said() {
+    let folder = Folder::new();
+    let a = folder.write(
+        "a",
+        &[
+            ("module.fc1.weight", &[1.0, 2.0]),
+            ("module.fc1.bias", &[1.0]),
+            ("module.fc2.weight", &[1.0, 3.0]),
+            ("step", &[7.0]),
+        ],
+    );
+    let b = folder.write(
+        "b",
+        &[
+            ("fc1.weight", &[1.0, 2.0]),
+            ("fc1.bias", &[1.0]),
+            ("fc2.weight", &[1.0, 4.0]),
+            ("step", &[7.0]),
+        ],
+    );
+    let output = diff(&a, &b, &[]);
+    let (code, text) = reported(&output);
+    assert_eq!(code, Some(1));
+    let lines: Vec<&str> = text.lines().rev().take(2).collect();
+    assert_eq!(
+        lines,
+        [
+            "1 tensor is equal, bit for bit; 3 only in A; 3 only in B",
+            r"--rename 's/^module\.//' gives 3 more pairs"
+        ]
+    );
+    let json: Value = serde_json::from_str(reported(&diff(&a, &b, &["--json"])).1).unwrap();
+    assert_eq!(json["rename"], serde_json::json!([r"s/^module\.//"]));
+    let output = diff(&a, &b, &["--rename", json["rename"][0].as_str().unwrap()]);
+    let summary = "1 of 4 tensors differs, the others are equal, bit for bit";
+    assert_eq!(reported(&output).1.lines().last(), Some(summary));
+    // Without a pair it is a part of the error.
+    let output = diff(&a, &b, &["--ignore", "step"]);
+    let line = failure(&output);
+    assert!(
+        line.trim_end()
+            .ends_with(r": --rename 's/^module\.//' gives 3 more pairs"),
+        "{line}"
+    );
+}
+
+/// The largest finite number is one unit from infinity, and not equal to it.
+#[test]
+fn infinities_are_equal_only_to_themselves() {
+    let folder = Folder::new();
+    let inf = f32::INFINITY;
+    let max = f32::MAX;
+    let a = folder.write("a", &[("w", &[inf, -inf, max, 1.0])]);
+    for (values, code) in [
+        ([inf, -inf, max, NEXT], 0),
+        ([inf, -inf, inf, 1.0], 1),
+        ([max, -inf, max, 1.0], 1),
+        ([inf, inf, max, 1.0], 1),
+        ([inf, -max, max, 1.0], 1),
+    ] {
+        let b = folder.write("b", &[("w", &values)]);
+        for criterion in [
+            &["--ulp", "1"][..],
+            &["--ulp", "18446744073709551615"],
+            &["--rtol"],
+        ] {
+            let output = diff(&a, &b, criterion);
+            assert_eq!(output.status.code(), Some(code), "{values:?} {criterion:?}");
+        }
+    }
+}
+
 #[test]
 fn names_are_chosen_and_changed() {
     let folder = Folder::new();

@@ -2,22 +2,23 @@
 
 use super::diff::table;
 use super::dtype::FloatDtype;
+use super::rename_hint::{Named, RenameHint};
 use super::report::{Report, spinner};
 use super::selection::{Names, Selection};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde::Serialize;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
-use tch_init::explain::{Expected, Explanation, Model, NamedView, Options, explain};
+use tch_init::explain::{Expected, Explanation, Finding, Model, NamedView, Options, explain};
 use tch_init::file::TensorFile;
 use tch_init::parity::{Compare, Criterion, NotCompared, SourceEntry, SourceError, TensorSource};
 use tch_init::plan::InitPlan;
 use tch_init::rng::Seed;
-use tch_init::tensor::{LeftOut, LeftOutKind};
+use tch_init::tensor::{Dtype, LeftOut, LeftOutKind};
 
 #[derive(Args)]
 pub struct Arguments {
@@ -61,12 +62,22 @@ pub fn run(arguments: &Arguments) -> Result<Report> {
         );
     }
     let yours_file = TensorFile::open(yours_path)?;
-    let yours = renamed(named(&yours_file), &names)?;
+    let all_yours = named(&yours_file);
+    let yours = renamed(all_yours.clone(), &names)?;
     let mut options = Options::default().other_seeds(arguments.other_seeds);
     if let Some(seed) = arguments.seed {
         options = options.seed(seed);
     }
     let report = |mut expected: Vec<Expected<'_>>, left_out: &[LeftOut]| -> Result<Report> {
+        let hint = || {
+            let reference: Vec<NamedView<'_>> = expected.iter().map(|e| e.tensor.clone()).collect();
+            RenameHint::find(&shapes(&all_yours), &shapes(&reference), &names)
+        };
+        let paired = |name: &str| expected.iter().any(|e| e.tensor.name == name);
+        let hint = match yours.iter().all(|tensor| paired(&tensor.name)) && !yours.is_empty() {
+            true => None,
+            false => hint(),
+        };
         expected.retain(|e| names.keep(&e.tensor.name));
         let expected = expected.as_slice();
         let spinner = spinner("searching random streams");
@@ -90,16 +101,21 @@ pub fn run(arguments: &Arguments) -> Result<Report> {
         names.warn_of_unused();
         if explanations.is_empty() {
             bail!(
-                "{} and the reference have no tensor of the same name; --rename can give them one",
-                yours_path.display()
+                "{} and the reference have no tensor of the same name{}",
+                yours_path.display(),
+                match hint {
+                    Some(hint) => format!(": {}", hint.sentence()),
+                    None => "; --rename can give them one".to_owned(),
+                }
             );
         }
-        let unpaired = Unpaired::new(&yours, expected, not_compared);
+        let unpaired = Unpaired::new(&yours, expected, not_compared, hint);
+        let dtype = dtype_hint(&explanations, arguments, reference);
         Ok(Report {
             found: explanations.iter().any(|e| !e.equal) || unpaired.differ(),
             text: match arguments.json {
-                true => json(&explanations, &unpaired)?,
-                false => text(&explanations, &unpaired),
+                true => json(&explanations, &unpaired, dtype.as_ref())?,
+                false => text(&explanations, &unpaired, dtype.as_ref()),
             },
         })
     };
@@ -171,6 +187,14 @@ fn named(file: &TensorFile) -> Vec<NamedView<'_>> {
             view,
         })
         .collect()
+}
+
+fn shapes(tensors: &[NamedView<'_>]) -> Vec<Named> {
+    let named = tensors.iter().map(|tensor| Named {
+        name: tensor.name.clone(),
+        shape: tensor.view.shape().to_vec(),
+    });
+    named.collect()
 }
 
 /// Selects and renames tensors.
@@ -253,6 +277,10 @@ struct Unpaired {
     only_reference: Vec<String>,
     #[serde(serialize_with = "lines")]
     not_compared: Vec<NotCompared>,
+    /// The arguments of `--rename` that pair most of these.
+    rename: Vec<String>,
+    #[serde(skip)]
+    hint: Option<RenameHint>,
 }
 
 fn lines<S: serde::Serializer>(members: &[NotCompared], serializer: S) -> Result<S::Ok, S::Error> {
@@ -264,6 +292,7 @@ impl Unpaired {
         yours: &[NamedView<'_>],
         expected: &[Expected<'_>],
         not_compared: Vec<NotCompared>,
+        hint: Option<RenameHint>,
     ) -> Unpaired {
         let yours: Vec<&str> = yours.iter().map(|tensor| tensor.name.as_str()).collect();
         let theirs: Vec<&str> = expected.iter().map(|e| e.tensor.name.as_str()).collect();
@@ -278,6 +307,10 @@ impl Unpaired {
             only_yours: without(&yours, &theirs),
             only_reference: without(&theirs, &yours),
             not_compared,
+            rename: hint
+                .as_ref()
+                .map_or(Vec::new(), |hint| hint.expressions.clone()),
+            hint,
         }
     }
 
@@ -288,21 +321,72 @@ impl Unpaired {
     }
 }
 
-fn json(explanations: &[Explanation], unpaired: &Unpaired) -> Result<String> {
+/// What to give where tensors were drawn in another dtype than the reference.
+struct DtypeHint {
+    /// The dtype that the model was made in.
+    dtype: Dtype,
+    /// One line that says what to do.
+    advice: String,
+}
+
+/// The hint for the dtype that most of these tensors were drawn in.
+fn dtype_hint(
+    explanations: &[Explanation],
+    arguments: &Arguments,
+    reference: Option<&PathBuf>,
+) -> Option<DtypeHint> {
+    let mut drawn: BTreeMap<Dtype, usize> = BTreeMap::new();
+    for finding in explanations.iter().flat_map(|e| &e.findings) {
+        if let Finding::DrawnIn { dtype, .. }
+        | Finding::Rounded {
+            through: dtype,
+            drawn: true,
+            ..
+        } = finding
+        {
+            *drawn.entry(*dtype).or_default() += 1;
+        }
+    }
+    let (dtype, count) = drawn.into_iter().max_by_key(|(_, count)| *count)?;
+    let many = if count == 1 {
+        "1 tensor was"
+    } else {
+        &format!("{count} tensors were")
+    };
+    let what = match (&arguments.layers, reference) {
+        (Some(_), _) => format!("--dtype {dtype} draws the model of --layers in it"),
+        (None, Some(plan)) if is_plan(plan) => {
+            format!("record the plan of a model that is made in it (dtype=torch.{dtype})")
+        }
+        _ => format!("the reference has to be made in it (dtype=torch.{dtype})"),
+    };
+    Some(DtypeHint {
+        dtype,
+        advice: format!("{many} drawn in {dtype}: {what}"),
+    })
+}
+
+fn json(
+    explanations: &[Explanation],
+    unpaired: &Unpaired,
+    drawn_in: Option<&DtypeHint>,
+) -> Result<String> {
     #[derive(Serialize)]
     struct Output<'a> {
         tensors: &'a [Explanation],
         #[serde(flatten)]
         unpaired: &'a Unpaired,
+        drawn_in: Option<Dtype>,
     }
     let output = Output {
         tensors: explanations,
         unpaired,
+        drawn_in: drawn_in.map(|hint| hint.dtype),
     };
     Ok(serde_json::to_string_pretty(&output)? + "\n")
 }
 
-fn text(explanations: &[Explanation], unpaired: &Unpaired) -> String {
+fn text(explanations: &[Explanation], unpaired: &Unpaired, dtype: Option<&DtypeHint>) -> String {
     let mut text = String::new();
     let mut line = |line: String| {
         // Writing to a string does not fail.
@@ -337,6 +421,12 @@ fn text(explanations: &[Explanation], unpaired: &Unpaired) -> String {
     }
     for member in &unpaired.not_compared {
         line(format!("not compared: {}", table::not_compared(member)));
+    }
+    if let Some(hint) = &unpaired.hint {
+        line(hint.sentence());
+    }
+    if let Some(hint) = dtype {
+        line(hint.advice.clone());
     }
     line(summary(explanations));
     text

@@ -7,6 +7,7 @@ mod dtype;
 mod materialize;
 mod plan;
 mod record;
+mod rename_hint;
 mod report;
 mod selection;
 
@@ -67,7 +68,8 @@ pub fn main() -> ExitCode {
         .format_timestamp(None)
         .format_target(false)
         .init();
-    let arguments = match Arguments::try_parse() {
+    let arguments = diff::with_default_tolerances(std::env::args_os());
+    let arguments = match Arguments::try_parse_from(arguments) {
         Ok(arguments) => arguments,
         Err(error) => return usage(&error),
     };

@@ -33,7 +33,9 @@ struct Pattern {
     used: RefCell<bool>,
 }
 
-struct Rename {
+/// A `--rename`.
+pub struct Rename {
+    expression: String,
     argument: String,
     pattern: Regex,
     replacement: String,
@@ -86,6 +88,17 @@ impl Names {
         !any(&self.ignore) && wanted
     }
 
+    /// Whether a tensor of this name is selected, without counting patterns as used.
+    pub fn selects(&self, name: &str) -> bool {
+        let any = |patterns: &[Pattern]| patterns.iter().any(|p| p.glob.is_match(name));
+        !any(&self.ignore) && (any(&self.only) || self.only.is_empty())
+    }
+
+    /// Whether names are selected.
+    pub fn has_filter(&self) -> bool {
+        !self.only.is_empty() || !self.ignore.is_empty()
+    }
+
     /// Whether there are no arguments.
     pub fn is_empty(&self) -> bool {
         self.renames.is_empty() && self.only.is_empty() && self.ignore.is_empty()
@@ -117,7 +130,7 @@ impl Pattern {
 
 impl Rename {
     /// Parses `s`, a delimiter and three parts; a backslash escapes the delimiter.
-    fn parse(argument: &str) -> Result<Rename> {
+    pub fn parse(argument: &str) -> Result<Rename> {
         let wrong = || anyhow!("--rename '{argument}' is not of the form s/PATTERN/REPLACEMENT/");
         let mut characters = argument.chars();
         let delimiter = match (characters.next(), characters.next()) {
@@ -161,6 +174,7 @@ impl Rename {
                 )
             })?;
         Ok(Rename {
+            expression: argument.to_owned(),
             argument: format!("--rename '{argument}'"),
             replacement: references(replacement),
             pattern: compiled,
@@ -169,7 +183,13 @@ impl Rename {
         })
     }
 
-    fn apply(&self, name: &str) -> String {
+    /// The argument.
+    pub fn expression(&self) -> &str {
+        &self.expression
+    }
+
+    /// The new name.
+    pub fn apply(&self, name: &str) -> String {
         let limit = if self.everywhere { 0 } else { 1 };
         *self.used.borrow_mut() |= self.pattern.is_match(name);
         self.pattern

@@ -6,6 +6,7 @@ use super::values::{epsilon, values, varies};
 use super::word_prediction::WordPattern;
 use crate::error::InitError;
 use crate::tensor::{Dtype, TensorView};
+use half::{bf16, f16};
 use torch_rng::{Consumed, Draw, Target, Uniform};
 
 /// A tensor whose origin is looked for.
@@ -90,6 +91,11 @@ impl Candidate {
         }
     }
 
+    /// Whether it is the draw of the reference, as libtorch makes it.
+    pub(super) fn is_expected(&self, target: &SearchTarget<'_>) -> bool {
+        self.method == Method::Libtorch && target.expected_draw == Some(self.draw)
+    }
+
     /// The view that the candidate is about.
     pub(super) fn view<'t, 'a>(&self, target: &'t SearchTarget<'a>) -> &'t TensorView<'a> {
         &target.views[self.view]
@@ -112,7 +118,7 @@ impl SearchTarget<'_> {
                 continue;
             }
             let sample = &all[..all.len().min(SAMPLE)];
-            let (dtype, numel) = (view.dtype(), view.numel());
+            let dtype = view.dtype();
             let expected = self.expected_draw.map(|draw| {
                 let known = known.iter().find(|known| known.draw == draw);
                 (draw, known.map(|known| known.name.clone()))
@@ -125,7 +131,7 @@ impl SearchTarget<'_> {
                 if !may_hold(draw, sample) {
                     continue;
                 }
-                for method in methods(draw, numel, dtype, self.other_methods) {
+                for method in methods(draw, &all, dtype, self.other_methods) {
                     let candidate = Candidate {
                         target: number,
                         view: view_number,
@@ -142,7 +148,8 @@ impl SearchTarget<'_> {
 }
 
 /// The methods that draw different words.
-fn methods(draw: Draw, numel: usize, dtype: Dtype, other_methods: bool) -> Vec<Method> {
+fn methods(draw: Draw, values: &[f64], dtype: Dtype, other_methods: bool) -> Vec<Method> {
+    let numel = values.len();
     let mut methods = vec![Method::Libtorch];
     if !other_methods {
         return methods;
@@ -164,6 +171,16 @@ fn methods(draw: Draw, numel: usize, dtype: Dtype, other_methods: bool) -> Vec<M
         Dtype::Float64 => Dtype::Float32,
         _ => Dtype::Float64,
     }));
+    // Values that have no more digits may have been drawn with fewer, and cast.
+    if epsilon(dtype) <= epsilon(Dtype::Float32) {
+        let is_bf16 = |value: &f64| f64::from(bf16::from_f64(*value)) == *value;
+        let is_f16 = |value: &f64| f64::from(f16::from_f64(*value)) == *value;
+        if values.iter().all(is_bf16) {
+            methods.push(Method::In(Dtype::Bfloat16));
+        } else if values.iter().all(is_f16) {
+            methods.push(Method::In(Dtype::Float16));
+        }
+    }
     methods
 }
 

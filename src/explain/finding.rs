@@ -148,7 +148,7 @@ pub enum Finding {
         /// The number of elements that differ.
         differing: usize,
     },
-    /// Rounded through another dtype.
+    /// Cast to another dtype, or to one and back.
     Rounded {
         /// The dtype.
         through: Dtype,
@@ -156,6 +156,13 @@ pub enum Finding {
         whose: Whose,
         /// Whether the values were drawn in that dtype, which may take other words.
         drawn: bool,
+    },
+    /// Drawn in another dtype: the draws of a model that was made in it, not a cast of the reference.
+    DrawnIn {
+        /// The dtype of yours.
+        dtype: Dtype,
+        /// The dtype that the reference was drawn in.
+        expected: Dtype,
     },
     /// Drawn from another distribution.
     OtherDistribution {
@@ -273,6 +280,7 @@ impl Finding {
             Finding::TruncNormalBefore213 { .. } => "trunc-normal-before-2.13",
             Finding::Last16 { .. } => "last-16",
             Finding::Rounded { .. } => "rounded",
+            Finding::DrawnIn { .. } => "drawn-in",
             Finding::OtherDistribution { .. } => "other-distribution",
             Finding::Modified { .. } => "modified",
         }
@@ -498,14 +506,23 @@ impl fmt::Display for Finding {
                     Whose::Yours => "yours",
                     Whose::Reference => "the reference",
                 };
-                match drawn {
-                    true => write!(f, "drawn in {through}, then rounded\n{whose}, bit for bit"),
-                    false => write!(
+                match (drawn, through.is_floating_point()) {
+                    (true, _) => write!(f, "drawn in {through}, then cast\n{whose}, bit for bit"),
+                    (false, true) => write!(
                         f,
                         "rounded through {through}\n{whose} is the other rounded to {through}, bit for bit"
                     ),
+                    (false, false) => write!(
+                        f,
+                        "cast through {through}\n{whose} is the other cast through {through}, bit for bit"
+                    ),
                 }
             }
+            Finding::DrawnIn { dtype, expected } => write!(
+                f,
+                "drawn in {dtype}, bit for bit, where the reference is drawn in {expected}: \
+                 a model that was made in {dtype}"
+            ),
             Finding::OtherDistribution {
                 distribution,
                 expected,

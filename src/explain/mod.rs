@@ -10,6 +10,7 @@
 //! read nor moved.
 
 mod candidate;
+mod cast;
 mod cross_match;
 mod finding;
 mod known_draws;

@@ -126,7 +126,12 @@ fn find_near_expected(
         });
         for position in [expected].into_iter().chain(shifted) {
             let found = &mut found[candidate.target];
-            let is_evidence = || bits_of_evidence(candidate.view(target)) >= 2.0 * BITS_OF_TRIES;
+            // The draw of the reference is a single try.
+            let needed = match candidate.is_expected(target) {
+                true => BITS_OF_TRIES + 1.0,
+                false => 2.0 * BITS_OF_TRIES,
+            };
+            let is_evidence = || bits_of_evidence(candidate.view(target)) >= needed;
             if found.is_none() && is_evidence() {
                 *found = candidate.replay(target, position)?;
             }

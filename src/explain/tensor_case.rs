@@ -1,6 +1,7 @@
 //! The explanation of one tensor, from comparison to findings.
 
 use super::candidate::{Origin, SearchTarget, words};
+use super::cast::cast;
 use super::cross_match::{differing, exchanged, has_varying_values, weight_shape};
 use super::finding::{Displacement, Explanation, Finding, Whose};
 use super::known_draws::{describe, known_draws};
@@ -73,6 +74,19 @@ impl<'a> TensorCase<'a> {
     /// Finds the causes that the values show, once yours has the reference's order of dimensions.
     fn compare_values(&mut self) {
         let reference = &self.expected.tensor.view;
+        for order in self.orders() {
+            // Any order has the values of a constant.
+            let is_own = order.iter().copied().eq(0..order.len());
+            let view = self
+                .view(&order)
+                .filter(|v| is_own || has_varying_values(v));
+            if let Some(cast) = view.and_then(|view| cast(&view, reference)) {
+                self.findings.extend(permuted(&order, None));
+                self.findings.push(cast);
+                self.has_reference_draw = true;
+                return;
+            }
+        }
         let Some(theirs) = values(reference) else {
             return;
         };
@@ -263,6 +277,10 @@ impl<'a> TensorCase<'a> {
             }));
         }
         findings.extend(method_finding(origin));
+        let (dtype, expected) = (self.yours.view.dtype(), self.expected.tensor.view.dtype());
+        if dtype != expected && !matches!(origin.method, Method::In(_)) {
+            findings.push(Finding::DrawnIn { dtype, expected });
+        }
         let expected_word = drawn.map(|drawn| drawn.word);
         if drawn.is_some_and(|drawn| drawn.seed != seed) {
             findings.push(Finding::OtherSeed {

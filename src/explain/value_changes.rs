@@ -1,7 +1,7 @@
 //! Causes that the values of two tensors show by themselves, without the random stream.
 
 use super::finding::{Change, Finding, Region, Whose};
-use super::values::{epsilon, max_abs, round_to, varies};
+use super::values::{epsilon, max_abs, varies};
 use crate::tensor::Dtype;
 
 /// The values of a tensor and of its reference, which has the same shape.
@@ -17,9 +17,6 @@ pub(super) struct Pair<'a> {
 
 /// The causes that hold for the pair, the strictest first.
 pub(super) fn causes(pair: &Pair<'_>) -> Vec<Finding> {
-    if let Some(rounded) = rounded(pair) {
-        return vec![rounded];
-    }
     if let Some(scaled) = scaled(pair) {
         return vec![scaled];
     }
@@ -75,37 +72,6 @@ fn change(pair: &Pair<'_>, differing: &[usize]) -> Option<Change> {
         .or_else(|| zeroed_rows(pair, differing))
         .or_else(|| filled(pair, differing))
         .or_else(|| added(pair, differing))
-}
-
-fn rounded(pair: &Pair<'_>) -> Option<Finding> {
-    let (yours, reference) = pair.dtypes;
-    let is_rounded = |from: &[f64], through: Dtype, dtype: Dtype, to: &[f64]| {
-        from.iter().zip(to).all(|(from, to)| {
-            round_to(through, *from)
-                .and_then(|value| round_to(dtype, value))
-                .is_some_and(|value| value == *to)
-        })
-    };
-    if !varies(pair.yours) || !varies(pair.reference) {
-        return None;
-    }
-    // The coarsest dtype first: it is the least likely to fit by chance.
-    [Dtype::Bfloat16, Dtype::Float16, Dtype::Float32]
-        .into_iter()
-        .find_map(|through| {
-            let whose = if is_rounded(pair.reference, through, yours, pair.yours) {
-                Whose::Yours
-            } else if is_rounded(pair.yours, through, reference, pair.reference) {
-                Whose::Reference
-            } else {
-                return None;
-            };
-            Some(Finding::Rounded {
-                through,
-                whose,
-                drawn: false,
-            })
-        })
 }
 
 /// A constant factor. Two scales of one draw are rounded separately, so the values agree to a few

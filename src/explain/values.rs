@@ -1,7 +1,6 @@
-//! The values of a tensor, and how dtypes round them.
+//! The values of a tensor, and the precision of dtypes.
 
 use crate::tensor::{Dtype, TensorView};
-use half::{bf16, f16};
 
 /// The elements of a floating point tensor in logical order; `None` for other dtypes.
 pub(super) fn values(view: &TensorView<'_>) -> Option<Vec<f64>> {
@@ -13,19 +12,6 @@ pub(super) fn values(view: &TensorView<'_>) -> Option<Vec<f64>> {
         .chunks_exact(view.dtype().size())
         .map(|bytes| view.dtype().to_f64(bytes))
         .collect()
-}
-
-/// Rounds a value to a dtype, to nearest, ties to even. `None` for dtypes that weights are not
-/// rounded to.
-pub(super) fn round_to(dtype: Dtype, value: f64) -> Option<f64> {
-    match dtype {
-        // PyTorch converts f64 to 16 bits through f32; `half` would round only once.
-        Dtype::Float16 => Some(f64::from(f16::from_f32(value as f32))),
-        Dtype::Bfloat16 => Some(f64::from(bf16::from_f32(value as f32))),
-        Dtype::Float32 => Some(f64::from(value as f32)),
-        Dtype::Float64 => Some(value),
-        _ => None,
-    }
 }
 
 /// The distance from 1 to the next number of the dtype.

@@ -1,6 +1,7 @@
 //! Prints a comparison as JSON. Fields keep their order; numbers are exact, and numbers that JSON cannot represent are
 //! strings.
 
+use super::RenameHint;
 use anyhow::Result;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -20,6 +21,8 @@ struct Output<'a> {
     not_compared: Vec<Value>,
     left_out_a: Vec<Value>,
     left_out_b: Vec<Value>,
+    /// The arguments of `--rename` that pair most of these.
+    rename: &'a [String],
 }
 
 #[derive(Serialize)]
@@ -54,7 +57,7 @@ struct Worst<'a> {
     b: Value,
 }
 
-pub fn text(comparison: &Comparison) -> Result<String> {
+pub fn text(comparison: &Comparison, hint: Option<&RenameHint>) -> Result<String> {
     let output = Output {
         same: comparison.is_same(),
         criterion: match comparison.criterion {
@@ -71,6 +74,7 @@ pub fn text(comparison: &Comparison) -> Result<String> {
         not_compared: comparison.not_compared.iter().map(not_compared).collect(),
         left_out_a: comparison.left_out.actual.iter().map(left_out).collect(),
         left_out_b: comparison.left_out.expected.iter().map(left_out).collect(),
+        rename: hint.map_or(&[], |hint| &hint.expressions),
     };
     Ok(serde_json::to_string_pretty(&output)? + "\n")
 }

@@ -1,5 +1,6 @@
 //! Prints a comparison as a table.
 
+use super::RenameHint;
 use anstyle::{AnsiColor, Style};
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
 use std::collections::BTreeSet;
@@ -13,8 +14,8 @@ use tch_init::tensor::LeftOut;
 /// The width of a table without a terminal.
 const WIDTH: u16 = 100;
 
-/// Prints a row for each tensor that differs, details of the worst one, and the tensors of one side only.
-pub fn text(comparison: &Comparison, all: bool) -> String {
+/// Prints a row for each tensor that differs, details of the worst one, the tensors of one side only, and how to pair them.
+pub fn text(comparison: &Comparison, hint: Option<&RenameHint>, all: bool) -> String {
     let mut text = String::new();
     let shown: Vec<&NamedComparison> = comparison
         .pairs
@@ -52,6 +53,9 @@ pub fn text(comparison: &Comparison, all: bool) -> String {
         );
     }
     left_out(&mut text, comparison, all);
+    if let Some(hint) = hint {
+        line(&mut text, &hint.sentence());
+    }
     let colour = match comparison.is_same() {
         true => AnsiColor::Green,
         false => AnsiColor::Red,
@@ -307,20 +311,11 @@ fn section(text: &mut String, title: &str, comparison: &TensorComparison) {
 }
 
 fn summary(comparison: &Comparison) -> String {
-    let (all, differing) = (comparison.pairs.len(), comparison.differing());
-    let by = match comparison.criterion {
-        Criterion::Bits => "bit for bit".to_owned(),
-        Criterion::Ulp(ulps) => format!("within {ulps} ULP"),
-        _ => "within tolerance".to_owned(),
-    };
-    let tensors = if all == 1 { "tensor" } else { "tensors" };
-    let differ = if differing == 1 { "differs" } else { "differ" };
-    let mut text = match differing {
-        0 if all == 1 => format!("1 tensor is equal, {by}"),
-        0 => format!("{all} tensors are equal, {by}"),
-        _ if differing == all => format!("{differing} of {all} {tensors} {differ}, {by}"),
-        _ => format!("{differing} of {all} tensors {differ}, the others are equal, {by}"),
-    };
+    let mut text = verdict(
+        comparison.criterion,
+        comparison.pairs.len(),
+        comparison.differing(),
+    );
     for (side, names) in [
         ("A", &comparison.only_actual),
         ("B", &comparison.only_expected),
@@ -336,7 +331,94 @@ fn summary(comparison: &Comparison) -> String {
     text
 }
 
+/// Says how many of `all` tensors differ, and in which sense the others are equal.
+fn verdict(criterion: Criterion, all: usize, differing: usize) -> String {
+    let equal = match criterion {
+        Criterion::Bits => "bit for bit".to_owned(),
+        Criterion::Ulp(ulps) => format!("within {ulps} ULP"),
+        _ => "within tolerance".to_owned(),
+    };
+    let beyond = match criterion {
+        Criterion::Bits => String::new(),
+        Criterion::Ulp(ulps) => format!(" by more than {ulps} ULP"),
+        _ => " by more than the tolerance".to_owned(),
+    };
+    let tensors = if all == 1 { "tensor" } else { "tensors" };
+    let are = if all == 1 { "is" } else { "are" };
+    let differ = if differing == 1 { "differs" } else { "differ" };
+    match differing {
+        0 => format!("{all} {tensors} {are} equal, {equal}"),
+        _ if differing == all => format!("{differing} of {all} {tensors} {differ}{beyond}"),
+        _ => format!(
+            "{differing} of {all} {tensors} {differ}{beyond}, the others are equal, {equal}"
+        ),
+    }
+}
+
 fn line(text: &mut String, line: &str) {
     text.push_str(line);
     text.push('\n');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Criterion, verdict};
+
+    #[test]
+    fn every_count_has_its_sentence() {
+        let (bits, ulp, close) = (Criterion::Bits, Criterion::Ulp(2), Criterion::close());
+        for (criterion, all, differing, expected) in [
+            (bits, 0, 0, "0 tensors are equal, bit for bit"),
+            (bits, 1, 0, "1 tensor is equal, bit for bit"),
+            (bits, 3, 0, "3 tensors are equal, bit for bit"),
+            (bits, 1, 1, "1 of 1 tensor differs"),
+            (bits, 3, 3, "3 of 3 tensors differ"),
+            (
+                bits,
+                2,
+                1,
+                "1 of 2 tensors differs, the others are equal, bit for bit",
+            ),
+            (
+                bits,
+                4,
+                2,
+                "2 of 4 tensors differ, the others are equal, bit for bit",
+            ),
+            (ulp, 0, 0, "0 tensors are equal, within 2 ULP"),
+            (ulp, 1, 0, "1 tensor is equal, within 2 ULP"),
+            (ulp, 3, 0, "3 tensors are equal, within 2 ULP"),
+            (ulp, 1, 1, "1 of 1 tensor differs by more than 2 ULP"),
+            (ulp, 3, 3, "3 of 3 tensors differ by more than 2 ULP"),
+            (
+                ulp,
+                2,
+                1,
+                "1 of 2 tensors differs by more than 2 ULP, the others are equal, within 2 ULP",
+            ),
+            (close, 0, 0, "0 tensors are equal, within tolerance"),
+            (close, 1, 0, "1 tensor is equal, within tolerance"),
+            (close, 3, 0, "3 tensors are equal, within tolerance"),
+            (
+                close,
+                1,
+                1,
+                "1 of 1 tensor differs by more than the tolerance",
+            ),
+            (
+                close,
+                3,
+                3,
+                "3 of 3 tensors differ by more than the tolerance",
+            ),
+            (
+                close,
+                4,
+                2,
+                "2 of 4 tensors differ by more than the tolerance, the others are equal, within tolerance",
+            ),
+        ] {
+            assert_eq!(verdict(criterion, all, differing), expected);
+        }
+    }
 }

@@ -32,7 +32,8 @@ pub enum Criterion {
     #[default]
     Bits,
     /// Floating point elements are at most this many units in the last place apart; both parts of a
-    /// complex element are. A NaN equals every NaN. Integers and `bool` must be equal.
+    /// complex element are. A NaN equals every NaN, and an infinity only itself, although the largest
+    /// finite number is one unit from it. Integers and `bool` must be equal.
     Ulp(u64),
     /// `torch.testing.assert_close(actual, expected, ...)` of PyTorch 2.13: elements are equal, or
     /// `|actual - expected| <= atol + rtol * |expected|`, computed in the dtype of the tensors as

@@ -83,6 +83,14 @@ fn too_far<K: Key>(ulps: K, limit: u64) -> bool {
     ulps == K::MAX || ulps.into() > limit
 }
 
+/// Whether exactly one is infinite, or both with different signs: no distance is small enough, as in
+/// `torch.isclose`.
+#[inline(always)]
+fn parts_at_infinity<C: Compute>(x: C, y: C) -> bool {
+    let is_infinite = |z: C| !z.is_finite() & !z.is_nan();
+    (is_infinite(x) | is_infinite(y)) & (x != y)
+}
+
 /// The relative difference: PyTorch's quotient, except that it is 0 rather than NaN for two zeros.
 #[inline(always)]
 fn relative<C: Compute>(absolute: C, expected: C) -> C {
@@ -162,7 +170,7 @@ impl<F: Format> Lane for Real<F> {
         let error = F::round(x - y).abs();
         let fails = match MODE {
             BITS => bits.differs,
-            ULP => too_far(bits.ulps, limits.ulps),
+            ULP => too_far(bits.ulps, limits.ulps) | parts_at_infinity(x, y),
             _ => {
                 let nan = limits.equal_nan & x.is_nan() & y.is_nan();
                 let close = within::<F>(error, F::round(limits.rtol * y), limits);
@@ -217,7 +225,10 @@ impl<F: Format> Lane for Complex<F> {
         let differs = re.differs | im.differs;
         let fails = match MODE {
             BITS => differs,
-            ULP => too_far(ulps, limits.ulps),
+            ULP => {
+                let apart = parts_at_infinity(x[0], y[0]) | parts_at_infinity(x[1], y[1]);
+                too_far(ulps, limits.ulps) | apart
+            }
             _ => {
                 let is_nan = |z: [F::Compute; 2]| z[0].is_nan() | z[1].is_nan();
                 let nan = limits.equal_nan & is_nan(x) & is_nan(y);
@@ -280,7 +291,7 @@ impl<const D: usize> Lane for F8<D> {
             differs,
             fails: match MODE {
                 BITS => differs,
-                ULP => too_far(ulps, limits.ulps),
+                ULP => too_far(ulps, limits.ulps) | parts_at_infinity(x, y),
                 _ => !((x == y) | (limits.equal_nan & x.is_nan() & y.is_nan())),
             },
             signed_zero: differs && x == 0.0 && y == 0.0,

@@ -1,0 +1,251 @@
+//! Casts: one tensor is the other in another dtype, or by way of one.
+//!
+//! libtorch makes them, so that every pair of dtypes follows one rule.
+
+use super::finding::{Finding, Whose};
+use super::replay::bytes;
+use super::values::{values, varies};
+use crate::tensor::{Dtype, TensorView};
+use tch::Tensor;
+
+/// Dtypes that weights are cast to and back, the coarsest first: it is the least likely to fit by
+/// chance.
+const COARSE: [Dtype; 7] = [
+    Dtype::Float8E5m2,
+    Dtype::Float8E4m3fn,
+    Dtype::Float8E5m2fnuz,
+    Dtype::Float8E4m3fnuz,
+    Dtype::Bfloat16,
+    Dtype::Float16,
+    Dtype::Float32,
+];
+
+/// The finding if one tensor is the other, cast. They have the same shape and different bits or
+/// dtypes.
+pub(super) fn cast(yours: &TensorView<'_>, reference: &TensorView<'_>) -> Option<Finding> {
+    if yours.shape() != reference.shape() || yours.numel() == 0 {
+        return None;
+    }
+    let dtypes = (yours.dtype(), reference.dtype());
+    let direct = (dtypes.0 != dtypes.1).then(|| narrower(dtypes.0, dtypes.1));
+    let by_way = COARSE
+        .into_iter()
+        .filter(|through| Some(*through) != direct && dtypes.0.is_floating_point());
+    direct.into_iter().chain(by_way).find_map(|through| {
+        let is_direct = Some(through) == direct;
+        let whose = if is_cast(reference, through, yours) {
+            Whose::Yours
+        } else if is_cast(yours, through, reference) {
+            Whose::Reference
+        } else {
+            return None;
+        };
+        let cast = match whose {
+            Whose::Yours => yours,
+            Whose::Reference => reference,
+        };
+        (is_direct || is_evident(through, yours, reference, cast)).then_some(Finding::Rounded {
+            through,
+            whose,
+            drawn: false,
+        })
+    })
+}
+
+/// The dtype with the fewer values: an integer one, or the less precise.
+fn narrower(a: Dtype, b: Dtype) -> Dtype {
+    let rank = |dtype: Dtype| {
+        let coarse = COARSE.iter().position(|coarse| *coarse == dtype);
+        match (dtype.is_floating_point(), coarse) {
+            (false, _) => (0, dtype.size()),
+            (true, Some(position)) => (1, position),
+            (true, None) => (1, COARSE.len()),
+        }
+    };
+    if rank(b) < rank(a) { b } else { a }
+}
+
+/// Whether `from`, cast to `through` and then to the dtype of `to`, has the bits of `to`.
+fn is_cast(from: &TensorView<'_>, through: Dtype, to: &TensorView<'_>) -> bool {
+    const SAMPLE: usize = 1024;
+    const CHUNK: usize = 1 << 22;
+    let numel = from.numel();
+    let sample = numel.min(SAMPLE);
+    let chunks = (sample..numel).step_by(CHUNK);
+    let ranges = [0..sample]
+        .into_iter()
+        .chain(chunks.map(|start| start..(start + CHUNK).min(numel)));
+    let (mut given, mut expected) = (Vec::new(), Vec::new());
+    ranges.into_iter().all(|range| {
+        let given = from.read(range.clone(), &mut given);
+        let cast = converted(given, [from.dtype(), through, to.dtype()]);
+        cast.is_some_and(|cast| cast == to.read(range, &mut expected))
+    })
+}
+
+/// The elements, cast twice; `None` for casts that tch or libtorch lacks.
+fn converted(elements: &[u8], [from, through, to]: [Dtype; 3]) -> Option<Vec<u8>> {
+    // A complex number has no cast to a real one.
+    if from.part().is_some() || through.part().is_some() || to.part().is_some() {
+        return None;
+    }
+    let length = i64::try_from(elements.len() / from.size()).ok()?;
+    let tensor = Tensor::f_from_data_size(elements, &[length], from.kind()?).ok()?;
+    let cast = tensor.f_to_kind(through.kind()?).ok()?;
+    bytes(&cast.f_to_kind(to.kind()?).ok()?, to).ok()
+}
+
+/// Whether a cast to a third dtype is more than a coincidence.
+fn is_evident(
+    through: Dtype,
+    yours: &TensorView<'_>,
+    reference: &TensorView<'_>,
+    cast: &TensorView<'_>,
+) -> bool {
+    let (Some(ours), Some(theirs), Some(cast)) = (values(yours), values(reference), values(cast))
+    else {
+        return false;
+    };
+    if !varies(&ours) || !varies(&theirs) {
+        // One number says something if it has more digits than people write.
+        let is_long = |value: &f64| {
+            let exponent = value.abs().log2().floor();
+            value.is_finite() && *value != 0.0 && (value * 2f64.powf(3.0 - exponent)).fract() != 0.0
+        };
+        return through.size() == 2 && cast.iter().all(is_long);
+    }
+    if through.size() > 1 {
+        return true;
+    }
+    // Few values are near many numbers.
+    const NEEDED: usize = 8;
+    let changed = ours
+        .iter()
+        .zip(&theirs)
+        .filter(|(a, b)| a != b && **a != 0.0 && **b != 0.0);
+    changed.take(NEEDED).count() == NEEDED
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn view<'b>(dtype: Dtype, bytes: &'b [u8]) -> TensorView<'b> {
+        TensorView::contiguous(dtype, &[bytes.len() / dtype.size()], bytes).unwrap()
+    }
+
+    /// Values as PyTorch has them in a dtype.
+    fn in_dtype(values: &[f64], dtype: Dtype) -> Vec<u8> {
+        let bytes: Vec<u8> = values
+            .iter()
+            .flat_map(|value| value.to_le_bytes())
+            .collect();
+        converted(&bytes, [Dtype::Float64, dtype, dtype]).unwrap()
+    }
+
+    fn found(yours: (&[u8], Dtype), reference: (&[u8], Dtype)) -> Option<(Dtype, Whose)> {
+        let finding = cast(&view(yours.1, yours.0), &view(reference.1, reference.0))?;
+        match finding {
+            Finding::Rounded {
+                through,
+                whose,
+                drawn: false,
+            } => Some((through, whose)),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    const FLOATS: [Dtype; 8] = [
+        Dtype::Float8E4m3fn,
+        Dtype::Float8E4m3fnuz,
+        Dtype::Float8E5m2,
+        Dtype::Float8E5m2fnuz,
+        Dtype::Float16,
+        Dtype::Bfloat16,
+        Dtype::Float32,
+        Dtype::Float64,
+    ];
+
+    #[test]
+    fn every_cast_is_one_rule() {
+        let drawn: Vec<f64> = (0..40)
+            .map(|i| (f64::from(i) * 0.7341).sin() * 0.3)
+            .collect();
+        let tensors = [
+            drawn,
+            vec![1.0; 5],
+            vec![0.0; 3],
+            vec![0.1],
+            vec![3.7, -2.2, 100.0],
+        ];
+        for values in &tensors {
+            for from in FLOATS {
+                let reference = in_dtype(values, from);
+                for to in FLOATS
+                    .into_iter()
+                    .chain([Dtype::Int64, Dtype::Int8, Dtype::Uint8])
+                {
+                    if from == to {
+                        continue;
+                    }
+                    let yours = converted(&reference, [from, to, to]).unwrap();
+                    let finding = found((&yours, to), (&reference, from));
+                    let narrow = narrower(from, to);
+                    let (through, whose) =
+                        finding.unwrap_or_else(|| panic!("{values:?}: {from} to {to}"));
+                    assert_eq!(through, narrow, "{values:?}: {from} to {to}");
+                    // Yours is always a cast here; the reference may be one of yours too.
+                    assert_eq!(whose, Whose::Yours, "{values:?}: {from} to {to}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn casts_there_and_back_are_found() {
+        let drawn: Vec<f64> = (0..40)
+            .map(|i| (f64::from(i) * 0.7341).sin() * 0.3)
+            .collect();
+        let reference = in_dtype(&drawn, Dtype::Float32);
+        for through in [
+            Dtype::Float8E4m3fn,
+            Dtype::Float8E5m2,
+            Dtype::Float16,
+            Dtype::Bfloat16,
+        ] {
+            let yours = converted(&reference, [Dtype::Float32, through, Dtype::Float32]).unwrap();
+            let both = (
+                (&yours[..], Dtype::Float32),
+                (&reference[..], Dtype::Float32),
+            );
+            assert_eq!(found(both.0, both.1), Some((through, Whose::Yours)));
+            assert_eq!(found(both.1, both.0), Some((through, Whose::Reference)));
+        }
+        // A constant with digits.
+        let tenth = in_dtype(&[0.1; 4], Dtype::Float32);
+        let yours = converted(&tenth, [Dtype::Float32, Dtype::Bfloat16, Dtype::Float32]).unwrap();
+        let expected = Some((Dtype::Bfloat16, Whose::Yours));
+        assert_eq!(
+            found((&yours, Dtype::Float32), (&tenth, Dtype::Float32)),
+            expected
+        );
+    }
+
+    #[test]
+    fn coincidences_are_no_casts() {
+        let f32s = |values: &[f64]| in_dtype(values, Dtype::Float32);
+        let none = |a: &[f64], b: &[f64]| {
+            let (a, b) = (f32s(a), f32s(b));
+            assert_eq!(found((&a, Dtype::Float32), (&b, Dtype::Float32)), None);
+        };
+        none(&[1.0; 4], &[1.001; 4]);
+        none(&[0.0; 4], &[1e-9; 4]);
+        none(&[0.5, 1.0, 0.25], &[0.501, 1.01, 0.2501]);
+        none(&[0.3, 0.7], &[0.31, 0.71]);
+        let (bits, other) = (in_dtype(&[0.3, 0.5], Dtype::Bfloat16), f32s(&[0.4, 0.5]));
+        assert_eq!(
+            found((&bits, Dtype::Bfloat16), (&other, Dtype::Float32)),
+            None
+        );
+    }
+}
