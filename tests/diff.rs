@@ -141,7 +141,9 @@ fn a_tolerance_does_not_take_a_file_for_its_value() {
             .unwrap()
     };
     let (a, b, far) = (a.as_os_str(), b.as_os_str(), far.as_os_str());
-    let flag = std::ffi::OsStr::new;
+    fn flag(text: &'static str) -> &'static std::ffi::OsStr {
+        text.as_ref()
+    }
     for tolerances in [
         &["--rtol", "--atol"][..],
         &["--atol", "--rtol"],
@@ -152,11 +154,11 @@ fn a_tolerance_does_not_take_a_file_for_its_value() {
     ] {
         for at in 0..3 {
             let mut arguments = vec![a, b];
-            arguments.splice(at..at, tolerances.iter().map(flag));
+            arguments.splice(at..at, tolerances.iter().map(|text| flag(text)));
             let output = run(&arguments);
             assert_eq!(output.status.code(), Some(0), "{arguments:?}: {output:?}");
             let mut arguments = vec![a, far];
-            arguments.splice(at..at, tolerances.iter().map(flag));
+            arguments.splice(at..at, tolerances.iter().map(|text| flag(text)));
             let output = run(&arguments);
             assert_eq!(
                 reported(&output).1.lines().last(),

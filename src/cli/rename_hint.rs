@@ -159,6 +159,8 @@ fn best(
         let mut alike: Vec<(usize, &str)> = candidates
             .iter()
             .map(|other| (likeness(&tensor.name, other), *other))
+            // Names without a common part are no evidence of a rule.
+            .filter(|(likeness, _)| *likeness > 0)
             .collect();
         alike.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(b.1)));
         let mut of_this = BTreeMap::new();
@@ -590,6 +592,7 @@ mod tests {
             &["a.weight", "b.weight", "c.weight"],
             &["a.weight", "b.weight", "c.weight"],
         );
+        none(&["x"], &["y"]);
         none(&["a.weight"], &[]);
         none(&[], &["a.weight"]);
         // Each pair would need a rule of its own.

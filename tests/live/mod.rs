@@ -5,6 +5,8 @@
 mod assert_close;
 mod attention;
 mod basic;
+#[cfg(feature = "cli")]
+mod casts;
 mod defaults;
 mod embeddings;
 #[cfg(feature = "cli")]

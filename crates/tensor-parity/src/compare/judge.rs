@@ -398,7 +398,67 @@ pub(super) fn dispatch<R: ElementLoop>(elements: R, dtype: Dtype, rule: &Rule) -
 
 #[cfg(test)]
 mod tests {
-    use crate::Dtype;
+    use crate::compare::{AssertClose, Criterion, TensorComparison};
+    use crate::{Dtype, TensorView};
+
+    /// Every pair of the numbers around infinity, in every dtype that has one: as `assert_close` with
+    /// `equal_nan`, whatever the limit.
+    #[test]
+    fn infinities_are_within_no_distance_but_of_themselves() {
+        for (dtype, max, inf, nan) in [
+            (Dtype::Float8E5m2, 0x7b, 0x7c, 0x7e),
+            (Dtype::Float16, 0x7bff, 0x7c00, 0x7e00),
+            (Dtype::Bfloat16, 0x7f7f, 0x7f80, 0x7fc0),
+            (Dtype::Float32, 0x7f7f_ffff, 0x7f80_0000, 0x7fc0_0000),
+            (
+                Dtype::Float64,
+                0x7fef_ffff_ffff_ffff,
+                0x7ff0_0000_0000_0000,
+                0x7ff8_0000_0000_0000,
+            ),
+        ] {
+            let sign = 1u64 << (8 * dtype.size() - 1);
+            let numbers: [u64; 6] = [max, inf, nan, max | sign, inf | sign, nan | sign];
+            let bytes = |bits: u64| bits.to_le_bytes()[..dtype.size()].to_vec();
+            let is_same = |dtype: Dtype, a: &[u8], b: &[u8], criterion| {
+                let view = |bytes| TensorView::contiguous(dtype, &[1], bytes).unwrap();
+                TensorComparison::new(&view(a), &view(b), criterion).is_same()
+            };
+            for a in numbers {
+                for b in numbers {
+                    let is_inf = |x: u64| x & !sign == inf;
+                    let is_nan = |x: u64| x & !sign == nan;
+                    let exact = a == b || is_nan(a) && is_nan(b);
+                    let label = format!("{dtype}: {a:x}, {b:x}");
+                    let (x, y) = (bytes(a), bytes(b));
+                    for limit in [1, 1 << 40, u64::MAX] {
+                        let same = is_same(dtype, &x, &y, Criterion::Ulp(limit));
+                        if is_inf(a) || is_inf(b) || is_nan(a) != is_nan(b) || exact {
+                            assert_eq!(same, exact, "{label}, {limit} ULP");
+                        }
+                    }
+                    let close = AssertClose::default().equal_nan(true);
+                    assert_eq!(
+                        is_same(dtype, &x, &y, Criterion::Close(close)),
+                        exact,
+                        "{label}"
+                    );
+                    // As a part of a complex number, beside an equal part.
+                    let complex = Dtype::ALL.into_iter().find(|c| c.part() == Some(dtype));
+                    if let Some(complex) = complex.filter(|_| is_inf(a) || is_inf(b)) {
+                        let zero = bytes(0);
+                        for (x, y) in [
+                            ([&x[..], &zero].concat(), [&y[..], &zero].concat()),
+                            ([&zero[..], &x].concat(), [&zero[..], &y].concat()),
+                        ] {
+                            let same = is_same(complex, &x, &y, Criterion::Ulp(u64::MAX));
+                            assert_eq!(same, exact, "{label}, {complex}");
+                        }
+                    }
+                }
+            }
+        }
+    }
 
     /// The constants that `dispatch` uses.
     #[test]
