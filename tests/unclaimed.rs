@@ -7,7 +7,7 @@
 use crate::common::{bytes, default_stream};
 use tch::nn::{self, Init, Path, VarStore};
 use tch::{Device, Kind, Tensor};
-use tch_init::nn::LayerKind::*;
+use tch_init::nn::LayerKind::{self, *};
 use tch_init::{
     InitError, Layer, VisitError, Walk, apply, init, manual_seed, recipe, reset_parameters,
 };
@@ -611,5 +611,189 @@ fn half_kinds_and_frozen_stores_are_reset() {
         for (name, before) in before {
             assert_ne!(bytes(&vs.variables()[&name]), before, "{name}");
         }
+    }
+}
+
+/// A layer that a random program made: its kind and its parameters by their names in the store.
+type Made = (LayerKind, Vec<String>);
+
+/// Makes random layers of plain tch at few paths and of few sizes, so that names and shapes collide; the same layers by
+/// this crate, each at its own path; and the truth about both.
+fn random_program(seed: u64, plain: &Path<'_>, ours: &Path<'_>, vs: &VarStore) -> Vec<Made> {
+    use tch_init::nn as drop_in;
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut random = move |below: u64| {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % below
+    };
+    let mut made = Vec::new();
+    for layer in 0..1 + random(9) {
+        let path = match random(6) {
+            0..4 => plain.clone(),
+            4 => plain / "a",
+            _ => plain / "a" / "b",
+        };
+        let own = ours / format!("layer{layer}");
+        let [i, o] = [2 + 2 * random(2) as i64, 2 + 2 * random(2) as i64];
+        let before = vs.trainable_variables().len();
+        let bias = random(2) == 0;
+        let linear = nn::LinearConfig {
+            bias,
+            ..Default::default()
+        };
+        let our_linear = drop_in::LinearConfig {
+            bias,
+            ..Default::default()
+        };
+        let conv = if bias {
+            nn::ConvConfig::default()
+        } else {
+            conv_no_bias()
+        };
+        let our_conv = if bias {
+            drop_in::ConvConfig::default()
+        } else {
+            drop_in::no_bias()
+        };
+        let recurrent = nn::RNNConfig {
+            has_biases: bias,
+            num_layers: i / 2,
+            bidirectional: o == 4,
+            ..Default::default()
+        };
+        let our_recurrent = drop_in::RNNConfig {
+            has_biases: bias,
+            num_layers: i / 2,
+            bidirectional: o == 4,
+            ..Default::default()
+        };
+        let kind = match random(10) {
+            0 | 1 => {
+                nn::linear(&path, i, o, linear);
+                drop_in::linear(&own, i, o, our_linear);
+                Linear
+            }
+            2 => {
+                nn::embedding(&path, i, o, Default::default());
+                drop_in::embedding(&own, i, o, Default::default());
+                Embedding
+            }
+            3 => {
+                nn::conv1d(&path, i, o, 3, conv);
+                drop_in::conv1d(&own, i, o, 3, our_conv);
+                Conv1d
+            }
+            4 => {
+                nn::layer_norm(&path, vec![o], Default::default());
+                drop_in::layer_norm(&own, vec![o], Default::default());
+                LayerNorm
+            }
+            5 => {
+                nn::layer_norm(&path, vec![o, o], Default::default());
+                drop_in::layer_norm(&own, vec![o, o], Default::default());
+                LayerNorm
+            }
+            6 | 7 => {
+                let config = nn::BatchNormConfig {
+                    affine: i == 2,
+                    ..Default::default()
+                };
+                nn::batch_norm1d(&path, o, config);
+                BatchNorm1d
+            }
+            8 => {
+                nn::lstm(&path, i, o, recurrent);
+                drop_in::lstm(&own, i, o, our_recurrent);
+                LSTM
+            }
+            _ => {
+                nn::gru(&path, i, o, recurrent);
+                drop_in::gru(&own, i, o, our_recurrent);
+                GRU
+            }
+        };
+        let named = vs.variables();
+        let new = vs.trainable_variables().split_off(before);
+        let name = |tensor: &Tensor| {
+            let mut names = named.iter();
+            let same = names.find(|(_, known)| known.data_ptr() == tensor.data_ptr());
+            same.unwrap().0.clone()
+        };
+        let mut names: Vec<String> = new.iter().map(name).collect();
+        names.sort();
+        made.push((kind, names));
+    }
+    made
+}
+
+#[test]
+fn random_programs_of_tch_are_read_as_they_were_written() {
+    let _stream = default_stream();
+    let programs = 1500;
+    for seed in 0..programs {
+        let (vs, ours) = (VarStore::new(Device::Cpu), VarStore::new(Device::Cpu));
+        let made = random_program(seed, &vs.root(), &ours.root(), &vs);
+        if !ours.is_empty() {
+            manual_seed(seed as i64).unwrap();
+            reset_parameters(&ours).unwrap();
+        }
+        let expected: Vec<Vec<u8>> = ours.trainable_variables().iter().map(bytes).collect();
+        let named = vs.variables();
+        let name_of = |tensor: &Tensor| {
+            let mut names = named.iter();
+            let same = names.find(|(_, known)| known.data_ptr() == tensor.data_ptr());
+            same.unwrap().0.clone()
+        };
+        let found = Walk::new().require_all().layers(&vs).unwrap();
+        let mut walk = Walk::new();
+        for (kind, names) in &made {
+            let Some(first) = names.first() else { continue };
+            let layer = found.iter().find(|layer| {
+                let mut known: Vec<String> = layer.parameters().map(|(_, t)| name_of(t)).collect();
+                known.sort();
+                known == *names
+            });
+            let layer = layer.unwrap_or_else(|| panic!("program {seed}: {made:?} as {found:?}"));
+            // A norm with statistics and one without can have the same names.
+            if !matches!(kind, LayerNorm | BatchNorm1d) {
+                assert!(
+                    layer.candidates().contains(kind),
+                    "program {seed}: {made:?}"
+                );
+                walk = walk.with_kind(first, *kind);
+            }
+        }
+        manual_seed(seed as i64).unwrap();
+        let before = vs.trainable_variables().len();
+        match walk.reset_parameters(&vs) {
+            // Statistics alone, or nothing.
+            Err(VisitError::NoLayers(_)) => assert_eq!(before, 0),
+            result => result.unwrap(),
+        }
+        let variables = vs.variables();
+        let mut made_by_tch: Vec<Vec<u8>> = Vec::new();
+        for (kind, names) in &made {
+            // This program made the drop-in's layers of all kinds but one, whose parameters are constants.
+            if *kind == BatchNorm1d {
+                for name in names {
+                    let value = if name.contains("weight") { 1.0 } else { 0.0 };
+                    assert!(
+                        Vec::<f32>::try_from(&variables[name])
+                            .unwrap()
+                            .iter()
+                            .all(|v| *v == value)
+                    );
+                }
+                continue;
+            }
+            made_by_tch.extend(names.iter().map(|name| bytes(&variables[name])));
+        }
+        let mut expected = expected;
+        // Within a layer the two make their variables in different orders.
+        expected.sort();
+        made_by_tch.sort();
+        assert_eq!(made_by_tch, expected, "program {seed}: {made:?}");
     }
 }

@@ -204,6 +204,15 @@ impl<'g> Walk<'g> {
         Ok((layers, variables.unnamed))
     }
 
+    fn no_layers(&self, variables: &str) -> VisitError {
+        let variables = match (variables, self.left.is_empty()) {
+            ("", true) => "no variables",
+            ("", false) => "no variables but those that are left to the caller",
+            _ => variables,
+        };
+        VisitError::NoLayers(variables.to_owned())
+    }
+
     /// Removes the variables that are left to the caller.
     fn leave_out(&self, variables: &mut Variables) -> Result<(), VisitError> {
         for glob in &self.left {
@@ -255,7 +264,7 @@ impl<'g> Walk<'g> {
     ) -> Result<(), VisitError> {
         let layers = self.layers(vs)?;
         if layers.is_empty() {
-            return Err(VisitError::NoLayers("no variables".to_owned()));
+            return Err(self.no_layers(""));
         }
         let mut generator = self.generator.as_deref_mut();
         let mut unclaimed = Vec::new();
@@ -288,10 +297,7 @@ impl<'g> Walk<'g> {
         if layers.iter().all(Layer::is_unknown) {
             let variables = layers.iter().map(Layer::variables_in_words);
             let variables = variables.collect::<Vec<_>>().join(", ");
-            return Err(VisitError::NoLayers(match variables.as_str() {
-                "" => "no variables".to_owned(),
-                _ => variables,
-            }));
+            return Err(self.no_layers(&variables));
         }
         require_all(&layers, unnamed)?;
         if let Some(layer) = layers.iter().find(|layer| !layer.same_init()) {

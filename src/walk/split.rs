@@ -269,3 +269,123 @@ fn exact_norm(items: &[Item<'_>], set: &[usize], layers: &[Vec<usize>]) -> Optio
         last == Some(before)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Item, Split, split};
+    use crate::nn::VariableShapes;
+    use crate::walk::infer::inferred;
+
+    /// Variables as text, `name [shape] number`, in order of creation; `~` stands before those that
+    /// are not trained.
+    fn read(text: &str) -> Vec<(bool, String, Vec<i64>, Option<usize>)> {
+        let variable = |line: &str| {
+            let (trained, line) = match line.strip_prefix('~') {
+                Some(rest) => (false, rest),
+                None => (true, line),
+            };
+            let (name, rest) = line.split_once('[').unwrap();
+            let (shape, number) = rest.split_once(']').unwrap();
+            let shape = shape.split(',').map(|size| size.trim().parse().unwrap());
+            let number = number.trim().parse().ok();
+            (trained, name.trim().to_owned(), shape.collect(), number)
+        };
+        text.split(';').map(str::trim).map(variable).collect()
+    }
+
+    fn split_of(text: &str) -> Split {
+        let variables = read(text);
+        let mut created = 0;
+        let items: Vec<Item<'_>> = variables
+            .iter()
+            .map(|(trained, name, shape, number)| Item {
+                name,
+                shape,
+                created: trained.then(|| {
+                    created += 1;
+                    created - 1
+                }),
+                number: *number,
+                can_precede_buffer: true,
+            })
+            .collect();
+        let fits = |part: &[usize]| {
+            let of = |trained: bool| {
+                let part = part.iter().map(|index| &items[*index]);
+                let part = part.filter(|item| item.created.is_some() == trained);
+                part.map(|item| (item.name, item.shape.to_vec()))
+                    .collect::<Vec<_>>()
+            };
+            let (parameters, buffers) = (of(true), of(false));
+            !inferred(&VariableShapes {
+                parameters: &parameters,
+                buffers: &buffers,
+            })
+            .is_empty()
+        };
+        split(&items, &fits)
+    }
+
+    #[test]
+    fn order_tells_layers_of_one_family() {
+        for (text, layers) in [
+            (
+                "weight [4,2]; bias [4]; weight [4,2] 2",
+                vec![vec![0], vec![1, 2]],
+            ),
+            (
+                "weight [4,2]; bias [4]; weight [4,4] 2; bias [4] 3",
+                vec![vec![0, 1], vec![2, 3]],
+            ),
+            (
+                "bias [4]; weight [4,2]; weight [4] 2; bias [4] 3",
+                vec![vec![0, 1], vec![2, 3]],
+            ),
+            (
+                "weight [4,2,3]; weight [4] 1; bias [4]; weight [4,4,3] 3",
+                vec![vec![0], vec![1, 2], vec![3]],
+            ),
+        ] {
+            let expected = Split {
+                layers,
+                unclaimed: vec![],
+            };
+            assert_eq!(split_of(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_fits_nothing_is_left_over() {
+        for (text, layers, unclaimed) in [
+            ("weight [4,2]; bias [2]", vec![], vec![0, 1]),
+            (
+                "bias [3]; bias [4] 1; weight [4,2]",
+                vec![vec![1, 2]],
+                vec![0],
+            ),
+            ("weight [4,2]; gamma [4]", vec![vec![0]], vec![1]),
+            ("weight [4,2]; ~bias [4]", vec![], vec![0, 1]),
+            ("weight [4]; weight [4] 1", vec![], vec![0, 1]),
+        ] {
+            assert_eq!(split_of(text), Split { layers, unclaimed }, "{text}");
+        }
+    }
+
+    #[test]
+    fn numbers_tell_whose_statistics_they_are() {
+        // Statistics 4 and 5 were made before the last norm, whose own are 8 and 9.
+        let norms = "weight [4]; bias [4]; weight [4] 2; bias [4] 3; weight [4] 6; bias [4] 7; \
+                     ~running_mean [4] 8; ~running_var [4] 9; ~running_mean [4]; ~running_var [4]";
+        let expected = Split {
+            layers: vec![vec![0, 1, 8, 9], vec![2, 3], vec![4, 5, 6, 7]],
+            unclaimed: vec![],
+        };
+        assert_eq!(split_of(norms), expected);
+        let alone = "bias [4]; weight [4,4]; bias [4] 2; weight [4,4] 3; ~running_mean [4]; ~running_var [4]";
+        let expected = Split {
+            layers: vec![vec![0, 1], vec![2, 3], vec![4, 5]],
+            unclaimed: vec![],
+        };
+        assert_eq!(split_of(alone), expected);
+    }
+}
