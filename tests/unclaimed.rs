@@ -614,6 +614,186 @@ fn half_kinds_and_frozen_stores_are_reset() {
     }
 }
 
+#[test]
+fn layers_of_this_crate_are_known_after_a_merge() {
+    use tch_init::nn as drop_in;
+    let _stream = default_stream();
+    let make = |p: &Path<'_>| {
+        drop_in::bilinear(p / "bilinear", 3, 4, 5, Default::default()).unwrap();
+        drop_in::conv_transpose2d(p / "up", 4, 4, 2, Default::default());
+        let config = drop_in::EmbeddingConfig {
+            padding_idx: 1,
+            ..Default::default()
+        };
+        drop_in::embedding(p / "words", 6, 4, config);
+        drop_in::prelu(p / "act", Default::default()).unwrap();
+        drop_in::multihead_attention(p / "attention", 8, 2, Default::default()).unwrap();
+        drop_in::batch_norm2d(p / "bn", 4, Default::default());
+        drop_in::linear(p, 4, 2, Default::default());
+        drop_in::linear(p, 2, 3, Default::default());
+    };
+    let (alone, first, second) = (store(make), store(make), store(make));
+    let merged = VarStore::merge(vec![(first, Some("a.")), (second, Some("b.c."))]).unwrap();
+    let kinds = |vs: &VarStore| {
+        let layers = Walk::new().require_all().layers(vs).unwrap();
+        layers
+            .iter()
+            .map(|layer| (layer.path().to_owned(), layer.kind().unwrap()))
+            .collect::<Vec<_>>()
+    };
+    let (expected, found) = (kinds(&alone), kinds(&merged));
+    let below = |prefix: &str| -> Vec<_> {
+        let path = |path: &str| match path {
+            "" => prefix.to_owned(),
+            path if path.starts_with("__") => format!("{prefix}{path}"),
+            path => format!("{prefix}.{path}"),
+        };
+        expected
+            .iter()
+            .map(|(name, kind)| (path(name), *kind))
+            .collect()
+    };
+    assert_eq!(found, [below("a"), below("b.c")].concat());
+    manual_seed(4).unwrap();
+    reset_parameters(&merged).unwrap();
+    manual_seed(4).unwrap();
+    reset_parameters(&alone).unwrap();
+    let merged = merged.variables();
+    for (name, tensor) in alone.variables() {
+        assert_eq!(
+            bytes(&merged[&format!("a.{name}")]),
+            bytes(&tensor),
+            "{name}"
+        );
+    }
+    assert_eq!(
+        merged["b.c.words.weight"]
+            .get(1)
+            .abs()
+            .max()
+            .double_value(&[]),
+        0.0
+    );
+}
+
+/// Odd programs of plain tch: legal, and each read or refused, never left as tch drew it.
+#[test]
+fn odd_programs_are_read_or_refused() {
+    let _stream = default_stream();
+    type Make = fn(&Path<'_>);
+    // The names that are refused; none if all is read.
+    let programs: [(&str, Make, &[&str]); 12] = [
+        (
+            "one path twice",
+            |p| {
+                nn::linear(p / "fc", 3, 3, Default::default());
+                nn::linear(p / "fc", 3, 3, Default::default());
+            },
+            &[],
+        ),
+        (
+            "a name like tch's numbers",
+            |p| {
+                nn::linear(p / "fc__2", 3, 3, Default::default());
+                nn::linear(p / "fc", 3, 3, Default::default());
+                nn::linear(p / "fc", 3, 3, Default::default());
+            },
+            &[],
+        ),
+        (
+            "an empty component",
+            |p| {
+                nn::linear(p / "", 3, 3, Default::default());
+                nn::linear(p / "" / "", 3, 3, Default::default());
+            },
+            &[],
+        ),
+        (
+            "a parameter between layers of a path",
+            |p| {
+                nn::linear(p, 3, 3, Default::default());
+                p.randn("scale", &[3], 0.0, 1.0);
+                nn::linear(p, 3, 3, Default::default());
+            },
+            &["scale [3]"],
+        ),
+        (
+            "a bias of the caller's at the path of layers",
+            |p| {
+                p.randn("bias", &[7], 0.0, 1.0);
+                nn::linear(p, 3, 3, Default::default());
+            },
+            &["bias [7]"],
+        ),
+        (
+            "a variable without dimensions",
+            |p| {
+                nn::linear(p, 3, 3, Default::default());
+                p.var("temperature", &[], Init::Const(1.0));
+            },
+            &["temperature []"],
+        ),
+        (
+            "a group of its own",
+            |p| {
+                nn::linear(p.set_group(1) / "fc", 3, 3, Default::default());
+            },
+            &[],
+        ),
+        (
+            "entries",
+            |p| {
+                p.entry("weight").or_kaiming_uniform(&[4, 3]);
+                p.entry("bias").or_zeros(&[4]);
+                p.entry("bias").or_zeros(&[4]);
+            },
+            &[],
+        ),
+        (
+            "an average of weights",
+            |p| {
+                let fc = nn::linear(p / "fc", 3, 3, Default::default());
+                (p / "ema").add("weight", fc.ws.copy(), false);
+                (p / "ema").add("bias", fc.bs.unwrap().copy(), false);
+            },
+            &["ema.bias [3]", "ema.weight [3, 3]"],
+        ),
+        (
+            "a recurrent layer with a part of another",
+            |p| {
+                nn::gru(p, 3, 3, Default::default());
+                p.randn("weight_ih_l0", &[9, 3], 0.0, 1.0);
+            },
+            &["weight_ih_l0__4 [9, 3]"],
+        ),
+        (
+            "a layer below a layer",
+            |p| {
+                nn::linear(p / "fc", 3, 3, Default::default());
+                nn::conv2d(p / "fc" / "inner", 3, 3, 1, Default::default());
+            },
+            &[],
+        ),
+        (
+            "no elements",
+            |p| {
+                nn::linear(p / "fc", 3, 0, Default::default());
+            },
+            &[],
+        ),
+    ];
+    for (name, make, refused) in programs {
+        let vs = store(make);
+        match Walk::new().reset_parameters(&vs) {
+            Ok(()) => assert!(refused.is_empty(), "{name}"),
+            result => {
+                let expected: Vec<String> = refused.iter().map(|name| (*name).to_owned()).collect();
+                assert_eq!(unclaimed(result), expected, "{name}");
+            }
+        }
+    }
+}
+
 /// A layer that a random program made: its kind and its parameters by their names in the store.
 type Made = (LayerKind, Vec<String>);
 

@@ -4,7 +4,7 @@ use super::hint::Hint;
 use super::infer::inferred;
 use super::layer::{Layer, Parts};
 use super::split::{Item, split};
-use super::variable::{Variable, Variables};
+use super::variable::{MadeFor, Variable, Variables};
 use crate::nn::named_tensors::NamedTensors;
 use crate::nn::registry::Record;
 use crate::nn::{LayerSpec, VariableShapes};
@@ -20,14 +20,17 @@ pub(super) fn layers<'g>(variables: &Variables, hints: &[Hint]) -> Vec<Layer<'g>
     let mut unrecorded = unrecorded(variables, hints);
     for (index, variable) in variables.sorted.iter().enumerate() {
         // A layer with children may have no variables of its own.
-        for record in variable.records.iter().rev() {
-            let known = at_path.entry(&record.path).or_default();
-            if !known.iter().any(|group| groups[*group].is_of(record)) {
+        for made_for in variable.made_for.iter().rev() {
+            let known = at_path.entry(&made_for.path).or_default();
+            if !known
+                .iter()
+                .any(|group| groups[*group].is_of(&made_for.record))
+            {
                 known.push(groups.len());
-                groups.push(Group::of_record(variable, record));
+                groups.push(Group::of_record(variable, made_for));
             }
         }
-        if variable.records.is_empty() {
+        if variable.made_for.is_empty() {
             groups.extend(unrecorded.remove(&index));
             continue;
         }
@@ -52,7 +55,7 @@ pub(super) fn layers<'g>(variables: &Variables, hints: &[Hint]) -> Vec<Layer<'g>
 fn unrecorded<'a>(variables: &'a Variables, hints: &[Hint]) -> BTreeMap<usize, Group<'a>> {
     let mut at_path: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     for (index, variable) in variables.sorted.iter().enumerate() {
-        if variable.records.is_empty() {
+        if variable.made_for.is_empty() {
             at_path.entry(&variable.path).or_default().push(index);
         }
     }
@@ -139,11 +142,12 @@ struct Group<'a> {
 }
 
 impl<'a> Group<'a> {
-    fn of_record(first: &Variable, record: &Arc<Record>) -> Group<'a> {
-        let outermost = first.records.last().unwrap_or(record);
+    fn of_record(first: &Variable, made_for: &MadeFor) -> Group<'a> {
+        let outermost = first.made_for.last().unwrap_or(made_for);
+        let records = [made_for, outermost].map(|made_for| Arc::clone(&made_for.record));
         Group {
-            records: Some([Arc::clone(record), Arc::clone(outermost)]),
-            ..Group::of_layer(&record.path, first.number, Vec::new())
+            records: Some(records),
+            ..Group::of_layer(&made_for.path, first.number, Vec::new())
         }
     }
 
@@ -172,8 +176,8 @@ impl<'a> Group<'a> {
 
     /// Whether a variable was made with this layer.
     fn made(&self, variable: &Variable) -> bool {
-        let innermost = variable.records.first();
-        innermost.is_some_and(|record| self.is_of(record))
+        let innermost = variable.made_for.first();
+        innermost.is_some_and(|made_for| self.is_of(&made_for.record))
     }
 
     fn layer<'g>(self, all: &[Variable], shares_path: bool) -> Layer<'g> {
@@ -202,16 +206,12 @@ impl<'a> Group<'a> {
             Some([record, _]) => all
                 .iter()
                 .filter(|variable| {
-                    variable
-                        .records
-                        .iter()
-                        .any(|known| Arc::ptr_eq(known, record))
+                    let mut made_for = variable.made_for.iter();
+                    made_for.any(|known| Arc::ptr_eq(&known.record, record))
                 })
                 .map(|variable| {
-                    (
-                        below(&record.path, variable),
-                        variable.tensor.shallow_clone(),
-                    )
+                    let name = below(&self.module, variable);
+                    (name, variable.tensor.shallow_clone())
                 })
                 .collect::<Vec<_>>(),
             None => parameters

@@ -29,8 +29,8 @@ use variable::Variables;
 
 /// A walk of a `VarStore`, with the caller's hints about its layers.
 ///
-/// Layers that this crate made are known under the paths that they were made at; after
-/// `VarStore::merge` with a prefix they are inferred like tch's.
+/// Layers that this crate made are known under the paths that they were made at, also after
+/// `VarStore::merge` with a prefix that ends with a dot.
 ///
 /// ```
 /// use tch::nn::{self, VarStore};

@@ -20,7 +20,14 @@ pub(super) struct Variable {
     pub(super) name: String,
     pub(super) tensor: Tensor,
     /// The layers that it was made for, from the innermost out.
-    pub(super) records: Vec<Arc<Record>>,
+    pub(super) made_for: Vec<MadeFor>,
+}
+
+/// A layer that this crate made.
+pub(super) struct MadeFor {
+    pub(super) record: Arc<Record>,
+    /// Its path in this `VarStore`, which `VarStore::merge` can have prefixed.
+    pub(super) path: String,
 }
 
 /// All variables of a `VarStore`.
@@ -65,11 +72,12 @@ impl Variables {
                     path: path.to_owned(),
                     name: name.to_owned(),
                     tensor: tensor.shallow_clone(),
-                    records: records(tensor, path),
+                    made_for: made_for(tensor, path),
                 }
             })
             .collect();
         place_tied(&mut sorted, &created);
+        forget_tied(&mut sorted);
         sorted.sort_by(|a, b| {
             let key = |v: &Variable| (v.created.unwrap_or(usize::MAX), v.number.unwrap_or(0));
             key(a)
@@ -156,11 +164,48 @@ fn buffers_before(variables: &[Variable], trainable: usize) -> Vec<RangeInclusiv
 }
 
 /// The layers that a tensor was made for, unless it is tied to a place outside of them.
-fn records(tensor: &Tensor, path: &str) -> Vec<Arc<Record>> {
+fn made_for(tensor: &Tensor, path: &str) -> Vec<MadeFor> {
     let records = registry::lookup(tensor);
-    match records.first() {
-        Some(innermost) if innermost.path == path => records,
-        _ => Vec::new(),
+    let Some(innermost) = records.first() else {
+        return Vec::new();
+    };
+    // The end of the path that a merge keeps, with its dot.
+    let (whole, end) = (format!(".{path}"), format!(".{}", innermost.path));
+    let prefix = match innermost.path.as_str() {
+        "" => Some(whole.as_str()),
+        _ => whole.strip_suffix(end.as_str()),
+    };
+    let Some(prefix) = prefix else {
+        return Vec::new();
+    };
+    let moved = |record: Arc<Record>| {
+        let parts = [prefix.trim_start_matches('.'), record.path.as_str()];
+        let parts: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+        let path = parts.join(".");
+        MadeFor { record, path }
+    };
+    records.into_iter().map(moved).collect()
+}
+
+/// Leaves a tensor with several names to the layer at the shortest path: at the others it is tied.
+fn forget_tied(variables: &mut [Variable]) {
+    let mut owners: BTreeMap<usize, String> = BTreeMap::new();
+    for variable in variables
+        .iter()
+        .filter(|variable| !variable.made_for.is_empty())
+    {
+        let owner = owners
+            .entry(registry::identity(&variable.tensor))
+            .or_insert_with(|| variable.path.clone());
+        if variable.path.len() < owner.len() {
+            owner.clone_from(&variable.path);
+        }
+    }
+    for variable in variables {
+        let owner = owners.get(&registry::identity(&variable.tensor));
+        if owner.is_some_and(|owner| *owner != variable.path) {
+            variable.made_for.clear();
+        }
     }
 }
 
