@@ -1,11 +1,14 @@
 //! Errors of plans.
 
-use crate::stream::StreamError;
+use std::error::Error;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use tensor_parity::Dtype;
 use tensor_parity::file::FileError;
+
+/// An error of a [`Stream`](crate::Stream).
+pub type StreamError = Box<dyn Error + Send + Sync>;
 
 /// Why a plan cannot be read or materialized. Every message is one line; text from a plan is escaped
 /// and cut.

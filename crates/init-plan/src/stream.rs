@@ -1,16 +1,13 @@
 //! What materializes a plan: a generator, the memory it fills, and what computes.
 
 use crate::error::PlanError;
+pub use crate::error::StreamError;
 use crate::step::Op;
 use crate::storage::{Storage, StorageTooSmall};
 use crate::validate::validate;
 use crate::view::View;
-use std::error::Error;
 use torch_rng::Engine;
 use torch_rng::{Draw, Mt19937, Target};
-
-/// An error of a [`Stream`].
-pub type StreamError = Box<dyn Error + Send + Sync>;
 
 /// A CPU generator from which plans are materialized.
 ///
