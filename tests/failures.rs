@@ -205,7 +205,7 @@ fn what_cannot_be_materialized_is_one_line() {
                 "-o",
                 "file",
             ],
-            "short.state: not the state of a CPU generator: a generator state is 5056 bytes long, not 1",
+            "short.state: not the state of a CPU generator, which is 5056 bytes, or a tensor of them in a file of torch.save or numpy",
         ),
         (
             &["linear.plan.json", "--state-in", "zero.state", "-o", "file"],

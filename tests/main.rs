@@ -20,6 +20,8 @@ mod golden;
 mod live;
 #[cfg(feature = "tch")]
 mod load;
+#[cfg(feature = "cli")]
+mod odd_members;
 #[cfg(all(feature = "cli", feature = "tch"))]
 mod plan;
 #[cfg(feature = "tch")]

@@ -1,4 +1,4 @@
-//! Reading a tensor file, for the targets `file` and `pickle`.
+//! Reading a tensor file, for the targets `file`, `pickle`, `legacy` and `tar`.
 
 use std::path::Path;
 use tensor_parity::file::TensorFile;
@@ -13,6 +13,11 @@ pub fn read(bytes: &[u8]) {
             return;
         }
     };
+    for member in file.left_out() {
+        let line = member.to_string();
+        assert!(!line.contains(char::is_control), "{line:?}");
+        assert!(line.len() < 4000, "{line}");
+    }
     let mut buffer = Vec::new();
     for (name, tensor) in file.iter() {
         assert!(file.get(name).is_some());

@@ -2,6 +2,7 @@
 
 use super::dtype::FloatDtype;
 use super::report::{Report, spinner};
+use super::state_file;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use globset::Glob;
@@ -12,7 +13,7 @@ use tch_init::file::NewFile;
 #[cfg(not(feature = "tch"))]
 use tch_init::plan::CpuStream;
 use tch_init::plan::{InitPlan, Save, Stream};
-use tch_init::rng::{Mt19937, Seed, State};
+use tch_init::rng::{Mt19937, Seed};
 
 #[derive(Args)]
 pub struct Arguments {
@@ -28,7 +29,8 @@ pub struct Arguments {
     /// The safetensors file to write
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
-    /// Instead of a seed: a file with the generator state to start from, as torch.get_rng_state() returns it
+    /// Instead of a seed: a file with the generator state to start from, as torch.get_rng_state() returns it: raw bytes, npy,
+    /// what torch.save wrote of it, or a checkpoint that has it
     #[arg(long, value_name = "FILE", conflicts_with = "seed")]
     state_in: Option<PathBuf>,
     /// The file for the generator state that PyTorch's constructor leaves
@@ -71,13 +73,7 @@ fn generator(position: Mt19937, threads: Option<NonZero<u16>>) -> Result<impl St
 pub fn run(arguments: &Arguments) -> Result<Report> {
     let plan = InitPlan::load(&arguments.plan)?;
     let position = match (&arguments.state_in, arguments.seed) {
-        (Some(path), _) => {
-            let state = std::fs::read(path);
-            let state = state.with_context(|| format!("{}: cannot be read", path.display()))?;
-            State::from_bytes(&state)
-                .and_then(|state| Mt19937::from_state(&state))
-                .with_context(|| format!("{}: not the state of a CPU generator", path.display()))?
-        }
+        (Some(path), _) => state_file::read(path)?,
         (None, Some(seed)) => Mt19937::new(seed),
         (None, None) => bail!("give --seed or --state-in"),
     };

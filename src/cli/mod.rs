@@ -10,6 +10,7 @@ mod record;
 mod rename_hint;
 mod report;
 mod selection;
+mod state_file;
 
 #[cfg(feature = "tch")]
 mod demo;

@@ -34,7 +34,7 @@ pub(super) struct FloatFormatter {
 }
 
 impl FloatFormatter {
-    fn new(values: &[f64], options: &PrintOptions, weighing: Weighing) -> Self {
+    fn new(values: &[f64], options: &PrintOptions, weighing: Weighing, counts_nan: bool) -> Self {
         let mut formatter = FloatFormatter {
             style: Style::Whole,
             width: 1,
@@ -42,16 +42,18 @@ impl FloatFormatter {
         };
         // Zeros and what is not finite decide nothing and may be wider than the width.
         let counted = || {
-            values
-                .iter()
-                .copied()
-                .filter(|value| value.is_finite() && *value != 0.0)
+            values.iter().copied().filter(|value| {
+                (value.is_finite() && *value != 0.0) || (counts_nan && value.is_nan())
+            })
         };
         let (mut min, mut max) = (f64::INFINITY, 0.0_f64);
         let mut whole = true;
         for value in counted() {
-            min = min.min(value.abs());
-            max = max.max(value.abs());
+            // NaN, if it is counted, is the minimum and the maximum.
+            (min, max) = match value.is_nan() || min.is_nan() {
+                true => (f64::NAN, f64::NAN),
+                false => (min.min(value.abs()), max.max(value.abs())),
+            };
             whole = whole && value == value.ceil();
         }
         if max == 0.0 {
@@ -127,7 +129,7 @@ pub(super) enum Cells {
 
 impl Cells {
     pub(super) fn new(values: Values, options: &PrintOptions, weighing: Weighing) -> Self {
-        let formatter = |values: &[f64]| FloatFormatter::new(values, options, weighing);
+        let formatter = |values: &[f64]| FloatFormatter::new(values, options, weighing, false);
         match values {
             Values::Bool(values) => Cells::words(values.iter().map(|&value| match value {
                 0 => "False".to_owned(),
@@ -139,6 +141,10 @@ impl Cells {
             }
             Values::Real(values) => Cells::Real {
                 formatter: formatter(&values),
+                values,
+            },
+            Values::Exponent(values) => Cells::Real {
+                formatter: FloatFormatter::new(&values, options, weighing, true),
                 values,
             },
             Values::Complex { real, imag } => Cells::Complex {

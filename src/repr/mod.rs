@@ -8,8 +8,8 @@
 //!
 //! - PyTorch leaves out the element type if it is the default one. Here that is always float32:
 //!   tch cannot set another.
-//! - Quantized, nested and meta tensors, and element types that tch cannot make, but for the
-//!   unsigned integers, are an error.
+//! - Quantized, nested and meta tensors are an error. So are the element types that PyTorch does
+//!   not print either: `bits8` and the like, integers of 1 to 7 bits.
 
 mod contents;
 mod error;

@@ -11,6 +11,12 @@ enum Class {
     Signed,
     Unsigned,
     Real,
+    /// Powers of two, of which PyTorch takes NaN for a finite number.
+    Exponent,
+    /// Pairs of 4-bit floats, which PyTorch prints as their bytes.
+    Pair,
+    /// PyTorch prints a tensor without elements only.
+    Unprintable,
     Complex,
 }
 
@@ -52,10 +58,14 @@ impl Dtype {
             Err(TchError::UnknownKind(27)) => ("torch.uint16", Class::Signed),
             Err(TchError::UnknownKind(28)) => ("torch.uint32", Class::Signed),
             Err(TchError::UnknownKind(29)) => ("torch.uint64", Class::Unsigned),
+            Err(TchError::UnknownKind(44)) => ("torch.float8_e8m0fnu", Class::Exponent),
+            Err(TchError::UnknownKind(45)) => ("torch.float4_e2m1fn_x2", Class::Pair),
             Err(TchError::UnknownKind(number)) => {
-                return Err(ReprError::Unsupported(format!(
-                    "element type number {number} of libtorch"
-                )));
+                let known = UNPRINTABLE.iter().find(|(known, _)| *known == number);
+                let (_, name) = known.ok_or_else(|| {
+                    ReprError::Unsupported(format!("element type number {number} of libtorch"))
+                })?;
+                (*name, Class::Unprintable)
             }
             Err(error) => return Err(error.into()),
         };
@@ -72,6 +82,31 @@ impl Dtype {
         self.name == "torch.float32"
     }
 }
+
+/// The element types of `c10/core/ScalarType.h`, PyTorch 2.13, without printable elements, by number.
+const UNPRINTABLE: [(i32, &str); 21] = [
+    (16, "torch.quint4x2"),
+    (17, "torch.quint2x4"),
+    (18, "torch.bits1x8"),
+    (19, "torch.bits2x4"),
+    (20, "torch.bits4x2"),
+    (21, "torch.bits8"),
+    (22, "torch.bits16"),
+    (30, "torch.uint1"),
+    (31, "torch.uint2"),
+    (32, "torch.uint3"),
+    (33, "torch.uint4"),
+    (34, "torch.uint5"),
+    (35, "torch.uint6"),
+    (36, "torch.uint7"),
+    (37, "torch.int1"),
+    (38, "torch.int2"),
+    (39, "torch.int3"),
+    (40, "torch.int4"),
+    (41, "torch.int5"),
+    (42, "torch.int6"),
+    (43, "torch.int7"),
+];
 
 /// The shown part of one dimension.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,6 +126,8 @@ pub(super) enum Values {
     /// The bits of `u64`.
     Unsigned(Vec<i64>),
     Real(Vec<f64>),
+    /// As `Real`, but NaN counts as a finite number.
+    Exponent(Vec<f64>),
     Complex {
         real: Vec<f64>,
         imag: Vec<f64>,
@@ -105,6 +142,22 @@ impl Values {
             Class::Signed => Values::Signed(read(tensor, axes, Kind::Int64)?),
             Class::Unsigned => Values::Unsigned(read(tensor, axes, Kind::Int64)?),
             Class::Real => Values::Real(read(tensor, axes, Kind::Double)?),
+            Class::Exponent => Values::Exponent(read(tensor, axes, Kind::Double)?),
+            Class::Unprintable => {
+                return Err(ReprError::Unsupported(format!(
+                    "elements of {}, as PyTorch cannot: view them as another dtype",
+                    dtype.name
+                )));
+            }
+            Class::Pair if axes.is_empty() => {
+                return Err(ReprError::Unsupported(
+                    "float4_e2m1fn_x2 tensors without dimensions, as in PyTorch".to_owned(),
+                ));
+            }
+            Class::Pair => {
+                let bytes = tensor.f_view_dtype(Kind::Uint8)?;
+                Values::Real(read(&bytes, axes, Kind::Double)?)
+            }
             Class::Complex if tensor.f_internal_is_zerotensor()? => Values::Complex {
                 real: read(tensor, axes, Kind::Double)?,
                 imag: read(tensor, axes, Kind::Double)?,

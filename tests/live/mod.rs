@@ -8,6 +8,7 @@ mod basic;
 #[cfg(feature = "cli")]
 mod casts;
 mod defaults;
+mod dtype_table;
 mod embeddings;
 #[cfg(feature = "cli")]
 mod explain;
@@ -37,6 +38,8 @@ mod running_norms;
 mod scope;
 mod small_layers;
 mod state;
+#[cfg(feature = "cli")]
+mod state_in;
 mod tch_examples;
 mod tensor_files;
 mod transformer;

@@ -317,6 +317,7 @@ def legacy(files):
     loaded = torch.load(files.path("parts.pth"), map_location="cpu", weights_only=False)
     assert torch.equal(loaded["part"], base[3:5])
     files.add("parts.pth", {"whole": base.reshape(2, 4), "part": base[3:5], "cuda": base})
+    tar(files, weight)
 
 
 

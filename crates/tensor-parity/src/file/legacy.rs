@@ -7,7 +7,8 @@
 //! elements of each storage.
 
 use super::error::Problem;
-use super::members::{Members, Origin};
+use super::mapped_tensors::Members;
+use super::members::{self, Origin};
 use super::pickle::{self, Heap, Id, Pickle, Storage, Value};
 use std::collections::HashMap;
 use std::ops::Range;
@@ -61,13 +62,14 @@ pub(super) fn read(bytes: &[u8], alone: &str) -> Result<Members, Problem> {
     let object = input.pickle("the pickle of the object")?;
     let keys = input.pickle("the list of storages")?;
     let storages = storages(&mut input, &object, &keys);
-    let members = Members::of(
+    let members = members::read(
         &object,
         &Origin {
             alone,
             prefix: "",
             is_script: false,
             storage: &|storage| storages.range(storage),
+            reference: &|_| None,
         },
     )?;
     Ok(members.with_unique_names())

@@ -1,8 +1,7 @@
 //! Tensors and the mapped bytes that hold their elements.
 
 use super::error::{FileError, Problem};
-use super::members::Members;
-use crate::{Dtype, LeftOut, TensorView, ViewError};
+use crate::{Dtype, LeftOut, LeftOutKind, TensorView, ViewError};
 use std::fs::File;
 use std::io;
 use std::ops::Range;
@@ -123,6 +122,51 @@ impl TensorEntry {
                 TensorView::strided(self.dtype, &self.shape, strides, *offset, storage)
             }
         }
+    }
+}
+
+/// The tensors of a file, and the members that are not among them.
+#[derive(Debug, Default)]
+pub(super) struct Members {
+    pub(super) entries: Vec<TensorEntry>,
+    pub(super) left_out: Vec<LeftOut>,
+}
+
+impl Members {
+    /// Leaves out tensors that have the same name.
+    pub(super) fn with_unique_names(mut self) -> Members {
+        let is_tensor = |member: &LeftOut| member.kind != LeftOutKind::NotATensor;
+        let mut names: Vec<&str> = self
+            .entries
+            .iter()
+            .map(|entry| entry.name.as_str())
+            .collect();
+        let left_out = self.left_out.iter().filter(|member| is_tensor(member));
+        names.extend(left_out.map(|member| member.name.as_str()));
+        names.sort_unstable();
+        let mut duplicates: Vec<String> = names
+            .windows(2)
+            .filter(|pair| pair[0] == pair[1])
+            .map(|pair| pair[0].to_owned())
+            .collect();
+        duplicates.dedup();
+        if duplicates.is_empty() {
+            return self;
+        }
+        let is_unique = |name: &String| duplicates.binary_search(name).is_err();
+        self.entries.retain(|entry| is_unique(&entry.name));
+        self.left_out
+            .retain(|member| !is_tensor(member) || is_unique(&member.name));
+        self.left_out
+            .extend(duplicates.into_iter().map(|name| LeftOut {
+                advice: Some("rename one and write the file again"),
+                ..LeftOut::new(
+                    name,
+                    LeftOutKind::Unsupported,
+                    "several tensors have this name",
+                )
+            }));
+        self
     }
 }
 

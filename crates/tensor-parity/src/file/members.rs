@@ -1,19 +1,12 @@
 //! Names the tensors in the values of a pickle, and lists what is not a tensor.
 
 use super::error::Problem;
-use super::mapped_tensors::TensorEntry;
+use super::mapped_tensors::{Members, TensorEntry};
 use super::pickle::{Element, Global, Heap, Id, NO_KEY, Object, Pickle, Storage, Tensor, Value};
-use crate::{LeftOut, LeftOutKind};
+use crate::{Dtype, LeftOut, LeftOutKind};
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::ops::Range;
-
-/// The tensors of a file, and the members that are not among them.
-#[derive(Debug, Default)]
-pub(super) struct Members {
-    pub(super) entries: Vec<TensorEntry>,
-    pub(super) left_out: Vec<LeftOut>,
-}
 
 /// Where a pickle is found.
 pub(super) struct Origin<'a> {
@@ -25,62 +18,36 @@ pub(super) struct Origin<'a> {
     pub(super) is_script: bool,
     /// The bytes of the root of a storage.
     pub(super) storage: &'a dyn Fn(&Storage<'_>) -> Result<Range<usize>, Problem>,
+    /// The tensor with a key; `None` if the format has no keys of tensors.
+    pub(super) reference: &'a dyn Fn(&str) -> Option<Result<Described, Problem>>,
 }
 
-impl Members {
-    /// Reads the members of a pickle in its order.
-    pub(super) fn of(pickle: &Pickle<'_>, origin: &Origin<'_>) -> Result<Members, Problem> {
-        let mut walk = Walk {
-            heap: &pickle.heap,
-            origin,
-            name: origin.prefix.to_owned(),
-            members: Members::default(),
-            found: 0,
-            within_module: 0,
-            path: Vec::new(),
-            seen: HashSet::new(),
-            visits: pickle.length.saturating_mul(16).saturating_add(1 << 16),
-            memory: pickle.length.saturating_mul(48).saturating_add(1 << 20),
-        };
-        walk.value(pickle.root)?;
-        Ok(walk.members)
-    }
+/// A tensor that is described outside of the pickle.
+#[derive(Clone)]
+pub(super) struct Described {
+    pub(super) element: Element,
+    pub(super) shape: Vec<usize>,
+    pub(super) strides: Vec<usize>,
+    pub(super) offset: usize,
+    pub(super) range: Range<usize>,
+}
 
-    /// Leaves out tensors that have the same name.
-    pub(super) fn with_unique_names(mut self) -> Members {
-        let is_tensor = |member: &LeftOut| member.kind != LeftOutKind::NotATensor;
-        let mut names: Vec<&str> = self
-            .entries
-            .iter()
-            .map(|entry| entry.name.as_str())
-            .collect();
-        let left_out = self.left_out.iter().filter(|member| is_tensor(member));
-        names.extend(left_out.map(|member| member.name.as_str()));
-        names.sort_unstable();
-        let mut duplicates: Vec<String> = names
-            .windows(2)
-            .filter(|pair| pair[0] == pair[1])
-            .map(|pair| pair[0].to_owned())
-            .collect();
-        duplicates.dedup();
-        if duplicates.is_empty() {
-            return self;
-        }
-        let is_unique = |name: &String| duplicates.binary_search(name).is_err();
-        self.entries.retain(|entry| is_unique(&entry.name));
-        self.left_out
-            .retain(|member| !is_tensor(member) || is_unique(&member.name));
-        self.left_out
-            .extend(duplicates.into_iter().map(|name| LeftOut {
-                advice: Some("rename one and write the file again"),
-                ..LeftOut::new(
-                    name,
-                    LeftOutKind::Unsupported,
-                    "several tensors have this name",
-                )
-            }));
-        self
-    }
+/// Reads the members of a pickle in its order.
+pub(super) fn read(pickle: &Pickle<'_>, origin: &Origin<'_>) -> Result<Members, Problem> {
+    let mut walk = Walk {
+        heap: &pickle.heap,
+        origin,
+        name: origin.prefix.to_owned(),
+        members: Members::default(),
+        found: 0,
+        within_module: 0,
+        path: Vec::new(),
+        seen: HashSet::new(),
+        visits: pickle.length.saturating_mul(16).saturating_add(1 << 16),
+        memory: pickle.length.saturating_mul(48).saturating_add(1 << 20),
+    };
+    walk.value(pickle.root)?;
+    Ok(walk.members)
 }
 
 /// A walk through nested containers that names the tensors in them.
@@ -109,7 +76,7 @@ struct Walk<'a> {
 const MAX_DEPTH: usize = 128;
 
 /// The limit of PyTorch's iterators and of numpy.
-const MAX_DIMENSIONS: usize = 64;
+pub(super) const MAX_DIMENSIONS: usize = 64;
 
 impl<'a> Walk<'a> {
     fn value(&mut self, id: Id) -> Result<(), Problem> {
@@ -125,6 +92,18 @@ impl<'a> Walk<'a> {
                 let problem = Problem::unsupported(reason, unreadable.advice);
                 self.leave_out(problem.left_out(self.current_name()))?;
                 self.container(id, |walk| walk.state(unreadable.state))
+            }
+            Value::Persistent(key) => {
+                let key = match heap.get(*key) {
+                    Value::Int(key) => key.to_string(),
+                    Value::Str(key) => key.to_string(),
+                    _ => String::new(),
+                };
+                let name = self.current_name().to_owned();
+                match (self.origin.reference)(&key) {
+                    Some(described) => self.found_tensor(described.and_then(|d| d.entry(name))),
+                    None => self.not_a_tensor(describe(heap, heap.get(id))),
+                }
             }
             Value::None => Ok(()),
             Value::Tuple(items) | Value::List(items) if items.is_empty() => Ok(()),
@@ -350,15 +329,19 @@ impl<'a> Walk<'a> {
     }
 
     fn tensor(&mut self, tensor: &Tensor) -> Result<(), Problem> {
-        let name = self.current_name();
-        match self.entry(name, tensor) {
+        let entry = self.entry(self.current_name(), tensor);
+        self.found_tensor(entry)
+    }
+
+    fn found_tensor(&mut self, entry: Result<TensorEntry, Problem>) -> Result<(), Problem> {
+        match entry {
             Ok(entry) => {
                 self.found += 1;
                 self.spend(entry.name.len() + (entry.shape.len() * 2 + 20) * size_of::<usize>())?;
                 self.members.entries.push(entry);
                 Ok(())
             }
-            Err(problem) => self.leave_out(problem.left_out(name)),
+            Err(problem) => self.leave_out(problem.left_out(self.current_name())),
         }
     }
 
@@ -366,16 +349,7 @@ impl<'a> Walk<'a> {
         let Value::Storage(storage) = self.heap.get(tensor.storage) else {
             return Err(Problem::damaged("a tensor without a storage"));
         };
-        let dtype = match tensor.element.unwrap_or(storage.element) {
-            Element::Known(dtype) => dtype,
-            Element::Unsupported(dtype) => {
-                return Err(Problem::unsupported(
-                    dtype.description,
-                    "save it as uint8 or a wider dtype",
-                ));
-            }
-            Element::Bytes => return Err(Problem::damaged("a tensor without a dtype")),
-        };
+        let dtype = dtype(tensor.element.unwrap_or(storage.element))?;
         let mut range = (self.origin.storage)(storage)?;
         if let Some((offset, numel)) = storage.view {
             let unit = storage.element.size() as u64;
@@ -442,6 +416,34 @@ impl<'a> Walk<'a> {
     }
 }
 
+impl Described {
+    fn entry(self, name: String) -> Result<TensorEntry, Problem> {
+        let offset = match self.shape.contains(&0) {
+            true => 0,
+            false => self.offset,
+        };
+        Ok(TensorEntry {
+            name,
+            dtype: dtype(self.element)?,
+            shape: self.shape,
+            strided: Some((self.strides, offset)),
+            file: 0,
+            range: self.range,
+        })
+    }
+}
+
+fn dtype(element: Element) -> Result<Dtype, Problem> {
+    match element {
+        Element::Known(dtype) => Ok(dtype),
+        Element::Unsupported(dtype) => Err(Problem::unsupported(
+            dtype.description,
+            "save it as uint8 or a wider dtype",
+        )),
+        Element::Bytes => Err(Problem::damaged("a tensor without a dtype")),
+    }
+}
+
 /// What a value is that is not a tensor.
 fn describe(heap: &Heap<'_>, value: &Value<'_>) -> Cow<'static, str> {
     Cow::Borrowed(match value {
@@ -457,6 +459,7 @@ fn describe(heap: &Heap<'_>, value: &Value<'_>) -> Cow<'static, str> {
         Value::Global(_) => "a class or function of PyTorch",
         Value::Storage(_) => "a storage without a tensor",
         Value::Tensor(_) | Value::Unreadable(_) => "a tensor",
+        Value::Persistent(_) => "a reference to a value outside of the pickle",
         Value::Unknown(names) => {
             return Cow::Owned(format!("the Python object {}", qualified(names)));
         }

@@ -34,6 +34,7 @@ mod error;
 mod format;
 mod index;
 mod legacy;
+mod legacy_tar;
 mod mapped_tensors;
 mod members;
 mod new_file;

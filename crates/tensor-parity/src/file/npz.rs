@@ -2,8 +2,7 @@
 
 use super::archive::{Archive, Content};
 use super::error::Problem;
-use super::mapped_tensors::{FileBytes, TensorEntry};
-use super::members::Members;
+use super::mapped_tensors::{FileBytes, Members, TensorEntry};
 use super::npy;
 use std::fs::File;
 use std::io::{BufWriter, ErrorKind, Read, Write};

@@ -1,8 +1,7 @@
 //! Reads `safetensors`: a JSON header, followed by the elements of all tensors.
 
 use super::error::Problem;
-use super::mapped_tensors::TensorEntry;
-use super::members::Members;
+use super::mapped_tensors::{Members, TensorEntry};
 use crate::escape::Name;
 use crate::{Dtype, TensorView};
 use serde::Deserialize;

@@ -3,8 +3,8 @@
 use super::archive::Archive;
 use super::error::{FileError, Problem, SAVE_FILE};
 use super::format::Format;
-use super::mapped_tensors::{FileBytes, MappedTensors};
-use super::members::Members;
+use super::legacy_tar::TarArchive;
+use super::mapped_tensors::{FileBytes, MappedTensors, Members};
 use super::torch::TorchArchive;
 use super::{legacy, npy, npz, safetensors};
 use std::ffi::OsStr;
@@ -160,7 +160,11 @@ fn read_as(path: &Path, bytes: FileBytes, format: &mut Format) -> Result<MappedT
         Content::Unknown(_) if extension == "safetensors" && content.len() < 9 => {
             safetensors::read(content)?
         }
-        Content::Unknown(found) => return Err(Problem::unknown(found)),
+        Content::Unknown(found) => {
+            let archive = TarArchive::of(content).ok_or_else(|| Problem::unknown(found))?;
+            *format = Format::LegacyTorchSave;
+            archive.read(&stem)?
+        }
     };
     MappedTensors::new([bytes].into_iter().chain(inflated).collect(), members)
 }

@@ -6,7 +6,8 @@
 
 use super::archive::{Archive, Content};
 use super::error::Problem;
-use super::members::{Members, Origin};
+use super::mapped_tensors::Members;
+use super::members::{self, Origin};
 use super::pickle::{self, Storage};
 use std::collections::HashMap;
 use std::ops::Range;
@@ -121,13 +122,14 @@ impl<'a> TorchArchive<'a> {
             )));
         }
         let pickle = pickle::read(bytes, name)?;
-        Members::of(
+        members::read(
             &pickle,
             &Origin {
                 alone,
                 prefix,
                 is_script: self.is_script,
                 storage: &|storage| self.storage(folder, storage),
+                reference: &|_| None,
             },
         )
     }

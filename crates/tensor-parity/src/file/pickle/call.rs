@@ -198,10 +198,11 @@ fn is_lazy(heap: &Heap<'_>, metadata: Option<Id>) -> bool {
 
 /// Evaluates a persistent id: `("storage", class, key, location, numel)`, to which files of before
 /// PyTorch 1.6 add a part of the storage, `(view_key, offset, numel)` or `None`; and
-/// `("module", class, source_file, source)` in them. Any other is a placeholder.
+/// `("module", class, source_file, source)` in them. Those of PyTorch 0.1 are the keys of tensors. Any other is a placeholder.
 pub(super) fn persistent<'a>(heap: &mut Heap<'a>, id: Id) -> Result<Id, Problem> {
     let items = match heap.get(id) {
         Value::Tuple(items) => items.as_slice(),
+        Value::Int(_) | Value::Str(_) => return heap.push(Value::Persistent(id)),
         _ => &[],
     };
     let values: Vec<_> = items.iter().take(6).map(|item| heap.get(*item)).collect();
@@ -212,6 +213,8 @@ pub(super) fn persistent<'a>(heap: &mut Heap<'a>, id: Id) -> Result<Id, Problem>
     };
     let storage = match values[..] {
         [kind, _, ..] if is(kind, "module") => return Ok(items[1]),
+        // The same in PyTorch 0.1.
+        [Value::Global(_) | Value::Unknown(_), ..] => return Ok(items[0]),
         [
             kind,
             Value::Global(Global::Storage(element)),

@@ -27,6 +27,8 @@ pub(in crate::file) enum Value<'a> {
     /// The result of a call that was not made, or an instance.
     Object(Box<Object>),
     Storage(Box<Storage<'a>>),
+    /// A persistent id that is a number or text: a tensor of PyTorch 0.1.
+    Persistent(Id),
     Tensor(Box<Tensor>),
     /// A tensor that cannot be read.
     Unreadable(Box<Unreadable>),

@@ -1,0 +1,177 @@
+//! `diff` and `explain` of files with members that cannot be compared.
+
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Writes a safetensors file of members with one byte each per unit of `bytes`.
+fn write(folder: &Path, name: &str, members: &[(&str, &str, &str, usize)]) -> PathBuf {
+    let mut header = serde_json::Map::new();
+    let mut end = 0;
+    for (member, dtype, shape, bytes) in members {
+        let shape: Value = serde_json::from_str(shape).unwrap();
+        let offsets = [end, end + bytes];
+        end += bytes;
+        let info = json!({ "dtype": dtype, "shape": shape, "data_offsets": offsets });
+        header.insert((*member).to_owned(), info);
+    }
+    let header = Value::Object(header).to_string();
+    let length = (header.len() as u64).to_le_bytes();
+    let path = folder.join(name);
+    std::fs::write(&path, [&length, header.as_bytes(), &vec![0; end]].concat()).unwrap();
+    path
+}
+
+/// The exit code, and all lines.
+fn run(arguments: &[&str], paths: [&Path; 2]) -> (Option<i32>, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_tch-init"))
+        .args(arguments)
+        .args(paths)
+        .env_remove("RUST_LOG")
+        .output()
+        .unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8(text).unwrap())
+}
+
+const ADVICE: &str = "save it as uint8 or a wider dtype";
+
+#[test]
+fn a_member_that_cannot_be_compared_is_one_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let w = ("w", "F32", "[2]", 8);
+    let packed = write(folder, "packed", &[w, ("q", "F4", "[4]", 2)]);
+    let plain = write(folder, "plain", &[w]);
+    let float = write(folder, "float", &[w, ("q", "F32", "[4]", 16)]);
+    let damaged = write(folder, "damaged", &[w, ("q", "F32", "[5]", 16)]);
+    let future = write(folder, "future", &[w, ("q", "F5_X", "[4]", 2)]);
+    let alone = write(folder, "alone", &[("q", "F4", "[4]", 2)]);
+    let equal = "1 tensor is equal, bit for bit; 1 not compared\n";
+    for (a, b, arguments, code, text) in [
+        (
+            &packed,
+            &packed,
+            &[][..],
+            0,
+            format!("not compared: q, 4-bit floats; {ADVICE}\n{equal}"),
+        ),
+        (
+            &packed,
+            &plain,
+            &[],
+            1,
+            format!("not compared: q, 4-bit floats, only in A; {ADVICE}\n{equal}"),
+        ),
+        (
+            &plain,
+            &packed,
+            &[],
+            1,
+            format!("not compared: q, 4-bit floats, only in B; {ADVICE}\n{equal}"),
+        ),
+        (
+            &packed,
+            &float,
+            &[],
+            1,
+            format!("not compared: q, 4-bit floats in A, a tensor in B; {ADVICE}\n{equal}"),
+        ),
+        (
+            &float,
+            &damaged,
+            &[],
+            1,
+            format!(
+                "not compared: q, damaged: a float32 tensor of shape [5] needs 20 bytes, found 16 \
+                 in B, a tensor in A\n{equal}"
+            ),
+        ),
+        (
+            &packed,
+            &future,
+            &[],
+            0,
+            format!(
+                "not compared: q, 4-bit floats in A, elements of the dtype F5_X, which safetensors \
+                 0.8 and PyTorch 2.13 lack in B; {ADVICE}\n{equal}"
+            ),
+        ),
+        // The choice of members comes before their checks.
+        (
+            &packed,
+            &plain,
+            &["--ignore", "q"],
+            0,
+            "1 tensor is equal, bit for bit\n".to_owned(),
+        ),
+        (
+            &damaged,
+            &plain,
+            &["--only", "w"],
+            0,
+            "1 tensor is equal, bit for bit\n".to_owned(),
+        ),
+        (
+            &packed,
+            &packed,
+            &["--rename", "s/q/v/"],
+            1,
+            format!(
+                "not compared: v, 4-bit floats, only in A; {ADVICE}\n\
+                 not compared: q, 4-bit floats, only in B; {ADVICE}\n\
+                 1 tensor is equal, bit for bit; 2 not compared\n"
+            ),
+        ),
+        (
+            &alone,
+            &alone,
+            &[],
+            2,
+            format!(
+                "tch-init: {0} and {0} have no tensor that can be compared: q, 4-bit floats; {ADVICE}\n",
+                alone.display()
+            ),
+        ),
+    ] {
+        let arguments = [&["diff"], arguments].concat();
+        let (found, output) = run(&arguments, [a, b]);
+        assert_eq!(
+            (found, output),
+            (Some(code), text),
+            "{arguments:?} {a:?} {b:?}"
+        );
+    }
+    let (code, output) = run(&["diff", "--json"], [&packed, &damaged]);
+    let output: Value = serde_json::from_str(&output).unwrap();
+    assert_eq!((code, &output["same"]), (Some(1), &json!(false)));
+    let expected = json!([{
+        "name": "q",
+        "differs": true,
+        "a": "4-bit floats",
+        "b": "damaged: a float32 tensor of shape [5] needs 20 bytes, found 16",
+    }]);
+    assert_eq!(output["not_compared"], expected);
+    assert_eq!(output["left_out_a"], json!([]));
+}
+
+#[cfg(feature = "tch")]
+#[test]
+fn explain_lists_members_that_cannot_be_compared() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let w = ("w", "F32", "[2]", 8);
+    let packed = write(folder, "packed", &[w, ("q", "F4", "[4]", 2)]);
+    let plain = write(folder, "plain", &[w]);
+    let line = format!("not compared: q, 4-bit floats; {ADVICE}\n");
+    let (code, output) = run(&["explain"], [&packed, &packed]);
+    assert!(output.contains(&line), "{output}");
+    assert_eq!(code, Some(0), "{output}");
+    let (code, output) = run(&["explain"], [&packed, &plain]);
+    let line = format!("not compared: q, 4-bit floats, only in A; {ADVICE}\n");
+    assert!(output.contains(&line), "{output}");
+    assert_eq!(code, Some(1), "{output}");
+    let (code, output) = run(&["explain", "--ignore", "q"], [&packed, &plain]);
+    assert!(!output.contains("not compared"), "{output}");
+    assert_eq!(code, Some(0), "{output}");
+}
