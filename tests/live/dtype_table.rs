@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use std::ffi::c_int;
 use std::fmt::Write as _;
 use std::path::Path;
-use tch::{Kind, Tensor};
+use tch::Tensor;
 use tch_init::file::TensorFile;
 use tch_init::repr::{ReprError, tensor_str};
 use tch_init::tensor::{Dtype, LeftOutKind};
