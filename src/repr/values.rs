@@ -50,8 +50,9 @@ impl Dtype {
             Ok(Kind::Float8e5m2fnuz) => ("torch.float8_e5m2fnuz", Class::Real),
             Ok(Kind::Float8e4m3fnuz) => ("torch.float8_e4m3fnuz", Class::Real),
             Ok(kind @ (Kind::QInt8 | Kind::QUInt8 | Kind::QInt32)) => {
+                let name = format!("{kind:?}").to_lowercase();
                 return Err(ReprError::Unsupported(format!(
-                    "quantized tensors ({kind:?}): dequantize it first"
+                    "quantized tensors ({name}): dequantize it first"
                 )));
             }
             // c10/core/ScalarType.h, PyTorch 2.13.
