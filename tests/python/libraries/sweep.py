@@ -79,9 +79,6 @@ def transformers():
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
     for kind in sorted(CONFIG_MAPPING.keys()):
-        # Imported once, for all three processes.
-        with contextlib.suppress(Exception):
-            class_of(CONFIG_MAPPING[kind])
         yield kind, [lambda kind=kind, rule=rule: of_config(kind, rule) for rule in RULES]
 
 
@@ -358,6 +355,12 @@ def run(libraries, only, again):
                 old = done.get(name)
                 if any(word not in f"{library} {name}" for word in only) or old and not (again and old["status"] not in ("equal", "not constructed")):
                     continue
+                if library == "transformers":
+                    # Imported once, for all three processes.
+                    with contextlib.suppress(Exception):
+                        from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+                        class_of(CONFIG_MAPPING[name])
                 start = time.monotonic()
                 row = examined(tch_init, library, name, constructors)
                 row["seconds"] = round(time.monotonic() - start, 1)
@@ -392,12 +395,15 @@ def table():
              "| library | constructors | construct in Python | recorded and equal | refused | not materialized | different | share |",
              "|---|---|---|---|---|---|---|---|"]
     total = collections.Counter()
+    there = {library: [name for name, _ in constructors()] for library, constructors in LIBRARIES.items()}
     for library, rows in [*counted.items(), ("**all**", None)]:
+        names = sum(there.values(), []) if rows is None else there[library]
         count = total if rows is None else collections.Counter(row["status"] for row in rows.values())
         tried = sum(count.values())
         construct = tried - count["not constructed"]
         share = f"{100 * count['equal'] / construct:.1f}%" if construct else ""
-        lines.append(f"| {library} | {tried} | {construct} | " + " | ".join(str(count[kind]) for kind in kinds) + f" | {share} |")
+        shown = tried if tried == len(names) else f"{tried} so far, of {len(names)}"
+        lines.append(f"| {library} | {shown} | {construct} | " + " | ".join(str(count[kind]) for kind in kinds) + f" | {share} |")
         total.update(count if rows is not None else {})
     lines += ["", "- torchvision: every model of `list_models()`, without weights.",
               f"- timm: {' '.join((timm.__doc__ or '').split())} (small: {', '.join(SMALL)})",
