@@ -343,7 +343,8 @@ mod tests {
 
     #[test]
     fn another_file_is_refused_before_anything_is_drawn() {
-        let cases: [(&str, fn(&PathBuf)); 4] = [
+        type Change = fn(&PathBuf);
+        let cases: [(&str, Change); 4] = [
             ("cannot be read", |data| fs::remove_file(data).unwrap()),
             ("expected the 92 bytes", |data| {
                 let bytes = fs::read(data).unwrap();
