@@ -14,7 +14,9 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/randperm.h>
 #include <ATen/ops/rsub.h>
+#include <ATen/ops/scalar_tensor.h>
 #include <ATen/ops/sub.h>
+#include <c10/core/ScalarType.h>
 #include <c10/core/TensorImpl.h>
 #include <dlfcn.h>
 #include <torch/csrc/autograd/function.h>
@@ -33,6 +35,7 @@
 #include <type_traits>
 #include <unordered_map>
 #include <unordered_set>
+#include <vector>
 
 namespace {
 
@@ -204,6 +207,19 @@ struct TchInitMemory {
   int dtype;
 };
 
+// An argument of an operator, `ffi::CArgument` in Rust. What its kind does not name is zero.
+struct TchInitArgument {
+  // 0 none, 1 tensor, 2 integer, 3 real, 4 bool, 5 text, 6 list
+  int64_t kind;
+  // An integer or a bool.
+  int64_t integer;
+  double real;
+  const char* text;
+  const at::Tensor* tensor;
+  const TchInitArgument* items;
+  uint64_t count;
+};
+
 // Where a CPU tensor lies, `ffi::CStorage` in Rust.
 struct TchInitStorage {
   // An address that all tensors of a storage share.
@@ -213,6 +229,130 @@ struct TchInitStorage {
   // Of the tensor's first element, in elements.
   int64_t offset;
 };
+
+c10::ScalarType scalar_type_of(const std::string& name) {
+  static const auto types = [] {
+    std::unordered_map<std::string, c10::ScalarType> types;
+#define TCH_INIT_TYPE(_, type) types.emplace(c10::getDtypeNames(c10::ScalarType::type).first, c10::ScalarType::type);
+    AT_FORALL_SCALAR_TYPES_WITH_COMPLEX_AND_QINTS(TCH_INIT_TYPE)
+#undef TCH_INIT_TYPE
+    return types;
+  }();
+  const auto found = types.find(name);
+  TORCH_CHECK(found != types.end(), "unknown dtype ", name);
+  return found->second;
+}
+
+at::Scalar scalar_of(const TchInitArgument& argument) {
+  switch (argument.kind) {
+    case 2:
+      return at::Scalar(argument.integer);
+    case 3:
+      return at::Scalar(argument.real);
+    case 4:
+      return at::Scalar(argument.integer != 0);
+    default:
+      TORCH_CHECK(false, "expected a number");
+  }
+}
+
+// The value of an argument of a schema. A generator is the given one, whatever the argument.
+c10::IValue value_of(
+    const c10::Type& type, const TchInitArgument& argument, const at::Generator* generator) {
+  const auto kind = type.kind();
+  if (kind == c10::TypeKind::OptionalType) {
+    const auto& element = *type.expectRef<c10::OptionalType>().getElementType();
+    const bool is_generator = element.kind() == c10::TypeKind::GeneratorType;
+    if (argument.kind == 0 && !is_generator) {
+      return {};
+    }
+    return value_of(element, argument, generator);
+  }
+  const auto items = [&] {
+    return argument.kind == 6 ? c10::ArrayRef<TchInitArgument>(argument.items, argument.count)
+                              : c10::ArrayRef<TchInitArgument>(argument);
+  };
+  switch (kind) {
+    case c10::TypeKind::TensorType: {
+      if (argument.kind == 1) {
+        return *argument.tensor;
+      }
+      // A Python number that takes the place of a tensor promotes as a number.
+      auto number = at::scalar_tensor(
+          scalar_of(argument),
+          argument.kind == 2 ? at::kLong : argument.kind == 3 ? at::kDouble : at::kBool);
+      number.unsafeGetTensorImpl()->set_wrapped_number(true);
+      return number;
+    }
+    case c10::TypeKind::NumberType:
+      return scalar_of(argument);
+    case c10::TypeKind::FloatType:
+      return scalar_of(argument).toDouble();
+    case c10::TypeKind::IntType:
+    case c10::TypeKind::SymIntType:
+      TORCH_CHECK(argument.kind == 2 || argument.kind == 4, "expected an integer");
+      return argument.integer;
+    case c10::TypeKind::BoolType:
+      TORCH_CHECK(argument.kind == 4, "expected a bool");
+      return argument.integer != 0;
+    case c10::TypeKind::StringType:
+      TORCH_CHECK(argument.kind == 5, "expected a text");
+      return std::string(argument.text);
+    case c10::TypeKind::ScalarTypeType:
+      TORCH_CHECK(argument.kind == 5, "expected the name of a dtype");
+      return scalar_type_of(argument.text);
+    case c10::TypeKind::GeneratorType:
+      return generator != nullptr ? c10::IValue(*generator) : c10::IValue();
+    case c10::TypeKind::ListType: {
+      const auto& element = *type.expectRef<c10::ListType>().getElementType();
+      switch (element.kind()) {
+        case c10::TypeKind::IntType:
+        case c10::TypeKind::SymIntType: {
+          std::vector<int64_t> list;
+          for (const auto& item : items()) {
+            TORCH_CHECK(item.kind == 2, "expected integers");
+            list.push_back(item.integer);
+          }
+          return list;
+        }
+        case c10::TypeKind::FloatType: {
+          std::vector<double> list;
+          for (const auto& item : items()) {
+            list.push_back(scalar_of(item).toDouble());
+          }
+          return list;
+        }
+        case c10::TypeKind::BoolType: {
+          c10::List<bool> list;
+          for (const auto& item : items()) {
+            list.push_back(scalar_of(item).toBool());
+          }
+          return list;
+        }
+        case c10::TypeKind::TensorType: {
+          c10::List<at::Tensor> list;
+          for (const auto& item : items()) {
+            TORCH_CHECK(item.kind == 1, "expected tensors");
+            list.push_back(*item.tensor);
+          }
+          return list;
+        }
+        case c10::TypeKind::OptionalType: {
+          c10::List<std::optional<at::Tensor>> list;
+          for (const auto& item : items()) {
+            TORCH_CHECK(item.kind <= 1, "expected tensors");
+            list.push_back(item.kind == 1 ? std::make_optional(*item.tensor) : std::nullopt);
+          }
+          return list;
+        }
+        default:
+          TORCH_CHECK(false, "a list of ", element.str(), " cannot be in a plan");
+      }
+    }
+    default:
+      TORCH_CHECK(false, "an argument of type ", type.str(), " cannot be in a plan");
+  }
+}
 
 }  // namespace
 
@@ -419,6 +559,76 @@ char* tch_init_randperm(int64_t n, const at::Generator* generator, at::Tensor** 
     const auto chosen =
         generator != nullptr ? std::make_optional(*generator) : std::nullopt;
     *out = new at::Tensor(at::randperm(n, chosen, at::kLong));
+  });
+}
+
+// Calls an operator by its schema, with a generator where it takes one (null: the default one). An operator
+// that is in place overwrites its first argument; any other must be a function of its arguments that
+// returns tensors. `outs` receives `*count` new tensors, at most `capacity`.
+char* tch_init_call(
+    const char* name, const char* overload, int in_place, const TchInitArgument* arguments,
+    uint64_t argument_count, const at::Generator* generator, at::Tensor** outs, uint64_t capacity,
+    uint64_t* count) {
+  return guarded([&] {
+    *count = 0;
+    const auto op = c10::Dispatcher::singleton().findSchema({name, overload});
+    TORCH_CHECK(op.has_value(), "this libtorch lacks ", name, ".", overload);
+    const auto& schema = op->schema();
+    const auto& expected = schema.arguments();
+    TORCH_CHECK(
+        argument_count <= expected.size(), "expected at most ", expected.size(), " arguments of ",
+        schema.name(), ", found ", argument_count);
+    TORCH_CHECK(
+        generator == nullptr || std::any_of(expected.begin(), expected.end(), [](const auto& argument) {
+          return argument.type()->str() == "Generator?";
+        }),
+        schema.name(), " takes no generator");
+    torch::jit::Stack stack;
+    for (size_t i = 0; i < expected.size(); i++) {
+      const auto* alias = expected[i].alias_info();
+      TORCH_CHECK(
+          alias == nullptr || (in_place != 0 && i == 0), schema.name(), " is not a function");
+      if (i < argument_count) {
+        stack.push_back(value_of(*expected[i].real_type(), arguments[i], generator));
+      } else if (expected[i].type()->str() == "Generator?") {
+        stack.push_back(generator != nullptr ? c10::IValue(*generator) : c10::IValue());
+      } else {
+        const auto& value = expected[i].default_value();
+        TORCH_CHECK(value.has_value(), schema.name(), " lacks ", expected[i].name());
+        stack.push_back(*value);
+      }
+    }
+    for (const auto& result : schema.returns()) {
+      TORCH_CHECK(
+          result.type()->kind() == c10::TypeKind::TensorType &&
+              (result.alias_info() == nullptr || in_place != 0),
+          schema.name(), " returns no new tensor");
+    }
+    const at::NoGradGuard no_grad;
+    // The rejection sampling of these does not end for other values.
+    const std::string called = name;
+    if (called == "aten::_standard_gamma" || called == "aten::_sample_dirichlet") {
+      const auto& values = stack[0].toTensor();
+      TORCH_CHECK(
+          values.isfinite().logical_and_(values.gt(0)).all().item<bool>(),
+          "expected positive numbers");
+    }
+    op->callBoxed(stack);
+    if (in_place != 0) {
+      return;
+    }
+    TORCH_CHECK(
+        stack.size() == schema.returns().size() && stack.size() <= capacity, schema.name(),
+        " returns ", stack.size(), " tensors, expected ", capacity);
+    for (const auto& result : stack) {
+      const auto& tensor = result.toTensor();
+      TORCH_CHECK(
+          tensor.defined() && tensor.layout() == at::kStrided && tensor.device().is_cpu(),
+          schema.name(), " returns a tensor that is not in memory");
+    }
+    for (const auto& result : stack) {
+      outs[(*count)++] = new at::Tensor(result.toTensor().resolve_conj().resolve_neg());
+    }
   });
 }
 

@@ -36,7 +36,7 @@ import torch.nn.init as init
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map
 
-VERSION = 1
+VERSION, OPERATOR_VERSION = 1, 2  # of plans without and with calls of operators or changes of streams
 SEMANTICS = "2.13"
 MAX_CONST = 1 << 16  # bytes; larger data lies beside the plan
 MAX_ROWS = 1_000_000
@@ -69,6 +69,40 @@ STORED = {
     "complex64": "C64", "float8_e4m3fn": "F8_E4M3", "float8_e4m3fnuz": "F8_E4M3FNUZ", "float8_e5m2": "F8_E5M2",
     "float8_e5m2fnuz": "F8_E5M2FNUZ", "float8_e8m0fnu": "F8_E8M0",
 }
+
+
+# The operators that a plan may call by their schema: those of crates/init-plan/src/operator.rs.
+OPERATORS = set("""
+    _adaptive_avg_pool2d _adaptive_avg_pool3d _assert_async _conj_physical _fft_c2c _fft_c2r _fft_r2c _linalg_det
+    _linalg_eigh _linalg_slogdet _linalg_solve_ex _linalg_svd _log_softmax _native_batch_norm_legit
+    _native_batch_norm_legit_functional _safe_softmax _sample_dirichlet _softmax _standard_gamma _to_copy
+    _upsample_bicubic2d_aa _upsample_bilinear2d_aa _upsample_nearest_exact1d _upsample_nearest_exact2d
+    _upsample_nearest_exact3d _weight_norm_interface abs acos acosh add addcdiv addcmul addmm addmv addr all amax
+    amin aminmax angle any argmax argmin argsort asin asinh atan atan2 atanh avg_pool1d avg_pool2d avg_pool3d
+    baddbmm bartlett_window bernoulli bernoulli_ bitwise_and bitwise_left_shift bitwise_not bitwise_or
+    bitwise_right_shift bitwise_xor blackman_window bmm bucketize cauchy_ ceil celu cholesky cholesky_inverse
+    clamp clamp_max clamp_min clone complex convolution copysign cos cosh count_nonzero cummax cummin cumprod
+    cumsum deg2rad diag_embed diagonal_copy diagonal_scatter digamma div dot elu embedding eq erf erfc erfinv exp
+    exp2 expm1 exponential_ flip floor floor_divide fmax fmin fmod frac frexp full full_like gather ge gelu
+    geometric_ geqrf gt hamming_window hann_window hardshrink hardsigmoid hardswish hardtanh heaviside hypot i0
+    index index_add index_copy index_fill index_put index_reduce index_select isinf isnan isneginf isposinf
+    kaiser_window kthvalue le leaky_relu lerp lgamma linalg_cholesky_ex linalg_cross linalg_eig
+    linalg_householder_product linalg_inv_ex linalg_lu linalg_lu_factor_ex linalg_matrix_exp linalg_pinv linalg_qr
+    linalg_solve_triangular linalg_vector_norm linspace log log10 log1p log2 log_normal_ log_sigmoid_forward
+    logaddexp logaddexp2 logcumsumexp logical_and logical_not logical_or logical_xor logit logspace logsumexp lt
+    lu_unpack masked_fill max max_pool2d_with_indices max_pool3d_with_indices maximum mean median min minimum mish
+    mm mode mul multinomial mv mvlgamma nan_to_num nanmedian nansum native_group_norm native_layer_norm ne neg
+    nextafter norm normal normal_ ones ones_like permute_copy pixel_shuffle pixel_unshuffle poisson polar pow prod
+    put rad2deg rand rand_like randint randint_like randn randn_like random_ randperm reciprocal reflection_pad1d
+    reflection_pad2d reflection_pad3d relu remainder renorm repeat_interleave replication_pad1d replication_pad2d
+    replication_pad3d roll rot90 round rsqrt rsub scatter scatter_add scatter_reduce searchsorted select_copy
+    select_scatter sgn sigmoid sign signbit silu sin sinc sinh slice_copy slice_scatter softplus softshrink sort
+    special_bessel_j0 special_bessel_j1 special_entr special_erfcx special_i0e special_i1 special_i1e
+    special_log_ndtr special_ndtri special_xlog1py sqrt std std_mean sub sum t_copy take tan tanh threshold topk
+    trace transpose_copy tril triu trunc uniform_ upsample_bicubic2d upsample_bilinear2d upsample_linear1d
+    upsample_nearest1d upsample_nearest2d upsample_nearest3d upsample_trilinear3d var var_mean vdot
+    view_as_complex_copy where xlogy zeros zeros_like
+""".split())
 
 
 class Refused(BaseException):
@@ -173,15 +207,26 @@ class View:
 
 
 class Step:
-    """One row: op, out, arguments. With an `op` of None there is no row; `why` is the reason, reported if the result is used."""
+    """One row: op, out, arguments. With an `op` of None there is no row; `why` is the reason, reported if the result is used.
 
-    __slots__ = ("op", "out", "args", "draws", "why", "reads")
+    A call of an operator has a list of outputs. `stream` is the stream that is drawn from, `before` are the rows that
+    change streams before that.
+    """
+
+    __slots__ = ("op", "outs", "args", "draws", "why", "reads", "stream", "before")
 
     def __init__(self, op, out, args=(), draws=False, why=None, reads=None):
-        self.op, self.out, self.args, self.draws, self.why = op, out, list(args), draws, why
+        self.op, self.args, self.draws, self.why = op, list(args), draws, why
+        self.outs = out if isinstance(out, list) else [out]
+        self.stream, self.before = 0, []
         if reads is None:
             reads = [x for x in tree_flatten(self.args)[0] if isinstance(x, View)]
         self.reads = reads
+
+
+    @property
+    def is_call(self):
+        return self.op is not None and self.op.startswith("aten::")
 
 
 class Data:
@@ -368,14 +413,52 @@ def repeat(a, out):
     )
 
 
+def drawn(name, *values):
+    def row(a, out):
+        if not out.dtype.is_floating_point:
+            raise Unsupported
+        return name, [float(a.get(x, x)) for x in values]
+
+    return row
+
+
+def randn(a, out):
+    if not out.dtype.is_floating_point:
+        raise Unsupported
+    return "normal_", [0.0, complex_std(a)]
+
+
+def normal(a, out):
+    if "size" not in a or not out.dtype.is_floating_point:
+        raise Unsupported
+    return "normal_", [float(a["mean"]), float(a["std"])]
+
+
+def randperm(a, out):
+    if out.dtype != torch.int64:
+        raise Unsupported
+    return "randperm", []
+
+
+def fill_diagonal(a, out):
+    """A fill of the diagonal as a view."""
+    strides = out.strides()
+    size = min(out.shape)
+    if len(out.shape) > 2 and len(set(out.shape)) > 1 or a.get("wrap") and out.shape[0] > size:
+        raise Unsupported
+    return "fill_", [like_dtype(a["fill_value"], out.dtype)], View(out.storage, out.dtype, (size,), out.offset, (sum(strides),) if size > 1 else None)
+
+
 ROWS = {
-    "uniform_": lambda a, out: ("uniform_", [float(a["from"]), float(a["to"])]),
-    "normal_": lambda a, out: ("normal_", [float(a["mean"]), float(a["std"])]),
-    "rand": lambda a, out: ("uniform_", [0.0, 1.0]),
-    "randn": lambda a, out: ("normal_", [0.0, complex_std(a)]),
-    "rand_like": lambda a, out: ("uniform_", [0.0, 1.0]),
-    "randn_like": lambda a, out: ("normal_", [0.0, complex_std(a)]),
-    "randperm": lambda a, out: ("randperm", []),
+    "fill_diagonal_": fill_diagonal,
+    "uniform_": drawn("uniform_", "from", "to"),
+    "normal_": drawn("normal_", "mean", "std"),
+    "rand": drawn("uniform_", 0.0, 1.0),
+    "randn": randn,
+    "rand_like": drawn("uniform_", 0.0, 1.0),
+    "randn_like": randn,
+    "normal": normal,
+    "randperm": randperm,
     "arange": arange,
     "eye": lambda a, out: ("eye", []),
     "copy_": copy("src"),
@@ -437,13 +520,234 @@ COMPLEX_DRAWS = {"uniform_": complex_uniform, "rand": complex_uniform, "rand_lik
 
 # Ops that overwrite all of their output without reading it.
 OVERWRITE = {"uniform_", "normal_", "zero_", "fill_", "copy_"}
+# Draws into their output, of libtorch.
+DRAWN_IN_PLACE = {"bernoulli_", "cauchy_", "exponential_", "geometric_", "log_normal_", "normal_", "random_", "uniform_"}
+OVERWRITE |= DRAWN_IN_PLACE
 EMPTY = {"empty", "empty_like", "empty_strided", "empty_permuted", "new_empty", "new_empty_strided"}
 # Ops that return another tensor of the same memory, although their schemas do not say so.
 VIEWS = {"_unsafe_view", "_reshape_alias", "lift"}
 # Ops that write running statistics, although their schemas do not say so, if this argument is true.
 RUNNING = {"native_batch_norm": "training", "cudnn_batch_norm": "training", "miopen_batch_norm": "training"}
+# Ops whose vectors are not computed for singular values and eigenvalues alone; the number of that argument. PyTorch
+# computes them under a dispatch mode, as for tensors that need gradients.
+VALUES_ONLY = {"_linalg_svd": 2, "_linalg_eigh": 2}
 # Ops whose dtype is that of `out`, independent of the default dtype.
 NO_PROMOTION = {"fill_", "arange", "eye", "copy_", "uniform_", "normal_", "randperm"}
+
+
+# ---------------------------------------------------------------- calls of operators by their schemas
+
+
+# What `out` says in the overloads that have it.
+OF_OUT = {"dtype", "layout", "device", "pin_memory", "memory_format"}
+
+
+def signature(schema, outs):
+    return [(a.name, str(a.type)) for a in schema.arguments if a.name not in outs]
+
+
+def function_of(func):
+    """The overload that returns new tensors and has the same arguments."""
+    schema = func._schema
+    name = schema.name.split("::")[1]
+    if not schema.is_mutable:
+        return name, func
+    outs = {a.name for a in schema.arguments if a.is_out}
+    base = name if outs else name[:-1]
+    packet = getattr(torch.ops.aten, base, None)
+    for overload in packet.overloads() if packet is not None and base in OPERATORS else ():
+        candidate = getattr(packet, overload)
+        if candidate._schema.is_mutable:
+            continue
+        if signature(candidate._schema, OF_OUT if outs else ()) == signature(schema, outs | OF_OUT if outs else outs):
+            return base, candidate
+    raise Unsupported
+
+
+def with_generator(name, func):
+    """The overload that takes a generator."""
+    packet = getattr(torch.ops.aten, name)
+    for candidate in (func, *(getattr(packet, overload) for overload in packet.overloads())):
+        schema = candidate._schema
+        takes = any(a.name == "generator" for a in schema.arguments)
+        if takes and schema.is_mutable == func._schema.is_mutable and signature(schema, {"generator"}) == signature(func._schema, {"generator"}):
+            return candidate
+    raise Unsupported
+
+
+def operator_argument(value):
+    """An argument as a plan has it: a view, a number, a text, or a list of them."""
+    if isinstance(value, torch.dtype):
+        if value not in DTYPES:
+            raise Unsupported
+        return DTYPES[value]
+    if isinstance(value, (list, tuple)):
+        return [operator_argument(x) for x in value]
+    if isinstance(value, (torch.device, torch.layout, torch.memory_format, torch.Generator)):
+        return None
+    if value is None or isinstance(value, (View, bool, int, float, str)):
+        return value
+    raise Unsupported
+
+
+def operator_row(func, arguments, outs):
+    """The row's op and arguments."""
+    name = func._schema.name.split("::")[1]
+    if name in DRAWN_IN_PLACE:
+        target = func
+    else:
+        name, target = function_of(func)
+    if name not in OPERATORS:
+        raise Unsupported
+    if torch.Tag.nondeterministic_seeded in target.tags:
+        target = with_generator(name, target)
+    schema = target._schema
+    overload = schema.overload_name
+    parameters = list(schema.arguments)[1 if name in DRAWN_IN_PLACE else 0 :]
+    is_factory = any(a.name == "layout" for a in parameters)
+    if torch.Tag.nondeterministic_seeded in target.tags and arguments.get("memory_format") not in (None, torch.preserve_format):
+        raise Unsupported
+    views = [x for x in tree_flatten(list(arguments.values()))[0] if isinstance(x, View)]
+    if any(v.dtype not in DTYPES or v.dtype in ONLY_MOVED for v in [*views, *outs]):
+        raise Unsupported
+    if not is_factory and torch.get_default_dtype() != torch.float32:
+        if any(v.dtype.is_floating_point for v in outs) and not any(v.dtype.is_floating_point for v in views):
+            raise Unsupported
+    args = []
+    for a in parameters:
+        value = arguments.get(a.name)
+        if a.name == "dtype" and is_factory:
+            value = outs[0].dtype
+        if a.name == "output_size" and name == "repeat_interleave":
+            if overload != "Tensor":
+                raise Unsupported
+            value = outs[0].shape[0]
+        if str(a.type) == "float" and isinstance(value, (bool, int)):
+            value = float(value)
+        args.append((operator_argument(value), a))
+    while args and args[-1][1].has_default_value():
+        value, default = args[-1][0], operator_argument(args[-1][1].default_value)
+        if isinstance(value, View) or type(value) is not type(default) or value != default:
+            break
+        args.pop()
+    return f"aten::{name}" + (f".{overload}" if overload else ""), [value for value, _ in args]
+
+
+def batch_norm(arguments, places):
+    """libtorch's function of the statistics, which returns the new running ones, and its outputs."""
+    if not arguments["training"]:
+        raise Unsupported
+    if len(places) == 5:
+        return torch.ops.aten._native_batch_norm_legit_functional.default, places[2:] + places[:2]
+    return torch.ops.aten._native_batch_norm_legit.no_stats, places
+
+
+# ---------------------------------------------------------------- generators
+
+
+def state_key(generator):
+    state = generator.get_state()
+    return ctypes.string_at(state.data_ptr(), state.numel())
+
+
+class Streams:
+    """Which stream each draw is from.
+
+    Draws are not executed, so they do not move generators. Instead, each recorded draw writes a number to the state
+    of its generator, so that states of generators, wherever they are copied, are positions in the streams of the plan.
+    """
+
+    # The seed that the default generator seems to have: that of the user of the plan is unknown.
+    USER = 0x7C4E_1D3A_5B00_0000
+    STATE = 5056
+    WORD = 24 + 8 * 600  # of the state, in its bytes
+
+    def __init__(self):
+        self.before = torch.default_generator.get_state()
+        self.positions = {}  # state -> position
+        self.at = {}  # position -> the stream that is there
+        self.left = {}  # position -> the stream that was there, and the step that moved it
+        self.count = 0
+        self.streams = 1
+        torch.default_generator.manual_seed(self.USER)
+        self.at[self.mark(torch.default_generator)] = 0
+
+    def close(self):
+        torch.default_generator.set_state(self.before)
+
+    def mark(self, generator):
+        """A new position."""
+        state = generator.get_state()
+        self.count += 1
+        number = self.count.to_bytes(4, "little")
+        ctypes.memmove(state.data_ptr() + self.WORD, number + bytes(4), 8)
+        generator.set_state(state)
+        self.positions[state_key(generator)] = self.count
+        return self.count
+
+    def new(self):
+        self.streams += 1
+        if self.streams > 65536:
+            raise Refused("the constructor uses more than 65,536 generators")
+        return self.streams - 1
+
+    def of_user(self, generator):
+        """Whether the generator's seed is that of the default generator before the constructor."""
+        return 0 <= generator.initial_seed() - self.USER < 1 << 32
+
+    def stream(self, generator):
+        """The stream that is where the generator is, and the rows that bring it there."""
+        key = state_key(generator)
+        seed = generator.initial_seed()
+        position = self.positions.get(key)
+        if position in self.at:
+            return self.at[position], []
+        fresh = torch.Generator.manual_seed(plain_generator(), seed)
+        if key == state_key(fresh):
+            if self.of_user(generator):
+                raise Refused("a seed depends on the seed of the default generator, which a plan does not know")
+            new = self.new()
+            return new, [["manual_seed", new, seed - (1 << 64) if seed >= 1 << 63 else seed]]
+        if position is None:
+            raise Refused("a generator was moved in a way that was not recorded")
+        stream, step = self.left[position]
+        new = self.new()
+        step.before.append(["copy_state", new, stream])
+        return new, []
+
+    def draw(self, step, generator):
+        """Notes that a step draws from a generator."""
+        generator = torch.default_generator if generator is None else generator
+        if generator.device.type != "cpu":
+            raise Refused(f"the constructor draws from a generator of {generator.device}")
+        step.stream, rows = self.stream(generator)
+        step.before += rows
+        for position in [p for p, stream in self.at.items() if stream == step.stream]:
+            del self.at[position]
+            self.left[position] = step.stream, step
+        key = state_key(generator)
+        if key not in self.positions:
+            self.count += 1
+            self.positions[key] = self.count
+            self.left[self.count] = step.stream, step
+        self.at[self.mark(generator)] = step.stream
+
+    def end(self):
+        """The rows that leave the default generator where PyTorch leaves it."""
+        stream, rows = self.stream(torch.default_generator)
+        return [*rows, *([["copy_state", 0, stream]] if stream else [])]
+
+    def holds(self, tensor):
+        """Whether a tensor is the state of a generator."""
+        return (
+            tensor.dtype == torch.uint8
+            and tensor.numel() == self.STATE
+            and tensor.is_contiguous()
+            and ctypes.string_at(tensor.data_ptr(), self.STATE) in self.positions
+        )
+
+
+plain_generator = torch.Generator
 
 
 # ---------------------------------------------------------------- torch.nn.init's functions as one event each
@@ -519,6 +823,10 @@ class Recorder(TorchDispatchMode):
         self.paused = 0
         self.filled = 0
         self.refused = None
+        self.streams = Streams()
+        self.end = []
+        self.values_only = False
+        self.seeded = set()  # Python's and numpy's generators that have a fixed seed
 
     # ------------------------------------------------ errors
 
@@ -534,6 +842,27 @@ class Recorder(TorchDispatchMode):
             yield
         finally:
             self.paused -= 1
+
+    # ------------------------------------------------ draws
+
+    def drawn(self, step, generator=None):
+        """Adds a step that draws."""
+        try:
+            with self.pause():
+                self.streams.draw(step, generator)
+        except Refused as error:
+            self.refuse(str(error))
+        self.steps.append(step)
+
+    def state_of(self, state):
+        """The state of a generator, whose values depend on the seed."""
+        if not self.paused:
+            number = self.storage(state.untyped_storage(), state.dtype)
+            self.known.add(number)
+            self.deferred[number] = "random"
+            why = at_line("it depends on the state of a generator, which is not in a plan's vocabulary")
+            self.steps.append(Step(None, self.view(state), why=why, reads=[]))
+        return state
 
     # ------------------------------------------------ memory
 
@@ -593,6 +922,8 @@ class Recorder(TorchDispatchMode):
         nbytes = tensor.numel() * tensor.element_size()
         if nbytes == 0:
             return
+        if self.streams.holds(tensor):
+            self.refuse("the state of a generator is used as a tensor, whose values depend on the seed")
         if tensor.dtype not in DTYPES:
             why = f"{why} (of dtype {str(tensor.dtype)[6:]}, which a plan cannot represent)"
             self.steps.append(Step(None, out, why=at_line(why)))
@@ -717,8 +1048,9 @@ class Recorder(TorchDispatchMode):
         # PyTorch's own functions make of a complex tensor what they can.
         if self.paused or tensor.device.type == "meta" or tensor.is_complex():
             return ORIGINAL[name](tensor, *args, **({} if generator is None else {"generator": generator}))
-        if generator is not None:
-            self.refuse(f"{op} draws from an explicit generator")
+        if op == "sparse_" and generator is not None:
+            # Draws the values from the generator, but the permutations from the default one.
+            return ORIGINAL[name](tensor, *args, generator=generator)
         args = [int(x) for x in args] if op == "dirac_" else [float(x) for x in args]
         # Raises PyTorch's own errors of bad arguments, with a tensor of one element and a dedicated generator.
         with self.pause(), torch.no_grad():
@@ -737,7 +1069,11 @@ class Recorder(TorchDispatchMode):
             return tensor
         self.written(out)
         self.set(out)
-        self.steps.append(Step(op, out, args, draws=op != "dirac_"))
+        step = Step(op, out, args, draws=op != "dirac_")
+        if step.draws:
+            self.drawn(step, generator)
+        else:
+            self.steps.append(step)
         random_before = self.deferred.get(out.storage) == "random"
         self.deferred[out.storage] = "random" if op != "dirac_" or random_before else "large"
         return tensor
@@ -757,6 +1093,9 @@ class Recorder(TorchDispatchMode):
             return func(*args, **kwargs)
         if self.refused:
             raise self.refused
+        if any(isinstance(x, torch.Tensor) and not isinstance(x, UNINITIALIZED) and (x.is_conj() or x.is_neg()) for x in tree_flatten((args, kwargs))[0]):
+            if not func.is_view and not func._schema.is_mutable:
+                args, kwargs = tree_map(self.resolved, (args, kwargs))
         arguments = bound(func, args, kwargs)
         tensors = [x for x in tree_flatten((args, kwargs))[0] if isinstance(x, torch.Tensor)]
         # A parameter of a lazy module has neither shape nor elements.
@@ -775,11 +1114,17 @@ class Recorder(TorchDispatchMode):
             if name == "resize_":
                 self.grown(tensors[0], before[0])
             return result
-        if draws and arguments.get("generator") is not None:
-            self.refuse(f"{func.name()} draws from an explicit generator")
         if name in EMPTY:
             return self.empty(func, args, kwargs)
         return self.step(func, name, arguments, args, kwargs, tensors, draws)
+
+    def resolved(self, x):
+        """The values of a lazily conjugated or negated tensor."""
+        if isinstance(x, torch.Tensor) and x.is_neg():
+            x = self.__torch_dispatch__(torch.ops.aten.neg.default, (), (torch._neg_view(x),))
+        if isinstance(x, torch.Tensor) and x.is_conj():
+            x = self.__torch_dispatch__(torch.ops.aten._conj_physical.default, (), (torch._conj(x),))
+        return x
 
     def on_meta(self, func, args, kwargs):
         """The result of the op, without values."""
@@ -795,7 +1140,8 @@ class Recorder(TorchDispatchMode):
             kwargs["device"] = torch.device("meta")
         if kwargs.get("pin_memory"):
             kwargs["pin_memory"] = False
-        kwargs.pop("generator", None)
+        if "generator" in kwargs:
+            kwargs["generator"] = None
         return func(*args, **kwargs)
 
     def empty(self, func, args, kwargs):
@@ -809,6 +1155,14 @@ class Recorder(TorchDispatchMode):
         return result
 
     def step(self, func, name, arguments, args, kwargs, tensors, draws):
+        if name in ("index", "index_put", "index_put_"):
+            args, kwargs, arguments, tensors = self.without_masks(func, args, kwargs, arguments, tensors)
+        if name == "_linalg_check_errors" and any(self.view(x).storage in self.deferred for x in tensors):
+            return None  # PyTorch's error of a singular matrix, which libtorch does not report
+        if self.values_only and name in VALUES_ONLY:
+            args = (args + tuple(a.default_value for a in func._schema.arguments[len(args) :] if not a.kwarg_only))[: VALUES_ONLY[name]]
+            args += (False,)
+            arguments = bound(func, args, kwargs)
         written = [
             x
             for a in func._schema.arguments
@@ -893,13 +1247,31 @@ class Recorder(TorchDispatchMode):
         self.append(func, name, views, reads, outs, "unset" if unset else kind, draws, overwrites)
         return result
 
+    def without_masks(self, func, args, kwargs, arguments, tensors):
+        """Known masks among the indices as indices, if the result is not computed now."""
+        masks = [x for x in arguments["indices"] if x is not None and x.dtype in (torch.bool, torch.uint8)]
+        is_deferred = lambda x: self.view(x).storage in self.deferred  # noqa: E731
+        if not masks or not any(map(is_deferred, tensors)) or any(map(is_deferred, masks)):
+            return args, kwargs, arguments, tensors
+        indices = []
+        for x in arguments["indices"]:
+            if x is not None and x.dtype in (torch.bool, torch.uint8):
+                indices += (self.read(self.view(x)) and x).nonzero().unbind(1)
+            else:
+                indices.append(x)
+        args = (args[0], indices, *args[2:])
+        arguments = bound(func, args, kwargs)
+        return args, kwargs, arguments, [x for x in tree_flatten((args, kwargs))[0] if isinstance(x, torch.Tensor)]
+
     def append(self, func, name, arguments, reads, outs, kind, draws, overwrites):
         """The row of a step, or a placeholder for an op that a plan cannot represent."""
-        out = target = self.view(outs[0]) if len(outs) == 1 else None
+        places = [self.view(x) for x in outs]
+        out = target = places[0] if len(places) == 1 else None
         base = name[:-1] if name.endswith("_") and name not in ROWS else name
+        generator = arguments.get("generator")
+        if places and not any(place.numel() for place in places) and (not draws or name not in OPERATORS):
+            return
         if out is not None:
-            if not out.numel():
-                return
             if base == "complex" and kind not in (None, "unset"):
                 real = out.real()
                 for i, part in enumerate((arguments["real"], arguments["imag"])):
@@ -926,15 +1298,33 @@ class Recorder(TorchDispatchMode):
                     with self.pause():
                         self.fill_step(out, torch.empty(1, dtype=out.dtype).fill_(args[0]))
                     return
-                self.steps.append(Step(op, row[2] if len(row) > 2 else out, args, draws))
+                step = Step(op, row[2] if len(row) > 2 else out, args, draws)
+                if draws:
+                    self.drawn(step, generator)
+                else:
+                    self.steps.append(step)
+                return
+        small = all(x.numel() * x.element_size() <= MAX_CONST for x in outs)
+        if kind != "unset" and not (kind is None and small):
+            try:
+                if name == "native_batch_norm":
+                    func, places = batch_norm(arguments, places)
+                op, args = operator_row(func, arguments, places)
+            except Unsupported:
+                pass
+            else:
+                step = Step(op, places, args, draws)
+                if draws:
+                    self.drawn(step, generator)
+                else:
+                    self.steps.append(step)
                 return
         if draws:
             self.refuse(f"{func.name()} draws in a way that a plan cannot represent")
         what = f"{func.name()} is not in a plan's vocabulary"
         if kind == "unset":
             what = f"{func.name()} reads uninitialized memory"
-        for x in outs:
-            out = self.view(x)
+        for x, out in zip(outs, places):
             if kind is None:
                 with self.pause():
                     self.constant(x, out, f"the result of {func.name()}", fresh=True)
@@ -1007,12 +1397,36 @@ class Recorder(TorchDispatchMode):
             try:
                 metas = self.on_meta(func, args, kwargs)
             except NotImplementedError:
-                self.refuse_read(deferred, func.name())
+                metas = self.on_ones(func, args, kwargs, deferred)
             except RuntimeError as error:
-                if "meta" in str(error).lower():
-                    self.refuse_read(deferred, func.name())
-                raise
+                if "meta" not in str(error).lower():
+                    raise
+                metas = self.on_ones(func, args, kwargs, deferred)
             return tree_map(self.empty_as, metas)
+
+    def on_ones(self, func, args, kwargs, deferred):
+        """The result of an op of the vocabulary whose shape does not depend on values, of other values."""
+        tags = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape}
+        try:
+            known = function_of(func)[0] in OPERATORS
+        except Unsupported:
+            known = False
+        nbytes = sum(x.numel() * x.element_size() for x in tree_flatten((args, kwargs))[0] if isinstance(x, torch.Tensor))
+        if torch.Tag.nondeterministic_seeded in func.tags and not known:
+            self.refuse(f"{func.name()} draws in a way that a plan cannot represent")
+        if not known or tags & set(func.tags) or nbytes > MAX_FILLED_TOTAL:
+            self.refuse_read(deferred, func.name())
+
+        def ones(x):
+            if not isinstance(x, torch.Tensor):
+                return x
+            made = torch.empty_strided(x.shape, x.stride(), dtype=x.dtype)
+            return made.fill_(1) if x.dtype.is_floating_point or x.dtype.is_complex else made.zero_()
+
+        args, kwargs = tree_map(ones, (args, kwargs))
+        if any(a.name == "generator" for a in func._schema.arguments):
+            kwargs = {**kwargs, "generator": plain_generator()}
+        return func(*args, **kwargs)
 
     def refuse_read(self, deferred, what):
         if "random" in deferred:
@@ -1079,8 +1493,21 @@ def tensor_hooks(recorder):
         new = recorder.clone_storage(self)
         return plain_clone(self) if new is None else new
 
+    def values_only(method):
+        def call(A, *args, **kwargs):
+            before = recorder.values_only
+            recorder.values_only = not (torch.is_grad_enabled() and A.requires_grad)
+            try:
+                return method(A, *args, **kwargs)
+            finally:
+                recorder.values_only = before
+
+        return call
+
     plain_numpy, plain_clone = torch.Tensor.numpy, torch.UntypedStorage.clone
     changes = [(torch.Tensor, "numpy", numpy), (torch.UntypedStorage, "clone", clone)]
+    for name in "svdvals eigvalsh norm matrix_norm cond matrix_rank".split():
+        changes.append((torch.linalg, name, values_only(getattr(torch.linalg, name))))
     for name in "tolist __dlpack__ __reduce_ex__".split():
         changes.append((torch.Tensor, name, reading(getattr(torch.Tensor, name), name)))
     for name in "__getitem__ __setitem__ fill_ tolist copy_".split():
@@ -1090,7 +1517,7 @@ def tensor_hooks(recorder):
 
 
 def generator_hooks(recorder):
-    """Replaces the functions that seed or restore PyTorch's generator, and Python's and numpy's generators."""
+    """Replaces what draws a seed, and Python's and numpy's generators until they have a fixed seed."""
 
     def refusing(what):
         def refuse(*args, **kwargs):
@@ -1098,11 +1525,30 @@ def generator_hooks(recorder):
 
         return refuse
 
-    changes = []
-    for name in "manual_seed seed initial_seed get_rng_state set_rng_state fork_rng".split():
-        for owner in (torch, torch.random):
-            if hasattr(owner, name):
-                changes.append((owner, name, refusing(f"calls torch.{name}; a plan is drawn from one stream")))
+    class Meta(type(plain_generator)):
+        def __instancecheck__(cls, x):
+            return isinstance(x, plain_generator)
+
+    class Generator(plain_generator, metaclass=Meta):
+        def seed(self):
+            recorder.refuse("the constructor calls Generator.seed, which draws a seed that no seed of PyTorch sets")
+
+        def get_state(self):
+            return recorder.state_of(super().get_state())
+
+    def get_rng_state():
+        return recorder.state_of(torch.default_generator.get_state())
+
+    def initial_seed():
+        if recorder.streams.of_user(torch.default_generator):
+            recorder.refuse("the constructor calls torch.initial_seed: what depends on the seed itself cannot be recorded")
+        return torch.default_generator.initial_seed()
+
+    changes = [(torch, "Generator", Generator)]
+    for owner in (torch, torch.random):
+        changes.append((owner, "seed", refusing("calls torch.seed, which draws a seed that no seed of PyTorch sets")))
+        changes.append((owner, "initial_seed", initial_seed))
+        changes.append((owner, "get_rng_state", get_rng_state))
     numpy = sys.modules.get("numpy")
     if numpy is not None:
         plain = numpy.random.default_rng
@@ -1116,14 +1562,73 @@ def generator_hooks(recorder):
     for owner, label in ((random, "random"), (getattr(numpy, "random", None), "numpy.random")):
         for name in dir(owner) if owner else ():
             method = getattr(owner, name)
-            if getattr(method, "__self__", None) is not None and not name.startswith("_") and name not in ("getstate", "get_state"):
-                changes.append((owner, name, refusing(f"draws from {label} ({name}), which no seed of PyTorch sets")))
+            is_global = getattr(method, "__self__", None) is not None or name == "seed"
+            if is_global and not name.startswith("_") and name not in ("getstate", "get_state"):
+                changes.append((owner, name, seeded_first(recorder, label, name, method)))
     return changes
+
+
+def decision_hooks(recorder):
+    """Replaces decisions of PyTorch's own code over drawn values by assertions."""
+    module = torch.nn.utils.parametrizations
+    plain = module._is_orthogonal
+
+    def is_orthogonal(Q, eps=None):
+        storage = recorder.storages.get(Q.untyped_storage()._cdata)
+        if recorder.paused or recorder.deferred.get(storage) != "random":
+            return plain(Q, eps)
+        n, k = Q.size(-2), Q.size(-1)
+        identity = torch.eye(k, dtype=Q.dtype)
+        eps = 10.0 * n * torch.finfo(Q.dtype).eps if eps is None else eps
+        close = ((Q.mH @ Q - identity).abs() <= eps + 1e-5 * identity).all()
+        last = next((s for s in reversed(recorder.steps) if any(out.storage == storage for out in s.outs)), None)
+        expected = last is not None and last.op == "orthogonal_" and last.args == [1.0]
+        torch._assert_async(close if expected else close.logical_not())
+        return expected
+
+    def one_hot(tensor, num_classes=-1):
+        storage = recorder.storages.get(tensor.untyped_storage()._cdata)
+        if recorder.paused or num_classes < 1 or recorder.deferred.get(storage) != "random":
+            return plain_one_hot(tensor, num_classes)
+        # Indices out of range are an error of the scatter too.
+        return torch.zeros(*tensor.shape, num_classes, dtype=torch.int64).scatter_(-1, tensor.unsqueeze(-1), 1)
+
+    def right_inverse(self, Q):
+        """With a choice of each element instead of an index by a mask of drawn values."""
+        storage = recorder.storages.get(Q.untyped_storage()._cdata)
+        is_plain = recorder.paused or recorder.deferred.get(storage) != "random" or hasattr(self, "base")
+        if is_plain or self.orthogonal_map != module._OrthMaps.householder or Q.shape != self.shape:
+            return plain_right_inverse(self, Q)
+        transpose = Q.size(-2) < Q.size(-1)
+        A, tau = torch.geqrf(Q.mT if transpose else Q)
+        diagonal = A.diagonal(dim1=-2, dim2=-1).sign_()
+        diagonal.copy_(torch.where(tau == 0.0, diagonal * -1, diagonal))
+        return A.mT if transpose else A
+
+    plain_right_inverse = module._Orthogonal.right_inverse
+    plain_one_hot = torch.nn.functional.one_hot
+    return [(module, "_is_orthogonal", is_orthogonal), (module._Orthogonal, "right_inverse", right_inverse), (torch.nn.functional, "one_hot", one_hot)]
+
+
+def seeded_first(recorder, label, name, method):
+    """A function of a global generator, allowed once that has a fixed seed."""
+
+    def call(*args, **kwargs):
+        if name == "seed" and [*args, *kwargs.values()] and [*args, *kwargs.values()][0] is not None:
+            recorder.seeded.add(label)
+        elif name in ("setstate", "set_state"):
+            recorder.seeded.discard(label)  # where it is then is seen at the end
+            return method(*args, **kwargs)
+        if label not in recorder.seeded:
+            recorder.refuse(f"the constructor draws from {label} ({name}), which no seed of PyTorch sets")
+        return method(*args, **kwargs)
+
+    return call
 
 
 def generator_states():
     numpy = sys.modules.get("numpy")
-    states = [("random", random.getstate()), ("torch", bytes(torch.default_generator.get_state().tolist()))]
+    states = [("random", random.getstate())]
     if numpy is not None:
         state = numpy.random.get_state(legacy=False)
         states.append(("numpy.random", repr((state["state"]["key"].tobytes(), state["state"]["pos"], state["has_gauss"]))))
@@ -1132,20 +1637,23 @@ def generator_states():
 
 def run(construct):
     """Runs the constructor and returns the recorder and the model."""
-    recorder = Recorder()
     before = generator_states()
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(hooked_init(recorder))
-        stack.enter_context(replaced(tensor_hooks(recorder) + generator_hooks(recorder)))
-        stack.enter_context(contextlib.redirect_stdout(sys.stderr))
-        stack.enter_context(recorder)
-        model = construct()
-    if recorder.refused:
-        raise recorder.refused
+    recorder = Recorder()
+    try:
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(hooked_init(recorder))
+            stack.enter_context(replaced(tensor_hooks(recorder) + generator_hooks(recorder) + decision_hooks(recorder)))
+            stack.enter_context(contextlib.redirect_stdout(sys.stderr))
+            stack.enter_context(recorder)
+            model = construct()
+        if recorder.refused:
+            raise recorder.refused
+        recorder.end = recorder.streams.end()
+    finally:
+        recorder.streams.close()
     for (name, old), (_, new) in zip(before, generator_states()):
-        if old != new:
-            what = "PyTorch's generator moved in a way that was not recorded" if name == "torch" else f"the constructor draws from {name}, which no seed of PyTorch sets"
-            raise Refused(what)
+        if old != new and name not in recorder.seeded:
+            raise Refused(f"the constructor draws from {name}, which no seed of PyTorch sets")
     if not isinstance(model, torch.nn.Module):
         raise Refused(f"this is a {type(model).__name__}, not a torch.nn.Module")
     return recorder, model
@@ -1189,18 +1697,28 @@ def needed(steps, names):
         mark(view, name)
     kept = []
     for step in reversed(steps):
-        extent = step.out.extent()
-        users = live.get(step.out.storage, {})
-        used_by = next((n for n, parts in users.items() if any(x < extent[1] and y > extent[0] for x, y in parts)), None)
+        extents = [(out.storage, out.extent()) for out in step.outs]
+        used_by = next(
+            (
+                n
+                for storage, extent in extents
+                if extent
+                for n, parts in live.get(storage, {}).items()
+                if any(x < extent[1] and y > extent[0] for x, y in parts)
+            ),
+            None,
+        )
         if used_by is None:
-            if step.draws:
-                kept.append(step)
-            continue
+            if not step.draws and step.outs:
+                continue
+            used_by = "a draw" if step.draws else "an assertion"
         if step.op is None:
             raise Refused(f"{used_by}: {step.why}")
-        if extent[2]:
-            for name in users:
-                users[name] = subtract(users[name], extent[0], extent[1])
+        for storage, extent in extents:
+            if extent and extent[2]:
+                users = live.get(storage, {})
+                for name in users:
+                    users[name] = subtract(users[name], extent[0], extent[1])
         for view in step.reads:
             mark(view, used_by)
         kept.append(step)
@@ -1258,10 +1776,11 @@ def drop_unset(steps):
         if unset:
             raise Refused(f"{step.op} reads uninitialized memory")
         kept.append(step)
-        target = written.setdefault(step.out.storage, Written())
-        # A copy of memory that was written in part is such memory again.
-        if step.op != "copy_" or all(written[v.storage].covers(v) for v in step.reads if v.numel()):
-            target.write(step.out)
+        for out in step.outs:
+            target = written.setdefault(out.storage, Written())
+            # A copy of memory that was written in part is such memory again.
+            if out.numel() and (step.op != "copy_" or all(written[v.storage].covers(v) for v in step.reads if v.numel())):
+                target.write(out)
     return kept, written
 
 
@@ -1406,11 +1925,18 @@ def plan_and_data(construct, label, data_file="model.plan.safetensors"):
     steps, written = drop_unset(needed(recorder.steps, names))
     parts = data_of(steps)
     tables = Tables(recorder)
-    rows = []
+    rows, stream = [], 0
     for step in steps:
+        rows += map(number, step.before)
+        if step.draws and step.stream != stream:
+            stream = step.stream
+            rows.append(number(["use_stream", stream]))
         # Arguments are numbered before `out`, since they are read first.
         args = [tables.argument(x) for x in step.args]
-        rows.append("[" + ",".join([json.dumps(step.op), str(tables.view(step.out)), *args]) + "]")
+        outs = [tables.view(out) for out in step.outs]
+        rows.append("[" + ",".join([json.dumps(step.op), number(outs if step.is_call else outs[0]), *args]) + "]")
+    rows += map(number, recorder.end)
+    is_new = any(step.is_call or step.before for step in steps) or recorder.end
     sections = {"parameters": [], "buffers": []}
     unset = []
     for section, name, view, options in names:
@@ -1431,7 +1957,7 @@ def plan_and_data(construct, label, data_file="model.plan.safetensors"):
 
     lines = [
         '"format": "tch-init plan"',
-        f'"version": {VERSION}',
+        f'"version": {OPERATOR_VERSION if is_new else VERSION}',
         f'"pytorch": {json.dumps(version)}',
         f'"semantics": {json.dumps(SEMANTICS)}',
         f'"model": {json.dumps(label)}',

@@ -46,6 +46,86 @@ struct CStorage {
     offset: i64,
 }
 
+/// An argument of an operator: what its kind does not name is zero or null.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct CArgument {
+    kind: i64,
+    integer: i64,
+    real: f64,
+    text: *const c_char,
+    tensor: *const C_tensor,
+    items: *const CArgument,
+    count: u64,
+}
+
+impl CArgument {
+    /// The absence of an optional argument.
+    pub(crate) fn none() -> CArgument {
+        CArgument {
+            kind: 0,
+            integer: 0,
+            real: 0.0,
+            text: std::ptr::null(),
+            tensor: std::ptr::null(),
+            items: std::ptr::null(),
+            count: 0,
+        }
+    }
+
+    /// A tensor, which must outlive the argument.
+    pub(crate) fn tensor(tensor: &Tensor) -> CArgument {
+        CArgument {
+            kind: 1,
+            tensor: tensor.as_ptr(),
+            ..CArgument::none()
+        }
+    }
+
+    pub(crate) fn int(integer: i64) -> CArgument {
+        CArgument {
+            kind: 2,
+            integer,
+            ..CArgument::none()
+        }
+    }
+
+    pub(crate) fn real(real: f64) -> CArgument {
+        CArgument {
+            kind: 3,
+            real,
+            ..CArgument::none()
+        }
+    }
+
+    pub(crate) fn bool(bool: bool) -> CArgument {
+        CArgument {
+            kind: 4,
+            integer: bool.into(),
+            ..CArgument::none()
+        }
+    }
+
+    /// A text, which must outlive the argument.
+    pub(crate) fn text(text: &CStr) -> CArgument {
+        CArgument {
+            kind: 5,
+            text: text.as_ptr(),
+            ..CArgument::none()
+        }
+    }
+
+    /// A list, which must outlive the argument.
+    pub(crate) fn list(items: &[CArgument]) -> CArgument {
+        CArgument {
+            kind: 6,
+            items: items.as_ptr(),
+            count: items.len() as u64,
+            ..CArgument::none()
+        }
+    }
+}
+
 /// The number of a dtype in `c10/core/ScalarType.h`; `Float` for dtypes that tch-init never passes.
 pub(crate) const fn scalar_type(kind: Kind) -> c_int {
     match kind {
@@ -131,6 +211,17 @@ unsafe extern "C" {
         generator: Option<&CGenerator>,
         out: *mut *mut C_tensor,
     ) -> Failure;
+    fn tch_init_call(
+        name: *const c_char,
+        overload: *const c_char,
+        in_place: c_int,
+        arguments: *const CArgument,
+        argument_count: u64,
+        generator: Option<&CGenerator>,
+        outs: *mut *mut C_tensor,
+        capacity: u64,
+        count: *mut u64,
+    ) -> Failure;
     fn tch_init_storage(tensor: *const C_tensor, out: *mut CStorage) -> Failure;
     fn tch_init_recording_begin() -> Failure;
     fn tch_init_recording_end(refused: *mut *mut c_char) -> Failure;
@@ -183,6 +274,44 @@ pub(crate) fn fill_(tensor: &mut Tensor, value: f64) -> Result<(), String> {
 pub(crate) fn randperm(n: i64, generator: Option<&CGenerator>) -> Result<Tensor, String> {
     // SAFETY: the generator is live for the call; the function writes a new tensor or fails.
     unsafe { new_tensor(|out| tch_init_randperm(n, generator, out)) }
+}
+
+/// Calls an operator by its schema, and returns its results, of which it must have this many unless it is
+/// in place.
+///
+/// # Safety
+///
+/// All that the arguments point to lives during the call. An operator in place overwrites its first argument, to
+/// whose memory no reference lives; others do nothing but compute new tensors.
+pub(crate) unsafe fn call(
+    name: &CStr,
+    overload: &CStr,
+    in_place: bool,
+    arguments: &[CArgument],
+    generator: Option<&CGenerator>,
+    results: usize,
+) -> Result<Vec<Tensor>, String> {
+    let (mut outs, mut count) = (vec![std::ptr::null_mut(); results], 0);
+    // SAFETY: by the caller's promise; the function writes at most `results` new tensors to `outs`, and their
+    // number to `count`.
+    let failure = unsafe {
+        tch_init_call(
+            name.as_ptr(),
+            overload.as_ptr(),
+            in_place.into(),
+            arguments.as_ptr(),
+            arguments.len() as u64,
+            generator,
+            outs.as_mut_ptr(),
+            results as u64,
+            &mut count,
+        )
+    };
+    let made = outs.into_iter().take(count as usize);
+    // SAFETY: new tensors that nobody else owns.
+    let made = made.map(|out| unsafe { Tensor::from_ptr(out) }).collect();
+    // SAFETY: made by the call above and read once.
+    unsafe { check(failure) }.map(|()| made)
 }
 
 /// A mask of the elements below `low` or above `high`.

@@ -10,6 +10,8 @@ pub use init_plan::*;
 #[cfg(feature = "tch")]
 mod compute;
 #[cfg(feature = "tch")]
+mod operators;
+#[cfg(feature = "tch")]
 mod record;
 #[cfg(feature = "tch")]
 mod scalar_calls;

@@ -1,7 +1,10 @@
 //! Materializes plans by a [`Generator`] into libtorch's tensors.
 
 use super::compute::compute;
-use super::{Op, Storage, Storages, Stream, StreamError, View, compute_without_libtorch};
+use super::operators;
+use super::{
+    Op, OperatorCall, Storage, Storages, Stream, StreamError, View, compute_without_libtorch,
+};
 use crate::error::InitError;
 use crate::generator::Generator;
 use crate::init::{self, cpu_fast_path::engine_for, dispatch};
@@ -119,6 +122,17 @@ impl Stream for Generator {
         let computed = self.compute_with(op, out, storages);
         Ok(computed.map_err(|error| InitError::tch(op.name(), error))?)
     }
+
+    fn call(
+        &mut self,
+        call: &OperatorCall,
+        outs: &[usize],
+        storages: &mut Storages<'_, Generator>,
+    ) -> Result<(), StreamError> {
+        storages.check_call(call, outs)?;
+        let called = self.call_with(call, outs, storages);
+        Ok(called.map_err(|error| InitError::tch(call.operator.name(), error))?)
+    }
 }
 
 impl Generator {
@@ -167,6 +181,38 @@ impl Generator {
             _ => {}
         }
         self.allocated(out, storages)?.f_copy_(&result)
+    }
+
+    fn call_with(
+        &self,
+        call: &OperatorCall,
+        outs: &[usize],
+        storages: &mut Storages<'_, Generator>,
+    ) -> Result<(), TchError> {
+        let generator = call.operator.is_draw().then(|| self.as_raw());
+        if call.operator.is_in_place() {
+            for out in outs {
+                let target = self.allocated(*out, storages)?;
+                // What it reads may lie in the memory that it writes.
+                let read = |view| copied(&tensor(view, storages)?);
+                operators::call(call, &read, Some(&target), 0, generator)?;
+            }
+            return Ok(());
+        }
+        let read = |view| tensor(view, storages);
+        let results = operators::call(call, &read, None, outs.len(), generator)?;
+        for (out, result) in outs.iter().zip(&results) {
+            let (found, expected) = (result.size(), storages.view(*out).shape());
+            if found != ints(expected) {
+                return Err(TchError::Torch(format!(
+                    "expected a result of shape {expected:?}, found {found:?}"
+                )));
+            }
+        }
+        for (out, result) in outs.iter().zip(&results) {
+            self.allocated(*out, storages)?.f_copy_(result)?;
+        }
+        Ok(())
     }
 
     /// The tensor of a view, whose storage is allocated if it has not been yet.

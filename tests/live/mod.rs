@@ -25,6 +25,7 @@ mod odd_files;
 #[cfg(feature = "cli")]
 mod plan;
 #[cfg(feature = "cli")]
+mod plan_constructors;
 mod plan_data;
 #[cfg(feature = "cli")]
 mod program;

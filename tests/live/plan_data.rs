@@ -11,16 +11,16 @@ use tch_init::file::TensorFile;
 use tch_init::plan::{InitPlan, NeedsLibtorch, PlanError, Save};
 use tch_init::rng::Mt19937;
 
-const SEEDS: [i64; 2] = [77, -5];
+pub(super) const SEEDS: [i64; 2] = [77, -5];
 
 /// What PyTorch made: name, bytes, and whether it leaves some of them uninitialized.
-struct Expected {
-    model: String,
-    tensors: Vec<(String, Vec<u8>, bool)>,
-    state: Vec<u8>,
+pub(super) struct Expected {
+    pub(super) model: String,
+    pub(super) tensors: Vec<(String, Vec<u8>, bool)>,
+    pub(super) state: Vec<u8>,
 }
 
-fn expected(folder: &Path, number: usize, seed: i64) -> Option<Expected> {
+pub(super) fn expected(folder: &Path, number: usize, seed: i64) -> Option<Expected> {
     let path = |end: &str| folder.join(format!("{number}.{seed}.{end}"));
     let rows: Value = serde_json::from_slice(&fs::read(path("json")).ok()?).unwrap();
     let mut rest = fs::read(path("bin")).unwrap();
@@ -39,7 +39,7 @@ fn expected(folder: &Path, number: usize, seed: i64) -> Option<Expected> {
 }
 
 /// Compares all but what PyTorch leaves uninitialized, which is the same at every run here.
-fn check(made: &[(String, Vec<u8>)], expected: &Expected, how: &str) {
+pub(super) fn check(made: &[(String, Vec<u8>)], expected: &Expected, how: &str) {
     let model = &expected.model;
     assert_eq!(made.len(), expected.tensors.len(), "{model}");
     for ((name, ours), (expected, theirs, unset)) in made.iter().zip(&expected.tensors) {
@@ -54,6 +54,7 @@ fn data_is_what_the_constructor_had() {
     let folder = tempfile::tempdir().unwrap();
     let output = Command::new(python())
         .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/data_plans.py"))
+        .arg("data")
         .arg(folder.path())
         .args(SEEDS.map(|seed| seed.to_string()))
         .output()

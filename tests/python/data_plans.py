@@ -1,4 +1,4 @@
-"""Plans of data_models.py, and what their constructors make at other seeds: data_plans.py FOLDER SEED...
+"""Plans of a table of constructors, and what these make at other seeds: data_plans.py data|constructors FOLDER SEED...
 
 Writes NAME.plan.json and its data, and for each seed NAME.SEED.bin, the bytes of every tensor and of the generator's state
 in turn, and their lengths as NAME.SEED.json.
@@ -12,19 +12,21 @@ import torch
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent.parent))
 
+from tests.python.record.constructors import CONSTRUCTORS  # noqa: E402
 from tests.python.record.data_models import MODELS, UNSET, quiet  # noqa: E402
 from tests.python.record.proof import bits, record  # noqa: E402
 
 
 def main():
     quiet()
-    folder = pathlib.Path(sys.argv[1])
+    models = {"data": MODELS, "constructors": CONSTRUCTORS}[sys.argv[1]]
+    folder = pathlib.Path(sys.argv[2])
     torch.set_num_threads(1)
-    for number, (name, construct) in enumerate(MODELS.items()):
+    for number, (name, construct) in enumerate(models.items()):
         path = folder / f"{number}.plan.json"
         text, parts = record.plan_and_data(construct, name, f"{number}.plan.safetensors")
         record.write(text, parts, str(path))
-        for seed in map(int, sys.argv[2:]):
+        for seed in map(int, sys.argv[3:]):
             torch.manual_seed(seed)
             model = construct()
             state = bytes(torch.get_rng_state().numpy())

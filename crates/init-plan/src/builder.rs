@@ -314,8 +314,8 @@ impl PlanBuilder {
 
     fn step(&mut self, op: Op, out: TensorId) -> Result<(), PlanError> {
         self.known(out)?;
-        let step = Step { op, out: out.0 };
-        validate(&step.op, step.out, &self.tensors).map_err(|problem| {
+        let step = Step::new(op, out.0);
+        validate(&step.op, out.0, &self.tensors).map_err(|problem| {
             let op = crate::error::Shown(step.op.name());
             let place = format!("step {} ({op})", self.steps.len());
             PlanError::build(place, problem)
@@ -355,8 +355,8 @@ impl PlanBuilder {
         let mut data = NewData::default();
         let mut plan = self.numbered(&needed, model);
         for (step, numbered) in needed.iter().zip(&mut plan.steps) {
-            let Step { op, out } = &self.steps[*step];
-            if let Op::Const(bytes) = op
+            let Step { op, outs } = &self.steps[*step];
+            if let (Op::Const(bytes), [out]) = (op, &**outs)
                 && bytes.len() > limits::CONST
             {
                 let name = data.add(&self.tensors[*out], bytes);
@@ -379,15 +379,17 @@ impl PlanBuilder {
         let mut rows = Rows::default();
         let mut numbered = Vec::with_capacity(steps.len());
         for step in steps {
-            let Step { op, out } = &self.steps[*step];
+            let Step { op, outs } = &self.steps[*step];
             let op = op.map_views(|tensor| rows.view(self, tensor));
-            let out = rows.view(self, *out);
-            numbered.push(Step { op, out });
+            let outs = outs.iter().map(|out| rows.view(self, *out)).collect();
+            numbered.push(Step { op, outs });
         }
         let mut written = vec![IntervalSet::default(); self.storages.len()];
         for step in steps {
-            let out = &self.tensors[self.steps[*step].out];
-            if out.is_dense() {
+            for out in self.steps[*step]
+                .targets(&self.tensors)
+                .filter(|out| out.is_dense())
+            {
                 written[out.storage].add(out.bytes());
             }
         }

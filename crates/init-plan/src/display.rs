@@ -1,7 +1,8 @@
 //! What `tch-init plan show` prints.
 
 use crate::plan::{InitPlan, Name};
-use crate::step::{Op, Scalar, Step};
+use crate::step::{Op, Scalar, Step, StreamChange};
+use crate::view::View;
 use std::collections::BTreeSet;
 use std::fmt::{self, Display, Formatter};
 
@@ -24,6 +25,9 @@ impl Display for InitPlan {
             }
             if step.op.is_draw() {
                 let (offset, words) = offsets[i];
+                if offset.stream > 0 {
+                    write!(f, ", stream {}", offset.stream)?;
+                }
                 match offset.after {
                     None => write!(f, ", words {}", offset.words)?,
                     Some(before) => write!(f, ", words {} after step {before}", offset.words)?,
@@ -50,24 +54,37 @@ impl Display for InitPlan {
             writeln!(f, "{}", Heading(name))?;
             let view = &self.views[name.view];
             for i in &by_storage[view.storage] {
-                let out = self.steps[*i].target(&self.views);
-                if out.bytes().start < view.bytes().end && view.bytes().start < out.bytes().end {
+                let overlaps = |out: &&View| {
+                    out.storage == view.storage
+                        && out.bytes().start < view.bytes().end
+                        && view.bytes().start < out.bytes().end
+                };
+                if let Some(out) = self.steps[*i].targets(&self.views).find(overlaps) {
                     line(f, *i, (out.shape != view.shape).then_some(&out.shape))?;
                     shown[*i] = true;
                 }
             }
         }
-        if shown.contains(&false) {
+        let is_stream = |i: &usize| matches!(self.steps[*i].op, Op::Stream(_));
+        let hidden = |i: &usize| !shown[*i] && !is_stream(i);
+        if (0..self.steps.len()).any(|i| hidden(&i)) {
             writeln!(f, "memory without a name")?;
-            for i in (0..self.steps.len()).filter(|i| !shown[*i]) {
-                line(f, i, Some(&self.steps[i].target(&self.views).shape))?;
+            for i in (0..self.steps.len()).filter(hidden) {
+                let out = self.steps[i].targets(&self.views).next();
+                line(f, i, out.map(View::shape))?;
+            }
+        }
+        if (0..self.steps.len()).any(|i| is_stream(&i)) {
+            writeln!(f, "streams")?;
+            for i in (0..self.steps.len()).filter(is_stream) {
+                writeln!(f, "    step {i}: {}", Call(&self.steps[i]))?;
             }
         }
         for (i, step) in self.steps.iter().enumerate() {
             totals.add(
                 step,
                 offsets[i].1,
-                step.target(&self.views).numel(),
+                step.targets(&self.views).map(View::numel).sum(),
                 live[i],
             );
         }
@@ -188,6 +205,9 @@ impl Display for Call<'_> {
         f.write_str(self.0.op.name())?;
         match &self.0.op {
             Op::Dirac { groups } => write!(f, "({groups})"),
+            Op::Stream(StreamChange::Seed { stream, seed }) => write!(f, "({stream}, {seed})"),
+            Op::Stream(StreamChange::Copy { to, from }) => write!(f, "({to}, {from})"),
+            Op::Stream(StreamChange::Use(stream)) => write!(f, "({stream})"),
             Op::Data(name) => write!(f, "({})", one_line(name)),
             Op::Fill(Scalar::Int(value)) => write!(f, "({value})"),
             Op::Fill(Scalar::Float(value)) => write!(f, "({value:?})"),
@@ -214,7 +234,13 @@ impl InitPlan {
     fn writers(&self) -> Vec<Vec<usize>> {
         let mut writers = vec![Vec::new(); self.storages.len()];
         for (i, step) in self.steps.iter().enumerate() {
-            writers[step.target(&self.views).storage].push(i);
+            for storage in step
+                .targets(&self.views)
+                .map(View::storage)
+                .collect::<BTreeSet<_>>()
+            {
+                writers[storage].push(i);
+            }
         }
         writers
     }

@@ -27,8 +27,9 @@ impl InitPlan {
     /// Finds for each name, in the order of [`names`](Self::names), the last draw of the whole tensor
     /// and its position in the stream. Later writes to parts of the tensor are ignored.
     ///
-    /// `None` for a tensor that was computed, and for a draw whose position is not known. The
-    /// generator is moved past all draws.
+    /// `None` for a tensor that was computed, and for a draw whose position is not known: after one
+    /// that only libtorch makes, and from another stream than the generator's. The generator is moved past
+    /// all draws.
     ///
     /// # Errors
     ///
@@ -52,8 +53,20 @@ impl InitPlan {
     ) -> Result<Vec<Option<DrawPosition>>, PlanError> {
         let mut drawn: BTreeMap<(usize, u64, u64), DrawPosition> = BTreeMap::new();
         let mut word = Some(0);
+        let before = generator.position().map_err(PlanError::Generator)?;
+        let is_unknown = |step: &Step| matches!(step.op, Op::Stream(_)) || step.op.is_always_live();
+        let known = self.steps.iter().position(is_unknown);
         for (i, step) in self.steps.iter().enumerate() {
-            let out = step.target(&self.views);
+            if Some(i) == known {
+                word = None;
+            }
+            let [out] = *step.outs else {
+                for out in step.targets(&self.views) {
+                    drawn.remove(&key(out));
+                }
+                continue;
+            };
+            let out = &self.views[out];
             let position = match &step.op {
                 Op::Draw(draw) => word.map(|word| DrawPosition { draw: *draw, word }),
                 Op::Copy(from) => {
@@ -68,13 +81,19 @@ impl InitPlan {
                 Some(position) => drawn.insert(key(out), position),
                 None => drawn.remove(&key(out)),
             };
-            if step.op.is_draw() {
+            if known.is_none_or(|known| i < known) && step.op.is_draw() {
                 let words = self.words_of(step, generator);
                 let words = words.map_err(|source| self.failed_step(i, source))?;
                 word = word
                     .zip(words)
                     .and_then(|(word, words)| word.checked_add(words));
             }
+        }
+        if known.is_some() {
+            generator
+                .set_position(&before)
+                .map_err(PlanError::Generator)?;
+            self.execute(generator, &[])?;
         }
         let names = self.names.iter();
         let position = |view: &View| drawn.get(&key(view)).copied();
@@ -96,7 +115,7 @@ impl InitPlan {
         if words.is_some() {
             return Ok(words);
         }
-        let target = step.target(&self.views).target();
+        let target = step.targets(&self.views).next().and_then(View::target);
         let Some(target) = target.filter(|target| !Normal::is_serial(*target)) else {
             return Ok(None);
         };

@@ -53,10 +53,10 @@ pub(crate) fn parse(json: &[u8]) -> Result<Raw, PlanError> {
     let head: Head = read(json)?;
     for (key, found, known) in [
         ("format", head.format.0, "\"tch-init plan\""),
-        ("version", head.version.0, "1"),
+        ("version", head.version.0, "1 or 2"),
         ("semantics", head.semantics.0, "\"2.13\""),
     ] {
-        if found != known {
+        if !known.split(" or ").any(|known| known == found) {
             return Err(PlanError::Version { key, found, known });
         }
     }
@@ -179,11 +179,39 @@ pub(crate) struct RawView {
     pub stride: Option<Vec<u64>>,
 }
 
-/// `[op, out, args...]`.
+/// `[op, out, args...]`; a call of an operator has a list of outputs.
 pub(crate) struct RawStep {
     pub op: String,
-    pub out: u64,
+    pub out: RawOut,
     pub args: Vec<Arg>,
+}
+
+/// A view or a stream, or a list of views.
+#[derive(Clone)]
+pub(crate) enum RawOut {
+    One(u64),
+    Many(Vec<u64>),
+}
+
+impl<'de> Deserialize<'de> for RawOut {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<RawOut, D::Error> {
+        struct Out;
+        impl<'de> Visitor<'de> for Out {
+            type Value = RawOut;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a view or a list of views")
+            }
+            fn visit_u64<E>(self, view: u64) -> Result<RawOut, E> {
+                Ok(RawOut::One(view))
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<RawOut, A::Error> {
+                List(limits::OUTS, PhantomData)
+                    .visit_seq(seq)
+                    .map(RawOut::Many)
+            }
+        }
+        deserializer.deserialize_any(Out)
+    }
 }
 
 /// `[name, view, options]`, the last one optional.
@@ -319,12 +347,18 @@ pub(crate) enum Arg {
     Views(Vec<u64>),
     /// A list of ints, or an empty list.
     Ints(Vec<i64>),
+    /// A list of views some of which are absent, or of numbers that are not all ints.
+    Items(Vec<Item>),
 }
 
 /// An item of a list of arguments.
-enum Item {
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Item {
     View(u64),
     Int(i64),
+    Float(f64),
+    Bool(bool),
+    Null,
 }
 
 impl<'de> Deserialize<'de> for Item {
@@ -332,7 +366,10 @@ impl<'de> Deserialize<'de> for Item {
         match Arg::deserialize(deserializer)? {
             Arg::View(view) => Ok(Item::View(view)),
             Arg::Int(int) => Ok(Item::Int(int)),
-            _ => Err(D::Error::custom("expected ints or views in a list")),
+            Arg::Float(float) => Ok(Item::Float(float)),
+            Arg::Bool(bool) => Ok(Item::Bool(bool)),
+            Arg::Null => Ok(Item::Null),
+            _ => Err(D::Error::custom("expected numbers or views in a list")),
         }
     }
 }
@@ -373,36 +410,19 @@ impl<'de> Deserialize<'de> for Arg {
                 Ok(Arg::Text(text.to_owned()))
             }
             fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Arg, A::Error> {
-                let mut list = Arg::Ints(Vec::new());
+                let mut items = Vec::new();
                 while let Some(item) = seq.next_element()? {
-                    if let (Arg::Ints(ints), Item::View(_)) = (&list, &item)
-                        && ints.is_empty()
-                    {
-                        list = Arg::Views(Vec::new());
-                    }
-                    let length = match (&mut list, item) {
-                        (Arg::Ints(ints), Item::Int(int)) => {
-                            ints.push(int);
-                            ints.len()
-                        }
-                        (Arg::Views(views), Item::View(view)) => {
-                            views.push(view);
-                            views.len()
-                        }
-                        _ => {
-                            return Err(A::Error::custom(
-                                "expected only ints or only views in a list",
-                            ));
-                        }
-                    };
-                    if length > limits::LIST {
+                    if items.len() == limits::LIST {
                         let limit = limits::LIST;
                         return Err(A::Error::custom(format!(
                             "expected a list of at most {limit}, found more"
                         )));
                     }
+                    items.push(item);
                 }
-                Ok(list)
+                list(items).ok_or_else(|| {
+                    A::Error::custom("expected only numbers or only views in a list")
+                })
             }
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Arg, A::Error> {
                 let view = match map.next_key::<String>()?.as_deref() {
@@ -416,5 +436,25 @@ impl<'de> Deserialize<'de> for Arg {
             }
         }
         deserializer.deserialize_any(Any)
+    }
+}
+
+/// A list by the kind of its items; `None` for views among numbers.
+fn list(items: Vec<Item>) -> Option<Arg> {
+    let views = items.iter().map(|item| match item {
+        Item::View(view) => Some(*view),
+        _ => None,
+    });
+    let ints = items.iter().map(|item| match item {
+        Item::Int(int) => Some(*int),
+        _ => None,
+    });
+    let has_view = items.iter().any(|item| matches!(item, Item::View(_)));
+    let is_view = |item: &Item| matches!(item, Item::View(_) | Item::Null);
+    match (ints.collect(), views.collect()) {
+        (Some(ints), _) => Some(Arg::Ints(ints)),
+        (_, Some(views)) => Some(Arg::Views(views)),
+        _ if has_view && !items.iter().all(is_view) => None,
+        _ => Some(Arg::Items(items)),
     }
 }

@@ -7,7 +7,11 @@ pub(crate) const ROWS: usize = 1_000_000;
 /// Dimensions of a view.
 pub(crate) const DIMS: usize = 16;
 /// Arguments of a step.
-pub(crate) const ARGS: usize = 8;
+pub(crate) const ARGS: usize = 16;
+/// Outputs of a step.
+pub(crate) const OUTS: usize = 8;
+/// Streams.
+pub(crate) const STREAMS: u64 = 65_536;
 /// Tensors in `cat` and `stack`, and entries of any other list.
 pub(crate) const LIST: usize = 65_536;
 /// Bytes of a `const`, and its length in base64.

@@ -18,14 +18,14 @@ impl InitPlan {
         }
         let mut live = vec![false; self.steps.len()];
         for (step, live) in self.steps.iter().zip(&mut live).rev() {
-            let out = step.target(&self.views);
-            let spans = &mut wanted[out.storage];
-            *live = spans.touches(&out.bytes());
+            let mut outs = step.targets(&self.views);
+            *live = step.op.is_always_live()
+                || outs.any(|out| wanted[out.storage].touches(&out.bytes()));
             if !*live {
                 continue;
             }
-            if out.is_dense() {
-                spans.remove(out.bytes());
+            for out in step.targets(&self.views).filter(|out| out.is_dense()) {
+                wanted[out.storage].remove(out.bytes());
             }
             for read in step.op.reads() {
                 want(&mut wanted, read);

@@ -3,10 +3,11 @@
 use crate::data_file::DataFile;
 use crate::error::{DataError, PlanError};
 use crate::plan::InitPlan;
-use crate::step::{Op, Step};
+use crate::step::{Op, Step, StreamChange};
 use crate::storage::Storage;
 use crate::stream::{Storages, Stream, StreamError};
 use crate::stream_cursor::Cursor;
+use torch_rng::Draw;
 
 impl InitPlan {
     /// Makes every parameter and buffer, by name and in the order of [`names`](Self::names), with
@@ -139,13 +140,13 @@ impl InitPlan {
         step: &Step,
         storages: &mut [Option<Storage<S::Memory>>],
     ) -> Result<(), StreamError> {
-        let view = step.target(&self.views);
-        if cursor.skip(&step.op, view, storages)? {
-            return Ok(());
-        }
-        let Op::Draw(draw) = &step.op else {
+        let (Op::Draw(draw), [out]) = (&step.op, &*step.outs) else {
             return Ok(());
         };
+        let view = &self.views[*out];
+        if cursor.skip(draw, view, storages)? {
+            return Ok(());
+        }
         let scratch = view.at_start();
         let stream = cursor.stream(storages)?;
         // SAFETY: it is only drawn into.
@@ -180,10 +181,10 @@ impl<'p, S: Stream> Run<'_, 'p, S> {
         let plan = self.plan;
         let mut last_uses = last_uses.into_iter().peekable();
         for (i, (step, live)) in plan.steps.iter().zip(live).enumerate() {
-            let result = match (live, step.op.is_draw()) {
+            let result = match (live, &step.op) {
+                (_, Op::Stream(change)) => self.cursor.change(*change, &mut self.storages.storages),
                 (true, _) => self.step(step),
-                (false, true) => plan.skip(&mut self.cursor, step, &mut self.storages.storages),
-                (false, false) => Ok(()),
+                (false, _) => plan.skip(&mut self.cursor, step, &mut self.storages.storages),
             };
             result.map_err(|source| plan.failed_step(i, source))?;
             while let Some((_, storage)) = last_uses.next_if(|(last, _)| *last == i) {
@@ -207,31 +208,44 @@ impl<'p, S: Stream> Run<'_, 'p, S> {
     fn step(&mut self, step: &'p Step) -> Result<(), StreamError> {
         let plan = self.plan;
         let reads = step.op.reads();
-        for view in reads.iter().chain([&step.out]) {
+        for view in reads.iter().chain(&step.outs) {
             let view = &plan.views[*view];
             self.cursor
                 .flush_overlapping(view, &mut self.storages.storages)?;
         }
-        let out = step.target(&plan.views);
-        if let Op::Data(name) = &step.op {
-            return self.data(name, step.out);
+        for read in reads {
+            self.storages
+                .get_or_allocate(self.cursor.as_stream(), read)?;
         }
-        let Op::Draw(draw) = &step.op else {
-            for read in reads {
-                self.storages
-                    .get_or_allocate(self.cursor.as_stream(), read)?;
+        match (&step.op, &*step.outs) {
+            (Op::Call(call), outs) => {
+                let stream = match call.operator.is_draw() {
+                    true => self.cursor.stream(&mut self.storages.storages)?,
+                    false => self.cursor.as_stream_mut(),
+                };
+                stream.call(call, outs, &mut self.storages)
             }
-            let stream = self.cursor.as_stream();
-            return stream.compute(&step.op, step.out, &mut self.storages);
-        };
+            (Op::Data(name), [out]) => self.data(name, *out),
+            (Op::Draw(draw), [out]) => self.draw(draw, *out),
+            (op, [out]) => {
+                let stream = self.cursor.as_stream();
+                stream.compute(op, *out, &mut self.storages)
+            }
+            // Validation excludes it.
+            (_, _) => Err(unallocated()),
+        }
+    }
+
+    fn draw(&mut self, draw: &Draw, out: usize) -> Result<(), StreamError> {
+        let view = &self.plan.views[out];
         self.storages
-            .get_or_allocate(self.cursor.as_stream(), step.out)?;
-        if self.cursor.draw_later(draw, out)? {
+            .get_or_allocate(self.cursor.as_stream(), out)?;
+        if self.cursor.draw_later(draw, view)? {
             return Ok(());
         }
         let stream = self.cursor.stream(&mut self.storages.storages)?;
-        let storage = self.storages.get_or_allocate(stream, step.out)?;
-        stream.draw(draw, storage, out)
+        let storage = self.storages.get_or_allocate(stream, out)?;
+        stream.draw(draw, storage, view)
     }
 
     /// Makes what is pending, and the requested storages that no step has written.
@@ -240,6 +254,8 @@ impl<'p, S: Stream> Run<'_, 'p, S> {
             self.storages
                 .get_or_allocate(self.cursor.as_stream(), *root)?;
         }
-        self.cursor.stream(&mut self.storages.storages).map(drop)
+        let storages = &mut self.storages.storages;
+        self.cursor.change(StreamChange::Use(0), storages)?;
+        self.cursor.stream(storages).map(drop)
     }
 }

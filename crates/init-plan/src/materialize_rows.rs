@@ -92,7 +92,10 @@ impl InitPlan {
         let (Some((step, _)), None) = (live.next(), live.next()) else {
             return None;
         };
-        let (root, out) = (&self.views[root], self.steps[step].target(&self.views));
+        let (root, out) = (
+            &self.views[root],
+            self.steps[step].targets(&self.views).next()?,
+        );
         let same = root.bytes() == out.bytes() && root.dtype == out.dtype;
         let plain = match self.steps[step].op {
             Op::Draw(draw) => out.target().is_some_and(|target| draw.has_ranges(target)),
@@ -114,7 +117,10 @@ impl InitPlan {
     ) -> Result<bool, PlanError> {
         let failed = |source| self.failed_step(step, source);
         if let Op::Data(name) = &self.steps[step].op {
-            let (whole, alone) = (self.steps[step].target(&self.views), storages.view(1));
+            let Some(whole) = self.steps[step].targets(&self.views).next() else {
+                return Ok(false);
+            };
+            let alone = storages.view(1);
             if whole.shape != view.shape {
                 return Ok(false);
             }
@@ -130,7 +136,8 @@ impl InitPlan {
                 .map(|()| true)
                 .map_err(failed);
         };
-        let target = self.steps[step].target(&self.views).target();
+        let target = self.steps[step].targets(&self.views).next();
+        let target = target.and_then(View::target);
         let engine = target.and_then(|target| Some((target, generator.engine(draw, target)?)));
         let Some((target, engine)) = engine else {
             return Ok(false);
@@ -159,10 +166,11 @@ impl InitPlan {
     ) -> Result<Mt19937, PlanError> {
         let mut cursor = Cursor::new(generator);
         for (i, before) in self.steps[..step].iter().enumerate() {
-            if before.op.is_draw() {
-                self.skip(&mut cursor, before, &mut [])
-                    .map_err(|source| self.failed_step(i, source))?;
-            }
+            let moved = match before.op {
+                Op::Stream(change) => cursor.change(change, &mut []),
+                _ => self.skip(&mut cursor, before, &mut []),
+            };
+            moved.map_err(|source| self.failed_step(i, source))?;
         }
         let position = cursor.flush(&mut []).cloned();
         position.map_err(PlanError::Generator)

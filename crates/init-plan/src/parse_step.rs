@@ -1,12 +1,15 @@
 //! Reads a step from its row, by the table of the format.
 
-use crate::json::{Arg, RawStep};
+use crate::json::{Arg, Item, RawOut, RawStep};
 use crate::limits;
-use crate::step::{Comparison, Op, Operand, Reduction, Rounding, Scalar, Step, Unary};
+use crate::operator::{Argument, Operator, OperatorCall};
+use crate::step::{
+    Comparison, Op, Operand, Reduction, Rounding, Scalar, Step, StreamChange, Unary,
+};
 use crate::view::View;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use torch_rng::Draw;
+use torch_rng::{Draw, Seed};
 
 /// Why a row is not a step.
 pub(crate) enum NoStep {
@@ -24,10 +27,28 @@ impl From<String> for NoStep {
 
 /// Reads a step whose views exist and whose arguments have the right types.
 pub(crate) fn parse_step(row: RawStep, views: &[View]) -> Result<Step, NoStep> {
-    let out = index(row.out, views)?;
     let mut args = Args {
         rest: row.args.into_iter(),
         views,
+    };
+    let out = match (row.out, row.op.starts_with("aten::")) {
+        (RawOut::Many(outs), true) => return parse_call(&row.op, outs, args),
+        (RawOut::One(stream), _)
+            if row.op == "manual_seed" || row.op.ends_with("_state") || row.op == "use_stream" =>
+        {
+            if let Some(change) = parse_change(&row.op, stream, &mut args)? {
+                return args.end(Step {
+                    op: Op::Stream(change),
+                    outs: Box::new([]),
+                });
+            }
+            return Err(NoStep::Unknown(row.op));
+        }
+        (RawOut::One(out), false) => index(out, views)?,
+        (RawOut::One(_), true) => return Err("expected a list of outputs".to_owned().into()),
+        (RawOut::Many(_), false) => {
+            return Err("expected one output, found a list".to_owned().into());
+        }
     };
     let op = match row.op.as_str() {
         "fill_" => Op::Fill(args.scalar()?),
@@ -108,10 +129,47 @@ pub(crate) fn parse_step(row: RawStep, views: &[View]) -> Result<Step, NoStep> {
             }
         }
     };
-    match args.rest.next() {
-        None => Ok(Step { op, out }),
-        Some(_) => Err("too many arguments".to_owned().into()),
+    args.end(Step::new(op, out))
+}
+
+/// A change of streams, whose first entry is not a view; `None` for another name.
+fn parse_change(
+    op: &str,
+    stream: u64,
+    args: &mut Args<'_>,
+) -> Result<Option<StreamChange>, String> {
+    Ok(Some(match op {
+        "manual_seed" => StreamChange::Seed {
+            stream,
+            seed: Seed::from(args.int()?),
+        },
+        "copy_state" => {
+            let from = args.int()?;
+            let from =
+                u64::try_from(from).map_err(|_| format!("expected a stream, found {from}"))?;
+            StreamChange::Copy { to: stream, from }
+        }
+        "use_stream" => StreamChange::Use(stream),
+        _ => return Ok(None),
+    }))
+}
+
+/// A call of an operator, as `aten::sort.stable`.
+fn parse_call(op: &str, outs: Vec<u64>, mut args: Args<'_>) -> Result<Step, NoStep> {
+    let (name, overload) = op.split_once('.').unwrap_or((op, ""));
+    let operator = Operator::find(name).ok_or_else(|| NoStep::Unknown(op.to_owned()))?;
+    let outs = outs.into_iter().map(|out| index(out, args.views));
+    let outs = outs.collect::<Result<_, _>>()?;
+    let mut arguments = Vec::new();
+    while let Some(argument) = args.rest.next() {
+        arguments.push(args.argument(argument)?);
     }
+    let op = Op::Call(OperatorCall {
+        operator,
+        overload: overload.into(),
+        args: arguments.into(),
+    });
+    Ok(Step { op, outs })
 }
 
 fn index(view: u64, views: &[View]) -> Result<usize, String> {
@@ -127,6 +185,51 @@ struct Args<'a> {
 }
 
 impl Args<'_> {
+    /// The step, if all arguments have been read.
+    fn end(mut self, step: Step) -> Result<Step, NoStep> {
+        match self.rest.next() {
+            None => Ok(step),
+            Some(_) => Err("too many arguments".to_owned().into()),
+        }
+    }
+
+    /// An argument of an operator.
+    fn argument(&self, argument: Arg) -> Result<Argument, String> {
+        let view = |view: u64| index(view, self.views);
+        Ok(match argument {
+            Arg::Null => Argument::Null,
+            Arg::View(of) => Argument::View(view(of)?),
+            Arg::Views(views) => {
+                let views = views.into_iter().map(|of| view(of).map(Some));
+                Argument::Views(views.collect::<Result<_, _>>()?)
+            }
+            Arg::Ints(ints) => Argument::Scalars(ints.into_iter().map(Scalar::Int).collect()),
+            Arg::Items(items) => {
+                let of_views = |item: &Item| matches!(item, Item::View(_) | Item::Null);
+                match items.iter().all(of_views) {
+                    true => Argument::Views(
+                        items
+                            .into_iter()
+                            .map(|item| match item {
+                                Item::View(of) => view(of).map(Some),
+                                _ => Ok(None),
+                            })
+                            .collect::<Result<_, _>>()?,
+                    ),
+                    false => {
+                        Argument::Scalars(items.into_iter().map(number).collect::<Result<_, _>>()?)
+                    }
+                }
+            }
+            Arg::Text(text) => match scalar(Arg::Text(text.clone())) {
+                Ok(number) => Argument::Scalar(number),
+                Err(_) if text.len() <= 100 => Argument::Text(text.into()),
+                Err(_) => return Err("expected a shorter text".to_owned()),
+            },
+            number => Argument::Scalar(scalar(number)?),
+        })
+    }
+
     fn next(&mut self) -> Result<Arg, String> {
         self.rest
             .next()
@@ -248,6 +351,17 @@ impl Args<'_> {
     }
 }
 
+fn number(item: Item) -> Result<Scalar, String> {
+    match item {
+        Item::Int(value) => Ok(Scalar::Int(value)),
+        Item::Float(value) => Ok(Scalar::Float(value)),
+        Item::Bool(value) => Ok(Scalar::Bool(value)),
+        Item::View(_) | Item::Null => {
+            Err("expected only numbers or only views in a list".to_owned())
+        }
+    }
+}
+
 fn scalar(arg: Arg) -> Result<Scalar, String> {
     match arg {
         Arg::Int(value) => Ok(Scalar::Int(value)),
@@ -271,6 +385,7 @@ fn expected(what: &str, found: &Arg) -> String {
         Arg::Views(_) => "a list of views",
         Arg::Ints(ints) if ints.is_empty() => "an empty list",
         Arg::Ints(_) => "a list of ints",
+        Arg::Items(_) => "a list of other items",
     };
     format!("expected {what}, found {found}")
 }

@@ -3,11 +3,11 @@
 use crate::data_file::{CopyError, DataFile};
 use crate::error::{PlanError, Shown};
 use crate::hexadecimal::hexadecimal;
-use crate::json::{self, Raw, RawName, RawStep};
+use crate::json::{self, Raw, RawName, RawOut, RawStep};
 use crate::limits;
 use crate::parse_step::{NoStep, parse_step};
-use crate::step::{Op, Step};
-use crate::validate::validate;
+use crate::step::{Op, Step, StreamChange};
+use crate::validate::validate_step;
 use crate::view::{View, row_major};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
@@ -282,12 +282,12 @@ impl InitPlan {
 
     /// The first parameter or buffer that depends on a step.
     pub(crate) fn needed_by(&self, step: usize) -> Option<String> {
-        let mut reached = Reached::new(self.views[self.steps[step].out].storage);
+        let mut reached = Reached::new(self.steps[step].targets(&self.views));
         for later in &self.steps[step + 1..] {
             let reads = later.op.reads();
             reached.step(
                 reads.iter().map(|view| &self.views[*view]),
-                &self.views[later.out],
+                later.targets(&self.views),
             );
         }
         reached.name(&self.names, &self.views)
@@ -298,13 +298,17 @@ impl InitPlan {
 struct Reached(BTreeSet<usize>);
 
 impl Reached {
-    fn new(storage: usize) -> Reached {
-        Reached(BTreeSet::from([storage]))
+    fn new<'a>(outs: impl Iterator<Item = &'a View>) -> Reached {
+        Reached(outs.map(|out| out.storage).collect())
     }
 
-    fn step<'a>(&mut self, mut reads: impl Iterator<Item = &'a View>, out: &View) {
+    fn step<'a>(
+        &mut self,
+        mut reads: impl Iterator<Item = &'a View>,
+        outs: impl Iterator<Item = &'a View>,
+    ) {
         if reads.any(|view| self.0.contains(&view.storage)) {
-            self.0.insert(out.storage);
+            self.0.extend(outs.map(|out| out.storage));
         }
     }
 
@@ -431,19 +435,28 @@ fn names(
 fn steps(rows: Vec<RawStep>, views: &[View], names: &[Name]) -> Result<Vec<Step>, PlanError> {
     let mut steps = Vec::with_capacity(rows.len());
     let mut rows = rows.into_iter().enumerate();
+    let mut streams = Streams(BTreeSet::from([0]));
     while let Some((i, row)) = rows.next() {
         let place = |op: &str| format!("step {i} ({})", Shown(op));
-        let (op, out) = (row.op.clone(), row.out);
+        let (op, out) = (row.op.clone(), row.out.clone());
         let step = match parse_step(row, views) {
             Ok(step) => step,
             Err(NoStep::Invalid(problem)) => return Err(PlanError::invalid(place(&op), problem)),
             Err(NoStep::Unknown(op)) => {
-                let parameter = usize::try_from(out).ok().and_then(|out| {
-                    let mut reached = Reached::new(views.get(out)?.storage);
+                let outs = match out {
+                    RawOut::One(out) => vec![out],
+                    RawOut::Many(outs) => outs,
+                };
+                let outs = outs
+                    .into_iter()
+                    .map(|out| views.get(usize::try_from(out).ok()?));
+                let outs: Option<Vec<&View>> = outs.collect();
+                let parameter = outs.and_then(|outs| {
+                    let mut reached = Reached::new(outs.into_iter());
                     for (_, later) in rows {
                         let later = parse_step(later, views).ok()?;
                         let reads = later.op.reads();
-                        reached.step(reads.iter().map(|view| &views[*view]), &views[later.out]);
+                        reached.step(reads.iter().map(|view| &views[*view]), later.targets(views));
                     }
                     reached.name(names, views)
                 });
@@ -455,9 +468,45 @@ fn steps(rows: Vec<RawStep>, views: &[View], names: &[Name]) -> Result<Vec<Step>
                 });
             }
         };
-        validate(&step.op, step.out, views)
-            .map_err(|problem| PlanError::invalid(place(&op), problem))?;
+        let valid = validate_step(&step, views).and_then(|()| match step.op {
+            Op::Stream(change) => streams.change(change),
+            _ => Ok(()),
+        });
+        valid.map_err(|problem| PlanError::invalid(place(&op), problem))?;
         steps.push(step);
     }
     Ok(steps)
+}
+
+/// The streams that have a position.
+struct Streams(BTreeSet<u64>);
+
+impl Streams {
+    fn change(&mut self, change: StreamChange) -> Result<(), String> {
+        let known = |stream: u64| match self.0.contains(&stream) {
+            true => Ok(()),
+            false => Err(format!(
+                "expected a stream that has a position, found {stream}"
+            )),
+        };
+        let new = match change {
+            StreamChange::Seed { stream, .. } => stream,
+            StreamChange::Copy { to, from } => {
+                known(from)?;
+                to
+            }
+            StreamChange::Use(stream) => {
+                known(stream)?;
+                stream
+            }
+        };
+        if new >= limits::STREAMS {
+            return Err(format!(
+                "expected a stream below {}, found {new}",
+                limits::STREAMS
+            ));
+        }
+        self.0.insert(new);
+        Ok(())
+    }
 }

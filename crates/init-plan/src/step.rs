@@ -1,16 +1,18 @@
 //! The steps of a plan.
 
+use crate::operator::OperatorCall;
 use crate::view::View;
-use torch_rng::Draw;
+use torch_rng::{Draw, Seed};
 
-/// A step of a plan: it overwrites `out` and reads only the views among its arguments.
+/// A step of a plan: it overwrites its outputs and reads only the views among its arguments.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Step {
     /// What is drawn or computed.
     pub op: Op,
-    /// The number of the view that is written.
-    pub out: usize,
+    /// The numbers of the views that are written: one, but any number for a call of an operator, and
+    /// none for a change of streams.
+    pub outs: Box<[usize]>,
 }
 
 /// A Python number; its type affects what is computed.
@@ -101,6 +103,33 @@ pub enum Op {
     Stack(Box<[usize]>, i64),
     /// A view padded with a value, as `torch.nn.functional.pad`.
     Pad(usize, Box<[i64]>, Scalar),
+    /// What an operator of libtorch computes or draws.
+    Call(OperatorCall),
+    /// Another stream, or another position of one.
+    Stream(StreamChange),
+}
+
+/// A change of the streams from which a plan draws. Stream 0 is that of the default generator; others have a
+/// position once they are seeded or copied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StreamChange {
+    /// Moves a stream to the start of a seed.
+    Seed {
+        /// The stream.
+        stream: u64,
+        /// The seed.
+        seed: Seed,
+    },
+    /// Moves a stream to the position of another one.
+    Copy {
+        /// The stream that is moved.
+        to: u64,
+        /// The stream whose position is taken.
+        from: u64,
+    },
+    /// The stream of all later draws.
+    Use(u64),
 }
 
 /// How a quotient is rounded to an integer.
@@ -246,12 +275,29 @@ impl Op {
             Op::Cat(..) => "cat",
             Op::Stack(..) => "stack",
             Op::Pad(..) => "constant_pad_nd",
+            Op::Call(call) => call.operator.name(),
+            Op::Stream(StreamChange::Seed { .. }) => "manual_seed",
+            Op::Stream(StreamChange::Copy { .. }) => "copy_state",
+            Op::Stream(StreamChange::Use(_)) => "use_stream",
         }
     }
 
-    /// Whether it moves the generator.
+    /// Whether it moves the generator by drawing.
     pub fn is_draw(&self) -> bool {
-        matches!(self, Op::Draw(_))
+        match self {
+            Op::Draw(_) => true,
+            Op::Call(call) => call.operator.is_draw(),
+            _ => false,
+        }
+    }
+
+    /// Whether it is executed even if nothing depends on its outputs, since only that moves the stream as it
+    /// does, or since it is an assertion.
+    pub(crate) fn is_always_live(&self) -> bool {
+        match self {
+            Op::Call(call) => call.operator.is_draw() || call.operator.is_assertion(),
+            _ => false,
+        }
     }
 
     /// The views that it reads, in the order of its arguments.
@@ -281,7 +327,9 @@ impl Op {
             | Op::Data(_)
             | Op::Arange { .. }
             | Op::Eye
+            | Op::Stream(_)
             | Op::Dirac { .. } => self.clone(),
+            Op::Call(ref call) => Op::Call(call.map_views(map)),
             Op::Copy(a) => Op::Copy(map(a)),
             Op::Add {
                 a,
@@ -318,8 +366,16 @@ impl Op {
 }
 
 impl Step {
-    /// The view that is written.
-    pub(crate) fn target<'a>(&self, views: &'a [View]) -> &'a View {
-        &views[self.out]
+    /// A step with one output.
+    pub(crate) fn new(op: Op, out: usize) -> Step {
+        Step {
+            op,
+            outs: Box::new([out]),
+        }
+    }
+
+    /// The views that are written.
+    pub(crate) fn targets<'a>(&self, views: &'a [View]) -> impl Iterator<Item = &'a View> {
+        self.outs.iter().map(|out| &views[*out])
     }
 }

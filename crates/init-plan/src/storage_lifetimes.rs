@@ -3,6 +3,7 @@
 use crate::error::PlanError;
 use crate::interval_set::IntervalSet;
 use crate::plan::InitPlan;
+use crate::view::View;
 
 /// When a run uses each storage.
 pub(crate) struct Lifetimes {
@@ -32,10 +33,11 @@ impl InitPlan {
                 zeroed[view.storage] |= !written[view.storage].contains(&view.bytes());
                 last[view.storage] = Some(i);
             }
-            let out = step.target(&self.views);
-            last[out.storage] = Some(i);
-            if out.is_dense() {
-                written[out.storage].add(out.bytes());
+            for out in step.targets(&self.views) {
+                last[out.storage] = Some(i);
+                if out.is_dense() {
+                    written[out.storage].add(out.bytes());
+                }
             }
         }
         for root in roots {
@@ -76,7 +78,7 @@ impl InitPlan {
         let mut last_uses = lifetimes.last_uses.iter().peekable();
         for (i, step) in self.steps.iter().enumerate() {
             if live[i] {
-                for view in step.op.reads().into_iter().chain([step.out]) {
+                for view in step.op.reads().into_iter().chain(step.outs.iter().copied()) {
                     let storage = self.views[view].storage;
                     if !std::mem::replace(&mut allocated[storage], true) {
                         now = now.saturating_add(self.storages[storage]);
@@ -84,8 +86,9 @@ impl InitPlan {
                 }
                 peak = peak.max(now);
             } else if step.op.is_draw() {
-                let out = step.target(&self.views).bytes();
-                peak = peak.max(now.saturating_add(out.end - out.start));
+                for out in step.targets(&self.views).map(View::bytes) {
+                    peak = peak.max(now.saturating_add(out.end - out.start));
+                }
             }
             while let Some((_, storage)) = last_uses.next_if(|(last, _)| *last == i) {
                 now = now.saturating_sub(self.storages[*storage]);

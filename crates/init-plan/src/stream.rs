@@ -2,9 +2,10 @@
 
 use crate::error::PlanError;
 pub use crate::error::StreamError;
+use crate::operator::OperatorCall;
 use crate::step::Op;
 use crate::storage::{Storage, StorageTooSmall};
-use crate::validate::validate;
+use crate::validate::{validate, validate_call};
 use crate::view::View;
 use torch_rng::Engine;
 use torch_rng::{Draw, Mt19937, Target};
@@ -100,6 +101,20 @@ pub trait Stream: Sized {
         out: usize,
         storages: &mut Storages<'_, Self>,
     ) -> Result<(), StreamError>;
+
+    /// Calls an operator. The views that it reads have memory, and the outputs may lack it. If it draws, it
+    /// draws from the generator's position.
+    ///
+    /// # Errors
+    ///
+    /// For calls that PyTorch rejects, for those whose results have other shapes than the outputs, and for
+    /// those that this stream cannot compute.
+    fn call(
+        &mut self,
+        call: &OperatorCall,
+        outs: &[usize],
+        storages: &mut Storages<'_, Self>,
+    ) -> Result<(), StreamError>;
 }
 
 /// The storages of a plan that are in use.
@@ -143,6 +158,23 @@ impl<'a, S: Stream> Storages<'a, S> {
             None => validate(op, out, self.views),
         };
         known.map_err(|problem| PlanError::build(op.name(), problem))
+    }
+
+    /// Checks that a call and the views that it reads and writes fit, as [`check`](Self::check).
+    ///
+    /// # Errors
+    ///
+    /// [`PlanError::Build`] names what does not fit.
+    pub fn check_call(&self, call: &OperatorCall, outs: &[usize]) -> Result<(), PlanError> {
+        let mut views = call.reads().chain(outs.iter().copied());
+        let known = match views.find(|view| *view >= self.views.len()) {
+            Some(view) => Err(format!(
+                "expected one of {} views, found {view}",
+                self.views.len()
+            )),
+            None => validate_call(call, outs, self.views),
+        };
+        known.map_err(|problem| PlanError::build(call.operator.name(), problem))
     }
 
     /// The view of this number.

@@ -1,10 +1,11 @@
 //! The position of a stream during a run: draws wait until others join them or their memory is used.
 
 use crate::batch::Batch;
-use crate::step::Op;
+use crate::step::StreamChange;
 use crate::storage::Storage;
 use crate::stream::{Stream, StreamError};
 use crate::view::View;
+use std::collections::BTreeMap;
 use torch_rng::Engine;
 use torch_rng::{Draw, Mt19937};
 
@@ -16,6 +17,9 @@ pub(crate) struct Cursor<'s, 'p, S> {
     /// jump.
     words: u64,
     batch: Batch<'p>,
+    /// The number of the stream that is drawn from, and the positions of the others.
+    current: u64,
+    others: BTreeMap<u64, Mt19937>,
 }
 
 impl<'s, 'p, S: Stream> Cursor<'s, 'p, S> {
@@ -25,7 +29,54 @@ impl<'s, 'p, S: Stream> Cursor<'s, 'p, S> {
             position: None,
             words: 0,
             batch: Batch::default(),
+            current: 0,
+            others: BTreeMap::new(),
         }
+    }
+
+    /// Makes a change of streams. A stream without a position, which validation excludes, is an error.
+    pub(crate) fn change(
+        &mut self,
+        change: StreamChange,
+        storages: &mut [Option<Storage<S::Memory>>],
+    ) -> Result<(), StreamError> {
+        match change {
+            StreamChange::Seed { stream, seed } => self.put(stream, Mt19937::new(seed), storages),
+            StreamChange::Copy { to, from } if from == self.current => {
+                let position = self.flush(storages)?.clone();
+                self.put(to, position, storages)
+            }
+            StreamChange::Copy { to, from } => {
+                let position = self.others.get(&from).cloned();
+                let position = position.ok_or("a stream lacks a position")?;
+                self.put(to, position, storages)
+            }
+            StreamChange::Use(stream) if stream == self.current => Ok(()),
+            StreamChange::Use(stream) => {
+                let next = self.others.remove(&stream);
+                let next = next.ok_or("a stream lacks a position")?;
+                let before = self.flush(storages)?.clone();
+                self.others.insert(self.current, before);
+                self.current = stream;
+                self.position = Some(next);
+                Ok(())
+            }
+        }
+    }
+
+    fn put(
+        &mut self,
+        stream: u64,
+        position: Mt19937,
+        storages: &mut [Option<Storage<S::Memory>>],
+    ) -> Result<(), StreamError> {
+        if stream == self.current {
+            self.flush(storages)?;
+            self.position = Some(position);
+        } else {
+            self.others.insert(stream, position);
+        }
+        Ok(())
     }
 
     /// Makes all pending draws, and returns the generator after them.
@@ -71,6 +122,11 @@ impl<'s, 'p, S: Stream> Cursor<'s, 'p, S> {
         self.stream
     }
 
+    /// The stream, wherever it is: to call what does not draw.
+    pub(crate) fn as_stream_mut(&mut self) -> &mut S {
+        self.stream
+    }
+
     /// Adds a draw to the pending ones; `false` if it has to be made at once.
     pub(crate) fn draw_later(&mut self, draw: &Draw, view: &'p View) -> Result<bool, StreamError> {
         let Some(target) = view.target() else {
@@ -95,11 +151,11 @@ impl<'s, 'p, S: Stream> Cursor<'s, 'p, S> {
     /// Skips a draw; `false` if its number of words depends on the values.
     pub(crate) fn skip(
         &mut self,
-        op: &Op,
+        draw: &Draw,
         view: &View,
         storages: &mut [Option<Storage<S::Memory>>],
     ) -> Result<bool, StreamError> {
-        let (Op::Draw(draw), Some(target)) = (op, view.target()) else {
+        let Some(target) = view.target() else {
             return Ok(true);
         };
         let cached = self.state()?.next_double_normal().is_some();

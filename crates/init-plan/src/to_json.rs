@@ -1,7 +1,8 @@
 //! Writes a plan as JSON, in its one canonical form.
 
+use crate::operator::Argument;
 use crate::plan::{InitPlan, Name};
-use crate::step::{Op, Operand, Reduction, Rounding, Scalar, Step};
+use crate::step::{Op, Operand, Reduction, Rounding, Scalar, Step, StreamChange};
 use crate::view::View;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -29,9 +30,11 @@ impl InitPlan {
             let names = self.names.iter();
             names.filter(move |name| name.entry.is_parameter == parameters)
         };
+        let is_new = |step: &Step| matches!(step.op, Op::Call(_) | Op::Stream(_));
+        let version = if self.steps.iter().any(is_new) { 2 } else { 1 };
         let mut parts = vec![
             "\"format\": \"tch-init plan\"".to_owned(),
-            "\"version\": 1".to_owned(),
+            format!("\"version\": {version}"),
             format!("\"pytorch\": {}", text(&self.pytorch)),
             "\"semantics\": \"2.13\"".to_owned(),
             format!("\"model\": {}", text(&self.model)),
@@ -71,7 +74,15 @@ fn view(view: &View) -> String {
 }
 
 fn step(step: &Step) -> String {
-    let mut row = vec![text(step.op.name()), step.out.to_string()];
+    let mut row = match (&step.op, &*step.outs) {
+        (Op::Call(call), outs) => {
+            let dot = if call.overload.is_empty() { "" } else { "." };
+            let name = format!("aten::{}{dot}{}", call.operator.name(), call.overload);
+            vec![text(&name), list(outs)]
+        }
+        (op, [out]) => vec![text(op.name()), out.to_string()],
+        (op, _) => vec![text(op.name())],
+    };
     row.extend(arguments(&step.op));
     list(row)
 }
@@ -146,6 +157,25 @@ fn arguments(op: &Op) -> Vec<String> {
             vec![list(tensors.iter().map(|a| tensor(*a))), dim.to_string()]
         }
         Op::Pad(a, pad, value) => vec![tensor(*a), list(pad), scalar(*value)],
+        Op::Call(call) => call.args.iter().map(argument).collect(),
+        Op::Stream(StreamChange::Seed { stream, seed }) => {
+            // In the range of an i64.
+            vec![stream.to_string(), (seed.value() as i64).to_string()]
+        }
+        Op::Stream(StreamChange::Copy { to, from }) => vec![to.to_string(), from.to_string()],
+        Op::Stream(StreamChange::Use(stream)) => vec![stream.to_string()],
+    }
+}
+
+fn argument(argument: &Argument) -> String {
+    let null = || "null".to_owned();
+    match argument {
+        Argument::Null => null(),
+        Argument::View(view) => tensor(*view),
+        Argument::Scalar(value) => scalar(*value),
+        Argument::Text(value) => text(value),
+        Argument::Views(views) => list(views.iter().map(|view| view.map_or_else(null, tensor))),
+        Argument::Scalars(values) => list(values.iter().map(|value| scalar(*value))),
     }
 }
 

@@ -1,12 +1,41 @@
 //! Validates steps: the result must have the shape of the output, and the arguments of a draw must
 //! be valid. So the views of the plan determine the size of every computation.
 
-use crate::step::{Op, Operand, Scalar};
+use crate::operator::OperatorCall;
+use crate::shape::{joined, padded};
+use crate::step::{Op, Operand, Scalar, Step};
 use crate::view::View;
 use tensor_parity::Dtype;
 
 /// Checks a step whose arguments have the right types; an error says what is wrong.
+pub(crate) fn validate_step(step: &Step, views: &[View]) -> Result<(), String> {
+    match (&step.op, &*step.outs) {
+        (Op::Stream(_), _) => Ok(()),
+        (Op::Call(call), outs) => validate_call(call, outs, views),
+        (op, [out]) => validate(op, *out, views),
+        (_, outs) => Err(format!("expected one output, found {}", outs.len())),
+    }
+}
+
+/// Checks a call of an operator; an error says what is wrong.
+pub(crate) fn validate_call(
+    call: &OperatorCall,
+    outs: &[usize],
+    views: &[View],
+) -> Result<(), String> {
+    match outs.iter().find(|out| views[**out].overlaps_itself()) {
+        None => call.check(outs, views),
+        Some(out) => Err(format!(
+            "expected an output without overlaps, found view {out}"
+        )),
+    }
+}
+
+/// Checks an operation with one output; an error says what is wrong.
 pub(crate) fn validate(op: &Op, out: usize, views: &[View]) -> Result<(), String> {
+    if let Op::Call(call) = op {
+        return validate_call(call, &[out], views);
+    }
     let number = out;
     let out = &views[out];
     if out.overlaps_itself() {
@@ -86,7 +115,7 @@ fn shape(op: &Op, out: &View, views: &[View]) -> Result<Option<Vec<u64>>, String
         Ok(Some(shape))
     };
     match op {
-        Op::Draw(_) | Op::Fill(_) => Ok(None),
+        Op::Draw(_) | Op::Fill(_) | Op::Call(_) | Op::Stream(_) => Ok(None),
         Op::Eye => dims(2..=2),
         Op::Dirac { .. } => dims(3..=5),
         Op::Const(bytes) => {
@@ -125,25 +154,6 @@ fn shape(op: &Op, out: &View, views: &[View]) -> Result<Option<Vec<u64>>, String
         Op::Stack(tensors, dim) => stack(tensors, *dim, &of).map(Some),
         Op::Pad(view, pad, _) => padded(of(*view), pad).map(Some),
     }
-}
-
-/// The shape to which both broadcast.
-fn joined(a: &[u64], b: &[u64]) -> Result<Vec<u64>, String> {
-    let (long, short) = if a.len() < b.len() { (b, a) } else { (a, b) };
-    let mut shape = long.to_vec();
-    for (size, other) in shape.iter_mut().rev().zip(short.iter().rev()) {
-        match (*size, *other) {
-            (size, other) if size == other => {}
-            (1, other) => *size = other,
-            (_, 1) => {}
-            _ => {
-                return Err(format!(
-                    "expected shapes that broadcast, found {a:?} and {b:?}"
-                ));
-            }
-        }
-    }
-    Ok(shape)
 }
 
 /// The number of elements of `arange`.
@@ -233,23 +243,4 @@ fn stack<'a>(
         at.ok_or_else(|| format!("expected a new dimension of shape {shape:?}, found {dim}"))?;
     shape.insert(at, tensors.len() as u64);
     Ok(shape)
-}
-
-fn padded(shape: &[u64], pad: &[i64]) -> Result<Vec<u64>, String> {
-    if !pad.len().is_multiple_of(2) || pad.len() > 2 * shape.len() {
-        return Err(format!(
-            "expected an even number of entries that pads shape {shape:?}, found {}",
-            pad.len()
-        ));
-    }
-    let mut padded = shape.to_vec();
-    for (size, both) in padded.iter_mut().rev().zip(pad.chunks(2)) {
-        let sum = both
-            .iter()
-            .try_fold(*size as i64, |sum, pad| sum.checked_add(*pad));
-        *size = sum
-            .and_then(|sum| u64::try_from(sum).ok())
-            .ok_or_else(|| format!("expected entries that pad shape {shape:?}, found {pad:?}"))?;
-    }
-    Ok(padded)
 }

@@ -32,13 +32,61 @@ INIT = {name: getattr(torch.nn.init, name) for name in ("trunc_normal_", "orthog
 KEYS = "format version pytorch semantics model data storages views steps parameters buffers".split()
 
 
+class Streams:
+    """The default generator is moved to the position of the stream in use."""
+
+    def __init__(self):
+        self.current, self.others = 0, {}
+
+    def get(self, stream):
+        return torch.get_rng_state() if stream == self.current else self.others[stream]
+
+    def put(self, stream, state):
+        if stream == self.current:
+            torch.set_rng_state(state)
+        else:
+            self.others[stream] = state
+
+    def change(self, op, stream, value=None):
+        if op == "manual_seed":
+            self.put(stream, torch.Generator().manual_seed(value).get_state())
+        elif op == "copy_state":
+            self.put(stream, self.get(value))
+        elif stream != self.current:
+            self.others[self.current] = torch.get_rng_state()
+            self.current = stream
+            torch.set_rng_state(self.others.pop(stream))
+
+
+def call(name, outs, args):
+    """Calls an operator by its schema."""
+    name, _, overload = name.removeprefix("aten::").partition(".")
+    function = getattr(getattr(torch.ops.aten, name), overload or "default")
+    in_place = name.endswith("_") and function._schema.is_mutable
+    args = [*outs, *args] if in_place else args
+    positional, keywords = [], {}
+    for value, a in zip(args, function._schema.arguments):
+        if a.name == "dtype" and value is not None:
+            value = getattr(torch, value)
+        if a.kwarg_only:
+            keywords[a.name] = value
+        else:
+            positional.append(value)
+    result = function(*positional, **keywords)
+    if not in_place:
+        results = [] if result is None else [result] if isinstance(result, torch.Tensor) else result
+        assert [x.shape for x in results] == [x.shape for x in outs], (name, results, outs)
+        for out, x in zip(outs, [x.clone() for x in results]):
+            out.copy_(x)
+
+
 class Plan:
     """A plan that was read, strictly."""
 
     def __init__(self, text, data=b""):
         self.plan = json.loads(text)
         assert list(self.plan) == [key for key in KEYS if key != "data" or data], list(self.plan)
-        assert self.plan["format"] == "tch-init plan" and self.plan["version"] == 1
+        assert self.plan["format"] == "tch-init plan" and self.plan["version"] in (1, 2)
         self.data = {}
         if data:
             name, nbytes, sha256 = self.plan["data"]
@@ -48,6 +96,7 @@ class Plan:
     def replay(self, seed):
         """Parameters and buffers by name, after `manual_seed(seed)`; the generator is left where the plan leaves it."""
         torch.manual_seed(seed)
+        streams = Streams()
         storages = [torch.zeros(n, dtype=torch.uint8).untyped_storage() for n in self.plan["storages"]]
 
         def view(index):
@@ -74,12 +123,19 @@ class Plan:
                     assert target.shape == source.shape and target.dtype == source.dtype and target.is_contiguous()
                     target.copy_(source)
                     continue
+                if op in ("manual_seed", "copy_state", "use_stream"):
+                    streams.change(op, out, *args)
+                    continue
+                if op.startswith("aten::"):
+                    call(op, [view(x) for x in out], [argument(x) for x in args])
+                    continue
                 if op == "const":
                     raw = torch.frombuffer(bytearray(base64.b64decode(args[0])), dtype=torch.uint8)
                     target = view(out)
                     target.copy_(raw.view(target.dtype).view(target.shape))
                     continue
                 self.step(op, view(out), [argument(x) for x in args])
+            streams.change("use_stream", 0)
         return {row[0]: view(row[1]) for section in ("parameters", "buffers") for row in self.plan[section]}
 
     def step(self, op, out, args):

@@ -73,22 +73,56 @@ class Refusals(unittest.TestCase):
         self.refused(model_of(lambda m: np.random.shuffle(np.arange(3))), "numpy.random")
         self.refused(model_of(lambda m: m.bias.data.fill_(by_name())), "random", place=False)
         self.refused(model_of(lambda m: np.random.default_rng()), "numpy.random")
-        generator = lambda: torch.Generator().manual_seed(1)  # noqa: E731
-        self.refused(model_of(lambda m: nn.init.normal_(m.weight, generator=generator())), "explicit generator")
-        self.refused(model_of(lambda m: nn.init.trunc_normal_(m.weight, generator=generator())), "explicit generator")
-        self.refused(buffer_of(lambda w: torch.randn(3, generator=generator())), "explicit generator")
+        self.refused(model_of(lambda m: (random.seed(), random.random())), "random")
+        self.refused(model_of(lambda m: (np.random.seed(None), np.random.rand())), "numpy.random")
 
-    def test_the_generator_itself(self):
-        self.refused(model_of(lambda m: torch.manual_seed(3)), "manual_seed")
-        self.refused(model_of(lambda m: torch.get_rng_state()), "get_rng_state")
-        self.refused(model_of(lambda m: torch.default_generator.manual_seed(3)), "generator moved", place=False)
+    def test_seeds_that_the_plan_does_not_know(self):
+        self.refused(model_of(lambda m: torch.seed()), "torch.seed")
+        self.refused(model_of(lambda m: torch.Generator().seed()), "Generator.seed")
+        self.refused(model_of(lambda m: torch.initial_seed()), "torch.initial_seed")
+
+        def derived(m):
+            torch.manual_seed(torch.default_generator.initial_seed() + 1)
+            m.weight.data.normal_()
+
+        self.refused(model_of(derived), "seed of the default generator")
+
+    def test_generators_that_moved_unseen(self):
+        earlier = torch.Generator().manual_seed(1)
+        torch.rand(3, generator=earlier)
+        self.refused(model_of(lambda m: m.weight.data.normal_(generator=earlier)), "moved in a way that was not recorded")
+
+        def unseen(m):
+            # Not as an op of aten: a state that no draw of the constructor left.
+            state = torch.Generator().manual_seed(3).get_state()
+            with torch.utils._python_dispatch._disable_current_modes():
+                other = torch.Generator()
+                other.set_state(state)
+                torch.rand(2, generator=other)
+            m.weight.data.normal_(generator=other)
+
+        self.refused(model_of(unseen), "moved in a way that was not recorded")
+
+    def test_states_as_values(self):
+        self.refused(buffer_of(lambda w: torch.get_rng_state()), "state of a generator", place=False)
+        self.refused(buffer_of(lambda w: torch.default_generator.get_state()), "state of a generator", place=False)
+        self.refused(buffer_of(lambda w: torch.get_rng_state().sum().item() * w), "branches on random values")
 
     def test_ops(self):
-        self.refused(buffer_of(lambda w: torch.tanh(w)), "extra", "aten::tanh", "vocabulary")
-        self.refused(model_of(lambda m: m.weight.data.exponential_()), "exponential_")
-        self.refused(buffer_of(lambda w: torch.bernoulli(torch.full((3,), 0.5))), "bernoulli")
+        self.refused(buffer_of(lambda w: torch.special.zeta(w, w)), "extra", "aten::special_zeta", "vocabulary")
+        self.refused(buffer_of(lambda w: torch._standard_gamma(w.abs() + 1)), "_standard_gamma")
         # Nobody reads it, and it draws nothing: no reason to refuse.
-        prove(model_of(lambda m: torch.tanh(m.weight)), seeds=(5,))
+        prove(model_of(lambda m: torch.special.zeta(m.weight, m.weight)), seeds=(5,))
+
+    def test_sizes_that_depend_on_draws(self):
+        for select in (
+            lambda w: w[w > 0],
+            lambda w: w.masked_select(w > 0),
+            lambda w: w.unique(),
+            lambda w: w.repeat_interleave(torch.randint(1, 3, (3,)), dim=0),
+            lambda w: torch.bincount(torch.randint(0, 3, (9,))),
+        ):
+            self.refused(buffer_of(select), "branches on random values")
 
     def test_tensors(self):
         self.refused(buffer_of(lambda w: torch.zeros(3, device="meta")), "extra", "meta", place=False)

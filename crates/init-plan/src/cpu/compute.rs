@@ -4,6 +4,7 @@
 //! multiplications, type promotion) needs libtorch.
 
 use super::cast::{self, Cast};
+use super::movement;
 use crate::elements::{Plain, for_dtype, for_float, gather_broadcast, scatter};
 use crate::error::NeedsLibtorch;
 use crate::materialize::unallocated;
@@ -70,9 +71,9 @@ fn copied<S: Stream>(
 
 /// A view that is read, and the bytes of its storage.
 #[derive(Clone, Copy)]
-struct Source<'a> {
-    bytes: &'a [u8],
-    view: &'a View,
+pub(super) struct Source<'a> {
+    pub(super) bytes: &'a [u8],
+    pub(super) view: &'a View,
 }
 
 fn compute_into<'a>(
@@ -128,6 +129,7 @@ fn compute_into<'a>(
         }
         Op::Unary(Unary::Neg, a) => unary(Sign::Flip, source(*a), target, out),
         Op::Unary(Unary::Abs, a) => unary(Sign::Clear, source(*a), target, out),
+        Op::Call(call) => movement::call(call, target, out, source),
         _ => Err(NeedsLibtorch),
     }
 }

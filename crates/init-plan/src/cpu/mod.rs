@@ -3,11 +3,13 @@
 mod cast;
 mod compute;
 mod memory;
+mod movement;
 
 use crate::elements::{
     Plain, contiguous_mut, for_float, for_size, gather, scatter, scatter_in_memory_order,
 };
 use crate::error::NeedsLibtorch;
+use crate::operator::OperatorCall;
 use crate::step::Op;
 use crate::storage::Storage;
 use crate::stream::{Storages, Stream, StreamError};
@@ -118,6 +120,20 @@ macro_rules! cpu_stream {
                 storages: &mut Storages<'_, Self>,
             ) -> Result<(), StreamError> {
                 compute_without_libtorch(self, op, out, storages)
+            }
+
+            fn call(
+                &mut self,
+                call: &OperatorCall,
+                outs: &[usize],
+                storages: &mut Storages<'_, Self>,
+            ) -> Result<(), StreamError> {
+                match *outs {
+                    [out] if !call.operator.is_draw() => {
+                        compute_without_libtorch(self, &Op::Call(call.clone()), out, storages)
+                    }
+                    _ => Err(NeedsLibtorch.into()),
+                }
             }
         }
     };

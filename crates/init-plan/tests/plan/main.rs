@@ -7,5 +7,6 @@ mod build;
 mod builder;
 mod cpu;
 mod malformed;
+mod operators;
 mod show;
 mod to_json;

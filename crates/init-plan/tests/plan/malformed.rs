@@ -61,14 +61,17 @@ fn the_plan_itself_is_fine() {
 #[test]
 fn other_formats_versions_and_keys_are_refused() {
     for (plan, message) in [
-        (with("/version", json!(2)), "expected version 1, found 2"),
+        (
+            with("/version", json!(3)),
+            "expected version 1 or 2, found 3",
+        ),
         (
             with("/version", json!(1.0)),
-            "expected version 1, found 1.0",
+            "expected version 1 or 2, found 1.0",
         ),
         (
             with("/version", json!("1")),
-            "expected version 1, found \"1\"",
+            "expected version 1 or 2, found \"1\"",
         ),
         (
             with("/version", json!([[1]])),
@@ -114,8 +117,8 @@ steps ["fill_"] => expected the view that a step writes
 steps ["fill_",0,{"view":0,"of":1}] => expected {"view": index}
 steps ["fill_",0,{"storage":0}] => expected {"view": index}
 steps ["fill_",0,{"view":-1}] => invalid value: integer `-1`, expected u64
-steps ["cat",0,[1,{"view":0}],0] => expected only ints or only views in a list
-steps ["cat",0,[[1]],0] => expected ints or views in a list
+steps ["cat",0,[1,{"view":0}],0] => expected only numbers or only views in a list
+steps ["cat",0,[[1]],0] => expected numbers or views in a list
 steps ["fill_",0,9300000000000000000] => expected an i64, found 9300000000000000000
 parameters ["x"] => expected the view of a name
 parameters ["x",0,{"frozen":true}] => unknown option `frozen`
