@@ -157,7 +157,7 @@ fn streams_are_seeded_copied_and_used() {
         plan.parameter(&format!("t{i}"), *tensor);
     }
     let plan = plan.plan();
-    let mut draw = |generator: &mut Mt19937| {
+    let draw = |generator: &mut Mt19937| {
         let mut values = [0f32; 3];
         let draw = Draw::from(Uniform { from: 0.0, to: 1.0 });
         let target = Target::new(Dtype::Float32, &[3]);
