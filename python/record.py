@@ -73,8 +73,8 @@ STORED = {
 
 # The operators that a plan may call by their schema: those of crates/init-plan/src/operator.rs.
 OPERATORS = set("""
-    _adaptive_avg_pool2d _adaptive_avg_pool3d _assert_async _conj_physical _fft_c2c _fft_c2r _fft_r2c _linalg_det
-    _linalg_eigh _linalg_slogdet _linalg_solve_ex _linalg_svd _log_softmax _native_batch_norm_legit
+    _adaptive_avg_pool2d _adaptive_avg_pool3d _assert_async _conj_physical _linalg_det _linalg_eigh
+    _linalg_slogdet _linalg_solve_ex _linalg_svd _log_softmax _native_batch_norm_legit
     _native_batch_norm_legit_functional _safe_softmax _sample_dirichlet _softmax _standard_gamma _to_copy
     _upsample_bicubic2d_aa _upsample_bilinear2d_aa _upsample_nearest_exact1d _upsample_nearest_exact2d
     _upsample_nearest_exact3d _weight_norm_interface abs acos acosh add addcdiv addcmul addmm addmv addr all amax

@@ -81,8 +81,6 @@ enum Rule {
     Convolution,
     /// Square matrices of the larger size, which are one of the outputs, and the factors.
     Square,
-    /// The tensor with the size that the fourth argument says in the last dimension of the list.
-    FftReal,
     /// Rows of the tensor, and as many columns as the second argument says.
     Multinomial,
     /// A draw into the output itself; tensors broadcast to it.
@@ -112,7 +110,7 @@ const OPERATORS: &[(Rule, bool, &[&str])] = &[
         "tan", "tanh", "threshold", "trunc", "where", "xlogy", "zeros", "zeros_like",
     ]),
     (Rule::Like(0), false, &[
-        "_fft_c2c", "_log_softmax", "_safe_softmax", "_softmax", "argsort", "bucketize", "cholesky", "cholesky_inverse",
+        "_log_softmax", "_safe_softmax", "_softmax", "argsort", "bucketize", "cholesky", "cholesky_inverse",
         "cummax", "cummin", "cumprod", "cumsum", "diagonal_scatter", "flip", "index_add", "index_copy",
         "index_fill", "index_put", "index_reduce", "linalg_householder_product", "linalg_matrix_exp",
         "logcumsumexp", "put", "renorm", "roll", "scatter", "scatter_add", "scatter_reduce",
@@ -122,7 +120,7 @@ const OPERATORS: &[(Rule, bool, &[&str])] = &[
         "gather", "searchsorted", "take",
     ]),
     (Rule::Within, false, &[
-        "_fft_r2c", "_linalg_det", "_native_batch_norm_legit", "_native_batch_norm_legit_functional", "max_pool2d_with_indices", "max_pool3d_with_indices", "_linalg_eigh", "_linalg_slogdet", "_weight_norm_interface", "all", "amax", "amin",
+        "_linalg_det", "_native_batch_norm_legit", "_native_batch_norm_legit_functional", "max_pool2d_with_indices", "max_pool3d_with_indices", "_linalg_eigh", "_linalg_slogdet", "_weight_norm_interface", "all", "amax", "amin",
         "aminmax", "any", "argmax", "argmin", "count_nonzero", "diagonal_copy", "geqrf", "kthvalue",
         "linalg_cholesky_ex", "linalg_eig", "linalg_inv_ex", "linalg_lu_factor_ex", "linalg_pinv",
         "linalg_vector_norm", "logsumexp", "max", "mean", "median", "min", "mode", "nanmedian", "nansum",
@@ -176,9 +174,6 @@ const OPERATORS: &[(Rule, bool, &[&str])] = &[
     ]),
     (Rule::Square, false, &[
         "linalg_lu", "lu_unpack",
-    ]),
-    (Rule::FftReal, false, &[
-        "_fft_c2r",
     ]),
     (Rule::Nothing, false, &[
         "_assert_async",
@@ -428,17 +423,6 @@ impl OperatorCall {
                     true => Ok(()),
                     false => Err(unsized_()),
                 }
-            }
-            Rule::FftReal => {
-                let mut shape = tensor(0)?.to_vec();
-                let dim = self.ints().and_then(|dims| dims.last().copied());
-                let dim = dim.and_then(|dim| usize::try_from(dim).ok());
-                let size = self.int(3).and_then(|size| u64::try_from(size).ok());
-                match dim.and_then(|dim| shape.get_mut(dim)).zip(size) {
-                    Some((of, size)) => *of = size,
-                    None => return Err(unsized_()),
-                }
-                exactly(&shape)
             }
             Rule::Resized => {
                 let mut shape = tensor(0)?.get(..2).ok_or_else(unsized_)?.to_vec();
