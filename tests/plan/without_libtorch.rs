@@ -332,12 +332,18 @@ fn the_recorder_knows_every_draw() {
     let script = include_str!("../../python/record.py");
     let mut known = Vec::new();
     for line in script.lines().map(str::trim) {
-        // "rand": lambda a, out: ("uniform_", [0.0, 1.0]),
-        let row = line.split_once("lambda a, out: (\"").and_then(|(_, row)| {
-            let (name, arguments) = row.split_once("\", [")?;
-            let arguments = arguments.rsplit_once("])")?.0;
+        // return "normal_", [float(a["mean"]), float(a["std"])]
+        let returned = line
+            .strip_prefix("return \"")
+            .and_then(|row| row.strip_suffix(']')?.split_once("\", ["));
+        // "rand": drawn("uniform_", 0.0, 1.0),
+        let table = line.split_once(": drawn(\"").and_then(|(_, row)| {
+            let row = row.strip_suffix("),")?;
+            Some(row.split_once("\", ").unwrap_or((row, "")))
+        });
+        let row = returned.or(table).map(|(name, arguments)| {
             let count = arguments.split(", ").filter(|x| !x.is_empty()).count();
-            Some((name, count))
+            (name, count)
         });
         // "orthogonal_": ("orthogonal_", "tensor, gain=1, generator=None", "gain,"),
         let hooked = line.split_once(": (\"").and_then(|(_, row)| {
