@@ -22,7 +22,7 @@ def make(dtype):
     torch.set_default_dtype(dtype)
     model = nn.Sequential(
         nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.Embedding(10, 6), nn.LayerNorm(6),
-        nn.Linear(6, 33), nn.PReLU(), nn.LSTM(5, 4), nn.Linear(33, 3),
+        nn.Linear(6, 33), nn.PReLU(), nn.LSTM(5, 4), nn.Linear(33, 12),
     )
     torch.set_default_dtype(torch.float32)
     return model
