@@ -96,8 +96,17 @@ fn wrong_arguments_are_one_line() {
             "unrecognized subcommand 'dome'; try `tch-init --help`",
         ),
         (
+            &["diff", "text", "text", "--rtol", "1e-5x"],
+            "invalid value '1e-5x' for '--rtol [<X>]': expected a number, or nothing for PyTorch's default; try `tch-init --help`",
+        ),
+        (
+            &["diff", "text", "text", "--rtol=a"],
+            "invalid value 'a' for '--rtol [<X>]': expected a number, or nothing for PyTorch's default; try `tch-init --help`",
+        ),
+        (
+            // A word that is no number is a file after `--rtol`.
             &["diff", "text", "text", "--rtol", "a"],
-            "invalid value 'a' for '--rtol [<X>]': invalid float literal; try `tch-init --help`",
+            "unexpected argument 'a' found; try `tch-init --help`",
         ),
         (
             &["diff", "text", "text", "--equal-nan"],

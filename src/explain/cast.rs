@@ -46,12 +46,35 @@ pub(super) fn cast(yours: &TensorView<'_>, reference: &TensorView<'_>) -> Option
             Whose::Yours => yours,
             Whose::Reference => reference,
         };
-        (is_direct || is_evident(through, yours, reference, cast)).then_some(Finding::Rounded {
+        (is_direct || is_evident(through, yours, reference, cast)).then(|| Finding::Rounded {
             through,
+            or: match is_direct {
+                true => Vec::new(),
+                false => alike(through, whose, yours, reference),
+            },
             whose,
             drawn: false,
         })
     })
+}
+
+/// The other dtypes of this size that the cast may as well have gone through: their values are the
+/// same bits.
+fn alike(
+    through: Dtype,
+    whose: Whose,
+    yours: &TensorView<'_>,
+    reference: &TensorView<'_>,
+) -> Vec<Dtype> {
+    let (from, to) = match whose {
+        Whose::Yours => (reference, yours),
+        Whose::Reference => (yours, reference),
+    };
+    COARSE
+        .into_iter()
+        .filter(|other| *other != through && other.size() == through.size())
+        .filter(|other| is_cast(from, *other, to))
+        .collect()
 }
 
 /// The dtype with the fewer values: an integer one, or the less precise.
@@ -152,6 +175,7 @@ mod tests {
                 through,
                 whose,
                 drawn: false,
+                ..
             } => Some((through, whose)),
             other => panic!("{other:?}"),
         }

@@ -152,6 +152,9 @@ pub enum Finding {
     Rounded {
         /// The dtype.
         through: Dtype,
+        /// Other dtypes that would have left the same values.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        or: Vec<Dtype>,
         /// Whose values were rounded.
         whose: Whose,
         /// Whether the values were drawn in that dtype, which may take other words.
@@ -499,6 +502,7 @@ impl fmt::Display for Finding {
             ),
             Finding::Rounded {
                 through,
+                or,
                 whose,
                 drawn,
             } => {
@@ -506,15 +510,16 @@ impl fmt::Display for Finding {
                     Whose::Yours => "yours",
                     Whose::Reference => "the reference",
                 };
+                let or: String = or.iter().map(|dtype| format!(" or {dtype}")).collect();
                 match (drawn, through.is_floating_point()) {
                     (true, _) => write!(f, "drawn in {through}, then cast\n{whose}, bit for bit"),
                     (false, true) => write!(
                         f,
-                        "rounded through {through}\n{whose} is the other rounded to {through}, bit for bit"
+                        "rounded through {through}{or}\n{whose} is the other rounded to {through}{or}, bit for bit"
                     ),
                     (false, false) => write!(
                         f,
-                        "cast through {through}\n{whose} is the other cast through {through}, bit for bit"
+                        "cast through {through}{or}\n{whose} is the other cast through {through}{or}, bit for bit"
                     ),
                 }
             }

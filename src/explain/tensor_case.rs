@@ -390,6 +390,7 @@ fn method_finding(origin: &Origin) -> Option<Finding> {
         (Method::RandnTimesStd, _) => None,
         (Method::In(dtype), _) => Some(Finding::Rounded {
             through: dtype,
+            or: Vec::new(),
             whose: Whose::Yours,
             drawn: true,
         }),

@@ -187,7 +187,6 @@ mod with_tch {
     use crate::nn::init::PYTORCH_DEFAULT;
     use crate::nn::kind::LayerKind;
     use crate::nn::named_tensors::NamedTensors;
-    use crate::nn::spec::refused;
     use crate::nn::tch_layers::{or_panic, placeholder};
     use std::borrow::Borrow;
     use tch::Tensor;
@@ -268,15 +267,15 @@ mod with_tch {
     ///
     /// Draws the weight, then the bias, as [`uniform_`](crate::init::uniform_).
     ///
-    /// The forward pass is tch's, which exchanges paddings that differ between dimensions if the
-    /// padding mode is not zeros: [`padded_conv`] makes such a layer.
+    /// The variables are PyTorch's for all options. The forward pass is tch's, which exchanges paddings
+    /// that differ between dimensions if the padding mode is not zeros, with a warning in the log:
+    /// [`padded_conv`] makes a layer that pads as PyTorch does.
     ///
     /// # Errors
     ///
     /// [`InitError::Channels`] if `groups` is not positive or does not divide both channels,
-    /// [`InitError::Dimensions`] for kernels of other than 1 to 3 dimensions, [`InitError::Layer`] for
-    /// paddings that tch would exchange, [`InitError::Libtorch`] for negative sizes or a `VarStore`
-    /// whose kind cannot be trained.
+    /// [`InitError::Dimensions`] for kernels of other than 1 to 3 dimensions,
+    /// [`InitError::Libtorch`] for negative sizes or a `VarStore` whose kind cannot be trained.
     ///
     /// ```
     /// use tch::nn::VarStore;
@@ -301,15 +300,11 @@ mod with_tch {
         let kind = kind(ksizes)?;
         let equal = config.padding.iter().all(|p| *p == config.padding[0]);
         if !matches!(config.padding_mode, PaddingMode::Zeros) && !equal {
-            return Err(refused(
-                kind,
-                "padding",
-                format!(
-                    "padding = {:?}: tch 0.26 exchanges paddings that differ between dimensions unless \
-                     padding_mode is zeros; use padded_conv",
-                    config.padding
-                ),
-            ));
+            log::warn!(
+                "{kind}: the forward pass of tch 0.26 exchanges paddings that differ between dimensions, {:?}, unless \
+                 padding_mode is zeros; use padded_conv",
+                config.padding
+            );
         }
         let tensors = variables(vs.borrow(), kind, [in_dim, out_dim], ksizes, config)?;
         let mut conv = placeholder(|scratch| {

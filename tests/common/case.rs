@@ -232,13 +232,13 @@ pub fn functions() -> Vec<Function> {
         KaimingUniform(FanMode::FanOut, Nonlinearity::Tanh),
         KaimingNormal(FanMode::FanIn, odd_slope),
         KaimingNormal(FanMode::FanOut, Nonlinearity::Relu),
-        // A literal port: the name alone, with PyTorch's default `a`.
-        KaimingUniform(FanMode::FanOut, "leaky_relu".parse().unwrap()),
-        KaimingNormal(FanMode::FanOut, "leaky_relu".parse().unwrap()),
         Orthogonal(1.0),
         Orthogonal(2f64.sqrt()),
         Sparse(0.3, 0.01),
         Sparse(0.9, 1.0),
+        // A literal port: the name alone, with PyTorch's default `a`.
+        KaimingUniform(FanMode::FanOut, "leaky_relu".parse().unwrap()),
+        KaimingNormal(FanMode::FanOut, "leaky_relu".parse().unwrap()),
     ]
 }
 

@@ -471,17 +471,3 @@ fn padded<const N: usize>(
         ..Default::default()
     }
 }
-
-/// tch's forward pass would exchange them.
-#[test]
-fn unequal_paddings_in_a_mode_that_tch_gets_wrong_are_rejected() {
-    let vs = nn::VarStore::new(tch::Device::Cpu);
-    let config = padded([1, 1], [1, 2], [1, 1], Circular);
-    let error = nn::f_conv(vs.root(), 4, 6, [3, 3], config).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "Conv2d: padding = [1, 2]: tch 0.26 exchanges paddings that differ between dimensions unless \
-         padding_mode is zeros; use padded_conv"
-    );
-    assert!(vs.is_empty());
-}

@@ -69,7 +69,10 @@ impl Casts {
             assert_eq!(findings.len(), 1, "{label}");
             let finding = &findings[0];
             assert_eq!(finding["id"], "rounded", "{label}");
-            assert_eq!(finding["through"], through, "{label}");
+            // Dtypes of 8 bits that differ in their range only leave the same values.
+            let or = finding["or"].as_array();
+            let alike = or.is_some_and(|or| or.iter().any(|dtype| dtype == through));
+            assert!(alike || finding["through"] == through, "{label}");
             assert_eq!(finding["whose"], whose, "{label}");
             assert_eq!(finding["drawn"], false, "{label}");
         }

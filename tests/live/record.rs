@@ -62,7 +62,7 @@ fn failures_of_the_script_are_the_programs() {
         ),
         (
             &["torch.nn.Linear(2, 3)", "-o", "no/such/folder/a"],
-            "no folder",
+            "no/such/folder does not exist",
         ),
     ] {
         let line = failure(&python, arguments);
