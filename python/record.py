@@ -25,6 +25,7 @@ import random
 import struct
 import sys
 import tempfile
+import threading
 import types
 
 try:
@@ -525,7 +526,13 @@ DRAWN_IN_PLACE = {"bernoulli_", "cauchy_", "exponential_", "geometric_", "log_no
 OVERWRITE |= DRAWN_IN_PLACE
 EMPTY = {"empty", "empty_like", "empty_strided", "empty_permuted", "new_empty", "new_empty_strided"}
 # Ops that return another tensor of the same memory, although their schemas do not say so.
-VIEWS = {"_unsafe_view", "_reshape_alias", "lift"}
+VIEWS = {"_unsafe_view", "_reshape_alias", "lift", "unsafe_split", "unsafe_split_with_sizes"}
+# Ops that take a shape and a dtype from their argument, and not its values.
+LIKE = {"zeros_like", "ones_like", "full_like", "new_zeros", "new_ones", "new_full", "rand_like", "randn_like", "randint_like"}
+# Functions of lists of tensors that libtorch computes on the CPU by the function of this name, tensor by tensor.
+FOREACH = set("add sub mul div lerp addcmul addcdiv neg abs sqrt exp log sigmoid tanh reciprocal sign erf sin cos zero copy".split())
+# Ops that move the bytes of the state of a generator.
+OF_STATE = {"clone", "_to_copy", "stack", "cat"}
 # Ops that write running statistics, although their schemas do not say so, if this argument is true.
 RUNNING = {"native_batch_norm": "training", "cudnn_batch_norm": "training", "miopen_batch_norm": "training"}
 # Ops whose vectors are not computed for singular values and eigenvalues alone; the number of that argument. PyTorch
@@ -791,6 +798,33 @@ def hooked_init(recorder):
 
 
 @contextlib.contextmanager
+def hooked_seeds(recorder):
+    """Replaces the code of `torch.seed` and `torch.initial_seed`, which modules may have imported by name."""
+    hooks = {name: getattr(torch.random, name) for name in ("seed", "initial_seed")}
+    saved = {}
+
+    def called(name):
+        if name == "seed":
+            recorder.refuse("the constructor calls torch.seed, which draws a seed that no seed of PyTorch sets")
+        if recorder.streams.of_user(torch.default_generator):
+            recorder.refuse("the constructor calls torch.initial_seed: what depends on the seed itself cannot be recorded")
+        return torch.default_generator.initial_seed()
+
+    torch.random._tch_init_called = called
+    try:
+        for name, function in hooks.items():
+            scope = {}
+            exec(compile(f"def f():\n return _tch_init_called({name!r})", torch.random.__file__, "exec"), torch.random.__dict__, scope)
+            saved[function] = function.__code__
+            function.__code__ = scope["f"].__code__
+        yield
+    finally:
+        for function, code in saved.items():
+            function.__code__ = code
+        del torch.random._tch_init_called
+
+
+@contextlib.contextmanager
 def replaced(changes):
     """Replaces attributes temporarily: (owner, name, value)."""
     missing, saved = object(), []
@@ -827,6 +861,8 @@ class Recorder(TorchDispatchMode):
         self.end = []
         self.values_only = False
         self.seeded = set()  # Python's and numpy's generators that have a fixed seed
+        self.states = set()  # storages of states of generators, which have their values
+        self.thread = threading.get_ident()
 
     # ------------------------------------------------ errors
 
@@ -860,6 +896,7 @@ class Recorder(TorchDispatchMode):
             number = self.storage(state.untyped_storage(), state.dtype)
             self.known.add(number)
             self.deferred[number] = "random"
+            self.states.add(number)
             why = at_line("it depends on the state of a generator, which is not in a plan's vocabulary")
             self.steps.append(Step(None, self.view(state), why=why, reads=[]))
         return state
@@ -878,8 +915,9 @@ class Recorder(TorchDispatchMode):
         return number
 
     def view(self, tensor):
-        if tensor.layout != torch.strided or tensor.is_quantized:
-            self.refuse(f"a tensor of layout {tensor.layout} cannot be recorded")
+        if tensor.is_quantized or tensor.layout != torch.strided:
+            what = f"a quantized tensor ({str(tensor.dtype)[6:]})" if tensor.is_quantized else f"a tensor of layout {tensor.layout}"
+            self.refuse(f"{what} cannot be recorded; a dense one, converted after the constructor, can")
         if tensor.device.type != "cpu":
             self.refuse(f"a tensor on device {tensor.device} is combined with one on the CPU; only CPU models can be recorded")
         return View.of(self.storage(tensor.untyped_storage(), tensor.dtype), tensor)
@@ -1028,13 +1066,15 @@ class Recorder(TorchDispatchMode):
         if untyped.nbytes() % itemsize(dtype):
             dtype = torch.uint8
         with self.pause():
-            if number in self.deferred or untyped.nbytes() > MAX_FILLED:
+            if number not in self.states and (number in self.deferred or untyped.nbytes() > MAX_FILLED):
                 new = self.allocate(untyped.nbytes())
             else:
                 new = torch.empty(0, dtype=torch.uint8).set_(untyped).clone().untyped_storage()
         copied = self.storage(new, dtype)
         if number in self.deferred or untyped.nbytes() > MAX_FILLED:
             self.deferred[copied] = self.deferred.get(number, "large")
+        if number in self.states:
+            self.states.add(copied)
         shape = (untyped.nbytes() // itemsize(dtype),)
         source = self.read(View(number, dtype, shape))
         self.known.add(copied)
@@ -1045,6 +1085,8 @@ class Recorder(TorchDispatchMode):
 
     def init_event(self, name, tensor, args, generator):
         op = HOOKED[name][0]
+        if threading.get_ident() != self.thread:
+            self.refuse(f"{name} in another thread cannot be recorded, since the order of the draws is open")
         # PyTorch's own functions make of a complex tensor what they can.
         if self.paused or tensor.device.type == "meta" or tensor.is_complex():
             return ORIGINAL[name](tensor, *args, **({} if generator is None else {"generator": generator}))
@@ -1096,13 +1138,24 @@ class Recorder(TorchDispatchMode):
         if any(isinstance(x, torch.Tensor) and not isinstance(x, UNINITIALIZED) and (x.is_conj() or x.is_neg()) for x in tree_flatten((args, kwargs))[0]):
             if not func.is_view and not func._schema.is_mutable:
                 args, kwargs = tree_map(self.resolved, (args, kwargs))
+        # In inference mode, a function that is made of others arrives as a whole; whether it returns a copy or a view is
+        # seen only in its parts.
+        if torch.is_inference_mode_enabled() and torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), "CompositeImplicitAutograd"):
+            with self:  # libtorch's own parts: `decompose` has others in Python
+                return func._op_dk(torch._C.DispatchKey.CompositeImplicitAutograd, *args, **kwargs)
         arguments = bound(func, args, kwargs)
+        if func._schema.name.startswith("aten::_foreach_"):
+            each = self.foreach(func, arguments)
+            if each is not NotImplemented:
+                return each
         tensors = [x for x in tree_flatten((args, kwargs))[0] if isinstance(x, torch.Tensor)]
         # A parameter of a lazy module has neither shape nor elements.
         if any(isinstance(x, UNINITIALIZED) for x in tensors):
             return func(*args, **kwargs)
         name = func._schema.name.split("::")[1]
-        draws = torch.Tag.nondeterministic_seeded in func.tags
+        draws = torch.Tag.nondeterministic_seeded in func.tags and arguments.get("dropout_p") != 0.0
+        if any(x.layout != torch.strided or x.is_nested for x in tensors):
+            self.refuse(f"{func.name()} of a sparse or nested tensor cannot be recorded; a dense one, made sparse after the constructor, can")
         device = arguments.get("device")
         if device is not None and torch.device(device).type not in ("cpu", "meta"):
             self.refuse(f"{func.name()} on device {device}: only models on the CPU can be recorded")
@@ -1116,7 +1169,32 @@ class Recorder(TorchDispatchMode):
             return result
         if name in EMPTY:
             return self.empty(func, args, kwargs)
+        if name in OF_STATE and tensors and all(self.storages.get(x.untyped_storage()._cdata) in self.states for x in tensors):
+            with self.pause():
+                result = func(*args, **kwargs)
+            return self.state_of(result)
         return self.step(func, name, arguments, args, kwargs, tensors, draws)
+
+    def foreach(self, func, arguments):
+        """A function of lists of tensors as libtorch has it on the CPU: one tensor after the other."""
+        base = func._schema.name.removeprefix("aten::_foreach_")
+        if base.removesuffix("_") not in FOREACH:
+            return NotImplemented
+        lists = {n: x for n, x in arguments.items() if isinstance(x, (list, tuple)) and x}
+        count = len(arguments["self"])
+        packet = getattr(torch.ops.aten, base, None)
+        if packet is None or any(len(x) != count for x in lists.values()):
+            return NotImplemented
+        schema = func._schema.arguments
+        with self:
+            results = []
+            for i in range(count):
+                values = {n: x[i] if n in lists else x for n, x in arguments.items()}
+                # The schemas of the two differ in the names of the arguments that have no default.
+                positional = [values[a.name] for a in schema if not a.has_default_value()]
+                keywords = {a.name: values[a.name] for a in schema if a.has_default_value() and a.name in values}
+                results.append(packet(*positional, **keywords))
+        return results if func._schema.returns else None
 
     def resolved(self, x):
         """The values of a lazily conjugated or negated tensor."""
@@ -1175,7 +1253,11 @@ class Recorder(TorchDispatchMode):
         else:
             hidden = []
         overwrites = name in OVERWRITE or any(a.is_out for a in func._schema.arguments)
+        if any(a.is_out for a in func._schema.arguments):
+            self.resize_out(func, arguments, args, kwargs)
         inputs = [x for x in tensors if x.device.type != "meta" and not (overwrites and any(x is w for w in written))]
+        if name in LIKE:
+            inputs = [x for x in inputs if x is not arguments["self"]]
         deferred = {self.deferred.get(self.view(x).storage) for x in inputs} - {None}
 
         if draws:
@@ -1227,6 +1309,9 @@ class Recorder(TorchDispatchMode):
                     self.deferred[number] = kind
         else:
             result = self.unexecuted(func, args, kwargs, deferred)
+        for x in tree_flatten(result)[0]:
+            if isinstance(x, torch.Tensor) and x.layout != torch.strided:
+                self.view(x)  # refuses
         mine = {x.untyped_storage()._cdata for x in tensors}
         outs = written + hidden
         for x in hidden if kind else ():
@@ -1246,6 +1331,18 @@ class Recorder(TorchDispatchMode):
                 self.set(view)
         self.append(func, name, views, reads, outs, "unset" if unset else kind, draws, overwrites)
         return result
+
+    def resize_out(self, func, arguments, args, kwargs):
+        """Gives the tensors of `out=` the shapes of the result, as the op does."""
+        names = [a.name for a in func._schema.arguments if a.is_out]
+        with self.pause():
+            try:
+                results = tree_flatten(self.on_meta(func, args, kwargs))[0]
+            except (NotImplementedError, RuntimeError):
+                return
+            for x, result in zip((arguments[n] for n in names if n in arguments), results):
+                if isinstance(x, torch.Tensor) and x.shape != result.shape:
+                    x.resize_(result.shape)
 
     def without_masks(self, func, args, kwargs, arguments, tensors):
         """Known masks among the indices as indices, if the result is not computed now."""
@@ -1322,6 +1419,8 @@ class Recorder(TorchDispatchMode):
         if draws:
             self.refuse(f"{func.name()} draws in a way that a plan cannot represent")
         what = f"{func.name()} is not in a plan's vocabulary"
+        if torch.get_default_dtype() != torch.float32:
+            what += f" under the default dtype {str(torch.get_default_dtype())[6:]} (integers have to be cast explicitly)"
         if kind == "unset":
             what = f"{func.name()} reads uninitialized memory"
         for x, out in zip(outs, places):
@@ -1477,9 +1576,29 @@ def tensor_hooks(recorder):
     def numpy(self, *args, **kwargs):
         recorder.check_read(self, "numpy()")
         array = plain_numpy(self, *args, **kwargs)
-        if not recorder.paused and self.device.type == "cpu":
-            array.flags.writeable = False  # a write through it would go unseen
+        if not recorder.paused and self.device.type == "cpu" and self.layout == torch.strided and self.numel():
+            number = recorder.storage(self.untyped_storage(), self.dtype)
+            if recorder.bytes[number] > MAX_WATCHED:
+                array.flags.writeable = False  # a write through it would go unseen
+            elif number in recorder.known:
+                recorder.outside[number] = 0
+                recorder.watch(number)
         return array
+
+    def by_element(method, what):
+        """Python's functions of each element."""
+
+        def change(self, *args):
+            for x in (self, *args):
+                if isinstance(x, torch.Tensor):
+                    recorder.check_read(x, what)
+            number = recorder.view(self).storage
+            recorder.preserve(number)
+            result = method(self, *args)
+            recorder.known.discard(number)  # recorded with its new values when it is read
+            return result
+
+        return change
 
     def storage_access(method, what):
         def access(self, *args, **kwargs):
@@ -1508,6 +1627,11 @@ def tensor_hooks(recorder):
     changes = [(torch.Tensor, "numpy", numpy), (torch.UntypedStorage, "clone", clone)]
     for name in "svdvals eigvalsh norm matrix_norm cond matrix_rank".split():
         changes.append((torch.linalg, name, values_only(getattr(torch.linalg, name))))
+    for name in "apply_ map_ map2_".split():
+        changes.append((torch.Tensor, name, by_element(getattr(torch.Tensor, name), name)))
+    # Of numbers: `torch.tensor([x[0], x[1]])` reads them unseen.
+    for name in "__float__ __int__ __index__ __bool__ __complex__".split():
+        changes.append((torch.Tensor, name, reading(getattr(torch.Tensor, name), "aten::_local_scalar_dense")))
     for name in "tolist __dlpack__ __reduce_ex__".split():
         changes.append((torch.Tensor, name, reading(getattr(torch.Tensor, name), name)))
     for name in "__getitem__ __setitem__ fill_ tolist copy_".split():
@@ -1518,12 +1642,6 @@ def tensor_hooks(recorder):
 
 def generator_hooks(recorder):
     """Replaces what draws a seed, and Python's and numpy's generators until they have a fixed seed."""
-
-    def refusing(what):
-        def refuse(*args, **kwargs):
-            recorder.refuse(f"the constructor {what}")
-
-        return refuse
 
     class Meta(type(plain_generator)):
         def __instancecheck__(cls, x):
@@ -1539,15 +1657,8 @@ def generator_hooks(recorder):
     def get_rng_state():
         return recorder.state_of(torch.default_generator.get_state())
 
-    def initial_seed():
-        if recorder.streams.of_user(torch.default_generator):
-            recorder.refuse("the constructor calls torch.initial_seed: what depends on the seed itself cannot be recorded")
-        return torch.default_generator.initial_seed()
-
     changes = [(torch, "Generator", Generator)]
     for owner in (torch, torch.random):
-        changes.append((owner, "seed", refusing("calls torch.seed, which draws a seed that no seed of PyTorch sets")))
-        changes.append((owner, "initial_seed", initial_seed))
         changes.append((owner, "get_rng_state", get_rng_state))
     numpy = sys.modules.get("numpy")
     if numpy is not None:
@@ -1559,6 +1670,9 @@ def generator_hooks(recorder):
             return plain(seed)
 
         changes.append((numpy.random, "default_rng", default_rng))
+        for name in "RandomState SeedSequence MT19937 PCG64 PCG64DXSM Philox SFC64".split():
+            changes.append((numpy.random, name, seeded_class(recorder, getattr(numpy.random, name), f"numpy.random.{name}")))
+    changes.append((random, "Random", seeded_class(recorder, random.Random, "random.Random")))
     for owner, label in ((random, "random"), (getattr(numpy, "random", None), "numpy.random")):
         for name in dir(owner) if owner else ():
             method = getattr(owner, name)
@@ -1610,6 +1724,60 @@ def decision_hooks(recorder):
     return [(module, "_is_orthogonal", is_orthogonal), (module._Orthogonal, "right_inverse", right_inverse), (torch.nn.functional, "one_hot", one_hot)]
 
 
+def importing():
+    """Whether a module is imported now by the constructor: modules may have generators that nothing draws from."""
+    frame = sys._getframe(1)
+    while frame is not None and frame.f_code is not run.__code__:
+        if frame.f_code.co_name == "<module>":
+            return True
+        frame = frame.f_back
+    return False
+
+
+def seeded_class(recorder, plain, label):
+    """A class of generators that needs a seed."""
+
+    class Meta(type(plain)):
+        def __instancecheck__(cls, x):
+            return isinstance(x, plain)
+
+    class Seeded(plain, metaclass=Meta):
+        def __new__(cls, *args, **kwargs):
+            if not any(x is not None for x in (*args, *kwargs.values())) and not importing():
+                recorder.refuse(f"the constructor draws from {label} without a seed, which no seed of PyTorch sets")
+            return plain(*args, **kwargs)
+
+    Seeded.__name__ = Seeded.__qualname__ = plain.__name__
+    return Seeded
+
+
+def thread_hooks(recorder):
+    """Refuses draws and recorded tensors in threads that the constructor starts: their order is open."""
+
+    class Elsewhere(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types_, args=(), kwargs=None):
+            kwargs = kwargs or {}
+            tensors = [x for x in tree_flatten((args, kwargs))[0] if isinstance(x, torch.Tensor)]
+            recorded = any(x.layout == torch.strided and not isinstance(x, UNINITIALIZED) and x.untyped_storage()._cdata in recorder.storages for x in tensors)
+            if recorded or torch.Tag.nondeterministic_seeded in func.tags:
+                recorder.refuse(f"{func.name()} in another thread cannot be recorded; construct in one thread")
+            return func(*args, **kwargs)
+
+    plain = threading.Thread._bootstrap_inner
+
+    def bootstrap(self):
+        with Elsewhere():
+            plain(self)
+
+    plain_hook = threading.excepthook
+
+    def excepthook(args):
+        if not isinstance(args.exc_value, Refused):  # told at the end
+            plain_hook(args)
+
+    return [(threading.Thread, "_bootstrap_inner", bootstrap), (threading, "excepthook", excepthook)]
+
+
 def seeded_first(recorder, label, name, method):
     """A function of a global generator, allowed once that has a fixed seed."""
 
@@ -1642,10 +1810,16 @@ def run(construct):
     try:
         with contextlib.ExitStack() as stack:
             stack.enter_context(hooked_init(recorder))
-            stack.enter_context(replaced(tensor_hooks(recorder) + generator_hooks(recorder) + decision_hooks(recorder)))
+            stack.enter_context(replaced(tensor_hooks(recorder) + generator_hooks(recorder) + decision_hooks(recorder) + thread_hooks(recorder)))
+            stack.enter_context(hooked_seeds(recorder))
             stack.enter_context(contextlib.redirect_stdout(sys.stderr))
             stack.enter_context(recorder)
-            model = construct()
+            try:
+                model = construct()
+            except Exception:
+                if recorder.refused:  # the error may follow from it, for instance where another thread was refused
+                    raise recorder.refused from None
+                raise
         if recorder.refused:
             raise recorder.refused
         recorder.end = recorder.streams.end()
