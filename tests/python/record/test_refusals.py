@@ -138,8 +138,18 @@ class Refusals(unittest.TestCase):
             model.table.numpy()[1] = 2
             return model
 
-        with self.assertRaises(ValueError):
-            record.plan_of(construct, "model")
+        prove(construct, seeds=(5,))
+
+        def late():
+            model = nn.Linear(3, 3)
+            table = torch.zeros(3)
+            array = table.numpy()
+            table.normal_()
+            array[1] = 2
+            model.register_buffer("table", table)
+            return model
+
+        self.refused(late, "numpy", place=False)
 
     def test_partly_overwritten_constants(self):
         def make(w):
