@@ -531,6 +531,8 @@ VIEWS = {"_unsafe_view", "_reshape_alias", "lift", "unsafe_split", "unsafe_split
 LIKE = {"zeros_like", "ones_like", "full_like", "new_zeros", "new_ones", "new_full", "rand_like", "randn_like", "randint_like"}
 # Functions of lists of tensors that libtorch computes on the CPU by the function of this name, tensor by tensor.
 FOREACH = set("add sub mul div lerp addcmul addcdiv neg abs sqrt exp log sigmoid tanh reciprocal sign erf sin cos zero copy".split())
+# What hands the values of a tensor to Python.
+PYTHON_READS = {"aten::_local_scalar_dense", "numpy()", "tolist", "apply_", "map_", "map2_", "__dlpack__", "__reduce_ex__"}
 # Ops that move the bytes of the state of a generator.
 OF_STATE = {"clone", "_to_copy", "stack", "cat"}
 # Ops that write running statistics, although their schemas do not say so, if this argument is true.
@@ -1529,7 +1531,8 @@ class Recorder(TorchDispatchMode):
 
     def refuse_read(self, deferred, what):
         if "random" in deferred:
-            self.refuse(f"the constructor branches on random values: {what} reads a tensor that depends on a draw")
+            remedy = "; what PyTorch computes can be recorded, what Python or numpy computes of a draw cannot" if what in PYTHON_READS else ""
+            self.refuse(f"the constructor branches on random values: {what} reads a tensor that depends on a draw{remedy}")
         self.refuse(f"{what} reads back a value of a large tensor (above {MAX_FILLED} bytes), which is not filled while recording")
 
     def check_read(self, tensor, what):
