@@ -175,3 +175,41 @@ fn explain_lists_members_that_cannot_be_compared() {
     assert!(!output.contains("not compared"), "{output}");
     assert_eq!(code, Some(0), "{output}");
 }
+
+#[test]
+fn names_with_control_characters_stay_on_their_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let w = ("w\n\u{1b}[31m", "F32", "[2]", 8);
+    let a = write(folder, "a", &[w, ("a\rb", "U8", "[1]", 1)]);
+    let b = write(folder, "b", &[("w\n\u{1b}[31m", "F32", "[1, 2]", 8)]);
+    let (code, text) = run(&["diff", "--all"], [&a, &b]);
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains(r"w\n\u{1b}[31m: shapes differ"), "{text}");
+    assert!(text.contains(r"only in A: a\rb"), "{text}");
+    for command in ["diff", "explain"] {
+        let (_, text) = run(&[command], [&a, &b]);
+        let plain = |c: char| !c.is_control() || c == '\n';
+        assert!(text.chars().all(plain), "{command}: {text:?}");
+        assert!(text.lines().all(|line| line != "w"), "{command}: {text:?}");
+    }
+}
+
+#[test]
+fn a_file_without_tensors_is_said_to_have_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let full = write(folder, "full", &[("w", "F32", "[2]", 8)]);
+    let empty = write(folder, "empty", &[]);
+    for (command, pair) in [
+        ("diff", [&empty, &full]),
+        ("diff", [&full, &empty]),
+        ("diff", [&empty, &empty]),
+        ("explain", [&empty, &full]),
+        ("explain", [&full, &empty]),
+    ] {
+        let (code, text) = run(&[command], [pair[0], pair[1]]);
+        let expected = format!("tch-init: {}: has no tensors\n", empty.display());
+        assert_eq!((code, text), (Some(2), expected), "{command}");
+    }
+}

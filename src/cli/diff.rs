@@ -29,7 +29,12 @@ pub struct Arguments {
     #[arg(long, group = "criterion")]
     bits: bool,
     /// Allow a distance of N units in the last place
-    #[arg(long, value_name = "N", group = "criterion")]
+    #[arg(
+        long,
+        value_name = "N",
+        group = "criterion",
+        allow_negative_numbers = true
+    )]
     ulp: Option<u64>,
     /// Allow a relative difference: a number, or PyTorch's default for the dtype. Then --atol also has PyTorch's default;
     /// with a number it is 0 unless given
@@ -159,6 +164,8 @@ pub fn run(arguments: &Arguments) -> Result<Report> {
         .then(|| RenameHint::find(&named(&a), &named(&b), &names))
         .flatten();
     if comparison.pairs.is_empty() && comparison.not_compared.is_empty() {
+        require_tensors(&arguments.a, &a)?;
+        require_tensors(&arguments.b, &b)?;
         anyhow::bail!(
             "{} and {} have no tensor of the same name{}",
             arguments.a.display(),
@@ -200,6 +207,25 @@ fn compare(
         .run(a, b);
     bar.finish_and_clear();
     Ok(comparison?)
+}
+
+/// Fails if a file has no tensor, and says what it has.
+pub fn require_tensors(path: &Path, file: &TensorFile) -> Result<()> {
+    const LISTED: usize = 8;
+    if file.names().next().is_some() {
+        return Ok(());
+    }
+    let members = file.left_out().iter().map(ToString::to_string);
+    let listed: Vec<String> = members.take(LISTED).collect();
+    let more = file.left_out().len() - listed.len();
+    let mut text = match listed.is_empty() {
+        true => String::new(),
+        false => format!(", only {}", listed.join(" | ")),
+    };
+    if more > 0 {
+        text += &format!(" and {more} more");
+    }
+    anyhow::bail!("{}: has no tensors{text}", path.display())
 }
 
 fn named(file: &TensorFile) -> Vec<Named> {

@@ -1,9 +1,9 @@
 //! `tch-init explain`: explains why tensors differ from what PyTorch draws.
 
-use super::diff::table;
+use super::diff::{require_tensors, table};
 use super::dtype::FloatDtype;
 use super::rename_hint::{Named, RenameHint};
-use super::report::{Report, spinner};
+use super::report::{Report, one_line, spinner};
 use super::selection::{Names, Selection};
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -100,6 +100,7 @@ pub fn run(arguments: &Arguments) -> Result<Report> {
         )?;
         names.warn_of_unused();
         if explanations.is_empty() {
+            require_tensors(yours_path, &yours_file)?;
             bail!(
                 "{} and the reference have no tensor of the same name{}",
                 yours_path.display(),
@@ -131,6 +132,7 @@ pub fn run(arguments: &Arguments) -> Result<Report> {
         }
         (Some(reference), _, _) => {
             let file = TensorFile::open(reference)?;
+            require_tensors(reference, &file)?;
             let tensors = named(&file).into_iter();
             let expected: Vec<Expected<'_>> = tensors
                 .map(|tensor| Expected {
@@ -416,7 +418,7 @@ fn text(explanations: &[Explanation], unpaired: &Unpaired, dtype: Option<&DtypeH
         (names(&unpaired.only_reference), "only in the reference"),
     ] {
         if !names.is_empty() {
-            line(format!("{what}: {}", list(&names)));
+            line(format!("{what}: {}", one_line(&list(&names))));
         }
     }
     for member in &unpaired.not_compared {
@@ -447,7 +449,7 @@ fn heading(explanation: &Explanation) -> String {
         Some(differing) => format!("{differing} of {numel} elements differ"),
         None => format!("the reference is {reference_dtype} {reference_shape:?}"),
     };
-    format!("{tensor}  {dtype} {shape:?}  {differ}")
+    format!("{}  {dtype} {shape:?}  {differ}", one_line(tensor))
 }
 
 /// How many tensors each cause explains.

@@ -3,6 +3,7 @@
 //! Candidates come from pairs of names that are alike: what remains of both after their common beginning
 //! and end. Those that many pairs give are tried on all names, by the code that `--rename` runs.
 
+use super::report::one_line;
 use super::selection::{Names, Rename};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -88,7 +89,7 @@ impl RenameHint {
     /// The arguments as a shell takes them.
     pub fn arguments(&self) -> String {
         let quoted = self.expressions.iter().map(|expression| {
-            let quoted = expression.replace('\'', r"'\''");
+            let quoted = one_line(expression).replace('\'', r"'\''");
             format!("--rename '{quoted}'")
         });
         quoted.collect::<Vec<_>>().join(" ")

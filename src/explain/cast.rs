@@ -6,11 +6,12 @@ use super::finding::{Finding, Whose};
 use super::replay::bytes;
 use super::values::{values, varies};
 use crate::tensor::{Dtype, TensorView};
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 /// Dtypes that weights are cast to and back, the coarsest first: it is the least likely to fit by
 /// chance.
-const COARSE: [Dtype; 7] = [
+const COARSE: [Dtype; 8] = [
+    Dtype::Float8E8m0fnu,
     Dtype::Float8E5m2,
     Dtype::Float8E4m3fn,
     Dtype::Float8E5m2fnuz,
@@ -108,16 +109,56 @@ fn is_cast(from: &TensorView<'_>, through: Dtype, to: &TensorView<'_>) -> bool {
     })
 }
 
-/// The elements, cast twice; `None` for casts that tch or libtorch lacks.
+/// The elements, cast twice; `None` for casts that libtorch lacks.
 fn converted(elements: &[u8], [from, through, to]: [Dtype; 3]) -> Option<Vec<u8>> {
     // A complex number has no cast to a real one.
     if from.part().is_some() || through.part().is_some() || to.part().is_some() {
         return None;
     }
     let length = i64::try_from(elements.len() / from.size()).ok()?;
-    let tensor = Tensor::f_from_data_size(elements, &[length], from.kind()?).ok()?;
-    let cast = tensor.f_to_kind(through.kind()?).ok()?;
+    // tch lacks this dtype. PyTorch casts it to and from others by way of float32.
+    let exponents = Dtype::Float8E8m0fnu;
+    let tensor = if from == exponents {
+        powers_of_two(elements)
+    } else {
+        Tensor::f_from_data_size(elements, &[length], from.kind()?).ok()?
+    };
+    let cast = if through == exponents {
+        powers_of_two(&rounded_exponents(&tensor)?)
+    } else {
+        tensor.f_to_kind(through.kind()?).ok()?
+    };
+    if to == exponents {
+        return rounded_exponents(&cast);
+    }
     bytes(&cast.f_to_kind(to.kind()?).ok()?, to).ok()
+}
+
+/// float8_e8m0fnu as float32 (`torch/headeronly/util/Float8_e8m0fnu.h`, PyTorch 2.13).
+fn powers_of_two(exponents: &[u8]) -> Tensor {
+    let value = |exponent: &u8| match *exponent {
+        0 => f32::from_bits(0x0040_0000),
+        0xff => f32::from_bits(0x7f80_0001),
+        exponent => f32::from_bits(u32::from(exponent) << 23),
+    };
+    let values: Vec<f32> = exponents.iter().map(value).collect();
+    Tensor::from_slice(&values)
+}
+
+/// The float8_e8m0fnu nearest to each value, without its sign; the same file.
+fn rounded_exponents(tensor: &Tensor) -> Option<Vec<u8>> {
+    let values = bytes(&tensor.f_to_kind(Kind::Float).ok()?, Dtype::Float32).ok()?;
+    let rounded = values.as_chunks().0.iter().map(|value| {
+        let bits = u32::from_le_bytes(*value);
+        let [exponent, _] = ((bits >> 23) as u16 & 0xff).to_le_bytes();
+        let (half, rest) = (bits & 0x40_0000 != 0, bits & 0x3f_ffff != 0);
+        match exponent {
+            0xff => exponent,
+            // Halfway is up, except to the smallest normal number from below.
+            _ => exponent + u8::from(half && (rest || exponent > 0)),
+        }
+    });
+    Some(rounded.collect())
 }
 
 /// Whether a cast to a third dtype is more than a coincidence.
@@ -131,6 +172,10 @@ fn is_evident(
     else {
         return false;
     };
+    // It has no zero.
+    if through == Dtype::Float8E8m0fnu && cast.iter().all(|value| *value == 2f64.powi(-127)) {
+        return true;
+    }
     if !varies(&ours) || !varies(&theirs) {
         // One number says something if it has more digits than people write.
         let is_long = |value: &f64| {
@@ -181,7 +226,8 @@ mod tests {
         }
     }
 
-    const FLOATS: [Dtype; 8] = [
+    const FLOATS: [Dtype; 9] = [
+        Dtype::Float8E8m0fnu,
         Dtype::Float8E4m3fn,
         Dtype::Float8E4m3fnuz,
         Dtype::Float8E5m2,

@@ -94,6 +94,7 @@ fn a_cast_model_is_a_cast_of_every_tensor() {
         "float8_e4m3fnuz",
         "float8_e5m2",
         "float8_e5m2fnuz",
+        "float8_e8m0fnu",
     ] {
         let yours = format!("cast_{dtype}.safetensors");
         casts.assert_cast(&[&yours, reference], dtype, "yours", FLOATS);

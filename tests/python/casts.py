@@ -13,6 +13,7 @@ from torch import nn
 
 FLOAT8 = [
     torch.float8_e4m3fn, torch.float8_e4m3fnuz, torch.float8_e5m2, torch.float8_e5m2fnuz,
+    torch.float8_e8m0fnu,
 ]
 HALF = [torch.bfloat16, torch.float16]
 

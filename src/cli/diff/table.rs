@@ -1,6 +1,7 @@
 //! Prints a comparison as a table.
 
 use super::RenameHint;
+use crate::cli::report::one_line;
 use anstyle::{AnsiColor, Style};
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
 use std::collections::BTreeSet;
@@ -34,7 +35,7 @@ pub fn text(comparison: &Comparison, hint: Option<&RenameHint>, all: bool) -> St
     if let Some(worst) = worst(&shown) {
         section(
             &mut text,
-            &format!("\nworst: {}", worst.name),
+            &format!("\nworst: {}", one_line(&worst.name)),
             &worst.comparison,
         );
     }
@@ -43,7 +44,7 @@ pub fn text(comparison: &Comparison, hint: Option<&RenameHint>, all: bool) -> St
         ("only in B", &comparison.only_expected),
     ] {
         for name in names {
-            line(&mut text, &format!("{side}: {name}"));
+            line(&mut text, &format!("{side}: {}", one_line(name)));
         }
     }
     for member in &comparison.not_compared {
@@ -89,7 +90,7 @@ pub fn not_compared(member: &NotCompared) -> String {
         }
         (Presence::LeftOut(a), _) => (format!("{}, only in A", bare(a)), a.advice),
         (_, Presence::LeftOut(b)) => (format!("{}, only in B", bare(b)), b.advice),
-        _ => (member.name.clone(), None),
+        _ => (one_line(&member.name), None),
     };
     match advice {
         Some(advice) => format!("{what}; {advice}"),
@@ -181,7 +182,7 @@ fn row(pair: &NamedComparison) -> Vec<Cell> {
         Some(_) => format!("{} of {}", comparison.mismatched, comparison.elements),
     };
     vec![
-        Cell::new(&pair.name),
+        Cell::new(one_line(&pair.name)),
         Cell::new(dtypes),
         Cell::new(shapes),
         Cell::new(differ),
@@ -250,7 +251,10 @@ fn notes(text: &mut String, pair: &NamedComparison) {
         notes.push(format!("{allowed} more differ in bits, as allowed"));
     }
     if !notes.is_empty() {
-        line(text, &format!("{}: {}", pair.name, notes.join("; ")));
+        line(
+            text,
+            &format!("{}: {}", one_line(&pair.name), notes.join("; ")),
+        );
     }
 }
 

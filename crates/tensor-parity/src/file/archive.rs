@@ -48,6 +48,11 @@ impl<'a> Archive<'a> {
         let mut zip = ZipArchive::with_config(config, Cursor::new(bytes)).map_err(|_| {
             Problem::damaged("the zip directory at the end of the file is truncated or damaged")
         })?;
+        if follows_another(bytes) {
+            return Err(Problem::damaged(
+                "several zip archives one after another, of which only the first can be read",
+            ));
+        }
         if zip.has_duplicate_names() {
             return Err(Problem::damaged("two members have the same name"));
         }
@@ -96,6 +101,39 @@ impl<'a> Archive<'a> {
     pub(super) fn reader(&mut self, index: usize) -> Result<impl Read, Problem> {
         self.zip.by_index(index).map_err(zip_problem)
     }
+}
+
+/// Whether the archive at the end of the file starts after other data, such as another archive, which
+/// would otherwise be read as if it were alone.
+fn follows_another(bytes: &[u8]) -> bool {
+    const END: &[u8] = b"PK\x05\x06";
+    const END_LENGTH: usize = 22;
+    const LOCATOR_LENGTH: usize = 20;
+    const RECORD_LENGTH: usize = 56;
+    let starts = |at: usize, magic: &[u8]| bytes.get(at..).is_some_and(|b| b.starts_with(magic));
+    let number = |at: usize, length: usize| {
+        let digits = bytes.get(at..at + length).unwrap_or_default();
+        let digits = digits.iter().rev();
+        digits.fold(0, |number, byte| number << 8 | u64::from(*byte))
+    };
+    let ends = bytes.windows(END_LENGTH);
+    let Some(end) = ends.rev().position(|window| window.starts_with(END)) else {
+        return false;
+    };
+    let end = bytes.len() - END_LENGTH - end;
+    // PyTorch always writes the zip64 record and its locator.
+    let (at, magic, claimed) = match end.checked_sub(LOCATOR_LENGTH) {
+        Some(locator) if starts(locator, b"PK\x06\x07") => (
+            locator.checked_sub(RECORD_LENGTH),
+            b"PK\x06\x06",
+            number(locator + 8, 8),
+        ),
+        _ => {
+            let size = usize::try_from(number(end + 12, 4)).unwrap_or(usize::MAX);
+            (end.checked_sub(size), b"PK\x01\x02", number(end + 16, 4))
+        }
+    };
+    at.is_some_and(|at| starts(at, magic) && at as u64 != claimed)
 }
 
 fn content<R: Read>(bytes: &[u8], index: usize, file: &ZipFile<'_, R>) -> Result<Content, Problem> {

@@ -76,6 +76,6 @@ fn has_tensor_extension(file: &Path) -> bool {
     let extension = file.extension().and_then(OsStr::to_str).unwrap_or_default();
     matches!(
         extension,
-        "safetensors" | "npz" | "npy" | "ot" | "pt" | "pth" | "ckpt"
+        "safetensors" | "npz" | "npy" | "ot" | "pt" | "pth" | "ckpt" | "distcp"
     )
 }

@@ -71,6 +71,19 @@ impl Content {
             [b'v', ..] if bytes.starts_with(b"version https://git-lfs") => {
                 "a Git LFS pointer: fetch the file itself with git lfs pull".to_owned()
             }
+            [0x1f, 0x8b, ..] => "compressed with gzip: decompress it first".to_owned(),
+            [0x28, 0xb5, 0x2f, 0xfd, ..] => {
+                "compressed with Zstandard: decompress it first".to_owned()
+            }
+            _ if bytes.starts_with(b"\xfd7zXZ\0") => {
+                "compressed with xz: decompress it first".to_owned()
+            }
+            _ if text.starts_with(b"<") => {
+                "an HTML or XML page, as a server sends instead of a file: download it again"
+                    .to_owned()
+            }
+            _ if bytes.starts_with(b"GGUF") => "a GGUF file".to_owned(),
+            _ if bytes.starts_with(b"\x89HDF\r\n\x1a\n") => "an HDF5 file".to_owned(),
             [0x80, 2..=5, ..] => {
                 format!("a pickle without an archive, which only Python can read: {SAVE_FILE}")
             }
@@ -107,6 +120,13 @@ fn read_as(path: &Path, bytes: FileBytes, format: &mut Format) -> Result<MappedT
         .to_string_lossy();
     let extension = path.extension().and_then(OsStr::to_str).unwrap_or_default();
     let content = bytes.as_slice();
+    // Its items are files of torch.save one after another, which only its metadata tells apart.
+    if extension == "distcp" {
+        return Err(Problem::unknown(
+            "a part of a folder of torch.distributed.checkpoint: write it as one file with python -m \
+             torch.distributed.checkpoint.format_utils dcp_to_torch FOLDER model.pt",
+        ));
+    }
     let mut inflated = None;
     let members = match Content::detect(content) {
         Content::Safetensors => {

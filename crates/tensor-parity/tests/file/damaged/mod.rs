@@ -83,6 +83,44 @@ fn files_without_tensors_are_refused() {
         ),
         ("a.bin", vec![7], unknown!("it starts with the bytes 07")),
         (
+            "a.pt",
+            b"<!DOCTYPE html><title>404</title>".to_vec(),
+            unknown!("an HTML or XML page, as a server sends instead of a file: download it again"),
+        ),
+        (
+            "a.pt.gz",
+            b"\x1f\x8b\x08\0".to_vec(),
+            unknown!("compressed with gzip: decompress it first"),
+        ),
+        (
+            "a.pt.zst",
+            b"\x28\xb5\x2f\xfd\0".to_vec(),
+            unknown!("compressed with Zstandard: decompress it first"),
+        ),
+        (
+            "a.npz.xz",
+            b"\xfd7zXZ\0".to_vec(),
+            unknown!("compressed with xz: decompress it first"),
+        ),
+        (
+            "a.gguf",
+            b"GGUF\x03\0\0\0".to_vec(),
+            unknown!("a GGUF file"),
+        ),
+        (
+            "a.h5",
+            b"\x89HDF\r\n\x1a\n".to_vec(),
+            unknown!("an HDF5 file"),
+        ),
+        (
+            "__0_0.distcp",
+            stored(&[("a/data.pkl", b"N.")]),
+            unknown!(
+                "a part of a folder of torch.distributed.checkpoint: write it as one file with \
+                 python -m torch.distributed.checkpoint.format_utils dcp_to_torch FOLDER model.pt"
+            ),
+        ),
+        (
             "a.safetensors",
             lfs.clone(),
             unknown!("a Git LFS pointer: fetch the file itself with git lfs pull"),

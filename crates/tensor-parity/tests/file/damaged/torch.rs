@@ -41,6 +41,12 @@ fn malformed_torch_archives_return_errors() {
             ),
         ),
         (
+            [&good[..], &good].concat(),
+            damaged!(
+                "torch.save file: several zip archives one after another, of which only the first can be read"
+            ),
+        ),
+        (
             compressed,
             "`data.pkl`: compressed, which PyTorch's archives never are; save it again with torch.save",
         ),
