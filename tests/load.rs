@@ -83,12 +83,10 @@ fn unnumbered(values: BTreeMap<String, Vec<u8>>) -> BTreeMap<(String, usize), Ve
 
 /// Ours has the values of plain tch, and counters as they started.
 fn assert_loaded(ours: &tch::nn::VarStore, plain: &tch::nn::VarStore, label: &str) {
-    let mut ours = unnumbered(values(ours));
-    let counters = ours.extract_if(.., |(base, _), _| base.ends_with("num_batches_tracked"));
-    assert_eq!(
-        counters.map(|(_, value)| assert_eq!(value, [0; 8])).count(),
-        3
-    );
+    let (counters, ours): (BTreeMap<_, _>, BTreeMap<_, _>) = unnumbered(values(ours))
+        .into_iter()
+        .partition(|((base, _), _)| base.ends_with("num_batches_tracked"));
+    assert_eq!(counters.into_values().collect::<Vec<_>>(), [[0; 8]; 3]);
     let plain = unnumbered(values(plain));
     let names = |map: &BTreeMap<(String, usize), Vec<u8>>| map.keys().cloned().collect::<Vec<_>>();
     assert_eq!(names(&ours), names(&plain), "{label}");

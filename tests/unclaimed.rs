@@ -155,7 +155,8 @@ fn statistics_go_to_the_norm_that_they_were_made_for() {
 #[test]
 fn what_no_layer_claims_is_an_error_that_names_it() {
     let _stream = default_stream();
-    let cases: [(&[&str], fn(&Path<'_>)); 14] = [
+    type Program = fn(&Path<'_>);
+    let cases: [(&[&str], Program); 14] = [
         (&["fc.gamma [2]"], |p| {
             nn::linear(p / "fc", 4, 2, Default::default());
             (p / "fc").ones("gamma", &[2]);

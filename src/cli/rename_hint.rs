@@ -181,7 +181,7 @@ fn best(
     });
     // Of expressions with as many pairs, that which changes the names least: `mean` is `running_mean`,
     // not `running_var`.
-    let mut best: Option<(Rename, (usize, usize, Reverse<usize>))> = None;
+    let mut best: Option<(Rename, Score)> = None;
     for (expression, (_, rank)) in found.into_iter().take(TRIED) {
         let Ok(rename) = Rename::parse(&expression) else {
             continue;
@@ -205,6 +205,9 @@ fn best(
     }
     best.map(|(rename, (pairs, ..))| (rename, pairs))
 }
+
+/// Pairs, likeness of the names, and the expression's rank, of which less is better.
+type Score = (usize, usize, Reverse<usize>);
 
 /// How much two names have in common: the length of their beginning and of their end.
 fn likeness(a: &str, b: &str) -> usize {

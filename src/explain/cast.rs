@@ -98,9 +98,8 @@ fn is_cast(from: &TensorView<'_>, through: Dtype, to: &TensorView<'_>) -> bool {
     let numel = from.numel();
     let sample = numel.min(SAMPLE);
     let chunks = (sample..numel).step_by(CHUNK);
-    let ranges = [0..sample]
-        .into_iter()
-        .chain(chunks.map(|start| start..(start + CHUNK).min(numel)));
+    let ranges =
+        std::iter::once(0..sample).chain(chunks.map(|start| start..(start + CHUNK).min(numel)));
     let (mut given, mut expected) = (Vec::new(), Vec::new());
     ranges.into_iter().all(|range| {
         let given = from.read(range.clone(), &mut given);

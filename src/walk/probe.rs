@@ -148,7 +148,7 @@ impl State {
         for ((_, tensor), values) in layer.variables_mut().zip(tensors) {
             let copied = match is_alike(tensor, values) {
                 true => tensor.f_copy_(values),
-                false => tensor.f_set_data(values).map(|()| ()),
+                false => tensor.f_set_data(values),
             };
             copied.context("apply", values)?;
         }
