@@ -1,7 +1,8 @@
 //! What `tch-init plan show` prints.
 
 use crate::plan::{InitPlan, Name};
-use crate::step::{Op, Scalar, Step, StreamChange};
+use crate::scalar::Scalar;
+use crate::step::{Op, Step, StreamChange};
 use crate::view::View;
 use std::collections::BTreeSet;
 use std::fmt::{self, Display, Formatter};

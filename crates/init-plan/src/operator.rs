@@ -4,7 +4,7 @@
 //! none runs on for ever; and a rule bounds the size of each result by the plan alone, so that
 //! a plan that was written by hand allocates no more than its views say.
 
-use crate::step::Scalar;
+use crate::scalar::Scalar;
 use crate::view::{View, product};
 
 /// A call of an operator of libtorch by its schema.

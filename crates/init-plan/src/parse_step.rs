@@ -3,9 +3,8 @@
 use crate::json::{Arg, Item, RawOut, RawStep};
 use crate::limits;
 use crate::operator::{Argument, Operator, OperatorCall};
-use crate::step::{
-    Comparison, Op, Operand, Reduction, Rounding, Scalar, Step, StreamChange, Unary,
-};
+use crate::scalar::Scalar;
+use crate::step::{Comparison, Op, Operand, Reduction, Rounding, Step, StreamChange, Unary};
 use crate::view::View;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;

@@ -1,6 +1,7 @@
 //! The steps of a plan.
 
 use crate::operator::OperatorCall;
+use crate::scalar::Scalar;
 use crate::view::View;
 use torch_rng::{Draw, Seed};
 
@@ -13,17 +14,6 @@ pub struct Step {
     /// The numbers of the views that are written: one, but any number for a call of an operator, and
     /// none for a change of streams.
     pub outs: Box<[usize]>,
-}
-
-/// A Python number; its type affects what is computed.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Scalar {
-    /// An `int`.
-    Int(i64),
-    /// A `float`.
-    Float(f64),
-    /// A `bool`.
-    Bool(bool),
 }
 
 /// A tensor, by the number of its view, or a number.

@@ -2,7 +2,8 @@
 
 use crate::operator::Argument;
 use crate::plan::{InitPlan, Name};
-use crate::step::{Op, Operand, Reduction, Rounding, Scalar, Step, StreamChange};
+use crate::scalar::Scalar;
+use crate::step::{Op, Operand, Reduction, Rounding, Step, StreamChange};
 use crate::view::View;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;

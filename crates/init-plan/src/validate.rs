@@ -2,8 +2,9 @@
 //! be valid. So the views of the plan determine the size of every computation.
 
 use crate::operator::OperatorCall;
+use crate::scalar::Scalar;
 use crate::shape::{joined, padded};
-use crate::step::{Op, Operand, Scalar, Step};
+use crate::step::{Op, Operand, Step};
 use crate::view::View;
 use tensor_parity::Dtype;
 

@@ -2,7 +2,7 @@
 
 use crate::elements::{Plain, contiguous_mut, for_dtype, for_size, gather, scatter};
 use crate::error::NeedsLibtorch;
-use crate::step::Scalar;
+use crate::scalar::Scalar;
 use crate::view::View;
 use half::{bf16, f16};
 use tensor_parity::Dtype;

@@ -5,10 +5,12 @@
 
 use super::cast::{self, Cast};
 use super::movement;
+use super::source::Source;
 use crate::elements::{Plain, for_dtype, for_float, gather_broadcast, scatter};
 use crate::error::NeedsLibtorch;
 use crate::materialize::unallocated;
-use crate::step::{Op, Operand, Scalar, Unary};
+use crate::scalar::Scalar;
+use crate::step::{Op, Operand, Unary};
 use crate::storage::Storage;
 use crate::stream::{Storages, Stream, StreamError};
 use crate::view::View;
@@ -67,13 +69,6 @@ fn copied<S: Stream>(
     copy.check_size(bytes)?;
     copy.bytes_mut()[..bytes as usize].copy_from_slice(storage.bytes());
     Ok(copy)
-}
-
-/// A view that is read, and the bytes of its storage.
-#[derive(Clone, Copy)]
-pub(super) struct Source<'a> {
-    pub(super) bytes: &'a [u8],
-    pub(super) view: &'a View,
 }
 
 fn compute_into<'a>(

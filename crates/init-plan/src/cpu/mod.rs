@@ -4,6 +4,7 @@ mod cast;
 mod compute;
 mod memory;
 mod movement;
+mod source;
 
 use crate::elements::{
     Plain, contiguous_mut, for_float, for_size, gather, scatter, scatter_in_memory_order,

@@ -1,11 +1,11 @@
 //! The operators that move elements, or that are exact whatever computes them.
 
 use super::cast;
-use super::compute::Source;
+use super::source::Source;
 use crate::elements::{Plain, for_size, gather, gather_broadcast, scatter};
 use crate::error::NeedsLibtorch;
 use crate::operator::{Argument, OperatorCall};
-use crate::step::Scalar;
+use crate::scalar::Scalar;
 use crate::view::View;
 use tensor_parity::Dtype;
 
