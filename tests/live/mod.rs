@@ -26,6 +26,7 @@ mod odd_files;
 mod plan;
 #[cfg(feature = "cli")]
 mod plan_constructors;
+#[cfg(feature = "cli")]
 mod plan_data;
 #[cfg(feature = "cli")]
 mod program;
