@@ -375,6 +375,8 @@ def run(libraries, only, again):
 def reason(why):
     """A reason without the paths, names and numbers of one model."""
     why = re.sub(r"\S+\.py:\d+: ", "", why)
+    why = re.sub(r"/\S*/bin/python\S*", "python", why)
+    why = re.sub(r"/\S*/(site-packages|\.models)/", "", why)
     why = re.sub(r"^[\w.]+: (?=aten::|the |a )", "", why)
     return why if len(why) < 150 else why[:147] + "..."
 
