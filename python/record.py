@@ -56,8 +56,8 @@ DTYPES = {
     for name in """bool uint8 int8 uint16 int16 uint32 int32 uint64 int64 float8_e4m3fn float8_e4m3fnuz float8_e5m2
     float8_e5m2fnuz float8_e8m0fnu float16 bfloat16 float32 float64 complex32 complex64 complex128""".split()
 }
-# Floats of 8 bits: a value is written by its bits.
 INFINITE = (math.inf, -math.inf)
+# Floats of 8 bits: a value is written by its bits.
 FLOAT8 = {dtype for dtype, name in DTYPES.items() if name.startswith("float8")}
 # Other languages' bindings of libtorch lack these, so that only steps that move bits use them.
 ONLY_MOVED = {torch.uint16, torch.uint32, torch.uint64, torch.float8_e8m0fnu}
@@ -223,7 +223,6 @@ class Step:
         if reads is None:
             reads = [x for x in tree_flatten(self.args)[0] if isinstance(x, View)]
         self.reads = reads
-
 
     @property
     def is_call(self):
@@ -498,6 +497,7 @@ for _name in "ones ones_like new_ones".split():
 for _name, _value in (("fill_", "value"), ("fill", "value"), ("full", "fill_value"), ("full_like", "fill_value"),
                       ("new_full", "fill_value"), ("scalar_tensor", "s")):
     ROWS[_name] = fill_with(_value)
+
 
 # `ATen/native/DistributionTemplates.h`: complex draws are those of the real view; the parts share the variance.
 def complex_uniform(out, arguments):
@@ -778,33 +778,38 @@ ORIGINAL = {name: original(name) for name in HOOKED}
 
 
 @contextlib.contextmanager
-def hooked_init(recorder):
-    """Replaces the code of the functions, not the functions, which other modules may have imported by name."""
+def replaced_code(module, hook, functions):
+    """Replaces the code of functions, not the functions, which other modules may have imported by name.
+
+    `functions` are the signature of each, and the arguments of the call of `hook` that it makes.
+    """
     saved = {}
-    init._tch_init_recorder = recorder
+    module._tch_init_hook = hook
     try:
-        for name, (_, signature, arguments) in HOOKED.items():
-            generator = "generator" if "generator" in signature else "None"
+        for name, (signature, arguments) in functions.items():
             scope = {}
-            source = f"def f({signature}):\n return _tch_init_recorder.init_event({name!r}, tensor, ({arguments}), {generator})"
+            source = f"def f({signature}):\n return _tch_init_hook({arguments})"
             # Under the name of PyTorch's file, so that its frames are not taken for the user's code.
-            exec(compile(source, init.__file__, "exec"), init.__dict__, scope)
-            function = getattr(init, name)
+            exec(compile(source, module.__file__, "exec"), module.__dict__, scope)
+            function = getattr(module, name)
             saved[function] = function.__code__
             function.__code__ = scope["f"].__code__
         yield
     finally:
         for function, code in saved.items():
             function.__code__ = code
-        del init._tch_init_recorder
+        del module._tch_init_hook
 
 
-@contextlib.contextmanager
+def hooked_init(recorder):
+    functions = {}
+    for name, (_, signature, arguments) in HOOKED.items():
+        generator = "generator" if "generator" in signature else "None"
+        functions[name] = signature, f"{name!r}, tensor, ({arguments}), {generator}"
+    return replaced_code(init, recorder.init_event, functions)
+
+
 def hooked_seeds(recorder):
-    """Replaces the code of `torch.seed` and `torch.initial_seed`, which modules may have imported by name."""
-    hooks = {name: getattr(torch.random, name) for name in ("seed", "initial_seed")}
-    saved = {}
-
     def called(name):
         if name == "seed":
             recorder.refuse("the constructor calls torch.seed, which draws a seed that no seed of PyTorch sets")
@@ -812,18 +817,7 @@ def hooked_seeds(recorder):
             recorder.refuse("the constructor calls torch.initial_seed: what depends on the seed itself cannot be recorded")
         return torch.default_generator.initial_seed()
 
-    torch.random._tch_init_called = called
-    try:
-        for name, function in hooks.items():
-            scope = {}
-            exec(compile(f"def f():\n return _tch_init_called({name!r})", torch.random.__file__, "exec"), torch.random.__dict__, scope)
-            saved[function] = function.__code__
-            function.__code__ = scope["f"].__code__
-        yield
-    finally:
-        for function, code in saved.items():
-            function.__code__ = code
-        del torch.random._tch_init_called
+    return replaced_code(torch.random, called, {name: ("", repr(name)) for name in ("seed", "initial_seed")})
 
 
 @contextlib.contextmanager
@@ -883,14 +877,19 @@ class Recorder(TorchDispatchMode):
 
     # ------------------------------------------------ draws
 
-    def drawn(self, step, generator=None):
-        """Adds a step that draws."""
-        try:
-            with self.pause():
-                self.streams.draw(step, generator)
-        except Refused as error:
-            self.refuse(str(error))
+    def add(self, step, generator=None):
+        """Adds a step, which may draw from a generator."""
+        if step.draws:
+            try:
+                with self.pause():
+                    self.streams.draw(step, generator)
+            except Refused as error:
+                self.refuse(str(error))
         self.steps.append(step)
+
+    def is_drawn(self, tensor):
+        """Whether the values of a tensor depend on a draw."""
+        return not self.paused and self.deferred.get(self.storages.get(tensor.untyped_storage()._cdata)) == "random"
 
     def state_of(self, state):
         """The state of a generator, whose values depend on the seed."""
@@ -998,7 +997,7 @@ class Recorder(TorchDispatchMode):
         self.steps.append(Step("data", out if DTYPES[out.dtype] in STORED else out.real(), [data]))
 
     def changed(self, number):
-        """Whether memory that was made elsewhere is no longer what was recorded of it: numpy may share and write it."""
+        """Whether memory that was made elsewhere has changed since it was recorded: numpy may share and write it."""
         if number not in self.outside:
             return False
         with self.pause():
@@ -1052,12 +1051,15 @@ class Recorder(TorchDispatchMode):
                 return True
         if not by_bits:
             return False
-        value = value.clone()
+        self.steps.append(Step("copy_", out, [expanded(self.element(value.clone()), out.shape)]))
+        return True
+
+    def element(self, value):
+        """Adds the step of a tensor of one element that only the recorder has, and returns a view of it without dimensions."""
         number = self.storage(value.untyped_storage(), value.dtype)
         self.known.add(number)
-        self.steps.append(Step("const", View(number, value.dtype, (1,)), [base64.b64encode(memory(value)).decode()]))
-        self.steps.append(Step("copy_", out, [expanded(View(number, value.dtype, ()), out.shape)]))
-        return True
+        self.data_step(View(number, value.dtype, (1,)), value)
+        return View(number, value.dtype, ())
 
     def clone_storage(self, untyped):
         """Records a deep copy of memory."""
@@ -1088,7 +1090,7 @@ class Recorder(TorchDispatchMode):
     def init_event(self, name, tensor, args, generator):
         op = HOOKED[name][0]
         if threading.get_ident() != self.thread:
-            self.refuse(f"{name} in another thread cannot be recorded, since the order of the draws is open")
+            self.refuse(f"{name} in another thread cannot be recorded, since the order of the draws is not fixed")
         # PyTorch's own functions make of a complex tensor what they can.
         if self.paused or tensor.device.type == "meta" or tensor.is_complex():
             return ORIGINAL[name](tensor, *args, **({} if generator is None else {"generator": generator}))
@@ -1113,11 +1115,7 @@ class Recorder(TorchDispatchMode):
             return tensor
         self.written(out)
         self.set(out)
-        step = Step(op, out, args, draws=op != "dirac_")
-        if step.draws:
-            self.drawn(step, generator)
-        else:
-            self.steps.append(step)
+        self.add(Step(op, out, args, draws=op != "dirac_"), generator)
         random_before = self.deferred.get(out.storage) == "random"
         self.deferred[out.storage] = "random" if op != "dirac_" or random_before else "large"
         return tensor
@@ -1397,11 +1395,7 @@ class Recorder(TorchDispatchMode):
                     with self.pause():
                         self.fill_step(out, torch.empty(1, dtype=out.dtype).fill_(args[0]))
                     return
-                step = Step(op, row[2] if len(row) > 2 else out, args, draws)
-                if draws:
-                    self.drawn(step, generator)
-                else:
-                    self.steps.append(step)
+                self.add(Step(op, row[2] if len(row) > 2 else out, args, draws), generator)
                 return
         small = all(x.numel() * x.element_size() <= MAX_CONST for x in outs)
         if kind != "unset" and not (kind is None and small):
@@ -1412,11 +1406,7 @@ class Recorder(TorchDispatchMode):
             except Unsupported:
                 pass
             else:
-                step = Step(op, places, args, draws)
-                if draws:
-                    self.drawn(step, generator)
-                else:
-                    self.steps.append(step)
+                self.add(Step(op, places, args, draws), generator)
                 return
         if draws:
             self.refuse(f"{func.name()} draws in a way that a plan cannot represent")
@@ -1454,11 +1444,7 @@ class Recorder(TorchDispatchMode):
         if not dtype.is_complex:
             raise Unsupported
         with self.pause():
-            value = torch.full((1,), value, dtype=dtype)
-        number = self.storage(value.untyped_storage(), dtype)
-        self.known.add(number)
-        self.steps.append(Step("const", View(number, dtype, (1,)), [base64.b64encode(memory(value)).decode()]))
-        return View(number, dtype, ())
+            return self.element(torch.full((1,), value, dtype=dtype))
 
     def check_draw(self, func, arguments, written):
         """Raises PyTorch's own errors of bad arguments, with a tensor of one element and a dedicated generator."""
@@ -1691,9 +1677,9 @@ def decision_hooks(recorder):
     plain = module._is_orthogonal
 
     def is_orthogonal(Q, eps=None):
-        storage = recorder.storages.get(Q.untyped_storage()._cdata)
-        if recorder.paused or recorder.deferred.get(storage) != "random":
+        if not recorder.is_drawn(Q):
             return plain(Q, eps)
+        storage = recorder.view(Q).storage
         n, k = Q.size(-2), Q.size(-1)
         identity = torch.eye(k, dtype=Q.dtype)
         eps = 10.0 * n * torch.finfo(Q.dtype).eps if eps is None else eps
@@ -1704,17 +1690,14 @@ def decision_hooks(recorder):
         return expected
 
     def one_hot(tensor, num_classes=-1):
-        storage = recorder.storages.get(tensor.untyped_storage()._cdata)
-        if recorder.paused or num_classes < 1 or recorder.deferred.get(storage) != "random":
+        if num_classes < 1 or not recorder.is_drawn(tensor):
             return plain_one_hot(tensor, num_classes)
         # Indices out of range are an error of the scatter too.
         return torch.zeros(*tensor.shape, num_classes, dtype=torch.int64).scatter_(-1, tensor.unsqueeze(-1), 1)
 
     def right_inverse(self, Q):
         """With a choice of each element instead of an index by a mask of drawn values."""
-        storage = recorder.storages.get(Q.untyped_storage()._cdata)
-        is_plain = recorder.paused or recorder.deferred.get(storage) != "random" or hasattr(self, "base")
-        if is_plain or self.orthogonal_map != module._OrthMaps.householder or Q.shape != self.shape:
+        if not recorder.is_drawn(Q) or hasattr(self, "base") or self.orthogonal_map != module._OrthMaps.householder or Q.shape != self.shape:
             return plain_right_inverse(self, Q)
         transpose = Q.size(-2) < Q.size(-1)
         A, tau = torch.geqrf(Q.mT if transpose else Q)
@@ -1755,7 +1738,7 @@ def seeded_class(recorder, plain, label):
 
 
 def thread_hooks(recorder):
-    """Refuses draws and recorded tensors in threads that the constructor starts: their order is open."""
+    """Refuses draws and recorded tensors in threads that the constructor starts: their order is not fixed."""
 
     class Elsewhere(TorchDispatchMode):
         def __torch_dispatch__(self, func, types_, args=(), kwargs=None):
@@ -1775,7 +1758,7 @@ def thread_hooks(recorder):
     plain_hook = threading.excepthook
 
     def excepthook(args):
-        if not isinstance(args.exc_value, Refused):  # told at the end
+        if not isinstance(args.exc_value, Refused):  # reported at the end
             plain_hook(args)
 
     return [(threading.Thread, "_bootstrap_inner", bootstrap), (threading, "excepthook", excepthook)]
@@ -1785,7 +1768,7 @@ def seeded_first(recorder, label, name, method):
     """A function of a global generator, allowed once that has a fixed seed."""
 
     def call(*args, **kwargs):
-        if name == "seed" and [*args, *kwargs.values()] and [*args, *kwargs.values()][0] is not None:
+        if name == "seed" and next(iter([*args, *kwargs.values()]), None) is not None:
             recorder.seeded.add(label)
         elif name in ("setstate", "set_state"):
             recorder.seeded.discard(label)  # where it is then is seen at the end
@@ -1974,7 +1957,7 @@ def named(recorder, model):
         ("buffers", model.named_buffers(remove_duplicate=False)),
     ):
         for name, tensor in items:
-            if isinstance(tensor, torch.nn.parameter.UninitializedTensorMixin):
+            if isinstance(tensor, UNINITIALIZED):
                 raise Refused(f"{name} is lazy: it has no shape before the first forward")
             if tensor.device.type != "cpu":
                 raise Refused(f"{name} is on device {tensor.device}; only models on the CPU can be recorded")
