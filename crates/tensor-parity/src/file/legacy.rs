@@ -9,7 +9,7 @@
 use super::error::Problem;
 use super::mapped_tensors::Members;
 use super::members::{self, Origin};
-use super::pickle::{self, Heap, Id, Pickle, Storage, Value};
+use super::pickle::{self, Pickle, Storage, Value};
 use std::collections::HashMap;
 use std::ops::Range;
 
@@ -104,12 +104,8 @@ fn storages(input: &mut Input<'_>, object: &Pickle<'_>, keys: &Pickle<'_>) -> St
         ranges: HashMap::new(),
         truncated: false,
     };
-    for id in list(&keys.heap, keys.root) {
-        let key = match keys.heap.get(*id) {
-            Value::Str(key) => key.to_string(),
-            Value::Int(key) => key.to_string(),
-            _ => String::new(),
-        };
+    for id in keys.heap.list(keys.root) {
+        let key = keys.heap.key(*id).unwrap_or_default();
         // Without its class a storage has no end.
         let range = units.get(key.as_str()).and_then(|unit| {
             let start = input.position.checked_add(8)?;
@@ -133,13 +129,6 @@ fn storages(input: &mut Input<'_>, object: &Pickle<'_>, keys: &Pickle<'_>) -> St
     found
 }
 
-fn list<'a>(heap: &'a Heap<'_>, id: Id) -> &'a [Id] {
-    match heap.get(id) {
-        Value::List(items) | Value::Tuple(items) => items,
-        _ => &[],
-    }
-}
-
 impl Storages {
     fn range(&self, storage: &Storage<'_>) -> Result<Range<usize>, Problem> {
         let key = &storage.key;
@@ -149,14 +138,7 @@ impl Storages {
                 false => format!("its storage {key} is not in the file"),
             })
         })?;
-        let unit = storage.element.size();
-        if storage.numel.checked_mul(unit as u64) != Some(range.len() as u64) {
-            return Err(Problem::damaged(format!(
-                "its storage {key} has {} bytes, but the pickle claims {} elements of {unit}",
-                range.len(),
-                storage.numel
-            )));
-        }
+        storage.check_length(range.len(), key)?;
         Ok(range.clone())
     }
 }

@@ -94,11 +94,11 @@ impl<'a> TarArchive<'a> {
         let Some(views) = input.pickle() else {
             return found;
         };
-        for view in list(&views.heap, views.root) {
+        for view in views.heap.list(views.root) {
             let part = match views.heap.get(*view) {
                 Value::Tuple(items) | Value::List(items) => match items[..] {
                     [target, root, offset, numel] => part(&views.heap, &found, root, offset, numel)
-                        .and_then(|part| Some((key(&views.heap, target)?, part))),
+                        .and_then(|part| Some((views.heap.key(target)?, part))),
                     _ => None,
                 },
                 _ => None,
@@ -173,7 +173,7 @@ impl<'a> Input<'a> {
     /// number of elements, and the elements.
     fn storage(&mut self) -> Option<(String, (Element, Range<usize>))> {
         let pickle = self.pickle()?;
-        let [name, _, class] = *list(&pickle.heap, pickle.root) else {
+        let [name, _, class] = *pickle.heap.list(pickle.root) else {
             return None;
         };
         let Value::Global(Global::Storage(element)) = pickle.heap.get(class) else {
@@ -183,14 +183,14 @@ impl<'a> Input<'a> {
         let range = self.position..self.position.checked_add(length)?;
         self.bytes.get(range.clone())?;
         self.position = range.end;
-        Some((key(&pickle.heap, name)?, (*element, range)))
+        Some((pickle.heap.key(name)?, (*element, range)))
     }
 
     /// The key, the storage and the strides of a tensor: a pickle of `(key, storage, class)`, the
     /// number of dimensions, sizes, strides and the offset.
     fn tensor(&mut self) -> Option<(String, String, Described)> {
         let pickle = self.pickle()?;
-        let [name, storage, _] = *list(&pickle.heap, pickle.root) else {
+        let [name, storage, _] = *pickle.heap.list(pickle.root) else {
             return None;
         };
         // Four bytes; what follows them was part of the number once.
@@ -210,27 +210,7 @@ impl<'a> Input<'a> {
             offset: self.number()?,
             range: 0..0,
         };
-        Some((
-            key(&pickle.heap, name)?,
-            key(&pickle.heap, storage)?,
-            described,
-        ))
-    }
-}
-
-fn list<'a>(heap: &'a Heap<'_>, id: Id) -> &'a [Id] {
-    match heap.get(id) {
-        Value::List(items) | Value::Tuple(items) => items,
-        _ => &[],
-    }
-}
-
-/// A key: an address, or text.
-fn key(heap: &Heap<'_>, id: Id) -> Option<String> {
-    match heap.get(id) {
-        Value::Int(key) => Some(key.to_string()),
-        Value::Str(key) => Some(key.to_string()),
-        _ => None,
+        Some((pickle.heap.key(name)?, pickle.heap.key(storage)?, described))
     }
 }
 
@@ -242,7 +222,7 @@ fn part(
     offset: Id,
     numel: Id,
 ) -> Option<(Element, Range<usize>)> {
-    let (element, range) = storages.get(&key(heap, root)?)?;
+    let (element, range) = storages.get(&heap.key(root)?)?;
     let bytes = |id: Id| match heap.get(id) {
         Value::Int(value) => usize::try_from(*value).ok()?.checked_mul(element.size()),
         _ => None,

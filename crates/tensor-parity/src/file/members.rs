@@ -94,11 +94,7 @@ impl<'a> Walk<'a> {
                 self.container(id, |walk| walk.state(unreadable.state))
             }
             Value::Persistent(key) => {
-                let key = match heap.get(*key) {
-                    Value::Int(key) => key.to_string(),
-                    Value::Str(key) => key.to_string(),
-                    _ => String::new(),
-                };
+                let key = heap.key(*key).unwrap_or_default();
                 let name = self.current_name().to_owned();
                 match (self.origin.reference)(&key) {
                     Some(described) => self.found_tensor(described.and_then(|d| d.entry(name))),

@@ -6,7 +6,7 @@
 //! reads its header only, and each [`TensorView`](crate::TensorView) borrows from the mapping.
 //!
 //! A pickle is read as data, that is, as containers and tensors: no code in it is run. Instances of
-//! classes, numbers and text in it are no tensors, and neither are tensors of a kind that is not
+//! classes, numbers and text in it are not tensors, and neither are tensors of a kind that is not
 //! supported or whose bytes are damaged: [`TensorFile::left_out`] lists them, and the others are
 //! read. An error is a file that cannot be read as a whole.
 //!

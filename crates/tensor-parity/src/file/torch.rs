@@ -141,14 +141,7 @@ impl<'a> TorchArchive<'a> {
                 "its storage {folder}/{key} is not in the archive"
             )))
         })?;
-        let unit = storage.element.size();
-        if storage.numel.checked_mul(unit as u64) != Some(range.len() as u64) {
-            return Err(Problem::damaged(format!(
-                "its storage {folder}/{key} has {} bytes, but the pickle claims {} elements of {unit}",
-                range.len(),
-                storage.numel
-            )));
-        }
+        storage.check_length(range.len(), &format!("{folder}/{key}"))?;
         Ok(range)
     }
 }

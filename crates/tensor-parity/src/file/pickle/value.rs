@@ -60,6 +60,20 @@ pub(in crate::file) struct Storage<'a> {
     pub(in crate::file) view: Option<(u64, u64)>,
 }
 
+impl Storage<'_> {
+    /// Checks that the file has as many bytes as the pickle claims, under a name that messages show.
+    pub(in crate::file) fn check_length(&self, bytes: usize, name: &str) -> Result<(), Problem> {
+        let unit = self.element.size();
+        match self.numel.checked_mul(unit as u64) == Some(bytes as u64) {
+            true => Ok(()),
+            false => Err(Problem::damaged(format!(
+                "its storage {name} has {bytes} bytes, but the pickle claims {} elements of {unit}",
+                self.numel
+            ))),
+        }
+    }
+}
+
 /// The arguments of a tensor, not yet evaluated: a few bytes of pickle may refer to a long shape
 /// many times.
 #[derive(Debug)]
@@ -145,6 +159,23 @@ impl<'a> Heap<'a> {
 
     pub(in crate::file) fn get(&self, id: Id) -> &Value<'a> {
         &self.values[id as usize]
+    }
+
+    /// The items of a list or a tuple; none of another value.
+    pub(in crate::file) fn list(&self, id: Id) -> &[Id] {
+        match self.get(id) {
+            Value::List(items) | Value::Tuple(items) => items,
+            _ => &[],
+        }
+    }
+
+    /// The key of a storage or a tensor: an address, or text.
+    pub(in crate::file) fn key(&self, id: Id) -> Option<String> {
+        match self.get(id) {
+            Value::Int(key) => Some(key.to_string()),
+            Value::Str(key) => Some(key.to_string()),
+            _ => None,
+        }
     }
 
     pub(super) fn get_mut(&mut self, id: Id) -> &mut Value<'a> {
