@@ -2,51 +2,21 @@
 //! that libtorch makes, generators of their own. Recorded once, materialized at other seeds, compared with
 //! what Python makes there.
 
-use super::plan_data::{SEEDS, check, expected};
-use crate::common::{bytes, chain, python};
+use super::plan_data::{SEEDS, expected, is_made_without_libtorch, recorded};
+use crate::common::{bytes, chain};
 use crate::plan::build::seeded;
-use std::fs;
-use std::path::Path;
-use std::process::Command;
-use tch_init::plan::{InitPlan, NeedsLibtorch, PlanError};
-use tch_init::rng::Mt19937;
 
 #[test]
 #[ignore = "needs the Python reference: ./setup --reference, then make test"]
 fn constructors_are_replayed_at_other_seeds() {
-    let folder = tempfile::tempdir().unwrap();
-    let output = Command::new(python())
-        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/data_plans.py"))
-        .arg("constructors")
-        .arg(folder.path())
-        .args(SEEDS.map(|seed| seed.to_string()))
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{said}");
-    let (mut wrong, mut without_libtorch, mut number) = (Vec::new(), Vec::new(), 0);
-    while folder.path().join(format!("{number}.plan.json")).exists() {
-        let path = folder.path().join(format!("{number}.plan.json"));
-        let plan = InitPlan::load(&path).unwrap_or_else(|error| panic!("{}", chain(&error)));
-        let json = fs::read(&path).unwrap();
-        assert_eq!(plan.to_json().as_bytes(), json, "{}", plan.model());
+    let (folder, plans) = recorded("constructors");
+    let (mut wrong, mut without_libtorch) = (Vec::new(), Vec::new());
+    for (number, plan) in plans.iter().enumerate() {
         for seed in SEEDS {
             let expected = expected(folder.path(), number, seed).unwrap();
             let model = &expected.model;
-            let mut generator = Mt19937::new(seed);
-            match plan.materialize(&mut generator) {
-                Ok(made) => {
-                    let made = made.into_iter();
-                    let made: Vec<_> = made
-                        .map(|(name, t)| (name, t.to_bytes().to_vec()))
-                        .collect();
-                    check(&made, &expected, "without libtorch");
-                    let state = generator.state().to_bytes();
-                    assert_eq!(state.as_slice(), expected.state, "{model}");
-                    without_libtorch.push(model.clone());
-                }
-                Err(PlanError::Step { source, .. }) if source.is::<NeedsLibtorch>() => {}
-                Err(error) => panic!("{model}: {}", chain(&error)),
+            if is_made_without_libtorch(plan, seed, &expected) {
+                without_libtorch.push(model.clone());
             }
             let mut generator = seeded(seed);
             let made = match plan.materialize(&mut generator) {
@@ -102,10 +72,9 @@ fn constructors_are_replayed_at_other_seeds() {
             assert_eq!(positions.len(), made.len());
         }
         assert!(plan.to_string().contains("steps"), "{}", plan.model());
-        number += 1;
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
-    assert!(number > 150, "{number}");
+    assert!(plans.len() > 150, "{}", plans.len());
     without_libtorch.dedup();
     for name in [
         "tril",

@@ -10,6 +10,7 @@ use std::process::Command;
 use tch_init::file::TensorFile;
 use tch_init::plan::{InitPlan, NeedsLibtorch, PlanError, Save};
 use tch_init::rng::Mt19937;
+use tempfile::TempDir;
 
 pub(super) const SEEDS: [i64; 2] = [77, -5];
 
@@ -48,53 +49,63 @@ pub(super) fn check(made: &[(String, Vec<u8>)], expected: &Expected, how: &str) 
     }
 }
 
-#[test]
-#[ignore = "needs the Python reference: ./setup --reference, then make test"]
-fn data_is_what_the_constructor_had() {
+/// The plans of all models of a kind, and the folder with what Python makes of them at [`SEEDS`].
+pub(super) fn recorded(kind: &str) -> (TempDir, Vec<InitPlan>) {
     let folder = tempfile::tempdir().unwrap();
     let output = Command::new(python())
         .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/data_plans.py"))
-        .arg("data")
+        .arg(kind)
         .arg(folder.path())
         .args(SEEDS.map(|seed| seed.to_string()))
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");
-    let mut without_libtorch = 0;
-    let mut number = 0;
-    while folder.path().join(format!("{number}.plan.json")).exists() {
-        let path = folder.path().join(format!("{number}.plan.json"));
+    let paths = (0..).map(|number| folder.path().join(format!("{number}.plan.json")));
+    let plans = paths.take_while(|path| path.exists()).map(|path| {
         let plan = InitPlan::load(&path).unwrap_or_else(|error| panic!("{}", chain(&error)));
-        assert_eq!(
-            plan.to_json().as_bytes(),
-            fs::read(&path).unwrap(),
-            "{}",
-            plan.model()
-        );
+        let json = fs::read(&path).unwrap();
+        assert_eq!(plan.to_json().as_bytes(), json, "{}", plan.model());
+        plan
+    });
+    let plans = plans.collect();
+    (folder, plans)
+}
+
+/// Whether a plan needs no libtorch; then what it makes is as expected.
+pub(super) fn is_made_without_libtorch(plan: &InitPlan, seed: i64, expected: &Expected) -> bool {
+    let model = &expected.model;
+    let mut generator = Mt19937::new(seed);
+    match plan.materialize(&mut generator) {
+        Ok(made) => {
+            let made = made.into_iter();
+            let made: Vec<_> = made
+                .map(|(name, t)| (name, t.to_bytes().to_vec()))
+                .collect();
+            check(&made, expected, "without libtorch");
+            let state = generator.state().to_bytes();
+            assert_eq!(state.as_slice(), expected.state, "{model}");
+            true
+        }
+        Err(PlanError::Step { source, .. }) if source.is::<NeedsLibtorch>() => false,
+        Err(error) => panic!("{model}: {}", chain(&error)),
+    }
+}
+
+#[test]
+#[ignore = "needs the Python reference: ./setup --reference, then make test"]
+fn data_is_what_the_constructor_had() {
+    let (folder, plans) = recorded("data");
+    let mut without_libtorch = 0;
+    for (number, plan) in plans.iter().enumerate() {
         for seed in SEEDS {
             let expected = expected(folder.path(), number, seed).unwrap();
             let model = &expected.model;
             let mut ways = 0;
 
-            let mut generator = Mt19937::new(seed);
-            match plan.materialize(&mut generator) {
-                Ok(made) => {
-                    let made = made.into_iter();
-                    let made: Vec<_> = made
-                        .map(|(name, t)| (name, t.to_bytes().to_vec()))
-                        .collect();
-                    check(&made, &expected, "without libtorch");
-                    assert_eq!(
-                        generator.state().to_bytes().as_slice(),
-                        expected.state,
-                        "{model}"
-                    );
-                    ways += 1;
-                    without_libtorch += 1;
-                }
-                Err(PlanError::Step { source, .. }) if source.is::<NeedsLibtorch>() => {}
-                Err(error) => panic!("{model}: {}", chain(&error)),
+            if is_made_without_libtorch(plan, seed, &expected) {
+                ways += 1;
+                without_libtorch += 1;
             }
 
             // tch lacks some dtypes.
@@ -129,8 +140,8 @@ fn data_is_what_the_constructor_had() {
             }
             assert!(ways > 0, "{model}");
         }
-        number += 1;
     }
+    let number = plans.len();
     assert!(
         number > 40 && without_libtorch > 60,
         "{number} {without_libtorch}"
