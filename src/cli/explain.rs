@@ -69,14 +69,13 @@ pub fn run(arguments: &Arguments) -> Result<Report> {
         options = options.seed(seed);
     }
     let report = |mut expected: Vec<Expected<'_>>, left_out: &[LeftOut]| -> Result<Report> {
-        let hint = || {
-            let reference: Vec<NamedView<'_>> = expected.iter().map(|e| e.tensor.clone()).collect();
-            RenameHint::find(&shapes(&all_yours), &shapes(&reference), &names)
-        };
         let paired = |name: &str| expected.iter().any(|e| e.tensor.name == name);
         let hint = match yours.iter().all(|tensor| paired(&tensor.name)) && !yours.is_empty() {
             true => None,
-            false => hint(),
+            false => {
+                let reference: Vec<_> = expected.iter().map(|e| e.tensor.clone()).collect();
+                RenameHint::find(&shapes(&all_yours), &shapes(&reference), &names)
+            }
         };
         expected.retain(|e| names.keep(&e.tensor.name));
         let expected = expected.as_slice();

@@ -160,7 +160,7 @@ fn best(
         let mut alike: Vec<(usize, &str)> = candidates
             .iter()
             .map(|other| (likeness(&tensor.name, other), *other))
-            // Names without a common part are no evidence of a rule.
+            // Names without a common part do not suggest a rule.
             .filter(|(likeness, _)| *likeness > 0)
             .collect();
         alike.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(b.1)));
@@ -242,8 +242,7 @@ fn expressions(from: &str, to: &str) -> Vec<String> {
     let (start, end) = common(from, to);
     let (old, new) = (&from[start..from.len() - end], &to[start..to.len() - end]);
     // The beginning: all up to the common end, extended to whole components.
-    let tail = component_start(from, from.len() - end).max(start_of_tail(from, to));
-    let head = from.len() - (from.len() - tail);
+    let head = component_start(from, from.len() - end).max(start_of_tail(from, to));
     let new_head = to.len() - (from.len() - head);
     if to.is_char_boundary(new_head) && from[head..] == to[new_head..] {
         add(
@@ -604,7 +603,7 @@ mod tests {
             &["x1", "y2", "z3", "u4", "v5", "w6", "p7", "q8", "r9", "s10"],
             &["k", "l", "m", "n", "o", "f", "g", "h", "i", "j"],
         );
-        // Other shapes are no pairs.
+        // Tensors of other shapes do not pair.
         let mut theirs = of(&["a.weight", "b.weight"]);
         theirs
             .iter_mut()

@@ -4,7 +4,7 @@
 //! `num_batches_tracked`. Methods of tch's type cannot be replaced, so this is a type around it.
 
 use super::spec::NUM_BATCHES_TRACKED;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io::{Read, Seek};
 use std::ops::{Deref, DerefMut};
@@ -238,7 +238,7 @@ impl Source {
 
     /// Each variable with its source, and the names of the variables that have none and need one.
     fn pairs(&self, vs: &nn::VarStore) -> Result<(Vec<Pair>, Vec<String>), TchError> {
-        let variables: HashMap<String, Tensor> = {
+        let variables: BTreeMap<String, Tensor> = {
             let variables = vs.variables_.lock().unwrap_or_else(PoisonError::into_inner);
             let named = variables.named_variables.iter();
             named
@@ -248,20 +248,15 @@ impl Source {
         let names: BTreeSet<&str> = variables.keys().map(String::as_str).collect();
         let renumbered = self.renumbered(&names);
         let (mut pairs, mut missing) = (Vec::new(), Vec::new());
-        for name in &names {
-            let (Some(variable), found) = (
-                variables.get(*name),
-                self.tensors.get(*renumbered.get(name).unwrap_or(name)),
-            ) else {
-                continue;
-            };
-            match found {
+        for (name, variable) in &variables {
+            let name = name.as_str();
+            match self.tensors.get(*renumbered.get(name).unwrap_or(&name)) {
                 Some(found) => pairs.push((
                     variable.shallow_clone(),
                     self.fitting(name, variable, found)?,
                 )),
                 None if is_optional(name, &names) => {}
-                None => missing.push((*name).to_owned()),
+                None => missing.push(name.to_owned()),
             }
         }
         Ok((pairs, missing))

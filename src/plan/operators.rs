@@ -18,17 +18,11 @@ pub(super) fn call(
     for argument in &call.args {
         owned.add(argument, view)?;
     }
-    let lists: Vec<Vec<CArgument>> = owned.lists.iter().map(|list| owned.raw(list)).collect();
+    // Lists do not nest.
+    let lists = owned.lists.iter().map(|list| owned.raw(list, &[]));
+    let lists: Vec<Vec<CArgument>> = lists.collect();
     let mut arguments: Vec<CArgument> = target.map(CArgument::tensor).into_iter().collect();
-    let mut lists = lists.iter();
-    for part in &owned.arguments {
-        arguments.push(match part {
-            Part::List => lists
-                .next()
-                .map_or(CArgument::none(), |list| CArgument::list(list)),
-            part => owned.raw_part(part),
-        });
-    }
+    arguments.extend(owned.raw(&owned.arguments, &lists));
     let name = text(&format!("aten::{}", call.operator.name()))?;
     let overload = text(&call.overload)?;
     // SAFETY: the operators that a plan may call are functions of their arguments, but for those in place, which
@@ -61,8 +55,7 @@ enum Part {
     Tensor(usize),
     Scalar(Scalar),
     Text(usize),
-    /// The next list.
-    List,
+    List(usize),
 }
 
 impl Owned {
@@ -86,13 +79,10 @@ impl Owned {
                         None => Part::None,
                     });
                 }
-                self.lists.push(list);
-                Part::List
+                self.list(list)
             }
             Argument::Scalars(values) => {
-                self.lists
-                    .push(values.iter().map(|value| Part::Scalar(*value)).collect());
-                Part::List
+                self.list(values.iter().map(|value| Part::Scalar(*value)).collect())
             }
             // Also what a newer plan may have, which libtorch then rejects.
             _ => Part::None,
@@ -106,19 +96,23 @@ impl Owned {
         Part::Tensor(self.tensors.len() - 1)
     }
 
-    fn raw(&self, parts: &[Part]) -> Vec<CArgument> {
-        parts.iter().map(|part| self.raw_part(part)).collect()
+    fn list(&mut self, list: Vec<Part>) -> Part {
+        self.lists.push(list);
+        Part::List(self.lists.len() - 1)
     }
 
-    fn raw_part(&self, part: &Part) -> CArgument {
-        match part {
+    /// The arguments as C++ takes them, which refer to `self` and to the lists.
+    fn raw(&self, parts: &[Part], lists: &[Vec<CArgument>]) -> Vec<CArgument> {
+        let raw = |part: &Part| match part {
+            Part::None => CArgument::none(),
             Part::Tensor(number) => CArgument::tensor(&self.tensors[*number]),
             Part::Text(number) => CArgument::text(&self.texts[*number]),
             Part::Scalar(Scalar::Int(value)) => CArgument::int(*value),
             Part::Scalar(Scalar::Float(value)) => CArgument::real(*value),
             Part::Scalar(Scalar::Bool(value)) => CArgument::bool(*value),
-            Part::None | Part::List => CArgument::none(),
-        }
+            Part::List(number) => CArgument::list(&lists[*number]),
+        };
+        parts.iter().map(raw).collect()
     }
 }
 
