@@ -104,7 +104,7 @@ fn wrong_arguments_are_one_line() {
             "invalid value 'a' for '--rtol [<X>]': expected a number, or nothing for PyTorch's default; try `tch-init --help`",
         ),
         (
-            // A word that is no number is a file after `--rtol`.
+            // A word that cannot be a number is taken for a file after `--rtol`.
             &["diff", "text", "text", "--rtol", "a"],
             "unexpected argument 'a' found; try `tch-init --help`",
         ),

@@ -102,7 +102,7 @@ class DataAndDtypes(unittest.TestCase):
             line = refusal(buffer(make))
             self.assertIn("reads uninitialized memory", line)
             self.assertIn(HERE, line)
-        # Nobody reads the result.
+        # The result is never read.
         prove(buffer(lambda m: torch.ones(3) if (torch.empty(5) + 1).shape else None), seeds=(5,))
 
     def test_arrays_that_change_unseen(self):
