@@ -1,4 +1,4 @@
-"""Records the initialization of a PyTorch model as a plan (docs/plan.md). Needs only torch.
+"""Records the initialization of a PyTorch model as a plan (docs/plan.md). Needs only torch, and versions.py beside it.
 
     python record.py 'torchvision.models.resnet50()' -o resnet50.plan.json
     python record.py transformers:GPT2LMHeadModel --config config.json -o gpt2.plan.json
@@ -17,6 +17,7 @@ import contextlib
 import ctypes
 import hashlib
 import importlib
+import importlib.util
 import json
 import math
 import mmap
@@ -28,17 +29,41 @@ import tempfile
 import threading
 import types
 
+
+def beside(name):
+    """A module of the recorder: the program has put it into `sys.modules`, otherwise it lies beside this file."""
+    full = f"tch_init_{name}"
+    if full not in sys.modules:
+        path = os.path.join(os.path.dirname(os.path.abspath(__file__)), f"{name}.py")
+        spec = importlib.util.spec_from_file_location(full, path)
+        module = importlib.util.module_from_spec(spec)
+        try:
+            spec.loader.exec_module(module)
+        except OSError as error:
+            print(f"record.py: {error.filename} is missing: record.py needs versions.py and versions.json beside it", file=sys.stderr)
+            sys.exit(2)
+        sys.modules[full] = module
+    return sys.modules[full]
+
+
+versions = beside("versions")
+if __name__ == "__main__":
+    # Before the imports, which take seconds.
+    try:
+        versions.before_import(sys.argv[1:])
+    except versions.Rejected as error:
+        print("record.py: " + " ".join(str(error).split()), file=sys.stderr)
+        sys.exit(2)
 try:
     import torch
 except ImportError as error:
-    print(f"record.py: {sys.executable} has no PyTorch ({error}); name a Python that has it", file=sys.stderr)
+    print(f"record.py: {sys.executable} has no PyTorch that can be imported ({error}); name a Python that has it", file=sys.stderr)
     sys.exit(2)
 import torch.nn.init as init
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map
 
 VERSION, OPERATOR_VERSION = 1, 2  # of plans without and with calls of operators or changes of streams
-SEMANTICS = "2.13"
 MAX_CONST = 1 << 16  # bytes; larger data lies beside the plan
 MAX_ROWS = 1_000_000
 MAX_FILE = 64 << 20
@@ -55,12 +80,13 @@ DTYPES = {
     getattr(torch, name): name
     for name in """bool uint8 int8 uint16 int16 uint32 int32 uint64 int64 float8_e4m3fn float8_e4m3fnuz float8_e5m2
     float8_e5m2fnuz float8_e8m0fnu float16 bfloat16 float32 float64 complex32 complex64 complex128""".split()
+    if hasattr(torch, name)
 }
 INFINITE = (math.inf, -math.inf)
 # Floats of 8 bits: a value is written by its bits.
 FLOAT8 = {dtype for dtype, name in DTYPES.items() if name.startswith("float8")}
 # Other languages' bindings of libtorch lack these, so that only steps that move bits use them.
-ONLY_MOVED = {torch.uint16, torch.uint32, torch.uint64, torch.float8_e8m0fnu}
+ONLY_MOVED = {dtype for dtype, name in DTYPES.items() if name in ("uint16", "uint32", "uint64", "float8_e8m0fnu")}
 MOVES = {"fill_", "copy_", "cat", "stack", "arange"}
 PARTS = {torch.complex32: torch.float16, torch.complex64: torch.float32, torch.complex128: torch.float64}
 # What safetensors calls the dtypes that it has; others are stored as what they are made of.
@@ -260,6 +286,42 @@ def memory(tensor):
 
 def hash_of(tensor):
     return hashlib.sha256(memory(tensor)).digest()
+
+
+# ---------------------------------------------------------------- versions of PyTorch
+
+
+def wide(step):
+    low, high = ([0, *step.args] if step.op == "aten::randint" else step.args)[:2]
+    return high - low >= 1 << 28
+
+
+# When a row of the table of versions holds, by what it says there.
+CONDITIONS = {
+    "contiguous, 16 elements or more": lambda step: step.outs[0].stride is None and step.outs[0].numel() >= 16,
+    "a range of 2^28 or more": wide,
+    "by a number": lambda step: any(isinstance(x, (bool, int, float)) for x in step.args[:2]),
+}
+decided = {}  # of each --assume-pytorch: the PyTorch that records
+
+
+def under(assume=None):
+    """What the running PyTorch is taken for."""
+    if assume not in decided:
+        try:
+            found = versions.decide(torch.__version__, os.path.dirname(os.path.realpath(torch.__file__)), assume)
+            decided[assume] = versions.confirm(found)
+        except versions.Rejected as error:
+            raise Refused(str(error)) from None
+    return decided[assume]
+
+
+def other_bits(under, step):
+    """Why a step has bits in this PyTorch that a plan cannot give."""
+    if step.op is None:
+        return None
+    views = [*step.outs, *step.reads]
+    return under.other_bits(step.op, [DTYPES[v.dtype] for v in views], lambda condition: CONDITIONS[condition](step))
 
 
 class Unsupported(Exception):
@@ -762,19 +824,11 @@ plain_generator = torch.Generator
 # ---------------------------------------------------------------- torch.nn.init's functions as one event each
 
 HOOKED = {
-    "_no_grad_trunc_normal_": ("trunc_normal_", "tensor, mean, std, a, b, generator=None", "mean, std, a, b"),
-    "orthogonal_": ("orthogonal_", "tensor, gain=1, generator=None", "gain,"),
-    "sparse_": ("sparse_", "tensor, sparsity, std=0.01, generator=None", "sparsity, std"),
-    "dirac_": ("dirac_", "tensor, groups=1", "groups,"),
+    "_no_grad_trunc_normal_": ("trunc_normal_", "mean, std, a, b"),
+    "orthogonal_": ("orthogonal_", "gain,"),
+    "sparse_": ("sparse_", "sparsity, std"),
+    "dirac_": ("dirac_", "groups,"),
 }
-
-
-def original(name):
-    f = getattr(init, name)
-    return types.FunctionType(f.__code__, f.__globals__, name, f.__defaults__, f.__closure__)
-
-
-ORIGINAL = {name: original(name) for name in HOOKED}
 
 
 @contextlib.contextmanager
@@ -802,10 +856,16 @@ def replaced_code(module, hook, functions):
 
 
 def hooked_init(recorder):
+    """Records these functions as one step, where they are those of a known PyTorch; others are recorded as their steps."""
     functions = {}
-    for name, (_, signature, arguments) in HOOKED.items():
-        generator = "generator" if "generator" in signature else "None"
-        functions[name] = signature, f"{name!r}, tensor, ({arguments}), {generator}"
+    for name, (_, arguments) in HOOKED.items():
+        function = recorder.under.known_function(f"nn/init.py:{name}", init)
+        if function is None:
+            continue
+        recorder.original[name] = types.FunctionType(function.__code__, function.__globals__, name, function.__defaults__)
+        parameters = function.__code__.co_varnames[: function.__code__.co_argcount]
+        generator = "generator" if "generator" in parameters else "None"
+        functions[name] = ", ".join(parameters), f"{name!r}, tensor, ({arguments}), {generator}"
     return replaced_code(init, recorder.init_event, functions)
 
 
@@ -841,8 +901,10 @@ def replaced(changes):
 
 
 class Recorder(TorchDispatchMode):
-    def __init__(self):
+    def __init__(self, under):
         super().__init__()
+        self.under = under  # the PyTorch that records
+        self.original = {}  # torch.nn.init's functions, before they were replaced
         self.steps, self.bytes, self.dtypes, self.keep = [], [], [], []
         self.storages = {}  # address of a storage -> number; `keep` keeps the address from being used again
         self.known = set()  # storages whose contents the steps so far account for
@@ -879,6 +941,11 @@ class Recorder(TorchDispatchMode):
 
     def add(self, step, generator=None):
         """Adds a step, which may draw from a generator."""
+        why = other_bits(self.under, step)
+        if why and step.draws:
+            self.refuse(why)
+        elif why:
+            step = Step(None, step.outs, why=at_line(why), reads=step.reads)
         if step.draws:
             try:
                 with self.pause():
@@ -1089,27 +1156,26 @@ class Recorder(TorchDispatchMode):
 
     def init_event(self, name, tensor, args, generator):
         op = HOOKED[name][0]
+        original = self.original[name]
         if threading.get_ident() != self.thread:
             self.refuse(f"{name} in another thread cannot be recorded, since the order of the draws is not fixed")
         # PyTorch's own functions make of a complex tensor what they can.
         if self.paused or tensor.device.type == "meta" or tensor.is_complex():
-            return ORIGINAL[name](tensor, *args, **({} if generator is None else {"generator": generator}))
+            return original(tensor, *args, **({} if generator is None else {"generator": generator}))
         if op == "sparse_" and generator is not None:
             # Draws the values from the generator, but the permutations from the default one.
-            return ORIGINAL[name](tensor, *args, generator=generator)
+            return original(tensor, *args, generator=generator)
         args = [int(x) for x in args] if op == "dirac_" else [float(x) for x in args]
-        # Raises PyTorch's own errors of bad arguments, with a tensor of one element and a dedicated generator.
+        # Raises PyTorch's own errors of bad arguments, with a tensor of one element, without moving a generator.
         with self.pause(), torch.no_grad():
-            scratch = {"generator": torch.Generator()}
             if op == "trunc_normal_":
-                ORIGINAL[name](torch.empty(1, dtype=tensor.dtype), *args, **scratch)
+                self.without_moving(original, torch.empty(1, dtype=tensor.dtype), *args)
             elif op == "sparse_" and tensor.ndim == 2:
-                ORIGINAL[name](torch.empty(1, 1, dtype=tensor.dtype), *args, **scratch)
+                self.without_moving(original, torch.empty(1, 1, dtype=tensor.dtype), *args)
             elif op == "dirac_":
-                ORIGINAL[name](torch.empty(tensor.shape, dtype=tensor.dtype, device="meta"), *args)
+                original(torch.empty(tensor.shape, dtype=tensor.dtype, device="meta"), *args)
             else:
-                shape = [1] * tensor.ndim
-                ORIGINAL[name](torch.empty(shape, dtype=tensor.dtype), *args, **scratch)
+                self.without_moving(original, torch.empty([1] * tensor.ndim, dtype=tensor.dtype), *args)
         out = self.view(tensor)
         if not tensor.numel():
             return tensor
@@ -1119,6 +1185,14 @@ class Recorder(TorchDispatchMode):
         random_before = self.deferred.get(out.storage) == "random"
         self.deferred[out.storage] = "random" if op != "dirac_" or random_before else "large"
         return tensor
+
+    def without_moving(self, function, *args):
+        """Calls a function that draws from the default generator, and puts that back."""
+        state = torch.default_generator.get_state()
+        try:
+            return function(*args)
+        finally:
+            torch.default_generator.set_state(state)
 
     def written(self, out):
         """Called before a step that overwrites `out`: the remaining bytes of an unknown storage become a constant."""
@@ -1429,7 +1503,7 @@ class Recorder(TorchDispatchMode):
         dtypes = {v.dtype for v in [*views, out]}
         if not dtypes <= set(DTYPES) or (op not in MOVES and dtypes & ONLY_MOVED):
             raise Unsupported
-        if torch.float8_e8m0fnu in dtypes and len(dtypes) > 1:
+        if len(dtypes) > 1 and any(DTYPES[dtype] == "float8_e8m0fnu" for dtype in dtypes):
             raise Unsupported
         if op in NO_PROMOTION or torch.get_default_dtype() == torch.float32:
             return
@@ -1707,7 +1781,14 @@ def decision_hooks(recorder):
 
     plain_right_inverse = module._Orthogonal.right_inverse
     plain_one_hot = torch.nn.functional.one_hot
-    return [(module, "_is_orthogonal", is_orthogonal), (module._Orthogonal, "right_inverse", right_inverse), (torch.nn.functional, "one_hot", one_hot)]
+    changes = [(torch.nn.functional, "one_hot", one_hot)]
+    for key, owner, name, hook in (
+        ("_is_orthogonal", module, "_is_orthogonal", is_orthogonal),
+        ("_Orthogonal.right_inverse", module._Orthogonal, "right_inverse", right_inverse),
+    ):
+        if recorder.under.known_function(f"nn/utils/parametrizations.py:{key}", module):
+            changes.append((owner, name, hook))
+    return changes
 
 
 def importing():
@@ -1789,10 +1870,10 @@ def generator_states():
     return states
 
 
-def run(construct):
+def run(construct, under):
     """Runs the constructor and returns the recorder and the model."""
     before = generator_states()
-    recorder = Recorder()
+    recorder = Recorder(under)
     try:
         with contextlib.ExitStack() as stack:
             stack.enter_context(hooked_init(recorder))
@@ -2075,12 +2156,10 @@ def plan_of(construct, label):
     return plan_and_data(construct, label)[0]
 
 
-def plan_and_data(construct, label, data_file="model.plan.safetensors"):
+def plan_and_data(construct, label, data_file="model.plan.safetensors", assume=None):
     """The plan's text, and the content of the file beside it, in parts; none if it needs no such file."""
-    version = torch.__version__.split("+")[0]
-    if ".".join(version.split(".")[:2]) != SEMANTICS:
-        raise Refused(f"this is PyTorch {version}; plans of version {VERSION} are those of PyTorch {SEMANTICS}")
-    recorder, model = run(construct)
+    pytorch = under(assume)
+    recorder, model = run(construct, pytorch)
     names = named(recorder, model)
     steps, written = drop_unset(needed(recorder.steps, names))
     parts = data_of(steps)
@@ -2118,8 +2197,8 @@ def plan_and_data(construct, label, data_file="model.plan.safetensors"):
     lines = [
         '"format": "tch-init plan"',
         f'"version": {OPERATOR_VERSION if is_new else VERSION}',
-        f'"pytorch": {json.dumps(version)}',
-        f'"semantics": {json.dumps(SEMANTICS)}',
+        f'"pytorch": {json.dumps(pytorch.text.split("+")[0])}',
+        f'"semantics": {json.dumps(pytorch.semantics)}',
         f'"model": {json.dumps(label)}',
         *([f'"data": {data_row(data_file, parts)}'] if parts else []),
         table("storages", [str(recorder.bytes[s]) for s in tables.storages]),
@@ -2131,6 +2210,8 @@ def plan_and_data(construct, label, data_file="model.plan.safetensors"):
     text = "{\n" + ",\n".join(lines) + "\n}\n"
     if len(text) > MAX_FILE:
         raise Refused(f"the plan has {len(text)} bytes: at most {MAX_FILE} are allowed")
+    for note in pytorch.notes:
+        print(f"record.py: warning: {note}", file=sys.stderr)
     for name in unset:
         print(f"record.py: warning: {name} is left uninitialized, at least in part, by its constructor; the plan has zeros", file=sys.stderr)
     return text, parts
@@ -2315,6 +2396,7 @@ def arguments(argv):
     parser.add_argument("--import", dest="imports", action="append", default=[], metavar="MODULE", help="import this first")
     parser.add_argument("--config", metavar="FILE", help="a config.json of transformers: `config` in EXPR, or the function's argument")
     parser.add_argument("--args", metavar="JSON", help="the function's arguments, as an array or an object")
+    parser.add_argument("--assume-pytorch", dest="assume", metavar="X.Y", help="take this PyTorch for this release, instead of comparing it")
     return parser.parse_args(argv)
 
 
@@ -2343,9 +2425,10 @@ def main(argv=None):
     try:
         options = arguments(argv)
         path = check_output(options.output)
+        under(options.assume)
         construct, label = constructor(options)
         name = os.path.basename(data_path(path)) if path else "-"
-        write(*plan_and_data(construct, label, name), path)
+        write(*plan_and_data(construct, label, name, options.assume), path)
         return 0
     except Refused as error:
         message = str(error)

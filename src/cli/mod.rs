@@ -6,6 +6,7 @@ mod diff;
 mod dtype;
 mod materialize;
 mod plan;
+mod python;
 mod record;
 mod rename_hint;
 mod report;

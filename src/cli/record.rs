@@ -1,15 +1,14 @@
 //! `tch-init record`: records what a PyTorch model's constructor draws and computes, as a plan.
 
+use super::python::{self, Script};
 use super::report::{Report, spinner};
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use clap::Args;
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
-/// The recorder, compiled in, so that the program needs no other file.
-const SCRIPT: &str = include_str!("../../python/record.py");
 /// The prefix of the script's own messages.
 const PREFIX: &str = "record.py: ";
 
@@ -34,24 +33,21 @@ pub struct Arguments {
     /// .venv/bin/python, or python3]
     #[arg(long, value_name = "PROGRAM")]
     python: Option<PathBuf>,
+    /// Take the PyTorch for this release, whatever it is [default: a release by its version, another build by its
+    /// functions and its draws]
+    #[arg(long = "assume-pytorch", value_name = "X.Y")]
+    assume: Option<String>,
 }
 
 pub fn run(arguments: &Arguments) -> Result<Report> {
-    let python = arguments.python.clone().unwrap_or_else(default_python);
+    let python = arguments.python.clone().unwrap_or_else(python::default);
     let spinner = spinner("recording");
-    let mut child = Command::new(&python)
-        .arg("-c")
-        .arg(SCRIPT)
-        .args(script_arguments(arguments))
-        .stdin(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .with_context(|| {
-            format!(
-                "cannot run {} (use --python to name a Python that has PyTorch)",
-                python.display()
-            )
-        })?;
+    let mut child = python::start(
+        &python,
+        &Script::Record,
+        script_arguments(arguments),
+        Stdio::inherit(),
+    )?;
     let stderr = child
         .stderr
         .take()
@@ -87,18 +83,6 @@ pub fn run(arguments: &Arguments) -> Result<Report> {
     }
 }
 
-/// The first of these that exists.
-fn default_python() -> PathBuf {
-    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
-    let local = PathBuf::from(".venv/bin/python");
-    match (set("TCH_INIT_PYTHON"), set("VIRTUAL_ENV")) {
-        (Some(python), _) => python.into(),
-        (None, None) if local.exists() => local,
-        // The Python of an active environment is the first on PATH.
-        _ => PathBuf::from("python3"),
-    }
-}
-
 /// Options, then `--`: an expression may start with a dash.
 fn script_arguments(arguments: &Arguments) -> Vec<OsString> {
     let mut list: Vec<OsString> = Vec::new();
@@ -110,8 +94,13 @@ fn script_arguments(arguments: &Arguments) -> Vec<OsString> {
             list.extend([name.into(), path.into()]);
         }
     }
-    if let Some(args) = &arguments.args {
-        list.push(format!("--args={args}").into());
+    for (name, value) in [
+        ("args", &arguments.args),
+        ("assume-pytorch", &arguments.assume),
+    ] {
+        if let Some(value) = value {
+            list.push(format!("--{name}={value}").into());
+        }
     }
     list.extend(["--".into(), (&arguments.expression).into()]);
     list
