@@ -268,8 +268,9 @@ mod with_tch {
     /// Draws the weight, then the bias, as [`uniform_`](crate::init::uniform_).
     ///
     /// The variables are PyTorch's for all options. The forward pass is tch's, which exchanges paddings
-    /// that differ between dimensions if the padding mode is not zeros, with a warning in the log:
-    /// [`padded_conv`] makes a layer that pads as PyTorch does.
+    /// that differ between dimensions if the padding mode is not zeros. The forward pass of such a layer
+    /// therefore fails, and a warning in the log says so: [`padded_conv`] makes a layer that pads as
+    /// PyTorch does.
     ///
     /// # Errors
     ///
@@ -299,10 +300,11 @@ mod with_tch {
     ) -> Result<nn::Conv<[i64; N]>, InitError> {
         let kind = kind(ksizes)?;
         let equal = config.padding.iter().all(|p| *p == config.padding[0]);
-        if !matches!(config.padding_mode, PaddingMode::Zeros) && !equal {
+        let is_exchanged = !matches!(config.padding_mode, PaddingMode::Zeros) && !equal;
+        if is_exchanged {
             log::warn!(
                 "{kind}: the forward pass of tch 0.26 exchanges paddings that differ between dimensions, {:?}, unless \
-                 padding_mode is zeros; use padded_conv",
+                 padding_mode is zeros, so it fails for this layer; use padded_conv",
                 config.padding
             );
         }
@@ -310,7 +312,11 @@ mod with_tch {
         let mut conv = placeholder(|scratch| {
             let config = nn::ConvConfigND {
                 stride: config.stride,
-                padding: config.padding,
+                padding: match is_exchanged {
+                    // No input is that large: an error instead of wrong numbers.
+                    true => [-UNUSABLE_PADDING; N],
+                    false => config.padding,
+                },
                 dilation: config.dilation,
                 groups: config.groups,
                 bias: false,
@@ -324,6 +330,9 @@ mod with_tch {
         conv.bs = tensors.get("bias");
         Ok(conv)
     }
+
+    /// A padding with which every forward pass of tch fails.
+    const UNUSABLE_PADDING: i64 = 1 << 40;
 
     /// The variables of a convolution.
     fn variables<const N: usize>(

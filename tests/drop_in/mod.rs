@@ -131,3 +131,64 @@ fn a_convolution_can_start_orthogonal() {
             .allclose(&identity, 1e-5, 1e-5, false)
     );
 }
+
+/// tch exchanges paddings that differ between dimensions in other modes than zeros: a forward pass with
+/// other numbers than PyTorch's must not go unnoticed.
+#[test]
+fn a_convolution_that_tch_pads_wrongly_has_no_forward_pass() {
+    use tch::Kind;
+    use tch_init::nn::{self, ConvConfigND, Module, PaddingMode};
+
+    let _stream = default_stream();
+    let ones = |shape: &[i64]| tch::Tensor::ones(shape, (Kind::Float, Device::Cpu));
+    let fails = |module: &dyn Module, input: &tch::Tensor| {
+        let forward = std::panic::AssertUnwindSafe(|| module.forward(input));
+        std::panic::catch_unwind(forward).is_err()
+    };
+    let vs = tch_init::nn::VarStore::new(Device::Cpu);
+    let modes = [
+        PaddingMode::Reflect,
+        PaddingMode::Replicate,
+        PaddingMode::Circular,
+    ];
+    for (i, padding_mode) in modes.into_iter().enumerate() {
+        let path = |dims: &str| vs.root() / i / dims;
+        let config = ConvConfigND {
+            padding: [0, 1],
+            padding_mode,
+            ..Default::default()
+        };
+        let conv = nn::f_conv(path("2"), 1, 2, [3, 3], config).unwrap();
+        assert!(fails(&conv, &ones(&[1, 1, 6, 6])), "{padding_mode:?}");
+        assert_eq!(conv.ws.size(), [2, 1, 3, 3]);
+        let config = ConvConfigND {
+            padding: [1, 1, 2],
+            padding_mode,
+            ..Default::default()
+        };
+        let conv = nn::conv(path("3"), 1, 2, [3; 3], config);
+        assert!(fails(&conv, &ones(&[1, 1, 6, 6, 6])), "{padding_mode:?}");
+        // Equal paddings are right, and so are all of `padded_conv`.
+        let config = ConvConfigND {
+            padding: [1, 1],
+            padding_mode,
+            ..Default::default()
+        };
+        let conv = nn::f_conv(path("equal"), 1, 2, [3, 3], config).unwrap();
+        assert_eq!(conv.forward(&ones(&[1, 1, 6, 6])).size(), [1, 2, 6, 6]);
+        let config = ConvConfigND {
+            padding: [0, 1],
+            padding_mode,
+            ..Default::default()
+        };
+        let conv = nn::padded_conv(path("padded"), 1, 2, [3, 3], config).unwrap();
+        assert_eq!(conv.forward(&ones(&[1, 1, 6, 6])).size(), [1, 2, 4, 6]);
+    }
+    // Zeros are added by the convolution itself.
+    let config = ConvConfigND {
+        padding: [0, 1],
+        ..Default::default()
+    };
+    let conv = nn::f_conv(vs.root() / "zeros", 1, 2, [3, 3], config).unwrap();
+    assert_eq!(conv.forward(&ones(&[1, 1, 6, 6])).size(), [1, 2, 4, 6]);
+}
