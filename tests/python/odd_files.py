@@ -55,6 +55,12 @@ class Slotted:
     steps: int
 
 
+@dataclasses.dataclass(frozen=True)
+class Frozen:
+    a: int
+    b: str
+
+
 class Color(enum.Enum):
     RED = 1
 
@@ -134,7 +140,7 @@ class Files:
                 data = flat.view(torch.uint8).numpy().tobytes() if flat.numel() else b""
                 dtype = str(value.dtype).removeprefix("torch.")
             else:
-                data, dtype = value.tobytes(), value.dtype.name
+                data, dtype = value.astype(value.dtype.newbyteorder("<")).tobytes(), value.dtype.name
             self.bytes.write(data)
             listed.append({"name": key, "dtype": dtype, "shape": list(value.shape), "length": len(data)})
         self.results.append({"file": name, "tensors": listed, "unsupported": unsupported or {}, "values": sorted(values)})
@@ -163,17 +169,21 @@ def values():
 def odd_values(files):
     listed, generator = values()
     weight = torch.arange(6.0).reshape(2, 3)
-    names = [name for name, value in listed.items() if value is not None]
+    read = {"scalar", "array"}
+    names = [name for name, value in listed.items() if value is not None and name not in read]
+    numbers = {name: numpy.asarray(listed[name]) for name in sorted(read)}
     for protocol in [1, 2, 3, 4, 5]:
         options = {"pickle_protocol": protocol}
         checkpoint = listed if protocol > 1 else {k: v for k, v in listed.items() if k != "new"}
         present = [name for name in names if name in checkpoint]
         for kind in ["zip", "legacy"]:
-            files.save(f"values{protocol}.{kind}.pt", {"w": weight, **checkpoint, "last": weight[1]}, {"w": weight, "last": weight[1]}, {}, present,
+            files.save(f"values{protocol}.{kind}.pt", {"w": weight, **checkpoint, "last": weight[1]}, {"w": weight, "last": weight[1], **numbers}, {}, present,
                        _use_new_zipfile_serialization=kind == "zip", **options)
     # One value each: a file is not read because another value is.
     for name in names:
         files.save(f"one.{name}.pt", {"w": weight, name: listed[name]}, {"w": weight}, {}, [name])
+    for name, value in numbers.items():
+        files.save(f"one.{name}.pt", {"w": weight, name: listed[name]}, {"w": weight, name: value})
     files.save("generator.pt", {"g": generator}, {"g.state.2": generator.get_state()}, {}, ["g.0", "g.state.0"])
 
     # Instances that hold tensors.
@@ -217,7 +227,9 @@ def modules(files):
     }, tensors, {}, ["epoch", "global_step", "pytorch-lightning_version", "loops", "callbacks", "optimizer_states.0.param_groups", "lr_schedulers",
                      "hparams_name", "hyper_parameters"])
     cpu = torch.get_rng_state()
-    files.save("rng_state.pth", {"python": random.getstate(), "numpy": numpy.random.get_state(), "cpu": cpu}, {"cpu": cpu}, {}, ["numpy", "python"])
+    state = numpy.random.get_state()
+    files.save("rng_state.pth", {"python": random.getstate(), "numpy": state, "cpu": cpu}, {"cpu": cpu, "numpy.1": state[1]}, {},
+               ["numpy.0", "numpy.2", "numpy.3", "numpy.4", "python"])
 
 
 def kinds_of_tensors(files):
@@ -368,17 +380,118 @@ def scripts(files):
     files.add("constants.pt", {f"CONSTANTS.c{i}": value for i, value in enumerate(tensors)})
 
 
+def every_array():
+    """Arrays of each dtype, byte order and order of elements."""
+    found = {}
+    for kind in ["b1", "u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f2", "f4", "f8", "c8", "c16"]:
+        for order in "<>":
+            array = (numpy.arange(6) * (1.5 + 2j if kind[0] == "c" else 1.5)).reshape(2, 3)
+            array = array.astype(order + kind) if kind != "b1" else (array.real > 3)
+            found[f"{order}{kind}"] = array
+            found[f"{order}{kind} F"] = numpy.asfortranarray(array)
+    cube = numpy.arange(24, dtype=">i4").reshape(2, 3, 4)
+    return found | {
+        "zero": numpy.array(3.5), "empty": numpy.zeros((0, 3), ">f4"), "permuted": cube.transpose(1, 2, 0), "strided": cube[:, ::2, 1:], "cube F":
+        numpy.asfortranarray(cube), "negative": cube[::-1], "matrix": numpy.matrix([[1.0, 2.0]]), "one": numpy.ones(1, ">f8"), "latin1":
+        numpy.arange(256, dtype="u1"),
+    }
+
+
+def pickled_arrays(files):
+    """Arrays and scalars of numpy in a file of torch.save."""
+    arrays = every_array()
+    scalars = {f"scalar {kind}": numpy.dtype(kind).type(3) for kind in ["b1", "u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f2", "f4", "f8", "c8", "c16"]}
+    other = {
+        "objects": numpy.array([{}, None]), "strings": numpy.array(["a", "bc"]), "bytes": numpy.array([b"a"]), "masked": numpy.ma.array([1.0, 2.0]),
+        "name": numpy.str_("a"), "date": numpy.datetime64("2020-01-01"), "long": numpy.longdouble(3), "record": numpy.zeros(1, [("a", "f4")])[0],
+        "dtype": numpy.dtype("f4"), "tensors": numpy.array([torch.ones(1), None], dtype=object), "class": numpy.float32,
+    }
+    unsupported = {
+        "fields": (numpy.zeros(2, dtype=[("a", "f4"), ("b", "i8")]), "structured"), "dates": (numpy.array(["2020-01-01"], "M8[D]"), "dates"),
+        "deltas": (numpy.array([3], "m8[s]"), "dates"), "void": (numpy.zeros(2, "V3"), "raw bytes"), "longs": (numpy.zeros(2, numpy.longdouble), "PyTorch lacks"),
+        "records": (numpy.rec.array([(1, 2.0)], dtype=[("a", "i4"), ("b", "f8")]), "structured"), "rows": (numpy.zeros(2, dtype="(3,)f4,i4"), "structured"),
+    }
+    weight = torch.arange(6.0).reshape(2, 3)
+    expected = {name: numpy.asarray(value) for name, value in {**arrays, **scalars}.items()}
+    shared = arrays["<f4"]
+    every = {"w": weight, **arrays, **scalars, **other, **{name: value for name, (value, _) in unsupported.items()}, "again": shared, "last": weight}
+    for protocol in [1, 2, 3, 4, 5]:
+        for kind in ["zip", "legacy"]:
+            # The data of a masked array is within its state.
+            files.save(f"numpy{protocol}.{kind}.pt", every, {"w": weight, **expected, "again": shared, "last": weight},
+                       {name: word for name, (_, word) in unsupported.items()}, list(other),
+                       _use_new_zipfile_serialization=kind == "zip", pickle_protocol=protocol)
+    files.save("array_alone.pt", shared, {"array_alone": shared})
+    holder = Net()
+    holder.table, holder.factor = shared, numpy.float64(3)
+    tensors = dict(holder.state_dict()) | {"mask": holder.mask, "plain": holder.plain, "table": shared}
+    files.save("module_with_array.pt", holder, tensors)
+
+    # Tensors of devices whose data PyTorch writes as an array.
+    class Call:
+        def __init__(self, function, *arguments):
+            self.call = function, arguments
+
+        def __reduce__(self):
+            return self.call
+
+    halves = torch.tensor([1.5, -2.0, 1e-38]).bfloat16()
+    rebuild = torch._utils._rebuild_device_tensor_from_numpy
+    files.save("device.pt", {
+        "f4": Call(rebuild, shared, torch.float32, "cpu", False), "bf16": Call(rebuild, halves.float().numpy(), torch.bfloat16, "cpu", True),
+        "xla": Call(torch._utils._rebuild_xla_tensor, shared, torch.float32, "xla:0", False),
+        "converted": Call(rebuild, shared, torch.float64, "cpu", False),
+    }, {"f4": shared, "bf16": halves, "xla": shared}, {"converted": "another device"})
+
+
+def keys(files):
+    """Keys of dictionaries that are not text."""
+    one, two = torch.ones(2), torch.arange(3.0)
+    Pair = collections.namedtuple("Pair", "x y")
+    Pair.__module__, Pair.__qualname__ = __name__, "Pair"
+    globals()["Pair"] = Pair
+    named = {
+        3: "3", -7: "-7", 10**25: "10000000000000000000000000", 2**63: "9223372036854775808", None: "None", True: "True", 0.5: "0.5", 1e30: "1e+30",
+        float("inf"): "inf", b"ab'\xff": "b'ab\\'\\xff'", (): "()", (1,): "(1,)", (1, "a"): "(1, 'a')", ((1, 2), None): "((1, 2), None)",
+        frozenset(["b", "a"]): "frozenset({'a', 'b'})", frozenset(): "frozenset()", torch.float16: "torch.float16", torch.device("cpu"): "cpu",
+        torch.device("cuda", 1): "cuda:1", torch.Size([2, 3]): "(2, 3)", Pair(1, "z"): "Pair(1, 'z')", Color.RED: "Color(1)",
+        numpy.int64(41): "41", numpy.float32(0.1): "0.1", numpy.str_("np"): "np", Frozen(1, "b"): "Frozen(a=1, b='b')", torch.nn.Linear:
+        "torch.nn.modules.linear.Linear", ("layer", 0, "weight"): "('layer', 0, 'weight')", "it's": "it's", ("it's",): "('it\\'s',)",
+    }
+    for protocol in [1, 2, 4, 5]:
+        for kind in ["zip", "legacy"]:
+            files.save(f"keys{protocol}.{kind}.pt", {key: one for key in named}, {name: one for name in named.values()},
+                       _use_new_zipfile_serialization=kind == "zip", pickle_protocol=protocol)
+    files.save("keys_nested.pt", {"state": {0: {"a": one}, ("x", 1): [two]}}, {"state.0.a": one, "state.('x', 1).0": two})
+    # A tensor as a key, as in an optimizer that is saved as a whole.
+    parameter = torch.nn.Parameter(torch.ones(2))
+    files.save("keys_tensor.pt", {"state": {parameter: {"m": one}, torch.nn.Parameter(two): {"m": two}}}, {"state.0.m": one, "state.1.m": two})
+    # Keys of the same text.
+    files.save("keys_same.pt", {1: one, "1": two, "None": one, None: two, "(1, 2)": one, (1, 2): two, "x": {0.5: one, "0.5": two}, "y": one}, {
+        "[1]": one, "['1']": two, "['None']": one, "[None]": two, "['(1, 2)']": one, "[(1, 2)]": two, "['x'][0.5]": one, "['x']['0.5']": two, "y": one,
+    })
+    files.save("keys_dots.pt", {"a.b": one, "a": {"b": two, "c": one}, "l": [one], "l.0": two}, {
+        "['a.b']": one, "['a']['b']": two, "a.c": one, "['l'][0]": one, "['l.0']": two,
+    })
+    odd = torch.ones(2, 2).to_sparse()
+    files.save("keys_odd.pt", {1: odd, "1": two}, {"['1']": two}, {"[1]": "sparse"})
+
+
 def arrays(files):
     good = numpy.arange(3.0)
+    numbers = every_array()
     odd = {
         "objects": (numpy.array([{}, None]), "objects"), "strings": (numpy.array(["a", "bc"]), "strings"), "bytes": (numpy.array([b"a"]), "strings"),
         "fields": (numpy.zeros(2, dtype=[("a", "f4"), ("b", "i8")]), "structured"), "dates": (numpy.array(["2020-01-01"], "M8[D]"), "dates"),
-        "deltas": (numpy.array([3], "m8[s]"), "dates"), "big": (numpy.arange(3, dtype=">f4"), "big-endian"), "void": (numpy.zeros(2, "V3"), "raw bytes"),
+        "deltas": (numpy.array([3], "m8[s]"), "dates"), "void": (numpy.zeros(2, "V3"), "raw bytes"),
         "long": (numpy.zeros(2, numpy.longdouble), "PyTorch lacks"),
     }
     for kind, save in [("stored", numpy.savez), ("deflated", numpy.savez_compressed)]:
-        save(files.path(f"{kind}.npz"), good=good, **{name: value for name, (value, _) in odd.items()}, last=good)
-        files.add(f"{kind}.npz", {"good": good, "last": good}, {name: word for name, (_, word) in odd.items()})
+        save(files.path(f"{kind}.npz"), good=good, **{name: value for name, (value, _) in odd.items()}, **numbers, last=good)
+        files.add(f"{kind}.npz", {"good": good, "last": good, **numbers}, {name: word for name, (_, word) in odd.items()})
+    for name, value in numbers.items():
+        numpy.save(files.path(f"{name}.npy"), value)
+        files.add(f"{name}.npy", {name: value})
     for name, (value, word) in odd.items():
         numpy.save(files.path(f"{name}.npy"), value)
         files.add(f"{name}.npy", {}, {name: word})
@@ -393,7 +506,7 @@ def safetensors_files(files):
 def main(cases, results, data):
     with open(cases) as f:
         files = Files(json.load(f)["folder"])
-    for write in [odd_values, modules, kinds_of_tensors, legacy, scripts, arrays, safetensors_files]:
+    for write in [odd_values, modules, kinds_of_tensors, legacy, scripts, arrays, pickled_arrays, keys, safetensors_files]:
         write(files)
     with open(results, "w") as f:
         json.dump(files.results, f)

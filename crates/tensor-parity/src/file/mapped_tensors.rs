@@ -130,12 +130,28 @@ impl TensorEntry {
 pub(super) struct Members {
     pub(super) entries: Vec<TensorEntry>,
     pub(super) left_out: Vec<LeftOut>,
+    /// Elements that are not in the file as they are read: file 1 of the entries.
+    pub(super) decoded: Vec<u8>,
 }
 
 impl Members {
-    /// Leaves out tensors that have the same name.
-    pub(super) fn with_unique_names(mut self) -> Members {
-        let is_tensor = |member: &LeftOut| member.kind != LeftOutKind::NotATensor;
+    /// Appends the members of another part of the same file.
+    pub(super) fn extend(&mut self, part: Members) {
+        let first = self.decoded.len();
+        self.decoded.extend(part.decoded);
+        self.left_out.extend(part.left_out);
+        self.entries
+            .extend(part.entries.into_iter().map(|entry| match entry.file {
+                0 => entry,
+                _ => TensorEntry {
+                    range: first + entry.range.start..first + entry.range.end,
+                    ..entry
+                },
+            }));
+    }
+
+    /// The names that several tensors have, sorted.
+    pub(super) fn duplicates(&self) -> Vec<String> {
         let mut names: Vec<&str> = self
             .entries
             .iter()
@@ -150,6 +166,12 @@ impl Members {
             .map(|pair| pair[0].to_owned())
             .collect();
         duplicates.dedup();
+        duplicates
+    }
+
+    /// Leaves out tensors that have the same name.
+    pub(super) fn with_unique_names(mut self) -> Members {
+        let duplicates = self.duplicates();
         if duplicates.is_empty() {
             return self;
         }
@@ -168,6 +190,10 @@ impl Members {
             }));
         self
     }
+}
+
+fn is_tensor(member: &LeftOut) -> bool {
+    member.kind != LeftOutKind::NotATensor
 }
 
 /// The tensors of one or several files: every tensor is checked, and names are unique.
@@ -191,6 +217,7 @@ impl MappedTensors {
         let Members {
             entries: described,
             mut left_out,
+            ..
         } = members;
         let mut entries = Vec::with_capacity(described.len());
         for entry in described {
@@ -212,7 +239,9 @@ impl MappedTensors {
     /// Combines tensors that were checked before.
     fn combined(
         files: Vec<FileBytes>,
-        Members { entries, left_out }: Members,
+        Members {
+            entries, left_out, ..
+        }: Members,
     ) -> Result<MappedTensors, FileError> {
         let path = |entry: usize| files[entries[entry].file].path.clone();
         let by_name = sorted_by_name(&entries).map_err(|[first, second]| FileError::Duplicate {

@@ -1,8 +1,12 @@
 //! Names the tensors in the values of a pickle, and lists what is not a tensor.
 
 use super::error::Problem;
+use super::key;
 use super::mapped_tensors::{Members, TensorEntry};
-use super::pickle::{Element, Global, Heap, Id, NO_KEY, Object, Pickle, Storage, Tensor, Value};
+use super::pickle::{
+    Element, Global, Heap, Id, NO_KEY, Numpy, NumpyKind, Object, Pickle, Storage, Tensor, Value,
+};
+use super::pickled_array::{Content, Decoded};
 use crate::{Dtype, LeftOut, LeftOutKind};
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -32,21 +36,42 @@ pub(super) struct Described {
     pub(super) range: Range<usize>,
 }
 
-/// Reads the members of a pickle in its order.
+/// Reads the members of a pickle in its order. Tensors whose names would be the same, such as those
+/// under the keys `1` and `'1'`, get the names that Python code has for them: `[1]` and `['1']`.
 pub(super) fn read(pickle: &Pickle<'_>, origin: &Origin<'_>) -> Result<Members, Problem> {
+    let members = read_except(pickle, origin, &[])?;
+    let duplicates = members.duplicates();
+    match duplicates.is_empty() || origin.is_script {
+        true => Ok(members),
+        false => read_except(pickle, origin, &duplicates),
+    }
+}
+
+/// As [`read`], with the names of Python code for all that have one of these, which are sorted.
+fn read_except(
+    pickle: &Pickle<'_>,
+    origin: &Origin<'_>,
+    ambiguous: &[String],
+) -> Result<Members, Problem> {
+    // The elements of arrays are the greater part of a longer pickle.
+    let budget = pickle.length.min(1 << 26);
     let mut walk = Walk {
         heap: &pickle.heap,
         origin,
+        ambiguous,
         name: origin.prefix.to_owned(),
+        keys: Vec::new(),
         members: Members::default(),
+        decoded: Decoded::default(),
         found: 0,
         within_module: 0,
         path: Vec::new(),
         seen: HashSet::new(),
-        visits: pickle.length.saturating_mul(16).saturating_add(1 << 16),
-        memory: pickle.length.saturating_mul(48).saturating_add(1 << 20),
+        visits: budget.saturating_mul(16).saturating_add(1 << 16),
+        memory: budget.saturating_mul(48).saturating_add(1 << 20),
     };
     walk.value(pickle.root)?;
+    walk.members.decoded = walk.decoded.into_bytes();
     Ok(walk.members)
 }
 
@@ -54,9 +79,14 @@ pub(super) fn read(pickle: &Pickle<'_>, origin: &Origin<'_>) -> Result<Members, 
 struct Walk<'a> {
     heap: &'a Heap<'a>,
     origin: &'a Origin<'a>,
+    /// Names that several tensors would have.
+    ambiguous: &'a [String],
     /// The dotted name of the current value.
     name: String,
+    /// What the name consists of.
+    keys: Vec<Key>,
     members: Members,
+    decoded: Decoded,
     /// The number of tensors so far, those that cannot be read included.
     found: usize,
     /// Not zero within the attributes of a module, of which only tensors are members.
@@ -70,6 +100,17 @@ struct Walk<'a> {
     visits: usize,
     /// How many more bytes names and shapes may take.
     memory: usize,
+}
+
+/// A part of a name.
+#[derive(Clone, Copy)]
+enum Key {
+    /// A key of a dictionary, at a position in it, or an attribute.
+    Value(Id, usize),
+    /// A position in a list.
+    Index(usize),
+    /// The state of an instance that is not a dictionary.
+    State,
 }
 
 /// The maximum depth of nested containers. A TorchScript module takes two levels.
@@ -90,12 +131,12 @@ impl<'a> Walk<'a> {
                     reason += &format!(" ({detail})");
                 }
                 let problem = Problem::unsupported(reason, unreadable.advice);
-                self.leave_out(problem.left_out(self.current_name()))?;
+                self.leave_out(problem)?;
                 self.container(id, |walk| walk.state(unreadable.state))
             }
             Value::Persistent(key) => {
                 let key = heap.key(*key).unwrap_or_default();
-                let name = self.current_name().to_owned();
+                let name = self.current_name();
                 match (self.origin.reference)(&key) {
                     Some(described) => self.found_tensor(described.and_then(|d| d.entry(name))),
                     None => self.not_a_tensor(describe(heap, heap.get(id))),
@@ -107,6 +148,7 @@ impl<'a> Walk<'a> {
             Value::Dict(items) => self.container(id, |walk| walk.items(items)),
             Value::Tuple(items) | Value::List(items) => self.container(id, |walk| walk.list(items)),
             Value::Object(object) => self.container(id, |walk| walk.object(object)),
+            Value::Numpy(numpy) => self.numpy(numpy),
             value => self.not_a_tensor(describe(heap, value)),
         }
     }
@@ -125,7 +167,7 @@ impl<'a> Walk<'a> {
                 format!("nested deeper than {MAX_DEPTH} levels"),
                 "save a dict of tensors",
             );
-            return self.leave_out(problem.left_out(self.current_name()));
+            return self.leave_out(problem);
         }
         let (found, left_out) = (self.found, self.members.left_out.len());
         self.path.push(id);
@@ -143,48 +185,40 @@ impl<'a> Walk<'a> {
 
     fn list(&mut self, items: &[Id]) -> Result<(), Problem> {
         let mut items = items.iter().enumerate();
-        items.try_for_each(|(i, item)| self.named(&i.to_string(), *item))
+        items.try_for_each(|(i, item)| self.named(Key::Index(i), &i.to_string(), *item))
     }
 
     fn items(&mut self, items: &[(Id, Id)]) -> Result<(), Problem> {
-        items
-            .iter()
-            .try_for_each(|(key, value)| self.item(*key, *value))
+        let mut items = items.iter().enumerate();
+        items.try_for_each(|(i, (key, value))| self.item(*key, i, *value))
     }
 
-    fn item(&mut self, key: Id, value: Id) -> Result<(), Problem> {
+    /// Visits an item with its key, which is at a position among the keys.
+    fn item(&mut self, key: Id, position: usize, value: Id) -> Result<(), Problem> {
+        let part = Key::Value(key, position);
         match self.heap.get(key) {
             // tch replaces the dots of a name, which an attribute cannot contain.
             Value::Str(key) if self.origin.is_script && key.contains('|') => {
-                self.named(&key.replace('|', "."), value)
+                self.named(part, &key.replace('|', "."), value)
             }
-            Value::Str(key) => self.named(key, value),
-            Value::Int(key) => self.named(&key.to_string(), value),
-            Value::Bool(true) => self.named("True", value),
-            Value::Bool(false) => self.named("False", value),
-            Value::None => self.named("None", value),
-            _ => {
-                let before = self.members.entries.len();
-                self.named("?", value)?;
-                for entry in self.members.entries.split_off(before) {
-                    let problem = Problem::unsupported(
-                        "a tensor under a key that is neither a string nor an integer",
-                        "save a dict with string keys",
-                    );
-                    self.members.left_out.push(problem.left_out(entry.name));
-                }
-                Ok(())
-            }
+            Value::Str(key) => self.named(part, key, value),
+            // A tensor, as in the state of an optimizer: its parameters are numbered in order.
+            _ => match key::text(self.heap, key) {
+                Some(text) => self.named(part, &text, value),
+                None => self.named(part, &position.to_string(), value),
+            },
         }
     }
 
-    fn named(&mut self, key: &str, value: Id) -> Result<(), Problem> {
+    fn named(&mut self, key: Key, text: &str, value: Id) -> Result<(), Problem> {
         let length = self.name.len();
         if length > 0 {
             self.name.push('.');
         }
-        self.name.push_str(key);
+        self.name.push_str(text);
+        self.keys.push(key);
         let visited = self.value(value);
+        self.keys.pop();
         self.name.truncate(length);
         visited
     }
@@ -208,7 +242,10 @@ impl<'a> Walk<'a> {
                 // A list of pairs, as Python 2 writes it; or a function that makes missing items.
                 for argument in arguments {
                     match heap.get(*argument) {
-                        Value::List(pairs) => pairs.iter().try_for_each(|pair| self.pair(*pair))?,
+                        Value::List(pairs) => {
+                            let mut pairs = pairs.iter().enumerate();
+                            pairs.try_for_each(|(i, pair)| self.pair(*pair, i))?;
+                        }
                         Value::Dict(items) => self.items(items)?,
                         _ => {}
                     }
@@ -217,23 +254,26 @@ impl<'a> Walk<'a> {
             Value::Tuple(arguments) => self.list(arguments)?,
             _ => {}
         }
-        let mut index = 0usize;
+        let (mut index, mut position) = (0usize, 0usize);
         for (key, value) in &object.items {
             match *key {
                 NO_KEY => {
-                    self.named(&index.to_string(), *value)?;
+                    self.named(Key::Index(index), &index.to_string(), *value)?;
                     index += 1;
                 }
-                key => self.item(key, *value)?,
+                key => {
+                    self.item(key, position, *value)?;
+                    position += 1;
+                }
             }
         }
         self.state(object.state)
     }
 
-    fn pair(&mut self, pair: Id) -> Result<(), Problem> {
+    fn pair(&mut self, pair: Id, position: usize) -> Result<(), Problem> {
         match self.heap.get(pair) {
             Value::Tuple(pair) | Value::List(pair) => match pair[..] {
-                [key, value] => self.item(key, value),
+                [key, value] => self.item(key, position, value),
                 _ => Ok(()),
             },
             _ => Ok(()),
@@ -251,11 +291,11 @@ impl<'a> Walk<'a> {
                     self.state(attributes)?;
                     self.state(slots)
                 }
-                _ => self.named("state", state),
+                _ => self.named(Key::State, "state", state),
             },
             Value::Dict(items) => self.items(items),
             Value::None => Ok(()),
-            _ => self.named("state", state),
+            _ => self.named(Key::State, "state", state),
         }
     }
 
@@ -286,20 +326,41 @@ impl<'a> Walk<'a> {
                 _ => {}
             }
         }
-        for (key, value) in attributes {
+        for (position, (key, value)) in attributes.iter().enumerate() {
             if matches!(self.heap.get(*key), Value::Str(key) if !key.starts_with('_')) {
-                self.item(*key, *value)?;
+                self.item(*key, position, *value)?;
             }
         }
         self.within_module -= 1;
         Ok(())
     }
 
-    fn current_name(&self) -> &str {
-        match self.name.as_str() {
-            "" => self.origin.alone,
-            name => name,
+    fn current_name(&self) -> String {
+        if self.keys.is_empty() && self.name.is_empty() {
+            return self.origin.alone.to_owned();
         }
+        match self.ambiguous.binary_search(&self.name) {
+            Ok(_) => self.name_in_code(),
+            Err(_) => self.name.clone(),
+        }
+    }
+
+    /// The name as Python code that follows the name of the entire content.
+    fn name_in_code(&self) -> String {
+        let mut text = self.origin.prefix.to_owned();
+        for key in &self.keys {
+            text.push('[');
+            match *key {
+                Key::Value(id, position) => match key::code(self.heap, id) {
+                    Some(key) => text.push_str(&key),
+                    None => text += &format!("key {position}"),
+                },
+                Key::Index(index) => text += &index.to_string(),
+                Key::State => text.push_str("state"),
+            }
+            text.push(']');
+        }
+        text
     }
 
     fn spend(&mut self, bytes: usize) -> Result<(), Problem> {
@@ -317,7 +378,8 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    fn leave_out(&mut self, member: LeftOut) -> Result<(), Problem> {
+    fn leave_out(&mut self, problem: Problem) -> Result<(), Problem> {
+        let member = problem.left_out(self.current_name());
         self.found += 1;
         self.spend(member.name.len() + member.reason.len() + size_of::<LeftOut>())?;
         self.members.left_out.push(member);
@@ -325,8 +387,27 @@ impl<'a> Walk<'a> {
     }
 
     fn tensor(&mut self, tensor: &Tensor) -> Result<(), Problem> {
-        let entry = self.entry(self.current_name(), tensor);
+        let entry = self.entry(tensor);
         self.found_tensor(entry)
+    }
+
+    /// Reads an array or a scalar as a tensor, unless it is of strings or objects.
+    fn numpy(&mut self, numpy: &Numpy) -> Result<(), Problem> {
+        let is_scalar = numpy.kind == NumpyKind::Scalar;
+        if is_scalar && self.within_module > 0 {
+            return Ok(());
+        }
+        match self.decoded.read(self.heap, numpy) {
+            Ok(Content::Tensor { header, range }) => {
+                let entry = header.entry(&self.current_name(), 1, range);
+                self.found_tensor(Ok(entry))
+            }
+            Ok(Content::Other(what)) => self.not_a_tensor(Cow::Borrowed(what)),
+            Err(problem) if problem.is_unsupported() && is_scalar => {
+                self.not_a_tensor(Cow::Borrowed("a numpy scalar"))
+            }
+            Err(problem) => self.leave_out(problem),
+        }
     }
 
     fn found_tensor(&mut self, entry: Result<TensorEntry, Problem>) -> Result<(), Problem> {
@@ -337,11 +418,11 @@ impl<'a> Walk<'a> {
                 self.members.entries.push(entry);
                 Ok(())
             }
-            Err(problem) => self.leave_out(problem.left_out(self.current_name())),
+            Err(problem) => self.leave_out(problem),
         }
     }
 
-    fn entry(&self, name: &str, tensor: &Tensor) -> Result<TensorEntry, Problem> {
+    fn entry(&self, tensor: &Tensor) -> Result<TensorEntry, Problem> {
         let Value::Storage(storage) = self.heap.get(tensor.storage) else {
             return Err(Problem::damaged("a tensor without a storage"));
         };
@@ -366,7 +447,7 @@ impl<'a> Walk<'a> {
             false => self.natural(tensor.offset)?,
         };
         Ok(TensorEntry {
-            name: name.to_owned(),
+            name: self.current_name(),
             dtype,
             shape,
             strided: Some((self.naturals(tensor.stride)?, offset)),
@@ -445,8 +526,12 @@ fn describe(heap: &Heap<'_>, value: &Value<'_>) -> Cow<'static, str> {
     Cow::Borrowed(match value {
         Value::None => "None",
         Value::Bool(_) => "a boolean",
-        Value::Int(_) => "an integer",
+        Value::Int(_) | Value::BigInt(_) => "an integer",
+        Value::Float(_) => "a number",
         Value::Str(_) => "text",
+        Value::Bytes(_) | Value::Latin1(_) => "bytes",
+        Value::Device(_) => "a device",
+        Value::Numpy(_) => "a dtype of numpy",
         Value::Opaque(what) => what,
         Value::Tuple(_) => "a tuple",
         Value::List(_) => "a list",

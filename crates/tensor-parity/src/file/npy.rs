@@ -22,11 +22,49 @@ const MAX_HEADER: usize = 65535;
 pub(super) struct Header {
     pub(super) dtype: Dtype,
     pub(super) shape: Vec<usize>,
-    pub(super) fortran_order: bool,
+    pub(super) order: Order,
+    /// Whether the bytes of each number are in big-endian order.
+    pub(super) big_endian: bool,
 }
 
-/// Reads a file with a single array.
-pub(super) fn read(name: &str, bytes: &[u8]) -> Result<TensorEntry, Problem> {
+/// The order of the elements.
+#[derive(Debug, PartialEq)]
+pub(super) enum Order {
+    /// The last dimension varies fastest.
+    RowMajor,
+    /// The first dimension varies fastest.
+    ColumnMajor,
+    /// Row-major, of a shape whose dimensions are then permuted like this.
+    Permuted(Vec<usize>),
+}
+
+/// Reads a file with a single array. The elements of a big-endian one are appended to `swapped`,
+/// which is file 1.
+pub(super) fn read(
+    name: &str,
+    bytes: &[u8],
+    swapped: &mut Vec<u8>,
+) -> Result<TensorEntry, Problem> {
+    let (header, start) = header(bytes)?;
+    let unit = header.swap_unit();
+    if unit == 1 {
+        return Ok(header.entry(name, 0, start..bytes.len()));
+    }
+    let first = swapped.len();
+    swapped.extend_from_slice(&bytes[start..]);
+    swap(&mut swapped[first..], unit);
+    Ok(header.entry(name, 1, first..swapped.len()))
+}
+
+/// Reverses the bytes of each number of `unit` bytes.
+pub(super) fn swap(bytes: &mut [u8], unit: usize) {
+    for number in bytes.chunks_exact_mut(unit) {
+        number.reverse();
+    }
+}
+
+/// The header of a file with a single array, and the position of the first element.
+pub(super) fn header(bytes: &[u8]) -> Result<(Header, usize), Problem> {
     let start = header_end(bytes)?;
     let text = bytes.get(..start).ok_or_else(|| {
         Problem::damaged(format!(
@@ -42,7 +80,7 @@ pub(super) fn read(name: &str, bytes: &[u8]) -> Result<TensorEntry, Problem> {
             header.dtype, header.shape
         )));
     }
-    Ok(header.entry(name, 0, start..bytes.len()))
+    Ok((header, start))
 }
 
 /// The position of the first element, from the first [`PRELUDE`] bytes.
@@ -97,16 +135,28 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Header, Problem> {
         }
     }
     match (descr, fortran_order, shape, literal.rest.trim()) {
-        (Some(dtype), Some(fortran_order), Some(shape), "") => Ok(Header {
+        (Some((dtype, big_endian)), Some(fortran_order), Some(shape), "") => Ok(Header {
             dtype,
             shape,
-            fortran_order,
+            order: match fortran_order {
+                true => Order::ColumnMajor,
+                false => Order::RowMajor,
+            },
+            big_endian,
         }),
         _ => Err(literal.problem()),
     }
 }
 
 impl Header {
+    /// The number of bytes that are reversed together to make the elements little-endian.
+    pub(super) fn swap_unit(&self) -> usize {
+        match self.big_endian {
+            true => self.dtype.part().unwrap_or(self.dtype).size(),
+            false => 1,
+        }
+    }
+
     /// The size of all elements in bytes.
     pub(super) fn bytes(&self) -> Result<usize, Problem> {
         // Zero sizes count as one, so that no product of other sizes overflows later.
@@ -134,19 +184,29 @@ impl Header {
         file: usize,
         range: std::ops::Range<usize>,
     ) -> TensorEntry {
-        // Column-major order: the first dimension varies fastest.
-        let strided = self.fortran_order.then(|| {
-            let strides = self.shape.iter().scan(1, |stride, size| {
+        let mut shape = self.shape;
+        let strides = |sizes: &mut dyn Iterator<Item = &usize>| -> Vec<usize> {
+            let strides = sizes.scan(1, |stride, size| {
                 let this = *stride;
                 *stride *= *size;
                 Some(this)
             });
-            (strides.collect(), 0)
-        });
+            strides.collect()
+        };
+        let strided = match self.order {
+            Order::RowMajor => None,
+            Order::ColumnMajor => Some((strides(&mut shape.iter()), 0)),
+            Order::Permuted(axes) => {
+                let mut stored = strides(&mut shape.iter().rev());
+                stored.reverse();
+                shape = axes.iter().map(|axis| shape[*axis]).collect();
+                Some((axes.iter().map(|axis| stored[*axis]).collect(), 0))
+            }
+        };
         TensorEntry {
             name: name.to_owned(),
             dtype: self.dtype,
-            shape: self.shape,
+            shape,
             strided,
             file,
             range,
@@ -222,7 +282,7 @@ impl<'a> Literal<'a> {
         Ok(shape)
     }
 
-    fn dtype(&mut self) -> Result<Dtype, Problem> {
+    fn dtype(&mut self) -> Result<(Dtype, bool), Problem> {
         if self.rest.trim_start().starts_with(['[', '(']) {
             return Err(Problem::unsupported(
                 "a structured array",
@@ -233,8 +293,8 @@ impl<'a> Literal<'a> {
     }
 }
 
-/// The dtype of a numpy type string such as `<f4`.
-fn dtype(descr: &str) -> Result<Dtype, Problem> {
+/// The dtype of a numpy type string such as `<f4`, and whether it is big-endian.
+pub(super) fn dtype(descr: &str) -> Result<(Dtype, bool), Problem> {
     let unsupported = |what: &str, advice| {
         Err(Problem::unsupported(
             format!("{what} (numpy's '{:.200}')", Escaped(descr)),
@@ -242,21 +302,21 @@ fn dtype(descr: &str) -> Result<Dtype, Problem> {
         ))
     };
     let order = descr.get(..1).unwrap_or_default();
-    Ok(match (order, descr.get(1..).unwrap_or_default()) {
-        ("|" | "<", "b1") => Dtype::Bool,
-        ("|" | "<", "u1") => Dtype::Uint8,
-        ("|" | "<", "i1") => Dtype::Int8,
-        ("<", "u2") => Dtype::Uint16,
-        ("<", "i2") => Dtype::Int16,
-        ("<", "u4") => Dtype::Uint32,
-        ("<", "i4") => Dtype::Int32,
-        ("<", "u8") => Dtype::Uint64,
-        ("<", "i8") => Dtype::Int64,
-        ("<", "f2") => Dtype::Float16,
-        ("<", "f4") => Dtype::Float32,
-        ("<", "f8") => Dtype::Float64,
-        ("<", "c8") => Dtype::Complex64,
-        ("<", "c16") => Dtype::Complex128,
+    let dtype = match (order, descr.get(1..).unwrap_or_default()) {
+        ("|" | "<" | ">", "b1") => Dtype::Bool,
+        ("|" | "<" | ">", "u1") => Dtype::Uint8,
+        ("|" | "<" | ">", "i1") => Dtype::Int8,
+        ("<" | ">", "u2") => Dtype::Uint16,
+        ("<" | ">", "i2") => Dtype::Int16,
+        ("<" | ">", "u4") => Dtype::Uint32,
+        ("<" | ">", "i4") => Dtype::Int32,
+        ("<" | ">", "u8") => Dtype::Uint64,
+        ("<" | ">", "i8") => Dtype::Int64,
+        ("<" | ">", "f2") => Dtype::Float16,
+        ("<" | ">", "f4") => Dtype::Float32,
+        ("<" | ">", "f8") => Dtype::Float64,
+        ("<" | ">", "c8") => Dtype::Complex64,
+        ("<" | ">", "c16") => Dtype::Complex128,
         (_, kind) if kind.starts_with('O') => {
             return unsupported(
                 "an array of Python objects, which is a pickle",
@@ -275,21 +335,16 @@ fn dtype(descr: &str) -> Result<Dtype, Problem> {
                 "save it with safetensors, or as float32",
             );
         }
-        (">", kind) if kind.starts_with(['b', 'u', 'i', 'f', 'c']) => {
-            return unsupported(
-                "a big-endian array",
-                "save x.astype(x.dtype.newbyteorder('<'))",
-            );
-        }
         _ => {
             return unsupported("a dtype that PyTorch lacks", "convert it to another dtype");
         }
-    })
+    };
+    Ok((dtype, order == ">" && dtype.size() > 1))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Dtype, Header, parse};
+    use super::{Dtype, Header, Order, parse};
 
     fn header(text: &str) -> Result<Header, String> {
         let mut bytes = b"\x93NUMPY\x01\x00\x00\x00".to_vec();
@@ -303,7 +358,11 @@ mod tests {
             Ok(Header {
                 dtype: Dtype::Float32,
                 shape: shape.to_vec(),
-                fortran_order,
+                order: match fortran_order {
+                    true => Order::ColumnMajor,
+                    false => Order::RowMajor,
+                },
+                big_endian: false,
             })
         };
         for (text, shape, fortran) in [

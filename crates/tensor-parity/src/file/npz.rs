@@ -12,12 +12,12 @@ use std::path::Path;
 /// The arrays of an archive.
 pub(super) struct Arrays {
     pub(super) members: Members,
-    /// The bytes of the arrays that were compressed.
+    /// The bytes of the arrays that were compressed or big-endian.
     pub(super) inflated: Option<FileBytes>,
 }
 
 /// Reads the arrays in the order of the archive. Stored arrays borrow from the archive (file 0);
-/// compressed ones are inflated to an unnamed temporary file (file 1).
+/// compressed and big-endian ones are copied to an unnamed temporary file (file 1).
 pub(super) fn read(path: &Path, bytes: &[u8], mut archive: Archive<'_>) -> Result<Arrays, Problem> {
     let mut scratch = None;
     let mut members = Members::default();
@@ -51,12 +51,14 @@ fn read_member(
 ) -> Result<TensorEntry, Problem> {
     let (index, size) = match content {
         Content::Stored { index, range } => {
-            let mut entry = npy::read(name, &bytes[range.clone()])?;
-            // As numpy does, which reads the data through the checksum.
-            let checked = std::io::copy(&mut archive.reader(index)?, &mut std::io::sink());
-            checked.map_err(|error| Problem::damaged(error.to_string()))?;
-            entry.range = range.start + entry.range.start..range.start + entry.range.end;
-            return Ok(entry);
+            let (header, start) = npy::header(&bytes[range.clone()])?;
+            if header.swap_unit() == 1 {
+                // As numpy does, which reads the data through the checksum.
+                let checked = std::io::copy(&mut archive.reader(index)?, &mut std::io::sink());
+                checked.map_err(|error| Problem::damaged(error.to_string()))?;
+                return Ok(header.entry(name, 0, range.start + start..range.end));
+            }
+            (index, range.len() as u64)
         }
         Content::Deflated { index, size } => (index, size),
     };
@@ -80,7 +82,7 @@ fn read_member(
         Some(scratch) => scratch,
         None => scratch.insert(Scratch::new().map_err(Problem::temporary)?),
     };
-    let range = scratch.inflate(&mut reader, needed)?;
+    let range = scratch.inflate(&mut reader, needed, header.swap_unit())?;
     // At the end of the data the reader compares the checksum, and rejects surplus data.
     let end = reader.read(&mut [0]);
     end.map_err(|error| Problem::damaged(error.to_string()))?;
@@ -110,13 +112,20 @@ impl Scratch {
         })
     }
 
-    /// Appends the next `length` bytes of `reader` and returns their range.
-    fn inflate(&mut self, reader: &mut impl Read, length: usize) -> Result<Range<usize>, Problem> {
+    /// Appends the next `length` bytes of `reader`, of which `unit` are reversed together, and returns
+    /// their range.
+    fn inflate(
+        &mut self,
+        reader: &mut impl Read,
+        length: usize,
+        unit: usize,
+    ) -> Result<Range<usize>, Problem> {
         let mut buffer = [0; 16384];
         let mut remaining = length;
         while remaining > 0 {
             let piece = &mut buffer[..remaining.min(16384)];
             inflate(reader, piece)?;
+            npy::swap(piece, unit);
             self.file.write_all(piece).map_err(Problem::temporary)?;
             remaining -= piece.len();
         }

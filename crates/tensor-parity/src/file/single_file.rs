@@ -128,7 +128,7 @@ fn read_as(path: &Path, bytes: FileBytes, format: &mut Format) -> Result<MappedT
         ));
     }
     let mut inflated = None;
-    let members = match Content::detect(content) {
+    let mut members = match Content::detect(content) {
         Content::Safetensors => {
             *format = Format::Safetensors;
             safetensors::read(content)?
@@ -136,7 +136,7 @@ fn read_as(path: &Path, bytes: FileBytes, format: &mut Format) -> Result<MappedT
         Content::Npy => {
             *format = Format::Npy;
             let mut members = Members::default();
-            match npy::read(&stem, content) {
+            match npy::read(&stem, content, &mut members.decoded) {
                 Ok(entry) => members.entries.push(entry),
                 Err(problem) if problem.is_unsupported() => {
                     members.left_out.push(problem.left_out(stem));
@@ -186,5 +186,9 @@ fn read_as(path: &Path, bytes: FileBytes, format: &mut Format) -> Result<MappedT
             archive.read(&stem)?
         }
     };
+    if members.entries.iter().any(|entry| entry.file == 1) && inflated.is_none() {
+        let decoded = std::mem::take(&mut members.decoded);
+        inflated = Some(FileBytes::owned(path, decoded));
+    }
     MappedTensors::new([bytes].into_iter().chain(inflated).collect(), members)
 }

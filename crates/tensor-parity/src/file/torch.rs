@@ -96,12 +96,11 @@ impl<'a> TorchArchive<'a> {
                 .is_some_and(|pickle| !pickle.is_empty())
         {
             // The name that the code of the module uses.
-            let constants = self.pickle("constants.pkl", "constants", "CONSTANTS", alone)?;
-            for mut entry in constants.entries {
+            let mut constants = self.pickle("constants.pkl", "constants", "CONSTANTS", alone)?;
+            for entry in &mut constants.entries {
                 entry.name = entry.name.replacen("CONSTANTS.", "CONSTANTS.c", 1);
-                members.entries.push(entry);
             }
-            members.left_out.extend(constants.left_out);
+            members.extend(constants);
         }
         Ok(members.with_unique_names())
     }

@@ -139,6 +139,48 @@ pub mod pickle {
         call(&global("torch._utils", "_rebuild_tensor_v2"), &arguments)
     }
 
+    /// An array of numpy; `fortran` is the opcode that pushes whether the first dimension varies fastest.
+    pub fn numpy_array(
+        shape: Vec<u8>,
+        kind: &str,
+        endian: &str,
+        fortran: &[u8],
+        data: &[u8],
+    ) -> Vec<u8> {
+        let state = tuple(&[
+            int(1),
+            shape,
+            numpy_dtype(kind, endian),
+            fortran.to_vec(),
+            bytes(data),
+        ]);
+        let made = call(&global("numpy._core.multiarray", "_reconstruct"), &[]);
+        [&made[..], &state, b"b"].concat()
+    }
+
+    pub fn numpy_dtype(kind: &str, endian: &str) -> Vec<u8> {
+        let none = || b"N".to_vec();
+        let made = call(&global("numpy", "dtype"), &[text(kind)]);
+        let state = tuple(&[int(3), text(endian), none(), none(), none(), int(-1)]);
+        [&made[..], &state, b"b"].concat()
+    }
+
+    pub fn bytes(data: &[u8]) -> Vec<u8> {
+        [b"B", &(data.len() as u32).to_le_bytes()[..], data].concat()
+    }
+
+    /// An array of bytes of numpy 2.4 whose axes are permuted.
+    pub fn from_buffer(shape: &[i64], axes: &[i64]) -> Vec<u8> {
+        let arguments = [
+            bytes(&[0, 1, 2, 3, 4, 5, 6, 7]),
+            numpy_dtype("u1", "|"),
+            ints(shape),
+            text("K"),
+            ints(axes),
+        ];
+        call(&global("numpy._core.numeric", "_frombuffer"), &arguments)
+    }
+
     /// A tensor of `float32` that fills its storage.
     pub fn floats(key: &str, count: i64) -> Vec<u8> {
         tensor(storage("FloatStorage", key, count), 0, &[count], &[1])

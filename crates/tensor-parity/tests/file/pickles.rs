@@ -86,3 +86,74 @@ fn storage_of_bytes(key: &str, bytes: i64) -> Vec<u8> {
     let id = [text("storage"), class, text(key), text("cpu"), int(bytes)];
     [&tuple(&id)[..], b"Q"].concat()
 }
+
+#[test]
+fn arrays_of_numpy_are_tensors() {
+    let array = |order: &[u8], endian, data: &[u8]| {
+        let pickle = numpy_array(ints(&[2, 2]), "i2", endian, order, data);
+        let bytes = torch(&pickled(&pickle), &[]);
+        let file = TensorFile::from_bytes("x.pt", bytes).unwrap();
+        file.get("x").unwrap().to_bytes()
+    };
+    let data = [1, 2, 3, 4, 5, 6, 7, 8];
+    assert_eq!(array(b"\x89", "<", &data), data);
+    assert_eq!(array(b"\x88", "<", &data), [1, 2, 5, 6, 3, 4, 7, 8]);
+    assert_eq!(array(b"\x89", ">", &data), [2, 1, 4, 3, 6, 5, 8, 7]);
+    let permuted = torch(&pickled(&from_buffer(&[4, 2], &[1, 0])), &[]);
+    let file = TensorFile::from_bytes("x.pt", permuted).unwrap();
+    assert_eq!(file.get("x").unwrap().to_bytes(), [0, 2, 4, 6, 1, 3, 5, 7]);
+    // One array under several names, beside another one and a scalar.
+    let one = [
+        &numpy_array(ints(&[2]), "i2", ">", b"\x89", &[0, 1, 0, 2])[..],
+        b"q\x07",
+    ];
+    let scalar = call(
+        &global("numpy.core.multiarray", "scalar"),
+        &[numpy_dtype("i2", ">"), bytes(&[0, 9])],
+    );
+    let other = numpy_array(ints(&[1]), "u1", "|", b"\x89", &[5]);
+    let all = list(&[one.concat(), b"h\x07".to_vec(), other, scalar]);
+    let file = TensorFile::from_bytes("x.pt", torch(&pickled(&all), &[])).unwrap();
+    let read: Vec<_> = file.iter().map(|(_, tensor)| tensor.to_bytes()).collect();
+    assert_eq!(
+        read,
+        [vec![1, 0, 2, 0], vec![1, 0, 2, 0], vec![5], vec![9, 0]]
+    );
+}
+
+#[test]
+fn keys_that_would_be_one_name_are_told_apart() {
+    let x = || floats("0", 2);
+    let keys = |keys: &[Vec<u8>]| {
+        let items: Vec<u8> = keys
+            .iter()
+            .flat_map(|key| [&key[..], &x()].concat())
+            .collect();
+        names(&[&b"}("[..], &items, b"u"].concat())
+    };
+    let pair = || tuple(&[int(1), text("a")]);
+    assert_eq!(
+        keys(&[pair(), int(1), text("1.5")]),
+        ["(1, 'a')", "1", "1.5"]
+    );
+    assert_eq!(keys(&[int(1), text("1"), text("b")]), ["[1]", "['1']", "b"]);
+    assert_eq!(
+        keys(&[pair(), text("(1, 'a')")]),
+        ["[(1, 'a')]", "['(1, \\'a\\')']"]
+    );
+    assert_eq!(
+        names(&dict(&[
+            ("a.b", x()),
+            ("a", dict(&[("b", x()), ("c", x())]))
+        ])),
+        ["['a.b']", "['a']['b']", "a.c"]
+    );
+    // Tensors have no name: their positions are it.
+    assert_eq!(keys(&[x(), x(), text("1")]), ["0", "[key 1]", "['1']"]);
+    // A key that contains itself twice, twenty times.
+    let mut deep = tuple(&[int(1)]);
+    for _ in 0..20 {
+        deep = [&deep[..], b"q\x00h\x00\x86"].concat();
+    }
+    assert_eq!(keys(&[deep]), ["0"]);
+}

@@ -2,7 +2,7 @@
 //! `torch/serialization.py`, PyTorch 2.13, would. A call of any other function becomes a placeholder.
 
 use super::global::{Element, Global, Rebuild};
-use super::value::{Heap, Id, Object, Storage, Tensor, Unreadable, Value};
+use super::value::{Heap, Id, Numpy, Object, Storage, Tensor, Unreadable, Value};
 use crate::file::error::Problem;
 use std::borrow::Cow;
 
@@ -20,8 +20,18 @@ pub(super) fn reduce<'a>(heap: &mut Heap<'a>, function: Id, arguments: Id) -> Re
         (Global::FirstArgument | Global::TensorClass, [first, ..]) => Ok(*first),
         // An empty set, Size or Counter.
         (Global::FirstArgument, []) => Ok(Heap::EMPTY),
-        (Global::Opaque("a device"), _) => Ok(Heap::DEVICE),
-        (Global::Opaque("bytes"), _) => Ok(Heap::BYTES),
+        (Global::Device, _) => heap.push(Value::Device(arguments)),
+        (Global::Bytes, []) => heap.push(Value::Bytes(&[])),
+        (Global::Bytes, &[first, ..]) => match heap.get(first) {
+            Value::Str(_) if is_latin1(heap, items) => heap.push(Value::Latin1(first)),
+            Value::Bytes(_) | Value::Latin1(_) => Ok(first),
+            _ => Ok(Heap::BYTES),
+        },
+        (Global::Numpy(kind), _) => heap.push(Value::Numpy(Box::new(Numpy {
+            kind,
+            arguments,
+            state: Heap::NONE,
+        }))),
         (Global::Opaque(what), _) => heap.push(Value::Opaque(what)),
         (Global::Instance, &[class, ref rest @ ..]) => {
             // The state of a base class, such as the items of a dict.
@@ -81,10 +91,6 @@ pub(super) fn reduce<'a>(heap: &mut Heap<'a>, function: Id, arguments: Id) -> Re
                     "a tensor subclass that wraps other tensors",
                     "save its plain tensors",
                 ),
-                Rebuild::Numpy => (
-                    "a tensor of another device, as a numpy array",
-                    "save x.cpu()",
-                ),
                 Rebuild::Other => (
                     "a tensor that is not a plain dense one",
                     "save x.to_dense()",
@@ -135,6 +141,12 @@ pub(super) fn reduce<'a>(heap: &mut Heap<'a>, function: Id, arguments: Id) -> Re
         }
         _ => object(heap, function, arguments),
     }
+}
+
+/// Whether the second argument of `_codecs.encode` or `bytearray` is the encoding that pickles use.
+fn is_latin1(heap: &Heap<'_>, arguments: &[Id]) -> bool {
+    let encoding = arguments.get(1).map(|id| heap.get(*id));
+    matches!(encoding, Some(Value::Str(name)) if ["latin1", "latin-1"].contains(&&**name))
 }
 
 /// A placeholder for `function(*arguments)`.

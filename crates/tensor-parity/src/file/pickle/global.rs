@@ -5,6 +5,7 @@
 //! `_rebuild_*` of `torch/_utils.py`, and the names that
 //! `torch/csrc/jit/serialization/pickler.cpp` writes, PyTorch 2.13.
 
+use super::value::NumpyKind;
 use crate::Dtype;
 
 /// The meaning of a class or function.
@@ -17,6 +18,10 @@ pub(in crate::file) enum Global {
     FirstArgument,
     /// A call that evaluates to a value without tensors.
     Opaque(&'static str),
+    /// `bytes`, `bytearray`, and `_codecs.encode`, which protocols before 3 make bytes with.
+    Bytes,
+    Device,
+    Numpy(NumpyKind),
     /// `copyreg._reconstructor(class, base, state)` and the like: an instance of the first argument.
     Instance,
     RebuildTensor,
@@ -46,7 +51,6 @@ pub(in crate::file) enum Rebuild {
     Meta,
     Nested,
     Wrapper,
-    Numpy,
     Other,
 }
 
@@ -195,22 +199,25 @@ pub(super) fn find(module: &str, name: &str) -> Option<Global> {
             Global::FirstArgument
         }
         ("builtins", "complex") => Global::Opaque("a number"),
-        ("builtins", "bytearray" | "bytes") | ("_codecs", "encode") => Global::Opaque("bytes"),
+        ("builtins", "bytearray" | "bytes") | ("_codecs", "encode") => Global::Bytes,
         ("builtins", "slice" | "range") => Global::Opaque("a range"),
         ("copyreg", "_reconstructor" | "__newobj__" | "__newobj_ex__") => Global::Instance,
         ("torch", "Size") => Global::FirstArgument,
-        ("torch", "device") => Global::Opaque("a device"),
+        ("torch", "device") => Global::Device,
         ("torch.serialization", "_get_layout") => Global::Opaque("a layout"),
         ("numpy.core.multiarray" | "numpy._core.multiarray", "_reconstruct") => {
-            Global::Opaque("a numpy array")
+            Global::Numpy(NumpyKind::Array)
         }
         ("numpy.core.numeric" | "numpy._core.numeric", "_frombuffer") => {
-            Global::Opaque("a numpy array")
+            Global::Numpy(NumpyKind::FromBuffer)
         }
         ("numpy.core.multiarray" | "numpy._core.multiarray", "scalar") => {
-            Global::Opaque("a numpy scalar")
+            Global::Numpy(NumpyKind::Scalar)
         }
-        ("numpy", "dtype") => Global::Opaque("a dtype of numpy"),
+        ("numpy", "dtype") => Global::Numpy(NumpyKind::Dtype),
+        ("torch._utils", "_rebuild_device_tensor_from_numpy" | "_rebuild_xla_tensor") => {
+            Global::Numpy(NumpyKind::Tensor)
+        }
         ("torch.nn.parameter", "Parameter" | "Buffer")
         | ("torch.autograd.variable", "Variable") => Global::TensorClass,
         ("torch._utils", "_rebuild_tensor") => Global::RebuildTensor,
@@ -229,7 +236,6 @@ pub(super) fn find(module: &str, name: &str) -> Option<Global> {
             "_rebuild_meta_tensor_no_storage" => Rebuild::Meta,
             "_rebuild_nested_tensor" => Rebuild::Nested,
             "_rebuild_wrapper_subclass" => Rebuild::Wrapper,
-            "_rebuild_device_tensor_from_numpy" | "_rebuild_xla_tensor" => Rebuild::Numpy,
             _ => Rebuild::Other,
         }),
         (

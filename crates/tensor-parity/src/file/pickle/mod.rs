@@ -13,10 +13,10 @@ pub(super) use global::{Element, Global};
 use std::borrow::Cow;
 use std::collections::HashMap;
 use value::MAX_VALUES;
-pub(super) use value::{Heap, Id, NO_KEY, Object, Storage, Tensor, Value};
+pub(super) use value::{Heap, Id, NO_KEY, Numpy, NumpyKind, Object, Storage, Tensor, Value};
 
-/// The maximum length of a pickle. The elements of tensors are not part of it.
-pub(super) const MAX_LENGTH: usize = 1 << 26;
+/// The maximum length of a pickle. The elements of tensors are not part of it, those of arrays are.
+pub(super) const MAX_LENGTH: usize = 1 << 31;
 
 /// What a pickle builds.
 pub(super) struct Pickle<'a> {
@@ -180,8 +180,8 @@ impl<'a> Machine<'a> {
                 self.push_long(digits)
             }
             op::BINFLOAT => {
-                self.input.take(8)?;
-                self.push_id(Heap::FLOAT)
+                let value = f64::from_be_bytes(self.input.array()?);
+                self.push(Value::Float(value))
             }
             op::BINUNICODE => self.input.sized::<4>().and_then(|s| self.push_str(s)),
             op::SHORT_BINUNICODE => self.input.sized::<1>().and_then(|s| self.push_str(s)),
@@ -316,7 +316,10 @@ impl<'a> Machine<'a> {
                 let line = self.input.line()?;
                 self.push_decimal(line.strip_suffix('L').unwrap_or(line))
             }
-            op::FLOAT => self.input.line().and_then(|_| self.push_id(Heap::FLOAT)),
+            op::FLOAT => {
+                let value = self.input.line()?.parse();
+                self.push(Value::Float(value.unwrap_or(f64::NAN)))
+            }
             op::STRING => {
                 let line = self.input.raw_line()?;
                 let quoted = match line {
@@ -411,7 +414,7 @@ impl<'a> Machine<'a> {
     fn push_string(&mut self, bytes: &'a [u8]) -> Result<(), Problem> {
         match std::str::from_utf8(bytes) {
             Ok(text) => self.push(Value::Str(Cow::Borrowed(text))),
-            Err(_) => self.push_id(Heap::BYTES),
+            Err(_) => self.push(Value::Bytes(bytes)),
         }
     }
 
@@ -423,10 +426,10 @@ impl<'a> Machine<'a> {
         }
     }
 
-    fn push_decimal(&mut self, digits: &str) -> Result<(), Problem> {
+    fn push_decimal(&mut self, digits: &'a str) -> Result<(), Problem> {
         match digits.parse() {
             Ok(value) => self.push(Value::Int(value)),
-            Err(_) => self.push_id(Heap::INT),
+            Err(_) => self.push(Value::BigInt(Cow::Borrowed(digits))),
         }
     }
 
@@ -442,27 +445,33 @@ impl<'a> Machine<'a> {
     /// Sets the state of the value on top of the stack.
     fn build(&mut self, state: Id) -> Result<(), Problem> {
         let object = self.top()?;
-        // Attributes of others, such as `state_dict()._metadata`, are not tensors.
-        if let Value::Object(object) = self.heap.get_mut(object) {
-            object.state = state;
+        match self.heap.get_mut(object) {
+            Value::Object(object) => object.state = state,
+            Value::Numpy(numpy) => numpy.state = state,
+            // Attributes of others, such as `state_dict()._metadata`, are not tensors.
+            _ => {}
         }
         Ok(())
     }
 
     fn opaque_bytes<const N: usize>(&mut self) -> Result<(), Problem> {
-        self.input.sized::<N>()?;
-        self.push_id(Heap::BYTES)
+        let bytes = self.input.sized::<N>()?;
+        self.push(Value::Bytes(bytes))
     }
 
-    /// Pushes an integer in two's complement. Tensors need no integers of more than 64 bits.
+    /// Pushes an integer in two's complement. Of more than 128 bits it only is known to be one.
     fn push_long(&mut self, digits: &[u8]) -> Result<(), Problem> {
-        if digits.len() > 8 {
+        if digits.len() > 16 {
             return self.push_id(Heap::INT);
         }
         let negative = digits.last().is_some_and(|digit| *digit >= 0x80);
-        let mut bytes = [if negative { 0xff } else { 0 }; 8];
+        let mut bytes = [if negative { 0xff } else { 0 }; 16];
         bytes[..digits.len()].copy_from_slice(digits);
-        self.push(Value::Int(i64::from_le_bytes(bytes)))
+        let value = i128::from_le_bytes(bytes);
+        self.push(match i64::try_from(value) {
+            Ok(value) => Value::Int(value),
+            Err(_) => Value::BigInt(Cow::Owned(value.to_string())),
+        })
     }
 
     fn push_global(&mut self, module: Cow<'a, str>, name: Cow<'a, str>) -> Result<(), Problem> {
@@ -480,7 +489,7 @@ impl<'a> Machine<'a> {
                 let items = items.iter().map(|item| (NO_KEY, *item));
                 object.items.extend(items);
             }
-            Value::Opaque(_) => {}
+            Value::Opaque(_) | Value::Numpy(_) => {}
             _ => return Err(Problem::damaged("APPEND to a value that is not a list")),
         }
         Ok(())
@@ -494,7 +503,7 @@ impl<'a> Machine<'a> {
             _ if !rest.is_empty() => return Err(Problem::damaged("SETITEMS of an odd number")),
             Value::Dict(dict) => dict.extend(pairs),
             Value::Object(object) => object.items.extend(pairs),
-            Value::Opaque(_) => {}
+            Value::Opaque(_) | Value::Numpy(_) => {}
             _ => {
                 return Err(Problem::damaged("SETITEMS of a value that is not a dict"));
             }
@@ -668,9 +677,9 @@ mod tests {
         let items: Vec<_> = items.iter().map(|id| pickle.heap.get(*id)).collect();
         assert!(matches!(items[0], Value::Str(text) if text == "a'b"));
         assert!(matches!(items[1], Value::Int(7)));
-        assert!(matches!(items[2], Value::Opaque("an integer")));
+        assert!(matches!(items[2], Value::BigInt(digits) if digits == "1180591620717411303424"));
         assert!(matches!(items[3], Value::Bool(true)));
-        assert!(matches!(items[4], Value::Opaque("a number")));
+        assert!(matches!(items[4], Value::Float(1.5)));
         assert!(matches!(items[5], Value::Str(text) if text == r"x\y"));
     }
 }

@@ -15,7 +15,13 @@ pub(in crate::file) enum Value<'a> {
     None,
     Bool(bool),
     Int(i64),
+    /// An integer of more than 64 bits, in decimal.
+    BigInt(Cow<'a, str>),
+    Float(f64),
     Str(Cow<'a, str>),
+    Bytes(&'a [u8]),
+    /// Bytes as text in Latin-1, which is how protocols before 3 write them.
+    Latin1(Id),
     /// A value without parts, described.
     Opaque(&'static str),
     Tuple(Vec<Id>),
@@ -27,6 +33,9 @@ pub(in crate::file) enum Value<'a> {
     /// The result of a call that was not made, or an instance.
     Object(Box<Object>),
     Storage(Box<Storage<'a>>),
+    /// The arguments of `torch.device`.
+    Device(Id),
+    Numpy(Box<Numpy>),
     /// A persistent id that is a number or text: a tensor of PyTorch 0.1.
     Persistent(Id),
     Tensor(Box<Tensor>),
@@ -48,6 +57,29 @@ pub(in crate::file) struct Object {
 
 /// The key of an item that was appended.
 pub(in crate::file) const NO_KEY: Id = Id::MAX;
+
+/// A value that numpy makes, and what it is made of.
+#[derive(Debug)]
+pub(in crate::file) struct Numpy {
+    pub(in crate::file) kind: NumpyKind,
+    pub(in crate::file) arguments: Id,
+    /// What BUILD passes to `__setstate__`.
+    pub(in crate::file) state: Id,
+}
+
+/// The kinds of values that numpy makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::file) enum NumpyKind {
+    Dtype,
+    /// An array, which its state describes.
+    Array,
+    /// An array of a buffer, its dtype, shape and order.
+    FromBuffer,
+    /// A scalar of its dtype and bytes.
+    Scalar,
+    /// A tensor of another device, of an array and a dtype.
+    Tensor,
+}
 
 /// A storage, which the file has under a key.
 #[derive(Debug, Clone)]
@@ -126,12 +158,10 @@ impl<'a> Heap<'a> {
     pub(in crate::file) const NONE: Id = 0;
     pub(super) const TRUE: Id = 1;
     pub(super) const FALSE: Id = 2;
-    pub(super) const FLOAT: Id = 3;
-    pub(in crate::file) const EMPTY: Id = 4;
-    pub(super) const BYTES: Id = 5;
-    pub(super) const INT: Id = 6;
-    pub(super) const OTHER: Id = 7;
-    pub(super) const DEVICE: Id = 8;
+    pub(in crate::file) const EMPTY: Id = 3;
+    pub(super) const BYTES: Id = 4;
+    pub(super) const INT: Id = 5;
+    pub(super) const OTHER: Id = 6;
 
     pub(super) fn new() -> Heap<'a> {
         Heap {
@@ -139,12 +169,10 @@ impl<'a> Heap<'a> {
                 Value::None,
                 Value::Bool(true),
                 Value::Bool(false),
-                Value::Opaque("a number"),
                 Value::Tuple(Vec::new()),
                 Value::Opaque("bytes"),
                 Value::Opaque("an integer"),
                 Value::Opaque("a value that is not a tensor"),
-                Value::Opaque("a device"),
             ],
         }
     }

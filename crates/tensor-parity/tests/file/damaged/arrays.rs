@@ -75,8 +75,8 @@ fn malformed_npy_files_return_errors() {
             "not compared: a, an array of raw bytes, as numpy stores bfloat16 and other dtypes that it lacks (numpy's '|V2'); save it with safetensors, or as float32",
         ),
         (
-            with("'>f4'"),
-            "not compared: a, a big-endian array (numpy's '>f4'); save x.astype(x.dtype.newbyteorder('<'))",
+            with("'>f16'"),
+            "not compared: a, a dtype that PyTorch lacks (numpy's '>f16'); convert it to another dtype",
         ),
         (
             with("'<f16'"),
@@ -101,6 +101,10 @@ fn malformed_npy_files_return_errors() {
             damaged!(
                 "npy file: a float32 array of shape [0, 4611686018427387904, 4] is larger than the address space"
             ),
+        ),
+        (
+            array("'>f4'", "(3,)", &[0; 8]),
+            damaged!("npy file: a float32 array of shape [3] needs 12 bytes, found 8"),
         ),
         (
             array("'<f4'", "(1000000000000,)", &[0; 8]),
