@@ -5,6 +5,7 @@
 mod diff;
 mod dtype;
 mod materialize;
+mod name_habits;
 mod plan;
 mod python;
 mod record;

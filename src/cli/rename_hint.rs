@@ -3,6 +3,7 @@
 //! Candidates come from pairs of names that are alike: what remains of both after their common beginning
 //! and end. Those that many pairs give are tried on all names, by the code that `--rename` runs.
 
+use super::name_habits::{self, escaped, literal};
 use super::report::one_line;
 use super::selection::{Names, Rename};
 use std::cmp::Reverse;
@@ -28,7 +29,9 @@ pub struct RenameHint {
 }
 
 /// The most expressions of one hint.
-const EXPRESSIONS: usize = 4;
+const EXPRESSIONS: usize = 6;
+/// How many names the choices of usual habits may change together.
+const CHANGED_NAMES: usize = 40_000;
 /// The number of names that candidates are made from, of those that each is paired with, and of the
 /// candidates that are tried.
 const SAMPLE: usize = 96;
@@ -44,7 +47,7 @@ impl RenameHint {
             name: names.rename(&tensor.name),
             shape: tensor.shape.clone(),
         });
-        let mut current: Vec<Named> = renamed.collect();
+        let current: Vec<Named> = renamed.collect();
         let second: Vec<&Named> = second.iter().filter(|t| names.selects(&t.name)).collect();
         let shapes: BTreeMap<&str, &[usize]> = second
             .iter()
@@ -66,18 +69,13 @@ impl RenameHint {
                 .min(current.len().saturating_sub(before)),
             false => 0,
         });
-        let mut expressions = Vec::new();
-        let mut count = before;
-        while expressions.len() < EXPRESSIONS && count < before + possible {
-            let Some((rename, better)) = best(&current, &second, &shapes, names, count) else {
-                break;
-            };
-            for tensor in &mut current {
-                tensor.name = rename.apply(&tensor.name);
-            }
-            expressions.push(rename.expression().to_owned());
-            count = better;
-        }
+        let search = Search {
+            second: &second,
+            shapes: &shapes,
+            names,
+            goal: before + possible,
+        };
+        let (expressions, count) = search.run(&current, before);
         let gained = count - before;
         (gained * 2 > possible).then_some(RenameHint {
             expressions,
@@ -109,6 +107,111 @@ impl RenameHint {
         }
         text
     }
+}
+
+/// A search for expressions.
+struct Search<'a> {
+    second: &'a [&'a Named],
+    shapes: &'a BTreeMap<&'a str, &'a [usize]>,
+    names: &'a Names,
+    /// The number of pairs with which it ends.
+    goal: usize,
+}
+
+impl Search<'_> {
+    /// The best expressions for these names, and the number of pairs with them.
+    ///
+    /// One expression after the other is chosen if it gives more pairs. Where several habits meet, none
+    /// does so alone: the usual ones are tried together, as the beginning.
+    fn run(&self, current: &[Named], before: usize) -> (Vec<String>, usize) {
+        let plain = self.extended(current.to_vec(), Vec::new(), before);
+        if plain.1 >= self.goal {
+            return plain;
+        }
+        let own: BTreeSet<&str> = current.iter().map(|tensor| tensor.name.as_str()).collect();
+        let first = own.iter().copied().filter(|n| !self.shapes.contains_key(n));
+        let second = self.shapes.keys().copied().filter(|n| !own.contains(n));
+        let habits =
+            name_habits::expressions(&first.collect::<Vec<_>>(), &second.collect::<Vec<_>>());
+        let mut best = plain;
+        // All of them first, then all but some, as far as that takes no time.
+        let choices = 1usize << habits.len();
+        let tried = (CHANGED_NAMES / (current.len() + 1)).clamp(1, choices);
+        for chosen in (1..choices).rev().take(tried) {
+            let is_chosen = |i: &usize| chosen & (1 << i) != 0;
+            let beginning = (0..habits.len()).filter(is_chosen).map(|i| &habits[i]);
+            let Some((renamed, expressions)) = applied(current, beginning) else {
+                continue;
+            };
+            let Some(count) = pairs(&renamed, self.shapes, self.names) else {
+                continue;
+            };
+            let found = self.extended(renamed, expressions, count);
+            if found.1 > best.1 {
+                best = found;
+            }
+            if best.1 >= self.goal {
+                break;
+            }
+        }
+        self.without_needless(current, best)
+    }
+
+    /// Adds expressions, each of which gives more pairs.
+    fn extended(
+        &self,
+        mut current: Vec<Named>,
+        mut expressions: Vec<String>,
+        mut count: usize,
+    ) -> (Vec<String>, usize) {
+        while expressions.len() < EXPRESSIONS && count < self.goal {
+            let found = best(&current, self.second, self.shapes, self.names, count);
+            let Some((rename, better)) = found else {
+                break;
+            };
+            for tensor in &mut current {
+                tensor.name = rename.apply(&tensor.name);
+            }
+            expressions.push(rename.expression().to_owned());
+            count = better;
+        }
+        (expressions, count)
+    }
+
+    /// Removes the expressions without which there are as many pairs.
+    fn without_needless(
+        &self,
+        current: &[Named],
+        (mut expressions, count): (Vec<String>, usize),
+    ) -> (Vec<String>, usize) {
+        let mut index = 0;
+        while index < expressions.len() {
+            let others = (0..expressions.len()).filter(|i| *i != index);
+            let renamed = applied(current, others.map(|i| &expressions[i]));
+            let pairs = renamed.and_then(|(names, _)| pairs(&names, self.shapes, self.names));
+            match pairs.is_some_and(|pairs| pairs >= count) {
+                true => drop(expressions.remove(index)),
+                false => index += 1,
+            }
+        }
+        (expressions, count)
+    }
+}
+
+/// The names after expressions, and the expressions.
+fn applied<'e>(
+    current: &[Named],
+    expressions: impl Iterator<Item = &'e String>,
+) -> Option<(Vec<Named>, Vec<String>)> {
+    let (mut renamed, mut all) = (current.to_vec(), Vec::new());
+    for expression in expressions {
+        let rename = Rename::parse(expression).ok()?;
+        for tensor in &mut renamed {
+            tensor.name = rename.apply(&tensor.name);
+        }
+        all.push(expression.clone());
+    }
+    Some((renamed, all))
 }
 
 /// The number of pairs of the same shape; `None` if two tensors would have one name.
@@ -403,23 +506,6 @@ fn digits(pattern: &str) -> String {
     text
 }
 
-/// A pattern that matches the text, within slashes.
-fn escaped(text: &str) -> String {
-    regex::escape(text).replace('/', r"\/")
-}
-
-/// A replacement that is the text, within slashes.
-fn literal(text: &str) -> String {
-    let mut replacement = String::new();
-    for c in text.chars() {
-        if matches!(c, '\\' | '&' | '/') {
-            replacement.push('\\');
-        }
-        replacement.push(c);
-    }
-    replacement
-}
-
 #[cfg(test)]
 mod tests {
     use super::{Named, RenameHint};
@@ -551,6 +637,63 @@ mod tests {
             |n: &str| format!("model.{n}"),
         );
         assert_pairs(&wrapped, &scoped, "one prefix for another");
+    }
+
+    /// Wrappers around the model and within it, separators and numbers, all with all.
+    #[test]
+    fn names_of_several_habits_at_once_are_paired() {
+        let same = |name: &str| name.to_owned();
+        let inner: [(&str, &str); 6] = [
+            ("", ""),
+            ("layer", "_fsdp_wrapped_module."),
+            ("layer", "_checkpoint_wrapped_module."),
+            ("layer", "_fsdp_wrapped_module._checkpoint_wrapped_module."),
+            ("layer1", "_orig_mod."),
+            ("", "_fsdp_wrapped_module."),
+        ];
+        for outer in [
+            "",
+            "module.",
+            "_orig_mod.",
+            "module._orig_mod.",
+            "_orig_mod.module.",
+            "_fsdp_wrapped_module.",
+        ] {
+            for (part, wrapper) in inner {
+                for separator in [".", "|", "/"] {
+                    for numbered in [false, true] {
+                        let habit = move |name: &str| {
+                            // After the block, such as `layer1.0.`.
+                            let depth = if name.starts_with("layer") { 2 } else { 1 };
+                            let mut parts: Vec<&str> = name.splitn(depth + 1, '.').collect();
+                            let wrapped = wrapper.trim_end_matches('.');
+                            if name.starts_with(part) && !wrapper.is_empty() {
+                                parts.insert(parts.len() - 1, wrapped);
+                            }
+                            let mut name = format!("{outer}{}", parts.join("."));
+                            name = name.replace('.', separator);
+                            if numbered && name.len() % 3 > 0 {
+                                name += &format!("__{}", name.len());
+                            }
+                            name
+                        };
+                        if NET.iter().all(|name| habit(name) == *name) {
+                            continue;
+                        }
+                        let label = habit("layer1.0.conv1.weight");
+                        assert_pairs(&habit, &same, &label);
+                        if !numbered && wrapper.is_empty() {
+                            assert_pairs(&same, &habit, &format!("{label}, back"));
+                        }
+                    }
+                }
+            }
+        }
+        let (compiled, parallel) = (
+            |n: &str| format!("_orig_mod|{}__7", n.replace('.', "|")),
+            |n: &str| format!("module/model/{}", n.replace('.', "/")),
+        );
+        assert_pairs(&compiled, &parallel, "other habits on each side");
     }
 
     #[test]
