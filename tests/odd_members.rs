@@ -182,6 +182,89 @@ fn explain_lists_members_that_cannot_be_compared() {
     assert_eq!(code, Some(0), "{output}");
 }
 
+/// A file of `torch.save` of a tensor `w` and what a pickle has beside it.
+#[cfg(feature = "tch")]
+fn write_pt(folder: &Path, name: &str, values: &[u8]) -> PathBuf {
+    use std::io::Write as _;
+    use zip::write::{SimpleFileOptions, ZipWriter};
+    let tensor = b"X\x01\0\0\0wctorch._utils\n_rebuild_tensor_v2\n((X\x07\0\0\0storagectorch\nFloatStorage\nX\x01\0\0\x000X\x03\0\0\0cpuK\x02tQK\0K\x02\x85K\x01\x85\x89}tR";
+    let pickle = [b"\x80\x02}(", &tensor[..], values, b"u."].concat();
+    let path = folder.join(name);
+    let mut zip = ZipWriter::new(std::fs::File::create(&path).unwrap());
+    let options = SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
+    for (name, bytes) in [("m/data.pkl", &pickle[..]), ("m/data/0", &[0; 8])] {
+        zip.start_file(name, options).unwrap();
+        zip.write_all(bytes).unwrap();
+    }
+    zip.finish().unwrap();
+    path
+}
+
+/// `explain` lists values that are not tensors as `diff` does; they never count.
+#[cfg(feature = "tch")]
+#[test]
+fn explain_lists_values_that_are_not_tensors() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    // {"w": .., "epoch": 3, "note": "x"}, and the same without a note.
+    let epoch = b"X\x05\0\0\0epochK\x03";
+    let noted = [&epoch[..], b"X\x04\0\0\0noteX\x01\0\0\0x"].concat();
+    let (both, one) = (
+        write_pt(folder, "both.pt", &noted),
+        write_pt(folder, "one.pt", epoch),
+    );
+    let lines = "left out: epoch, an integer\nleft out of A: note, text\n";
+    for command in COMMANDS {
+        let (code, text) = run(&[command], [&both, &one]);
+        assert!(text.contains(lines), "{command}: {text}");
+        assert_eq!(code, Some(0), "{command}: {text}");
+        let (code, text) = run(&[command], [&one, &both]);
+        assert!(
+            text.contains("left out of B: note, text\n"),
+            "{command}: {text}"
+        );
+        assert_eq!(code, Some(0), "{command}: {text}");
+        let (_, text) = run(&[command, "--ignore", "epoch"], [&both, &one]);
+        assert!(!text.contains("epoch"), "{command}: {text}");
+        // Yours is renamed.
+        let (_, text) = run(&[command, "--rename", "s/note/remark/"], [&both, &one]);
+        assert!(
+            text.contains("left out of A: remark, text\n"),
+            "{command}: {text}"
+        );
+        let (_, text) = run(&[command, "--json"], [&both, &one]);
+        let output: Value = serde_json::from_str(&text).unwrap();
+        let epoch = json!({ "name": "epoch", "what": "an integer" });
+        let note = json!({ "name": "note", "what": "text" });
+        assert_eq!(output["left_out_a"], json!([epoch, note]), "{command}");
+        assert_eq!(output["left_out_b"], json!([epoch]), "{command}");
+        assert_eq!(output["not_compared"], json!([]), "{command}");
+    }
+    // Many values.
+    let item = |i: u8| [b"X\x02\0\0\0v", &[b'A' + i][..], b"K\x01"].concat();
+    let many: Vec<u8> = (0..50).flat_map(item).collect();
+    let many = write_pt(folder, "many.pt", &many);
+    let (code, text) = run(&["explain"], [&many, &one]);
+    assert_eq!(code, Some(0), "{text}");
+    assert_eq!(text.matches("left out").count(), 40, "{text}");
+    assert!(
+        text.contains("left out: 12 more values; --json lists them\n"),
+        "{text}"
+    );
+    // A member that one side cannot read is an object, as in `diff`.
+    let w = ("w", "F32", "[2]", 8);
+    let packed = write(folder, "packed", &[w, ("q", "F4", "[4]", 2)]);
+    let float = write(folder, "float", &[w, ("q", "F32", "[4]", 16)]);
+    for command in COMMANDS {
+        let (code, text) = run(&[command, "--json"], [&packed, &float]);
+        let output: Value = serde_json::from_str(&text).unwrap();
+        let expected =
+            json!([{ "name": "q", "differs": true, "a": "4-bit floats", "b": "a tensor" }]);
+        assert_eq!(output["not_compared"], expected, "{command}");
+        assert_eq!(code, Some(1), "{command}");
+    }
+}
+
 #[test]
 fn names_with_control_characters_stay_on_their_line() {
     let folder = tempfile::tempdir().unwrap();

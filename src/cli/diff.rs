@@ -1,6 +1,6 @@
 //! `tch-init diff`: compares two sets of tensors.
 
-mod json;
+pub(super) mod json;
 pub(super) mod table;
 
 use super::rename_hint::{Named, RenameHint};

@@ -1,6 +1,6 @@
 //! `tch-init explain`: explains why tensors differ from what PyTorch draws.
 
-use super::diff::{require_tensors, table};
+use super::diff::{json as diff_json, require_tensors, table};
 use super::dtype::FloatDtype;
 use super::rename_hint::{Named, RenameHint};
 use super::report::{Report, one_line, spinner};
@@ -83,19 +83,17 @@ pub fn run(arguments: &Arguments) -> Result<Report> {
         let explanations = explain(&yours, expected, &options);
         spinner.finish_and_clear();
         let explanations = explanations?;
-        let not_compared = not_compared(
-            &TensorNames::new(
-                yours.iter().map(|t| &t.name),
-                yours_file.left_out(),
-                &names,
-                true,
-            ),
-            &TensorNames::new(
-                expected.iter().map(|e| &e.tensor.name),
-                left_out,
-                &names,
-                false,
-            ),
+        let in_yours = yours_file.left_out().iter().cloned().map(|mut member| {
+            member.name = names.rename(&member.name);
+            member
+        });
+        let left_out = LeftOutMembers::new(
+            [in_yours.collect(), left_out.to_vec()],
+            [
+                yours.iter().map(|t| t.name.clone()).collect(),
+                expected.iter().map(|e| e.tensor.name.clone()).collect(),
+            ],
+            &names,
         )?;
         names.warn_of_unused();
         if explanations.is_empty() {
@@ -109,7 +107,7 @@ pub fn run(arguments: &Arguments) -> Result<Report> {
                 }
             );
         }
-        let unpaired = Unpaired::new(&yours, expected, not_compared, hint);
+        let unpaired = Unpaired::new(&yours, expected, left_out, hint);
         let dtype = dtype_hint(&explanations, arguments, reference);
         Ok(Report {
             found: explanations.iter().any(|e| !e.equal) || unpaired.differ(),
@@ -223,31 +221,6 @@ struct TensorNames {
     left_out: Vec<LeftOut>,
 }
 
-impl TensorNames {
-    /// `left_out` is renamed if the side is, and selected.
-    fn new<'a>(
-        tensors: impl Iterator<Item = &'a String>,
-        left_out: &[LeftOut],
-        names: &Names,
-        is_renamed: bool,
-    ) -> TensorNames {
-        let mut selected = Vec::new();
-        for member in left_out {
-            let mut member = member.clone();
-            if is_renamed {
-                member.name = names.rename(&member.name);
-            }
-            if member.kind != LeftOutKind::NotATensor && names.keep(&member.name) {
-                selected.push(member);
-            }
-        }
-        TensorNames {
-            tensors: tensors.cloned().collect(),
-            left_out: selected,
-        }
-    }
-}
-
 impl TensorSource for TensorNames {
     fn entries(&self) -> Result<Vec<SourceEntry<'_>>, SourceError> {
         let entry = |name: &String| {
@@ -261,40 +234,81 @@ impl TensorSource for TensorNames {
     }
 }
 
-/// The tensors that a side cannot read.
-fn not_compared(yours: &TensorNames, reference: &TensorNames) -> Result<Vec<NotCompared>> {
-    let left_out = || yours.left_out.iter().chain(&reference.left_out);
-    let names: BTreeSet<&str> = left_out().map(|member| member.name.as_str()).collect();
-    let comparison = Compare::new(Criterion::Bits)
-        .filter(|name| names.contains(name))
-        .run(yours, reference)?;
-    Ok(comparison.not_compared)
+/// The members of both sides that are not among the tensors.
+struct LeftOutMembers {
+    /// The tensors that a side cannot read.
+    not_compared: Vec<NotCompared>,
+    /// The values that are not tensors: yours, and the reference's.
+    values: [Vec<LeftOut>; 2],
 }
 
-/// Names of only one side, and tensors that one side cannot read.
+impl LeftOutMembers {
+    /// The selected ones of these members, beside tensors of these names.
+    fn new(
+        members: [Vec<LeftOut>; 2],
+        tensors: [Vec<String>; 2],
+        names: &Names,
+    ) -> Result<LeftOutMembers> {
+        let [yours, reference] = members.map(|members| {
+            let kept = members.into_iter().filter(|m| names.keep(&m.name));
+            kept.partition::<Vec<LeftOut>, _>(|m| m.kind == LeftOutKind::NotATensor)
+        });
+        let [own, other] = tensors;
+        let sides = [(own, yours.1), (other, reference.1)];
+        let [yours_names, reference_names] =
+            sides.map(|(tensors, left_out)| TensorNames { tensors, left_out });
+        let left_out = || yours_names.left_out.iter().chain(&reference_names.left_out);
+        let unread: BTreeSet<&str> = left_out().map(|member| member.name.as_str()).collect();
+        let comparison = Compare::new(Criterion::Bits)
+            .filter(|name| unread.contains(name))
+            .run(&yours_names, &reference_names)?;
+        Ok(LeftOutMembers {
+            not_compared: comparison.not_compared,
+            values: [yours.0, reference.0],
+        })
+    }
+}
+
+/// What is not explained: names of only one side, tensors that one side cannot read, and values that
+/// are not tensors.
 #[derive(Serialize)]
 struct Unpaired {
     only_yours: Vec<String>,
     only_reference: Vec<String>,
-    #[serde(serialize_with = "lines")]
+    #[serde(serialize_with = "not_compared")]
     not_compared: Vec<NotCompared>,
+    #[serde(serialize_with = "left_out")]
+    left_out_a: Vec<LeftOut>,
+    #[serde(serialize_with = "left_out")]
+    left_out_b: Vec<LeftOut>,
     /// The arguments of `--rename` that pair most of these.
     rename: Vec<String>,
     #[serde(skip)]
     hint: Option<RenameHint>,
 }
 
-fn lines<S: serde::Serializer>(members: &[NotCompared], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_seq(members.iter().map(table::not_compared))
+fn not_compared<S: serde::Serializer>(
+    members: &[NotCompared],
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(members.iter().map(diff_json::not_compared))
+}
+
+fn left_out<S: serde::Serializer>(members: &[LeftOut], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(members.iter().map(diff_json::left_out))
 }
 
 impl Unpaired {
     fn new(
         yours: &[NamedView<'_>],
         expected: &[Expected<'_>],
-        not_compared: Vec<NotCompared>,
+        left_out: LeftOutMembers,
         hint: Option<RenameHint>,
     ) -> Unpaired {
+        let LeftOutMembers {
+            not_compared,
+            values: [left_out_a, left_out_b],
+        } = left_out;
         let yours: Vec<&str> = yours.iter().map(|tensor| tensor.name.as_str()).collect();
         let theirs: Vec<&str> = expected.iter().map(|e| e.tensor.name.as_str()).collect();
         let without = |names: &[&str], others: &[&str]| {
@@ -308,6 +322,8 @@ impl Unpaired {
             only_yours: without(&yours, &theirs),
             only_reference: without(&theirs, &yours),
             not_compared,
+            left_out_a,
+            left_out_b,
             rename: hint
                 .as_ref()
                 .map_or(Vec::new(), |hint| hint.expressions.clone()),
@@ -422,6 +438,10 @@ fn text(explanations: &[Explanation], unpaired: &Unpaired, dtype: Option<&DtypeH
     }
     for member in &unpaired.not_compared {
         line(format!("not compared: {}", table::not_compared(member)));
+    }
+    let left_out = [&unpaired.left_out_a[..], &unpaired.left_out_b];
+    for member in table::left_out(left_out, table::LISTED, "--json") {
+        line(member);
     }
     if let Some(hint) = &unpaired.hint {
         line(hint.sentence());

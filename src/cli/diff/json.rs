@@ -79,7 +79,7 @@ pub fn text(comparison: &Comparison, hint: Option<&RenameHint>) -> Result<String
     Ok(serde_json::to_string_pretty(&output)? + "\n")
 }
 
-fn not_compared(member: &NotCompared) -> Value {
+pub fn not_compared(member: &NotCompared) -> Value {
     let side = |presence: &Presence| match presence {
         Presence::LeftOut(member) => json!(member.description()),
         Presence::Tensor => json!("a tensor"),
@@ -93,7 +93,7 @@ fn not_compared(member: &NotCompared) -> Value {
     })
 }
 
-fn left_out(member: &LeftOut) -> Value {
+pub fn left_out(member: &LeftOut) -> Value {
     json!({ "name": member.name, "what": member.description() })
 }
 

@@ -53,7 +53,13 @@ pub fn text(comparison: &Comparison, hint: Option<&RenameHint>, all: bool) -> St
             &format!("not compared: {}", not_compared(member)),
         );
     }
-    left_out(&mut text, comparison, all);
+    let Sides {
+        actual, expected, ..
+    } = &comparison.left_out;
+    let listed = if all { usize::MAX } else { LISTED };
+    for member in left_out([actual, expected], listed, "--all") {
+        line(&mut text, &member);
+    }
     if let Some(hint) = hint {
         line(&mut text, &hint.sentence());
     }
@@ -106,13 +112,11 @@ fn bare(member: &LeftOut) -> String {
 }
 
 /// The number of members that are listed unless all are wanted.
-const LISTED: usize = 40;
+pub const LISTED: usize = 40;
 
-/// Lists the values that are not tensors: those of both sides once.
-fn left_out(text: &mut String, comparison: &Comparison, all: bool) {
-    let Sides {
-        actual, expected, ..
-    } = &comparison.left_out;
+/// Lists the values of A and B that are not tensors, those of both sides once: at most `listed` lines,
+/// the last of which names the option that lists more.
+pub fn left_out([actual, expected]: [&[LeftOut]; 2], listed: usize, option: &str) -> Vec<String> {
     let names = |members: &[LeftOut]| -> BTreeSet<String> {
         members.iter().map(LeftOut::to_string).collect()
     };
@@ -127,21 +131,12 @@ fn left_out(text: &mut String, comparison: &Comparison, all: bool) {
             lines.push(format!("left out of B: {member}"));
         }
     }
-    let shown = if all || lines.len() <= LISTED {
-        lines.len()
-    } else {
-        LISTED - 1
-    };
-    for left_out in &lines[..shown] {
-        line(text, left_out);
+    if lines.len() > listed {
+        let more = lines.len() - (listed - 1);
+        lines.truncate(listed - 1);
+        lines.push(format!("left out: {more} more values; {option} lists them"));
     }
-    if shown < lines.len() {
-        let more = lines.len() - shown;
-        line(
-            text,
-            &format!("left out: {more} more values; --all lists them"),
-        );
-    }
+    lines
 }
 
 fn table(pairs: &[&NamedComparison]) -> Table {
