@@ -51,6 +51,11 @@ impl Dtype {
             .find(|dtype| dtype.name() == name)
     }
 
+    /// Whether it is one of the floating-point dtypes of 16 bits.
+    pub(crate) fn is_half(self) -> bool {
+        matches!(self, Dtype::Float16 | Dtype::Bfloat16)
+    }
+
     /// The bytes of one element.
     pub fn size(self) -> usize {
         match self {

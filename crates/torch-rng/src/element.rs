@@ -84,6 +84,8 @@ pub(crate) mod sealed {
 
         /// `std::numeric_limits<scalar_t>::max()`.
         const MAX: f64;
+        /// `std::numeric_limits<scalar_t>::digits`.
+        const DIGITS: u32;
         /// Whether non-temporal stores exist.
         const HAS_NON_TEMPORAL: bool = false;
 
@@ -117,6 +119,7 @@ pub(crate) mod sealed {
 impl sealed::Storage for f32 {
     type Opmath = f32;
     const MAX: f64 = f32::MAX as f64;
+    const DIGITS: u32 = f32::MANTISSA_DIGITS;
     const HAS_NON_TEMPORAL: bool = true;
 
     fn from_f64(value: f64) -> f32 {
@@ -163,6 +166,7 @@ impl sealed::Storage for f32 {
 impl sealed::Storage for f64 {
     type Opmath = f64;
     const MAX: f64 = f64::MAX;
+    const DIGITS: u32 = f64::MANTISSA_DIGITS;
 
     fn from_f64(value: f64) -> f64 {
         value
@@ -204,6 +208,7 @@ impl sealed::Storage for bf16 {
     type Opmath = f32;
     // 0x7f7f
     const MAX: f64 = 3.389_531_389_251_535_5e38;
+    const DIGITS: u32 = bf16::MANTISSA_DIGITS;
 
     fn from_f64(value: f64) -> bf16 {
         // Rounded to f32 first, as a C++ cast to c10::BFloat16 is.
@@ -248,6 +253,7 @@ impl sealed::Storage for bf16 {
 impl sealed::Storage for f16 {
     type Opmath = f32;
     const MAX: f64 = 65504.0;
+    const DIGITS: u32 = f16::MANTISSA_DIGITS;
 
     fn from_f64(value: f64) -> f16 {
         // Rounded to f32 first, as a C++ cast to c10::Half is.

@@ -16,6 +16,9 @@
 //! AVX-512, and leaves the generator in the state in which libtorch leaves its own. With
 //! `ATEN_CPU_CAPABILITY=default`, and on other architectures, libtorch rounds differently.
 //!
+//! [`Semantics`] name older versions. A [`Target`] that has them is drawn with the bits of those, for which
+//! the same holds.
+//!
 //! The logarithm, sine and cosine of f64 normals and of [`normal_serial_`] come from the C library, as in
 //! libtorch: those bits are equal where both use the same C library.
 //!
@@ -45,6 +48,7 @@ mod prefault;
 #[cfg(feature = "rand_core")]
 mod rand_traits;
 mod seed;
+mod semantics;
 mod simd;
 mod state;
 mod stream;
@@ -70,4 +74,5 @@ pub use parallel::Chunk;
 #[doc(hidden)]
 pub use parallel::Cost;
 pub use seed::{Seed, SeedError};
+pub use semantics::Semantics;
 pub use state::{CachedNormal, STATE_LEN, State, StateError};

@@ -1,11 +1,12 @@
-//! Draws that PyTorch 2.13 made, recorded in data/draws.json by data/draws.py.
+//! Draws that PyTorch 2.11, 2.12 and 2.13 made, recorded in data/draws*.json by data/draws.py.
 
 use half::{bf16, f16};
 use serde_json::Value;
 use std::num::NonZero;
 use std::sync::Once;
 use torch_rng::{
-    Backend, Draw, Dtype, Element, Engine, Mt19937, Normal, Target, TruncNormal, Uniform, normal_,
+    Backend, Draw, Dtype, Element, Engine, Mt19937, Normal, Semantics, Target, TruncNormal,
+    Uniform, normal_,
 };
 
 const DTYPES: [Dtype; 4] = [
@@ -84,22 +85,44 @@ fn hex(data: &[u8]) -> String {
 
 #[test]
 fn draws_equal_those_of_pytorch() {
-    let stored: Value = serde_json::from_str(include_str!("data/draws.json")).unwrap();
+    check(
+        Semantics::PyTorch2_13,
+        include_str!("data/draws.json"),
+        2 * 4 * 16,
+    );
+}
+
+#[test]
+fn draws_equal_those_of_older_versions() {
+    let two = 2 * 4 * 9;
+    let sparse = 4 * 4;
+    let json = include_str!("data/draws-2.11.json");
+    check(Semantics::PyTorch2_11, json, two + sparse);
+    let json = include_str!("data/draws-2.12.json");
+    check(Semantics::PyTorch2_12, json, two + sparse + 4 * 9);
+}
+
+fn check(semantics: Semantics, json: &str, count: usize) {
+    let stored: Value = serde_json::from_str(json).unwrap();
     let cases = stored["cases"].as_array().unwrap();
-    assert_eq!(cases.len(), 2 * 4 * 16);
+    assert_eq!(cases.len(), count);
     for case in cases {
         let text = |key: &str| case[key].as_str().unwrap();
         let number = |key: &str| case[key].as_u64().unwrap();
         let dtype = Dtype::from_name(text("dtype")).unwrap();
-        let arguments = [0, 1].map(|i| case["arguments"][i].as_f64().unwrap());
+        let arguments = case["arguments"].as_array().unwrap().iter();
+        let arguments: Vec<f64> = arguments.map(|value| value.as_f64().unwrap()).collect();
         let draw = Draw::new(text("function"), &arguments).unwrap();
         let mut start = Mt19937::new(number("seed"));
         start.skip(number("skip"));
         if case["keep"].as_bool().unwrap() {
             normal_(&mut start, &mut [0f32], 0.0, 1.0).unwrap();
         }
-        let shape = [number("numel")];
-        let target = Target::new(dtype, &shape);
+        let shape: Vec<u64> = match case["shape"].as_array() {
+            Some(shape) => shape.iter().map(|size| size.as_u64().unwrap()).collect(),
+            None => vec![number("numel")],
+        };
+        let target = Target::new(dtype, &shape).with_semantics(semantics);
         for engine in engines() {
             let case = format!("{}: {case}", engine.backend());
             let mut generator = start.clone();
@@ -109,9 +132,17 @@ fn draws_equal_those_of_pytorch() {
             let state = generator.to_state().to_bytes();
             assert_eq!(fnv(&state), text("state"), "{case}");
             let mut skipped = start.clone();
-            let cached = start.next_double_normal().is_some();
-            skipped.skip(draw.consumed(target, Some(cached)).words.unwrap());
-            assert_eq!(skipped.next_u32(), generator.next_u32(), "{case}");
+            if draw.skip(&engine, &mut skipped, target) {
+                assert_eq!(skipped, generator, "{case}");
+            } else {
+                assert!(matches!(draw, Draw::TruncNormal(_)), "{case}");
+            }
+            // Newer semantics that are equivalent have the same bits.
+            let newest = target.with_semantics(draw.newest_equivalent(target));
+            let mut generator_of_newest = start.clone();
+            let bytes_of_newest = fill(draw, &engine, &mut generator_of_newest, newest);
+            assert_eq!(bytes_of_newest, bytes, "{case}");
+            assert_eq!(generator_of_newest, generator, "{case}");
             if let Draw::Normal(normal) = draw
                 && normal.std > 0.0
                 && target.numel() > 0
@@ -157,10 +188,19 @@ fn thread_count_does_not_affect_the_bits() {
     ];
     let engines = engines();
     let fastest = engines.last().unwrap();
-    for (draw, sizes) in draws {
+    let cases = draws.into_iter().flat_map(|(draw, sizes)| {
+        let old = [Semantics::PyTorch2_11, Semantics::PyTorch2_12].map(|semantics| {
+            let halves = [0, 0, 300_003, 300_003];
+            (semantics, draw, halves)
+        });
+        let inverse = matches!(draw, Draw::TruncNormal(_));
+        let old = old.into_iter().skip(usize::from(inverse));
+        old.chain([(Semantics::PyTorch2_13, draw, sizes)])
+    });
+    for (semantics, draw, sizes) in cases {
         for (dtype, numel) in DTYPES.into_iter().zip(sizes) {
             let shape = [numel];
-            let target = Target::new(dtype, &shape);
+            let target = Target::new(dtype, &shape).with_semantics(semantics);
             let mut start = Mt19937::new(3);
             start.skip(77);
             let run = |threads: usize| {
@@ -178,6 +218,45 @@ fn thread_count_does_not_affect_the_bits() {
             for threads in [2, 3, 7, 64] {
                 assert!(run(threads) == one, "{draw} {dtype} on {threads} threads");
             }
+        }
+    }
+}
+
+#[test]
+fn ranges_equal_those_of_the_whole() {
+    fn check<T: Element + Default>(draw: Draw, target: Target<'_>) {
+        let engine = Engine::default();
+        let start = Mt19937::new(9);
+        let mut whole = vec![T::default(); target.numel() as usize];
+        draw.fill(&engine, &mut start.clone(), target, &mut whole)
+            .unwrap();
+        for (from, to) in [(0, 1), (3, 40), (16, 32), (60, 77), (61, 62), (0, 77)] {
+            let mut part = vec![T::default(); to - from];
+            draw.fill_range(&engine, &start, target, from as u64..to as u64, &mut part)
+                .unwrap();
+            assert_eq!(
+                bytes_of(&part),
+                bytes_of(&whole[from..to]),
+                "{draw} {target:?} {from}..{to}"
+            );
+        }
+        let mut made = vec![T::default(); whole.len()];
+        let chunks = draw.chunks(&engine, target, &mut made).unwrap();
+        engine.fill_chunks(&mut start.clone(), chunks);
+        assert_eq!(bytes_of(&made), bytes_of(&whole), "{draw} {target:?}");
+    }
+    let uniform = Uniform { from: 1.0, to: 1.2 };
+    let normal = Normal {
+        mean: 0.3,
+        std: 0.7,
+    };
+    for semantics in Semantics::ALL {
+        for draw in [Draw::from(uniform), Draw::from(normal)] {
+            let target = |dtype| Target::new(dtype, &[7, 11]).with_semantics(semantics);
+            check::<f32>(draw, target(Dtype::Float32));
+            check::<f64>(draw, target(Dtype::Float64));
+            check::<bf16>(draw, target(Dtype::Bfloat16));
+            check::<f16>(draw, target(Dtype::Float16));
         }
     }
 }

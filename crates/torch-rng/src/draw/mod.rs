@@ -4,6 +4,7 @@
 //! and how it fills memory, by scalar code and by vectors.
 
 mod normal;
+mod old_blocks;
 mod orthogonal;
 mod randperm;
 mod rule;
@@ -26,6 +27,7 @@ use crate::engine::Engine;
 use crate::error::DrawError;
 use crate::mt19937::Mt19937;
 use crate::parallel::Chunk;
+use crate::semantics::Semantics;
 use rule::Rule;
 use std::fmt;
 use std::ops::Range;
@@ -138,6 +140,22 @@ macro_rules! draws {
             /// before, does not, or may (`None`).
             pub fn consumed(&self, target: Target<'_>, cached: Option<bool>) -> Consumed {
                 match self { $(Draw::$kind(draw) => draw.consumed(target, cached),)* }
+            }
+
+            /// The newest semantics that give `target` the same bits as its own do.
+            ///
+            /// ```
+            /// use torch_rng::{Draw, Dtype, Normal, Semantics, Target};
+            ///
+            /// let draw = Draw::from(Normal { mean: 0.0, std: 1.0 });
+            /// let old = Semantics::PyTorch2_11;
+            /// let single = Target::new(Dtype::Float32, &[99]).with_semantics(old);
+            /// assert_eq!(draw.newest_equivalent(single), Semantics::NEWEST);
+            /// let half = Target::new(Dtype::Bfloat16, &[99]).with_semantics(old);
+            /// assert_eq!(draw.newest_equivalent(half), old);
+            /// ```
+            pub fn newest_equivalent(&self, target: Target<'_>) -> Semantics {
+                match self { $(Draw::$kind(draw) => draw.newest_equivalent(target),)* }
             }
 
             /// Advances the generator by what the draw [consumes](Self::consumed), without filling

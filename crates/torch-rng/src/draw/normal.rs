@@ -1,8 +1,10 @@
 //! `torch.Tensor.normal_`.
 //!
 //! Follows `normal_kernel` and `normal_fill` (`ATen/native/cpu/DistributionTemplates.h`) and
-//! `normal_distribution` (`ATen/core/DistributionsHelper.h`), PyTorch 2.13.
+//! `normal_distribution` (`ATen/core/DistributionsHelper.h`), PyTorch 2.13. Blocks of older semantics are in
+//! `old_blocks.rs`.
 
+use super::old_blocks::{OldBlock, has_old_blocks};
 use super::rule::{Consumed, Rule, Target};
 use super::uniform::{UniformTransform, words_per_value};
 use crate::arch::Isa;
@@ -14,6 +16,7 @@ use crate::error::DrawError;
 use crate::mt19937::Mt19937;
 use crate::opmath::Opmath;
 use crate::parallel::{self, Chunk, Cost};
+use crate::semantics::Semantics;
 use crate::simd::{FullIsa, Simd};
 use crate::stream::{Fill, SLACK, Step, Transform};
 use std::f64::consts::PI;
@@ -126,12 +129,8 @@ impl Engine {
         mean: f64,
         std: f64,
     ) -> Result<(), DrawError> {
-        let blocks = Blocks::<T>::new(self.simd(), values.len(), mean, std)?;
-        let whole = values.len() / BLOCK * BLOCK;
-        let fill = |generator: &mut Mt19937, chunk: &mut [T]| blocks.fill(generator, chunk);
-        parallel::fill(self, blocks.cost(), generator, &mut values[..whole], fill);
-        blocks.redraw_remainder(generator, values);
-        Ok(())
+        let normal = Normal { mean, std };
+        normal.fill_blocks(self, Semantics::NEWEST, generator, values)
     }
 }
 
@@ -143,6 +142,30 @@ impl Normal {
     pub fn is_serial(target: Target<'_>) -> bool {
         target.numel() < BLOCK as u64 || !target.contiguous
     }
+
+    fn fill_blocks<T: Element>(
+        &self,
+        engine: &Engine,
+        semantics: Semantics,
+        generator: &mut Mt19937,
+        values: &mut [T],
+    ) -> Result<(), DrawError> {
+        let blocks = Blocks::new(engine.simd(), semantics, values.len(), *self)?;
+        let whole = values.len() / BLOCK * BLOCK;
+        let fill = |generator: &mut Mt19937, chunk: &mut [T]| blocks.fill(generator, chunk);
+        let cost = blocks.cost();
+        parallel::fill(engine, cost, generator, &mut values[..whole], fill);
+        blocks.redraw_remainder(generator, values);
+        Ok(())
+    }
+}
+
+/// [`Rule::newest_equivalent`] of what draws normal values, `serial` or in blocks.
+pub(super) fn newest_equivalent(target: Target<'_>, serial: bool) -> Semantics {
+    match !serial && has_old_blocks(target.semantics, target.dtype) {
+        true => target.semantics,
+        false => Semantics::NEWEST,
+    }
 }
 
 /// What normal values consume, drawn one at a time or in blocks.
@@ -150,7 +173,7 @@ pub(super) fn consumed(target: Target<'_>, serial: bool, cached: Option<bool>) -
     let numel = target.numel();
     if !serial {
         return Consumed {
-            words: block_words(target.dtype, numel),
+            words: block_words(target.semantics, target.dtype, numel),
             cached,
         };
     }
@@ -168,21 +191,21 @@ pub(super) fn consumed(target: Target<'_>, serial: bool, cached: Option<bool>) -
 }
 
 /// The words of `numel` values in blocks, with those of the last block if it is redrawn.
-fn block_words(dtype: Dtype, numel: u64) -> Option<u64> {
+fn block_words(semantics: Semantics, dtype: Dtype, numel: u64) -> Option<u64> {
     let redrawn = match numel % BLOCK as u64 {
         0 => 0,
         _ => BLOCK as u64,
     };
-    let values = values_before_redraw(dtype, numel).checked_add(redrawn)?;
+    let values = values_before_redraw(semantics, dtype, numel).checked_add(redrawn)?;
     values.checked_mul(words_per_value(dtype)?)
 }
 
-/// The values whose words are consumed before the last block is redrawn. f32 and f64 include the remainder:
-/// libtorch stores the uniform values in the tensor itself.
-fn values_before_redraw(dtype: Dtype, numel: u64) -> u64 {
-    match dtype {
-        Dtype::Bfloat16 | Dtype::Float16 => numel - numel % BLOCK as u64,
-        _ => numel,
+/// The values whose words are consumed before the last block is redrawn. They include the remainder where
+/// libtorch stores the uniform values in the tensor itself: for f32 and f64, and up to PyTorch 2.11.
+fn values_before_redraw(semantics: Semantics, dtype: Dtype, numel: u64) -> u64 {
+    match dtype.is_half() && semantics >= Semantics::PyTorch2_12 {
+        true => numel - numel % BLOCK as u64,
+        false => numel,
     }
 }
 
@@ -230,6 +253,10 @@ impl Rule for Normal {
         consumed(target, Normal::is_serial(target), cached)
     }
 
+    fn newest_equivalent(&self, target: Target<'_>) -> Semantics {
+        newest_equivalent(target, Normal::is_serial(target))
+    }
+
     fn serial_normals(&self, target: Target<'_>) -> u64 {
         match Normal::is_serial(target) {
             true => target.numel(),
@@ -246,7 +273,7 @@ impl Rule for Normal {
     ) -> Result<(), DrawError> {
         match Normal::is_serial(target) {
             true => normal_serial_(generator, values, self.mean, self.std),
-            false => engine.normal_block_(generator, values, self.mean, self.std),
+            false => self.fill_blocks(engine, target.semantics, generator, values),
         }
     }
 
@@ -272,7 +299,7 @@ impl Rule for Normal {
         let in_blocks = range.start.min(redrawn)..range.end.min(redrawn);
         let blocks = in_blocks.start / BLOCK * BLOCK..in_blocks.end.next_multiple_of(BLOCK);
         let in_redrawn = range.start.max(redrawn)..range.end.max(redrawn);
-        let before_redraw = values_before_redraw(T::DTYPE, numel);
+        let before_redraw = values_before_redraw(target.semantics, T::DTYPE, numel);
         for (drawn, words_at, wanted) in [
             (blocks.clone(), blocks.start, in_blocks),
             (redrawn..numel, before_redraw, in_redrawn),
@@ -284,11 +311,11 @@ impl Rule for Normal {
             engine.skip(&mut generator, T::Opmath::WORDS * words_at);
             let to = (wanted.start - range.start) as usize..(wanted.end - range.start) as usize;
             if drawn == wanted {
-                engine.normal_block_(&mut generator, &mut values[to], self.mean, self.std)?;
+                self.fill_blocks(engine, target.semantics, &mut generator, &mut values[to])?;
                 continue;
             }
             let mut temporary = vec![T::from_f64(0.0); (drawn.end - drawn.start) as usize];
-            engine.normal_block_(&mut generator, &mut temporary, self.mean, self.std)?;
+            self.fill_blocks(engine, target.semantics, &mut generator, &mut temporary)?;
             let from = (wanted.start - drawn.start) as usize..(wanted.end - drawn.start) as usize;
             values[to].copy_from_slice(&temporary[from]);
         }
@@ -298,12 +325,12 @@ impl Rule for Normal {
     fn chunks<'a, T: Element>(
         &self,
         engine: &Engine,
-        _target: Target<'_>,
+        target: Target<'_>,
         values: &'a mut [T],
     ) -> Result<Vec<Chunk<'a>>, DrawError> {
-        let blocks = Blocks::<T>::new(engine.simd(), values.len(), self.mean, self.std)?;
+        let blocks = Blocks::<T>::new(engine.simd(), target.semantics, values.len(), *self)?;
         let cost = blocks.cost();
-        let all_words = block_words(T::DTYPE, values.len() as u64).unwrap_or(0);
+        let all_words = block_words(target.semantics, T::DTYPE, values.len() as u64).unwrap_or(0);
         // What is redrawn is in one chunk with the block that it overlaps.
         let (whole, last) = match values.len() % BLOCK {
             0 => (values, None),
@@ -329,18 +356,26 @@ impl Rule for Normal {
 #[derive(Debug, Clone, Copy)]
 struct Blocks<T: Element> {
     simd: Option<Simd>,
+    semantics: Semantics,
     mean: T::Opmath,
     std: T::Opmath,
 }
 
 impl<T: Element> Blocks<T> {
-    fn new(simd: Option<Simd>, numel: usize, mean: f64, std: f64) -> Result<Self, DrawError> {
+    fn new(
+        simd: Option<Simd>,
+        semantics: Semantics,
+        numel: usize,
+        Normal { mean, std }: Normal,
+    ) -> Result<Self, DrawError> {
         check_std(std)?;
         if numel < BLOCK {
             return Err(DrawError::Block(numel));
         }
+        let is_old = has_old_blocks(semantics, T::DTYPE);
         Ok(Blocks {
-            simd,
+            simd: simd.filter(|_| !is_old),
+            semantics,
             mean: T::Opmath::from_f64(mean),
             std: T::Opmath::from_f64(std),
         })
@@ -357,7 +392,13 @@ impl<T: Element> Blocks<T> {
     }
 
     fn fill(&self, generator: &mut Mt19937, values: &mut [T]) {
-        fill_blocks(self.simd, generator, values, self.mean, self.std);
+        let Blocks {
+            simd,
+            semantics,
+            mean,
+            std,
+        } = *self;
+        fill_blocks(simd, semantics, generator, values, mean, std);
     }
 
     /// Redraws the last 16 values unless they are a block of those drawn before.
@@ -365,29 +406,32 @@ impl<T: Element> Blocks<T> {
         if values.len().is_multiple_of(BLOCK) {
             return;
         }
-        generator.skip_with(self.simd, remainder_words::<T>(values.len()));
+        let words = remainder_words::<T>(self.semantics, values.len());
+        generator.skip_with(self.simd, words);
         let last = values.len() - BLOCK;
         self.fill(generator, &mut values[last..]);
     }
 }
 
 /// The words of the elements after the last whole block that are consumed before the redraw.
-pub(super) fn remainder_words<T: Element>(numel: usize) -> u64 {
+pub(super) fn remainder_words<T: Element>(semantics: Semantics, numel: usize) -> u64 {
     let numel = numel as u64;
-    let remainder = values_before_redraw(T::DTYPE, numel) - numel / BLOCK as u64 * BLOCK as u64;
+    let before_redraw = values_before_redraw(semantics, T::DTYPE, numel);
+    let remainder = before_redraw - numel / BLOCK as u64 * BLOCK as u64;
     T::Opmath::WORDS * remainder
 }
 
-/// Fills whole blocks, with SIMD where it draws the same bits.
+/// Fills whole blocks, with SIMD where it draws the same bits; there is none for old blocks.
 pub(super) fn fill_blocks<T: Element>(
     simd: Option<Simd>,
+    semantics: Semantics,
     generator: &mut Mt19937,
     values: &mut [T],
     mean: T::Opmath,
     std: T::Opmath,
 ) {
     let Some(simd) = simd else {
-        return fill_scalar(generator, values, mean, std);
+        return fill_scalar(semantics, generator, values, mean, std);
     };
     let in_single = T::in_single(SingleBlocks {
         simd,
@@ -398,19 +442,20 @@ pub(super) fn fill_blocks<T: Element>(
     });
     match in_single {
         Some(true) => {}
-        Some(false) => fill_scalar(generator, values, mean, std),
+        Some(false) => fill_scalar(semantics, generator, values, mean, std),
         None => fill_double(simd, generator, values, mean, std),
     }
 }
 
 fn fill_scalar<T: Element>(
+    semantics: Semantics,
     generator: &mut Mt19937,
     values: &mut [T],
     mean: T::Opmath,
     std: T::Opmath,
 ) {
     for block in values.as_chunks_mut().0 {
-        draw_block(generator, block, u16::MAX, mean, std);
+        draw_block(semantics, generator, block, u16::MAX, mean, std);
     }
 }
 
@@ -471,6 +516,7 @@ impl<T: Element> InSingle<T> for SingleBlocks<'_, T> {
 
 /// Draws a block and writes the elements whose bit in `wanted` is set, the lowest for the first element.
 pub(super) fn draw_block<T: Element>(
+    semantics: Semantics,
     generator: &mut Mt19937,
     values: &mut [T; BLOCK],
     wanted: u16,
@@ -478,6 +524,18 @@ pub(super) fn draw_block<T: Element>(
     std: T::Opmath,
 ) {
     const HALF: usize = BLOCK / 2;
+    if has_old_blocks(semantics, T::DTYPE) {
+        // Of 16 bits, so computed in f32.
+        T::in_single(OldBlock {
+            semantics,
+            generator,
+            values,
+            wanted,
+            mean,
+            std,
+        });
+        return;
+    }
     let (zero, one) = (T::Opmath::from_f64(0.0), T::Opmath::from_f64(1.0));
     let units = [(); BLOCK].map(|()| T::Opmath::uniform(generator, zero, one));
     for j in 0..HALF {

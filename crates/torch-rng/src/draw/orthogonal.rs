@@ -1,11 +1,12 @@
 //! `torch.nn.init.orthogonal_`.
 
-use super::normal::{BLOCK, consumed};
+use super::normal::{BLOCK, consumed, newest_equivalent};
 use super::rule::{Consumed, Rule, Target};
 use crate::element::Element;
 use crate::engine::Engine;
 use crate::error::DrawError;
 use crate::mt19937::Mt19937;
+use crate::semantics::Semantics;
 use std::ops::RangeInclusive;
 
 /// A (semi-)orthogonal matrix: the QR decomposition of normal values, which needs libtorch.
@@ -41,6 +42,10 @@ impl Rule for Orthogonal {
     fn consumed(&self, target: Target<'_>, cached: Option<bool>) -> Consumed {
         // PyTorch draws into a new, contiguous matrix.
         consumed(target, target.numel() < BLOCK as u64, cached)
+    }
+
+    fn newest_equivalent(&self, target: Target<'_>) -> Semantics {
+        newest_equivalent(target, target.numel() < BLOCK as u64)
     }
 
     fn serial_normals(&self, target: Target<'_>) -> u64 {

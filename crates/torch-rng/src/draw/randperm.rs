@@ -8,6 +8,7 @@ use crate::element::Element;
 use crate::engine::Engine;
 use crate::error::DrawError;
 use crate::mt19937::Mt19937;
+use crate::semantics::Semantics;
 use std::ops::RangeInclusive;
 
 /// A permutation of the integers below the number of elements, as `torch.randperm` draws it:
@@ -112,6 +113,10 @@ impl Rule for Randperm {
             words: randperm_words(target.numel()),
             cached,
         }
+    }
+
+    fn newest_equivalent(&self, _target: Target<'_>) -> Semantics {
+        Semantics::NEWEST
     }
 
     /// Permutations are integers, which are not [`Element`]s: see [`randperm`].

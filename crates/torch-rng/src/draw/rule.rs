@@ -6,9 +6,10 @@ use crate::engine::Engine;
 use crate::error::DrawError;
 use crate::mt19937::Mt19937;
 use crate::parallel::Chunk;
+use crate::semantics::Semantics;
 use std::ops::{Range, RangeInclusive};
 
-/// The tensor that a draw fills, as far as it affects the words.
+/// The tensor that a draw fills, as far as it affects the words, and the semantics that it is drawn with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Target<'a> {
     /// The dtype of its elements.
@@ -18,16 +19,25 @@ pub struct Target<'a> {
     /// Whether the tensor is contiguous. PyTorch draws the elements of other tensors one by one, in
     /// memory order.
     pub contiguous: bool,
+    /// The versions of PyTorch whose bits are drawn.
+    pub semantics: Semantics,
 }
 
 impl<'a> Target<'a> {
-    /// A contiguous tensor.
+    /// A contiguous tensor, drawn with the newest semantics.
     pub fn new(dtype: Dtype, shape: &'a [u64]) -> Target<'a> {
         Target {
             dtype,
             shape,
             contiguous: true,
+            semantics: Semantics::NEWEST,
         }
+    }
+
+    /// Sets the versions of PyTorch whose bits are drawn.
+    #[must_use]
+    pub fn with_semantics(self, semantics: Semantics) -> Target<'a> {
+        Target { semantics, ..self }
     }
 
     /// The number of elements; saturates.
@@ -75,6 +85,9 @@ pub(crate) trait Rule: Copy + Sized {
 
     /// What the draw consumes if the generator caches a normal before, does not, or may (`None`).
     fn consumed(&self, target: Target<'_>, cached: Option<bool>) -> Consumed;
+
+    /// The newest semantics with the bits that those of the target give.
+    fn newest_equivalent(&self, target: Target<'_>) -> Semantics;
 
     /// The number of normals that it draws one at a time, before anything else.
     fn serial_normals(&self, _target: Target<'_>) -> u64 {

@@ -7,6 +7,7 @@ use crate::element::Element;
 use crate::engine::Engine;
 use crate::error::DrawError;
 use crate::mt19937::Mt19937;
+use crate::semantics::Semantics;
 use std::ops::RangeInclusive;
 
 /// A matrix of normal values with mean 0, in which a fraction of each column is then set to zero.
@@ -115,6 +116,10 @@ impl Rule for Sparse {
             words: words.and_then(|(a, b)| a.checked_add(b)),
             ..normal
         }
+    }
+
+    fn newest_equivalent(&self, target: Target<'_>) -> Semantics {
+        self.normal().newest_equivalent(target)
     }
 
     fn serial_normals(&self, target: Target<'_>) -> u64 {

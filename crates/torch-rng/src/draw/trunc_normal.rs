@@ -7,7 +7,9 @@
 use super::normal::{
     self, BLOCK, Normal, NormalTransform, check_std, draw_block, normal_serial_, remainder_words,
 };
+use super::old_blocks::has_old_blocks;
 use super::rule::{Consumed, Rule, Target};
+use super::uniform::words_per_value;
 use crate::arch::Isa;
 use crate::element::{Element, ElementIsa, InSingle};
 use crate::engine::Engine;
@@ -15,12 +17,16 @@ use crate::error::DrawError;
 use crate::mt19937::Mt19937;
 use crate::opmath::Opmath;
 use crate::parallel::Cost;
+use crate::semantics::Semantics;
 use crate::simd::{FullIsa, Simd};
 use crate::stream::{Consume, MAX_CONSUMED, WordConsumer};
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 
 /// Normal values between bounds, as `torch.nn.init.trunc_normal_` draws them since PyTorch 2.12.
+///
+/// Up to PyTorch 2.11 it made one uniform value an element, to which it applied the inverse of the
+/// distribution function: that is computed by libtorch only.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct TruncNormal {
     /// The mean before truncation.
@@ -133,14 +139,30 @@ impl Rule for TruncNormal {
         }
     }
 
-    /// The number of draws depends on the values.
+    /// The number of draws depends on the values; up to PyTorch 2.11, there is one of uniform values.
     fn consumed(&self, target: Target<'_>, cached: Option<bool>) -> Consumed {
         let numel = target.numel();
+        if target.semantics <= Semantics::PyTorch2_11 {
+            let words = words_per_value(target.dtype);
+            return Consumed {
+                words: words.and_then(|words| words.checked_mul(numel)),
+                cached,
+            };
+        }
         Consumed {
             words: (numel == 0).then_some(0),
             // An even number of serial values leaves the cache as it was.
             cached: cached.filter(|_| !Normal::is_serial(target) || numel.is_multiple_of(2)),
         }
+    }
+
+    fn newest_equivalent(&self, target: Target<'_>) -> Semantics {
+        if target.semantics <= Semantics::PyTorch2_11 {
+            return target.semantics;
+        }
+        // A tensor that is not contiguous may be redrawn into one that is.
+        let has_blocks = self.uses_redraws() && target.numel() >= BLOCK as u64;
+        normal::newest_equivalent(target, !has_blocks)
     }
 
     fn fill<T: Element>(
@@ -150,11 +172,36 @@ impl Rule for TruncNormal {
         target: Target<'_>,
         values: &mut [T],
     ) -> Result<(), DrawError> {
-        let TruncNormal { mean, std, a, b } = *self;
-        if !self.uses_redraws() || (!target.contiguous && target.numel() > 0) {
+        let is_inverse = target.semantics <= Semantics::PyTorch2_11;
+        if !self.uses_redraws() || (!target.contiguous || is_inverse) && target.numel() > 0 {
             return Err(DrawError::NeedsLibtorch(Self::NAME));
         }
-        engine.trunc_normal_(generator, values, mean, std, a, b)
+        self.redraw(engine, target.semantics, generator, values)
+    }
+}
+
+impl TruncNormal {
+    fn redraw<T: Element>(
+        &self,
+        engine: &Engine,
+        semantics: Semantics,
+        generator: &mut Mt19937,
+        values: &mut [T],
+    ) -> Result<(), DrawError> {
+        let TruncNormal { mean, std, a, b } = *self;
+        check_std(std)?;
+        if !self.uses_redraws() {
+            return Err(DrawError::Truncation { mean, std, a, b });
+        }
+        let truncation = Truncation::new(semantics, *self);
+        match values.len() {
+            0 => Ok(()),
+            1..BLOCK => truncation.fill_serial(generator, values, mean, std),
+            _ => {
+                truncation.fill(engine, generator, values);
+                Ok(())
+            }
+        }
     }
 }
 
@@ -173,25 +220,15 @@ impl Engine {
         a: f64,
         b: f64,
     ) -> Result<(), DrawError> {
-        check_std(std)?;
-        if !(TruncNormal { mean, std, a, b }).uses_redraws() {
-            return Err(DrawError::Truncation { mean, std, a, b });
-        }
-        let truncation = Truncation::new(mean, std, a, b);
-        match values.len() {
-            0 => Ok(()),
-            1..BLOCK => truncation.fill_serial(generator, values, mean, std),
-            _ => {
-                truncation.fill(self, generator, values);
-                Ok(())
-            }
-        }
+        let draw = TruncNormal { mean, std, a, b };
+        draw.redraw(self, Semantics::NEWEST, generator, values)
     }
 }
 
 /// The arguments in the types of the elements.
 #[derive(Debug, Clone, Copy)]
 struct Truncation<T: Element> {
+    semantics: Semantics,
     mean: T::Opmath,
     std: T::Opmath,
     low: T,
@@ -209,8 +246,9 @@ struct Pass<'a, T> {
 }
 
 impl<T: Element> Truncation<T> {
-    fn new(mean: f64, std: f64, a: f64, b: f64) -> Self {
+    fn new(semantics: Semantics, TruncNormal { mean, std, a, b }: TruncNormal) -> Self {
         Truncation {
+            semantics,
             mean: T::Opmath::from_f64(mean),
             std: T::Opmath::from_f64(std),
             low: T::from_f64(a),
@@ -242,11 +280,12 @@ impl<T: Element> Truncation<T> {
 
     /// Fills at least 16 values in blocks.
     fn fill(&self, engine: &Engine, generator: &mut Mt19937, values: &mut [T]) {
-        let simd = engine.simd();
+        let is_old = has_old_blocks(self.semantics, T::DTYPE);
+        let simd = engine.simd().filter(|_| !is_old);
         let numel = values.len();
         let rest = numel % BLOCK;
         let block_words = T::Opmath::WORDS * BLOCK as u64;
-        let remainder_words = remainder_words::<T>(numel);
+        let remainder_words = remainder_words::<T>(self.semantics, numel);
         // The words after those of the whole blocks.
         let end_words = if rest > 0 {
             remainder_words + block_words
@@ -354,7 +393,7 @@ impl<T: Element> Truncation<T> {
         }
         let block_words = T::Opmath::WORDS * BLOCK as u64;
         if is_first {
-            normal::fill_blocks(simd, generator, values, self.mean, self.std);
+            normal::fill_blocks(simd, self.semantics, generator, values, self.mean, self.std);
             for (block, bits) in values.as_chunks().0.iter().zip(pending) {
                 *bits = self.still_pending(*bits, block);
             }
@@ -374,7 +413,14 @@ impl<T: Element> Truncation<T> {
 
     /// Draws the pending elements of a block and returns those that are outside the bounds.
     fn draw_block(&self, generator: &mut Mt19937, values: &mut [T; BLOCK], pending: u16) -> u16 {
-        draw_block(generator, values, pending, self.mean, self.std);
+        draw_block(
+            self.semantics,
+            generator,
+            values,
+            pending,
+            self.mean,
+            self.std,
+        );
         self.still_pending(pending, values)
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Follows `uniform_impl_` (`ATen/native/DistributionTemplates.h`), `uniform_kernel`
 //! (`ATen/native/cpu/DistributionTemplates.h`) and `uniform_real`
-//! (`ATen/core/TransformationHelper.h`), PyTorch 2.13.
+//! (`ATen/core/TransformationHelper.h`), PyTorch 2.13, and those of 2.11 where semantics are older.
 
 use super::rule::{Consumed, Rule, Target};
 use crate::dtype::Dtype;
@@ -12,6 +12,7 @@ use crate::error::DrawError;
 use crate::mt19937::Mt19937;
 use crate::opmath::Opmath;
 use crate::parallel::{self, Chunk, Cost};
+use crate::semantics::Semantics;
 use crate::simd::{FullIsa, Simd};
 use crate::stream::{Fill, Step, Transform};
 use std::ops::Range;
@@ -21,6 +22,9 @@ use std::ops::Range;
 /// f32, bf16 and f16 use the low 24 bits of a word each, f64 the low 53 bits of two words with the first
 /// in the high half. The value is `fma(unit, to - from, from)`, in f32 for the 16-bit types and then
 /// rounded to nearest even; a value that rounds to `to` becomes `from`.
+///
+/// Up to PyTorch 2.11, bf16 uses the low 8 bits of a word and f16 the low 11, both round the bounds and
+/// their difference first, and a value that rounds to `to` stays.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Uniform {
     /// The lower bound.
@@ -115,17 +119,33 @@ impl Rule for Uniform {
         }
     }
 
+    fn newest_equivalent(&self, target: Target<'_>) -> Semantics {
+        if target.semantics >= Semantics::PyTorch2_12 {
+            return Semantics::NEWEST;
+        }
+        let reaches_to = match target.dtype {
+            Dtype::Float16 | Dtype::Bfloat16 => true,
+            Dtype::Float32 => self.reaches_to::<f32>(),
+            Dtype::Float64 => self.reaches_to::<f64>(),
+            Dtype::Int64 => false,
+        };
+        match reaches_to {
+            true => target.semantics,
+            false => Semantics::NEWEST,
+        }
+    }
+
     fn fill<T: Element>(
         &self,
         engine: &Engine,
         generator: &mut Mt19937,
-        _target: Target<'_>,
+        target: Target<'_>,
         values: &mut [T],
     ) -> Result<(), DrawError> {
         let simd = engine.simd();
-        let interval = Interval::new(self.from, self.to, values)?;
+        let interval = Interval::new(target.semantics, self.from, self.to, values)?;
         let fill = |generator: &mut Mt19937, chunk: &mut [T]| interval.fill(simd, generator, chunk);
-        parallel::fill(engine, Interval::<T>::cost(simd), generator, values, fill);
+        parallel::fill(engine, interval.cost(simd), generator, values, fill);
         Ok(())
     }
 
@@ -137,27 +157,35 @@ impl Rule for Uniform {
         &self,
         engine: &Engine,
         start: &Mt19937,
-        _target: Target<'_>,
+        target: Target<'_>,
         range: Range<u64>,
         values: &mut [T],
     ) -> Result<(), DrawError> {
         let mut generator = start.clone();
         engine.skip(&mut generator, T::Opmath::WORDS * range.start);
-        engine.uniform_(&mut generator, values, self.from, self.to)
+        self.fill(engine, &mut generator, target, values)
     }
 
     fn chunks<'a, T: Element>(
         &self,
         engine: &Engine,
-        _target: Target<'_>,
+        target: Target<'_>,
         values: &'a mut [T],
     ) -> Result<Vec<Chunk<'a>>, DrawError> {
         let simd = engine.simd();
-        let interval = Interval::new(self.from, self.to, values)?;
+        let interval = Interval::new(target.semantics, self.from, self.to, values)?;
         let fill = move |generator: &mut Mt19937, chunk: &mut [T]| {
             interval.fill(simd, generator, chunk);
         };
-        Ok(parallel::chunks(Interval::<T>::cost(simd), values, fill).collect())
+        Ok(parallel::chunks(interval.cost(simd), values, fill).collect())
+    }
+}
+
+impl Uniform {
+    /// Whether a value rounds to `to`; `false` for bounds that are rejected.
+    fn reaches_to<T: Element>(&self) -> bool {
+        let interval = Interval::<T>::new(Semantics::NEWEST, self.from, self.to, &[]);
+        interval.is_ok_and(|interval| interval.reaches_to())
     }
 }
 
@@ -174,15 +202,31 @@ struct Interval<T: Element> {
     to_stored: T,
     /// Whether to bypass the caches, where elements have such stores.
     is_non_temporal: bool,
+    /// Whether a value that rounds to `to` becomes `from`.
+    replaces_to: bool,
+    /// The low bits of a word that make a value.
+    bits: u32,
 }
 
 impl<T: Element> Interval<T> {
     /// The interval of a draw into `values`. Without caching what would not stay in the caches, uniform
     /// values take a sixth less time. (Normal values take as long either way.)
-    fn new(from: f64, to: f64, values: &[T]) -> Result<Self, DrawError> {
+    fn new(semantics: Semantics, from: f64, to: f64, values: &[T]) -> Result<Self, DrawError> {
         let is_representable = |bound: f64| bound.abs() <= T::MAX;
+        let is_old = semantics <= Semantics::PyTorch2_11;
+        let has_few_bits = is_old && T::DTYPE.is_half();
         // The difference is checked as given, and once rounded, where it may be infinite.
-        let range = T::Opmath::from_f64(to) - T::Opmath::from_f64(from);
+        let (start, range) = match has_few_bits {
+            false => {
+                let start = T::Opmath::from_f64(from);
+                (start, T::Opmath::from_f64(to) - start)
+            }
+            true => {
+                let start = T::from_f64(from).to_opmath();
+                let range = T::from_f64(to).to_opmath() - start;
+                (start, T::from_opmath(range).to_opmath())
+            }
+        };
         if !(is_representable(from)
             && is_representable(to)
             && from <= to
@@ -196,16 +240,22 @@ impl<T: Element> Interval<T> {
             });
         }
         Ok(Interval {
-            from: T::Opmath::from_f64(from),
+            from: start,
             range,
             from_stored: T::from_f64(from),
             to_stored: T::from_f64(to),
             is_non_temporal: T::HAS_NON_TEMPORAL && size_of_val(values) >= NON_TEMPORAL_THRESHOLD,
+            replaces_to: !is_old,
+            bits: match has_few_bits {
+                false => T::Opmath::UNIT_BITS,
+                true => T::DIGITS,
+            },
         })
     }
 
-    fn cost(simd: Option<Simd>) -> Cost {
-        let nanoseconds_per_word = if simd.is_some() { 0.4 } else { 3.0 };
+    fn cost(&self, simd: Option<Simd>) -> Cost {
+        let is_vectorized = simd.is_some() && self.bits == T::Opmath::UNIT_BITS;
+        let nanoseconds_per_word = if is_vectorized { 0.4 } else { 3.0 };
         Cost {
             words: T::Opmath::WORDS,
             nanoseconds: nanoseconds_per_word * T::Opmath::WORDS as f64,
@@ -218,13 +268,14 @@ impl<T: Element> Interval<T> {
         // underflows.
         let scale = self.range.unit();
         let is_exact = scale.is_normal() || self.range == T::Opmath::from_f64(0.0);
-        let Some(simd) = simd.filter(|_| is_exact) else {
-            return values.fill_with(|| self.draw(generator));
+        let has_few_bits = self.bits < T::Opmath::UNIT_BITS;
+        let Some(simd) = simd.filter(|_| is_exact && !has_few_bits) else {
+            return match has_few_bits {
+                false => values.fill_with(|| self.draw(generator)),
+                true => values.fill_with(|| self.draw_few_bits(generator)),
+            };
         };
-        // Values grow with the unit: if the largest stays below `to`, none needs to be compared.
-        let largest_unit = T::Opmath::from_f64(((1u64 << T::Opmath::UNIT_BITS) - 1) as f64);
-        let largest = T::from_opmath(largest_unit.mul_add(scale, self.from));
-        let clamps = largest >= self.to_stored;
+        let clamps = self.replaces_to && self.reaches_to();
         // Aligned to a cache line.
         let is_non_temporal = self.is_non_temporal && values.as_ptr().addr().is_multiple_of(64);
         match (clamps, is_non_temporal) {
@@ -233,6 +284,14 @@ impl<T: Element> Interval<T> {
             (true, false) => simd.run(self.kernel::<true, false>(scale, generator, values)),
             (true, true) => simd.run(self.kernel::<true, true>(scale, generator, values)),
         }
+    }
+
+    /// Whether a value rounds to `to`. Values grow with the unit: if the largest stays below `to`, none needs
+    /// to be compared.
+    fn reaches_to(&self) -> bool {
+        let largest_unit = T::Opmath::from_f64(((1u64 << T::Opmath::UNIT_BITS) - 1) as f64);
+        let largest = largest_unit.unit().mul_add(self.range, self.from);
+        T::from_opmath(largest) >= self.to_stored
     }
 
     #[inline]
@@ -256,12 +315,25 @@ impl<T: Element> Interval<T> {
 
     fn draw(&self, generator: &mut Mt19937) -> T {
         let value = T::from_opmath(T::Opmath::uniform(generator, self.from, self.range));
-        if value == self.to_stored {
+        if value == self.to_stored && self.replaces_to {
             self.from_stored
         } else {
             value
         }
     }
+
+    /// As [`draw`](Self::draw), from fewer bits of the word than the arithmetic has.
+    fn draw_few_bits(&self, generator: &mut Mt19937) -> T {
+        let unit = few_bits_unit::<T>(generator);
+        T::from_opmath(unit.mul_add(self.range, self.from))
+    }
+}
+
+/// A uniform value in `[0, 1)` from as many bits of a word as the dtype has digits.
+pub(super) fn few_bits_unit<T: Element>(generator: &mut Mt19937) -> T::Opmath {
+    let count = generator.next_u32() & ((1 << T::DIGITS) - 1);
+    // Exact.
+    T::Opmath::from_f64(f64::from(count) / f64::from(1u32 << T::DIGITS))
 }
 
 /// Uniform values in vectors. With `CLAMP`, a value that rounds to `to` becomes `from`.
