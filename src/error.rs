@@ -1,6 +1,6 @@
 //! The errors of initialization.
 
-use crate::rng::StateError;
+use crate::rng::{Semantics, StateError};
 
 /// An error of an initialization: the conditions in which PyTorch raises an exception, and failures that
 /// libtorch reports.
@@ -120,6 +120,22 @@ pub enum InitError {
     /// The bytes are not a valid generator state.
     #[error("not the state of a CPU generator")]
     State(#[from] StateError),
+
+    /// The bits that older versions of PyTorch draw into such a tensor are not known.
+    #[error(
+        "{function}: the bits of {semantics} are not known for {what} (tensor of shape {shape:?}); draw \
+         on the CPU in a floating-point dtype, or with the newest semantics"
+    )]
+    Semantics {
+        /// The function that was called.
+        function: &'static str,
+        /// The semantics of the draw.
+        semantics: Semantics,
+        /// The kind of the tensor.
+        what: &'static str,
+        /// The shape of the tensor.
+        shape: Vec<i64>,
+    },
 
     /// CUDA is not available.
     #[error("CUDA is not available: {0}")]

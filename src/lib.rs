@@ -53,8 +53,8 @@ pub mod tensor {
 pub mod rng {
     pub use torch_rng::{
         BACKEND_VARIABLE, Backend, CachedNormal, Consumed, Draw, Dtype, Mt19937, Normal,
-        Orthogonal, Randperm, STATE_LEN, Seed, SeedError, Sparse, State, StateError, Target,
-        TruncNormal, Uniform,
+        Orthogonal, Randperm, STATE_LEN, Seed, SeedError, Semantics, Sparse, State, StateError,
+        Target, TruncNormal, Uniform,
     };
 }
 #[cfg(feature = "tch")]

@@ -2,12 +2,14 @@
 //! to libtorch.
 
 use super::cpu_fast_path::{self, Work};
+use super::inverse_normal;
 use super::libtorch;
 use super::recording::{Fill, intercept};
-use crate::error::InitError;
+use super::semantics;
+use crate::error::{Context, InitError};
 use crate::ffi;
 use crate::generator::Generator;
-use crate::rng::{Draw, Sparse};
+use crate::rng::{Draw, Semantics, Sparse};
 use tch::Tensor;
 
 /// Fills a tensor with a draw, or notes it if this thread records.
@@ -17,25 +19,44 @@ pub(crate) fn draw(
     draw: impl Into<Draw>,
     generator: Option<&mut Generator>,
 ) -> Result<(), InitError> {
+    draw_as(function, tensor, draw, generator, semantics())
+}
+
+/// Fills a tensor with a draw of some semantics, or notes it if this thread records.
+pub(crate) fn draw_as(
+    function: &'static str,
+    tensor: &mut Tensor,
+    draw: impl Into<Draw>,
+    generator: Option<&mut Generator>,
+    semantics: Semantics,
+) -> Result<(), InitError> {
     let (draw, generator) = (draw.into(), generator.as_deref());
     if intercept(function, tensor, generator, || Fill::Draw(draw))? {
         return Ok(());
     }
-    draw_now(function, tensor, draw, generator)
+    draw_now(function, tensor, draw, generator, semantics)
 }
 
-/// Fills a tensor with a draw.
+/// Fills a tensor with a draw of some semantics.
 pub(super) fn draw_now(
     function: &'static str,
     tensor: &mut Tensor,
     draw: impl Into<Draw>,
     generator: Option<&Generator>,
+    semantics: Semantics,
 ) -> Result<(), InitError> {
     let draw = draw.into();
-    if cpu_fast_path::fill(Work::Draw(draw), tensor, generator) {
+    if let Draw::TruncNormal(truncated) = draw
+        && semantics <= Semantics::PyTorch2_11
+    {
+        let uniform = inverse_normal::uniform(truncated);
+        draw_now(function, tensor, uniform, generator, semantics)?;
+        return inverse_normal::transform(tensor, truncated).context(function, tensor);
+    }
+    if cpu_fast_path::fill(Work::Draw(draw), tensor, generator, semantics) {
         return Ok(());
     }
-    libtorch::draw(function, tensor, draw, generator)
+    libtorch::draw(function, tensor, draw, generator, semantics)
 }
 
 /// Sets the zeros of a sparse matrix, which follow its normal values, by the default generator.
@@ -44,7 +65,7 @@ pub(super) fn sparse_zeros(
     tensor: &mut Tensor,
     sparse: Sparse,
 ) -> Result<(), InitError> {
-    if cpu_fast_path::fill(Work::SparseZeros(sparse), tensor, None) {
+    if cpu_fast_path::fill(Work::SparseZeros(sparse), tensor, None, Semantics::NEWEST) {
         return Ok(());
     }
     libtorch::sparse_zeros(function, tensor, sparse, None)

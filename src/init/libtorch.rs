@@ -2,11 +2,12 @@
 //! reference for the [fast path](super::cpu_fast_path), and the path for all tensors that it does not
 //! take.
 
+use super::emulation;
 use super::rejection::Density;
 use crate::error::{Context, InitError};
 use crate::ffi;
 use crate::generator::Generator;
-use crate::rng::{Draw, Normal, Sparse, TruncNormal, Uniform};
+use crate::rng::{Draw, Normal, Semantics, Sparse, TruncNormal, Uniform};
 use tch::{Device, TchError, Tensor};
 
 /// Fills a tensor with a draw that PyTorch makes in place.
@@ -15,22 +16,28 @@ pub(super) fn draw(
     tensor: &mut Tensor,
     draw: Draw,
     generator: Option<&Generator>,
+    semantics: Semantics,
 ) -> Result<(), InitError> {
     let _no_grad = tch::no_grad_guard();
     let raw = generator.map(Generator::as_raw);
+    if matches!(draw, Draw::Uniform(_) | Draw::Normal(_))
+        && emulation::draw(function, tensor, draw, generator, semantics)?
+    {
+        return Ok(());
+    }
     let drawn = match draw {
         Draw::Uniform(Uniform { from, to }) => ffi::uniform_(tensor, from, to, raw),
         Draw::Normal(Normal { mean, std }) => ffi::normal_(tensor, mean, std, raw),
         Draw::TruncNormal(draw) if draw.uses_redraws() => {
-            return redraw(function, tensor, draw, generator);
+            return redraw(function, tensor, draw, generator, semantics);
         }
-        Draw::TruncNormal(draw) => return reject(function, tensor, draw, generator),
+        Draw::TruncNormal(draw) => return reject(function, tensor, draw, generator, semantics),
         Draw::Sparse(sparse) => {
             let normal = Normal {
                 mean: 0.0,
                 std: sparse.std,
             };
-            self::draw(function, tensor, normal.into(), generator)?;
+            self::draw(function, tensor, normal.into(), generator, semantics)?;
             return sparse_zeros(function, tensor, sparse, generator);
         }
         _ => Err(format!("{draw} is not a draw into an existing tensor")),
@@ -44,11 +51,12 @@ fn redraw(
     tensor: &mut Tensor,
     TruncNormal { mean, std, a, b }: TruncNormal,
     generator: Option<&Generator>,
+    semantics: Semantics,
 ) -> Result<(), InitError> {
     let normal = Draw::from(Normal { mean, std });
     let low = rounded(tensor, a).context(function, tensor)?;
     let high = rounded(tensor, b).context(function, tensor)?;
-    draw(function, tensor, normal, generator)?;
+    draw(function, tensor, normal, generator, semantics)?;
     let mut result = tensor.shallow_clone();
     let mut redrawn = false;
     loop {
@@ -58,7 +66,7 @@ fn redraw(
             break;
         }
         let mut fresh = result.f_empty_like().context(function, tensor)?;
-        draw(function, &mut fresh, normal, generator)?;
+        draw(function, &mut fresh, normal, generator, semantics)?;
         result = fresh
             .f_where_self(&rejected, &result)
             .context(function, tensor)?;
@@ -77,6 +85,7 @@ fn reject(
     tensor: &mut Tensor,
     truncated: TruncNormal,
     generator: Option<&Generator>,
+    semantics: Semantics,
 ) -> Result<(), InitError> {
     let density = Density::new(function, truncated, &tensor.size())?;
     let candidate = Draw::from(density.candidate());
@@ -84,12 +93,12 @@ fn reject(
     let mut candidates = tensor.f_empty_like().context(function, tensor)?;
     let mut accepting = tensor.f_empty_like().context(function, tensor)?;
     let mut rejected = |candidates: &mut Tensor| {
-        draw(function, &mut accepting, unit, generator)?;
+        draw(function, &mut accepting, unit, generator, semantics)?;
         let rejected = density.rejects(candidates, &mut accepting);
         rejected.context(function, candidates)
     };
 
-    draw(function, tensor, candidate, generator)?;
+    draw(function, tensor, candidate, generator, semantics)?;
     candidates.f_copy_(tensor).context(function, tensor)?;
     let mut pending = rejected(&mut candidates)?;
     if !any(&pending).context(function, tensor)? {
@@ -97,7 +106,7 @@ fn reject(
     }
     let mut result = tensor.shallow_clone();
     loop {
-        draw(function, &mut candidates, candidate, generator)?;
+        draw(function, &mut candidates, candidate, generator, semantics)?;
         result = candidates
             .f_where_self(&pending, &result)
             .context(function, tensor)?;

@@ -6,7 +6,7 @@
 //! the tensor's device. Arguments come in PyTorch's order; the documentation of each function names
 //! Python's default values, since Rust has none.
 //!
-//! Semantics: `torch/nn/init.py`, PyTorch 2.13.
+//! They follow `torch/nn/init.py`, PyTorch 2.13.
 //!
 //! | function | 32-bit words of the CPU stream | `tch::nn::Init` with the same bits |
 //! |---|---|---|
@@ -32,6 +32,12 @@
 //! [`TCH_INIT_BACKEND`](crate::rng::BACKEND_VARIABLE) allows. libtorch draws all other tensors, and all
 //! tensors if its CPU capability is not AVX2 or AVX512 or a self-check finds that it draws differently.
 //! Results do not depend on the backend.
+//!
+//! # Older versions of PyTorch
+//!
+//! `set_semantics` chooses the bits of PyTorch 2.0 to 2.11, or of 2.12, for the whole process;
+//! [`Semantics`](crate::rng::Semantics) says what differs. This crate's kernels then draw all tensors on
+//! the CPU whose bits differ, and reject tensors on other devices.
 
 #[cfg(feature = "tch")]
 mod constant;
@@ -39,14 +45,18 @@ mod constant;
 pub(crate) mod cpu_fast_path;
 #[cfg(feature = "tch")]
 pub(crate) mod dispatch;
+#[cfg(feature = "tch")]
+mod emulation;
 mod fan;
 mod gain;
+#[cfg(feature = "tch")]
+pub(crate) mod inverse_normal;
 #[cfg(feature = "tch")]
 mod libtorch;
 #[cfg(feature = "tch")]
 mod normal;
 #[cfg(feature = "tch")]
-mod orthogonal;
+pub(crate) mod orthogonal;
 #[cfg(feature = "tch")]
 pub(crate) mod recording;
 #[cfg(feature = "tch")]
@@ -54,9 +64,11 @@ mod rejection;
 #[cfg(feature = "tch")]
 mod self_check;
 #[cfg(feature = "tch")]
+mod semantics;
+#[cfg(feature = "tch")]
 pub(crate) mod sparse;
 #[cfg(feature = "tch")]
-mod trunc_normal;
+pub(crate) mod trunc_normal;
 #[cfg(feature = "tch")]
 mod uniform;
 
@@ -71,6 +83,8 @@ pub(crate) use gain::{kaiming_std, xavier_std};
 pub use normal::{kaiming_normal_, normal_, xavier_normal_};
 #[cfg(feature = "tch")]
 pub use orthogonal::orthogonal_;
+#[cfg(feature = "tch")]
+pub use semantics::{semantics, set_semantics};
 #[cfg(feature = "tch")]
 pub use sparse::sparse_;
 #[cfg(feature = "tch")]

@@ -2,9 +2,10 @@
 
 use super::dispatch::draw_now;
 use super::recording::{Fill, intercept};
+use super::semantics;
 use crate::error::{Context, InitError};
 use crate::generator::Generator;
-use crate::rng::{Normal, Orthogonal};
+use crate::rng::{Normal, Orthogonal, Semantics};
 use tch::Tensor;
 
 /// Fills a tensor, with all dimensions but the first flattened, with a (semi-)orthogonal matrix times
@@ -39,6 +40,16 @@ pub fn orthogonal_(
     gain: f64,
     generator: Option<&mut Generator>,
 ) -> Result<(), InitError> {
+    orthogonal(tensor, gain, generator.as_deref(), semantics())
+}
+
+/// [`orthogonal_`] from normal values of some semantics.
+pub(crate) fn orthogonal(
+    tensor: &mut Tensor,
+    gain: f64,
+    generator: Option<&Generator>,
+    semantics: Semantics,
+) -> Result<(), InitError> {
     let function = "orthogonal_";
     let shape = tensor.size();
     let [rows, _, ..] = shape[..] else {
@@ -52,7 +63,6 @@ pub fn orthogonal_(
     if numel == 0 {
         return Ok(());
     }
-    let generator = generator.as_deref();
     let orthogonal = || Fill::Draw(Orthogonal { gain }.into());
     if intercept(function, tensor, generator, orthogonal)? {
         return Ok(());
@@ -66,7 +76,7 @@ pub fn orthogonal_(
         mean: 0.0,
         std: 1.0,
     };
-    draw_now(function, &mut flattened, normal, generator)?;
+    draw_now(function, &mut flattened, normal, generator, semantics)?;
 
     let _no_grad = tch::no_grad_guard();
     let q = semi_orthogonal(flattened, rows < columns).context(function, tensor)?;

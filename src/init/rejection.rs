@@ -8,7 +8,7 @@
 use super::python_square;
 use crate::distribution::{Cost, DrawError, Element, Engine};
 use crate::error::InitError;
-use crate::rng::{Draw, Dtype, Mt19937, Target, TruncNormal, Uniform};
+use crate::rng::{Draw, Dtype, Mt19937, Semantics, Target, TruncNormal, Uniform};
 use std::num::NonZero;
 use tch::{Device, Kind, TchError, Tensor};
 
@@ -43,7 +43,9 @@ pub(super) fn fill<T: Element + Default>(
     values: &mut [T],
 ) -> Result<(), Refusal> {
     match draw {
-        Draw::TruncNormal(truncated) if !truncated.uses_redraws() => {
+        Draw::TruncNormal(truncated)
+            if !truncated.uses_redraws() && target.semantics > Semantics::PyTorch2_11 =>
+        {
             let density = Density::new(draw.name(), truncated, &[])?;
             density.fill(engine, generator, values)
         }

@@ -5,7 +5,7 @@ use super::libtorch;
 use super::rejection::{self, kind_of};
 use crate::distribution::{Element, Engine};
 use crate::generator::Generator;
-use crate::rng::{Backend, Draw, Dtype, Mt19937, Target};
+use crate::rng::{Backend, Draw, Dtype, Mt19937, Semantics, Target};
 use std::sync::OnceLock;
 use tch::{Device, Tensor};
 
@@ -104,7 +104,9 @@ fn draws_equal<T: Element + Default>(
     generator.manual_seed(20).ok()?;
     let options = (kind_of::<T>().ok()?, Device::Cpu);
     let mut tensor = Tensor::f_ones(reference.shape, options).ok()?;
-    libtorch::draw("self-check", &mut tensor, reference.draw, Some(&generator)).ok()?;
+    let generator_of_trial = Some(&generator);
+    let (draw, newest) = (reference.draw, Semantics::NEWEST);
+    libtorch::draw("self-check", &mut tensor, draw, generator_of_trial, newest).ok()?;
     let numel = tensor.numel();
     let mut expected = vec![0u8; numel * size_of::<T>()];
     tensor.f_copy_data_u8(&mut expected, numel).ok()?;

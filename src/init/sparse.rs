@@ -3,6 +3,7 @@
 use super::dispatch::{draw, draw_now, sparse_zeros};
 use super::libtorch::zeros_per_column;
 use super::recording::{Fill, intercept};
+use super::semantics;
 use crate::error::InitError;
 use crate::generator::Generator;
 use crate::rng::{Normal, Sparse};
@@ -58,6 +59,7 @@ pub fn sparse_(
     })? {
         return Ok(());
     }
-    draw_now(function, tensor, Normal { mean: 0.0, std }, Some(generator))?;
+    let normal = Normal { mean: 0.0, std };
+    draw_now(function, tensor, normal, Some(generator), semantics())?;
     sparse_zeros(function, tensor, sparse)
 }

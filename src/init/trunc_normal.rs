@@ -1,9 +1,10 @@
 //! Initialization with truncated normal values.
 
-use super::dispatch::draw;
+use super::dispatch::draw_as;
+use super::semantics;
 use crate::error::InitError;
 use crate::generator::Generator;
-use crate::rng::TruncNormal;
+use crate::rng::{Semantics, TruncNormal};
 use tch::Tensor;
 
 /// Fills a floating-point tensor with values from the normal distribution truncated to `[a, b]`.
@@ -41,7 +42,19 @@ pub fn trunc_normal_(
     b: f64,
     generator: Option<&mut Generator>,
 ) -> Result<(), InitError> {
+    let draw = TruncNormal { mean, std, a, b };
+    trunc_normal(tensor, draw, generator, semantics())
+}
+
+/// [`trunc_normal_`] of some semantics.
+pub(crate) fn trunc_normal(
+    tensor: &mut Tensor,
+    draw: TruncNormal,
+    generator: Option<&mut Generator>,
+    semantics: Semantics,
+) -> Result<(), InitError> {
     let function = "trunc_normal_";
+    let TruncNormal { mean, std, a, b } = draw;
     if mean < a - 2.0 * std || mean > b + 2.0 * std {
         log::warn!(
             "{function}: mean = {mean} is more than 2 std = {std} from [{a}, {b}], \
@@ -57,5 +70,5 @@ pub fn trunc_normal_(
             shape: Some(tensor.size()),
         });
     }
-    draw(function, tensor, TruncNormal { mean, std, a, b }, generator)
+    draw_as(function, tensor, draw, generator, semantics)
 }

@@ -3,6 +3,7 @@
 use super::{InitPlan, PlanBuilder, PlanError, Scalar, StorageId, TensorId};
 use crate::error::InitError;
 use crate::ffi::{Fact, fact};
+use crate::init;
 use crate::init::recording::{Event, Fill, Location, Recording, Values};
 use crate::nn::registry::identity;
 use crate::tensor::Dtype;
@@ -101,7 +102,9 @@ impl Draft {
     fn new(pytorch: &str) -> Draft {
         Draft {
             storages: BTreeMap::new(),
-            builder: PlanBuilder::new().pytorch(pytorch),
+            builder: PlanBuilder::new()
+                .pytorch(pytorch)
+                .semantics(init::semantics()),
         }
     }
 

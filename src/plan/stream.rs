@@ -7,11 +7,14 @@ use super::{
 };
 use crate::error::InitError;
 use crate::generator::Generator;
-use crate::init::{self, cpu_fast_path::engine_for, dispatch};
+use crate::init::cpu_fast_path::engine_for;
+use crate::init::orthogonal::orthogonal;
+use crate::init::trunc_normal::trunc_normal;
+use crate::init::{self, dispatch};
 use crate::tensor::Dtype;
 use std::ptr::NonNull;
 use tch::{Device, Kind, TchError, Tensor};
-use torch_rng::{Draw, Engine, Mt19937, Orthogonal, State, Target, TruncNormal, randperm};
+use torch_rng::{Draw, Engine, Mt19937, Orthogonal, Semantics, State, Target, randperm};
 
 /// A tensor of bytes. It is opaque, since another handle to the tensor could write to the bytes while
 /// a reference to them from [`Storage`] lives:
@@ -79,6 +82,7 @@ impl Stream for Generator {
     fn draw(
         &mut self,
         draw: &Draw,
+        semantics: Semantics,
         storage: &mut Storage<TensorMemory>,
         view: &View,
     ) -> Result<(), StreamError> {
@@ -86,11 +90,9 @@ impl Stream for Generator {
         let out = as_view(&storage.memory().0, view);
         let mut out = out.map_err(|error| InitError::tch(draw.name(), error))?;
         match *draw {
-            Draw::TruncNormal(TruncNormal { mean, std, a, b }) => {
-                init::trunc_normal_(&mut out, mean, std, a, b, Some(self))?;
-            }
+            Draw::TruncNormal(draw) => trunc_normal(&mut out, draw, Some(self), semantics)?,
             Draw::Orthogonal(Orthogonal { gain }) => {
-                init::orthogonal_(&mut out, gain, Some(self))?;
+                orthogonal(&mut out, gain, Some(self), semantics)?;
             }
             Draw::Randperm(_) => {
                 let mut position = self.position()?;
@@ -100,7 +102,7 @@ impl Stream for Generator {
                 copied.map_err(|error| InitError::tch("randperm", error))?;
                 self.set_position(&position)?;
             }
-            draw => dispatch::draw(draw.name(), &mut out, draw, Some(self))?,
+            draw => dispatch::draw_as(draw.name(), &mut out, draw, Some(self), semantics)?,
         }
         Ok(())
     }

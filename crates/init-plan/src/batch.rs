@@ -21,6 +21,7 @@ struct Pending<'a> {
     /// Words of the stream from the start of the batch to the draw.
     before: u64,
     draw: Draw,
+    target: Target<'a>,
     view: &'a View,
 }
 
@@ -31,7 +32,7 @@ impl<'a> Batch<'a> {
         &mut self,
         before: u64,
         draw: Draw,
-        target: Target<'_>,
+        target: Target<'a>,
         view: &'a View,
         engine: Engine,
     ) -> bool {
@@ -43,7 +44,12 @@ impl<'a> Batch<'a> {
         self.engine = engine;
         let memory = self.memory.entry(view.storage()).or_default();
         memory.add(view.bytes());
-        self.pending.push(Pending { before, draw, view });
+        self.pending.push(Pending {
+            before,
+            draw,
+            target,
+            view,
+        });
         true
     }
 
@@ -91,13 +97,14 @@ impl<'a> Batch<'a> {
             }
         }
         let (mut chunks, mut position) = (Vec::new(), 0);
-        for (Pending { before, draw, view }, slice) in pending.iter().zip(slices) {
-            chunks.push(Chunk::skip(before - position));
-            position = *before;
-            let (Some(slice), Some(target)) = (slice, view.target()) else {
+        for (draw, slice) in pending.iter().zip(slices) {
+            chunks.push(Chunk::skip(draw.before - position));
+            position = draw.before;
+            let Some(slice) = slice else {
                 continue;
             };
-            let drawn = for_float!(view.dtype(), draw_chunks(&engine, *draw, target, slice));
+            let dtype = draw.view.dtype();
+            let drawn = for_float!(dtype, draw_chunks(&engine, draw.draw, draw.target, slice));
             let drawn = drawn.unwrap_or_default();
             position += drawn.iter().map(Chunk::words).sum::<u64>();
             chunks.extend(drawn);

@@ -12,7 +12,7 @@ use crate::validate::validate;
 use crate::view::{View, product, row_major};
 use std::collections::BTreeMap;
 use tensor_parity::Dtype;
-use torch_rng::Draw;
+use torch_rng::{Draw, Semantics};
 
 /// Builds an [`InitPlan`]: tensors, what happens to them in order, and which of them have names.
 ///
@@ -36,6 +36,7 @@ use torch_rng::Draw;
 #[derive(Debug, Clone)]
 pub struct PlanBuilder {
     pytorch: String,
+    semantics: Semantics,
     /// Bytes of each.
     storages: Vec<u64>,
     tensors: Vec<View>,
@@ -69,10 +70,11 @@ impl Default for PlanBuilder {
 }
 
 impl PlanBuilder {
-    /// A plan without tensors, of PyTorch 2.13.0.
+    /// A plan without tensors, of PyTorch 2.13.0 and with the newest semantics.
     pub fn new() -> PlanBuilder {
         PlanBuilder {
             pytorch: "2.13.0".to_owned(),
+            semantics: Semantics::NEWEST,
             storages: Vec::new(),
             tensors: Vec::new(),
             steps: Vec::new(),
@@ -85,6 +87,29 @@ impl PlanBuilder {
     #[must_use]
     pub fn pytorch(mut self, version: impl Into<String>) -> PlanBuilder {
         self.pytorch = version.into();
+        self
+    }
+
+    /// Sets the versions of PyTorch whose bits the draws have.
+    ///
+    /// ```
+    /// use init_plan::PlanBuilder;
+    /// use tensor_parity::Dtype;
+    /// use torch_rng::{Mt19937, Semantics, Uniform};
+    ///
+    /// let mut plan = PlanBuilder::new().semantics(Semantics::PyTorch2_11);
+    /// let weight = plan.parameter("weight", Dtype::Bfloat16, &[1])?;
+    /// plan.draw(weight, Uniform { from: 0.0, to: 1.0 })?;
+    /// let plan = plan.finish("a draw of bf16")?;
+    /// let (_, weight) = &plan.materialize(&mut Mt19937::new(1))?[0];
+    /// // python 2.11: torch.manual_seed(1); torch.rand(1, dtype=torch.bfloat16).item()
+    /// let expected = half::bf16::from_f32(0.14453125);
+    /// assert_eq!(*weight.to_bytes(), expected.to_le_bytes());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn semantics(mut self, semantics: Semantics) -> PlanBuilder {
+        self.semantics = semantics;
         self
     }
 
@@ -420,6 +445,7 @@ impl PlanBuilder {
         }
         InitPlan {
             pytorch: self.pytorch.clone(),
+            semantics: self.semantics,
             model: model.to_owned(),
             data: None,
             storages: rows.storages,

@@ -10,6 +10,8 @@ use std::fmt::{self, Display, Formatter};
 /// What the plan draws, by parameter: every step that writes to its memory, in order, its position in
 /// the stream, and whether it is dead (overwritten before it is read).
 ///
+/// The first line names the version of PyTorch, and the semantics unless they are named after it.
+///
 /// Positions are words after the start of the plan, for a generator that has just been seeded, or
 /// after the last step whose number of words depends on its values.
 impl Display for InitPlan {
@@ -41,12 +43,14 @@ impl Display for InitPlan {
             writeln!(f, "{}", if live[i] { "" } else { ", dead" })
         };
 
-        writeln!(
-            f,
-            "{} (PyTorch {})",
-            one_line(&self.model),
-            one_line(&self.pytorch)
-        )?;
+        let (model, pytorch) = (one_line(&self.model), one_line(&self.pytorch));
+        let semantics = self.semantics.name();
+        match pytorch.strip_prefix(semantics) {
+            Some(patch) if !patch.starts_with(|next: char| next.is_ascii_digit()) => {
+                writeln!(f, "{model} (PyTorch {pytorch})")?;
+            }
+            _ => writeln!(f, "{model} (PyTorch {pytorch}, semantics {semantics})")?,
+        }
         if let Some(data) = &self.data {
             writeln!(f, "data: {} bytes in {}", data.bytes, one_line(&data.name))?;
         }

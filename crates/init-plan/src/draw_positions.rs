@@ -108,14 +108,17 @@ impl InitPlan {
     ) -> Result<Option<u64>, StreamError> {
         let before = generator.position()?;
         let cached = before.next_double_normal().is_some();
-        let words = step.consumed(&self.views, Some(cached)).words;
-        let mut cursor = Cursor::new(generator);
+        let words = step
+            .consumed(&self.views, self.semantics, Some(cached))
+            .words;
+        let mut cursor = Cursor::new(generator, self.semantics);
         self.skip(&mut cursor, step, &mut [])?;
         let after = cursor.stream(&mut [])?.position()?;
         if words.is_some() {
             return Ok(words);
         }
-        let target = step.targets(&self.views).next().and_then(View::target);
+        let target = step.targets(&self.views).next();
+        let target = target.and_then(|view| view.target(self.semantics));
         let Some(target) = target.filter(|target| !Normal::is_serial(*target)) else {
             return Ok(None);
         };

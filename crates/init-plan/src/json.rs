@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use std::fmt;
 use std::marker::PhantomData;
+use torch_rng::Semantics;
 
 /// A plan before its rows are checked.
 #[derive(Deserialize)]
@@ -19,8 +20,7 @@ pub(crate) struct Raw {
     #[serde(rename = "version")]
     _version: IgnoredAny,
     pub pytorch: String,
-    #[serde(rename = "semantics")]
-    _semantics: IgnoredAny,
+    pub semantics: RawSemantics,
     pub model: String,
     #[serde(default, deserialize_with = "present")]
     pub data: Option<RawData>,
@@ -54,7 +54,11 @@ pub(crate) fn parse(json: &[u8]) -> Result<Raw, PlanError> {
     for (key, found, known) in [
         ("format", head.format.0, "\"tch-init plan\""),
         ("version", head.version.0, "1 or 2"),
-        ("semantics", head.semantics.0, "\"2.13\""),
+        (
+            "semantics",
+            head.semantics.0,
+            "\"2.11\" or \"2.12\" or \"2.13\"",
+        ),
     ] {
         if !known.split(" or ").any(|known| known == found) {
             return Err(PlanError::Version { key, found, known });
@@ -104,6 +108,18 @@ impl<'de> Deserialize<'de> for Short {
             }
         }
         deserializer.deserialize_any(Text)
+    }
+}
+
+/// The name of [`Semantics`].
+pub(crate) struct RawSemantics(pub Semantics);
+
+impl<'de> Deserialize<'de> for RawSemantics {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<RawSemantics, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        let semantics = Semantics::from_name(&name);
+        let semantics = semantics.ok_or_else(|| D::Error::custom("unknown semantics"))?;
+        Ok(RawSemantics(semantics))
     }
 }
 

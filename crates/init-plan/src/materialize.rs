@@ -101,7 +101,7 @@ impl InitPlan {
         self.check_data(&live)?;
         let mut run = Run {
             plan: self,
-            cursor: Cursor::new(generator),
+            cursor: Cursor::new(generator, self.semantics),
             storages: Storages::new(&self.views, &self.storages, lifetimes.zeroed),
         };
         run.steps(&live, lifetimes.last_uses)?;
@@ -151,7 +151,7 @@ impl InitPlan {
         let stream = cursor.stream(storages)?;
         // SAFETY: it is only drawn into.
         let mut storage = unsafe { stream.allocate(scratch.bytes().end, false) }?;
-        stream.draw(draw, &mut storage, &scratch)
+        stream.draw(draw, self.semantics, &mut storage, &scratch)
     }
 
     pub(crate) fn failed_step(&self, step: usize, source: StreamError) -> PlanError {
@@ -245,7 +245,7 @@ impl<'p, S: Stream> Run<'_, 'p, S> {
         }
         let stream = self.cursor.stream(&mut self.storages.storages)?;
         let storage = self.storages.get_or_allocate(stream, out)?;
-        stream.draw(draw, storage, view)
+        stream.draw(draw, self.plan.semantics, storage, view)
     }
 
     /// Makes what is pending, and the requested storages that no step has written.

@@ -98,7 +98,9 @@ impl InitPlan {
         );
         let same = root.bytes() == out.bytes() && root.dtype == out.dtype;
         let plain = match self.steps[step].op {
-            Op::Draw(draw) => out.target().is_some_and(|target| draw.has_ranges(target)),
+            Op::Draw(draw) => out
+                .target(self.semantics)
+                .is_some_and(|target| draw.has_ranges(target)),
             Op::Fill(_) | Op::Data(_) => true,
             _ => false,
         };
@@ -137,7 +139,7 @@ impl InitPlan {
                 .map_err(failed);
         };
         let target = self.steps[step].targets(&self.views).next();
-        let target = target.and_then(View::target);
+        let target = target.and_then(|view| view.target(self.semantics));
         let engine = target.and_then(|target| Some((target, generator.engine(draw, target)?)));
         let Some((target, engine)) = engine else {
             return Ok(false);
@@ -164,7 +166,7 @@ impl InitPlan {
         step: usize,
         generator: &mut S,
     ) -> Result<Mt19937, PlanError> {
-        let mut cursor = Cursor::new(generator);
+        let mut cursor = Cursor::new(generator, self.semantics);
         for (i, before) in self.steps[..step].iter().enumerate() {
             let moved = match before.op {
                 Op::Stream(change) => cursor.change(change, &mut []),

@@ -16,6 +16,7 @@ use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use tensor_parity::Dtype;
 use tensor_parity::file::NewFile;
+use torch_rng::Semantics;
 
 /// How PyTorch initializes one model: memory, the steps on it in order, and the names of the results.
 ///
@@ -38,6 +39,7 @@ use tensor_parity::file::NewFile;
 #[derive(Debug, Clone, PartialEq)]
 pub struct InitPlan {
     pub(crate) pytorch: String,
+    pub(crate) semantics: Semantics,
     pub(crate) model: String,
     /// The file beside the plan, if it has data.
     pub(crate) data: Option<DataFile>,
@@ -161,6 +163,7 @@ impl InitPlan {
         }
         Ok(InitPlan {
             pytorch: raw.pytorch,
+            semantics: raw.semantics.0,
             model: raw.model,
             data,
             storages: raw.storages.0,
@@ -227,9 +230,14 @@ impl InitPlan {
         plan.finish().map(drop).map_err(failed(path))
     }
 
-    /// The version of PyTorch whose initialization this is.
+    /// The version of PyTorch under which the plan was made. [`semantics`](Self::semantics) decide the bits.
     pub fn pytorch(&self) -> &str {
         &self.pytorch
+    }
+
+    /// The versions of PyTorch whose bits the plan's draws have.
+    pub fn semantics(&self) -> Semantics {
+        self.semantics
     }
 
     /// The recorded expression, for human readers.

@@ -8,7 +8,7 @@ use crate::storage::{Storage, StorageTooSmall};
 use crate::validate::{validate, validate_call};
 use crate::view::View;
 use torch_rng::Engine;
-use torch_rng::{Draw, Mt19937, Target};
+use torch_rng::{Draw, Mt19937, Semantics, Target};
 
 /// A CPU generator from which plans are materialized.
 ///
@@ -41,8 +41,8 @@ pub trait Stream: Sized {
     /// If it cannot be created.
     fn try_clone(&self) -> Result<Self, StreamError>;
 
-    /// The engine that fills contiguous tensors with this draw, or `None` if [`draw`](Self::draw)
-    /// has to. Never affects the bits.
+    /// The engine that fills contiguous tensors with this draw, with the semantics of `target`, or `None` if
+    /// [`draw`](Self::draw) has to. Never affects the bits.
     fn engine(&self, draw: &Draw, target: Target<'_>) -> Option<Engine>;
 
     /// Allocates a storage, of zeros or of anything.
@@ -75,7 +75,8 @@ pub trait Stream: Sized {
         view: &View,
     ) -> Result<Self::Tensor, StreamError>;
 
-    /// Draws into a view of a storage, from the generator's position.
+    /// Draws into a view of a storage, from the generator's position, with the bits of some versions of
+    /// PyTorch.
     ///
     /// # Errors
     ///
@@ -84,6 +85,7 @@ pub trait Stream: Sized {
     fn draw(
         &mut self,
         draw: &Draw,
+        semantics: Semantics,
         storage: &mut Storage<Self::Memory>,
         view: &View,
     ) -> Result<(), StreamError>;

@@ -7,10 +7,11 @@ use crate::stream::{Stream, StreamError};
 use crate::view::View;
 use std::collections::BTreeMap;
 use torch_rng::Engine;
-use torch_rng::{Draw, Mt19937};
+use torch_rng::{Draw, Mt19937, Semantics};
 
 pub(crate) struct Cursor<'s, 'p, S> {
     stream: &'s mut S,
+    semantics: Semantics,
     /// The start of the batch, unless the stream itself is there.
     position: Option<Mt19937>,
     /// Words from there to the next draw, skipped when something is drawn: many dead draws are one
@@ -23,9 +24,10 @@ pub(crate) struct Cursor<'s, 'p, S> {
 }
 
 impl<'s, 'p, S: Stream> Cursor<'s, 'p, S> {
-    pub(crate) fn new(stream: &'s mut S) -> Cursor<'s, 'p, S> {
+    pub(crate) fn new(stream: &'s mut S, semantics: Semantics) -> Cursor<'s, 'p, S> {
         Cursor {
             stream,
+            semantics,
             position: None,
             words: 0,
             batch: Batch::default(),
@@ -129,7 +131,7 @@ impl<'s, 'p, S: Stream> Cursor<'s, 'p, S> {
 
     /// Adds a draw to the pending ones; `false` if it has to be made at once.
     pub(crate) fn draw_later(&mut self, draw: &Draw, view: &'p View) -> Result<bool, StreamError> {
-        let Some(target) = view.target() else {
+        let Some(target) = view.target(self.semantics) else {
             return Ok(false);
         };
         // What has parts neither reads nor writes a cached normal.
@@ -155,7 +157,7 @@ impl<'s, 'p, S: Stream> Cursor<'s, 'p, S> {
         view: &View,
         storages: &mut [Option<Storage<S::Memory>>],
     ) -> Result<bool, StreamError> {
-        let Some(target) = view.target() else {
+        let Some(target) = view.target(self.semantics) else {
             return Ok(true);
         };
         let cached = self.state()?.next_double_normal().is_some();

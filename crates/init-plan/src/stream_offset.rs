@@ -4,7 +4,7 @@ use crate::plan::InitPlan;
 use crate::step::{Op, Step, StreamChange};
 use crate::view::View;
 use std::collections::BTreeMap;
-use torch_rng::Consumed;
+use torch_rng::{Consumed, Semantics};
 
 /// A position in a stream: the number of words after the start of the plan, or after the last earlier step
 /// that seeds the stream, copies it, or whose number of words depends on its values.
@@ -17,8 +17,14 @@ pub(crate) struct Offset {
 
 impl Step {
     /// What the step takes from the stream of a generator that caches a normal, does not, or may.
-    pub(crate) fn consumed(&self, views: &[View], cached: Option<bool>) -> Consumed {
-        let target = self.targets(views).next().and_then(View::target);
+    pub(crate) fn consumed(
+        &self,
+        views: &[View],
+        semantics: Semantics,
+        cached: Option<bool>,
+    ) -> Consumed {
+        let target = self.targets(views).next();
+        let target = target.and_then(|view| view.target(semantics));
         match (&self.op, target) {
             (Op::Draw(draw), Some(target)) => draw.consumed(target, cached),
             (Op::Call(call), _) if call.operator.is_draw() => Consumed {
@@ -46,7 +52,7 @@ impl InitPlan {
         let mut others = BTreeMap::new();
         let step = |(i, step): (usize, &Step)| {
             let here = offset;
-            let consumed = step.consumed(&self.views, cached);
+            let consumed = step.consumed(&self.views, self.semantics, cached);
             cached = consumed.cached;
             offset = match consumed.words {
                 Some(words) => Offset {

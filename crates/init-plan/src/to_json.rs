@@ -37,7 +37,7 @@ impl InitPlan {
             "\"format\": \"tch-init plan\"".to_owned(),
             format!("\"version\": {version}"),
             format!("\"pytorch\": {}", text(&self.pytorch)),
-            "\"semantics\": \"2.13\"".to_owned(),
+            format!("\"semantics\": {}", text(self.semantics.name())),
             format!("\"model\": {}", text(&self.model)),
             table("storages", self.storages.iter().map(u64::to_string)),
             table("views", self.views.iter().map(view)),

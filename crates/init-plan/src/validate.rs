@@ -7,6 +7,7 @@ use crate::shape::{joined, padded};
 use crate::step::{Op, Operand, Step};
 use crate::view::View;
 use tensor_parity::Dtype;
+use torch_rng::Semantics;
 
 /// Checks a step whose arguments have the right types; an error says what is wrong.
 pub(crate) fn validate_step(step: &Step, views: &[View]) -> Result<(), String> {
@@ -62,7 +63,7 @@ pub(crate) fn validate(op: &Op, out: usize, views: &[View]) -> Result<(), String
 /// Rejects arguments that PyTorch rejects, or for which a draw would not end.
 fn numbers(op: &Op, out: &View) -> Result<(), String> {
     match *op {
-        Op::Draw(draw) => match out.target() {
+        Op::Draw(draw) => match out.target(Semantics::NEWEST) {
             Some(target) => draw.check(target).map_err(|error| error.to_string()),
             None => Err(format!(
                 "expected a dtype of {}, found {}",

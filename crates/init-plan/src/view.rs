@@ -3,7 +3,7 @@
 use crate::limits;
 use std::ops::Range;
 use tensor_parity::Dtype;
-use torch_rng::Target;
+use torch_rng::{Semantics, Target};
 
 /// A tensor in a storage of a plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -189,11 +189,12 @@ impl View {
         &self.stride
     }
 
-    /// The tensor as a draw sees it; `None` for a dtype that is not drawn.
-    pub fn target(&self) -> Option<Target<'_>> {
+    /// The tensor as a draw of these semantics sees it; `None` for a dtype that is not drawn.
+    pub fn target(&self, semantics: Semantics) -> Option<Target<'_>> {
         let dtype = torch_rng::Dtype::from_name(self.dtype.name())?;
         Some(Target {
             contiguous: self.is_contiguous(),
+            semantics,
             ..Target::new(dtype, &self.shape)
         })
     }

@@ -22,7 +22,7 @@ use std::fmt;
 use std::num::NonZero;
 use std::sync::Arc;
 use tensor_parity::Dtype;
-use torch_rng::{Draw, Mt19937, Target};
+use torch_rng::{Draw, Mt19937, Semantics, Target};
 use torch_rng::{DrawError, Element, Engine, randperm};
 
 /// A generator that draws with a given engine. [`Mt19937`] itself draws with [`Engine::default`].
@@ -105,13 +105,18 @@ macro_rules! cpu_stream {
             fn draw(
                 &mut self,
                 draw: &Draw,
+                semantics: Semantics,
                 storage: &mut Storage<Arc<Memory>>,
                 view: &View,
             ) -> Result<(), StreamError> {
                 storage.check(view)?;
                 let $this = self;
                 let engine = $engine;
-                fill(draw, &engine, &mut $generator, storage.bytes_mut(), view)
+                let Some(target) = view.target(semantics) else {
+                    return Err(NeedsLibtorch.into());
+                };
+                let bytes = storage.bytes_mut();
+                fill(draw, &engine, &mut $generator, target, bytes, view)
             }
 
             fn compute(
@@ -151,12 +156,10 @@ fn fill(
     draw: &Draw,
     engine: &Engine,
     generator: &mut Mt19937,
+    target: Target<'_>,
     bytes: &mut [u8],
     view: &View,
 ) -> Result<(), StreamError> {
-    let Some(target) = view.target() else {
-        return Err(NeedsLibtorch.into());
-    };
     draw.check(target)?;
     if let Draw::Randperm(_) = draw {
         let permutation = randperm(generator, view.numel() as usize);

@@ -7,7 +7,7 @@ use init_plan::{
 use serde_json::json;
 use std::error::Error;
 use std::num::NonZero;
-use torch_rng::{ArgumentError, Draw, Mt19937};
+use torch_rng::{ArgumentError, Draw, Mt19937, Semantics};
 
 fn bytes(tensors: &[(String, CpuTensor)]) -> Vec<Vec<u8>> {
     tensors
@@ -147,14 +147,18 @@ fn draws_into_views_that_do_not_fit_are_errors() {
     for name in Draw::NAMES {
         let draw = Draw::new(name, &[0.5, 1.0, -1.0, 1.0][..Draw::arity(name).unwrap()]).unwrap();
         let large = plan.view("large").unwrap();
-        let error = generator.draw(&draw, &mut storage, large).unwrap_err();
+        let error = generator
+            .draw(&draw, Semantics::NEWEST, &mut storage, large)
+            .unwrap_err();
         assert_eq!(
             error.to_string(),
             "expected a storage of at least 8000 bytes, found 63"
         );
         assert!(error.is::<StorageTooSmall>());
         let integers = plan.view("integers").unwrap();
-        let error = generator.draw(&draw, &mut storage, integers).unwrap_err();
+        let error = generator
+            .draw(&draw, Semantics::NEWEST, &mut storage, integers)
+            .unwrap_err();
         assert!(error.is::<ArgumentError>(), "{error}");
         // SAFETY: nothing writes to the storage.
         assert!(unsafe { generator.tensor(&storage, large) }.is_err());

@@ -1,0 +1,29 @@
+//! Truncated normal values as PyTorch made them up to 2.11: `_no_grad_trunc_normal_` (`torch/nn/init.py`),
+//! which applies the inverse of the distribution function to uniform values.
+
+use crate::distribution::erf;
+use crate::rng::{TruncNormal, Uniform};
+use tch::{TchError, Tensor};
+
+/// The uniform values that are transformed.
+pub(crate) fn uniform(TruncNormal { mean, std, a, b }: TruncNormal) -> Uniform {
+    let cdf = |x: f64| (1.0 + erf(x / 2f64.sqrt())) / 2.0;
+    Uniform {
+        from: 2.0 * cdf((a - mean) / std) - 1.0,
+        to: 2.0 * cdf((b - mean) / std) - 1.0,
+    }
+}
+
+/// Turns the uniform values of a tensor into truncated normal ones.
+pub(crate) fn transform(
+    tensor: &mut Tensor,
+    TruncNormal { mean, std, a, b }: TruncNormal,
+) -> Result<(), TchError> {
+    let _no_grad = tch::no_grad_guard();
+    tensor
+        .f_erfinv_()?
+        .f_mul_scalar_(std * 2f64.sqrt())?
+        .f_add_scalar_(mean)?
+        .f_clamp_(a, b)
+        .map(drop)
+}
