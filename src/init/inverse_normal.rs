@@ -20,10 +20,8 @@ pub(crate) fn transform(
     TruncNormal { mean, std, a, b }: TruncNormal,
 ) -> Result<(), TchError> {
     let _no_grad = tch::no_grad_guard();
-    tensor
-        .f_erfinv_()?
-        .f_mul_scalar_(std * 2f64.sqrt())?
-        .f_add_scalar_(mean)?
-        .f_clamp_(a, b)
-        .map(drop)
+    // Not `f_mul_scalar_`, which rounds the number to the dtype first; Python's `mul_` does not.
+    let scaled = tensor.f_erfinv_()?.f_mul_scalar(std * 2f64.sqrt())?;
+    let values = scaled.f_add_scalar(mean)?.f_clamp(a, b)?;
+    tensor.f_copy_(&values)
 }

@@ -15,4 +15,5 @@ mod engine;
 mod logging;
 mod memory;
 mod properties;
+mod semantics;
 mod together;
