@@ -3,9 +3,11 @@
 use super::pickle::{Element, Global, Heap, Id, Numpy, Object, Value};
 use super::pickled_array;
 
-/// The maximum length of a name, and the maximum depth of keys in a key.
+/// The maximum length of a name, the maximum depth of keys in a key, and the maximum number of values
+/// in it: a few bytes of pickle may describe a key that contains itself, or the same one many times.
 const MAX_LENGTH: usize = 200;
 const MAX_DEPTH: usize = 8;
+const MAX_VALUES: usize = 400;
 
 /// The name of a key: text as it is, other keys as Python prints them, as far as the pickle shows it.
 /// `None` for values without a short name, such as tensors.
@@ -23,6 +25,7 @@ pub(super) fn code(heap: &Heap<'_>, key: Id) -> Option<String> {
         heap,
         text: String::new(),
         depth: 0,
+        values: MAX_VALUES,
     };
     writer.value(key)?;
     Some(writer.text)
@@ -32,15 +35,17 @@ struct Writer<'a> {
     heap: &'a Heap<'a>,
     text: String,
     depth: usize,
+    /// How many more values may be written.
+    values: usize,
 }
 
 impl<'a> Writer<'a> {
     fn push(&mut self, text: &str) -> Option<()> {
-        // The text of a key may be repeated many times by a short pickle.
         (self.text.len() + text.len() <= MAX_LENGTH).then(|| self.text.push_str(text))
     }
 
     fn value(&mut self, id: Id) -> Option<()> {
+        self.values = self.values.checked_sub(1)?;
         self.depth += 1;
         if self.depth > MAX_DEPTH {
             return None;
@@ -68,8 +73,10 @@ impl<'a> Writer<'a> {
             // The only list that is hashable. Its order differs from run to run.
             Value::List(items) => {
                 let mut texts = Vec::new();
-                for item in items.iter().take(MAX_LENGTH) {
-                    texts.push(code(heap, *item)?);
+                for item in items {
+                    let before = std::mem::take(&mut self.text);
+                    self.value(*item)?;
+                    texts.push(std::mem::replace(&mut self.text, before));
                 }
                 texts.sort();
                 match texts.is_empty() {

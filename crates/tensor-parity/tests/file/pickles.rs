@@ -156,4 +156,14 @@ fn keys_that_would_be_one_name_are_told_apart() {
         deep = [&deep[..], b"q\x00h\x00\x86"].concat();
     }
     assert_eq!(keys(&[deep]), ["0"]);
+    // A set that contains itself, and sets of the same sets, forty levels deep.
+    let cycle = b"]q\x00h\x00a".to_vec();
+    assert_eq!(keys(&[cycle]), ["0"]);
+    let mut wide = int(1);
+    for _ in 0..40 {
+        wide = [&b"]("[..], &wide, b"q\x00", &b"h\x00".repeat(100), b"e"].concat();
+    }
+    assert_eq!(keys(&[wide]), ["0"]);
+    let sets = list(&[int(3), list(&[]), int(2)]);
+    assert_eq!(keys(&[sets]), ["frozenset({2, 3, frozenset()})"]);
 }
