@@ -47,7 +47,9 @@ pub mod distribution {
 }
 /// Tensors as views of bytes in files and in memory, without libtorch.
 pub mod tensor {
-    pub use tensor_parity::{Dtype, LeftOut, LeftOutKind, TensorView, ViewError};
+    pub use tensor_parity::{
+        Dtype, Float8Scale, LeftOut, LeftOutKind, ScaleMatch, TensorView, ViewError,
+    };
 }
 /// PyTorch's CPU random stream, without libtorch.
 pub mod rng {

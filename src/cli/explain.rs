@@ -415,8 +415,8 @@ fn text(explanations: &[Explanation], unpaired: &Unpaired, dtype: Option<&DtypeH
         for finding in &explanation.findings {
             let text = finding.to_string();
             let mut lines = text.lines();
-            line(format!("  {}", lines.next().unwrap_or_default()));
-            lines.for_each(|evidence| line(format!("    {evidence}")));
+            line(format!("  {}", one_line(lines.next().unwrap_or_default())));
+            lines.for_each(|evidence| line(format!("    {}", one_line(evidence))));
         }
         if explanation.findings.is_empty() {
             line("  no hypothesis fits".to_owned());

@@ -167,6 +167,19 @@ pub enum Finding {
         /// The dtype that the reference was drawn in.
         expected: Dtype,
     },
+    /// One-byte floats that are to be multiplied by a scale beside them.
+    #[serde(rename = "scaled-float8")]
+    ScaledFloat8 {
+        /// The name of the scale.
+        scale: String,
+        /// Which elements have one scale: `one scale per row`.
+        layout: String,
+        /// Whose tensor is scaled.
+        whose: Whose,
+        /// The greatest absolute difference of the product and the other's values; `None` if the product
+        /// rounds to them, bit for bit.
+        greatest: Option<f64>,
+    },
     /// Drawn from another distribution.
     OtherDistribution {
         /// The draw.
@@ -284,6 +297,7 @@ impl Finding {
             Finding::Last16 { .. } => "last-16",
             Finding::Rounded { .. } => "rounded",
             Finding::DrawnIn { .. } => "drawn-in",
+            Finding::ScaledFloat8 { .. } => "scaled-float8",
             Finding::OtherDistribution { .. } => "other-distribution",
             Finding::Modified { .. } => "modified",
         }
@@ -528,6 +542,28 @@ impl fmt::Display for Finding {
                 "drawn in {dtype}, bit for bit, where the reference is drawn in {expected}: \
                  a model that was made in {dtype}"
             ),
+            Finding::ScaledFloat8 {
+                scale,
+                layout,
+                whose,
+                greatest,
+            } => {
+                let (own, other) = match whose {
+                    Whose::Yours => ("yours", "the reference"),
+                    Whose::Reference => ("the reference", "yours"),
+                };
+                match greatest {
+                    None => write!(
+                        f,
+                        "scaled: {own} times {scale} ({layout}) is {other}\nrounded to its dtype, bit for bit"
+                    ),
+                    Some(greatest) => write!(
+                        f,
+                        "scaled: {other} divided by {scale} ({layout}) rounds to {own}\n\
+                         {own} times {scale} differs from {other} by at most {greatest:.1e}"
+                    ),
+                }
+            }
             Finding::OtherDistribution {
                 distribution,
                 expected,

@@ -21,6 +21,7 @@ mod permutation;
 mod reference;
 mod replay;
 mod scale;
+mod scaled_float8;
 mod stream_order;
 mod stream_search;
 mod tensor_case;

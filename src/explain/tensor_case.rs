@@ -9,6 +9,7 @@ use super::permutation::{inverse, permutation, permutations};
 use super::reference::{Drawn, Expected, NamedView};
 use super::replay::{Method, Position};
 use super::scale::{ratio, scaled};
+use super::scaled_float8::scaled_float8;
 use super::stream_order::{Span, StreamOrder};
 use super::value_changes::{self, Pair};
 use super::values::{epsilon, values};
@@ -58,7 +59,10 @@ impl<'a> TensorCase<'a> {
         if equal {
             return case;
         }
-        if let Some(finding) = exchanged(yours, all_yours, all_expected) {
+        if let Some(finding) = scaled_float8(yours, &own.tensor, all_yours, all_expected) {
+            case.findings.push(finding);
+            case.has_reference_draw = true;
+        } else if let Some(finding) = exchanged(yours, all_yours, all_expected) {
             case.findings.push(finding);
         } else if let Some(finding) =
             permutation(view, reference).filter(|_| has_varying_values(view))

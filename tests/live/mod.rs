@@ -37,6 +37,8 @@ mod recurrent;
 mod recurrent_options;
 mod repr;
 mod running_norms;
+#[cfg(feature = "cli")]
+mod scaled_float8;
 mod scope;
 mod small_layers;
 mod state;

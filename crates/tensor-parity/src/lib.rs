@@ -51,6 +51,7 @@ mod dtype;
 mod escape;
 #[cfg(feature = "files")]
 pub mod file;
+mod float8_scale;
 mod left_out;
 // Shared with tch-init; not part of the stable API.
 #[doc(hidden)]
@@ -60,6 +61,7 @@ mod tch_kind;
 mod view;
 
 pub use dtype::Dtype;
+pub use float8_scale::{Float8Scale, ScaleMatch};
 pub use left_out::{LeftOut, LeftOutKind};
 pub use view::{TensorView, ViewError};
 

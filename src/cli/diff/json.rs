@@ -1,7 +1,7 @@
 //! Prints a comparison as JSON. Fields keep their order; numbers are exact, and numbers that JSON cannot represent are
 //! strings.
 
-use super::RenameHint;
+use super::{RenameHint, ScaledPair};
 use anyhow::Result;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -9,7 +9,7 @@ use tch_init::parity::{
     Comparison, Criterion, Difference, Element, Extreme, Failure, NamedComparison, NotCompared,
     Presence,
 };
-use tch_init::tensor::LeftOut;
+use tch_init::tensor::{LeftOut, ScaleMatch};
 
 #[derive(Serialize)]
 struct Output<'a> {
@@ -47,6 +47,8 @@ struct Tensor<'a> {
     inf_b: usize,
     signed_zeros: usize,
     nan_payloads: usize,
+    /// The scale that makes one side the other.
+    scaled: Option<Value>,
 }
 
 #[derive(Serialize)]
@@ -57,7 +59,11 @@ struct Worst<'a> {
     b: Value,
 }
 
-pub fn text(comparison: &Comparison, hint: Option<&RenameHint>) -> Result<String> {
+pub fn text(
+    comparison: &Comparison,
+    scaled: &[ScaledPair],
+    hint: Option<&RenameHint>,
+) -> Result<String> {
     let output = Output {
         same: comparison.is_same(),
         criterion: match comparison.criterion {
@@ -68,7 +74,14 @@ pub fn text(comparison: &Comparison, hint: Option<&RenameHint>) -> Result<String
             }
             other => json!(other.to_string()),
         },
-        tensors: comparison.pairs.iter().map(tensor).collect(),
+        tensors: comparison
+            .pairs
+            .iter()
+            .map(|pair| Tensor {
+                scaled: scaled.iter().find(|s| s.name == pair.name).map(scale),
+                ..tensor(pair)
+            })
+            .collect(),
         only_a: &comparison.only_actual,
         only_b: &comparison.only_expected,
         not_compared: comparison.not_compared.iter().map(not_compared).collect(),
@@ -95,6 +108,20 @@ pub fn not_compared(member: &NotCompared) -> Value {
 
 pub fn left_out(member: &LeftOut) -> Value {
     json!({ "name": member.name, "what": member.description() })
+}
+
+fn scale(scaled: &ScaledPair) -> Value {
+    let greatest = match scaled.matches {
+        ScaleMatch::Quantized { greatest } => number(greatest),
+        _ => Value::Null,
+    };
+    json!({
+        "side": scaled.sides[0].to_lowercase(),
+        "scale": scaled.scale,
+        "layout": scaled.layout,
+        "bit_for_bit": greatest.is_null(),
+        "max_abs": greatest,
+    })
 }
 
 fn tensor(pair: &NamedComparison) -> Tensor<'_> {
@@ -131,6 +158,7 @@ fn tensor(pair: &NamedComparison) -> Tensor<'_> {
         inf_b: comparison.non_finite.expected.inf,
         signed_zeros: comparison.signed_zeros,
         nan_payloads: comparison.nan_payloads,
+        scaled: None,
     }
 }
 

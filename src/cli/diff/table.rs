@@ -1,6 +1,6 @@
 //! Prints a comparison as a table.
 
-use super::RenameHint;
+use super::{RenameHint, ScaledPair};
 use crate::cli::report::one_line;
 use anstyle::{AnsiColor, Style};
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
@@ -10,13 +10,18 @@ use tch_init::parity::{
     Comparison, Criterion, Difference, Extreme, Failure, NamedComparison, NotCompared, Presence,
     Sides, Site, TensorComparison,
 };
-use tch_init::tensor::LeftOut;
+use tch_init::tensor::{LeftOut, ScaleMatch};
 
 /// The width of a table without a terminal.
 const WIDTH: u16 = 100;
 
 /// Prints a row for each tensor that differs, details of the worst one, the tensors of one side only, and how to pair them.
-pub fn text(comparison: &Comparison, hint: Option<&RenameHint>, all: bool) -> String {
+pub fn text(
+    comparison: &Comparison,
+    scaled: &[ScaledPair],
+    hint: Option<&RenameHint>,
+    all: bool,
+) -> String {
     let mut text = String::new();
     let shown: Vec<&NamedComparison> = comparison
         .pairs
@@ -31,6 +36,10 @@ pub fn text(comparison: &Comparison, hint: Option<&RenameHint>, all: bool) -> St
     }
     for pair in &shown {
         notes(&mut text, pair);
+        for scaled in scaled.iter().filter(|scaled| scaled.name == pair.name) {
+            let note = format!("{}: {}", one_line(&pair.name), scale_note(scaled));
+            line(&mut text, &note);
+        }
     }
     if let Some(worst) = worst(&shown) {
         section(
@@ -250,6 +259,27 @@ fn notes(text: &mut String, pair: &NamedComparison) {
             text,
             &format!("{}: {}", one_line(&pair.name), notes.join("; ")),
         );
+    }
+}
+
+/// How a scaled tensor relates to that of the other side.
+fn scale_note(scaled: &ScaledPair) -> String {
+    let ScaledPair {
+        sides: [own, other],
+        layout,
+        matches,
+        ..
+    } = scaled;
+    let scale = one_line(&scaled.scale);
+    match matches {
+        ScaleMatch::Quantized { greatest } => format!(
+            "{own} is scaled: {other} divided by {scale} ({layout}) rounds to {own}; {own} times {scale} differs from \
+             {other} by at most {}",
+            short(*greatest)
+        ),
+        _ => format!(
+            "{own} is scaled: {own} times {scale} ({layout}), rounded to the dtype of {other}, is {other}, bit for bit"
+        ),
     }
 }
 
