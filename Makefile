@@ -5,12 +5,14 @@ PYTHON ?= python3
 # The interpreter with PyTorch that `./setup --reference` makes.
 TCH_INIT_PYTHON ?= .venv/bin/python
 
-.PHONY: help demo test test-models sweep bench setup reference models doc api house lint clean
+.PHONY: help demo test test-models test-versions versions-page sweep bench setup reference models doc api house lint clean
 
 help:
 	@echo 'make demo       run the experiment; fetches libtorch if there is none (540 MB)'
 	@echo 'make test       all tests, including the live ones; fetches PyTorch (2.4 GB)'
 	@echo 'make test-models  compare models of torchvision, timm and transformers with PyTorch'
+	@echo 'make test-versions [VERSIONS="2.15.0 2.0.1"]  record under other versions of PyTorch (fetches 0.6 to 0.9 GB each)'
+	@echo 'make versions-page  print the table of versions into docs/versions.md'
 	@echo 'make sweep      record every model of these libraries, and write docs/sweep.md (hours)'
 	@echo 'make bench      time draws in tch-init and in PyTorch on this machine'
 	@echo 'make setup      find or fetch libtorch, so that plain cargo commands work'
@@ -41,6 +43,15 @@ test:
 test-models: models
 	$(CARGO) build --features cli
 	PYTHONPATH=.models $(TCH_INIT_PYTHON) -m unittest tests.python.libraries.test_models
+
+# Each version is installed alone and deleted after. WRITE=1 writes the table of docs/versions.md.
+test-versions: reference
+	$(CARGO) build --features cli
+	$(TCH_INIT_PYTHON) -m tests.python.versions.matrix $(if $(WRITE),--write) $(VERSIONS)
+
+versions-page: setup
+	$(CARGO) build --features cli
+	$(PYTHON) tools/versions_page.py
 
 # Goes on where it was stopped; --again repeats what was not equal.
 sweep: models

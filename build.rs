@@ -48,6 +48,9 @@ mod libtorch {
 
         if env::var("CARGO_CFG_TARGET_FAMILY").as_deref() == Ok("unix") {
             println!("cargo:rustc-link-arg=-Wl,-rpath,{}", lib.display());
+            // Functions are looked up when they are called. Otherwise the system's loader would end the program before its
+            // own check of libtorch's version, with the name of a missing function.
+            println!("cargo:rustc-link-arg=-Wl,-z,lazy");
         }
         Ok(())
     }
@@ -75,7 +78,7 @@ mod libtorch {
             return Ok(());
         }
         Err(format!(
-            "this crate needs libtorch {VERSION}, but {} is {found}; run `./setup`, or set LIBTORCH_BYPASS_VERSION_CHECK=1 to build without the guarantee of equal bits",
+            "this crate needs libtorch {VERSION}, which tch 0.26 is written for, but {} is {found}; run `./setup`, or set LIBTORCH_BYPASS_VERSION_CHECK=1 to build without the guarantee of equal bits",
             include.display()
         ))
     }

@@ -19,6 +19,7 @@
 #include <c10/core/ScalarType.h>
 #include <c10/core/TensorImpl.h>
 #include <dlfcn.h>
+#include <link.h>
 #include <torch/csrc/autograd/function.h>
 #include <torch/headeronly/version.h>
 #include <torch/library.h>
@@ -31,13 +32,34 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <stdexcept>
 #include <string>
 #include <type_traits>
 #include <unordered_map>
 #include <unordered_set>
 #include <vector>
 
+// libtorch 2.15 lacks this function, which code that was built with the headers of 2.13 calls where a number does not fit.
+// libtorch 2.13's own has the same message (c10/util/TypeCast.cpp).
+namespace c10 {
+__attribute__((weak)) void report_overflow(const char* name) {
+  throw std::runtime_error(
+      std::string("value cannot be converted to type ") + name + " without overflow");
+}
+}  // namespace c10
+
 namespace {
+
+// Stores the path of libtorch_cpu.so, of the libraries of this process.
+int find_libtorch(dl_phdr_info* info, size_t, void* path) {
+  const std::string name = info->dlpi_name;
+  const std::string file = "/libtorch_cpu.so";
+  if (name.size() < file.size() || name.compare(name.size() - file.size(), file.size(), file) != 0) {
+    return 0;
+  }
+  *static_cast<std::string*>(path) = name;
+  return 1;
+}
 
 char* copy_of(const char* text) noexcept {
   char* copy = strdup(text);
@@ -722,24 +744,27 @@ char* tch_init_fact(int which, char** out) {
       case 1:
         fact = at::hasMKL() ? at::get_mkl_version() : "";
         break;
-      case 2: {
-        Dl_info info;
-        if (dladdr(reinterpret_cast<void*>(&at::get_cpu_capability), &info) != 0 &&
-            info.dli_fname != nullptr) {
-          fact = info.dli_fname;
-        }
+      case 2:
+        dl_iterate_phdr(find_libtorch, &fact);
         break;
-      }
       case 3:
         fact = at::hasLAPACK() ? "yes" : "no";
         break;
       case 4: {
         // TORCH_VERSION is that of the headers, the library's is part of its configuration.
-        const std::string config = at::show_config();
+        // Looked up by its name, since an older libtorch, whose strings are others, lacks this function.
+        using Config = std::string (*)();
+        const auto show_config =
+            reinterpret_cast<Config>(dlsym(RTLD_DEFAULT, "_ZN2at11show_configB5cxx11Ev"));
+        if (show_config == nullptr) {
+          fact = "older than 2.7";
+          break;
+        }
+        const std::string config = show_config();
         const std::string key = "TORCH_VERSION=";
         const auto from = config.find(key);
         fact = from == std::string::npos
-            ? TORCH_VERSION
+            ? "unknown"
             : config.substr(from + key.size(), config.find(',', from) - from - key.size());
         break;
       }

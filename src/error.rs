@@ -34,6 +34,22 @@ pub enum InitError {
         shape: Vec<i64>,
     },
 
+    /// The libtorch of this process is not one that can run what was built against another.
+    #[cfg(feature = "tch")]
+    #[error(
+        "this is libtorch {found} ({}), but tch-init was built against {built}, and only {built} to 2.15 can run it: \
+         remove its folder from LD_LIBRARY_PATH, or build against it with LIBTORCH",
+        .library.display()
+    )]
+    LibtorchVersion {
+        /// The version of the library that is loaded.
+        found: String,
+        /// The version that tch-init was compiled against.
+        built: String,
+        /// The file of the library.
+        library: std::path::PathBuf,
+    },
+
     /// The groups of `dirac_` do not divide the first dimension (PyTorch: `ValueError`).
     #[error("dirac_: dim 0 of shape {shape:?} must be divisible by groups = {groups}")]
     Groups {

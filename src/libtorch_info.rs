@@ -7,6 +7,13 @@ use std::path::PathBuf;
 /// The libtorch version whose bits tch-init reproduces.
 pub const LIBTORCH_VERSION: &str = "2.13.0";
 
+/// The newest minor version of libtorch 2 that was run in the place of the one that tch-init is built against: it has
+/// the functions that tch calls, and draws the same bits.
+const NEWEST_TRIED: u32 = 15;
+
+/// Replaces the check of versions, at build time and at run time.
+const BYPASS: &str = "LIBTORCH_BYPASS_VERSION_CHECK";
+
 /// Describes the libtorch in this process: its version and what else affects the bits of a draw.
 ///
 /// Put it into a bug report, or assert in a test that the libtorch is the expected one.
@@ -56,5 +63,90 @@ impl LibtorchInfo {
             mkl: Some(fact(Fact::MklVersion)?).filter(|version| !version.is_empty()),
             has_lapack: fact(Fact::HasLapack)? == "yes",
         })
+    }
+
+    /// Checks that the libtorch of this process can stand in for the one that tch-init was built against: the same
+    /// minor version, or a newer one up to 2.15, which draws the same bits.
+    ///
+    /// Another one has other functions, so that a call may end the process. The program checks at its start; call it
+    /// before anything of tch where the library that is loaded is not certain (`LD_LIBRARY_PATH`). With
+    /// `LIBTORCH_BYPASS_VERSION_CHECK` in the environment, every version passes.
+    ///
+    /// ```
+    /// tch_init::LibtorchInfo::check_version()?;
+    /// # Ok::<(), tch_init::InitError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`InitError::LibtorchVersion`] names both versions and the file of the library.
+    pub fn check_version() -> Result<(), InitError> {
+        if std::env::var_os(BYPASS).is_some() {
+            return Ok(());
+        }
+        let fact = |which| {
+            ffi::fact(which)
+                .map(|text| text.trim().to_owned())
+                .map_err(|message| InitError::libtorch("LibtorchInfo::check_version", &message))
+        };
+        let (found, built) = (fact(Fact::Version)?, fact(Fact::HeaderVersion)?);
+        if stands_in(&found, &built) {
+            return Ok(());
+        }
+        Err(InitError::LibtorchVersion {
+            found,
+            built,
+            library: fact(Fact::LibraryPath)?.into(),
+        })
+    }
+}
+
+/// Whether a library of the version `found` can run a program that was built against `built`.
+fn stands_in(found: &str, built: &str) -> bool {
+    let minor = |version: &str| -> Option<(u32, u32)> {
+        // Development versions (2.16.0a0+git...) may have other functions.
+        let mut parts = version.split('.');
+        let numbers = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+        let patch = parts.next()?;
+        patch.bytes().all(|b| b.is_ascii_digit()).then_some(numbers)
+    };
+    match (minor(found), minor(built)) {
+        (Some(found), Some(built)) => {
+            found == built || (found.0 == built.0 && (built.1..=NEWEST_TRIED).contains(&found.1))
+        }
+        _ => found == built,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn newer_libraries_that_were_tried_stand_in() {
+        for found in ["2.13.0", "2.13.1", "2.14.0", "2.15.0", "2.15.2"] {
+            assert!(stands_in(found, "2.13.0"), "{found}");
+        }
+        for found in [
+            "2.12.1",
+            "2.11.0",
+            "2.16.0",
+            "3.13.0",
+            "1.13.0",
+            "2.15.0a0",
+            "",
+            "older than 2.7",
+            "unknown",
+        ] {
+            assert!(!stands_in(found, "2.13.0"), "{found}");
+        }
+        // Whoever builds against another one runs that.
+        assert!(stands_in("2.16.0a0", "2.16.0a0"));
+        assert!(!stands_in("2.13.0", "2.16.0a0"));
+    }
+
+    #[test]
+    fn this_process_has_its_own() {
+        LibtorchInfo::check_version().unwrap();
     }
 }

@@ -40,5 +40,7 @@ mod tch_files;
 mod torch_init;
 #[cfg(feature = "tch")]
 mod unclaimed;
+#[cfg(feature = "cli")]
+mod versions;
 #[cfg(feature = "tch")]
 mod walk;

@@ -22,6 +22,9 @@ import sys
 import tempfile
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+import light  # noqa: E402
+
 ROOT = Path(__file__).resolve().parent.parent
 FETCHED = ROOT / ".libtorch"
 REFERENCE = ROOT / ".venv"
@@ -36,6 +39,8 @@ VERSION = "2.13.0"
 # libtorch_cpu.so of this wheel is linked against libcudart and libcupti, with or without a GPU.
 WHEELS = [f"torch=={VERSION}", "nvidia-cuda-runtime==13.0.96", "nvidia-cuda-cupti==13.0.85"]
 REFERENCE_WHEELS = [f"torch=={VERSION}", "numpy", "safetensors"]
+# What the marker of a reference without CUDA says.
+WITHOUT_CUDA = "without CUDA"
 # The packages that `import torchvision, timm, transformers` needs in addition to the reference. They are installed
 # without dependencies, since pip would install another torch.
 MODELS_WHEELS = [
@@ -46,7 +51,7 @@ MODELS_WHEELS = [
 ]
 # Free space needed, in GB: the measured peak of wheels and unpacked files, and a margin. pip's cache, which may be on the
 # same disk, is not used if there is no space for it.
-LIBTORCH_SPACE, REFERENCE_SPACE, MODELS_SPACE, CACHE_SPACE = 2, 8, 1, 3
+LIBTORCH_SPACE, LIGHT_SPACE, REFERENCE_SPACE, MODELS_SPACE, CACHE_SPACE = 2, 3, 8, 1, 3
 
 BEGIN = "# >>> written by ./setup; run it again rather than editing here"
 END = "# <<< written by ./setup"
@@ -388,8 +393,21 @@ def refuse_foreign(folder, wrong, wheels):
                    f"{' '.join(wheels)} in it")
 
 
-def make_reference(lock):
+def has_gpu():
+    return Path("/proc/driver/nvidia/version").exists()
+
+
+def reference_kind():
+    """What the reference is, for the user."""
+    marker = REFERENCE / MARKER
+    kind = marker.read_text(encoding="utf-8").strip() if marker.exists() else ""
+    return f"PyTorch {VERSION}{' ' + kind if kind else ''} in {REFERENCE}"
+
+
+def make_reference(lock, cuda):
     wrong = reference_defect()
+    if not wrong and cuda and reference_kind().endswith(f"{WITHOUT_CUDA} in {REFERENCE}"):
+        wrong = "has no CUDA"
     if not wrong:
         return
     # Problems are reported before the download.
@@ -400,28 +418,51 @@ def make_reference(lock):
         raise Fail(f"PyTorch {VERSION} has no wheel for {platform.python_implementation()} "
                    f"{platform.python_version()}: run ./setup with a CPython of 3.10 to 3.14, "
                    f"as in python3.12 ./setup --reference")
-    say(f"reference: {REFERENCE} {wrong}; making it with PyTorch {VERSION} from PyPI "
-        f"(2.4 GB, 4.8 GB on disk)")
-
     # Without pip, since a plain python3 of Debian lacks ensurepip.
     venv = [python, "-m", "venv", "--without-pip"]
 
-    def fill(part, options):
+    def fill(part, options, with_cuda):
         status, _, words = run(venv + [part])
         if status != 0:
             raise Fail(f"`{shlex.join(venv)}` fails ({words}): install Python's venv module "
                        f"(Debian, Ubuntu: apt-get install python3-venv)")
         inner = part / "bin" / "python"
         _, site, _ = run([inner, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"])
-        pip_install([python, "-m", "pip"], REFERENCE_WHEELS, site, part, lock, options)
+
+        def install(wheels, more=()):
+            pip_install([python, "-m", "pip"], wheels, site, part, lock, [*options, *more])
+
+        if with_cuda:
+            install(REFERENCE_WHEELS)
+        else:
+            torch, *others = REFERENCE_WHEELS
+            install([torch], ["--no-deps"])
+            install([*others, *light.requirements(site)])
+            light.add_stubs(str(Path(site, "torch")), shlex.split(os.environ.get("CXX") or "c++"))
         status, out, words = run([inner, "-I", "-c",
                                   "import torch, numpy, safetensors; print(torch.__version__)"])
         if status != 0 or out.partition("+")[0] != VERSION:
+            if not with_cuda:
+                raise light.Unusable(f"it cannot be imported ({words})")
             raise Fail(f"the PyTorch that pip installed does not work ({words}): check which "
                        f"packages pip's index offers (pip config list)")
-        (part / MARKER).touch()
+        (part / MARKER).write_text("" if with_cuda else WITHOUT_CUDA, encoding="utf-8")
 
-    put(REFERENCE, REFERENCE_SPACE, fill)
+    def make(with_cuda):
+        size = "2.4 GB, 4.8 GB on disk" if with_cuda else \
+            "without its CUDA packages: 0.6 GB, 1.3 GB on disk"
+        say(f"reference: {REFERENCE} {wrong}; making it with PyTorch {VERSION} from PyPI ({size})")
+        put(REFERENCE, REFERENCE_SPACE if with_cuda else LIGHT_SPACE,
+            lambda part, options: fill(part, options, with_cuda))
+
+    if cuda or has_gpu():
+        make(True)
+    else:
+        try:
+            make(False)
+        except light.Unusable as error:
+            say(f"reference: PyTorch cannot be used without its CUDA packages: {error}")
+            make(True)
     # Again, since the activation scripts contain the path of the folder.
     run(venv + [REFERENCE])
 
@@ -480,7 +521,7 @@ def make_models(lock):
     put(MODELS, MODELS_SPACE, fill)
 
 
-def set_up(reference, models):
+def set_up(reference, models, cuda):
     check_tools()
     read_config()
     with LOG.open("a+b") as lock:
@@ -494,18 +535,18 @@ def set_up(reference, models):
         _, recorded = read_config()
         if reference:
             # It contains a libtorch, so no other is fetched on a fresh machine.
-            make_reference(lock)
+            make_reference(lock, cuda)
         folder, origin = search(recorded) or (fetch_libtorch(lock), "fetched")
         say(f"libtorch {VERSION}: {folder} ({origin})")
         record(folder)
         if reference:
-            say(f"reference: PyTorch {VERSION} in {REFERENCE}")
+            say(f"reference: {reference_kind()}")
         if models:
             make_models(lock)
             say(f"models: {', '.join(MODELS_WHEELS[:3])} in {MODELS}")
 
 
-def check(reference, models):
+def check(reference, models, _):
     """Prints what is installed; fails with a list of what is missing."""
     missing = []
     say(f"tools: {check_tools()}")
@@ -520,9 +561,9 @@ def check(reference, models):
         say(f"libtorch {VERSION}: {found[0]} ({found[1]})")
     wrong = reference and reference_defect()
     if wrong:
-        missing.append(f"{REFERENCE} {wrong}: ./setup --reference makes it (2.4 GB)")
+        missing.append(f"{REFERENCE} {wrong}: ./setup --reference makes it (0.6 GB)")
     elif reference:
-        say(f"reference: PyTorch {VERSION} in {REFERENCE}")
+        say(f"reference: {reference_kind()}")
     wrong = models and models_defect()
     if wrong:
         missing.append(f"{MODELS} {wrong}: ./setup --models makes it (60 MB)")
@@ -536,7 +577,10 @@ def main():
     parser = argparse.ArgumentParser(prog="setup", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--reference", action="store_true",
-                        help="also make .venv, the full PyTorch that the live parity tests run")
+                        help="also make .venv, the PyTorch that the live parity tests run, without "
+                             "CUDA packages where there is no NVIDIA GPU")
+    parser.add_argument("--cuda", action="store_true",
+                        help="make the reference with its CUDA packages in any case (2.4 GB)")
     parser.add_argument("--models", action="store_true",
                         help="also make .models, the libraries whose models the longer tests "
                              "record (and --reference)")
@@ -554,8 +598,9 @@ def main():
     for signum in signals:
         signal.signal(signum, interrupt)
     try:
-        (check if arguments.check else set_up)(arguments.reference or arguments.models,
-                                               arguments.models)
+        (check if arguments.check else set_up)(
+            arguments.reference or arguments.models or arguments.cuda, arguments.models,
+            arguments.cuda)
     except (Fail, OSError, UnicodeError) as error:
         print("setup:", " ".join(str(error).split()), file=sys.stderr)
         return 2

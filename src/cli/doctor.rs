@@ -1,9 +1,10 @@
 //! `tch-init doctor`: lists everything that can affect the bits, and how to fix problems.
 
-use super::report::Report;
+use super::python::{self, Script};
+use super::report::{Report, one_line};
 use anyhow::Result;
-use std::path::PathBuf;
-use std::process::Command;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use tch::{Device, Kind, Tensor};
 use tch_init::rng::BACKEND_VARIABLE;
 use tch_init::{Generator, InitError, LIBTORCH_VERSION, LibtorchInfo, cuda, init};
@@ -59,11 +60,15 @@ impl Check {
 }
 
 #[derive(clap::Args)]
-pub struct Arguments {}
+pub struct Arguments {
+    /// The Python that `record` is to run [default: the one that it runs by itself]
+    #[arg(long, value_name = "PROGRAM")]
+    python: Option<PathBuf>,
+}
 
 /// Checks everything, and prints one line per check and one per fix.
-pub fn run(_: &Arguments) -> Result<Report> {
-    let checks = checks()?;
+pub fn run(arguments: &Arguments) -> Result<Report> {
+    let checks = checks(arguments.python.as_deref())?;
     let width = checks
         .iter()
         .map(|check| check.what.len())
@@ -86,7 +91,7 @@ pub fn run(_: &Arguments) -> Result<Report> {
 }
 
 /// Draws from a dedicated generator only.
-fn checks() -> Result<Vec<Check>> {
+fn checks(python_of_record: Option<&Path>) -> Result<Vec<Check>> {
     let info = LibtorchInfo::detect()?;
     let threads = tch::get_num_threads();
     Ok(vec![
@@ -102,7 +107,7 @@ fn checks() -> Result<Vec<Check>> {
         ),
         lapack(&info),
         cuda(),
-        python(),
+        python(python_of_record),
     ])
 }
 
@@ -118,7 +123,7 @@ fn libtorch(info: &LibtorchInfo) -> Check {
         false => format!(", built against {header_version}"),
     };
     Check::expect(
-        version == LIBTORCH_VERSION && header_version == version,
+        LibtorchInfo::check_version().is_ok() && header_version == LIBTORCH_VERSION,
         "libtorch",
         format!("{version} at {}{built}", library.display()),
         &format!(
@@ -209,50 +214,79 @@ fn cuda() -> Check {
     }
 }
 
-/// The Python whose PyTorch the live tests compare with.
-fn python() -> Check {
-    let what = "Python reference";
-    let fix = "run `./setup --reference` in the repository";
-    let python = std::env::var_os("TCH_INIT_PYTHON")
-        .map_or_else(|| PathBuf::from(".venv/bin/python"), PathBuf::from);
-    // A name without a folder is looked up on PATH by the system.
-    let is_name = python.components().count() == 1;
-    if !is_name && !python.exists() {
-        return Check {
-            what,
-            found: format!("none at {} (only the live tests need it)", python.display()),
-            status: Status::Absent,
-            fix: Some(fix.to_owned()),
-        };
-    }
-    let output = Command::new(&python)
-        .args(["-c", "import torch; print(torch.__version__.split('+')[0])"])
-        .output();
-    match output {
-        Ok(output) if output.status.success() => {
-            let version = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-            Check::expect(
-                version == LIBTORCH_VERSION,
-                what,
-                format!("PyTorch {version} at {}", python.display()),
-                fix,
-            )
-        }
-        Ok(output) => {
-            let error = String::from_utf8_lossy(&output.stderr);
-            let last = error.lines().last().unwrap_or("no message");
-            Check::expect(
-                false,
-                what,
-                format!("{} fails: {last}", python.display()),
-                fix,
-            )
-        }
-        Err(error) => Check::expect(
+/// The Python that `record` runs, and what it takes its PyTorch for.
+fn python(given: Option<&Path>) -> Check {
+    let what = "Python of record";
+    let python = given.map_or_else(python::default, Path::to_path_buf);
+    let fix = "name a Python that has PyTorch 2.0 to 2.15 with --python or TCH_INIT_PYTHON, or run `./setup --reference` in the repository";
+    let absent = |found: String| Check {
+        what,
+        found,
+        // Without a name, it is one that happens to be there.
+        status: match given {
+            Some(_) => Status::Wrong,
+            None => Status::Absent,
+        },
+        fix: Some(fix.to_owned()),
+    };
+    let output = python::start(&python, &Script::Doctor, [""; 0], Stdio::piped())
+        .and_then(|child| child.wait_with_output().map_err(anyhow::Error::from));
+    let output = match output {
+        Ok(output) => output,
+        Err(error) => return absent(format!("{} does not run: {error:#}", python.display())),
+    };
+    let said = String::from_utf8_lossy(&output.stdout);
+    let Some(said) = said
+        .lines()
+        .last()
+        .and_then(|line| serde_json::from_str::<Said>(line).ok())
+    else {
+        let errors = String::from_utf8_lossy(&output.stderr);
+        let last = errors.lines().last().unwrap_or("no message");
+        return Check::expect(
             false,
             what,
-            format!("{} does not run: {error}", python.display()),
+            format!("{} fails: {}", python.display(), one_line(last)),
             fix,
+        );
+    };
+    let Some(version) = said.version else {
+        return absent(format!("{} has no PyTorch", said.python));
+    };
+    match said.why {
+        None => Check::good(
+            what,
+            format!(
+                "PyTorch {version} of {}; record takes it for {}, with the bits of {}{}",
+                said.python,
+                said.release,
+                said.semantics,
+                said.notes
+                    .iter()
+                    .map(|note| format!("; {note}"))
+                    .collect::<String>()
+            ),
+        ),
+        Some(why) => Check::expect(
+            false,
+            what,
+            format!("PyTorch {version} of {}", said.python),
+            &why,
         ),
     }
+}
+
+/// What `versions.py` says of a Python.
+#[derive(serde::Deserialize)]
+struct Said {
+    python: String,
+    version: Option<String>,
+    /// Why `record` rejects it.
+    why: Option<String>,
+    #[serde(default)]
+    release: String,
+    #[serde(default)]
+    semantics: String,
+    #[serde(default)]
+    notes: Vec<String>,
 }

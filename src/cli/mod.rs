@@ -13,6 +13,7 @@ mod rename_hint;
 mod report;
 mod selection;
 mod state_file;
+mod versions;
 
 #[cfg(feature = "tch")]
 mod demo;
@@ -60,8 +61,16 @@ enum Command {
     Plan(plan::Arguments),
     /// Record how a PyTorch model is initialized, as a plan for any seed
     Record(record::Arguments),
+    /// Show which PyTorch has whose bits, and what `record` does under it
+    Versions(versions::Arguments),
     /// List everything that can affect the bits, and how to fix problems
     Doctor(doctor::Arguments),
+}
+
+#[cfg(feature = "tch")]
+// SAFETY: the C library's function has this signature and no preconditions.
+unsafe extern "C" {
+    safe fn _exit(status: std::ffi::c_int) -> !;
 }
 
 /// Runs the program.
@@ -71,6 +80,12 @@ pub fn main() -> ExitCode {
         .format_timestamp(None)
         .format_target(false)
         .init();
+    #[cfg(feature = "tch")]
+    if let Err(error) = tch_init::LibtorchInfo::check_version() {
+        eprintln!("tch-init: {}", one_line(&error.to_string()));
+        // Without the functions that libtorch registered for the end of the process: an older one frees what it does not have.
+        _exit(2);
+    }
     let arguments = diff::with_default_tolerances(std::env::args_os());
     let arguments = match Arguments::try_parse_from(arguments) {
         Ok(arguments) => arguments,
@@ -83,6 +98,7 @@ pub fn main() -> ExitCode {
         Command::Materialize(arguments) => materialize::run(&arguments),
         Command::Plan(arguments) => plan::run(&arguments),
         Command::Record(arguments) => record::run(&arguments),
+        Command::Versions(arguments) => versions::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
     };
     match report.and_then(|report| print(&report.text).map(|()| report.found)) {

@@ -38,7 +38,7 @@ with open(os.environ["FAKE_PIP_CALLS"], "a") as calls:
     print(os.getpid(), *(sys.argv[1:] if mode != "who" else [sys.executable]), file=calls)
 target = pathlib.Path(sys.argv[sys.argv.index("--target") + 1])
 (pathlib.Path(os.environ["TMPDIR"]) / "half").write_text("half")
-(target / "half").mkdir(parents=True)
+(target / "half").mkdir(parents=True, exist_ok=True)
 if mode == "full":
     sys.exit("ERROR: Could not install packages due to an OSError: "
              "[Errno 28] No space left on device")
@@ -123,7 +123,7 @@ class SetupTest(unittest.TestCase):
         self.outside = base / "outside"
         self.root = base / "checkout"
         self.root.mkdir()
-        for script in ("setup", "tools/setup.py"):
+        for script in ("setup", "tools/setup.py", "tools/light.py"):
             (self.root / script).parent.mkdir(exist_ok=True)
             shutil.copy(CHECKOUT / script, self.root / script)
         self.before = set(os.listdir(self.root)) | {".setup.log"}
@@ -320,7 +320,7 @@ class SetupTest(unittest.TestCase):
 
     def test_too_little_space_is_said_before_the_download(self):
         self.refuse(FAKE_FREE="1.5e9", says=["1.5 GB are free", ".libtorch needs 2 GB"])
-        self.refuse("--reference", FAKE_FREE="1.5e9", says=["1.5 GB are free", ".venv needs 8 GB"])
+        self.refuse("--reference", FAKE_FREE="1.5e9", says=["1.5 GB are free", ".venv needs 3 GB"])
         self.assertEqual(self.installations(), [])
         self.assert_untouched()
 
@@ -461,8 +461,10 @@ class SetupTest(unittest.TestCase):
         self.succeed("--reference")
         site, = self.root.glob(".venv/lib/python3*/site-packages")
         self.assertEqual(self.recorded(), str(site / "torch"))
-        self.assertEqual(len(self.installations()), 1)
-        self.assertNotIn("--no-deps", self.installations()[0])
+        # Torch alone, then what it needs of the rest.
+        self.assertEqual(len(self.installations()), 2)
+        self.assertIn("--no-deps", self.installations()[0])
+        self.assertNotIn("--no-deps", self.installations()[1])
         self.assertTrue((site / "torch" / "lib" / "libtorch_cuda.so").exists())
         printed = subprocess.run(
             [self.root / ".venv/bin/python", "-c",
@@ -474,13 +476,51 @@ class SetupTest(unittest.TestCase):
         self.config.unlink()
         for arguments in (["--reference"], [], ["--reference", "--check"]):
             self.succeed(*arguments)
-        self.assertEqual(len(self.installations()), 1)
+        self.assertEqual(len(self.installations()), 2)
+
+    def needs_cuda(self, symbol):
+        """The wheel's libtorch_cuda.so needs a function of a library of the CUDA packages."""
+        lib = Path(self.env["FAKE_TORCH"], "lib")
+        write(lib / "cudart.c", f"void {symbol}(void) {{}}")
+        write(lib / "user.c", f"void {symbol}(void); void use(void) {{ {symbol}(); }}")
+        for command in (["cudart.c", "-Wl,-soname,libcudart.so.13", "-o", "libcudart.so.13"],
+                        ["user.c", "./libcudart.so.13", "-Wl,-rpath,$ORIGIN", "-o", "libtorch_cuda.so"]):
+            subprocess.run(["cc", "-shared", "-fPIC", *command], cwd=lib, check=True)
+        for name in ("cudart.c", "user.c", "libcudart.so.13"):
+            (lib / name).unlink()
+
+    def test_reference_has_stubs_in_the_place_of_cuda(self):
+        self.needs_cuda("cudaGetDeviceCount")
+        out = self.succeed("--reference", CXX="c++")
+        self.assertIn("without its CUDA packages", out)
+        self.assertIn("without CUDA in", self.succeed("--reference", "--check", CXX="c++"))
+        lib, = self.root.glob(".venv/lib/python3*/site-packages/torch/lib")
+        code = "import ctypes, sys; ctypes.CDLL(sys.argv[1], ctypes.RTLD_GLOBAL); " \
+               "print(ctypes.CDLL(None).cudaGetDeviceCount())"
+        printed = subprocess.run([sys.executable, "-c", code, lib / "libtorch_cuda.so"], check=True,
+                                 stdout=subprocess.PIPE, encoding="utf-8").stdout
+        self.assertEqual(printed.strip(), "100")
+        # On demand with CUDA, and then it stays.
+        done = len(self.installations())
+        self.assertIn("has no CUDA", self.succeed("--cuda", CXX="c++"))
+        self.assertEqual(len(self.installations()), done + 1)
+        self.assertNotIn("--no-deps", self.installations()[-1])
+        self.assertNotIn("without CUDA", self.succeed("--reference", CXX="c++"))
+        self.assertEqual(len(self.installations()), done + 1)
+
+    def test_reference_has_cuda_if_there_can_be_no_stubs(self):
+        self.needs_cuda("something_else")
+        out = self.succeed("--reference", CXX="c++")
+        self.assertIn("cannot be used without its CUDA packages: 1 functions are in no library, such as "
+                      "something_else", out)
+        self.assertIn("2.4 GB", out)
+        self.assertNotIn("--no-deps", self.installations()[-1])
 
     def test_reference_leaves_an_earlier_libtorch_in_place(self):
         self.succeed()
         self.succeed("--reference")
         self.assertEqual(self.recorded(), str(self.root / ".libtorch" / "torch"))
-        self.assertEqual(len(self.installations()), 2)
+        self.assertEqual(len(self.installations()), 3)
 
     def test_reference_is_remade_if_it_is_ours(self):
         self.succeed("--reference")
@@ -492,7 +532,7 @@ class SetupTest(unittest.TestCase):
             done = len(self.installations())
             damage()
             self.succeed("--reference")
-            self.assertEqual(len(self.installations()), done + 1)
+            self.assertEqual(len(self.installations()), done + 2)
         self.succeed("--reference", "--check")
 
     def test_failed_remake_keeps_what_was_there(self):
@@ -518,7 +558,7 @@ class SetupTest(unittest.TestCase):
         out = self.succeed("--models")
         self.assertIn("torchvision==0.28.0, timm==1.0.31, transformers==5.23.0", out)
         self.assertEqual(set(os.listdir(self.root)), self.before | {".venv", ".models", ".cargo"})
-        reference, models = self.installations()
+        reference, _, models = self.installations()
         self.assertNotIn("torch==", models.replace("torchvision==", ""))
         self.assertIn("--no-deps", models.split())
         self.assertFalse((self.root / ".models" / "torch").exists())
@@ -528,11 +568,11 @@ class SetupTest(unittest.TestCase):
         self.succeed("--models")
         self.succeed("--models", "--check")
         self.assertEqual(tree(self.root), first)
-        self.assertEqual(len(self.installations()), 2)
+        self.assertEqual(len(self.installations()), 3)
 
     def test_models_are_made_by_the_pip_of_the_references_python(self):
         self.succeed("--models", FAKE_PIP="who")
-        reference, models = self.installations()
+        reference, _, models = self.installations()
         self.assertNotIn(str(self.root / ".venv" / "bin" / "python"), reference)
         self.assertIn(str(self.root / ".venv" / "bin" / "python"), models)
 
