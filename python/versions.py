@@ -289,22 +289,26 @@ class Under:
 
     def other_bits(self, operation, dtypes, condition=lambda name: True):
         """Why an operation on these dtypes has bits that a plan cannot give; None if it can."""
-        if operation.removeprefix("aten::").partition(".")[0] in self.refused:
-            return f"{operation} of PyTorch {self.text} does not draw what any release does, so that a plan cannot give its bits"
+        name = operation.removeprefix("aten::").partition(".")[0]
+        if name in self.refused:
+            return f"{name} of PyTorch {self.text} does not draw what any release does, so that a plan cannot give its bits"
+        old = lambda since: any(numbers(release) < numbers(since) for release in self.rows_of)  # noqa: E731
+        compared = TABLE["compared"]
+        if operation.startswith("aten::") and old(compared["since"]) and name not in compared["operations"]:
+            return self.remedy(f"{name} has not been compared with that of PyTorch {self.text}, or has other bits there", compared["since"])
         for row in TABLE["rows"]:
-            if row["before"] != "refused" or operation not in row["operations"]:
+            if row["before"] != "refused" or name not in row["operations"] or not old(row["since"]):
                 continue
-            if row["dtypes"] and not set(row["dtypes"]) & set(dtypes):
+            found = [d for d in row["dtypes"] if d in dtypes]
+            if row["dtypes"] and not found or row.get("condition") and not condition(row["condition"]):
                 continue
-            if row.get("condition") and not condition(row["condition"]):
-                continue
-            if any(numbers(release) < numbers(row["since"]) for release in self.rows_of):
-                of = f" of {', '.join(d for d in row['dtypes'] if d in dtypes)}" if row["dtypes"] else ""
-                return (
-                    f"{operation}{of} has other bits in PyTorch {self.text} than since {row['since']}, which a plan cannot give;"
-                    f" record under PyTorch {row['since']} to {NEWEST}"
-                )
+            of = f" of {', '.join(found)}" if found else ""
+            return self.remedy(f"{name}{of} has other bits in PyTorch {self.text} than since {row['since']}", row["since"])
         return None
+
+    @staticmethod
+    def remedy(what, since):
+        return f"{what}, which a plan cannot give; record under PyTorch {since} to {NEWEST}"
 
 
 def known_release(text):

@@ -26,6 +26,14 @@ struct Versions {
     newest: String,
     semantics: Vec<Semantics>,
     rows: Vec<Row>,
+    compared: Compared,
+}
+
+/// The operators whose calls may be recorded under a release before `since`.
+#[derive(Deserialize)]
+struct Compared {
+    since: String,
+    operations: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -146,11 +154,40 @@ fn rows(versions: &Versions) -> Vec<[String; 4]> {
         .collect()
 }
 
+fn compared(versions: &Versions) -> String {
+    let Compared { since, operations } = &versions.compared;
+    format!(
+        "Before {since}, a call of an operator that is not among these is refused, since it has other bits there or was not compared: {}.\n",
+        operations.join(" ")
+    )
+}
+
 fn introduction(versions: &Versions) -> String {
     format!(
         "`record` runs under PyTorch {} to {}, and under other builds whose functions and draws are those of one of these.\n",
         versions.oldest, versions.newest
     )
+}
+
+fn width() -> u16 {
+    terminal_size::terminal_size().map_or(WIDTH, |(width, _)| width.0)
+}
+
+/// The words of a text in lines of the terminal's width.
+fn wrapped(text: &str) -> String {
+    let mut lines = vec![String::new()];
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.len() + word.len() < usize::from(width()) => {
+                if !line.is_empty() {
+                    line.push(' ');
+                }
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines.join("\n") + "\n"
 }
 
 fn shown(versions: &Versions) -> String {
@@ -160,7 +197,7 @@ fn shown(versions: &Versions) -> String {
             .load_style(presets::NOTHING)
             .set_content_arrangement(ContentArrangement::Dynamic)
             .set_header(header.iter().copied());
-        table.set_width(terminal_size::terminal_size().map_or(WIDTH, |(width, _)| width.0));
+        table.set_width(width());
         for row in rows {
             table.add_row(row);
         }
@@ -172,13 +209,14 @@ fn shown(versions: &Versions) -> String {
     };
     let owned = |rows: Vec<[String; 2]>| rows.into_iter().map(Vec::from).collect();
     format!(
-        "{}\n{}\nEverything that is not listed has the same bits in all of them:\n\n{}",
+        "{}\n{}\nWhat has other bits in some of them:\n\n{}\n{}",
         introduction(versions).replace('`', ""),
         table(&SEMANTICS_HEADER, owned(spans(versions))),
         table(
             &ROW_HEADER,
             rows(versions).into_iter().map(Vec::from).collect()
-        )
+        ),
+        wrapped(&compared(versions))
     )
 }
 
@@ -198,7 +236,7 @@ fn markdown(versions: &Versions) -> String {
         text
     };
     format!(
-        "{}\n{}\nEverything that is not listed has the same bits in all of them:\n\n{}",
+        "{}\n{}\nWhat has other bits in some of them:\n\n{}\n{}",
         introduction(versions),
         table(
             &SEMANTICS_HEADER,
@@ -207,6 +245,7 @@ fn markdown(versions: &Versions) -> String {
         table(
             &ROW_HEADER,
             rows(versions).into_iter().map(Vec::from).collect()
-        )
+        ),
+        compared(versions)
     )
 }
