@@ -9,7 +9,7 @@ TCH_INIT_PYTHON ?= .venv/bin/python
 
 help:
 	@echo 'make demo       run the experiment; fetches libtorch if there is none (540 MB)'
-	@echo 'make test       all tests, including the live ones; fetches PyTorch (2.4 GB)'
+	@echo 'make test       all tests, including the live ones; fetches PyTorch (0.6 GB)'
 	@echo 'make test-models  compare models of torchvision, timm and transformers with PyTorch'
 	@echo 'make test-versions [VERSIONS="2.15.0 2.0.1"]  record under other versions of PyTorch (fetches 0.6 to 0.9 GB each)'
 	@echo 'make versions-page  print the table of versions into docs/versions.md'

@@ -295,20 +295,23 @@ class Under:
         old = lambda since: any(numbers(release) < numbers(since) for release in self.rows_of)  # noqa: E731
         compared = TABLE["compared"]
         if operation.startswith("aten::") and old(compared["since"]) and name not in compared["operations"]:
-            return self.remedy(f"{name} has not been compared with that of PyTorch {self.text}, or has other bits there", compared["since"])
+            return self.remedy(f"{name} of PyTorch {self.text} has other bits than today's, or was not compared with it", compared["since"])
         for row in TABLE["rows"]:
-            if row["before"] != "refused" or name not in row["operations"] or not old(row["since"]):
+            if row["before"] != "refused" or name not in row["operations"]:
+                continue
+            until = row.get("until", NEWEST)
+            if not old(row["since"]) and numbers(self.release) <= numbers(until):
                 continue
             found = [d for d in row["dtypes"] if d in dtypes]
             if row["dtypes"] and not found or row.get("condition") and not condition(row["condition"]):
                 continue
             of = f" of {', '.join(found)}" if found else ""
-            return self.remedy(f"{name}{of} has other bits in PyTorch {self.text} than since {row['since']}", row["since"])
+            return self.remedy(f"{name}{of} has other bits in PyTorch {self.text} than in {span(row['since'], until)}", row["since"], until)
         return None
 
     @staticmethod
-    def remedy(what, since):
-        return f"{what}, which a plan cannot give; record under PyTorch {since} to {NEWEST}"
+    def remedy(what, since, until=NEWEST):
+        return f"{what}, and a plan cannot give them; record under PyTorch {span(since, until)}"
 
 
 def known_release(text):

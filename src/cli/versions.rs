@@ -49,6 +49,8 @@ struct Row {
     dtypes: Vec<String>,
     condition: Option<String>,
     since: String,
+    /// The last release, if it is not the newest.
+    until: Option<String>,
     before: String,
 }
 
@@ -74,6 +76,14 @@ impl Row {
         }
     }
 
+    /// The releases with the bits of libtorch 2.13.
+    fn releases(&self) -> String {
+        match &self.until {
+            Some(until) => format!("{} to {until}", self.since),
+            None => format!("since {}", self.since),
+        }
+    }
+
     fn before(&self) -> &str {
         match self.before.as_str() {
             "semantics" => "the bits of that PyTorch",
@@ -85,7 +95,7 @@ impl Row {
     }
 }
 
-const ROW_HEADER: [&str; 4] = ["operation", "of", "as today since", "before"];
+const ROW_HEADER: [&str; 4] = ["operation", "of", "as in 2.13", "otherwise"];
 const SEMANTICS_HEADER: [&str; 2] = ["PyTorch", "semantics of its plans"];
 
 /// Prints the table.
@@ -147,7 +157,7 @@ fn rows(versions: &Versions) -> Vec<[String; 4]> {
             [
                 row.operations(),
                 row.of(),
-                row.since.clone(),
+                row.releases(),
                 row.before().to_owned(),
             ]
         })

