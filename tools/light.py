@@ -49,11 +49,33 @@ def requirements(site):
 
 
 def symbols(path, *options):
-    """(kind, name) of the dynamic symbols of a library."""
+    """(kind, name, version) of the dynamic symbols of a library."""
     for line in output("nm", "-D", *options, path).splitlines():
         parts = line.split()
         if len(parts) >= 2:
-            yield parts[-2], parts[-1].partition("@")[0]
+            name, _, version = parts[-1].partition("@")
+            yield parts[-2], name, version.lstrip("@")
+
+
+def needed_versions(path):
+    """The library of each version of symbols that a library needs."""
+    found, file = {}, None
+    for line in output("readelf", "-VW", path).splitlines():
+        match = re.search(r"\bFile: (\S+)", line)
+        file = match.group(1) if match else file
+        match = re.search(r"\bName: (\S+)\s+Flags:", line)
+        if match and file:
+            found[match.group(1)] = file
+    return found
+
+
+def assembly(names):
+    """The functions of a stub: all return an error, those that name an error return a text."""
+    lines = [".text", "failing:", " mov $100,%eax", " ret", "text:", '.asciz "no device"', "message:", " lea text(%rip),%rax", " ret"]
+    for name in names:
+        target = "message" if re.search("ErrorString|ErrorName|GetErrorStr", name) else "failing"
+        lines += [f".globl {name}", f".type {name},@function", f".set {name},{target}"]
+    return "\n".join([*lines, '.section .note.GNU-stack,"",@progbits']) + "\n"
 
 
 def add_stubs(torch, compiler=("c++",)):
@@ -64,12 +86,13 @@ def add_stubs(torch, compiler=("c++",)):
         with open(path, "rb") as file:
             if file.read(4) == b"\x7fELF":
                 libraries.append(path)
-    needed, undefined, defined = set(), set(), set()
+    needed, undefined, defined, files = set(), set(), set(), {}
     for path in libraries:
         needed |= set(re.findall(r"NEEDED.*\[(.*)\]", output("readelf", "-dW", path)))
-        for kind, name in symbols(path):
+        files.update(needed_versions(path))
+        for kind, name, version in symbols(path):
             if kind == "U":
-                undefined.add(name)
+                undefined.add((name, version))
             elif kind != "w":
                 defined.add(name)
     known = dict(re.findall(r"\s(\S+) \(libc6,x86-64.*?\) => (\S+)", output(shutil.which("ldconfig") or "/sbin/ldconfig", "-p")))
@@ -80,23 +103,33 @@ def add_stubs(torch, compiler=("c++",)):
     for name in (needed & set(known)) | set(SYSTEM) | {os.path.basename(LOADER)}:
         path = known.get(name) or (LOADER if os.path.exists(LOADER) else None)
         if path:
-            defined |= {symbol for _, symbol in symbols(path, "--defined-only")}
-    stubs = sorted(name for name in undefined - defined if not re.match(r"_?Py", name))
-    odd = [name for name in stubs if not EXPECTED.match(name)]
+            defined |= {symbol for _, symbol, _ in symbols(path, "--defined-only")}
+    stubs = sorted((n, v) for n, v in undefined if n not in defined and not re.match(r"_?Py", n))
+    odd = [name for name, _ in stubs if not EXPECTED.match(name)]
     if odd:
         raise Unusable(f"{len(odd)} functions are in no library, such as {odd[0]}")
-    lines = [".text", "failing:", " mov $100,%eax", " ret", ".text_of:", '.asciz "no device"', "message:", " lea .text_of(%rip),%rax", " ret"]
-    for name in stubs:
-        target = "message" if re.search("ErrorString|ErrorName|GetErrorStr", name) else "failing"
-        lines += [f".globl {name}", f".type {name},@function", f".set {name},{target}"]
-    lines.append('.section .note.GNU-stack,"",@progbits')
+    # A symbol with a version is looked up in one library, which has to have that version; others may be anywhere.
+    parts = {}
+    for name, version in stubs:
+        library = files.get(version) if version else None
+        parts.setdefault(library if library in missing else None, {}).setdefault(version, []).append(name)
+    shared = [*compiler, "-shared", "-nostdlib"]
     with tempfile.TemporaryDirectory() as folder:
-        source = os.path.join(folder, "stubs.s")
-        with open(source, "w") as file:
-            file.write("\n".join(lines) + "\n")
-        shared = [*compiler, "-shared", "-nostdlib"]
-        output(*shared, "-o", os.path.join(lib, "libtchstubs.so"), "-Wl,-soname,libtchstubs.so", source)
-    for name in missing:
-        # Each library of CUDA leads to the one that has the functions.
-        output(*shared, "-o", os.path.join(lib, name), f"-Wl,-soname,{name}", "-Wl,--no-as-needed", f"-L{lib}", "-ltchstubs", "-Wl,-rpath,$ORIGIN")
+
+        def make(library, versions, *options):
+            source, script = os.path.join(folder, "stubs.s"), os.path.join(folder, "versions")
+            with open(source, "w") as file:
+                file.write(assembly(sorted({name for names in versions.values() for name in names})))
+            nodes = {version: names for version, names in versions.items() if version}
+            if nodes:
+                with open(script, "w") as file:
+                    for version, names in nodes.items():
+                        file.write(f"{version} {{ global: {' '.join(name + ';' for name in names)} }};\n")
+                options = (*options, f"-Wl,--version-script={script}")
+            output(*shared, "-o", os.path.join(lib, library), f"-Wl,-soname,{library}", source, *options)
+
+        make("libtchstubs.so", {"": [name for names in parts.get(None, {}).values() for name in names]})
+        for library in missing:
+            # It leads to the library of the functions that have no version.
+            make(library, parts.get(library, {}), "-Wl,--no-as-needed", f"-L{lib}", "-ltchstubs", "-Wl,-rpath,$ORIGIN")
     return missing
