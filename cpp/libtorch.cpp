@@ -642,10 +642,14 @@ char* tch_init_call(
     TORCH_CHECK(
         stack.size() == schema.returns().size() && stack.size() <= capacity, schema.name(),
         " returns ", stack.size(), " tensors, expected ", capacity);
-    for (const auto& result : stack) {
+    for (auto& result : stack) {
+      // Such as the memory that training needs, of an LSTM that is not trained.
+      if (!result.toTensor().defined()) {
+        result = at::empty({0}, at::kByte);
+      }
       const auto& tensor = result.toTensor();
       TORCH_CHECK(
-          tensor.defined() && tensor.layout() == at::kStrided && tensor.device().is_cpu(),
+          tensor.layout() == at::kStrided && tensor.device().is_cpu(),
           schema.name(), " returns a tensor that is not in memory");
     }
     for (const auto& result : stack) {

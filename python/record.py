@@ -15,6 +15,7 @@ import base64
 import builtins
 import contextlib
 import ctypes
+import datetime
 import hashlib
 import importlib
 import importlib.util
@@ -23,11 +24,15 @@ import math
 import mmap
 import os
 import random
+import select
+import signal
 import struct
 import sys
 import tempfile
 import threading
+import time
 import types
+import warnings
 
 
 def beside(name):
@@ -71,6 +76,8 @@ MAX_MESSAGE = 400  # characters of an error: some list all that they know
 # Larger tensors are not filled, and none is after this many bytes in total.
 MAX_FILLED = 4 << 20
 MAX_FILLED_TOTAL = 256 << 20
+# What is read after all is computed then, up to so many bytes.
+MAX_COMPUTED = 1 << 30
 # Memory that numpy may share is compared after each write to it, up to this size.
 MAX_WATCHED = 16 << 20
 # From this size on, the memory of a deferred tensor is mapped without reserve, so that the allocation cannot fail.
@@ -100,35 +107,36 @@ STORED = {
 
 # The operators that a plan may call by their schema: those of crates/init-plan/src/operator.rs.
 OPERATORS = set("""
-    _adaptive_avg_pool2d _adaptive_avg_pool3d _assert_async _conj_physical _linalg_det _linalg_eigh
-    _linalg_slogdet _linalg_solve_ex _linalg_svd _log_softmax _native_batch_norm_legit
-    _native_batch_norm_legit_functional _safe_softmax _sample_dirichlet _softmax _standard_gamma _to_copy
-    _upsample_bicubic2d_aa _upsample_bilinear2d_aa _upsample_nearest_exact1d _upsample_nearest_exact2d
-    _upsample_nearest_exact3d _weight_norm_interface abs acos acosh add addcdiv addcmul addmm addmv addr all amax
-    amin aminmax angle any argmax argmin argsort asin asinh atan atan2 atanh avg_pool1d avg_pool2d avg_pool3d
-    baddbmm bartlett_window bernoulli bernoulli_ bitwise_and bitwise_left_shift bitwise_not bitwise_or
-    bitwise_right_shift bitwise_xor blackman_window bmm bucketize cauchy_ ceil celu cholesky cholesky_inverse
-    clamp clamp_max clamp_min clone complex convolution copysign cos cosh count_nonzero cummax cummin cumprod
-    cumsum deg2rad diag_embed diagonal_copy diagonal_scatter digamma div dot elu embedding eq erf erfc erfinv exp
-    exp2 expm1 exponential_ flip floor floor_divide fmax fmin fmod frac frexp full full_like gather ge gelu
-    geometric_ geqrf gt hamming_window hann_window hardshrink hardsigmoid hardswish hardtanh heaviside hypot i0
-    index index_add index_copy index_fill index_put index_reduce index_select isinf isnan isneginf isposinf
-    kaiser_window kthvalue le leaky_relu lerp lgamma linalg_cholesky_ex linalg_cross linalg_eig
-    linalg_householder_product linalg_inv_ex linalg_lu linalg_lu_factor_ex linalg_matrix_exp linalg_pinv linalg_qr
-    linalg_solve_triangular linalg_vector_norm linspace log log10 log1p log2 log_normal_ log_sigmoid_forward
-    logaddexp logaddexp2 logcumsumexp logical_and logical_not logical_or logical_xor logit logspace logsumexp lt
-    lu_unpack masked_fill max max_pool2d_with_indices max_pool3d_with_indices maximum mean median min minimum mish
-    mm mode mul multinomial mv mvlgamma nan_to_num nanmedian nansum native_group_norm native_layer_norm ne neg
-    nextafter norm normal normal_ ones ones_like permute_copy pixel_shuffle pixel_unshuffle poisson polar pow prod
-    put rad2deg rand rand_like randint randint_like randn randn_like random_ randperm reciprocal reflection_pad1d
+    _adaptive_avg_pool2d _adaptive_avg_pool3d _assert_async _cdist_forward _conj_physical _euclidean_dist
+    _fft_c2c _fft_c2r _fft_r2c _linalg_det _linalg_eigh _linalg_slogdet _linalg_solve_ex _linalg_svd _log_softmax
+    _native_batch_norm_legit _native_batch_norm_legit_functional _pdist_forward _safe_softmax _sample_dirichlet
+    _softmax _standard_gamma _to_copy _upsample_bicubic2d_aa _upsample_bilinear2d_aa _upsample_nearest_exact1d
+    _upsample_nearest_exact2d _upsample_nearest_exact3d _weight_norm_interface abs acos acosh add addbmm addcdiv
+    addcmul addmm addmv addr all amax amin aminmax angle any argmax argmin argsort asin asinh atan atan2 atanh
+    avg_pool1d avg_pool2d avg_pool3d baddbmm bartlett_window bernoulli bernoulli_ bitwise_and bitwise_left_shift
+    bitwise_not bitwise_or bitwise_right_shift bitwise_xor blackman_window block_diag bmm bucketize cauchy_ ceil
+    celu cholesky cholesky_inverse cholesky_solve clamp clamp_max clamp_min clone complex convolution copysign
+    cos cosh count_nonzero cummax cummin cumprod cumsum deg2rad diag_embed diagonal_copy diagonal_scatter digamma
+    div dot elu embedding eq erf erfc erfinv exp exp2 expm1 exponential_ flip floor floor_divide fmax fmin fmod
+    frac frexp full full_like gather ge gelu geometric_ geqrf glu gt hamming_window hann_window hardshrink
+    hardsigmoid hardswish hardtanh heaviside hypot i0 index index_add index_copy index_fill index_put
+    index_reduce index_select isin isinf isnan isneginf isposinf kaiser_window kthvalue le leaky_relu lerp lgamma
+    linalg_cholesky_ex linalg_cross linalg_eig linalg_householder_product linalg_inv_ex linalg_lstsq linalg_lu
+    linalg_lu_factor_ex linalg_matrix_exp linalg_pinv linalg_qr linalg_solve_triangular linalg_vector_norm
+    linspace log log10 log1p log2 log_normal_ log_sigmoid_forward logaddexp logaddexp2 logcumsumexp logical_and
+    logical_not logical_or logical_xor logit logspace logsumexp lt lu_unpack masked_fill masked_scatter max
+    max_pool2d_with_indices max_pool3d_with_indices maximum mean median min minimum mish mkldnn_rnn_layer mm mode
+    mul multinomial mv mvlgamma nan_to_num nanmedian nansum native_group_norm native_layer_norm ne neg nextafter
+    norm normal normal_ ones ones_like permute_copy pixel_shuffle pixel_unshuffle poisson polar pow prod put
+    rad2deg rand rand_like randint randint_like randn randn_like random_ randperm reciprocal reflection_pad1d
     reflection_pad2d reflection_pad3d relu remainder renorm repeat_interleave replication_pad1d replication_pad2d
-    replication_pad3d roll rot90 round rsqrt rsub scatter scatter_add scatter_reduce searchsorted select_copy
-    select_scatter sgn sigmoid sign signbit silu sin sinc sinh slice_copy slice_scatter softplus softshrink sort
-    special_bessel_j0 special_bessel_j1 special_entr special_erfcx special_i0e special_i1 special_i1e
-    special_log_ndtr special_ndtri special_xlog1py sqrt std std_mean sub sum t_copy take tan tanh threshold topk
-    trace transpose_copy tril triu trunc uniform_ upsample_bicubic2d upsample_bilinear2d upsample_linear1d
-    upsample_nearest1d upsample_nearest2d upsample_nearest3d upsample_trilinear3d var var_mean vdot
-    view_as_complex_copy where xlogy zeros zeros_like
+    replication_pad3d roll rot90 round rrelu_with_noise_functional rsqrt rsub scatter scatter_add scatter_reduce
+    searchsorted select_copy select_scatter sgn sigmoid sign signbit silu sin sinc sinh slice_copy slice_scatter
+    softplus softshrink sort special_bessel_j0 special_bessel_j1 special_entr special_erfcx special_i0e
+    special_i1 special_i1e special_log_ndtr special_ndtri special_xlog1py sqrt std std_mean sub sum t_copy take
+    tan tanh threshold topk trace transpose_copy tril triu trunc uniform_ upsample_bicubic2d upsample_bilinear2d
+    upsample_linear1d upsample_nearest1d upsample_nearest2d upsample_nearest3d upsample_trilinear3d var var_mean
+    vdot view_as_complex_copy where xlogy zeros zeros_like
 """.split())
 
 
@@ -596,6 +604,8 @@ VIEWS = {"_unsafe_view", "_reshape_alias", "lift", "unsafe_split", "unsafe_split
 LIKE = {"zeros_like", "ones_like", "full_like", "new_zeros", "new_ones", "new_full", "rand_like", "randn_like", "randint_like"}
 # Functions of lists of tensors that libtorch computes on the CPU by the function of this name, tensor by tensor.
 FOREACH = set("add sub mul div lerp addcmul addcdiv neg abs sqrt exp log sigmoid tanh reciprocal sign erf sin cos zero copy".split())
+# Operators whose known results are data: a call of them has other bits with another number of threads or another library.
+OF_LIBRARIES = set("_cdist_forward _euclidean_dist _fft_c2c _fft_c2r _fft_r2c _pdist_forward cholesky_solve linalg_lstsq mkldnn_rnn_layer".split())
 # What hands the values of a tensor to Python.
 PYTHON_READS = {"aten::_local_scalar_dense", "numpy()", "tolist", "apply_", "map_", "map2_", "__dlpack__", "__reduce_ex__"}
 # Ops that move the bytes of the state of a generator.
@@ -767,7 +777,7 @@ class Streams:
 
     def of_user(self, generator):
         """Whether the generator's seed is that of the default generator before the constructor."""
-        return 0 <= generator.initial_seed() - self.USER < 1 << 32
+        return self.USER != ANOTHER_SEED and 0 <= generator.initial_seed() - self.USER < 1 << 32
 
     def stream(self, generator):
         """The stream that is where the generator is, and the rows that bring it there."""
@@ -914,9 +924,10 @@ class Recorder(TorchDispatchMode):
         self.deferred = {}  # storage -> "random" | "large"
         self.unset = {}  # storage of uninitialized memory -> what of it has been written
         self.data = {}  # storage -> its values that steps refer to
-        self.outside = {}  # storage made elsewhere -> hash of the values that were recorded
+        self.outside = {}  # storage made elsewhere -> the values that were recorded, or their hash
         self.paused = 0
-        self.filled = 0
+        self.filled = self.computed = 0
+        self.later = []  # calls of large tensors, not made yet: (call, storages, bytes); without the call if it cannot be made
         self.refused = None
         self.streams = Streams()
         self.end = []
@@ -924,6 +935,7 @@ class Recorder(TorchDispatchMode):
         self.seeded = set()  # Python's and numpy's generators that have a fixed seed
         self.states = set()  # storages of states of generators, which have their values
         self.thread = threading.get_ident()
+        self.token = os.urandom(4).hex()  # of this recording
 
     # ------------------------------------------------ errors
 
@@ -960,6 +972,69 @@ class Recorder(TorchDispatchMode):
     def is_drawn(self, tensor):
         """Whether the values of a tensor depend on a draw."""
         return not self.paused and self.deferred.get(self.storages.get(tensor.untyped_storage()._cdata)) == "random"
+
+    def delay(self, call, numbers):
+        """Notes a call of large tensors that is not made now, and the storages that it reads or writes."""
+        numbers = set(numbers)
+        self.later.append((call, numbers, sum(self.bytes[n] for n in numbers)))
+
+    def delay_copy(self, new, copied, untyped, number):
+        bytes_of = lambda x: torch.empty(0, dtype=torch.uint8).set_(x)  # noqa: E731
+        source = bytes_of(untyped)
+        if number in self.deferred:
+            self.delay(lambda: bytes_of(new).copy_(source), [copied, number])
+        elif untyped.nbytes() <= MAX_WATCHED:
+            source = source.clone()  # the other may be written before
+            self.delay(lambda: bytes_of(new).copy_(source), [copied])
+        else:
+            self.delay(None, [copied])
+
+    def compute(self, numbers):
+        """Makes the calls that large tensors have their values from, in their order; False if that would be too much."""
+        wanted, size = set(numbers), -1
+        while size != len(wanted):
+            size = len(wanted)
+            wanted.update(*(others for _, others, _ in self.later if not wanted.isdisjoint(others)))
+        calls = [entry for entry in self.later if not wanted.isdisjoint(entry[1])]
+        nbytes = sum(self.bytes[n] for n in wanted)
+        if any(call is None for call, _, _ in calls) or self.computed + nbytes > MAX_COMPUTED:
+            return False
+        self.computed += nbytes
+        self.later = [entry for entry in self.later if wanted.isdisjoint(entry[1])]
+        with self.pause(), torch.no_grad():
+            for call, _, _ in calls:
+                call()
+        for number in wanted:
+            if self.deferred.get(number) == "large":
+                del self.deferred[number]
+        return True
+
+    def delayed(self, func, args, kwargs, result, written, inputs):
+        """The call as one that can be made later, when small tensors among its arguments may have changed."""
+        with self.pause():
+            kept = {}
+            for x in inputs:
+                if self.view(x).storage not in self.deferred:
+                    if x.numel() * x.element_size() > MAX_WATCHED:
+                        return None
+                    kept[id(x)] = x.detach().clone()
+        args, kwargs = tree_map(lambda x: kept.get(id(x), x), (args, kwargs))
+
+        def call():
+            made = func(*args, **kwargs)
+            if not written:
+                for out, x in zip(tree_flatten(result)[0], tree_flatten(made)[0]):
+                    if isinstance(out, torch.Tensor):
+                        out.copy_(x)
+
+        return call
+
+    def is_known(self, tensor):
+        """Whether a tensor has its values now."""
+        if self.paused or tensor.device.type != "cpu" or tensor.layout != torch.strided or isinstance(tensor, UNINITIALIZED):
+            return True
+        number = self.storages.get(tensor.untyped_storage()._cdata)
+        return number not in self.deferred and (number not in self.unset or not self.is_unset(self.view(tensor)))
 
     def state_of(self, state):
         """The state of a generator, whose values depend on the seed."""
@@ -1022,8 +1097,10 @@ class Recorder(TorchDispatchMode):
             dtype = view.dtype if untyped.nbytes() % size == 0 else torch.uint8
             with self.pause():
                 whole = torch.empty(0, dtype=dtype).set_(untyped)
-                self.outside[number] = hash_of(whole)
                 self.constant(whole, View(number, dtype, whole.shape), "a tensor made outside the constructor")
+                last = self.steps[-1] if self.steps else None
+                is_data = last is not None and last.op == "data" and last.outs[0].storage == number
+                self.outside[number] = self.snapshot(number, last.args[0] if is_data else None)
         return view
 
     def constant(self, tensor, out, why, fresh=False):
@@ -1070,17 +1147,26 @@ class Recorder(TorchDispatchMode):
         """Whether memory that was made elsewhere has changed since it was recorded: numpy may share and write it."""
         if number not in self.outside:
             return False
+        kept = self.outside[number]
         with self.pause():
-            changed = hash_of(torch.empty(0, dtype=torch.uint8).set_(self.keep[number])) != self.outside[number]
+            now = torch.empty(0, dtype=torch.uint8).set_(self.keep[number])
+            changed = hash_of(now) != kept if isinstance(kept, bytes) else kept is None or not torch.equal(now, kept)
         if changed and number in self.deferred:
             self.refuse("memory that a draw is written to was changed unseen, for instance through the numpy array that it shares")
         return changed
 
+    def snapshot(self, number, data=None):
+        """What memory that was made elsewhere has now: a copy, which `data` has already, or a hash of much."""
+        with self.pause():
+            now = torch.empty(0, dtype=torch.uint8).set_(self.keep[number])
+            if data is not None:
+                return torch.empty(0, dtype=torch.uint8).set_(data.values.untyped_storage())
+            return now.clone() if now.numel() <= MAX_WATCHED else hash_of(now)
+
     def watch(self, number):
         """Notes what memory that was made elsewhere has after a write, unless that takes long."""
         if number in self.outside and self.bytes[number] <= MAX_WATCHED:
-            with self.pause():
-                self.outside[number] = hash_of(torch.empty(0, dtype=torch.uint8).set_(self.keep[number]))
+            self.outside[number] = self.snapshot(number)
         else:
             self.outside.pop(number, None)
 
@@ -1147,6 +1233,9 @@ class Recorder(TorchDispatchMode):
         copied = self.storage(new, dtype)
         if number in self.deferred or untyped.nbytes() > MAX_FILLED:
             self.deferred[copied] = self.deferred.get(number, "large")
+            if self.deferred[copied] == "large":
+                with self.pause():
+                    self.delay_copy(new, copied, untyped, number)
         if number in self.states:
             self.states.add(copied)
         shape = (untyped.nbytes() // itemsize(dtype),)
@@ -1185,8 +1274,10 @@ class Recorder(TorchDispatchMode):
         self.written(out)
         self.set(out)
         self.add(Step(op, out, args, draws=op != "dirac_"), generator)
-        random_before = self.deferred.get(out.storage) == "random"
+        random_before = self.deferred.get(out.storage) == "random" and out.extent() != (0, self.bytes[out.storage], True)
         self.deferred[out.storage] = "random" if op != "dirac_" or random_before else "large"
+        if op == "dirac_":
+            self.delay(lambda: original(tensor, *args), [out.storage])
         return tensor
 
     def without_moving(self, function, *args):
@@ -1246,11 +1337,27 @@ class Recorder(TorchDispatchMode):
             return result
         if name in EMPTY:
             return self.empty(func, args, kwargs)
+        if name in ("rrelu_with_noise", "rrelu_with_noise_") and hasattr(torch.ops.aten, "rrelu_with_noise_functional"):
+            return self.rrelu(name, arguments)
+        if name == "masked_select" and not self.is_known(arguments["self"]) and self.is_known(arguments["mask"]):
+            shape = torch.broadcast_shapes(arguments["self"].shape, arguments["mask"].shape)
+            with self:
+                return arguments["self"].expand(shape)[arguments["mask"].expand(shape)]
         if name in OF_STATE and tensors and all(self.storages.get(x.untyped_storage()._cdata) in self.states for x in tensors):
             with self.pause():
                 result = func(*args, **kwargs)
             return self.state_of(result)
         return self.step(func, name, arguments, args, kwargs, tensors, draws)
+
+    def rrelu(self, name, a):
+        """`rrelu` without the memory that it draws its slopes into."""
+        with self:
+            if a["training"]:
+                bounds = a["lower"], a["upper"], True
+                result = torch.ops.aten.rrelu_with_noise_functional(a["self"], torch.zeros_like(a["self"]), *bounds, generator=a["generator"])[0]
+            else:
+                result = torch.ops.aten.leaky_relu(a["self"], (a["lower"] + a["upper"]) / 2)
+            return a["self"].copy_(result) if name.endswith("_") else result
 
     def foreach(self, func, arguments):
         """A function of lists of tensors as libtorch has it on the CPU: one tensor after the other."""
@@ -1314,6 +1421,11 @@ class Recorder(TorchDispatchMode):
             args, kwargs, arguments, tensors = self.without_masks(func, args, kwargs, arguments, tensors)
         if name == "_linalg_check_errors" and any(self.view(x).storage in self.deferred for x in tensors):
             return None  # PyTorch's error of a singular matrix, which libtorch does not report
+        if name == "linalg_lstsq" and any(self.view(x).storage in self.deferred for x in tensors) and arguments["driver"] in (None, "gelsy"):
+            self.refuse("torch.linalg.lstsq by the driver gelsy (the default on the CPU) reads uninitialized memory in PyTorch, so that its bits are others in each run; driver='gelsd' or 'gels' can be recorded")
+        if name == "mkldnn_rnn_layer":  # the same values, without the memory that training needs
+            args, kwargs = (*bound(func, args, kwargs).values(),)[:-1] + (False,), {}
+            arguments = bound(func, args, kwargs)
         if self.values_only and name in VALUES_ONLY:
             args = (args + tuple(a.default_value for a in func._schema.arguments[len(args) :] if not a.kwarg_only))[: VALUES_ONLY[name]]
             args += (False,)
@@ -1341,6 +1453,9 @@ class Recorder(TorchDispatchMode):
             self.check_draw(func, arguments, written)
         returns = func._schema.returns
         reads_values = not written and not all("Tensor" in str(r.type) for r in returns)
+        if deferred == {"large"} and not draws and (reads_values or self.needs_values(func, name)):
+            if self.compute(self.view(x).storage for x in inputs):
+                deferred = set()
         if deferred and reads_values:
             self.refuse_read(deferred, func.name())
 
@@ -1381,9 +1496,9 @@ class Recorder(TorchDispatchMode):
             result = written[0] if len(returns) == 1 else tuple(written)
             result = None if not returns else result
             for x in written:
-                number = self.view(x).storage
-                if self.deferred.get(number) != "random":
-                    self.deferred[number] = kind
+                view = self.view(x)
+                if self.deferred.get(view.storage) != "random" or overwrites and view.extent() == (0, self.bytes[view.storage], True):
+                    self.deferred[view.storage] = kind
         else:
             result = self.unexecuted(func, args, kwargs, deferred)
         for x in tree_flatten(result)[0]:
@@ -1400,6 +1515,9 @@ class Recorder(TorchDispatchMode):
                 self.known.add(number)
                 if kind:
                     self.deferred[number] = kind
+        if kind == "large":
+            call = None if unset or hidden else self.delayed(func, args, kwargs, result, written, inputs)
+            self.delay(call, (self.view(x).storage for x in [*outs, *inputs] if self.view(x).storage in self.deferred))
         for x in outs:
             view = self.view(x)
             if unset:
@@ -1408,6 +1526,15 @@ class Recorder(TorchDispatchMode):
                 self.set(view)
         self.append(func, name, views, reads, outs, "unset" if unset else kind, draws, overwrites)
         return result
+
+    def needs_values(self, func, name):
+        """Whether an op of large tensors has to be computed: its shape depends on values, or a plan has no row for it."""
+        if name in OF_LIBRARIES or {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape} & set(func.tags):
+            return True
+        try:
+            return name not in ROWS and name.removesuffix("_") not in ROWS and function_of(func)[0] not in OPERATORS
+        except Unsupported:
+            return True
 
     def resize_out(self, func, arguments, args, kwargs):
         """Gives the tensors of `out=` the shapes of the result, as the op does."""
@@ -1475,7 +1602,7 @@ class Recorder(TorchDispatchMode):
                 self.add(Step(op, row[2] if len(row) > 2 else out, args, draws), generator)
                 return
         small = all(x.numel() * x.element_size() <= MAX_CONST for x in outs)
-        if kind != "unset" and not (kind is None and small):
+        if kind != "unset" and not (kind is None and (small or name in OF_LIBRARIES)):
             try:
                 if name == "native_batch_norm":
                     func, places = batch_norm(arguments, places)
@@ -1541,7 +1668,7 @@ class Recorder(TorchDispatchMode):
             with self.pause():
                 metas = [x for x in tree_flatten(self.on_meta(func, args, kwargs))[0] if isinstance(x, torch.Tensor)]
             nbytes = max((x.numel() * x.element_size() for x in metas), default=0)
-        if nbytes > MAX_FILLED or self.filled + nbytes > MAX_FILLED_TOTAL:
+        if nbytes > MAX_FILLED or self.filled + nbytes > MAX_FILLED_TOTAL and nbytes > MAX_CONST:
             return "large"
         self.filled += nbytes
         return None
@@ -1580,13 +1707,18 @@ class Recorder(TorchDispatchMode):
         nbytes = sum(x.numel() * x.element_size() for x in tree_flatten((args, kwargs))[0] if isinstance(x, torch.Tensor))
         if torch.Tag.nondeterministic_seeded in func.tags and not known:
             self.refuse(f"{func.name()} draws in a way that a plan cannot represent")
-        if not known or tags & set(func.tags) or nbytes > MAX_FILLED_TOTAL:
+        # Its shapes depend on whether the matrix has full rank, as a drawn one has.
+        is_lstsq = func._schema.name == "aten::linalg_lstsq"
+        if not known or tags & set(func.tags) and not is_lstsq or nbytes > MAX_FILLED_TOTAL:
             self.refuse_read(deferred, func.name())
 
         def ones(x):
             if not isinstance(x, torch.Tensor):
                 return x
             made = torch.empty_strided(x.shape, x.stride(), dtype=x.dtype)
+            if is_lstsq and x.ndim > 1:
+                made.zero_().diagonal(dim1=-2, dim2=-1).fill_(1)
+                return made
             return made.fill_(1) if x.dtype.is_floating_point or x.dtype.is_complex else made.zero_()
 
         args, kwargs = tree_map(ones, (args, kwargs))
@@ -1598,13 +1730,15 @@ class Recorder(TorchDispatchMode):
         if "random" in deferred:
             remedy = "; what PyTorch computes can be recorded, what Python or numpy computes of a draw cannot" if what in PYTHON_READS else ""
             self.refuse(f"the constructor branches on random values: {what} reads a tensor that depends on a draw{remedy}")
-        self.refuse(f"{what} reads back a value of a large tensor (above {MAX_FILLED} bytes), which is not filled while recording")
+        self.refuse(f"{what} reads back a value of large tensors (of {MAX_COMPUTED >> 30} GiB together), which are not filled while recording")
 
     def check_read(self, tensor, what):
         """Refuses reads of values that do not pass through aten."""
         if self.paused or tensor.device.type != "cpu" or tensor.layout != torch.strided:
             return
         number = self.storages.get(tensor.untyped_storage()._cdata)
+        if self.deferred.get(number) == "large":
+            self.compute([number])
         if number in self.deferred:
             self.refuse_read({self.deferred[number]}, what)
         if number in self.unset and self.is_unset(self.view(tensor)):
@@ -1649,9 +1783,18 @@ def tensor_hooks(recorder):
             if recorder.bytes[number] > MAX_WATCHED:
                 array.flags.writeable = False  # a write through it would go unseen
             elif number in recorder.known:
-                recorder.outside[number] = 0
+                recorder.outside[number] = None
                 recorder.watch(number)
         return array
+
+    def text(self, *args, **kwargs):
+        """As text, tensors decide nothing. What is not known now gets a text that is another in each recording, so that no decision by it goes unseen."""
+        if not recorder.is_known(self):
+            return f"tensor(<not known while recording, {recorder.token}>, size={tuple(self.shape)}, dtype={self.dtype})"
+        return plain_repr(self, *args, **kwargs)
+
+    def formatted(self, specification):
+        return plain_format(self, specification) if recorder.is_known(self) else text(self)
 
     def by_element(method, what):
         """Python's functions of each element."""
@@ -1692,7 +1835,9 @@ def tensor_hooks(recorder):
         return call
 
     plain_numpy, plain_clone = torch.Tensor.numpy, torch.UntypedStorage.clone
+    plain_repr, plain_format = torch.Tensor.__repr__, torch.Tensor.__format__
     changes = [(torch.Tensor, "numpy", numpy), (torch.UntypedStorage, "clone", clone)]
+    changes += [(torch.Tensor, "__repr__", text), (torch.Tensor, "__format__", formatted)]
     for name in "svdvals eigvalsh norm matrix_norm cond matrix_rank".split():
         changes.append((torch.linalg, name, values_only(getattr(torch.linalg, name))))
     for name in "apply_ map_ map2_".split():
@@ -1887,7 +2032,8 @@ def run(construct, under):
             stack.enter_context(contextlib.redirect_stdout(sys.stderr))
             stack.enter_context(recorder)
             try:
-                model = construct()
+                with calls_noted():
+                    model = construct()
             except Exception:
                 if recorder.refused:  # the error may follow from it, for instance where another thread was refused
                     raise recorder.refused from None
@@ -1903,6 +2049,275 @@ def run(construct, under):
     if not isinstance(model, torch.nn.Module):
         raise Refused(f"this is a {type(model).__name__}, not a torch.nn.Module")
     return recorder, model
+
+
+# ---------------------------------------------------------------- the same plan at another seed, at another time
+
+
+# The seed of the second recording: small, and Streams.USER minus it is a prime, so that no remainder of the two is equal.
+ANOTHER_SEED = 21
+ANOTHER_TIME = 34_571_233  # seconds, a prime: 400 days and some hours
+# What has no values that a seed determines, the least predictable first.
+SOURCES = ["urandom getrandom generate_time_safe seed".split(), "initial_seed".split(), "getpid now utcnow today time time_ns localtime gmtime ctime asctime strftime".split(),
+           "perf_counter perf_counter_ns monotonic monotonic_ns process_time process_time_ns thread_time times clock_gettime".split()]
+OF_SOURCES = {"posix", "nt", "_uuid", "time", "datetime", "date", "Generator", "Random", "DateTime", "Date"}
+noted = None  # in the process that looks for them: calls of sources as (rank, name, place)
+
+
+class Again:
+    """A process that was forked before the recording, and records once more when it is asked: with other random numbers, at another time.
+
+    Not in this process, since modules may keep what the first construction made.
+    """
+
+    def __init__(self, make, seed, seconds, earlier=()):
+        start = time.time()
+        asked, self.ask = os.pipe()
+        self.answer, answers = os.pipe()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # threads are not copied; none of them works for the recorder
+            self.process = os.fork()
+        if self.process:
+            os.close(asked)
+            os.close(answers)
+            return
+        try:
+            for descriptor in (self.ask, self.answer, *(d for other in earlier for d in (other.ask, other.answer))):
+                os.close(descriptor)
+            if os.read(asked, 1):
+                null = os.open(os.devnull, os.O_RDWR)
+                for descriptor in (0, 1, 2):
+                    os.dup2(null, descriptor)
+                with os.fdopen(answers, "w") as file:
+                    # As if it began when the first one did, so many seconds later: a difference is not made up by the wait.
+                    json.dump(recorded_again(make, seed, seconds + start - time.time()), file)
+        finally:
+            os._exit(0)
+
+    def result(self, limit):
+        """What it recorded, or None if it did not end in so many seconds."""
+        os.write(self.ask, b".")
+        end, said = time.monotonic() + limit, []
+        while select.select([self.answer], [], [], max(0, end - time.monotonic()))[0]:
+            said.append(os.read(self.answer, 1 << 20))
+            if not said[-1]:
+                break
+        text = b"".join(said)
+        return json.loads(text) if said and not said[-1] and text else None
+
+    def end(self):
+        os.close(self.ask)
+        os.close(self.answer)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.process, signal.SIGKILL)
+        os.waitpid(self.process, 0)
+
+
+def recorded_again(make, seed, seconds):
+    """The plan and hashes of its data, or the error, and the calls that were noted."""
+    global noted
+    if sys.platform.startswith("linux"):
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # ends with its parent
+    if seed == Streams.USER:
+        noted = []
+    Streams.USER = seed
+    torch.set_num_threads(1)  # OpenMP's threads are not in a forked process
+    random.seed()
+    if "numpy" in sys.modules:
+        sys.modules["numpy"].random.seed()
+    # Addresses are others too: sets of objects are in another order.
+    blocks = [make() for make in (object, lambda: complex(1, 2), *(lambda n=n: bytes(n) for n in range(8, 520, 16))) for _ in range(2000)]
+    random.shuffle(blocks)
+    kept = blocks[::2]
+    del blocks
+    at_another_time(seconds)
+    try:
+        text, parts = make()
+        result = {"plan": text, "data": data_hashes(parts)}
+    except BaseException as error:
+        result = {"error": str(error) if isinstance(error, Refused) else described(error)}
+    del kept
+    return {**result, "noted": sorted(noted or [], key=lambda note: note[0])}
+
+
+def data_hashes(parts):
+    """The SHA-256 of each tensor of the data, by its name."""
+    names = json.loads(bytes(parts[1])) if parts else ()
+    return {name: hashlib.sha256(part).hexdigest() for name, part in zip(names, parts[2:])}
+
+
+def at_another_time(seconds):
+    """Moves the clocks of this process, wherever modules have them: whole seconds, days and years are others."""
+
+    class IsPlain(type):
+        def __instancecheck__(cls, x):
+            return isinstance(x, cls.__mro__[1])
+
+    class Date(datetime.date, metaclass=IsPlain):
+        @classmethod
+        def today(cls):
+            return date_plain.today() + moved
+
+    class DateTime(datetime.datetime, metaclass=IsPlain):
+        @classmethod
+        def now(cls, tz=None):
+            return datetime_plain.now(tz) + moved
+
+        @classmethod
+        def utcnow(cls):
+            return datetime_plain.now(datetime.timezone.utc).replace(tzinfo=None) + moved
+
+        @classmethod
+        def today(cls):
+            return datetime_plain.now() + moved
+
+    def later(f):
+        return lambda given=None: f(plain() + seconds if given is None else given)
+
+    moved, plain, plain_ns = datetime.timedelta(seconds=seconds), time.time, time.time_ns
+    date_plain, datetime_plain = datetime.date, datetime.datetime
+    asctime, strftime, localtime = time.asctime, time.strftime, later(time.localtime)
+    changes = {
+        time.time: lambda: plain() + seconds,
+        time.time_ns: lambda: plain_ns() + round(seconds * 10**9),
+        time.localtime: localtime,
+        time.gmtime: later(time.gmtime),
+        time.ctime: later(time.ctime),
+        asctime: lambda given=None: asctime(localtime() if given is None else given),
+        strftime: lambda format, given=None: strftime(format, localtime() if given is None else given),
+        datetime.datetime: DateTime,
+        datetime.date: Date,
+    }
+    changes = {id(old): (old, new) for old, new in changes.items()}
+    for module in list(sys.modules.values()):
+        if isinstance(module, types.ModuleType):
+            for name, value in list(vars(module).items()):
+                old, new = changes.get(id(value), (None, None))
+                if old is value and old is not None:
+                    vars(module)[name] = new
+
+
+@contextlib.contextmanager
+def calls_noted():
+    """Notes calls of sources, in the process that looks for them."""
+    if noted is None:
+        yield
+        return
+    sys.setprofile(note)
+    try:
+        yield
+    finally:
+        sys.setprofile(None)
+
+
+def note(frame, event, function):
+    if event != "c_call":
+        return
+    name, owner = function.__name__, getattr(function, "__self__", None)
+    rank = next((rank for rank, names in enumerate(SOURCES) if name in names), None)
+    if rank is None:
+        return
+    of = owner.__name__ if isinstance(owner, (type, types.ModuleType)) else type(owner).__name__
+    if of not in OF_SOURCES or name == "seed" and frame.f_locals.get("a", 0) is not None:
+        return
+    if name == "initial_seed" and frame.f_globals is globals():
+        return  # the recorder's own
+    # Under the name of the function that the user's code calls.
+    label = f"{ {'posix': 'os', 'nt': 'os'}.get(of, of)}.{name}"
+    torch_root, python_root = roots()
+    while frame is not None:
+        code, scope = frame.f_code, frame.f_globals
+        if scope is globals():
+            if code is run.__code__:
+                return
+        elif not code.co_filename.startswith("<"):
+            if of_user(code.co_filename, torch_root, python_root):
+                entry = [rank, label, f"{code.co_filename}:{frame.f_lineno}"]
+                if entry not in noted:
+                    noted.append(entry)
+                return
+            label = f"{scope.get('__name__')}.{getattr(code, 'co_qualname', code.co_name)}"
+        frame = frame.f_back
+
+
+def checked(make):
+    """A plan's text and data, which `make` returns, if it is the same at another seed, at another time and with other random numbers."""
+    if not hasattr(os, "fork"):
+        warn("on this system it is not checked whether the plan depends on the time or on random numbers that no seed sets")
+        return make()
+    with contextlib.suppress(ImportError):
+        importlib.import_module("torch._dynamo")  # PyTorch imports it when it records, in each process
+    others = [Again(make, ANOTHER_SEED, ANOTHER_TIME)]
+    try:
+        others.append(Again(make, Streams.USER, 2 * ANOTHER_TIME, others))
+        start = time.monotonic()
+        text, parts = make()
+        limit = 60 + 10 * (time.monotonic() - start)
+        second = others[0].result(limit)
+        if second is None or second.get("plan") != text:
+            third = others[1].result(limit)
+            if second is None and third is None:
+                warn("a second recording, at another time, did not end: it is not known whether the plan depends on the time or on random numbers that no seed sets")
+            else:
+                compare({"plan": text, "data": data_hashes(parts)}, second or third, third if second else None)
+        return text, parts
+    finally:
+        for other in others:
+            other.end()
+
+
+def warn(message):
+    print(f"record.py: warning: {message}", file=sys.stderr)
+
+
+def compare(first, second, third):
+    """Refuses a plan that is another at another seed (the second is) or at another time (the second and the third are)."""
+    values = lambda result: [result.get(key) for key in ("plan", "data", "error")]  # noqa: E731
+    if second.get("plan") == first["plan"] or third is not None and values(second) == values(third):
+        return  # or only the number of threads differs, or what the first construction has left outside the process
+    if third is not None and third.get("plan") == first["plan"]:
+        raise Refused(f"{what_differs(first, second)} on the seed itself (initial_seed of the default generator), which a plan does not know; a draw from the generator can be recorded")
+    notes = third["noted"] if third else []
+    calls = [f"{label} ({place})" for rank, label, place in notes if rank == notes[0][0]][:3]
+    what = " or ".join(calls) or "what is another in each run (an address, a random number, the time)"
+    raise Refused(f"{what_differs(first, second)} on {what}, which no seed of PyTorch sets; give such a value to the constructor as an argument, or draw it from a generator with a fixed seed")
+
+
+def views_among(argument):
+    """The numbers of the views in an argument of a row."""
+    if isinstance(argument, list):
+        return [view for x in argument for view in views_among(x)]
+    return [argument["view"]] if isinstance(argument, dict) else []
+
+
+def what_differs(first, second):
+    """`fc.weight depends`: what differs in two recordings of a model."""
+    if "plan" not in second:
+        return f"a second construction fails ({second['error']}), so that the model depends"
+    a, b = json.loads(first["plan"]), json.loads(second["plan"])
+    rows_a, rows_b = ({row[0]: row[1:] for row in plan["parameters"] + plan["buffers"]} for plan in (a, b))
+    if list(rows_a) != list(rows_b):
+        return f"the names of the tensors ({next(iter(set(rows_a) ^ set(rows_b)), 'their order')}) depend"
+    for name in rows_a:
+        if a["views"][rows_a[name][0]][1:] != b["views"][rows_b[name][0]][1:] or rows_a[name][1:] != rows_b[name][1:]:
+            return f"the shape of {name} depends"
+    # The names that are written by a step that differs, directly or by way of others.
+    written, streams, stream = set(), set(), 0
+    storage = lambda view: a["views"][view][0]  # noqa: E731
+    for i, (op, out, *args) in enumerate(a["steps"]):
+        differs = i >= len(b["steps"]) or [op, out, *args] != b["steps"][i]
+        if op in ("manual_seed", "copy_state", "use_stream"):
+            stream = out if op == "use_stream" else stream
+            if op != "use_stream":
+                (streams.add if differs or op == "copy_state" and args[0] in streams else streams.discard)(out)
+            continue
+        read = [storage(view) for view in views_among(args)]
+        differs |= op == "data" and first["data"][args[0]] != second["data"].get(args[0])
+        draws = not read and op not in ("const", "data", "fill_", "arange", "eye", "dirac_")
+        if differs or written.intersection(read) or draws and stream in streams:
+            written.update(map(storage, out if isinstance(out, list) else [out]))
+    name = next((name for name, row in rows_a.items() if storage(row[0]) in written), None)
+    return f"{name} depends" if name is not None else "the draws depend"
 
 
 # ---------------------------------------------------------------- from steps to the plan
@@ -2163,6 +2578,12 @@ def plan_of(construct, label):
 
 def plan_and_data(construct, label, data_file="model.plan.safetensors", assume=None):
     """The plan's text, and the content of the file beside it, in parts; none if it needs no such file."""
+    under(assume)  # for all recordings
+    return checked(lambda: recorded(construct, label, data_file, assume))
+
+
+def recorded(construct, label, data_file="model.plan.safetensors", assume=None):
+    """The same, of one construction."""
     pytorch = under(assume)
     recorder, model = run(construct, pytorch)
     names = named(recorder, model)
@@ -2218,7 +2639,7 @@ def plan_and_data(construct, label, data_file="model.plan.safetensors", assume=N
     for note in pytorch.notes:
         print(f"record.py: warning: {note}", file=sys.stderr)
     for name in unset:
-        print(f"record.py: warning: {name} is left uninitialized, at least in part, by its constructor; the plan has zeros", file=sys.stderr)
+        warn(f"{name} is left uninitialized, at least in part, by its constructor; the plan has zeros")
     return text, parts
 
 
@@ -2431,9 +2852,9 @@ def main(argv=None):
         options = arguments(argv)
         path = check_output(options.output)
         under(options.assume)
-        construct, label = constructor(options)
         name = os.path.basename(data_path(path)) if path else "-"
-        write(*plan_and_data(construct, label, name, options.assume), path)
+        # Modules are imported after the fork: they may take the time and random numbers too.
+        write(*checked(lambda: recorded(*constructor(options), name, options.assume)), path)
         return 0
     except Refused as error:
         message = str(error)

@@ -59,6 +59,18 @@ enum Rule {
     Length(usize),
     /// Two dimensions for the last one, which is on their diagonal.
     DiagEmbed,
+    /// Matrices on the diagonal of one; a tensor of one dimension is a row.
+    BlockDiagonal,
+    /// A row for each row of one tensor, a column for each of the other.
+    Distances,
+    /// One for each pair of rows.
+    Pairs,
+    /// A solution with as many rows as a matrix has columns, as many columns as the second one has, and what tells how good it is.
+    LeastSquares,
+    /// A Fourier transform of the dimensions in the list; for complex to real, the last argument is the size of the last of them.
+    Fourier,
+    /// A layer of an LSTM: its outputs, and the hidden and the cell state at the end.
+    Lstm,
     /// The first tensor, with another size in one dimension.
     IndexSelect,
     /// The first tensor, with the shape of the indices for the indexed dimensions.
@@ -114,13 +126,13 @@ const OPERATORS: &[(Rule, bool, &[&str])] = &[
         "cummax", "cummin", "cumprod", "cumsum", "diagonal_scatter", "flip", "index_add", "index_copy",
         "index_fill", "index_put", "index_reduce", "linalg_householder_product", "linalg_matrix_exp",
         "logcumsumexp", "put", "renorm", "roll", "scatter", "scatter_add", "scatter_reduce",
-        "select_scatter", "slice_scatter", "sort", "tril", "triu",
+        "select_scatter", "slice_scatter", "sort", "tril", "triu", "cholesky_solve", "isin", "masked_scatter",
     ]),
     (Rule::Like(1), false, &[
         "gather", "searchsorted", "take",
     ]),
     (Rule::Within, false, &[
-        "_linalg_det", "_native_batch_norm_legit", "_native_batch_norm_legit_functional", "max_pool2d_with_indices", "max_pool3d_with_indices", "_linalg_eigh", "_linalg_slogdet", "_weight_norm_interface", "all", "amax", "amin",
+        "glu", "_linalg_det", "_native_batch_norm_legit", "_native_batch_norm_legit_functional", "max_pool2d_with_indices", "max_pool3d_with_indices", "_linalg_eigh", "_linalg_slogdet", "_weight_norm_interface", "all", "amax", "amin",
         "aminmax", "any", "argmax", "argmin", "count_nonzero", "diagonal_copy", "geqrf", "kthvalue",
         "linalg_cholesky_ex", "linalg_eig", "linalg_inv_ex", "linalg_lu_factor_ex", "linalg_pinv",
         "linalg_vector_norm", "logsumexp", "max", "mean", "median", "min", "mode", "nanmedian", "nansum",
@@ -137,6 +149,24 @@ const OPERATORS: &[(Rule, bool, &[&str])] = &[
     (Rule::DiagEmbed, false, &[
         "diag_embed",
     ]),
+    (Rule::BlockDiagonal, false, &[
+        "block_diag",
+    ]),
+    (Rule::Distances, false, &[
+        "_cdist_forward", "_euclidean_dist",
+    ]),
+    (Rule::Pairs, false, &[
+        "_pdist_forward",
+    ]),
+    (Rule::LeastSquares, false, &[
+        "linalg_lstsq",
+    ]),
+    (Rule::Fourier, false, &[
+        "_fft_c2c", "_fft_c2r", "_fft_r2c",
+    ]),
+    (Rule::Lstm, false, &[
+        "mkldnn_rnn_layer",
+    ]),
     (Rule::IndexSelect, false, &[
         "index_select",
     ]),
@@ -150,7 +180,7 @@ const OPERATORS: &[(Rule, bool, &[&str])] = &[
         "repeat_interleave",
     ]),
     (Rule::Product, false, &[
-        "_linalg_solve_ex", "addmm", "addmv", "addr", "baddbmm", "bmm", "dot", "linalg_solve_triangular",
+        "_linalg_solve_ex", "addbmm", "addmm", "addmv", "addr", "baddbmm", "bmm", "dot", "linalg_solve_triangular",
         "mm", "mv", "vdot",
     ]),
     (Rule::Qr, false, &[
@@ -183,6 +213,7 @@ const OPERATORS: &[(Rule, bool, &[&str])] = &[
     ]),
     (Rule::Like(0), true, &[
         "_sample_dirichlet", "_standard_gamma", "rand_like", "randint_like", "randn_like",
+        "rrelu_with_noise_functional",
     ]),
     (Rule::Length(0), true, &[
         "randperm",
@@ -355,6 +386,68 @@ impl OperatorCall {
                 let count = side.and_then(|side| numel(rest).checked_mul(side)?.checked_mul(side));
                 same_count(&outs, count)
             }
+            Rule::BlockDiagonal => {
+                let blocks = self.args.iter().find_map(|argument| match argument {
+                    Argument::Views(blocks) => Some(blocks),
+                    _ => None,
+                });
+                let (mut rows, mut columns) = (0u64, 0u64);
+                for block in blocks.ok_or_else(unsized_)?.iter().flatten() {
+                    let (m, n) = match *views[*block].shape() {
+                        [] => (1, 1),
+                        [n] => (1, n),
+                        [m, n] => (m, n),
+                        _ => return Err("expected matrices".to_owned()),
+                    };
+                    rows = rows.saturating_add(m);
+                    columns = columns.saturating_add(n);
+                }
+                exactly(&[rows, columns])
+            }
+            Rule::Distances => match (tensor(0)?, tensor(1)?) {
+                ([batch @ .., p, a], [other @ .., r, b]) if a == b => {
+                    let mut shape = broadcast(&[batch, other])?;
+                    shape.extend([*p, *r]);
+                    exactly(&shape)
+                }
+                _ => Err("expected rows of one size".to_owned()),
+            },
+            Rule::Pairs => match tensor(0)? {
+                [n, _] => same_count(&outs, n.checked_mul(n.saturating_sub(1)).map(|n| n / 2)),
+                _ => Err("expected a matrix".to_owned()),
+            },
+            Rule::LeastSquares => {
+                let (a, b) = (tensor(0)?, tensor(1)?);
+                let [.., m, n] = *a else {
+                    return Err("expected a matrix".to_owned());
+                };
+                let solution = (numel(b) / m.max(1)).checked_mul(n).ok_or_else(unsized_)?;
+                at_most(solution.max(numel(a)).max(numel(b)))?;
+                match outs.first().is_some_and(|out| out.numel() == solution) {
+                    true => Ok(()),
+                    false => Err(unsized_()),
+                }
+            }
+            Rule::Fourier => {
+                let mut shape = tensor(0)?.to_vec();
+                let dims = self.fourier_dims(shape.len()).ok_or_else(|| {
+                    "expected dimensions of the tensor, each once, for a transform".to_owned()
+                })?;
+                let last = dims.last().and_then(|dim| shape.get_mut(*dim));
+                if self.operator.name == "_fft_c2c" {
+                    return exactly(&shape);
+                }
+                let last = last.ok_or_else(unsized_)?;
+                if self.operator.name == "_fft_c2r" {
+                    let size = self.int(3).and_then(|size| u64::try_from(size).ok());
+                    let size = size.filter(|size| size / 2 + 1 == *last);
+                    *last = size.ok_or_else(unsized_)?;
+                } else if self.flag(3) {
+                    *last = *last / 2 + 1;
+                }
+                exactly(&shape)
+            }
+            Rule::Lstm => self.check_lstm(&outs, &tensors),
             Rule::IndexSelect => {
                 let mut shape = tensor(0)?.to_vec();
                 let dim = self.dim(1, shape.len()).ok_or_else(unsized_)?;
@@ -489,6 +582,68 @@ impl OperatorCall {
         Some(shape)
     }
 
+    /// The dimensions of a Fourier transform, if they are those of a tensor and each is there once.
+    fn fourier_dims(&self, dims: usize) -> Option<Vec<usize>> {
+        let mut found: Vec<usize> = Vec::new();
+        for dim in self.ints()? {
+            let dim = usize::try_from(dim).ok().filter(|dim| *dim < dims)?;
+            if found.contains(&dim) {
+                return None;
+            }
+            found.push(dim);
+        }
+        Some(found)
+    }
+
+    /// A layer of an LSTM, whose arguments are the input, two weights, two biases, the hidden and the cell state, then
+    /// whether it is reversed, the sizes of batches, 2 for an LSTM, the size of the state, and last whether it is trained.
+    /// oneDNN does not check the sizes.
+    fn check_lstm(&self, outs: &[&View], tensors: &[&[u64]]) -> Result<(), String> {
+        let wrong = || "expected the tensors of a layer of an LSTM".to_owned();
+        let [
+            &[steps, batch, inputs],
+            &[gates, of_inputs],
+            &[more_gates, hidden],
+            bias,
+            more_bias,
+            state,
+            cells,
+        ] = *tensors
+        else {
+            return Err(wrong());
+        };
+        let ints = self.ints().unwrap_or_default();
+        let fits = inputs == of_inputs
+            && hidden.checked_mul(4) == Some(gates)
+            && gates == more_gates
+            && [bias, more_bias]
+                .iter()
+                .all(|bias| bias.first() == Some(&gates))
+            && [state, cells]
+                .iter()
+                .all(|state| **state == [batch, hidden])
+            && self.int(9) == Some(2)
+            && self.int(10) == i64::try_from(hidden).ok()
+            && !self.flag(15)
+            && ints.is_empty();
+        let made: Vec<&[u64]> = outs.iter().map(|out| out.shape()).collect();
+        let state = [batch, hidden];
+        match (fits, made.as_slice()) {
+            (true, [out, first, second, rest]) => {
+                let is_empty = rest.contains(&0);
+                match **out == [steps, batch, hidden]
+                    && *first == state
+                    && *second == state
+                    && is_empty
+                {
+                    true => Ok(()),
+                    false => Err(wrong()),
+                }
+            }
+            _ => Err(wrong()),
+        }
+    }
+
     /// The first list of integers as sizes.
     fn sizes(&self) -> Option<Vec<u64>> {
         let ints = self.ints()?;
@@ -558,6 +713,7 @@ fn product_shape(name: &str, tensors: &[&[u64]]) -> Option<Vec<u64>> {
         {
             vec![*k, *m, *n]
         }
+        ("addbmm", [_, [k, m, a], [l, b, n]]) if a == b && k == l => vec![*m, *n],
         ("mv", [[m, a], [b]]) | ("addmv", [_, [m, a], [b]]) if a == b => vec![*m],
         ("addr", [_, [m], [n]]) => vec![*m, *n],
         ("dot" | "vdot", [[a], [b]]) if a == b => vec![],

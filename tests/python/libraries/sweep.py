@@ -46,6 +46,8 @@ FOLDER = os.path.join(ROOT, "target", "sweep")
 TABLE = os.path.join(ROOT, "docs", "sweep.md")
 SMALL = "tiny nano small atto pico femto _s 18 0 xx".split()
 MOST_ELEMENTS = 250_000_000
+with open(record.__file__, "rb") as file:
+    RECORDER = hashlib.sha256(file.read()).hexdigest()[:8]  # which rows say that they are of
 
 
 # ---------------------------------------------------------------- the constructors: (name, [constructor, ...]), the first that constructs
@@ -209,9 +211,12 @@ def in_child(function):
 
 
 def resident(process):
+    """The memory of a process, or of one that it has forked: the recorder records in several."""
     try:
         with open(f"/proc/{process}/statm") as file:
-            return int(file.read().split()[1]) * resource.getpagesize()
+            most = int(file.read().split()[1]) * resource.getpagesize()
+        with open(f"/proc/{process}/task/{process}/children") as file:
+            return max([most, *map(resident, file.read().split())])
     except OSError:
         return 0
 
@@ -363,7 +368,7 @@ def run(libraries, only, again):
                         class_of(CONFIG_MAPPING[name])
                 start = time.monotonic()
                 row = examined(tch_init, library, name, constructors)
-                row["seconds"] = round(time.monotonic() - start, 1)
+                row.update(seconds=round(time.monotonic() - start, 1), recorder=RECORDER)
                 with open(os.path.join(FOLDER, f"{library}.jsonl"), "a") as file:
                     file.write(json.dumps(row) + "\n")
                 print(library, name, row["status"], row.get("why", "")[:160], f"{row['seconds']} s", flush=True)
@@ -407,6 +412,9 @@ def table():
         shown = tried if tried == len(names) else f"{tried} so far, of {len(names)}"
         lines.append(f"| {library} | {shown} | {construct} | " + " | ".join(str(count[kind]) for kind in kinds) + f" | {share} |")
         total.update(count if rows is not None else {})
+    recorders = collections.Counter(row.get("recorder", "earlier ones") for rows in counted.values() for row in rows.values())
+    lines += ["", "Rows by the recorder that made them (the first digits of the SHA-256 of `python/record.py`): "
+              + ", ".join(f"{count} by {recorder}" for recorder, count in sorted(recorders.items())) + "."]
     lines += ["", "- torchvision: every model of `list_models()`, without weights.",
               f"- timm: {' '.join((timm.__doc__ or '').split())} (small: {', '.join(SMALL)})",
               "- transformers: the model of every config of `CONFIG_MAPPING`: `AutoModel`'s, else that of another task, else one of its module. It is reduced by the first of",

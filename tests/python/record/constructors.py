@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrizations, parametrize, prune
+from torch.utils._pytree import tree_flatten
 
 warnings.simplefilter("ignore")
 
@@ -497,4 +498,41 @@ MORE = {
     "more_gen_device": buffers(lambda m: torch.rand(3, generator=torch.Generator("cpu").manual_seed(2))),
 }
 
-CONSTRUCTORS = {**CONSTANTS, **COMPUTED, **DRAWS, **STREAMS, **MORE}
+def kept_forward(layer, *shape):
+    """The output of a forward pass over a draw."""
+    def make(m):
+        made = layer()(torch.randn(*shape))
+        return [x.detach() for x in tree_flatten(made)[0]]
+
+    return buffers(make)
+
+
+LIBRARIES = {
+    "lib_lstsq": of_draw(lambda x: torch.linalg.lstsq(x, x[:, :2] + 1, driver="gelsd")),
+    "lib_lstsq_tall": of_draw(lambda x: (torch.linalg.lstsq(x, torch.randn(9, 2), driver="gels").solution, *torch.linalg.lstsq(x, torch.randn(9, 2), driver="gelss")), 9, 4),
+    "lib_lstsq_wide": of_draw(lambda x: torch.linalg.lstsq(x, torch.randn(4, 3), driver="gelsd"), 4, 9),
+    "lib_lstsq_batch": of_draw(lambda x: torch.linalg.lstsq(x, torch.ones(2, 5, 1), driver="gels").solution, 2, 5, 3),
+    "lib_block_diag": of_draw(lambda x: (torch.block_diag(x, x[:2], x[0], torch.ones(3), torch.tensor(2.0)), torch.block_diag(x[0]))),
+    "lib_cdist": of_draw(lambda x: (torch.cdist(x, x[:3]), torch.cdist(x, x, p=1.0), torch.cdist(x[None], torch.randn(2, 4, 6), p=math.inf))),
+    "lib_cdist_large": buffers(lambda m: torch.cdist(torch.randn(40, 5), torch.randn(30, 5))),
+    "lib_pdist": of_draw(lambda x: F.pdist(x)),
+    "lib_rrelu": of_draw(lambda x: (F.rrelu(x, training=True), nn.RReLU(0.2, 0.4)(x), F.rrelu(x), F.rrelu(x.clone(), training=True, inplace=True), torch.rand(3))),
+    "lib_rrelu_double": of_draw(lambda x: F.rrelu(x.double().t(), training=True)),
+    "lib_fft": of_draw(lambda x: (torch.fft.fft(x[0]), torch.fft.rfft(x[:1]), torch.fft.fft2(x.to(torch.complex64)[None]), torch.fft.ifft(torch.complex(x[0], x[1])))),
+    "lib_fft_inverse": of_draw(lambda x: (torch.fft.irfft(torch.fft.rfft(x[0])), torch.fft.irfft(torch.complex(x[:1], x[1:2]), n=9), torch.fft.hfft(torch.complex(x[0], x[1])))),
+    "lib_fft_double": of_draw(lambda x: torch.fft.irfft(torch.fft.rfft(x[0].double(), n=17), n=17)),
+    "lib_stft": of_draw(lambda x: torch.view_as_real(torch.stft(x.flatten(), 36, window=torch.hann_window(36), return_complex=True, center=False)), 1, 36),
+    "lib_lstm": kept_forward(lambda: nn.LSTM(6, 5), 4, 2, 6),
+    "lib_lstm_layers": kept_forward(lambda: nn.LSTM(6, 5, 2, bidirectional=True, batch_first=True), 3, 4, 6),
+    "lib_lstm_plain": kept_forward(lambda: nn.LSTM(6, 5, bias=False).eval().requires_grad_(False), 4, 2, 6),
+    "lib_lstm_projected": kept_forward(lambda: nn.LSTM(6, 5, proj_size=3), 4, 2, 6),
+    "lib_gru": kept_forward(lambda: nn.GRU(6, 5, 2, bidirectional=True), 4, 2, 6),
+    "lib_rnn": kept_forward(lambda: nn.RNN(6, 5, nonlinearity="relu"), 4, 2, 6),
+    "lib_cells": buffers(lambda m: (nn.LSTMCell(6, 5)(torch.randn(2, 6))[1].detach(), nn.GRUCell(6, 5)(torch.randn(2, 6)).detach())),
+    "lib_cholesky_solve": of_draw(lambda x: torch.cholesky_solve(x, torch.linalg.cholesky(spd(x)))),
+    "lib_masked_scatter": of_draw(lambda x: (x.masked_scatter(torch.eye(6, dtype=torch.bool), torch.randn(6)), torch.isin(x, x[0]), F.glu(x), x.addbmm(x[None], x[None]))),
+    "lib_masked_select": of_draw(lambda x: (x.masked_select(torch.eye(6, dtype=torch.bool)), x[0].masked_select(torch.ones(2, 6).triu() > 0), torch.combinations(x[0]))),
+    "lib_known": buffers(lambda m: (torch.fft.irfft(torch.ones(300, 101, dtype=torch.complex64)), torch.cdist(torch.arange(400.0).view(200, 2), torch.arange(400.0).view(200, 2)))),
+}
+
+CONSTRUCTORS = {**CONSTANTS, **COMPUTED, **DRAWS, **STREAMS, **MORE, **LIBRARIES}

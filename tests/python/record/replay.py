@@ -75,6 +75,7 @@ def call(name, outs, args):
     result = function(*positional, **keywords)
     if not in_place:
         results = [] if result is None else [result] if isinstance(result, torch.Tensor) else result
+        results = [torch.empty(0, dtype=torch.uint8) if x is None else x for x in results]
         assert [x.shape for x in results] == [x.shape for x in outs], (name, results, outs)
         for out, x in zip(outs, [x.clone() for x in results]):
             out.copy_(x)

@@ -1,16 +1,19 @@
 """What PyTorch's dispatcher does not show, or shows in another form: recorded with PyTorch's bits, or refused by name."""
 
 import copy
+import logging
+import math
 import random
 import threading
 import unittest
+import zlib
 
 import numpy as np
 import torch
 from torch import initial_seed, nn
 
 from .constructors import buffers
-from .proof import prove, refusal
+from .proof import prove, record, refusal
 
 
 def in_inference(f):
@@ -87,7 +90,38 @@ def per_element(m):
     return x, x * torch.randn(5)
 
 
+def large_constants(m):
+    small = torch.arange(1000.0)
+    big = small.repeat(2000)
+    small.zero_()
+    twice = big * 2
+    big.add_(1)
+    weight = nn.Linear(1500, 1000).weight.data
+    weight.zero_()
+    weight[3] = 5
+    copied = copy.deepcopy(big)
+    big.mul_(0.5)
+    mask = torch.full((1200, 1200), -math.inf).triu(1)
+    nn.init.dirac_(kernel := torch.empty(1100, 1100, 1))
+    read = [big.max().item(), float(twice[-1]), weight.sum().item(), copied.numpy()[-1], len(copied.unique()), twice[twice > 1990].numel(),
+            sum((mask == 0).sum(1).tolist()), torch.special.zeta(torch.full((1100, 1000), 2.0), torch.tensor(1.0)).amax().item(),
+            float(torch.equal(kernel[:, :, 0], torch.eye(1100)))]
+    return torch.tensor(read), torch.randn(4), mask[:2, :2].clone()
+
+
+def constants_after_many(m):
+    layers = [torch.zeros(1000, 1000) for _ in range(70)]
+    rates = [x.item() for x in torch.linspace(0, 1, 5)]
+    return torch.tensor([*rates, layers[-1].sum().item()]), torch.randn(2)
+
+
 class Unseen(unittest.TestCase):
+    def test_large_constants(self):
+        prove(buffers(large_constants))
+        prove(buffers(constants_after_many), seeds=(5,))
+        self.assertIn("random values", refusal(buffers(lambda m: torch.ones(1500, 1000).add_(torch.randn(1000)).sum().item() * torch.ones(1))))
+        self.assertIn("1 GiB", refusal(buffers(lambda m: torch.ones(1 << 29).sum().item() * torch.ones(1))))
+
     def test_inference_mode(self):
         prove(in_inference(lambda x: (x.t().reshape(-1), x.t().contiguous(), x.t().flatten(), x.to(torch.float64), x.view(-1).clone())))
         prove(in_inference(lambda x: (x @ x.t(), torch.einsum("ij,kj->ik", x, x), x.square_(), nn.functional.dropout(x), x.std())))
@@ -129,6 +163,24 @@ class Unseen(unittest.TestCase):
         for make in (written_array, mask_like, resized_out, attention):
             prove(buffers(make))
         prove(lists_of_tensors)
+
+    def test_printed(self):
+        """What is printed decides nothing."""
+
+        def construct():
+            model = nn.Linear(3, 2)
+            w = model.weight
+            print(w, w.data, repr(w[0]), [w], f"{w.std():.3f} {w.mean()} {w.abs().max():>9}", model.state_dict())
+            logging.getLogger("record").warning("%s %r", w, w.data)
+            print(torch.empty(3), torch.arange(3), torch.zeros(2000, 1000), torch.get_rng_state())
+            model.register_buffer("text", torch.tensor([float(str(torch.arange(3.0))[8]), len(f"{torch.ones(2).sum():.2f}")]))
+            return nn.Sequential(model, nn.Linear(2, 2))
+
+        prove(construct)
+        for f in (lambda w: zlib.crc32(str(w).encode()), lambda w: sum(map(ord, f"{w.mean():.3f}"))):
+            self.assertIn("made0 depends on", refusal(buffers(lambda m: torch.tensor(f(m.first.weight) % 99991))))
+        with self.assertRaisesRegex(ValueError, "not known while recording"):
+            record.plan_of(buffers(lambda m: torch.tensor(float(f"{m.first.weight.mean():.3f}"))), "model")
 
     def test_layouts(self):
         self.assertIn("sparse_coo", refusal(buffers(lambda m: torch.eye(3).to_sparse())))

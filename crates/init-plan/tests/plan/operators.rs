@@ -89,6 +89,15 @@ fn calls_that_do_not_fit_are_rejected() {
 ["aten::index.Tensor",[2],{"view": 2},[null,null,{"view": 3}]] => expected at most 2 indices, found 3
 ["aten::linalg_qr",[2,2],{"view": 2},"complete"] => expected arguments that determine the size of the output
 ["aten::_linalg_svd",[2,3,2],{"view": 2},true] => expected arguments that determine the size of the output
+["aten::_fft_c2r",[2],{"view": 2},[1],0,1000000] => expected arguments that determine the size of the output
+["aten::_fft_r2c",[2],{"view": 2},[7],0,true] => expected dimensions of the tensor, each once, for a transform
+["aten::_fft_c2c",[2],{"view": 2},[1,1],0,true] => expected dimensions of the tensor, each once, for a transform
+["aten::block_diag",[2],[{"view": 2},{"view": 3}]] => expected an output of shape [5, 8], found [4, 3]
+["aten::_cdist_forward",[2],{"view": 2},{"view": 0},2.0,null] => expected rows of one size
+["aten::_pdist_forward",[3],{"view": 2},2.0] => expected one output with the elements of the result
+["aten::linalg_lstsq",[3,3,3,3],{"view": 2},{"view": 2}] => expected arguments that determine the size of the output
+["aten::mkldnn_rnn_layer",[2,2,2,2],{"view": 2}] => expected the tensors of a layer of an LSTM
+["aten::addbmm",[2],{"view": 2},{"view": 2},{"view": 2}] => expected shapes that multiply, found [[4, 3], [4, 3], [4, 3]]
 ["aten::bernoulli_.float",[2,2],0.5] => expected one output
 ["aten::where.self",[2],{"view": 4},{"view": 3},{"view": 2}] => expected shapes that broadcast, found [4, 3] and [5]
 ["fill_",[2],0.0] => expected one output, found a list
