@@ -12,6 +12,8 @@ mod common;
 mod diff;
 #[cfg(feature = "tch")]
 mod drop_in;
+#[cfg(feature = "tch")]
+mod explain_versions;
 #[cfg(feature = "cli")]
 mod failures;
 #[cfg(feature = "tch")]

@@ -7,7 +7,7 @@ use super::word_prediction::WordPattern;
 use crate::error::InitError;
 use crate::tensor::{Dtype, TensorView};
 use half::{bf16, f16};
-use torch_rng::{Consumed, Draw, Target, Uniform};
+use torch_rng::{Consumed, Draw, Semantics, Target, Uniform};
 
 /// A tensor whose origin is looked for.
 pub(super) struct SearchTarget<'a> {
@@ -79,14 +79,29 @@ impl Candidate {
             (Method::Libtorch, Draw::Uniform(_)) if is_half => {
                 vec![Method::Libtorch, Method::In(Dtype::Float32)]
             }
-            (Method::Libtorch, Draw::Uniform(_)) => {
-                vec![Method::Libtorch, Method::DefaultCapability]
+            // A value that rounds to the upper bound differs.
+            (Method::Libtorch, Draw::Uniform(_)) => vec![
+                Method::Libtorch,
+                Method::Version(Semantics::PyTorch2_11),
+                Method::DefaultCapability,
+            ],
+            (Method::InverseErf, _) if !is_half => {
+                vec![Method::InverseErf, Method::Version(Semantics::PyTorch2_11)]
             }
+            (Method::Libtorch, Draw::Normal(_)) if is_half => vec![
+                Method::Libtorch,
+                Method::Version(Semantics::PyTorch2_12),
+                Method::RandnTimesStd,
+                Method::DefaultCapability,
+            ],
             (Method::Libtorch, Draw::Normal(_)) => vec![
                 Method::Libtorch,
                 Method::RandnTimesStd,
                 Method::DefaultCapability,
             ],
+            (Method::Libtorch, Draw::TruncNormal(_)) if is_half => {
+                vec![Method::Libtorch, Method::Version(Semantics::PyTorch2_12)]
+            }
             (method, _) => vec![method],
         }
     }
@@ -167,6 +182,14 @@ fn methods(draw: Draw, values: &[f64], dtype: Dtype, other_methods: bool) -> Vec
     if let Draw::TruncNormal(_) = draw {
         methods.push(Method::InverseErf);
     }
+    let has_old_bits = match draw {
+        Draw::Uniform(_) | Draw::TruncNormal(_) => true,
+        Draw::Normal(_) => numel >= 16,
+        _ => false,
+    };
+    if has_old_bits && matches!(dtype, Dtype::Float16 | Dtype::Bfloat16) {
+        methods.push(Method::Version(Semantics::PyTorch2_11));
+    }
     methods.push(Method::In(match dtype {
         Dtype::Float64 => Dtype::Float32,
         _ => Dtype::Float64,
@@ -193,11 +216,16 @@ pub(super) fn words(draw: Draw, method: Method, shape: &[usize], dtype: Dtype) -
         (Method::InverseErf, _) => Uniform { from: 0.0, to: 1.0 }.into(),
         _ => draw,
     };
+    let semantics = match method {
+        Method::Version(semantics) => semantics,
+        _ => Semantics::NEWEST,
+    };
     if method == Method::Block {
         shape = vec![shape.iter().product::<u64>().max(16)];
     }
     let target = Target {
         contiguous: method != Method::Serial,
+        semantics,
         ..Target::new(
             match method {
                 Method::In(drawn) => rng_dtype(drawn),

@@ -1,6 +1,7 @@
 //! What `explain` reports: the explanation of a tensor and its causes, as data and as text.
 
 use super::known_draws::Short;
+use crate::rng::Semantics;
 use crate::tensor::Dtype;
 use std::fmt;
 
@@ -130,9 +131,20 @@ pub enum Finding {
         /// The largest magnitude in the reference.
         magnitude: f64,
     },
-    /// `trunc_normal_` by the algorithm that PyTorch had before 2.13.
-    #[serde(rename = "trunc-normal-before-2.13")]
-    TruncNormalBefore213 {
+    /// Drawn as another version of PyTorch does.
+    OtherVersion {
+        /// The [name](crate::rng::Semantics::name) of its semantics.
+        version: &'static str,
+        /// The draw.
+        distribution: String,
+        /// The seed of the stream.
+        seed: u64,
+        /// The first word drawn.
+        word: u64,
+    },
+    /// `trunc_normal_` by the algorithm that PyTorch had before 2.12.
+    #[serde(rename = "trunc-normal-before-2.12")]
+    TruncNormalBefore212 {
         /// The draw.
         distribution: String,
         /// The seed of the stream.
@@ -293,7 +305,8 @@ impl Finding {
             Finding::RandnTimesStd { .. } => "randn-times-std",
             Finding::OtherCapability { .. } => "other-capability",
             Finding::Lapack { .. } => "lapack",
-            Finding::TruncNormalBefore213 { .. } => "trunc-normal-before-2.13",
+            Finding::OtherVersion { .. } => "other-version",
+            Finding::TruncNormalBefore212 { .. } => "trunc-normal-before-2.12",
             Finding::Last16 { .. } => "last-16",
             Finding::Rounded { .. } => "rounded",
             Finding::DrawnIn { .. } => "drawn-in",
@@ -500,13 +513,30 @@ impl fmt::Display for Finding {
                 "orthogonal_, equal except for LAPACK's rounding: another number of threads or another CPU\n\
                  both are orthogonal; they differ by at most {greatest:.1e}, the largest value is {magnitude:.1e}"
             ),
-            Finding::TruncNormalBefore213 {
+            Finding::OtherVersion {
+                version,
+                distribution,
+                seed,
+                word,
+            } => {
+                let semantics = Semantics::from_name(version).unwrap_or_default();
+                let or = match semantics {
+                    Semantics::PyTorch2_12 => ", or as newer ones may without AVX2",
+                    _ => "",
+                };
+                write!(
+                    f,
+                    "drawn as {semantics} draws it{or}\n\
+                     {distribution} at word {word} of seed {seed}, bit for bit"
+                )
+            }
+            Finding::TruncNormalBefore212 {
                 distribution,
                 seed,
                 word,
             } => write!(
                 f,
-                "trunc_normal_ as it was before PyTorch 2.13 (inverse erf of uniforms)\n\
+                "trunc_normal_ as it was before PyTorch 2.12 (inverse erf of uniforms)\n\
                  {distribution} at word {word} of seed {seed}, bit for bit"
             ),
             Finding::Last16 { first, differing } => write!(

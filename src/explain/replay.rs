@@ -3,15 +3,17 @@
 //! A hypothesis about the stream holds if a replay, by the functions of `init`, gives the bits of the
 //! tensor.
 
-use crate::distribution::erf;
 use crate::error::InitError;
 use crate::generator::Generator;
-use crate::init::{normal_, orthogonal_, trunc_normal_, uniform_};
+use crate::init::dispatch::draw_as;
+use crate::init::inverse_normal;
+use crate::init::orthogonal::orthogonal;
+use crate::init::trunc_normal::trunc_normal;
 use crate::rng::Mt19937;
 use crate::tensor::Dtype;
 use half::{bf16, f16};
 use tch::{Device, Kind, Tensor};
-use torch_rng::{Draw, Normal, Orthogonal, TruncNormal, Uniform};
+use torch_rng::{Draw, Normal, Orthogonal, Semantics, Uniform};
 
 /// A position in the stream of a seed, in 32-bit words after `manual_seed`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,8 +38,21 @@ pub(super) enum Method {
     RandnTimesStd,
     /// Drawn in this dtype, then rounded.
     In(Dtype),
-    /// `trunc_normal_` as it was before PyTorch 2.13: the inverse error function of uniforms.
+    /// `trunc_normal_` as it was before PyTorch 2.12: the inverse error function of uniforms, which are
+    /// those of the linked libtorch.
     InverseErf,
+    /// As PyTorch of these semantics does for a contiguous tensor.
+    Version(Semantics),
+}
+
+impl Method {
+    /// Whether `trunc_normal_` is the inverse error function of uniforms.
+    pub(super) fn is_inverse_erf(self) -> bool {
+        matches!(
+            self,
+            Method::InverseErf | Method::Version(Semantics::PyTorch2_11)
+        )
+    }
 }
 
 /// Draws `numel` values. `None` if the method does not apply to the draw or the dtype.
@@ -74,7 +89,12 @@ pub(super) fn replay(
         }
         (Method::RandnTimesStd, Draw::Normal(Normal { mean, std })) => {
             let mut tensor = empty(length, kind)?;
-            normal_(&mut tensor, 0.0, 1.0, Some(&mut generator))?;
+            let (zero, one) = (0.0, 1.0);
+            let standard = Normal {
+                mean: zero,
+                std: one,
+            };
+            fill_(standard.into(), &mut tensor, &mut generator)?;
             let scaled = tensor.f_mul_scalar(std).map_err(context)?;
             match mean {
                 0.0 => scaled,
@@ -89,18 +109,17 @@ pub(super) fn replay(
             fill_(draw, &mut tensor, &mut generator)?;
             tensor.f_to_kind(kind).map_err(context)?
         }
-        (Method::InverseErf, Draw::TruncNormal(TruncNormal { mean, std, a, b })) => {
-            // `_no_grad_trunc_normal_` of torch/nn/init.py before PyTorch 2.13.
-            let cdf = |x: f64| (1.0 + erf((x - mean) / std / 2f64.sqrt())) / 2.0;
-            let (low, high) = (2.0 * cdf(a) - 1.0, 2.0 * cdf(b) - 1.0);
+        (Method::InverseErf, Draw::TruncNormal(draw)) => {
             let mut tensor = empty(length, kind)?;
-            uniform_(&mut tensor, low, high, Some(&mut generator))?;
+            let uniform = inverse_normal::uniform(draw).into();
+            fill_(uniform, &mut tensor, &mut generator)?;
+            inverse_normal::transform(&mut tensor, draw).map_err(context)?;
             tensor
-                .f_erfinv_()
-                .and_then(|t| t.f_mul_scalar(std * 2f64.sqrt()))
-                .and_then(|t| t.f_add_scalar(mean))
-                .and_then(|t| t.f_clamp(a, b))
-                .map_err(context)?
+        }
+        (Method::Version(semantics), _) => {
+            let mut tensor = empty(length, kind)?;
+            fill_as(draw, &mut tensor, &mut generator, semantics)?;
+            tensor
         }
         (Method::DefaultCapability, _) => {
             return Ok(default_capability(draw, numel, dtype, position));
@@ -110,14 +129,25 @@ pub(super) fn replay(
     bytes(&tensor, dtype).map(Some)
 }
 
+/// Draws as the linked libtorch, whatever the semantics of the process.
 fn fill_(draw: Draw, tensor: &mut Tensor, generator: &mut Generator) -> Result<(), InitError> {
+    fill_as(draw, tensor, generator, Semantics::NEWEST)
+}
+
+fn fill_as(
+    draw: Draw,
+    tensor: &mut Tensor,
+    generator: &mut Generator,
+    semantics: Semantics,
+) -> Result<(), InitError> {
     match draw {
-        Draw::Uniform(Uniform { from, to }) => uniform_(tensor, from, to, Some(generator)),
-        Draw::Normal(Normal { mean, std }) => normal_(tensor, mean, std, Some(generator)),
-        Draw::TruncNormal(TruncNormal { mean, std, a, b }) => {
-            trunc_normal_(tensor, mean, std, a, b, Some(generator))
+        Draw::Uniform(_) | Draw::Normal(_) => {
+            draw_as("explain", tensor, draw, Some(generator), semantics)
         }
-        Draw::Orthogonal(Orthogonal { gain }) => orthogonal_(tensor, gain, Some(generator)),
+        Draw::TruncNormal(draw) => trunc_normal(tensor, draw, Some(generator), semantics),
+        Draw::Orthogonal(Orthogonal { gain }) => {
+            orthogonal(tensor, gain, Some(generator), semantics)
+        }
         // No candidate has another draw.
         _ => Err(InitError::libtorch(
             "explain",

@@ -7,9 +7,8 @@ use crate::rng::Mt19937;
 pub(super) struct StreamSearch<'a> {
     patterns: &'a [WordPattern],
     /// The patterns that predict a fraction with these upper bits, each with the offset of the
-    /// prediction. One table for each kind of [`WordBits`].
-    single: Vec<Vec<(u32, u64)>>,
-    double: Vec<Vec<(u32, u64)>>,
+    /// prediction. One table for each kind of [`WordBits`] that is used.
+    tables: Vec<(WordBits, Vec<Vec<(u32, u64)>>)>,
     span: u64,
 }
 
@@ -23,16 +22,18 @@ impl<'a> StreamSearch<'a> {
     pub(super) fn new(patterns: &'a [WordPattern]) -> StreamSearch<'a> {
         let mut search = StreamSearch {
             patterns,
-            single: vec![Vec::new(); BUCKETS],
-            double: vec![Vec::new(); BUCKETS],
+            tables: Vec::new(),
             span: patterns.iter().map(WordPattern::span).max().unwrap_or(0),
         };
         for (number, pattern) in patterns.iter().enumerate() {
             for pivot in pattern.pivots() {
-                let table = match pivot.bits {
-                    WordBits::Single => &mut search.single,
-                    WordBits::Double => &mut search.double,
-                };
+                let tables = &mut search.tables;
+                let known = tables.iter().position(|(bits, _)| *bits == pivot.bits);
+                let known = known.unwrap_or_else(|| {
+                    tables.push((pivot.bits, vec![Vec::new(); BUCKETS]));
+                    tables.len() - 1
+                });
+                let (_, table) = &mut tables[known];
                 let bucket_of = |fraction: f64| (fraction * BUCKETS as f64).floor() as i64;
                 let low = bucket_of(pivot.fraction - pivot.tolerance);
                 let high = bucket_of(pivot.fraction + pivot.tolerance);
@@ -65,9 +66,10 @@ impl<'a> StreamSearch<'a> {
             let first = if before == 0 { 0 } else { overlap };
             for index in first..end {
                 let word = window[index];
-                let single = &self.single[(word & 0x00ff_ffff) as usize >> 12];
-                let double = &self.double[(word & 0x001f_ffff) as usize >> 9];
-                for (number, offset) in single.iter().chain(double) {
+                let tables = self.tables.iter();
+                let buckets =
+                    tables.map(|(bits, table)| &table[bits.fraction_24(word) as usize >> 12]);
+                for (number, offset) in buckets.flatten() {
                     let Some(start) = (index as u64).checked_sub(*offset) else {
                         continue;
                     };

@@ -398,7 +398,13 @@ fn method_finding(origin: &Origin) -> Option<Finding> {
             whose: Whose::Yours,
             drawn: true,
         }),
-        (Method::InverseErf, draw) => Some(Finding::TruncNormalBefore213 {
+        (Method::InverseErf, draw) => Some(Finding::TruncNormalBefore212 {
+            distribution: describe(draw, origin.name.as_deref()),
+            seed,
+            word,
+        }),
+        (Method::Version(semantics), draw) => Some(Finding::OtherVersion {
+            version: semantics.name(),
             distribution: describe(draw, origin.name.as_deref()),
             seed,
             word,

@@ -10,7 +10,7 @@ use super::values::epsilon;
 use crate::distribution::erf;
 use crate::tensor::Dtype;
 use std::f64::consts::{SQRT_2, TAU};
-use torch_rng::{Draw, Normal, TruncNormal, Uniform};
+use torch_rng::{Draw, Normal, Semantics, TruncNormal, Uniform};
 
 /// Which bits of a word hold the fraction that a uniform value is computed from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,21 +19,35 @@ pub(super) enum WordBits {
     Single,
     /// The low 21 bits of the first of two words: the upper bits of a fraction of 53 bits.
     Double,
+    /// The low 8 bits: the fraction of bf16 up to PyTorch 2.11.
+    OldBfloat16,
+    /// The low 11 bits: the fraction of f16 up to PyTorch 2.11.
+    OldFloat16,
 }
 
 impl WordBits {
-    fn fraction(self, word: u32) -> f64 {
+    /// The number of low bits.
+    fn count(self) -> u32 {
         match self {
-            WordBits::Single => f64::from(word & 0x00ff_ffff) / f64::from(1 << 24),
-            WordBits::Double => f64::from(word & 0x001f_ffff) / f64::from(1 << 21),
+            WordBits::Single => 24,
+            WordBits::Double => 21,
+            WordBits::OldBfloat16 => 8,
+            WordBits::OldFloat16 => 11,
         }
     }
 
+    /// The fraction as a number of 24 bits.
+    pub(super) fn fraction_24(self, word: u32) -> u32 {
+        let count = self.count();
+        (word & ((1 << count) - 1)) << (24 - count)
+    }
+
+    fn fraction(self, word: u32) -> f64 {
+        f64::from(self.fraction_24(word)) / f64::from(1 << 24)
+    }
+
     fn resolution(self) -> f64 {
-        match self {
-            WordBits::Single => 2f64.powi(-24),
-            WordBits::Double => 2f64.powi(-21),
-        }
+        f64::from(self.count()).exp2().recip()
     }
 }
 
@@ -89,9 +103,14 @@ impl WordPattern {
         };
         let precision = epsilon(dtype).max(epsilon(drawn));
         let predictions = match (draw, method) {
-            (Draw::Uniform(Uniform { from, to }), _) => uniform(values, from, to, drawn, precision),
-            (Draw::TruncNormal(TruncNormal { mean, std, a, b }), Method::InverseErf) => {
-                inverse_erf(values, [mean, std, a, b], drawn, precision)
+            (Draw::Uniform(Uniform { from, to }), _) => {
+                uniform(values, from, to, word_bits(drawn, method), precision)
+            }
+            (Draw::TruncNormal(TruncNormal { mean, std, a, b }), method)
+                if method.is_inverse_erf() =>
+            {
+                let bits = word_bits(drawn, method);
+                inverse_erf(values, [mean, std, a, b], bits, precision)
             }
             (
                 Draw::Normal(Normal { mean, std })
@@ -100,6 +119,11 @@ impl WordPattern {
             ) => {
                 let normals: Vec<f64> = values.iter().map(|v| (v - mean) / std).collect();
                 let precision = precision * (1.0 + mean.abs() / std);
+                // Every operation is rounded.
+                let precision = match method {
+                    Method::Version(Semantics::PyTorch2_11) => 8.0 * precision,
+                    _ => precision,
+                };
                 let serial = match method {
                     Method::Serial => true,
                     Method::Block => false,
@@ -107,14 +131,14 @@ impl WordPattern {
                 };
                 match serial {
                     true => serial_normal(&normals, precision),
-                    false => block_normal(&normals, drawn, precision),
+                    false => block_normal(&normals, drawn, method, precision),
                 }
             }
             _ => return None,
         };
         let all = predictions.len();
         let needed = match (draw, method) {
-            (Draw::TruncNormal(_), Method::InverseErf) => all,
+            (Draw::TruncNormal(_), method) if method.is_inverse_erf() => all,
             // An element outside the bounds was redrawn, so its pair matches no words.
             (Draw::TruncNormal(_), _) => (all * 2).div_ceil(5),
             _ => all,
@@ -177,12 +201,17 @@ impl WordPattern {
     }
 }
 
-fn uniform(values: &[f64], from: f64, to: f64, drawn: Dtype, precision: f64) -> Vec<Prediction> {
+fn uniform(
+    values: &[f64],
+    from: f64,
+    to: f64,
+    (bits, step): (WordBits, u64),
+    precision: f64,
+) -> Vec<Prediction> {
     let width = to - from;
     if width <= 0.0 || !width.is_finite() {
         return Vec::new();
     }
-    let (bits, step) = word_bits(drawn);
     let rounding = precision * (from.abs().max(to.abs()) / width);
     values
         .iter()
@@ -201,12 +230,12 @@ fn uniform(values: &[f64], from: f64, to: f64, drawn: Dtype, precision: f64) -> 
 
 /// Elements j and j + 8 of a block of 16 are a pair. If numel is not a multiple of 16, the last 16
 /// elements are one block, drawn last, and only whole blocks before them keep their pairs.
-fn block_normal(normals: &[f64], drawn: Dtype, precision: f64) -> Vec<Prediction> {
+fn block_normal(normals: &[f64], drawn: Dtype, method: Method, precision: f64) -> Vec<Prediction> {
     /// The number of blocks among which one with few zeros is looked for; a padding row is all zeros.
     const BLOCKS: usize = 512;
     /// The number of pairs without zeros that a block must have.
     const PAIRS: usize = 5;
-    let (bits, step) = word_bits(drawn);
+    let (bits, step) = word_bits(drawn, method);
     let numel = normals.len();
     let rest = numel % 16;
     if numel < 16 {
@@ -216,8 +245,9 @@ fn block_normal(normals: &[f64], drawn: Dtype, precision: f64) -> Vec<Prediction
         0 => numel / 16,
         _ => (numel - 16) / 16,
     };
-    // f32 and f64 draw all values first, the 16-bit dtypes only whole blocks.
+    // f32 and f64 draw all values first, the 16-bit dtypes only whole blocks since PyTorch 2.12.
     let redrawn = match drawn {
+        _ if method == Method::Version(Semantics::PyTorch2_11) => numel,
         Dtype::Float16 | Dtype::Bfloat16 => numel - rest,
         _ => numel,
     };
@@ -333,7 +363,7 @@ fn box_muller(cos: f64, sin: f64, bits: WordBits, precision: f64) -> (Prediction
 fn inverse_erf(
     values: &[f64],
     [mean, std, a, b]: [f64; 4],
-    drawn: Dtype,
+    (bits, step): (WordBits, u64),
     precision: f64,
 ) -> Vec<Prediction> {
     let cdf = |x: f64| erf((x - mean) / std / SQRT_2);
@@ -341,7 +371,6 @@ fn inverse_erf(
     if high <= low {
         return Vec::new();
     }
-    let (bits, step) = word_bits(drawn);
     values
         .iter()
         .enumerate()
@@ -357,9 +386,12 @@ fn inverse_erf(
 }
 
 /// The bits that a uniform of a dtype uses of a word, and its number of words.
-fn word_bits(drawn: Dtype) -> (WordBits, u64) {
+fn word_bits(drawn: Dtype, method: Method) -> (WordBits, u64) {
+    let is_old = method == Method::Version(Semantics::PyTorch2_11);
     match drawn {
         Dtype::Float64 => (WordBits::Double, 2),
+        Dtype::Bfloat16 if is_old => (WordBits::OldBfloat16, 1),
+        Dtype::Float16 if is_old => (WordBits::OldFloat16, 1),
         _ => (WordBits::Single, 1),
     }
 }

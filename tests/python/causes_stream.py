@@ -335,11 +335,11 @@ def lapack():
 
 def trunc_normal():
     def old(name, shape, mean, std, a, b, dtype=None):
-        case = Case(f"trunc-normal-{name}", "the algorithm of PyTorch before 2.13",
+        case = Case(f"trunc-normal-{name}", "the algorithm of PyTorch before 2.12",
                     one("w", shape, lambda t: nn.init.trunc_normal_(t, mean, std, a, b), dtype),
                     yours=one("w", shape, lambda t: old_trunc_normal_(t, mean, std, a, b), dtype))
-        case.by_seed("w", ["trunc-normal-before-2.13"], {
-            "hypothesis": "trunc-normal-before-2.13", "mean": mean, "std": std, "a": a, "b": b})
+        case.by_seed("w", ["trunc-normal-before-2.12"], {
+            "hypothesis": "trunc-normal-before-2.12", "mean": mean, "std": std, "a": a, "b": b})
     old("vit", (30, 20), 0.0, 0.02, -2.0, 2.0)
     old("two-std", (30, 20), 0.0, 0.02, -0.04, 0.04)
     old("default", (11, 13), 0.0, 1.0, -2.0, 2.0)
@@ -349,7 +349,7 @@ def trunc_normal():
 
     build = one("w", (30, 20), lambda t: nn.init.trunc_normal_(t, 0, 0.02, -0.04, 0.04))
     case = Case("near-trunc-normal-noise", "the old algorithm, and noise of 1e-4", build,
-                near_miss_of="trunc-normal-before-2.13")
+                near_miss_of="trunc-normal-before-2.12")
     case.yours["w"] = Drawn(one("w", (30, 20), lambda t: old_trunc_normal_(t, 0, 0.02, -0.04, 0.04)),
                             1)["w"] * (1 + 1e-4 * noise((30, 20)))
     case.expect("w", [NONE])
@@ -360,7 +360,7 @@ def trunc_normal():
             while abs(float(t.view(-1)[i])) > 0.04:
                 t.view(-1)[i:i + 1].normal_(0, 0.02)
     case = Case("near-trunc-normal-one-by-one", "rejected elements drawn again one at a time", build,
-                near_miss_of="trunc-normal-before-2.13")
+                near_miss_of="trunc-normal-before-2.12")
     case.yours = Drawn(one("w", (30, 20), rejected_alone), 1).tensors
     assert 0 < len(differing(case.yours["w"], case.ref("w"))) < 60
     case.expect("w", [], allow=("modified", NONE))

@@ -46,7 +46,7 @@ relative in f32 and f64 and 1e-2 in bf16 and f16; integers, names and lists exac
     randn-times-std mean, std
     other-capability    capability
     lapack          threads, reference_threads
-    trunc-normal-before-2.13    mean, std, a, b
+    trunc-normal-before-2.12    mean, std, a, b
     last-16         range: [first, end) in elements
     modified        kind: clamped (min and/or max) | added (constant, range if not all) | filled (value;
                     all elements) | zeroed-rows (rows; side "reference": PyTorch zeroed, yours did not) |

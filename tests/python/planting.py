@@ -19,7 +19,7 @@ EQUAL, NONE = "equal", "no-hypothesis"
 BY_FILE = ["scaled", "permuted", "exchanged", "rounded", "lapack", "last-16", "modified"]
 # These require the seed, and the printed model or the list of draws.
 BY_SEED = ["other-offset", "other-seed", "other-path", "randn-times-std", "other-capability",
-           "trunc-normal-before-2.13"]
+           "trunc-normal-before-2.12"]
 ALL = [EQUAL, *BY_FILE, *BY_SEED, NONE]
 DTYPES = {torch.float32: "f32", torch.float64: "f64", torch.bfloat16: "bf16", torch.float16: "f16",
           torch.int64: "i64"}

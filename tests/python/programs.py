@@ -85,7 +85,7 @@ def bias_first(into, name, shape, bound):
 
 
 def old_trunc_normal_(tensor, mean=0.0, std=1.0, a=-2.0, b=2.0):
-    """The algorithm of PyTorch before 2.13: the inverse of the distribution function."""
+    """The algorithm of PyTorch before 2.12: the inverse of the distribution function."""
     def cdf(x):
         return (1.0 + math.erf(x / math.sqrt(2.0))) / 2.0
     low, high = cdf((a - mean) / std), cdf((b - mean) / std)
