@@ -3,9 +3,11 @@
 
 use serde_json::Value;
 use tch_init::distribution::Engine;
-use tch_init::explain::{Drawn, Expected, Explanation, Finding, NamedView, Options, explain};
+use tch_init::explain::{
+    Drawn, Expected, Explanation, Finding, Model, NamedView, Options, explain,
+};
 use tch_init::plan::{CpuStream, PlanBuilder};
-use tch_init::rng::{Draw, Mt19937};
+use tch_init::rng::{Draw, Mt19937, Normal, Semantics};
 use tch_init::tensor::{Dtype, TensorView};
 
 /// A recorded tensor, and what PyTorch 2.13 draws instead.
@@ -72,6 +74,7 @@ fn explained(weight: &Weight, is_draw_known: bool) -> Explanation {
             draw: weight.draw,
             seed: SEED,
             word: 0,
+            semantics: Semantics::NEWEST,
         }),
     };
     let options = Options::default().other_seeds(64);
@@ -154,4 +157,42 @@ fn the_finding_names_the_versions() {
     let json = serde_json::to_value(&finding).unwrap();
     assert_eq!(json["id"], "other-version");
     assert_eq!(json["version"], "2.11");
+}
+
+/// The reference is a plan of 2.11: weights of 2.11 have no other version, those of 2.13 do.
+#[test]
+fn a_plan_has_the_version_that_is_expected() {
+    let normal = Normal {
+        mean: 0.0,
+        std: 0.02,
+    };
+    let plan = |semantics, before: &[u64]| {
+        let mut plan = PlanBuilder::new().semantics(semantics);
+        let earlier = plan.tensor(Dtype::Float32, before).unwrap();
+        plan.draw(earlier, normal).unwrap();
+        let weight = plan.parameter("weight", Dtype::Bfloat16, &[7, 11]).unwrap();
+        plan.draw(weight, normal).unwrap();
+        plan.finish("normal values").unwrap()
+    };
+    let old = Semantics::PyTorch2_11;
+    let model = Model::of_plan(&plan(old, &[32]), SEED).unwrap();
+    for (semantics, before, ids) in [
+        (old, 32, &[][..]),
+        (old, 64, &["other-offset"]),
+        (Semantics::NEWEST, 32, &["other-version"]),
+        (Semantics::NEWEST, 64, &["other-version", "other-offset"]),
+        (Semantics::PyTorch2_12, 32, &["other-version"]),
+    ] {
+        let mut stream = Mt19937::new(SEED);
+        let tensors = plan(semantics, &[before]).materialize(&mut stream).unwrap();
+        let bytes = tensors[0].1.to_bytes();
+        let yours = NamedView {
+            name: "weight".to_owned(),
+            view: TensorView::contiguous(Dtype::Bfloat16, &[7, 11], &bytes).unwrap(),
+        };
+        let options = Options::default().seed(SEED).other_seeds(0);
+        let explained = explain(&[yours], &model.expected().unwrap(), &options).unwrap();
+        let found: Vec<&str> = explained[0].findings.iter().map(Finding::id).collect();
+        assert_eq!(found, ids, "{semantics} after {before}");
+    }
 }

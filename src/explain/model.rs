@@ -106,6 +106,7 @@ impl Model {
                 draw: position.draw,
                 seed: seed.value(),
                 word: position.word,
+                semantics: plan.semantics(),
             });
             stored.push(StoredTensor {
                 name,

@@ -1,7 +1,7 @@
 //! Tensors with names, and how PyTorch drew them.
 
 use crate::tensor::TensorView;
-use torch_rng::Draw;
+use torch_rng::{Draw, Semantics};
 
 /// A tensor with its name.
 #[derive(Debug, Clone)]
@@ -30,4 +30,6 @@ pub struct Drawn {
     pub seed: u64,
     /// The first word of the draw, in 32-bit words after `manual_seed`.
     pub word: u64,
+    /// The versions of PyTorch whose bits it has.
+    pub semantics: Semantics,
 }

@@ -1,6 +1,6 @@
 //! The explanation of one tensor, from comparison to findings.
 
-use super::candidate::{Origin, SearchTarget, words};
+use super::candidate::{Origin, SearchTarget, rng_dtype, words};
 use super::cast::cast;
 use super::cross_match::{differing, exchanged, has_varying_values, weight_shape};
 use super::finding::{Displacement, Explanation, Finding, Whose};
@@ -14,7 +14,7 @@ use super::stream_order::{Span, StreamOrder};
 use super::value_changes::{self, Pair};
 use super::values::{epsilon, values};
 use crate::tensor::TensorView;
-use torch_rng::{Draw, Normal};
+use torch_rng::{Draw, Normal, Semantics, Target};
 
 /// A tensor of yours with its reference, and what has been found out so far.
 pub(super) struct TensorCase<'a> {
@@ -214,6 +214,7 @@ impl<'a> TensorCase<'a> {
                 draw: origin.draw,
                 seed: origin.position.seed,
                 word: origin.position.word,
+                semantics: Semantics::NEWEST,
             })
         })
     }
@@ -280,7 +281,11 @@ impl<'a> TensorCase<'a> {
                 },
             }));
         }
-        findings.extend(method_finding(origin));
+        let expected = drawn.map_or(Semantics::NEWEST, |drawn| drawn.semantics);
+        let sizes = self.yours.view.shape().iter();
+        let sizes: Vec<u64> = sizes.map(|size| *size as u64).collect();
+        let target = Target::new(rng_dtype(self.yours.view.dtype()), &sizes);
+        findings.extend(method_finding(origin, target.with_semantics(expected)));
         let (dtype, expected) = (self.yours.view.dtype(), self.expected.tensor.view.dtype());
         if dtype != expected && !matches!(origin.method, Method::In(_)) {
             findings.push(Finding::DrawnIn { dtype, expected });
@@ -318,7 +323,12 @@ impl<'a> TensorCase<'a> {
         let view = &self.expected.tensor.view;
         let reference = self.drawn().map(|drawn| Span {
             word: drawn.word,
-            words: words(drawn.draw, Method::Libtorch, view.shape(), view.dtype()),
+            words: words(
+                drawn.draw,
+                Method::Version(drawn.semantics),
+                view.shape(),
+                view.dtype(),
+            ),
         });
         let found = self.origin.as_ref().map(|origin| Span {
             word: origin.position.word,
@@ -363,11 +373,31 @@ impl<'a> TensorCase<'a> {
     }
 }
 
-/// The finding for values that libtorch computes in another way.
-fn method_finding(origin: &Origin) -> Option<Finding> {
+/// The finding for values that are computed in another way than the semantics of `expected` do.
+fn method_finding(origin: &Origin, expected: Target<'_>) -> Option<Finding> {
     let Position { seed, word } = origin.position;
+    let semantics = expected.semantics;
+    let distribution = || describe(origin.draw, origin.name.as_deref());
     match (origin.method, origin.draw) {
-        (Method::Libtorch, _) => None,
+        (Method::Libtorch, draw) => {
+            let is_other = draw.newest_equivalent(expected) != Semantics::NEWEST;
+            is_other.then(|| Finding::OtherVersion {
+                version: Semantics::NEWEST.name(),
+                distribution: distribution(),
+                seed,
+                word,
+            })
+        }
+        (Method::Version(version), _) if version == semantics => None,
+        (Method::InverseErf, _)
+            if semantics <= Semantics::PyTorch2_11
+                && !matches!(
+                    expected.dtype,
+                    torch_rng::Dtype::Float16 | torch_rng::Dtype::Bfloat16
+                ) =>
+        {
+            None
+        }
         (Method::Serial, _) => Some(Finding::OtherPath {
             serial: true,
             seed,
@@ -398,14 +428,14 @@ fn method_finding(origin: &Origin) -> Option<Finding> {
             whose: Whose::Yours,
             drawn: true,
         }),
-        (Method::InverseErf, draw) => Some(Finding::TruncNormalBefore212 {
-            distribution: describe(draw, origin.name.as_deref()),
+        (Method::InverseErf, _) => Some(Finding::TruncNormalBefore212 {
+            distribution: distribution(),
             seed,
             word,
         }),
-        (Method::Version(semantics), draw) => Some(Finding::OtherVersion {
-            version: semantics.name(),
-            distribution: describe(draw, origin.name.as_deref()),
+        (Method::Version(version), _) => Some(Finding::OtherVersion {
+            version: version.name(),
+            distribution: distribution(),
             seed,
             word,
         }),

@@ -111,6 +111,7 @@ fn drawn(case: &Value, tensor: &str) -> Option<Drawn> {
         draw: kind,
         seed: case["reference"]["seed"].as_u64().unwrap(),
         word: draw["offset"].as_u64().unwrap(),
+        semantics: tch_init::rng::Semantics::NEWEST,
     })
 }
 
