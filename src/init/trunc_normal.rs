@@ -16,9 +16,9 @@ use tch::Tensor;
 /// [`uniform_`](super::uniform_), and as many uniform values that accept or reject them by their
 /// density. The number of words therefore depends on the values.
 ///
-/// Follows `_no_grad_trunc_normal_` (`torch/nn/init.py`), PyTorch 2.13; other versions use other
-/// algorithms, with other bits. A mean more than two standard deviations outside the bounds is logged
-/// as a warning.
+/// Follows `_no_grad_trunc_normal_` (`torch/nn/init.py`), PyTorch 2.13, which is that of 2.12; up to 2.11,
+/// PyTorch used [another algorithm](crate::rng::Semantics), with other bits. A mean more than two standard
+/// deviations outside the bounds is logged as a warning.
 ///
 /// # Errors
 ///
