@@ -1,6 +1,7 @@
 //! `tch-init diff`: compares two sets of tensors.
 
 pub(super) mod json;
+mod scaled_pair;
 pub(super) mod table;
 
 use super::rename_hint::{Named, RenameHint};
@@ -14,8 +15,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 use tch_init::file::TensorFile;
-use tch_init::parity::{AssertClose, Compare, Comparison, Criterion, NamedComparison, Sides};
-use tch_init::tensor::{Float8Scale, ScaleMatch, TensorView};
+use tch_init::parity::{AssertClose, Compare, Comparison, Criterion};
 
 #[derive(Args)]
 pub struct Arguments {
@@ -178,7 +178,7 @@ pub fn run(arguments: &Arguments) -> Result<Report> {
             }
         );
     }
-    let scaled = scaled_pairs(&comparison, &a, &b);
+    let scaled = scaled_pair::scaled_pairs(&comparison, &a, &b);
     Ok(Report {
         found: !comparison.is_same(),
         text: match arguments.json {
@@ -186,50 +186,6 @@ pub fn run(arguments: &Arguments) -> Result<Report> {
             false => table::text(&comparison, &scaled, hint.as_ref(), arguments.all),
         },
     })
-}
-
-/// A tensor of one-byte floats of one side that, multiplied by a scale beside it, is that of the other.
-pub struct ScaledPair {
-    /// The name of the pair.
-    name: String,
-    /// The side that is scaled, and the other.
-    sides: [&'static str; 2],
-    scale: String,
-    layout: String,
-    matches: ScaleMatch,
-}
-
-/// The pairs of different dtypes of which one is scaled.
-fn scaled_pairs(comparison: &Comparison, a: &TensorFile, b: &TensorFile) -> Vec<ScaledPair> {
-    let find = |weight: &str, file: &TensorFile, unscaled: &TensorView<'_>| {
-        let view = file.get(weight).filter(|view| view.dtype().is_float8())?;
-        Float8Scale::names(weight).into_iter().find_map(|scale| {
-            let scaled = Float8Scale::new(&view, &file.get(&scale)?)?;
-            let matches = scaled.matches(unscaled)?;
-            Some((scale, scaled.layout(), matches))
-        })
-    };
-    let scaled = |pair: &NamedComparison| {
-        let Sides {
-            actual, expected, ..
-        } = pair.comparison.dtypes;
-        if actual == expected {
-            return None;
-        }
-        let (own, other) = (a.get(&pair.original)?, b.get(&pair.name)?);
-        let (sides, (scale, layout, matches)) = match find(&pair.original, a, &other) {
-            Some(found) => (["A", "B"], found),
-            None => (["B", "A"], find(&pair.name, b, &own)?),
-        };
-        Some(ScaledPair {
-            name: pair.name.clone(),
-            sides,
-            scale,
-            layout,
-            matches,
-        })
-    };
-    comparison.pairs.iter().filter_map(scaled).collect()
 }
 
 fn compare(

@@ -1,7 +1,8 @@
 //! Prints a comparison as JSON. Fields keep their order; numbers are exact, and numbers that JSON cannot represent are
 //! strings.
 
-use super::{RenameHint, ScaledPair};
+use super::RenameHint;
+use super::scaled_pair::ScaledPair;
 use anyhow::Result;
 use serde::Serialize;
 use serde_json::{Value, json};

@@ -1,6 +1,7 @@
 //! Prints a comparison as a table.
 
-use super::{RenameHint, ScaledPair};
+use super::RenameHint;
+use super::scaled_pair::ScaledPair;
 use crate::cli::report::one_line;
 use anstyle::{AnsiColor, Style};
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};

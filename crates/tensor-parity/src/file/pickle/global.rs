@@ -5,7 +5,6 @@
 //! `_rebuild_*` of `torch/_utils.py`, and the names that
 //! `torch/csrc/jit/serialization/pickler.cpp` writes, PyTorch 2.13.
 
-use super::value::NumpyKind;
 use crate::Dtype;
 
 /// The meaning of a class or function.
@@ -52,6 +51,20 @@ pub(in crate::file) enum Rebuild {
     Nested,
     Wrapper,
     Other,
+}
+
+/// The kinds of values that numpy makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::file) enum NumpyKind {
+    Dtype,
+    /// An array, which its state describes.
+    Array,
+    /// An array of a buffer, its dtype, shape and order.
+    FromBuffer,
+    /// A scalar of its dtype and bytes.
+    Scalar,
+    /// A tensor of another device, of an array and a dtype.
+    Tensor,
 }
 
 /// The elements of a storage or a tensor.

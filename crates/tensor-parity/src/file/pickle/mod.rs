@@ -9,11 +9,11 @@ mod global;
 mod value;
 
 use crate::file::error::Problem;
-pub(super) use global::{Element, Global};
+pub(super) use global::{Element, Global, NumpyKind};
 use std::borrow::Cow;
 use std::collections::HashMap;
 use value::MAX_VALUES;
-pub(super) use value::{Heap, Id, NO_KEY, Numpy, NumpyKind, Object, Storage, Tensor, Value};
+pub(super) use value::{Heap, Id, NO_KEY, Numpy, Object, Storage, Tensor, Value};
 
 /// The maximum length of a pickle. The elements of tensors are not part of it, those of arrays are.
 pub(super) const MAX_LENGTH: usize = 1 << 31;
@@ -34,6 +34,7 @@ pub(super) fn read<'a>(bytes: &'a [u8], name: &str) -> Result<Pickle<'a>, Proble
         stack: Vec::new(),
         marks: Vec::new(),
         memo: HashMap::new(),
+        items: 0,
     };
     let root = machine.run().map_err(|problem| {
         match machine.input.position == MAX_LENGTH && bytes.len() > MAX_LENGTH {
@@ -58,7 +59,12 @@ struct Machine<'a> {
     /// The heights of the stack at each MARK.
     marks: Vec<usize>,
     memo: HashMap<u32, Id>,
+    /// The number of items that containers have got.
+    items: usize,
 }
+
+/// The maximum number of items of all containers: as many as a pickle of 64 MiB may have.
+const MAX_ITEMS: usize = 1 << 26;
 
 /// The opcodes, named as in Python's `pickle`.
 mod op {
@@ -149,6 +155,9 @@ impl<'a> Machine<'a> {
             op::PROTO => self.input.take(1).map(drop),
             op::FRAME => self.input.take(8).map(drop),
             op::MARK => {
+                if self.marks.len() >= MAX_VALUES {
+                    return Err(Problem::damaged(format!("more than {MAX_VALUES} marks")));
+                }
                 self.marks.push(self.stack.len());
                 Ok(())
             }
@@ -207,6 +216,7 @@ impl<'a> Machine<'a> {
             }
             op::APPEND => {
                 let item = self.pop()?;
+                self.count(1)?;
                 self.extend(&[item])
             }
             op::APPENDS | op::ADDITEMS => {
@@ -216,6 +226,7 @@ impl<'a> Machine<'a> {
             op::EMPTY_DICT => self.push(Value::Dict(Vec::new())),
             op::SETITEM => {
                 let (value, key) = (self.pop()?, self.pop()?);
+                self.count(2)?;
                 self.set_items(&[key, value])
             }
             op::SETITEMS => {
@@ -391,7 +402,17 @@ impl<'a> Machine<'a> {
 
     fn pop_mark(&mut self) -> Result<Vec<Id>, Problem> {
         let floor = self.marks.pop().ok_or_else(underflow)?;
+        self.count(self.stack.len() - floor)?;
         Ok(self.stack.split_off(floor))
+    }
+
+    /// Counts items of a container.
+    fn count(&mut self, items: usize) -> Result<(), Problem> {
+        self.items += items;
+        match self.items <= MAX_ITEMS {
+            true => Ok(()),
+            false => Err(Problem::damaged(format!("more than {MAX_ITEMS} items"))),
+        }
     }
 
     fn tuple(&mut self, length: usize) -> Result<(), Problem> {

@@ -1,6 +1,6 @@
 //! The values that a pickle builds.
 
-use super::global::{Element, Global};
+use super::global::{Element, Global, NumpyKind};
 use crate::Dtype;
 use crate::file::error::Problem;
 use std::borrow::Cow;
@@ -65,20 +65,6 @@ pub(in crate::file) struct Numpy {
     pub(in crate::file) arguments: Id,
     /// What BUILD passes to `__setstate__`.
     pub(in crate::file) state: Id,
-}
-
-/// The kinds of values that numpy makes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::file) enum NumpyKind {
-    Dtype,
-    /// An array, which its state describes.
-    Array,
-    /// An array of a buffer, its dtype, shape and order.
-    FromBuffer,
-    /// A scalar of its dtype and bytes.
-    Scalar,
-    /// A tensor of another device, of an array and a dtype.
-    Tensor,
 }
 
 /// A storage, which the file has under a key.

@@ -358,6 +358,21 @@ fn exponential_pickles_return_errors_in_bounded_memory() {
             ),
         ),
         (
+            b"(".repeat((1 << 23) + 1),
+            damaged!("torch.save file: `data.pkl at byte 8388610`: more than 8388608 marks"),
+        ),
+        (
+            // Tuples of a million items each.
+            [
+                &b"("[..],
+                &[&b"("[..], &b"N".repeat(1 << 20), b"t0"]
+                    .concat()
+                    .repeat(65),
+            ]
+            .concat(),
+            damaged!("torch.save file: `data.pkl at byte 68157636`: more than 67108864 items"),
+        ),
+        (
             [&b"N"[..], &b"\x94".repeat(1 << 26)].concat(),
             damaged!("torch.save file: `data.pkl at byte 8388611`: more than 8388608 memo entries"),
         ),
