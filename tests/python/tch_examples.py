@@ -286,7 +286,7 @@ VISION = {
     "mobilenet_v2": lambda v, n: v.mobilenet(n),
     **{
         f"efficientnet_b{i}": lambda v, n, sizes=sizes: v.efficientnet(n, *sizes)
-        for i, sizes in enumerate([(1.0, 1.0), (1.0, 1.1), (1.1, 1.2), (1.2, 1.4), (1.4, 1.8)])
+        for i, sizes in enumerate([(1.0, 1.0), (1.0, 1.1), (1.1, 1.2), (1.2, 1.4), (1.4, 1.8), (1.6, 2.2), (1.8, 2.6), (2.0, 3.1)])
     },
     "convmixer1024_20": lambda v, n: v.convmixer(n, 1024, 14),
     "convmixer1536_20": lambda v, n: v.convmixer(n, 1536, 7),
