@@ -289,17 +289,14 @@ pub(super) fn scalar_text(heap: &Heap<'_>, numpy: &Numpy) -> Option<String> {
     if bytes.len() > 1024 {
         return None;
     }
-    match descr.split_at_checked(2)? {
-        (order @ ("<U" | ">U"), _) => {
-            let (characters, _) = bytes.as_chunks::<4>();
-            let characters = characters.iter().map(|c| match order {
-                "<U" => u32::from_le_bytes(*c),
-                _ => u32::from_be_bytes(*c),
-            });
-            let text: Option<String> = characters.map(char::from_u32).collect();
-            return Some(text?.trim_end_matches('\0').to_owned());
-        }
-        _ => {}
+    if let (order @ ("<U" | ">U"), _) = descr.split_at_checked(2)? {
+        let (characters, _) = bytes.as_chunks::<4>();
+        let characters = characters.iter().map(|c| match order {
+            "<U" => u32::from_le_bytes(*c),
+            _ => u32::from_be_bytes(*c),
+        });
+        let text: Option<String> = characters.map(char::from_u32).collect();
+        return Some(text?.trim_end_matches('\0').to_owned());
     }
     let (dtype, big_endian) = npy::dtype(&descr).ok()?;
     if bytes.len() != dtype.size() {
