@@ -29,6 +29,7 @@ pub enum Script {
     /// The recorder.
     Record,
     /// One line of JSON on the PyTorch that this Python has.
+    #[cfg(feature = "tch")]
     Doctor,
 }
 
@@ -36,6 +37,7 @@ impl Script {
     fn source(&self) -> &'static str {
         match self {
             Script::Record => RECORD,
+            #[cfg(feature = "tch")]
             Script::Doctor => "import tch_init_versions\ntch_init_versions.doctor()\n",
         }
     }
