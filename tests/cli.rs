@@ -203,7 +203,7 @@ fn the_doctor_names_what_it_found() {
         "threads",
         "MKL, LAPACK",
         "CUDA",
-        "Python reference",
+        "Python of record",
     ] {
         assert!(
             text.lines().any(|line| line[4..].starts_with(what)),

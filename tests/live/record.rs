@@ -76,3 +76,76 @@ fn expressions_may_start_with_a_dash() {
     let line = failure(&python(), &["--", "-1"]);
     assert!(line.contains("int"), "{line}");
 }
+
+#[test]
+#[ignore = "needs the Python reference: run `make test`"]
+fn a_version_is_taken_for_another_on_demand_only() {
+    let python = python();
+    let line = failure(&python, &["nn.Linear(1, 2)", "--assume-pytorch", "1.13"]);
+    assert!(line.contains("name a release from 2.0 to 2.15"), "{line}");
+    let output = record(&python, &["nn.Linear(1, 2)", "--assume-pytorch", "2.12"]);
+    assert!(output.status.success(), "{output:?}");
+    let plan = String::from_utf8(output.stdout).unwrap();
+    assert!(plan.contains("\"semantics\": \"2.12\""), "{plan}");
+}
+
+#[cfg(feature = "tch")]
+#[test]
+#[ignore = "needs the Python reference: run `make test`"]
+fn the_doctor_says_what_record_takes_the_pytorch_for() {
+    let doctor = |python: &Path| {
+        let output = Command::new(env!("CARGO_BIN_EXE_tch-init"))
+            .args(["doctor", "--python"])
+            .arg(python)
+            .output()
+            .unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let text = doctor(&python());
+    assert!(
+        text.contains("ok  Python of record  PyTorch 2.13.0"),
+        "{text}"
+    );
+    assert!(text.contains("record takes it for 2.13"), "{text}");
+    let text = doctor(Path::new("no-such-python"));
+    assert!(
+        text.contains("BAD Python of record  no-such-python"),
+        "{text}"
+    );
+    // A folder that is no release: what differs, before anything is imported.
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("torch")).unwrap();
+    std::fs::write(
+        folder.path().join("torch/__init__.py"),
+        "raise SystemExit(9)",
+    )
+    .unwrap();
+    std::fs::write(
+        folder.path().join("torch/version.py"),
+        "__version__ = '2.99.0'",
+    )
+    .unwrap();
+    let fake = folder.path().join("python");
+    let script = format!(
+        "#!/bin/sh\nPYTHONPATH='{}' exec '{}' -S \"$@\"\n",
+        folder.path().display(),
+        python().display()
+    );
+    std::fs::write(&fake, script).unwrap();
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        std::fs::set_permissions(&fake, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let text = doctor(&fake);
+    assert!(
+        text.contains("BAD Python of record  PyTorch 2.99.0"),
+        "{text}"
+    );
+    assert!(text.contains("none of the releases 2.0 to 2.15"), "{text}");
+    let line = failure(&fake, &["nn.Linear(1, 2)"]);
+    assert!(
+        line.contains("2.99.0") && line.contains("--assume-pytorch"),
+        "{line}"
+    );
+}

@@ -36,9 +36,10 @@ CHILD = os.path.join(os.path.dirname(os.path.abspath(__file__)), "child.py")
 HALVES = ("bfloat16", "float16")
 # What may be refused, said here once more in other words than in the table of the recorder: (what, before which release).
 REFUSED_MODELS = {
-    "orthogonal double": "2.5", "inits": None, "weight norm": "2.8", "spectral norm": "2.8", "dropout": "2.7",
+    "orthogonal double": "2.5", "weight norm": "2.8", "spectral norm": "2.8", "dropout": "2.7",
     "exponential": "2.7", "bernoulli": "2.7", "wide integers": "2.7",
-    "language float16": "2.1", "truncated bfloat16": "2.1",
+    "language float16": "2.1", "truncated bfloat16": "2.1", "truncated float16": "2.1",
+    "lazy": "2.1",  # 2.0 cannot make an uninitialized buffer while a dispatch mode is active
 }
 
 
@@ -55,9 +56,9 @@ def may_be_refused(name, release):
     if function == "orthogonal_":
         return dtype == "float64" and before("2.5")
     if function == "trunc_normal_":
-        return dtype == "bfloat16" and before("2.1")
+        return dtype in HALVES and before("2.1")
     if function in ("normal_", "xavier_normal_", "kaiming_normal_", "sparse_"):
-        dense = path == "contiguous" or (path == "transposed" and 1 in (rows, columns))
+        dense = path == "contiguous" or (path == "transposed" and 1 in (rows, columns)) or (path == "part" and rows == 1)
         return dtype == "float16" and dense and rows * columns >= 16 and before("2.1")
     return False
 
@@ -161,7 +162,9 @@ def prove(site, version, folder):
             result.problems.append(f"{plan['name']}: {len(wrong)} differ: {', '.join(wrong[:4])}")
     for name, outcome, why in expected["outcomes"]:
         kind = name.partition(" ")[0]
-        if outcome == "failed" or outcome == "refused" and not may_be_refused(name, release):
+        if outcome == "failed" and may_be_refused(name, release):
+            outcome = "refused"
+        if outcome in ("failed", "refused") and not may_be_refused(name, release):
             result.problems.append(f"{name}: {outcome}: {why}")
         if outcome == "recorded" and may_be_refused(name, release):
             result.problems.append(f"{name}: recorded, though it is among the refusals")
