@@ -13,6 +13,7 @@ mod rename_hint;
 mod report;
 mod selection;
 mod state_file;
+mod trace;
 mod versions;
 
 #[cfg(feature = "tch")]
@@ -61,6 +62,8 @@ enum Command {
     Plan(plan::Arguments),
     /// Record how a PyTorch model is initialized, as a plan for any seed
     Record(record::Arguments),
+    /// Record the operations of a program, and name where two programs first compute something else
+    Trace(trace::Arguments),
     /// Show which PyTorch has whose bits, and what `record` does under it
     Versions(versions::Arguments),
     /// List everything that can affect the bits, and how to fix problems
@@ -98,6 +101,7 @@ pub fn main() -> ExitCode {
         Command::Materialize(arguments) => materialize::run(&arguments),
         Command::Plan(arguments) => plan::run(&arguments),
         Command::Record(arguments) => record::run(&arguments),
+        Command::Trace(arguments) => trace::run(&arguments),
         Command::Versions(arguments) => versions::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
     };

@@ -1,0 +1,155 @@
+//! Compares two traces by content and names where they first differ.
+//!
+//! Values are aligned, not positions: a value is its dtype and the hash of its bytes. An operation is *good* if the other side has its
+//! results too, from whatever operation. A *cause* is a bad operation with only good inputs, if it ends in something that
+//! matters and the other side computes something else from the same values. This absorbs `addmm` against `mm` and `add`,
+//! other names, and another order of parameters.
+
+mod class;
+mod expression;
+mod find;
+mod side;
+
+pub use class::Class;
+
+use crate::{EnvironmentDifference, Trace};
+use find::Finder;
+use side::{Keys, Side};
+
+/// A number or a value for each side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Sides<T> {
+    /// Of A.
+    pub a: T,
+    /// Of B.
+    pub b: T,
+}
+
+/// Where two traces differ.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Comparison {
+    /// The number of operations that compute something.
+    pub operations: Sides<usize>,
+    /// How many of them have results that the other side lacks.
+    pub departed: Sides<usize>,
+    /// How the environments differ.
+    pub environment: Vec<EnvironmentDifference>,
+    /// The independent differences, in order. Empty for equal programs.
+    pub departures: Vec<Departure>,
+    /// Whether both programs end in the same parameters and buffers.
+    pub outcome: Outcome,
+    /// The completed training steps, where the trace has its end.
+    pub steps: Sides<Option<u32>>,
+}
+
+/// Whether the parameters and buffers at the end are the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// All are equal.
+    Equal,
+    /// Some differ.
+    Differs,
+    /// A trace has no end, or no model.
+    Unknown,
+}
+
+/// An operation that gives other results on the two sides, though its inputs are the same.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Departure {
+    /// The kind of difference, as far as the arguments tell it.
+    pub class: Class,
+    /// The place in A.
+    pub a: Option<Place>,
+    /// The place in B.
+    pub b: Option<Place>,
+    /// What differs, one sentence each.
+    pub details: Vec<String>,
+    /// The number of operations that differ after it, of the side that has more.
+    pub consequences: usize,
+    /// The number of departures of the same kind at the same lines: an optimizer's for each parameter.
+    pub similar: usize,
+}
+
+/// An operation in a program.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Place {
+    /// The number of the operation.
+    pub index: usize,
+    /// The operation with the arguments that are no tensors: `native_layer_norm(eps=1e-05)`.
+    pub call: String,
+    /// The module.
+    pub module: Option<String>,
+    /// The user's line.
+    pub at: Option<String>,
+    /// The training step.
+    pub step: u32,
+    /// `forward`, `backward` or `optimizer`.
+    pub phase: &'static str,
+    /// The parameter that is updated.
+    pub parameter: Option<String>,
+    /// In a backward pass: the operation whose gradient is computed.
+    pub backward_of: Option<String>,
+}
+
+impl Comparison {
+    /// Compares two traces.
+    #[must_use]
+    pub fn new(a: &Trace, b: &Trace) -> Comparison {
+        let mut keys = Keys::default();
+        let mut side_a = Side::new(a, "A", &mut keys);
+        let mut side_b = Side::new(b, "B", &mut keys);
+        side_a.judge(&side_b, &keys.weak);
+        side_b.judge(&side_a, &keys.weak);
+        let environment = a.environment.differences(&b.environment);
+        let outcome = outcome(a, b);
+        let departures =
+            Finder::new(&side_a, &side_b, &keys, !environment.is_empty()).find(outcome);
+        let departed = |side: &Side<'_>| side.nodes.iter().filter(|node| node.bad).count();
+        Comparison {
+            operations: Sides {
+                a: side_a.nodes.len(),
+                b: side_b.nodes.len(),
+            },
+            departed: Sides {
+                a: departed(&side_a),
+                b: departed(&side_b),
+            },
+            environment,
+            departures,
+            outcome,
+            steps: Sides {
+                a: a.end.as_ref().map(|end| end.steps),
+                b: b.end.as_ref().map(|end| end.steps),
+            },
+        }
+    }
+
+    /// Whether nothing was found and the outcome does not differ.
+    #[must_use]
+    pub fn is_same(&self) -> bool {
+        self.departures.is_empty() && self.outcome != Outcome::Differs
+    }
+}
+
+fn outcome(a: &Trace, b: &Trace) -> Outcome {
+    let values = |trace: &Trace| {
+        let end = trace.end.as_ref()?;
+        // Buffers that count batches may be missing in another language.
+        let mut values: Vec<_> = end
+            .outcome()
+            .filter(|(name, _)| !name.ends_with("num_batches_tracked"))
+            .map(|(_, tensor)| (tensor.dtype.to_string(), tensor.hash, tensor.elements()))
+            .collect();
+        values.sort_unstable();
+        (!values.is_empty()).then_some(values)
+    };
+    match (values(a), values(b)) {
+        (Some(a), Some(b)) if a == b => Outcome::Equal,
+        (Some(_), Some(_)) => Outcome::Differs,
+        _ => Outcome::Unknown,
+    }
+}

@@ -1,0 +1,63 @@
+//! What can be wrong with a trace.
+
+use std::io;
+use std::path::PathBuf;
+use thiserror::Error;
+
+/// A trace cannot be read.
+#[derive(Debug, Error)]
+#[error("{}{}", path.display(), line.map_or_else(String::new, |line| format!(": line {line}")))]
+#[non_exhaustive]
+pub struct TraceError {
+    /// The file.
+    pub path: PathBuf,
+    /// The line, from 1, if a line is damaged.
+    pub line: Option<usize>,
+    /// What is wrong.
+    #[source]
+    pub problem: TraceProblem,
+}
+
+/// Why a trace cannot be read.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum TraceProblem {
+    /// The file cannot be read.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// The file does not begin with the header of a trace.
+    #[error("not a trace: its first line is not a header that `tch-init trace python` writes")]
+    NotATrace,
+    /// The file ends within its first line: the program was killed before it did anything.
+    #[error("the trace is empty: its header is incomplete")]
+    Empty,
+    /// The version of the format is unknown.
+    #[error("version {0} of the format is unknown; this program reads version 1")]
+    Version(u64),
+    /// The values are hashed by a function that this version does not know.
+    #[error("the hash {0:?} is unknown")]
+    Hash(String),
+    /// A line is longer than any that is written.
+    #[error("the line has more than {0} bytes")]
+    LineTooLong(usize),
+    /// The trace has more operations than are compared.
+    #[error("more than {0} operations; record fewer steps")]
+    TooManyOperations(usize),
+    /// The line is not JSON, or lacks a field.
+    #[error(transparent)]
+    Json(#[from] serde_json::Error),
+    /// The line is none that a trace has.
+    #[error("neither an operation nor the names of a model nor the end of a trace")]
+    UnknownLine,
+    /// A line is missing.
+    #[error("operation {found} follows operation {}: lines are missing", expected.wrapping_sub(1) as isize)]
+    Missing {
+        /// The number that was expected.
+        expected: usize,
+        /// The number that was found.
+        found: usize,
+    },
+    /// Lines follow the last line.
+    #[error("a line follows the end of the trace")]
+    AfterEnd,
+}

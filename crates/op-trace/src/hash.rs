@@ -1,0 +1,130 @@
+//! The hash of a tensor's bytes.
+//!
+//! Up to 8192 bytes, the first 16 bytes of the SHA-256 of the length (8 bytes, little endian) and the bytes. Above, each row of 8192
+//! bytes is first replaced by two sums modulo 2^64 of its words times odd keys, so that Python computes it with torch at the speed
+//! of memory. The second sums are of the string with 4 zeros before it: a change of the upper half of a word, whose highest bits
+//! a product loses, is a change of a lower half there.
+
+use serde::{Deserialize, Deserializer, de};
+use sha2::{Digest, Sha256};
+use std::fmt;
+
+const ROW: usize = 8192;
+const WORDS: usize = ROW / 8;
+
+/// The hash of the logical bytes of a tensor: contiguous, little endian.
+///
+/// ```
+/// use op_trace::ValueHash;
+///
+/// let hash = ValueHash::of(&1.5f32.to_le_bytes());
+/// assert_eq!(hash.to_string().parse(), Ok(hash));
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ValueHash(u128);
+
+impl ValueHash {
+    /// Hashes bytes.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> ValueHash {
+        let mut sha = Sha256::new();
+        sha.update((bytes.len() as u64).to_le_bytes());
+        if bytes.len() <= ROW {
+            sha.update(bytes);
+        } else {
+            for row in bytes.chunks(ROW) {
+                sha.update(sum(row, &KEYS[0]).to_le_bytes());
+            }
+            let mut first = vec![0; 4];
+            first.extend_from_slice(&bytes[..ROW - 4]);
+            sha.update(sum(&first, &KEYS[1]).to_le_bytes());
+            for row in bytes[ROW - 4..].chunks(ROW) {
+                sha.update(sum(row, &KEYS[1]).to_le_bytes());
+            }
+        }
+        let digest = sha.finalize();
+        let mut half = [0; 16];
+        half.copy_from_slice(&digest[..16]);
+        ValueHash(u128::from_be_bytes(half))
+    }
+}
+
+/// The sum of the words of a row times the keys. Missing bytes are zeros.
+fn sum(row: &[u8], keys: &[u64; WORDS]) -> u64 {
+    row.chunks(8)
+        .zip(keys)
+        .map(|(bytes, key)| {
+            let mut word = [0; 8];
+            word[..bytes.len()].copy_from_slice(bytes);
+            u64::from_le_bytes(word).wrapping_mul(*key)
+        })
+        .fold(0, u64::wrapping_add)
+}
+
+static KEYS: [[u64; WORDS]; 2] = [keys(1), keys(2)];
+
+/// Odd numbers from SplitMix64.
+const fn keys(seed: u64) -> [u64; WORDS] {
+    let mut keys = [0; WORDS];
+    let (mut state, mut index) = (seed, 0);
+    while index < WORDS {
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = state;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        keys[index] = (z ^ (z >> 31)) | 1;
+        index += 1;
+    }
+    keys
+}
+
+impl fmt::Display for ValueHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+impl fmt::Debug for ValueHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl std::str::FromStr for ValueHash {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<ValueHash, &'static str> {
+        let digits = text.len() == 32 && text.bytes().all(|b| b.is_ascii_hexdigit());
+        match u128::from_str_radix(text, 16) {
+            Ok(hash) if digits => Ok(ValueHash(hash)),
+            _ => Err("a hash has 32 hexadecimal digits"),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for ValueHash {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<ValueHash, D::Error> {
+        let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+        text.parse().map_err(de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ValueHash;
+
+    /// As tests/python/trace/test_hash.py has them.
+    #[test]
+    fn hashes_are_those_of_python() {
+        for (size, expected) in [
+            (0, "af5570f5a1810b7af78caf4bc70a660f"),
+            (8192, ""),
+            (8193, ""),
+            (20000, ""),
+            (600_000, ""),
+        ] {
+            let bytes: Vec<u8> = (0..size).map(|i| (i * 7 + i / 251) as u8).collect();
+            assert_eq!(ValueHash::of(&bytes).to_string(), expected, "{size}");
+        }
+    }
+}

@@ -1,0 +1,21 @@
+#![doc = include_str!("../README.md")]
+#![deny(missing_docs)]
+
+mod compare;
+mod environment;
+mod error;
+mod hash;
+mod operation;
+mod read;
+mod shared_str;
+mod trace;
+mod value;
+
+pub use compare::{Class, Comparison, Departure, Outcome, Place, Sides};
+pub use environment::{Environment, EnvironmentDifference};
+pub use error::{TraceError, TraceProblem};
+pub use hash::ValueHash;
+pub use operation::{GeneratorState, Grad, Operation, Phase};
+pub use shared_str::SharedStr;
+pub use trace::{End, Model, NamedTensor, Trace};
+pub use value::{TensorValue, Value};

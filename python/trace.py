@@ -1,0 +1,894 @@
+"""Records every ATen operation of a PyTorch program as a trace (docs/trace.md). Needs only torch.
+
+    with trace.record("python.trace", model=model, steps=2):
+        train(...)
+
+    python trace.py script.py --steps 2 -o python.trace -- --the --script --arguments
+
+Recording changes no bit of what the program computes. Operations are seen by a dispatch mode; modules by global forward hooks,
+since hooks of a module turn off fast paths; no gradient hooks and no change of the gradient mode, which select other kernels.
+"""
+
+import argparse
+import contextlib
+import ctypes
+import gc
+import hashlib
+import importlib
+import json
+import math
+import os
+import platform
+import runpy
+import shutil
+import struct
+import sys
+import tempfile
+import threading
+import weakref
+
+try:
+    import torch
+except ImportError as error:
+    print(f"trace.py: {sys.executable} has no PyTorch ({error}); name a Python that has it", file=sys.stderr)
+    sys.exit(2)
+from torch.utils._python_dispatch import TorchDispatchMode
+
+FORMAT, VERSION = "tch-init trace", 1
+HASH = "rows-sha256-128"
+MAX_VALUES = 256 << 20  # bytes of the file of values
+SAMPLES = 8
+
+# ---------------------------------------------------------------- hash of bytes
+#
+# Up to ROW bytes, the first 16 bytes of the SHA-256 of the length (8 bytes, little endian) and the bytes. Above, each row of ROW
+# bytes is replaced by two sums modulo 2^64 of its words times odd keys, which torch computes at the speed of memory. The second
+# sums are of the string with 4 bytes of zeros before it: a change of an upper half, whose highest bits a product loses, is a
+# change of a lower half there.
+
+ROW = 8192
+CHUNK = 64 * ROW
+MASK = (1 << 64) - 1
+
+
+def split_mix(seed, count):
+    """`count` odd 64-bit keys (SplitMix64), as signed integers."""
+    keys, state = [], seed
+    for _ in range(count):
+        state = (state + 0x9E3779B97F4A7C15) & MASK
+        z = state
+        z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & MASK
+        z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & MASK
+        z = (z ^ (z >> 31)) | 1
+        keys.append(z - (1 << 64) if z >> 63 else z)
+    return keys
+
+
+class Hasher:
+    """Hashes memory. Its buffers are made once, before the recording."""
+
+    def __init__(self):
+        self.keys = [torch.tensor(split_mix(seed, ROW // 8), dtype=torch.int64) for seed in (1, 2)]
+        self.buffer = torch.zeros(CHUNK // 8, dtype=torch.int64)
+        self.address = self.buffer.data_ptr()
+        self.rows = self.buffer.view(-1, ROW // 8)
+
+    def copied(self, address, size, start, shift):
+        """The rows from `start` of `shift` zeros and the bytes, in the buffer."""
+        taken = min(CHUNK, size + shift - start)
+        rows = -(-taken // ROW)
+        before = shift if start == 0 else 0
+        if before:
+            ctypes.memset(self.address, 0, before)
+        ctypes.memmove(self.address + before, address + start - shift + before, taken - before)
+        if taken < rows * ROW:
+            ctypes.memset(self.address + taken, 0, rows * ROW - taken)
+        return self.rows[:rows]
+
+    def first_sums(self, t, address, size):
+        """The sums of the rows of the bytes."""
+        out, start = [], 0
+        # Whole rows need no copy.
+        whole = size // ROW if address % 8 == 0 and t is not None else 0
+        if whole:
+            flat = t.reshape(-1).view(torch.uint8)[:whole * ROW].view(torch.int64)
+            out.append(torch.mv(flat.view(whole, ROW // 8), self.keys[0]))
+            start = whole * ROW
+        while start < size:
+            out.append(torch.mv(self.copied(address, size, start, 0), self.keys[0]))
+            start += CHUNK
+        return joined(out)
+
+    def second_sums(self, address, size):
+        """The sums of the rows of 4 zeros and the bytes."""
+        return joined([torch.mv(self.copied(address, size, start, 4), self.keys[1]) for start in range(0, size + 4, CHUNK)])
+
+    def memory(self, address, size, t=None, known=None):
+        """The hash of `size` bytes, as 32 hexadecimal digits. `t` is the contiguous tensor that has them.
+
+        `known` is an earlier (first sums, hash) of this memory, which nothing that the recorder has seen has written since. Equal
+        first sums then exclude any other change. Returns what `known` is the next time.
+        """
+        sha = hashlib.sha256(struct.pack("<Q", size))
+        if size <= ROW:
+            sha.update(ctypes.string_at(address, size) if size else b"")
+            return None, sha.hexdigest()[:32]
+        first = self.first_sums(t, address, size)
+        if known is not None and known[0] == first:
+            return known
+        sha.update(first)
+        sha.update(self.second_sums(address, size))
+        return first, sha.hexdigest()[:32]
+
+
+def joined(sums):
+    sums = sums[0] if len(sums) == 1 else torch.cat(sums)
+    return ctypes.string_at(sums.data_ptr(), sums.numel() * 8)
+
+
+def logical(t):
+    """A contiguous CPU tensor of the logical elements, outside of autograd."""
+    t = t.detach()
+    if t.is_conj():
+        t = t.resolve_conj()
+    if t.is_neg():
+        t = t.resolve_neg()
+    return t.contiguous().cpu()
+
+
+def number(value):
+    """A float as JSON: words for what JSON cannot say."""
+    return value if math.isfinite(value) else {"float": repr(value)}
+
+
+# ---------------------------------------------------------------- operators
+
+# Not an operation of the program.
+IGNORED = {"aten::detach", "aten::detach_", "aten::alias", "aten::lift_fresh"}
+# They write arguments that their schemas call constant.
+SILENT_WRITES = {"aten::native_batch_norm", "aten::cudnn_batch_norm", "aten::miopen_batch_norm", "aten::batch_norm_update_stats"}
+UNINITIALIZED = ("aten::empty", "aten::new_empty", "aten::resize", "aten::_resize")
+# What is in their first argument does not matter to them.
+OVERWRITES = {f"aten::{name}_" for name in """fill zero copy bernoulli normal uniform random exponential cauchy geometric
+    log_normal""".split()}
+# A workspace whose contents are their own affair.
+WORKSPACES = {"aten::mkldnn_rnn_layer": 3, "aten::_cudnn_rnn": 4}
+INTEGERS = {"ScalarType": {value: str(dtype)[6:] for value, dtype in enumerate(
+    [torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.float16, torch.float32, torch.float64])}}
+
+
+class Operator:
+    """What is fixed for an overload."""
+
+    def __init__(self, func):
+        schema = func._schema
+        self.name = schema.name
+        self.overload = schema.overload_name
+        self.ignored = schema.name in IGNORED or schema.name.startswith("profiler::")
+        self.uninitialized = schema.name.startswith(UNINITIALIZED)
+        self.workspace = WORKSPACES.get(schema.name)
+        self.returns = len(schema.returns)
+        self.draws = torch.Tag.nondeterministic_seeded in func.tags
+        self.arguments = []
+        for index, argument in enumerate(schema.arguments):
+            alias = argument.alias_info
+            writes = alias is not None and alias.is_write
+            # An `out=` argument, or what the operation fills.
+            overwrites = writes and (argument.kwarg_only or (index == 0 and schema.name in OVERWRITES))
+            if schema.name in SILENT_WRITES and argument.name.startswith("running_"):
+                writes = True
+            if schema.name.startswith("aten::mkldnn_rnn_layer") and argument.name == "workspace":
+                overwrites = True
+            default = argument.default_value if argument.has_default_value() else None
+            kind = "ScalarType" if "ScalarType" in str(argument.real_type) else None
+            is_float = str(argument.type) in ("float", "Optional[float]")
+            self.arguments.append((index, argument.name, argument.kwarg_only, default, writes, overwrites, kind, is_float))
+
+
+# ---------------------------------------------------------------- storages
+
+
+class Storage:
+    """What the recorder knows of a storage."""
+
+    __slots__ = ("number", "reference", "name", "holes", "hashes")
+
+    def __init__(self, number, reference):
+        self.number = number
+        self.reference = reference
+        self.name = None
+        # By dtype and layout: the hashes since the last write.
+        self.hashes = {}
+        # None, or the intervals of bytes that were written since the memory was allocated without a value.
+        self.holes = None
+
+    def write(self, start, end):
+        intervals = []
+        for a, b in self.holes:
+            if b < start or a > end:
+                intervals.append((a, b))
+            else:
+                start, end = min(a, start), max(b, end)
+        self.holes = sorted(intervals + [(start, end)])
+
+    def has(self, start, end):
+        return self.holes is None or any(a <= start and end <= b for a, b in self.holes)
+
+
+class Storages:
+    """Numbers storages in the order in which they are met, whatever their addresses."""
+
+    def __init__(self):
+        self.known, self.count, self.limit = {}, 0, 4096
+
+    def of(self, t):
+        storage = t.untyped_storage()
+        key = storage._cdata
+        entry = self.known.get(key)
+        if entry is not None:
+            if not torch.UntypedStorage._expired(entry.reference):
+                return entry
+            torch.UntypedStorage._free_weak_ref(entry.reference)
+        if len(self.known) >= self.limit:
+            self.clean()
+        entry = self.known[key] = Storage(self.count, storage._weak_ref())
+        self.count += 1
+        return entry
+
+    def clean(self):
+        for key, entry in list(self.known.items()):
+            if torch.UntypedStorage._expired(entry.reference):
+                torch.UntypedStorage._free_weak_ref(entry.reference)
+                del self.known[key]
+        self.limit = max(4096, 2 * len(self.known))
+
+    def close(self):
+        for entry in self.known.values():
+            torch.UntypedStorage._free_weak_ref(entry.reference)
+        self.known = {}
+
+
+def extent(t):
+    """The bytes of its storage that a tensor touches."""
+    if t.numel() == 0:
+        return 0, 0
+    last = sum((size - 1) * abs(stride) for size, stride in zip(t.shape, t.stride()))
+    start = t.storage_offset() * t.element_size()
+    return start, start + (last + 1) * t.element_size()
+
+
+def dense(t):
+    start, end = extent(t)
+    return end - start == t.numel() * t.element_size()
+
+
+# ---------------------------------------------------------------- values beside the trace
+
+
+class Values:
+    """What no operation made, up to a size: bytes in a temporary file, at the end a safetensors file."""
+
+    STORED = {
+        "bool": "BOOL", "uint8": "U8", "int8": "I8", "uint16": "U16", "int16": "I16", "uint32": "U32", "int32": "I32",
+        "uint64": "U64", "int64": "I64", "float16": "F16", "bfloat16": "BF16", "float32": "F32", "float64": "F64",
+        "complex64": "C64", "float8_e4m3fn": "F8_E4M3", "float8_e5m2": "F8_E5M2",
+    }
+
+    def __init__(self, path, limit):
+        self.path, self.limit = path, limit
+        self.header, self.size, self.left_out = {}, 0, 0
+        self.file = tempfile.TemporaryFile()
+
+    def keep(self, digest, t, contiguous):
+        dtype = self.STORED.get(str(t.dtype)[6:])
+        key = f"{str(t.dtype)[6:]}:{digest}"
+        if key in self.header:
+            return
+        if dtype is None or self.size + contiguous.nbytes > self.limit:
+            self.left_out += 1
+            return
+        if contiguous.nbytes:
+            self.file.write((ctypes.c_char * contiguous.nbytes).from_address(contiguous.data_ptr()))
+        self.header[key] = {"dtype": dtype, "shape": list(t.shape), "data_offsets": [self.size, self.size + contiguous.nbytes]}
+        self.size += contiguous.nbytes
+
+    def finish(self):
+        header = json.dumps(self.header, separators=(",", ":")).encode()
+        header += b" " * (-len(header) % 8)
+        temporary = f"{self.path}.part"
+        with open(temporary, "wb") as out:
+            out.write(struct.pack("<Q", len(header)) + header)
+            self.file.seek(0)
+            shutil.copyfileobj(self.file, out, 1 << 20)
+        os.replace(temporary, self.path)
+        self.file.close()
+
+
+# ---------------------------------------------------------------- environment
+
+
+def cpu_model():
+    try:
+        with open("/proc/cpuinfo") as lines:
+            for line in lines:
+                if line.startswith("model name"):
+                    return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+VARIABLES = """ATEN_CPU_CAPABILITY OMP_NUM_THREADS MKL_NUM_THREADS MKL_CBWR MKL_DYNAMIC ONEDNN_MAX_CPU_ISA DNNL_MAX_CPU_ISA
+    ONEDNN_DEFAULT_FPMATH_MODE CUBLAS_WORKSPACE_CONFIG PYTORCH_NO_CUDA_MEMORY_CACHING TORCH_ALLOW_TF32_CUBLAS_OVERRIDE""".split()
+
+
+def environment():
+    backends = torch.backends
+    flags = {
+        "default_dtype": str(torch.get_default_dtype())[6:],
+        "deterministic_algorithms": torch.are_deterministic_algorithms_enabled(),
+        "float32_matmul_precision": torch.get_float32_matmul_precision(),
+        "mkldnn": backends.mkldnn.is_available() and bool(getattr(backends.mkldnn, "enabled", True)),
+        "nnpack": bool(torch._C._get_nnpack_enabled()) if hasattr(torch._C, "_get_nnpack_enabled") else None,
+        "flash_sdp": backends.cuda.flash_sdp_enabled(),
+        "mem_efficient_sdp": backends.cuda.mem_efficient_sdp_enabled(),
+        "math_sdp": backends.cuda.math_sdp_enabled(),
+    }
+    if torch.cuda.is_initialized():
+        flags["cudnn_deterministic"] = backends.cudnn.deterministic
+        flags["cudnn_benchmark"] = backends.cudnn.benchmark
+        flags["cuda_tf32"] = backends.cuda.matmul.allow_tf32
+        flags["cuda_device"] = torch.cuda.get_device_name()
+    return {
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "cpu": cpu_model(),
+        "capability": torch.backends.cpu.get_cpu_capability() if hasattr(torch.backends, "cpu") else None,
+        "threads": torch.get_num_threads(),
+        "interop_threads": torch.get_num_interop_threads(),
+        "flags": flags,
+        "variables": {name: os.environ[name] for name in VARIABLES if name in os.environ},
+    }
+
+
+# ---------------------------------------------------------------- the recorder
+
+TORCH = os.path.dirname(os.path.abspath(torch.__file__)) + os.sep
+OPTIMIZERS = os.path.join(TORCH, "optim") + os.sep
+PLUMBING = ("contextlib.py", "runpy.py", "threading.py")
+HERE = record_file = os.path.abspath(__file__) if "__file__" in globals() else "<string>"
+
+_sequence = getattr(torch._C._autograd, "_get_sequence_nr", lambda: 0)
+_node = getattr(torch._C, "_current_autograd_node", lambda: None)
+_graph_task = getattr(torch._C, "_current_graph_task_id", lambda: -1)
+
+
+def place(file):
+    """A file without what depends on the machine: relative to the folder on Python's path that has it."""
+    file = os.path.abspath(file)
+    folders = [os.path.abspath(folder or ".") for folder in sys.path] + [os.getcwd()]
+    inside = [folder for folder in folders if file.startswith(folder.rstrip(os.sep) + os.sep)]
+    return os.path.relpath(file, max(inside, key=len)).replace(os.sep, "/") if inside else os.path.basename(file)
+
+
+class StepsDone(SystemExit):
+    """Ends a script whose steps are recorded."""
+
+
+class Recorder(TorchDispatchMode):
+    """Writes a line for each operation."""
+
+    def __init__(self, path, models, steps, max_values, end_program=False):
+        super().__init__()
+        self.path, self.steps, self.end_program = path, steps, end_program
+        self.thread = threading.get_ident()
+        self.hasher = Hasher()
+        self.storages = Storages()
+        self.values = Values(f"{path}.safetensors", max_values)
+        self.operators, self.composite, self.codes = {}, {}, {}
+        self.modules, self.roots, self.stack, self.tensors = {}, {}, [], {}
+        self.count, self.step, self.done, self.busy, self.made = 0, 1, False, False, set()
+        self.forward_of, self.after_backward = {}, False
+        self.optimizers, self.optimizers_alive = {}, None
+        self.file = open(path, "w", encoding="utf-8", newline="\n")
+        self.write({
+            "format": FORMAT, "version": VERSION, "language": "python", "hash": HASH, "values": os.path.basename(self.values.path),
+            "environment": environment(),
+        })
+        for prefix, model in models:
+            self.add_root(model, prefix)
+
+    def write(self, line):
+        self.file.write(json.dumps(line, separators=(",", ":"), ensure_ascii=False) + "\n")
+        # A program that is killed keeps its trace.
+        self.file.flush()
+
+    # -- names -----------------------------------------------------------------------------------
+
+    def add_root(self, model, prefix):
+        """Names the modules, parameters and buffers of a model."""
+        dot = f"{prefix}." if prefix else ""
+        self.roots[prefix] = self.busy = True
+        for name, module in model.named_modules():
+            self.modules.setdefault(id(module), (weakref.ref(module), (dot + name).rstrip(".") or type(module).__name__))
+        entries = []
+        for kind, tensors in (("parameter", model.named_parameters()), ("buffer", model.named_buffers())):
+            for name, t in tensors:
+                # Lazy parameters have no values yet.
+                if isinstance(t, torch.nn.parameter.UninitializedTensorMixin) or t.layout != torch.strided:
+                    continue
+                storage = self.storages.of(t)
+                storage.name = dot + name
+                self.tensors[dot + name] = (kind, weakref.ref(t))
+                entry = {"name": dot + name, "kind": kind, "tensor": self.tensor(t, root=True)}
+                if kind == "parameter":
+                    entry["requires_grad"] = t.requires_grad
+                entries.append(entry)
+        self.busy = False
+        self.write({"model": prefix, "class": type(model).__name__, "names": entries})
+
+    def enter(self, module, inputs):
+        if self.done or threading.get_ident() != self.thread:
+            return
+        known = self.modules.get(id(module))
+        if known is None or known[0]() is not module:
+            self.modules.pop(id(module), None)
+            prefix = type(module).__name__ if self.roots else ""
+            number = 2
+            while prefix in self.roots:
+                prefix = f"{type(module).__name__}#{number}"
+                number += 1
+            self.add_root(module, prefix)
+            known = self.modules[id(module)]
+        self.stack.append((known[1], module.training))
+
+    def leave(self, module, inputs, output):
+        if not self.done and self.stack and threading.get_ident() == self.thread:
+            self.stack.pop()
+
+    # -- steps -----------------------------------------------------------------------------------
+
+    def optimizer_begins(self, optimizer, *_):
+        if self.done or threading.get_ident() != self.thread:
+            return
+        if self.optimizers.get(id(optimizer)) == self.step:
+            self.next_step()
+
+    def optimizer_ends(self, optimizer, *_):
+        if self.done or threading.get_ident() != self.thread:
+            return
+        self.optimizers[id(optimizer)] = self.step
+        if self.optimizers_alive is None:
+            self.optimizers_alive = count_optimizers()
+        # A program with two optimizers has made a step when both have.
+        if sum(step == self.step for step in self.optimizers.values()) >= self.optimizers_alive:
+            self.next_step()
+
+    def next_step(self):
+        self.step += 1
+        self.after_backward = False
+        if self.steps is not None and self.step > self.steps:
+            self.end("steps")
+            if self.end_program:
+                raise StepsDone(0)
+
+    # -- values ----------------------------------------------------------------------------------
+
+    def digest(self, t, storage, root):
+        contiguous = logical(t)
+        hashes, layout = storage.hashes, (t.dtype, t.storage_offset(), t.shape, t.stride(), t.is_conj(), t.is_neg())
+        known = self.hasher.memory(contiguous.data_ptr(), contiguous.nbytes, contiguous, hashes.get(layout))
+        if known[0] is not None:
+            hashes[layout] = known
+        digest = known[1]
+        key = (t.dtype, digest)
+        if key in self.made:
+            return digest, None
+        if root:
+            # What an operation has made can be made again.
+            self.values.keep(digest, t, contiguous)
+        self.made.add(key)
+        return digest, contiguous
+
+    def tensor(self, t, uninitialized=False, root=False):
+        """What a trace says of a tensor."""
+        out = {"dtype": str(t.dtype)[6:], "shape": list(t.shape)}
+        if t.device.type != "cpu":
+            out["device"] = str(t.device)
+        if t.layout != torch.strided or t.is_quantized or t.device.type not in ("cpu", "cuda") or type(t) not in PLAIN:
+            out["opaque"] = type(t).__name__ if type(t) not in PLAIN else str(t.layout)[6:]
+            return out
+        if not t.is_contiguous():
+            out["strides"] = list(t.stride())
+        storage = self.storages.of(t)
+        out["storage"] = storage.number
+        if t.storage_offset():
+            out["offset"] = t.storage_offset()
+        if storage.name:
+            out["name"] = storage.name
+        if uninitialized or not storage.has(*extent(t)):
+            out["uninitialized"] = True
+            return out
+        out["hash"], new = self.digest(t, storage, root)
+        if new is not None and new.numel() and t.dtype in DESCRIBED:
+            self.describe(out, new.reshape(-1))
+        return out
+
+    def describe(self, out, flat):
+        """A few elements, or the one of which all are copies."""
+        n = flat.numel()
+        k = min(n, SAMPLES)
+        picked = flat.tolist() if n <= SAMPLES else flat[self.picks(n, k)].tolist()
+        first = picked[0]
+        if all(x == first for x in picked) and (n <= k or bool((flat == flat[0]).all())):
+            out["all"] = number(first) if isinstance(first, float) else first
+        else:
+            out["sample"] = [number(x) if isinstance(x, float) else x for x in picked]
+
+    def picks(self, n, k):
+        key = ("picks", n)
+        found = self.codes.get(key)
+        if found is None:
+            found = self.codes[key] = torch.tensor([i * (n - 1) // (k - 1) for i in range(k)])
+        return found
+
+    def value(self, v, kind, uninitialized=False, root=False):
+        if isinstance(v, torch.Tensor):
+            return self.tensor(v, uninitialized, root)
+        if v is None or isinstance(v, (bool, str)):
+            return v
+        if isinstance(v, float):
+            return number(v)
+        if isinstance(v, int):
+            return INTEGERS[kind].get(v, v) if kind else int(v)
+        if isinstance(v, (torch.dtype, torch.layout, torch.memory_format)):
+            return str(v)[6:]
+        if isinstance(v, torch.device):
+            return str(v)
+        if isinstance(v, (list, tuple)):
+            return [self.value(x, kind, uninitialized, root) for x in v]
+        if isinstance(v, torch.Generator):
+            return {"generator": str(v.device)}
+        if isinstance(v, complex):
+            return {"complex": [number(v.real), number(v.imag)]}
+        if isinstance(v, (torch.SymInt, torch.SymFloat)):
+            return str(v)
+        return {"object": type(v).__name__}
+
+    def generator(self, given, device=None):
+        """Seed and hash of the state of the generator of a draw."""
+        if given is not None:
+            state = given.get_state()
+        elif device is not None and device.type == "cuda":
+            state = torch.cuda.get_rng_state(device)
+        else:
+            state = torch.get_rng_state()
+        raw = ctypes.string_at(state.data_ptr(), state.numel())
+        seed = struct.unpack_from("<Q", raw)[0] if len(raw) >= 8 else 0
+        return {"seed": seed, "state": self.hasher.memory(state.data_ptr(), state.numel())[1]}
+
+    # -- places ----------------------------------------------------------------------------------
+
+    def site(self):
+        """The user's line, and whether an optimizer makes the call."""
+        frame, optimizer = sys._getframe(2), False
+        while frame is not None:
+            code = frame.f_code
+            kind = self.codes.get(code)
+            if kind is None:
+                kind = self.codes[code] = self.classify(code)
+            if kind is OPTIMIZERS:
+                optimizer = True
+            elif kind is not TORCH:
+                return f"{kind}:{frame.f_lineno}", optimizer
+            frame = frame.f_back
+        return None, optimizer
+
+    @staticmethod
+    def classify(code):
+        file = code.co_filename
+        path = os.path.abspath(file)
+        if path.startswith(OPTIMIZERS):
+            return OPTIMIZERS
+        if path.startswith(TORCH) or path == HERE or code.co_filename == Recorder.site.__code__.co_filename:
+            return TORCH
+        if os.path.basename(file) in PLUMBING or file.startswith("<frozen"):
+            return TORCH
+        return file if file.startswith("<") else place(file)
+
+    # -- operations ------------------------------------------------------------------------------
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        if self.done or self.busy or threading.get_ident() != self.thread:
+            return func(*args, **kwargs)
+        if torch.is_inference_mode_enabled() and self.is_composite(func):
+            # In inference mode nothing is decomposed yet. (Not func.decompose: decompositions in Python compute other bits.)
+            with self.pushed():
+                return func._op_dk(torch._C.DispatchKey.CompositeImplicitAutograd, *args, **kwargs)
+        operator = self.operators.get(func)
+        if operator is None:
+            operator = self.operators[func] = Operator(func)
+        node = _node()
+        backward = node is not None or _graph_task() != -1
+        if operator.ignored:
+            result = func(*args, **kwargs)
+            self.name_gradient(node, result)
+            return result
+        self.count_steps_without_optimizer(backward)
+        line, given, device, written, tainted = self.before(operator, args, kwargs, node, backward)
+        try:
+            result = func(*args, **kwargs)
+        except BaseException as error:
+            line["error"] = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"[:400]
+            self.write(line)
+            raise
+        self.after(operator, line, result, written, tainted)
+        if operator.draws:
+            line["generator"].append(self.generator(given, device))
+        self.name_gradient(node, result)
+        self.write(line)
+        return result
+
+    def is_composite(self, func):
+        found = self.composite.get(func)
+        if found is None:
+            keys = torch._C.DispatchKey
+            found = func.has_kernel_for_dispatch_key(keys.CompositeImplicitAutograd) \
+                and not func.has_kernel_for_dispatch_key(keys.CPU)
+            self.composite[func] = found
+        return found
+
+    @contextlib.contextmanager
+    def pushed(self):
+        TorchDispatchMode.__enter__(self)
+        try:
+            yield
+        finally:
+            TorchDispatchMode.__exit__(self, None, None, None)
+
+    def count_steps_without_optimizer(self, backward):
+        """A program that updates its parameters itself makes a step from one backward pass to the next forward pass."""
+        if backward:
+            if not self.after_backward and self.optimizers_alive is None:
+                self.optimizers_alive = count_optimizers()
+            self.after_backward = True
+        elif self.after_backward and self.optimizers_alive == 0 and torch.is_grad_enabled():
+            self.next_step()
+
+    def before(self, operator, args, kwargs, node, backward):
+        """The line of a call, without its results."""
+        site, optimizer = self.site()
+        phase = "backward" if backward else "optimizer" if optimizer else "forward"
+        line = {"i": self.count, "op": operator.name}
+        if operator.overload:
+            line["overload"] = operator.overload
+        line["step"], line["phase"] = self.step, phase
+        if torch.is_inference_mode_enabled():
+            line["grad"] = "inference"
+        elif not torch.is_grad_enabled():
+            line["grad"] = "off"
+        if self.stack and not backward:
+            line["module"] = self.stack[-1][0]
+            if not self.stack[-1][1]:
+                line["eval"] = True
+        if site:
+            line["at"] = site
+        if backward:
+            if node is not None:
+                self.describe_node(line, node)
+        else:
+            self.forward_of.setdefault(_sequence(), self.count)
+            if len(self.forward_of) > 1 << 20:
+                self.forward_of.clear()
+        self.count += 1
+        given, device, written, tainted, described = None, None, [], False, {}
+        for index, name, kwarg_only, default, writes, overwrites, kind, is_float in operator.arguments:
+            v = args[index] if index < len(args) and not kwarg_only else kwargs.get(name, default)
+            if is_float and type(v) is int:
+                v = float(v)
+            described[name] = said = self.value(v, kind, uninitialized=overwrites, root=True)
+            many = [(v, said)] if isinstance(v, torch.Tensor) else \
+                list(zip(v, said)) if isinstance(v, (list, tuple)) and any(isinstance(x, torch.Tensor) for x in v) else []
+            for position, (t, word) in enumerate(many):
+                if not isinstance(t, torch.Tensor):
+                    continue
+                device = device or t.device
+                tainted |= not overwrites and bool(word.get("uninitialized"))
+                if writes:
+                    written.append((name if len(many) == 1 and isinstance(v, torch.Tensor) else f"{name}[{position}]", t))
+            if isinstance(v, torch.Generator):
+                given = v
+        line["args"] = described
+        if operator.draws:
+            line["generator"] = [self.generator(given, device)]
+        return line, given, device, written, tainted
+
+    def describe_node(self, line, node):
+        name = node.name()
+        line["node"] = name.rsplit("::", 1)[-1]
+        if "AccumulateGrad" in name:
+            variable = getattr(node, "variable", None)
+            owner = self.storages.of(variable).name if variable is not None and variable.layout == torch.strided else None
+            if owner:
+                line["parameter"] = owner
+        elif hasattr(node, "_sequence_nr"):
+            forward = self.forward_of.get(node._sequence_nr() + 1)
+            if forward is not None:
+                line["forward"] = forward
+
+    def name_gradient(self, node, result):
+        """Names what a backward pass puts into `.grad`."""
+        if node is None or not isinstance(result, torch.Tensor) or type(result) not in PLAIN or result.layout != torch.strided:
+            return
+        if "AccumulateGrad" in node.name():
+            variable = getattr(node, "variable", None)
+            owner = self.storages.of(variable).name if variable is not None and variable.layout == torch.strided else None
+            storage = self.storages.of(result)
+            if owner and not storage.name:
+                storage.name = f"{owner}.grad"
+
+    def after(self, operator, line, result, written, tainted):
+        """Adds results and what arguments became."""
+        results = list(result) if isinstance(result, (list, tuple)) and operator.returns > 1 else [result] if operator.returns else []
+        for _, t in written:
+            self.settle(t, tainted)
+        said = {}
+        out = []
+        for index, r in enumerate(results):
+            workspace = operator.workspace == index
+            for t in r if isinstance(r, (list, tuple)) else [r]:
+                if isinstance(t, torch.Tensor) and type(t) in PLAIN and t.layout == torch.strided:
+                    if (operator.uninitialized or tainted or workspace) and not any(t is w for _, w in written):
+                        storage = self.storages.of(t)
+                        if storage.holes is None and not self.is_view(line, storage):
+                            storage.holes = []
+            out.append(self.value(r, None))
+            if isinstance(r, torch.Tensor):
+                said[id(r)] = out[-1]
+        line["results"] = out
+        if written:
+            writes = {name: said.get(id(t)) or self.value(t, None) for name, t in written}
+            line["writes"] = writes
+
+    @staticmethod
+    def is_view(line, storage):
+        def uses(v):
+            return isinstance(v, dict) and v.get("storage") == storage.number and "hash" in v \
+                or isinstance(v, list) and any(map(uses, v))
+        return any(map(uses, line["args"].values()))
+
+    def settle(self, t, tainted):
+        """Notes that memory has values now."""
+        if type(t) not in PLAIN or t.layout != torch.strided:
+            return
+        storage = self.storages.of(t)
+        storage.hashes.clear()
+        if storage.holes is not None and not tainted and dense(t):
+            storage.write(*extent(t))
+
+    # -- beginning and end -----------------------------------------------------------------------
+
+    def __enter__(self):
+        hooks = torch.nn.modules.module
+        self.hooks = [hooks.register_module_forward_pre_hook(self.enter)]
+        try:
+            self.hooks.append(hooks.register_module_forward_hook(self.leave, always_call=True))
+        except TypeError:
+            self.hooks.append(hooks.register_module_forward_hook(self.leave))
+        optimizers = importlib.import_module("torch.optim.optimizer")
+        if hasattr(optimizers, "register_optimizer_step_post_hook"):
+            self.hooks.append(optimizers.register_optimizer_step_pre_hook(self.optimizer_begins))
+            self.hooks.append(optimizers.register_optimizer_step_post_hook(self.optimizer_ends))
+        return super().__enter__()
+
+    def __exit__(self, kind, error, trace):
+        super().__exit__(kind, error, trace)
+        for hook in self.hooks:
+            hook.remove()
+        if not self.done:
+            failed = kind is not None and not (issubclass(kind, SystemExit) and error.code in (None, 0))
+            self.end(f"error: {kind.__name__}" if failed else "finished")
+
+    def end(self, reason):
+        """Writes the last line."""
+        self.done = True
+        final = {}
+        for name, (kind, reference) in self.tensors.items():
+            t = reference()
+            if t is not None:
+                final[name] = self.tensor(t)
+        self.write({
+            "end": reason, "operations": self.count, "steps": self.step - 1, "final": final,
+            "values": {"kept": len(self.values.header), "left_out": self.values.left_out},
+        })
+        self.file.close()
+        self.values.finish()
+        self.storages.close()
+
+
+DESCRIBED = {getattr(torch, name) for name in """bool uint8 int8 int16 int32 int64 float16 bfloat16 float32 float64""".split()}
+PLAIN = (torch.Tensor, torch.nn.Parameter, torch.nn.Buffer) if hasattr(torch.nn, "Buffer") else (torch.Tensor, torch.nn.Parameter)
+
+
+def count_optimizers():
+    return sum(issubclass(type(o), torch.optim.Optimizer) for o in gc.get_objects())
+
+
+@contextlib.contextmanager
+def record(path, model=None, steps=None, max_values=MAX_VALUES):
+    """Records what runs inside to `path`, and what no operation made to `path.safetensors`.
+
+    `model` is a module, a list of them, or a dict of names and modules; without it, modules are named when they are called
+    first. After `steps` training steps the rest of the block runs without being recorded. `max_values` limits the size of the
+    file of values, in bytes.
+    """
+    if steps is not None and (not isinstance(steps, int) or steps < 1):
+        raise ValueError(f"steps: expected a positive integer, found {steps!r}")
+    with Recorder(os.fspath(path), named_models(model), steps, max_values) as recorder:
+        yield recorder
+
+
+def named_models(model):
+    if model is None:
+        return []
+    if isinstance(model, torch.nn.Module):
+        return [("", model)]
+    if isinstance(model, dict):
+        return list(model.items())
+    names = []
+    for module in model:
+        name, number = type(module).__name__, 2
+        while name in [n for n, _ in names]:
+            name = f"{type(module).__name__}#{number}"
+            number += 1
+        names.append((name, module))
+    return names
+
+
+# ---------------------------------------------------------------- the program
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(prog="trace.py", description="Record the operations of a Python script.")
+    parser.add_argument("script")
+    parser.add_argument("-o", "--output", required=True)
+    parser.add_argument("--steps", type=int)
+    parser.add_argument("--to-end", action="store_true", help="go on with the script after the recorded steps")
+    parser.add_argument("--max-values", type=int, default=MAX_VALUES)
+    parser.add_argument("rest", nargs="*")
+    options = parser.parse_args(arguments)
+    if options.steps is not None and options.steps < 1:
+        return fail("--steps: expected a positive integer")
+    try:
+        with open(options.script, "rb"):
+            pass
+    except OSError as error:
+        return fail(f"{options.script}: {error.strerror}")
+    try:
+        recorder = Recorder(options.output, [], options.steps, options.max_values, end_program=not options.to_end)
+    except OSError as error:
+        return fail(f"{options.output}: {error.strerror}")
+    sys.argv = [options.script, *options.rest]
+    sys.path[0:1] = [os.path.dirname(os.path.abspath(options.script))]
+    with recorder:
+        try:
+            runpy.run_path(options.script, run_name="__main__")
+        except StepsDone:
+            pass
+    if recorder.count == 0:
+        return fail(f"{options.script}: no operation was recorded")
+    done = recorder.step - 1
+    if options.steps is not None and done < options.steps:
+        print(f"trace.py: warning: the script ended after {done} of {options.steps} steps", file=sys.stderr)
+    return 0
+
+
+def fail(message):
+    print(f"trace.py: {message}", file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

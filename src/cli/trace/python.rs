@@ -1,0 +1,91 @@
+//! `tch-init trace python`: runs a Python script and records its operations.
+
+use crate::cli::record::default_python;
+use crate::cli::report::Report;
+use anyhow::{Context, Result, anyhow, bail};
+use clap::Args;
+use std::ffi::OsString;
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+/// The recorder, compiled in, so that the program needs no other file.
+const SCRIPT: &str = include_str!("../../../python/trace.py");
+/// The prefix of the script's own messages.
+const PREFIX: &str = "trace.py: ";
+
+#[derive(Args)]
+pub struct Arguments {
+    /// The Python script
+    script: PathBuf,
+    /// The trace's file; what no operation made is written to OUT.safetensors
+    #[arg(short, long, value_name = "OUT")]
+    output: PathBuf,
+    /// Record this many training steps and end the script after them [default: the whole script]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    steps: Option<u32>,
+    /// Run the script to its end after the recorded steps
+    #[arg(long)]
+    to_end: bool,
+    /// The largest size of OUT.safetensors, in MB
+    #[arg(long, value_name = "MB", default_value_t = 256)]
+    max_values: u32,
+    /// The Python that has PyTorch [default: $TCH_INIT_PYTHON, or the active environment's, or
+    /// .venv/bin/python, or python3]
+    #[arg(long, value_name = "PROGRAM")]
+    python: Option<PathBuf>,
+    /// The script's arguments
+    #[arg(last = true)]
+    arguments: Vec<OsString>,
+}
+
+pub fn run(arguments: &Arguments) -> Result<Report> {
+    let python = arguments.python.clone().unwrap_or_else(default_python);
+    let mut child = Command::new(&python)
+        .args(["-c", SCRIPT, "-o"])
+        .arg(&arguments.output)
+        .args(arguments.steps.map(|steps| format!("--steps={steps}")))
+        .args(arguments.to_end.then_some("--to-end"))
+        .arg(format!(
+            "--max-values={}",
+            u64::from(arguments.max_values) << 20
+        ))
+        .arg("--")
+        .arg(&arguments.script)
+        .args(&arguments.arguments)
+        .stderr(Stdio::piped())
+        .spawn()
+        .with_context(|| {
+            format!(
+                "cannot run {} (use --python to name a Python that has PyTorch)",
+                python.display()
+            )
+        })?;
+    let stderr = child
+        .stderr
+        .take()
+        .ok_or_else(|| anyhow!("cannot read the output of {}", python.display()))?;
+    let mut failure = None;
+    for line in BufReader::new(stderr).split(b'\n') {
+        let line = line.context("cannot read the output of Python")?;
+        let line = String::from_utf8_lossy(&line);
+        match line.strip_prefix(PREFIX) {
+            Some(said) if !said.starts_with("warning: ") => failure = Some(said.to_owned()),
+            Some(said) => eprintln!("tch-init: {said}"),
+            None => eprintln!("{line}"),
+        }
+    }
+    let status = child.wait().context("cannot wait for Python")?;
+    match (status.success(), failure) {
+        (true, _) => Ok(Report {
+            text: String::new(),
+            found: false,
+        }),
+        (false, Some(failure)) => bail!("{failure}"),
+        (false, None) => bail!(
+            "{} ended with {status}; {} has the operations until then",
+            arguments.script.display(),
+            arguments.output.display()
+        ),
+    }
+}

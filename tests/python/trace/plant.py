@@ -1,0 +1,126 @@
+"""Writes traces of the programs, without and with each planted mistake, and what is expected of each: `plant.py FOLDER`."""
+
+import importlib.util
+import json
+import os
+import sys
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, HERE)
+import torch
+
+import programs
+
+
+def recorder():
+    file = os.path.join(HERE, "..", "..", "..", "python", "trace.py")
+    spec = importlib.util.spec_from_file_location("tch_trace", file)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["tch_trace"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+# Program, mistakes, and for each expected departure: class, subject, module, step, phase (None: any).
+CASES = [
+    ("mlp", ["p"], [("argument", "p", "drop", 1, "forward")]),
+    ("mlp", ["no dropout"], [("step", "dropout", "drop", 1, "forward")]),
+    ("mlp", ["eval"], [("mode", None, "drop", 1, "forward")]),
+    ("mlp", ["second dropout"], [("step", "dropout", "drop2", 1, "forward")]),
+    ("mlp", ["gelu"], [("operation", "relu", None, 1, "forward")]),
+    ("mlp", ["no relu"], [("step", "relu", None, 1, "forward")]),
+    ("mlp", ["lr"], [("optimizer", "alpha", None, 1, "optimizer")]),
+    ("mlp", ["momentum"], [("optimizer", None, None, 2, "optimizer")]),
+    ("mlp", ["no decay"], [("optimizer", None, None, 1, "optimizer")]),
+    ("mlp", ["nesterov"], [("optimizer", None, None, 1, "optimizer")]),
+    ("mlp", ["groups"], [("optimizer", "alpha", None, 1, "optimizer")]),
+    ("mlp", ["schedule"], [("optimizer", "alpha", None, 2, "optimizer")]),
+    ("mlp", ["no zero_grad"], [("gradient-not-zeroed", None, None, 2, "backward")]),
+    ("mlp", ["sum"], [("argument", "reduction", None, 1, "forward")]),
+    ("mlp", ["smoothing"], [("step", None, None, 1, "forward")]),
+    ("mlp", ["scaled loss"], [("step", "div", None, 1, None)]),
+    ("mlp", ["seed"], [("seed", None, "drop", 1, "forward")]),
+    ("mlp", ["extra draw"], [("stream", None, None, 2, "forward")]),
+    ("mlp", ["data"], [("data", None, "fc1", 1, "forward")]),
+    ("mlp", ["data order"], [("data-order", None, None, 1, "forward")]),
+    ("mlp", ["weights"], [("weights", None, "fc2", 1, "forward")]),
+    ("mlp", ["frozen"], [("frozen", None, None, None, None)]),
+    ("mlp", ["left out"], [("frozen", None, None, 1, "optimizer")]),
+    ("mlp", ["double"], [("dtype", None, None, 1, "forward")]),
+    ("mlp", ["clip"], [("step", None, None, 1, None)]),
+    ("lenet", ["avg pool"], [("operation", "max_pool2d_with_indices", None, 1, "forward")]),
+    ("lenet", ["channels last"], [("step", "permute", None, 1, "forward")]),
+    ("lenet", ["no bias"], [("operation", "addmm", "fc3", 1, "forward")]),
+    ("lenet", ["dim"], [("argument", "dim", None, 1, "forward")]),
+    ("lenet", ["adam eps"], [("optimizer", None, None, 1, "optimizer")]),
+    ("lenet", ["beta2"], [("optimizer", None, None, 1, "optimizer")]),
+    ("lenet", ["amsgrad"], [("optimizer", "maximum", None, 2, "optimizer")]),
+    ("cnn", ["eps"], [("argument", "eps", "bn1", 1, "forward")]),
+    # Step 1 gives the same bits.
+    ("cnn", ["eps near"], [("argument", "eps", "bn1", 2, "forward")]),
+    ("cnn", ["momentum"], [("argument", "momentum", "bn2", 1, "forward")]),
+    ("cnn", ["padding"], [("argument", "padding", "conv3", 1, "forward")]),
+    ("cnn", ["stride"], [("argument", "stride", "conv3", 1, "forward")]),
+    ("cnn", ["pad order"], [("argument", "pad", None, 1, "forward")]),
+    ("cnn", ["relu before bn"], [("order", None, None, 1, "forward")]),
+    ("cnn", ["no residual"], [("step", "add", None, 1, "forward")]),
+    ("cnn", ["sum pool"], [("operation", "mean", None, 1, "forward")]),
+    ("cnn", ["bn eval"], [("mode", None, "bn2", 1, "forward")]),
+    ("lstm", ["padding_idx"], [("argument", "padding_idx", "emb", 1, "backward")]),
+    ("lstm", ["freq"], [("argument", "scale_grad_by_freq", "emb", 1, "backward")]),
+    ("lstm", ["lstm p"], [("argument", "p", "lstm", 1, "forward")]),
+    ("lstm", ["scaled"], [("step", "mul", None, 1, "forward")]),
+    ("lstm", ["no ignore"], [("step", "clamp", None, 1, "forward")]),
+    ("gpt", ["one eps"], [("argument", "eps", "blocks.1.ln2", 1, "forward")]),
+    ("gpt", ["tanh"], [("argument", "approximate", "blocks.0", 1, "forward")]),
+    ("gpt", ["no scale"], [("step", "mul", "blocks.0.attn", 1, "forward")]),
+    ("gpt", ["no mask"], [("step", "masked_fill", "blocks.0.attn", 1, "forward")]),
+    ("gpt", ["softmax dim"], [("argument", "dim", "blocks.0.attn", 1, "forward")]),
+    ("gpt", ["no residual"], [("step", "add", "blocks.0", 1, "forward")]),
+    ("gpt", ["no ln"], [("step", "native_layer_norm", "blocks.0.ln1", 1, "forward")]),
+    ("gpt", ["exchanged qk"], [("input", None, "blocks.0.attn", 1, "forward")]),
+    ("gpt", ["shifted"], [("argument", "start", None, 1, "forward")]),
+    ("gpt", ["no decay"], [("optimizer", None, None, 1, "optimizer")]),
+    ("gan", ["slope"], [("argument", "negative_slope", "d.1", 1, "forward")]),
+    ("gan", ["sigmoid"], [("operation", "tanh", "g.3", 1, "forward")]),
+    ("gan", ["beta1"], [("optimizer", None, None, 1, "optimizer")]),
+    ("gan", ["label"], [("input", "target", None, 1, "forward")]),
+    ("gan", ["uniform noise"], [("operation", "randn", None, 1, "forward")]),
+    ("cnn", ["momentum", "lr"], [("argument", "momentum", "bn2", 1, "forward"), ("optimizer", "alpha", None, 1, "optimizer")]),
+    ("mlp", ["sum", "weights"], [("weights", None, "fc2", 1, "forward")]),
+]
+
+
+def trace(tch_trace, folder, program, mistakes):
+    programs.PLANTED.clear()
+    programs.PLANTED.update(mistakes)
+    path = os.path.join(folder, "-".join([program, *mistakes]).replace(" ", "_") + ".trace")
+    run = programs.PROGRAMS[program]()
+    model = next(run)
+    with tch_trace.record(path, model=model):
+        for _ in run:
+            pass
+    return os.path.basename(path)
+
+
+def main(folder, only=None):
+    torch.set_num_threads(1)
+    tch_trace = recorder()
+    cases = []
+    for program, mistakes, expected in CASES:
+        if only and program not in only and mistakes[0] not in only:
+            continue
+        original = f"{program}.trace"
+        if not os.path.exists(os.path.join(folder, original)):
+            trace(tch_trace, folder, program, [])
+        words = ["class", "subject", "module", "step", "phase"]
+        cases.append({
+            "a": original, "b": trace(tch_trace, folder, program, mistakes), "mistakes": mistakes,
+            "expected": [dict(zip(words, e)) for e in expected],
+        })
+    with open(os.path.join(folder, "cases.json"), "w") as file:
+        json.dump(cases, file, indent=1)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2:])
