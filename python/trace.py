@@ -235,6 +235,10 @@ class Storages:
         self.count += 1
         return entry
 
+    def has(self, t):
+        entry = self.known.get(t.untyped_storage()._cdata)
+        return entry is not None and not torch.UntypedStorage._expired(entry.reference)
+
     def clean(self):
         for key, entry in list(self.known.items()):
             if torch.UntypedStorage._expired(entry.reference):
@@ -459,8 +463,8 @@ class Recorder(TorchDispatchMode):
         if self.done or threading.get_ident() != self.thread:
             return
         self.optimizers[id(optimizer)] = self.step
-        if self.optimizers_alive is None:
-            self.optimizers_alive = count_optimizers()
+        if not self.optimizers_alive:
+            self.optimizers_alive = count_optimizers(self.storages)
         # A program with two optimizers has made a step when both have.
         if sum(step == self.step for step in self.optimizers.values()) >= self.optimizers_alive:
             self.next_step()
@@ -642,17 +646,22 @@ class Recorder(TorchDispatchMode):
 
     @contextlib.contextmanager
     def pushed(self):
+        """The mode once more, with views made as outside of it: matmul chooses its kernel by whether a view requires gradients."""
+        key = torch._C.DispatchKey.ADInplaceOrView
+        excluded = torch._C._dispatch_tls_is_dispatch_key_excluded(key)
+        torch._C._dispatch_tls_set_dispatch_key_excluded(key, False)
         TorchDispatchMode.__enter__(self)
         try:
             yield
         finally:
             TorchDispatchMode.__exit__(self, None, None, None)
+            torch._C._dispatch_tls_set_dispatch_key_excluded(key, excluded)
 
     def count_steps_without_optimizer(self, backward):
         """A program that updates its parameters itself makes a step from one backward pass to the next forward pass."""
         if backward:
             if not self.after_backward and self.optimizers_alive is None:
-                self.optimizers_alive = count_optimizers()
+                self.optimizers_alive = count_optimizers(self.storages)
             self.after_backward = True
         elif self.after_backward and self.optimizers_alive == 0 and torch.is_grad_enabled():
             self.next_step()
@@ -799,8 +808,9 @@ class Recorder(TorchDispatchMode):
             t = reference()
             if t is not None:
                 final[name] = self.tensor(t)
+        steps = self.step - 1 + (self.step in self.optimizers.values() or self.optimizers_alive == 0 and self.after_backward)
         self.write({
-            "end": reason, "operations": self.count, "steps": self.step - 1, "final": final,
+            "end": reason, "operations": self.count, "steps": steps, "final": final,
             "values": {"kept": len(self.values.header), "left_out": self.values.left_out},
         })
         self.file.close()
@@ -812,8 +822,13 @@ DESCRIBED = {getattr(torch, name) for name in """bool uint8 int8 int16 int32 int
 PLAIN = (torch.Tensor, torch.nn.Parameter, torch.nn.Buffer) if hasattr(torch.nn, "Buffer") else (torch.Tensor, torch.nn.Parameter)
 
 
-def count_optimizers():
-    return sum(issubclass(type(o), torch.optim.Optimizer) for o in gc.get_objects())
+def count_optimizers(storages):
+    """The number of optimizers of parameters that the recorder has met."""
+    def is_met(t):
+        return isinstance(t, torch.Tensor) and t.layout == torch.strided and type(t) in PLAIN and storages.has(t)
+
+    optimizers = [o for o in gc.get_objects() if issubclass(type(o), torch.optim.Optimizer)]
+    return sum(any(is_met(t) for group in getattr(o, "param_groups", []) for t in group["params"]) for o in optimizers)
 
 
 @contextlib.contextmanager
@@ -857,7 +872,12 @@ def main(arguments=None):
     parser.add_argument("--steps", type=int)
     parser.add_argument("--to-end", action="store_true", help="go on with the script after the recorded steps")
     parser.add_argument("--max-values", type=int, default=MAX_VALUES)
-    parser.add_argument("rest", nargs="*")
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    # What follows is the script's.
+    rest = []
+    if "--" in arguments:
+        at = arguments.index("--")
+        arguments, rest = arguments[:at], arguments[at + 1:]
     options = parser.parse_args(arguments)
     if options.steps is not None and options.steps < 1:
         return fail("--steps: expected a positive integer")
@@ -870,7 +890,7 @@ def main(arguments=None):
         recorder = Recorder(options.output, [], options.steps, options.max_values, end_program=not options.to_end)
     except OSError as error:
         return fail(f"{options.output}: {error.strerror}")
-    sys.argv = [options.script, *options.rest]
+    sys.argv = [options.script, *rest]
     sys.path[0:1] = [os.path.dirname(os.path.abspath(options.script))]
     with recorder:
         try:

@@ -50,8 +50,8 @@ pub fn run(arguments: &Arguments) -> Result<Report> {
             "--max-values={}",
             u64::from(arguments.max_values) << 20
         ))
-        .arg("--")
         .arg(&arguments.script)
+        .arg("--")
         .args(&arguments.arguments)
         .stderr(Stdio::piped())
         .spawn()

@@ -136,16 +136,22 @@ impl Comparison {
 }
 
 fn outcome(a: &Trace, b: &Trace) -> Outcome {
+    // By content, since names and their order differ; only what the program changed, since other buffers may be written otherwise.
     let values = |trace: &Trace| {
         let end = trace.end.as_ref()?;
-        // Buffers that count batches may be missing in another language.
+        let start = |name: &str| {
+            let mut names = trace.models.iter().flat_map(|model| &model.names);
+            names.find(|named| &*named.name == name).map(|named| named.tensor.hash)
+        };
         let mut values: Vec<_> = end
             .outcome()
+            // Another language may not have it.
             .filter(|(name, _)| !name.ends_with("num_batches_tracked"))
+            .filter(|(name, tensor)| start(name) != Some(tensor.hash))
             .map(|(_, tensor)| (tensor.dtype.to_string(), tensor.hash, tensor.elements()))
             .collect();
         values.sort_unstable();
-        (!values.is_empty()).then_some(values)
+        (!trace.models.is_empty()).then_some(values)
     };
     match (values(a), values(b)) {
         (Some(a), Some(b)) if a == b => Outcome::Equal,
