@@ -33,9 +33,10 @@ test:
 	$(PYTHON) -m unittest discover -s tests/python/setup
 	$(PYTHON) tools/setup.py --reference
 	$(TCH_INIT_PYTHON) -m unittest discover -s tests/python/record -t .
+	$(TCH_INIT_PYTHON) -m unittest discover -s tests/python/trace -t .
 	$(CARGO) test --features cli -- --include-ignored
 	$(CARGO) test --no-default-features --features cli
-	$(CARGO) test -p torch-rng -p tensor-parity -p init-plan --features torch-rng/rand_core
+	$(CARGO) test -p torch-rng -p tensor-parity -p init-plan -p op-trace --features torch-rng/rand_core
 	$(CARGO) check --all-targets
 	$(CARGO) check --all-targets --no-default-features
 

@@ -40,6 +40,8 @@ mod tch_comparison;
 mod tch_files;
 #[cfg(feature = "tch")]
 mod torch_init;
+#[cfg(feature = "cli")]
+mod trace;
 #[cfg(feature = "tch")]
 mod unclaimed;
 #[cfg(feature = "cli")]

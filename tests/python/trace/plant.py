@@ -1,4 +1,6 @@
-"""Writes traces of the programs, without and with each planted mistake, and what is expected of each: `plant.py FOLDER`."""
+"""Writes traces of the programs, without and with each planted mistake, and what is expected of each: `plant.py FOLDER [PROGRAM]...`.
+
+`plant.py crates/op-trace/tests/data tiny` wrote the traces of the unit tests."""
 
 import importlib.util
 import json
@@ -87,6 +89,8 @@ CASES = [
     ("gan", ["label"], [("input", "target", None, 1, "forward")]),
     ("gan", ["uniform noise"], [("operation", "randn", None, 1, "forward")]),
     ("cnn", ["momentum", "lr"], [("argument", "momentum", "bn2", 1, "forward"), ("optimizer", "alpha", None, 1, "optimizer")]),
+    ("tiny", ["p"], [("argument", "p", "1", 1, "forward")]),
+    ("tiny", ["lr"], [("optimizer", "alpha", None, 1, "optimizer")]),
     ("mlp", ["sum", "weights"], [("weights", None, "fc2", 1, "forward")]),
 ]
 
@@ -108,7 +112,7 @@ def main(folder, only=None):
     tch_trace = recorder()
     cases = []
     for program, mistakes, expected in CASES:
-        if only and program not in only and mistakes[0] not in only:
+        if only and program not in only:
             continue
         original = f"{program}.trace"
         if not os.path.exists(os.path.join(folder, original)):

@@ -272,4 +272,18 @@ def gan(steps=2):
         opt_g.step()
 
 
-PROGRAMS = {f.__name__: f for f in (mlp, lenet, cnn, lstm, gpt, gan)}
+def tiny(steps=1):
+    """As small as can be: its traces are in crates/op-trace/tests/data."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(3, 2), nn.Dropout(0.25 if has("p") else 0.5))
+    x = torch.randn(2, 3)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.2 if has("lr") else 0.1)
+    torch.manual_seed(7)
+    yield model
+    for _ in range(steps):
+        optimizer.zero_grad()
+        model(x).square().sum().backward()
+        optimizer.step()
+
+
+PROGRAMS = {f.__name__: f for f in (mlp, lenet, cnn, lstm, gpt, gan, tiny)}

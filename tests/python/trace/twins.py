@@ -227,6 +227,14 @@ def main(folder):
             for _ in run:
                 pass
         cases.append({"a": original, "b": name})
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        programs.PLANTED.clear()
+        run = programs.gpt()
+        model = next(run)
+        with tch_trace.record(os.path.join(folder, f"gpt-threads-{threads}.trace"), model=model):
+            for _ in run:
+                pass
     with open(os.path.join(folder, "twins.json"), "w") as file:
         json.dump(cases, file, indent=1)
 

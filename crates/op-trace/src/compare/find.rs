@@ -5,7 +5,7 @@ use super::expression::{
     Difference, Expander, Expression, differences, scalar_differences, shown_scalars,
 };
 use super::side::{Key, Keys, Node, Side};
-use super::{Departure, Outcome, Place};
+use super::{Departure, Place};
 use crate::{Operation, Phase, SharedStr};
 use std::collections::{HashMap, HashSet};
 
@@ -76,6 +76,10 @@ fn kin(a: &str, b: &str) -> bool {
             .any(|kind| kind.contains(&a) && kind.contains(&b))
 }
 
+fn is_arithmetic(canon: &str) -> bool {
+    matches!(canon, "add" | "sub" | "mul" | "div" | "rsub")
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Which {
     A,
@@ -122,7 +126,7 @@ impl<'s, 'a> Finder<'s, 'a> {
         }
     }
 
-    pub fn find(&self, outcome: Outcome) -> Vec<Departure> {
+    pub fn find(&self) -> Vec<Departure> {
         let mut found = self.trained();
         let frozen = !found.is_empty();
         found.extend(self.from_outside());
@@ -130,8 +134,23 @@ impl<'s, 'a> Finder<'s, 'a> {
         let stream_differs = stream.is_some();
         found.extend(stream);
         found.extend(self.causes(frozen, stream_differs));
-        if found.is_empty() && outcome != Outcome::Equal {
+        if found.is_empty() {
             found.extend(self.ends());
+        }
+        if found
+            .iter()
+            .any(|found| found.departure.class == Class::Frozen)
+        {
+            // The gradients of what is not trained are computed on one side only.
+            found.retain(|found| {
+                let Departure { a, b, .. } = &found.departure;
+                let is_gradient = |place: &Option<Place>| {
+                    place
+                        .as_ref()
+                        .is_some_and(|place| place.phase == "backward")
+                };
+                !(a.is_none() && is_gradient(b)) && !(b.is_none() && is_gradient(a))
+            });
         }
         found.sort_by(|a, b| a.position.total_cmp(&b.position));
         merge(found)
@@ -191,19 +210,26 @@ impl<'s, 'a> Finder<'s, 'a> {
         for (key, index, position) in in_a {
             let node = &self.a.nodes[index];
             let input = &node.inputs[position];
-            let twin = in_b.iter().position(|(_, other, place)| {
-                let twin = &self.b.nodes[*other];
-                let tensor = &twin.inputs[*place];
-                match (&input.tensor.name, &tensor.tensor.name) {
-                    (Some(name), Some(other)) if name == other => true,
-                    (None, Some(_)) | (Some(_), None) => false,
-                    _ => {
-                        twin.canon == node.canon
-                            && tensor.name == input.name
-                            && tensor.tensor.shape == input.tensor.shape
-                            && twin.pass == node.pass
-                    }
-                }
+            let named_twin = input.tensor.name.as_ref().and_then(|name| {
+                in_b.iter().position(|(_, other, place)| {
+                    self.b.nodes[*other].inputs[*place].tensor.name.as_ref() == Some(name)
+                })
+            });
+            let twin = named_twin.or_else(|| {
+                in_b.iter().position(|(_, other, place)| {
+                    let twin = &self.b.nodes[*other];
+                    let other = &twin.inputs[*place];
+                    let is_unknown = |name: &SharedStr| {
+                        let names = self.a.trace.models.iter().flat_map(|model| &model.names);
+                        !names.clone().any(|named| named.name == *name)
+                    };
+                    other.tensor.name.is_some() == input.tensor.name.is_some()
+                        && other.tensor.name.as_ref().is_none_or(is_unknown)
+                        && twin.canon == node.canon
+                        && other.name == input.name
+                        && other.tensor.shape == input.tensor.shape
+                        && twin.pass == node.pass
+                })
             });
             let Some(twin) = twin else {
                 // Another dtype or shape shows in the operation that takes it.
@@ -320,10 +346,11 @@ impl<'s, 'a> Finder<'s, 'a> {
         let mut used: HashSet<(bool, usize)> = HashSet::new();
         let mut found: Vec<Found> = Vec::new();
         let mut told = Told::default();
+        let mut frozen_step = frozen.then_some(1);
         // After a draw that one side lacks, both read other parts of the stream.
         let mut stream_moved = stream_differs;
         for (position, index, which) in causes {
-            let (side, _) = self.sides(which);
+            let (side, other) = self.sides(which);
             if used.contains(&(which == Which::A, index)) {
                 continue;
             }
@@ -331,9 +358,17 @@ impl<'s, 'a> Finder<'s, 'a> {
             if node.states.is_some() && stream_moved {
                 continue;
             }
+            // A parameter that only one side trains makes all later steps differ, whatever their inputs.
+            if frozen_step.is_some_and(|step| node.operation.step > step) {
+                continue;
+            }
             if !self.matters(index, which) || told.is_repeated(node, which) {
                 continue;
             }
+            // Later draws on this side come from another part of the stream.
+            stream_moved |= node
+                .states
+                .is_some_and(|(_, after)| !other.has_state(after));
             let mut chain = vec![index];
             let mut partner = self.partner(index, which);
             while partner.is_none() && chain.len() < MAX_CHAIN {
@@ -354,6 +389,10 @@ impl<'s, 'a> Finder<'s, 'a> {
                 if frozen && (is_optimizer || node.operation.phase == Phase::Backward) {
                     continue;
                 }
+                let is_frozen = is_optimizer && !self.is_updated(index, which);
+                if is_frozen {
+                    frozen_step = frozen_step.or(Some(node.operation.step));
+                }
                 if node.states.is_none() && !self.reaches_parameter(index, side) {
                     continue;
                 }
@@ -361,7 +400,8 @@ impl<'s, 'a> Finder<'s, 'a> {
                 let class = match (which, is_accumulation, is_optimizer) {
                     _ if node.states.is_some() => Class::Stream,
                     (_, true, _) => Class::GradientNotZeroed,
-                    (_, _, true) => Class::Frozen,
+                    _ if is_frozen => Class::Frozen,
+                    (_, _, true) => Class::Optimizer(node.canon.clone()),
                     (Which::A, ..) => Class::OnlyInA(step_name(side, &[index])),
                     (Which::B, ..) => Class::OnlyInB(step_name(side, &[index])),
                 };
@@ -403,8 +443,20 @@ impl<'s, 'a> Finder<'s, 'a> {
             told.add_closure(which, side.closure(index));
             told.parts.extend(explanation.parts.iter().copied());
             stream_moved |= explanation.moves_stream;
-            if is_optimizer && !matches!(explanation.class, Class::Optimizer(_)) {
-                explanation.class = Class::Optimizer(step_name(side, &[index]));
+            let extra = explanation.step_operation(self);
+            let is_update = is_optimizer
+                || extra
+                    .as_ref()
+                    .is_some_and(|(_, step)| step.phase == Phase::Optimizer);
+            let is_plain = matches!(
+                explanation.class,
+                Class::Unknown | Class::Environment | Class::Dtype | Class::Optimizer(_)
+            );
+            if is_update && !is_plain {
+                explanation.class = Class::Optimizer(match explanation.class.subject() {
+                    Some(subject) if extra.is_some() => subject.to_owned(),
+                    _ => step_name(side, &[index]),
+                });
             }
             // A step that one side lacks is where it is, not where its value is used.
             // In an optimizer, what went in differs too.
@@ -481,6 +533,9 @@ impl<'s, 'a> Finder<'s, 'a> {
                 continue;
             }
             let same = twin.canon == node.canon;
+            if !same && twin.inputs.len() != node.inputs.len() && is_arithmetic(&node.canon) {
+                continue;
+            }
             let near = 1.0 / (1.0 + (candidate as f64 - at).abs());
             let same_shapes = shapes(twin) == shape;
             let score = if node.states.is_some() || node.inputs.is_empty() {
@@ -506,7 +561,7 @@ impl<'s, 'a> Finder<'s, 'a> {
                 let more = deep
                     .intersection(&self.leaves(candidate, reverse, 5))
                     .count() as i32;
-                if shared + named == 0 && (!node.bad_input || more == 0) {
+                if shared + named == 0 && (!same || !node.bad_input || more == 0) {
                     continue;
                 }
                 f64::from(
@@ -592,6 +647,44 @@ impl<'s, 'a> Finder<'s, 'a> {
         ends && shared
             .iter()
             .any(|key| other.all_consumers(*key).iter().any(is_bad))
+    }
+
+    /// Whether the other side's optimizers update the parameter that this operation updates.
+    fn is_updated(&self, index: usize, which: Which) -> bool {
+        let (side, other) = self.sides(which);
+        let closure = side.closure(index);
+        let mut updates = closure.iter().map(|node| &side.nodes[*node]);
+        let update = updates.find(|node| {
+            let mut outputs = node.outputs.iter();
+            let is_parameter = |name: &str| !name.ends_with(".grad");
+            node.operation.phase == Phase::Optimizer
+                && outputs.any(|(_, tensor)| tensor.name.as_deref().is_some_and(is_parameter))
+        });
+        let Some(update) = update else { return false };
+        let names: Vec<_> = update
+            .outputs
+            .iter()
+            .filter_map(|(_, tensor)| tensor.name.as_ref())
+            .collect();
+        let inputs: Vec<Key> = update
+            .inputs
+            .iter()
+            .filter(|input| input.tensor.name.is_some())
+            .map(|input| input.key)
+            .collect();
+        other.nodes.iter().any(|node| {
+            node.operation.phase == Phase::Optimizer
+                && node.operation.writes().next().is_some()
+                && (node.outputs.iter().any(|(_, tensor)| {
+                    tensor
+                        .name
+                        .as_ref()
+                        .is_some_and(|name| names.contains(&name))
+                }) || node
+                    .inputs
+                    .iter()
+                    .any(|input| input.tensor.name.is_some() && inputs.contains(&input.key)))
+        })
     }
 
     /// Whether a parameter, a buffer or a gradient comes from a bad operation.
@@ -798,6 +891,10 @@ impl<'s, 'a> Finder<'s, 'a> {
             explanation.class = Class::Mode;
         } else if is_optimizer(x)
             && is_optimizer(y)
+            && !matches!(
+                explanation.class,
+                Class::Unknown | Class::Environment | Class::Dtype
+            )
             && explanation
                 .step_operation(self)
                 .is_none_or(|(_, step)| step.phase == Phase::Optimizer)
@@ -1197,8 +1294,11 @@ fn merge(found: Vec<Found>) -> Vec<Departure> {
             })
         };
         let same_kind = |a: &Departure, b: &Departure| match a.class {
-            Class::Optimizer(_) | Class::GradientNotZeroed | Class::Weights | Class::Frozen => {
-                a.class.name() == b.class.name() && lines(a) == lines(b)
+            Class::Weights | Class::Environment => a.class == b.class,
+            // Where both have a place, both are the same lines.
+            Class::Optimizer(_) | Class::GradientNotZeroed | Class::Frozen => {
+                let is_same = |(x, y): (Option<_>, Option<_>)| x.is_none() || y.is_none() || x == y;
+                a.class.name() == b.class.name() && lines(a).into_iter().zip(lines(b)).all(is_same)
             }
             _ => a.class == b.class && modules(a) == modules(b),
         };

@@ -106,8 +106,7 @@ impl Comparison {
         side_b.judge(&side_a, &keys.weak);
         let environment = a.environment.differences(&b.environment);
         let outcome = outcome(a, b);
-        let departures =
-            Finder::new(&side_a, &side_b, &keys, !environment.is_empty()).find(outcome);
+        let departures = Finder::new(&side_a, &side_b, &keys, !environment.is_empty()).find();
         let departed = |side: &Side<'_>| side.nodes.iter().filter(|node| node.bad).count();
         Comparison {
             operations: Sides {
@@ -141,7 +140,9 @@ fn outcome(a: &Trace, b: &Trace) -> Outcome {
         let end = trace.end.as_ref()?;
         let start = |name: &str| {
             let mut names = trace.models.iter().flat_map(|model| &model.names);
-            names.find(|named| &*named.name == name).map(|named| named.tensor.hash)
+            names
+                .find(|named| &*named.name == name)
+                .map(|named| named.tensor.hash)
         };
         let mut values: Vec<_> = end
             .outcome()
