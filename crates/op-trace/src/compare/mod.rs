@@ -6,14 +6,18 @@
 //! other names, and another order of parameters.
 
 mod class;
+mod departure;
+mod explain;
 mod expression;
 mod find;
+mod pairing;
 mod side;
 
 pub use class::Class;
+pub use departure::{Departure, Place};
 
 use crate::{EnvironmentDifference, Trace};
-use find::Finder;
+use pairing::Pairing;
 use side::{Keys, Side};
 
 /// A number or a value for each side.
@@ -55,46 +59,6 @@ pub enum Outcome {
     Unknown,
 }
 
-/// An operation that gives other results on the two sides, though its inputs are the same.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct Departure {
-    /// The kind of difference, as far as the arguments tell it.
-    pub class: Class,
-    /// The place in A.
-    pub a: Option<Place>,
-    /// The place in B.
-    pub b: Option<Place>,
-    /// What differs, one sentence each.
-    pub details: Vec<String>,
-    /// The number of operations that differ after it, of the side that has more.
-    pub consequences: usize,
-    /// The number of departures of the same kind at the same lines: an optimizer's for each parameter.
-    pub similar: usize,
-}
-
-/// An operation in a program.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Place {
-    /// The number of the operation.
-    pub index: usize,
-    /// The operation with the arguments that are no tensors: `native_layer_norm(eps=1e-05)`.
-    pub call: String,
-    /// The module.
-    pub module: Option<String>,
-    /// The user's line.
-    pub at: Option<String>,
-    /// The training step.
-    pub step: u32,
-    /// `forward`, `backward` or `optimizer`.
-    pub phase: &'static str,
-    /// The parameter that is updated.
-    pub parameter: Option<String>,
-    /// In a backward pass: the operation whose gradient is computed.
-    pub backward_of: Option<String>,
-}
-
 impl Comparison {
     /// Compares two traces.
     #[must_use]
@@ -106,7 +70,12 @@ impl Comparison {
         side_b.judge(&side_a, &keys.weak);
         let environment = a.environment.differences(&b.environment);
         let outcome = outcome(a, b);
-        let departures = Finder::new(&side_a, &side_b, &keys, !environment.is_empty()).find();
+        let departures = find::departures(&Pairing::new(
+            &side_a,
+            &side_b,
+            &keys,
+            !environment.is_empty(),
+        ));
         let departed = |side: &Side<'_>| side.nodes.iter().filter(|node| node.bad).count();
         Comparison {
             operations: Sides {

@@ -252,10 +252,9 @@ impl<'a> Side<'a> {
             .flat_map(Value::tensors)
             .map(|(_, tensor)| tensor);
         for tensor in results.chain(operation.writes().map(|(_, tensor)| tensor)) {
-            if let Some(key) = keys.value(tensor) {
-                if !outputs.iter().any(|(known, _)| *known == key) {
-                    outputs.push((key, tensor));
-                }
+            let key = keys.value(tensor);
+            if let Some(key) = key.filter(|key| !outputs.iter().any(|(known, _)| known == key)) {
+                outputs.push((key, tensor));
             }
         }
         let states = match operation.generator.as_deref() {

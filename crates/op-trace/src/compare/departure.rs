@@ -1,0 +1,158 @@
+//! What is reported of a difference.
+
+use super::class::Class;
+use super::expression::{Expander, shown_scalars};
+use super::side::Side;
+use crate::Phase;
+
+/// An operation that gives other results on the two sides, though its inputs are the same.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Departure {
+    /// The kind of difference, as far as the arguments tell it.
+    pub class: Class,
+    /// The place in A.
+    pub a: Option<Place>,
+    /// The place in B.
+    pub b: Option<Place>,
+    /// What differs, one sentence each.
+    pub details: Vec<String>,
+    /// The number of operations that differ after it, of the side that has more.
+    pub consequences: usize,
+    /// The number of departures of the same kind at the same lines: an optimizer's for each parameter.
+    pub similar: usize,
+}
+
+/// An operation in a program.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Place {
+    /// The number of the operation.
+    pub index: usize,
+    /// The operation with the arguments that are no tensors: `native_layer_norm(eps=1e-05)`.
+    pub call: String,
+    /// The module.
+    pub module: Option<String>,
+    /// The user's line.
+    pub at: Option<String>,
+    /// The training step.
+    pub step: u32,
+    /// `forward`, `backward` or `optimizer`.
+    pub phase: &'static str,
+    /// The parameter that is updated.
+    pub parameter: Option<String>,
+    /// In a backward pass: the operation whose gradient is computed.
+    pub backward_of: Option<String>,
+}
+
+/// A name for steps: that of the outermost.
+pub fn step_name(side: &Side<'_>, steps: &[usize]) -> String {
+    steps
+        .first()
+        .map_or_else(String::new, |step| side.nodes[*step].canon.clone())
+}
+
+/// Where a node would be on the other side.
+pub fn position_of(index: usize, pairs: &[Option<usize>]) -> f64 {
+    let before = pairs[..=index].iter().rev().find_map(|pair| *pair);
+    before.map_or(-1.0, |position| position as f64)
+}
+
+pub fn call_text(expander: &Expander<'_, '_>, index: usize) -> String {
+    let node = &expander.side.nodes[index];
+    let mut parts: Vec<String> = node
+        .inputs
+        .iter()
+        .take(6)
+        .map(|input| {
+            expander
+                .expand(input.key, input.tensor, index)
+                .text(expander.side, 2)
+        })
+        .collect();
+    if node.inputs.len() > 6 {
+        parts.push("...".to_owned());
+    }
+    parts.extend(shown_scalars(expander.side, index));
+    format!("{}({})", node.canon, parts.join(", "))
+}
+
+pub fn place_of(side: &Side<'_>, index: usize) -> Place {
+    let node = &side.nodes[index];
+    let operation = node.operation;
+    let forward = operation
+        .forward
+        .and_then(|forward| side.trace.operations.get(forward));
+    let backward_of = forward.map(|forward| {
+        let mut text = forward.schema();
+        if let Some(module) = &forward.module {
+            text += &format!(" in {module}");
+        }
+        if let Some(at) = &forward.at {
+            text += &format!(" at {at}");
+        }
+        text
+    });
+    let scalars = shown_scalars(side, index);
+    let updated = operation
+        .writes()
+        .find_map(|(_, tensor)| tensor.name.as_deref());
+    Place {
+        index: operation.index,
+        call: format!("{}({})", node.canon, scalars.join(", ")),
+        module: operation
+            .module
+            .as_deref()
+            .or(forward.and_then(|forward| forward.module.as_deref()))
+            .map(str::to_owned),
+        at: operation.at.as_deref().map(str::to_owned),
+        step: operation.step,
+        phase: match operation.phase {
+            Phase::Forward => "forward",
+            Phase::Backward => "backward",
+            Phase::Optimizer => "optimizer",
+        },
+        parameter: operation
+            .parameter
+            .as_deref()
+            .or(updated)
+            .map(str::to_owned),
+        backward_of,
+    }
+}
+
+/// The largest difference of the elements that both traces sample.
+pub fn sample_difference(a: &[f64], b: &[f64]) -> Option<String> {
+    if a.len() != b.len() || a.is_empty() {
+        return None;
+    }
+    let difference = a
+        .iter()
+        .zip(b)
+        .map(|(x, y)| (x - y).abs())
+        .fold(0.0, f64::max);
+    let largest = a.iter().chain(b).map(|x| x.abs()).fold(0.0, f64::max);
+    (difference > 0.0 && difference.is_finite()).then(|| {
+        format!(
+            "of {} sampled elements, the largest difference is {difference:.3e} (the largest value {largest:.3e})",
+            a.len()
+        )
+    })
+}
+
+pub fn departure(
+    class: Class,
+    a: Option<Place>,
+    b: Option<Place>,
+    details: Vec<String>,
+    consequences: usize,
+) -> Departure {
+    Departure {
+        class,
+        a,
+        b,
+        details,
+        consequences,
+        similar: 0,
+    }
+}

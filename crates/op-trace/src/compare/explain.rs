@@ -1,0 +1,359 @@
+//! Explains what differs between two operations that ought to be the same.
+
+use super::class::Class;
+use super::departure::{call_text, sample_difference, step_name};
+use super::expression::{Difference, Expression, differences, scalar_differences};
+use super::pairing::{Pairing, Which};
+use super::side::{Key, Node, Side};
+use crate::{Operation, Phase};
+
+impl<'s, 'a> Pairing<'s, 'a> {
+    pub fn explain(&self, p: usize, r: usize) -> Explanation {
+        let sides = (self.a, self.b);
+        let (x, y) = (&self.a.nodes[p], &self.b.nodes[r]);
+        let mut explanation = Explanation::default();
+        let (ea, eb) = (self.expander(Which::A), self.expander(Which::B));
+        if x.canon != y.canon {
+            explanation.class = Class::Exchanged(x.canon.clone(), y.canon.clone());
+            explanation
+                .details
+                .push(format!("A computes {}", call_text(&ea, p)));
+            explanation
+                .details
+                .push(format!("B computes {}", call_text(&eb, r)));
+            self.refine(&mut explanation, x, y);
+            return explanation;
+        }
+        for (name, (a, b)) in scalar_differences(sides, p, r) {
+            explanation
+                .details
+                .push(format!("argument {name}: {a} in A, {b} in B"));
+            explanation.propose(argument_class(&name));
+        }
+        // Tensors by their argument, where one side may have none.
+        for input in &x.inputs {
+            let Some(other) = y.inputs.iter().find(|other| other.name == input.name) else {
+                explanation
+                    .details
+                    .push(format!("argument {} is a tensor only in A", input.name));
+                explanation.propose(Class::Argument(input.name.clone()));
+                continue;
+            };
+            if input.key == other.key {
+                if input.tensor.shape != other.tensor.shape {
+                    explanation.details.push(format!(
+                        "argument {}: the same elements in shape {:?} in A, {:?} in B",
+                        input.name, input.tensor.shape, other.tensor.shape
+                    ));
+                    explanation.propose(Class::Argument("shape".to_owned()));
+                }
+                continue;
+            }
+            if input.tensor.dtype != other.tensor.dtype {
+                explanation.details.push(format!(
+                    "argument {}: {} in A, {} in B",
+                    input.name, input.tensor.dtype, other.tensor.dtype
+                ));
+                explanation.propose(Class::Dtype);
+            }
+            let a = ea.expand(input.key, input.tensor, p);
+            let b = eb.expand(other.key, other.tensor, r);
+            let mut parts = Vec::new();
+            differences(&a, &b, sides, &mut parts);
+            for part in parts.iter().take(3) {
+                self.describe(part, &input.name, &mut explanation);
+            }
+        }
+        for other in &y.inputs {
+            if !x.inputs.iter().any(|input| input.name == other.name) {
+                explanation
+                    .details
+                    .push(format!("argument {} is a tensor only in B", other.name));
+                explanation.propose(Class::Argument(other.name.clone()));
+            }
+        }
+        if explanation.details.is_empty() {
+            explanation
+                .details
+                .push("the inputs and arguments are equal, the results differ".to_owned());
+            let samples = x.outputs.first().zip(y.outputs.first());
+            explanation.details.extend(
+                samples.and_then(|((_, a), (_, b))| sample_difference(&a.sample, &b.sample)),
+            );
+            for (input, other) in x.inputs.iter().zip(&y.inputs) {
+                if input.tensor.strides != other.tensor.strides {
+                    explanation.details.push(format!(
+                        "argument {} lies otherwise in memory: strides {:?} in A, {:?} in B",
+                        input.name, input.tensor.strides, other.tensor.strides
+                    ));
+                }
+            }
+            explanation.class = if self.environment_differs {
+                Class::Environment
+            } else {
+                Class::Unknown
+            };
+        } else if let Some(Some(detail)) = (matches!(explanation.class, Class::Argument(_)))
+            .then(|| x.outputs.first().zip(y.outputs.first()))
+            .map(|outputs| {
+                outputs.and_then(|((_, a), (_, b))| sample_difference(&a.sample, &b.sample))
+            })
+        {
+            explanation.details.push(detail);
+        }
+        self.refine(&mut explanation, x, y);
+        explanation
+    }
+
+    /// What phases and modes say about a difference.
+    fn refine(&self, explanation: &mut Explanation, x: &Node<'a>, y: &Node<'a>) {
+        let is_optimizer = |node: &Node<'_>| node.operation.phase == Phase::Optimizer;
+        let is_mode_step = matches!(&explanation.class, Class::OnlyInA(step) | Class::OnlyInB(step) if step == "dropout")
+            || explanation.class == Class::Argument("training".to_owned());
+        let is_step = matches!(explanation.class, Class::OnlyInA(_) | Class::OnlyInB(_));
+        let step = explanation.step_operation(self);
+        if is_step && step.is_some_and(|(_, operation)| is_accumulation(operation)) {
+            explanation.class = Class::GradientNotZeroed;
+            return;
+        }
+        if let Some((extra, around)) = self.moved(explanation, x, y) {
+            explanation.class = Class::Order(extra, around);
+            return;
+        }
+        if (is_mode_step && self.modes_differ(explanation, x, y))
+            || explanation.class == Class::Argument("training".to_owned())
+        {
+            explanation.class = Class::Mode;
+        } else if is_optimizer(x)
+            && is_optimizer(y)
+            && !matches!(
+                explanation.class,
+                Class::Unknown | Class::Environment | Class::Dtype
+            )
+            && explanation
+                .step_operation(self)
+                .is_none_or(|(_, step)| step.phase == Phase::Optimizer)
+        {
+            let subject = explanation.class.subject().unwrap_or(&x.canon).to_owned();
+            explanation.class = Class::Optimizer(subject);
+        }
+    }
+
+    /// Whether the step that one side has before an operation comes after it on the other.
+    fn moved(
+        &self,
+        explanation: &Explanation,
+        x: &Node<'a>,
+        y: &Node<'a>,
+    ) -> Option<(String, String)> {
+        let (step, which) = explanation.step?;
+        if !matches!(explanation.class, Class::OnlyInA(_) | Class::OnlyInB(_)) {
+            return None;
+        }
+        let (side, _) = self.sides(which);
+        let name = &side.nodes[step].canon;
+        let follows = |side: &Side<'a>, node: &Node<'a>| {
+            let outputs = node.outputs.iter();
+            let mut consumers = outputs.flat_map(|(key, _)| side.all_consumers(*key));
+            consumers.any(|consumer| {
+                side.nodes[*consumer].canon == *name && side.nodes[*consumer].pass == node.pass
+            })
+        };
+        let (with, without) = match which {
+            Which::A => (follows(self.a, x), follows(self.b, y)),
+            Which::B => (follows(self.b, y), follows(self.a, x)),
+        };
+        (without && !with).then(|| (name.clone(), x.canon.clone()))
+    }
+
+    /// Whether the module that has a dropout is there on the other side, in evaluation mode.
+    fn modes_differ(&self, explanation: &Explanation, x: &Node<'a>, y: &Node<'a>) -> bool {
+        if x.operation.eval != y.operation.eval {
+            return true;
+        }
+        let Some((step, which)) = explanation.step else {
+            return false;
+        };
+        let (side, other) = self.sides(which);
+        let eval_in =
+            |side: &Side<'a>| side.nodes.iter().filter(|node| node.operation.eval).count();
+        // Only in evaluation mode: a module without operations leaves no line.
+        !side.nodes[step].operation.eval && eval_in(side) == 0 && eval_in(other) > 0
+    }
+
+    fn describe(&self, difference: &Difference<'_>, argument: &str, explanation: &mut Explanation) {
+        match difference {
+            Difference::Scalar { a, b, name, values } => {
+                explanation.places = explanation.places.or(Some((*a, *b)));
+                let node = &self.a.nodes[*a];
+                explanation.details.push(format!(
+                    "argument {name} of {}: {} in A, {} in B",
+                    node.canon, values.0, values.1
+                ));
+                explanation.propose(argument_class(name));
+            }
+            Difference::Result { a, b } => {
+                explanation.places = explanation.places.or(Some((*a, *b)));
+                explanation.details.push(format!(
+                    "{} gives other results of equal inputs and arguments",
+                    self.a.nodes[*a].canon
+                ));
+                explanation.propose(if self.environment_differs {
+                    Class::Environment
+                } else {
+                    Class::Unknown
+                });
+            }
+            Difference::Part(a, b) => {
+                explanation.parts.push((a.key, b.key));
+                let texts = (a.text(self.a, 3), b.text(self.b, 3));
+                explanation.details.push(format!(
+                    "argument {argument}: {} in A, {} in B",
+                    texts.0, texts.1
+                ));
+                let steps = match (a.contains(b.key), b.contains(a.key)) {
+                    (true, _) => Some((Which::A, a.path_to(b.key))),
+                    (_, true) => Some((Which::B, b.path_to(a.key))),
+                    _ => None,
+                };
+                match steps {
+                    Some((which, steps)) if !steps.is_empty() => {
+                        self.extra_steps(which, &steps, explanation);
+                    }
+                    Some(_) => {}
+                    None => self.other_values(a, b, argument, explanation),
+                }
+            }
+        }
+    }
+
+    /// Names the steps between a value and one that it is computed from, outermost first.
+    fn extra_steps(&self, which: Which, path: &[usize], explanation: &mut Explanation) {
+        let (side, _) = self.sides(which);
+        let is_copy =
+            |index: &usize| matches!(side.nodes[*index].canon.as_str(), "clone" | "contiguous");
+        let select = |keep: &dyn Fn(&usize) -> bool| {
+            path.iter().copied().filter(keep).collect::<Vec<usize>>()
+        };
+        // What computes; else what moves elements; else any.
+        let mut steps = select(&|index| !side.nodes[*index].view && !is_copy(index));
+        if steps.is_empty() {
+            steps = select(&|index| !is_copy(index) && side.nodes[*index].canon != "view");
+        }
+        if steps.is_empty() {
+            steps = path.to_vec();
+        }
+        if steps
+            .iter()
+            .all(|step| side.nodes[*step].canon == "_to_copy")
+        {
+            explanation.propose(Class::Dtype);
+            return;
+        }
+        let is_dropout = steps.iter().any(|step| {
+            let node = &side.nodes[*step];
+            node.states.is_some()
+                || node
+                    .inputs
+                    .iter()
+                    .any(|input| self.is_drawn(input.key, *step, side))
+        });
+        explanation.moves_stream |= is_dropout;
+        let name = match is_dropout {
+            true => "dropout".to_owned(),
+            false => step_name(side, &steps),
+        };
+        explanation.step = explanation
+            .step
+            .or(steps.last().copied().map(|step| (step, which)));
+        explanation.propose(match which {
+            Which::A => Class::OnlyInA(name),
+            Which::B => Class::OnlyInB(name),
+        });
+    }
+
+    fn other_values(
+        &self,
+        a: &Expression,
+        b: &Expression,
+        argument: &str,
+        explanation: &mut Explanation,
+    ) {
+        let class = match (a.node, b.node) {
+            (Some(p), Some(r)) if self.a.nodes[p].canon != self.b.nodes[r].canon => {
+                explanation.places = explanation.places.or(Some((p, r)));
+                Class::Exchanged(self.a.nodes[p].canon.clone(), self.b.nodes[r].canon.clone())
+            }
+            _ if a.dtype != b.dtype => Class::Dtype,
+            (None, None) if a.origin.is_none() && b.origin.is_none() => match (&a.name, &b.name) {
+                (None, None) if self.b.has(a.key) && self.a.has(b.key) => Class::DataOrder,
+                (None, None) => Class::Data,
+                (Some(x), Some(y)) if x == y => Class::Weights,
+                _ => Class::Input(argument.to_owned()),
+            },
+            _ => Class::Input(argument.to_owned()),
+        };
+        explanation.propose(class);
+    }
+}
+
+/// What differs between two operations.
+pub struct Explanation {
+    pub class: Class,
+    pub details: Vec<String>,
+    /// The step that only one side has.
+    pub step: Option<(usize, Which)>,
+    pub moves_stream: bool,
+    pub proposed: bool,
+    /// The operations that differ, if they are not the pair itself.
+    pub places: Option<(usize, usize)>,
+    /// The pairs of values that differ.
+    pub parts: Vec<(Key, Key)>,
+}
+
+impl Default for Explanation {
+    fn default() -> Explanation {
+        Explanation {
+            class: Class::Unknown,
+            details: Vec::new(),
+            step: None,
+            moves_stream: false,
+            proposed: false,
+            places: None,
+            parts: Vec::new(),
+        }
+    }
+}
+
+impl Explanation {
+    /// The first class that is found stays.
+    fn propose(&mut self, class: Class) {
+        if !self.proposed {
+            self.class = class;
+            self.proposed = true;
+        }
+    }
+
+    pub fn step_operation<'a>(&self, finder: &Pairing<'_, 'a>) -> Option<(Class, &'a Operation)> {
+        let (step, which) = self.step?;
+        Some((
+            self.class.clone(),
+            finder.sides(which).0.nodes[step].operation,
+        ))
+    }
+}
+
+fn argument_class(name: &str) -> Class {
+    match name {
+        "dtype" => Class::Dtype,
+        other => Class::Argument(other.to_owned()),
+    }
+}
+
+/// Whether an operation adds to a gradient.
+pub fn is_accumulation(operation: &Operation) -> bool {
+    operation
+        .node
+        .as_deref()
+        .is_some_and(|node| node.contains("AccumulateGrad"))
+}

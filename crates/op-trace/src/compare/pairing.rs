@@ -1,0 +1,342 @@
+//! Pairs the operations of two traces.
+
+use super::departure::position_of;
+use super::expression::Expander;
+use super::side::Node;
+use super::side::{Key, Keys, Side};
+use crate::Phase;
+use std::collections::HashSet;
+
+/// Kinds of operations that are written for one another.
+const KIN: &[&[&str]] = &[
+    &[
+        "addmm", "mm", "bmm", "baddbmm", "linear", "matmul", "addmv", "mv",
+    ],
+    &[
+        "relu",
+        "gelu",
+        "silu",
+        "sigmoid",
+        "tanh",
+        "leaky_relu",
+        "elu",
+        "hardtanh",
+        "softplus",
+        "hardswish",
+        "mish",
+        "clamp_min",
+    ],
+    &[
+        "max_pool2d_with_indices",
+        "avg_pool2d",
+        "_adaptive_avg_pool2d",
+        "mean",
+        "amax",
+    ],
+    &[
+        "nll_loss_forward",
+        "nll_loss2d_forward",
+        "mse_loss",
+        "binary_cross_entropy",
+        "binary_cross_entropy_with_logits",
+        "smooth_l1_loss",
+        "huber_loss",
+    ],
+    &[
+        "native_batch_norm",
+        "native_layer_norm",
+        "native_group_norm",
+        "_native_batch_norm_legit",
+        "_native_batch_norm_legit_no_training",
+    ],
+    &[
+        "view",
+        "t",
+        "transpose",
+        "permute",
+        "unsqueeze",
+        "squeeze",
+        "expand",
+    ],
+    &["_softmax", "_log_softmax"],
+    &["add", "sub", "mul", "div", "rsub"],
+    &["sum", "mean"],
+];
+
+fn kin(a: &str, b: &str) -> bool {
+    a == b
+        || KIN
+            .iter()
+            .any(|kind| kind.contains(&a) && kind.contains(&b))
+}
+
+fn is_arithmetic(canon: &str) -> bool {
+    matches!(canon, "add" | "sub" | "mul" | "div" | "rsub")
+}
+
+/// One of the two traces.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Which {
+    A,
+    B,
+}
+
+/// Two traces, and which of their operations are the same.
+pub struct Pairing<'s, 'a> {
+    pub a: &'s Side<'a>,
+    pub b: &'s Side<'a>,
+    pub keys: &'s Keys,
+    pub environment_differs: bool,
+    /// For each node of A the node of B with the same values, and the reverse.
+    pub pairs: Vec<Option<usize>>,
+    pub back: Vec<Option<usize>>,
+}
+
+impl<'s, 'a> Pairing<'s, 'a> {
+    pub fn new(
+        a: &'s Side<'a>,
+        b: &'s Side<'a>,
+        keys: &'s Keys,
+        environment_differs: bool,
+    ) -> Pairing<'s, 'a> {
+        Pairing {
+            a,
+            b,
+            keys,
+            environment_differs,
+            pairs: a.pairs(b),
+            back: b.pairs(a),
+        }
+    }
+
+    pub fn sides(&self, which: Which) -> (&'s Side<'a>, &'s Side<'a>) {
+        match which {
+            Which::A => (self.a, self.b),
+            Which::B => (self.b, self.a),
+        }
+    }
+
+    pub fn expander(&self, which: Which) -> Expander<'s, 'a> {
+        let (side, other) = self.sides(which);
+        Expander {
+            side,
+            other,
+            weak: &self.keys.weak,
+        }
+    }
+
+    pub fn next_bad(&self, index: usize, side: &Side<'a>) -> Option<usize> {
+        let outputs = side.nodes[index].outputs.iter();
+        outputs
+            .filter_map(|(key, _)| {
+                side.consumers(*key, index)
+                    .iter()
+                    .copied()
+                    .find(|consumer| side.nodes[*consumer].bad)
+            })
+            .min()
+    }
+
+    /// The operation of the other side that ought to be this one: of the same kind, in the same pass, from the same values.
+    pub fn partner(&self, index: usize, which: Which) -> Option<usize> {
+        let (side, other) = self.sides(which);
+        let node = &side.nodes[index];
+        let pairs = if which == Which::A {
+            &self.pairs
+        } else {
+            &self.back
+        };
+        let at = position_of(index, pairs);
+        let shapes = |node: &Node<'_>| {
+            node.outputs
+                .iter()
+                .map(|(_, tensor)| tensor.shape.clone())
+                .collect::<Vec<_>>()
+        };
+        let shape = shapes(node);
+        let deep = self.leaves(index, which, 5);
+        let reverse = if which == Which::A {
+            Which::B
+        } else {
+            Which::A
+        };
+        let mut best: Option<(f64, usize)> = None;
+        for &candidate in other.bad_by_pass.get(&node.pass)? {
+            let twin = &other.nodes[candidate];
+            if !kin(&twin.canon, &node.canon) || twin.operation.phase != node.operation.phase {
+                continue;
+            }
+            let same = twin.canon == node.canon;
+            if !same && twin.inputs.len() != node.inputs.len() && is_arithmetic(&node.canon) {
+                continue;
+            }
+            let near = 1.0 / (1.0 + (candidate as f64 - at).abs());
+            let same_shapes = shapes(twin) == shape;
+            let score = if node.states.is_some() || node.inputs.is_empty() {
+                let same_start = match (node.states, twin.states) {
+                    (Some((before, _)), Some((other, _))) => before == other,
+                    _ => true,
+                };
+                if !same || !same_shapes || !same_start {
+                    continue;
+                }
+                1.0 + near
+            } else {
+                let (mut shared, mut named) = (0, 0);
+                for (input, other_input) in node.inputs.iter().zip(&twin.inputs) {
+                    let is_shared = input.key == other_input.key
+                        && !self.keys.weak.contains(&input.key)
+                        && !self.is_drawn(input.key, index, side);
+                    shared += i32::from(is_shared);
+                    named += i32::from(
+                        input.tensor.name.is_some() && input.tensor.name == other_input.tensor.name,
+                    );
+                }
+                let more = deep
+                    .intersection(&self.leaves(candidate, reverse, 5))
+                    .count() as i32;
+                if shared + named == 0 && (!same || !node.bad_input || more == 0) {
+                    continue;
+                }
+                f64::from(
+                    8 * i32::from(same) + 4 * shared + 3 * named + more + i32::from(same_shapes),
+                ) + near
+            };
+            if best.is_none_or(|(highest, _)| score > highest) {
+                best = Some((score, candidate));
+            }
+        }
+        best.map(|(_, candidate)| candidate)
+    }
+
+    /// Whether a value is a mask: drawn, and at most scaled.
+    pub fn is_drawn(&self, key: Key, before: usize, side: &Side<'a>) -> bool {
+        let mut producer = side.producer(key, before);
+        for _ in 0..3 {
+            let Some(index) = producer else { return false };
+            let node = &side.nodes[index];
+            if node.states.is_some() {
+                return true;
+            }
+            producer = match &node.inputs[..] {
+                [input] => side.producer(input.key, index),
+                _ => None,
+            };
+        }
+        false
+    }
+
+    /// The good values that a bad operation comes from.
+    fn leaves(&self, index: usize, which: Which, depth: usize) -> HashSet<Key> {
+        let (side, other) = self.sides(which);
+        let mut found = HashSet::new();
+        let mut todo = vec![(index, depth)];
+        let mut budget = 200;
+        while let Some((index, depth)) = todo.pop() {
+            budget -= 1;
+            if budget == 0 {
+                break;
+            }
+            for input in &side.nodes[index].inputs {
+                if other.has(input.key) {
+                    if !self.keys.weak.contains(&input.key) {
+                        found.insert(input.key);
+                    }
+                } else if depth > 0 {
+                    todo.extend(
+                        side.producer(input.key, index)
+                            .map(|producer| (producer, depth - 1)),
+                    );
+                }
+            }
+        }
+        found
+    }
+
+    /// Whether a bad operation ends in an output, a parameter or a buffer, and the other side has something bad from the same
+    /// values. Otherwise the two sides met again.
+    pub fn matters(&self, index: usize, which: Which) -> bool {
+        let (side, other) = self.sides(which);
+        if side.nodes[index].states.is_some() {
+            return true;
+        }
+        let (mut shared, mut ends) = (HashSet::new(), false);
+        for node in side.closure(index) {
+            let x = &side.nodes[node];
+            for input in &x.inputs {
+                if other.has(input.key) && !self.keys.weak.contains(&input.key) {
+                    shared.insert(input.key);
+                }
+            }
+            if x.canon != "_to_copy" {
+                let named = x.outputs.iter().any(|(_, tensor)| tensor.name.is_some());
+                ends |= named
+                    || !x
+                        .outputs
+                        .iter()
+                        .any(|(key, _)| !side.consumers(*key, node).is_empty());
+            }
+        }
+        let is_bad = |consumer: &usize| other.nodes[*consumer].bad;
+        ends && shared
+            .iter()
+            .any(|key| other.all_consumers(*key).iter().any(is_bad))
+    }
+
+    /// Whether the other side's optimizers update the parameter that this operation updates.
+    pub fn is_updated(&self, index: usize, which: Which) -> bool {
+        let (side, other) = self.sides(which);
+        let closure = side.closure(index);
+        let mut updates = closure.iter().map(|node| &side.nodes[*node]);
+        let update = updates.find(|node| {
+            let mut outputs = node.outputs.iter();
+            let is_parameter = |name: &str| !name.ends_with(".grad");
+            node.operation.phase == Phase::Optimizer
+                && outputs.any(|(_, tensor)| tensor.name.as_deref().is_some_and(is_parameter))
+        });
+        let Some(update) = update else { return false };
+        let names: Vec<_> = update
+            .outputs
+            .iter()
+            .filter_map(|(_, tensor)| tensor.name.as_ref())
+            .collect();
+        let inputs: Vec<Key> = update
+            .inputs
+            .iter()
+            .filter(|input| input.tensor.name.is_some())
+            .map(|input| input.key)
+            .collect();
+        other.nodes.iter().any(|node| {
+            node.operation.phase == Phase::Optimizer
+                && node.operation.writes().next().is_some()
+                && (node.outputs.iter().any(|(_, tensor)| {
+                    tensor
+                        .name
+                        .as_ref()
+                        .is_some_and(|name| names.contains(&name))
+                }) || node
+                    .inputs
+                    .iter()
+                    .any(|input| input.tensor.name.is_some() && inputs.contains(&input.key)))
+        })
+    }
+
+    /// Whether a parameter, a buffer or a gradient comes from a bad operation.
+    pub fn reaches_parameter(&self, index: usize, side: &Side<'a>) -> bool {
+        side.closure(index).into_iter().any(|node| {
+            side.nodes[node]
+                .outputs
+                .iter()
+                .any(|(_, tensor)| tensor.name.is_some())
+        })
+    }
+
+    /// The number of operations that differ after a pair.
+    pub fn after(&self, p: usize, r: usize) -> usize {
+        self.a
+            .closure(p)
+            .len()
+            .max(self.b.closure(r).len())
+            .saturating_sub(1)
+    }
+}
