@@ -146,7 +146,7 @@ fn no_damage_panics() {
     for length in (0..bytes.len()).step_by(37) {
         drop(read(&bytes[..length]));
     }
-    for index in (0..bytes.len()).step_by(61) {
+    for index in (0..bytes.len()).step_by(131) {
         for byte in [0, b'"', b'9', 0xff] {
             let mut damaged = bytes.to_vec();
             damaged[index] = byte;

@@ -40,10 +40,11 @@ pub fn run(arguments: &Arguments) -> Result<Report> {
             Some(_) => {}
         }
     }
-    if let (Some(in_a), Some(in_b)) = (comparison.steps.a, comparison.steps.b) {
-        if in_a != in_b {
+    match (comparison.steps.a, comparison.steps.b) {
+        (Some(in_a), Some(in_b)) if in_a != in_b => {
             notes.push(format!("A has {in_a} steps, B {in_b}"));
         }
+        _ => {}
     }
     Ok(Report {
         found: !comparison.is_same(),
