@@ -361,7 +361,7 @@ def environment():
 TORCH = os.path.dirname(os.path.abspath(torch.__file__)) + os.sep
 OPTIMIZERS = os.path.join(TORCH, "optim") + os.sep
 PLUMBING = ("contextlib.py", "runpy.py", "threading.py")
-HERE = record_file = os.path.abspath(__file__) if "__file__" in globals() else "<string>"
+HERE = os.path.abspath(__file__) if "__file__" in globals() else "<string>"
 
 _sequence = getattr(torch._C._autograd, "_get_sequence_nr", lambda: 0)
 _node = getattr(torch._C, "_current_autograd_node", lambda: None)
@@ -387,6 +387,9 @@ class Recorder(TorchDispatchMode):
         super().__init__()
         self.path, self.steps, self.end_program = path, steps, end_program
         self.thread = threading.get_ident()
+        # The workers of a DataLoader are forks of this thread.
+        this = weakref.ref(self)
+        os.register_at_fork(after_in_child=lambda: this() and this().stop())
         self.hasher = Hasher()
         self.storages = Storages()
         self.values = Values(f"{path}.safetensors", max_values)
@@ -799,6 +802,9 @@ class Recorder(TorchDispatchMode):
         if not self.done:
             failed = kind is not None and not (issubclass(kind, SystemExit) and error.code in (None, 0))
             self.end(f"error: {kind.__name__}" if failed else "finished")
+
+    def stop(self):
+        self.done = True
 
     def end(self, reason):
         """Writes the last line."""

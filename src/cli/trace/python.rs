@@ -1,6 +1,6 @@
 //! `tch-init trace python`: runs a Python script and records its operations.
 
-use crate::cli::record::default_python;
+use crate::cli::python::default;
 use crate::cli::report::Report;
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
@@ -40,7 +40,7 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: &Arguments) -> Result<Report> {
-    let python = arguments.python.clone().unwrap_or_else(default_python);
+    let python = arguments.python.clone().unwrap_or_else(default);
     let mut child = Command::new(&python)
         .args(["-c", SCRIPT, "-o"])
         .arg(&arguments.output)

@@ -253,6 +253,16 @@ class Lines(unittest.TestCase):
         self.assertEqual((len(ran), found[-1]["end"], found[-1]["steps"]), (4, "steps", 2))
         self.assertEqual({line["step"] for line in operations(found)}, {1, 2})
 
+    def test_workers_are_not_recorded(self):
+        data = torch.utils.data.TensorDataset(torch.arange(6.0).view(3, 2) * 2)
+
+        def run():
+            for batch in torch.utils.data.DataLoader(data, batch_size=2, num_workers=1, multiprocessing_context="fork"):
+                batch[0] + 1
+        found = traced(run)
+        self.assertEqual([line["i"] for line in operations(found)], list(range(found[-1]["operations"])))
+        self.assertEqual(len(operations(found, "aten::add")), 2)
+
     def test_failures(self):
         def run():
             with self.assertRaises(RuntimeError):
