@@ -25,7 +25,20 @@ struct Header {
     environment: Environment,
 }
 
-pub fn trace(path: &Path) -> Result<Trace, TraceError> {
+impl Trace {
+    /// Reads a trace, line by line.
+    ///
+    /// A trace that ends without its last line, or within a line, is that of a program that was killed: `end` is `None`.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read, is not a trace, or is damaged: the error names the line.
+    pub fn read(path: &Path) -> Result<Trace, TraceError> {
+        trace(path)
+    }
+}
+
+fn trace(path: &Path) -> Result<Trace, TraceError> {
     let failed = |line, problem: TraceProblem| TraceError {
         path: path.to_owned(),
         line,

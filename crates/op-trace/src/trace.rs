@@ -1,9 +1,8 @@
 //! A trace in memory.
 
 use crate::value::Ordered;
-use crate::{Environment, Operation, SharedStr, TensorValue, TraceError, read};
+use crate::{Environment, Operation, SharedStr, TensorValue};
 use serde::Deserialize;
-use std::path::Path;
 
 /// A trace: what a program ran in, the models it has, and its operations in order.
 #[derive(Debug, Clone)]
@@ -66,18 +65,5 @@ impl End {
     /// The parameters and buffers at the end.
     pub fn outcome(&self) -> impl Iterator<Item = (&str, &TensorValue)> {
         self.outcome.0.iter().map(|(name, value)| (&**name, value))
-    }
-}
-
-impl Trace {
-    /// Reads a trace, line by line.
-    ///
-    /// A trace that ends without its last line, or within a line, is that of a program that was killed: `end` is `None`.
-    ///
-    /// # Errors
-    ///
-    /// The file cannot be read, is not a trace, or is damaged: the error names the line.
-    pub fn read(path: &Path) -> Result<Trace, TraceError> {
-        read::trace(path)
     }
 }
