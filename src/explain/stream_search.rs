@@ -8,9 +8,12 @@ pub(super) struct StreamSearch<'a> {
     patterns: &'a [WordPattern],
     /// The patterns that predict a fraction with these upper bits, each with the offset of the
     /// prediction. One table for each kind of [`WordBits`] that is used.
-    tables: Vec<(WordBits, Vec<Vec<(u32, u64)>>)>,
+    tables: Vec<(WordBits, Buckets)>,
     span: u64,
 }
+
+/// Numbers of patterns, each with the offset of its prediction, by bucket.
+type Buckets = Vec<Vec<(u32, u64)>>;
 
 /// The number of buckets of a table: a power of two, so that a bucket is the upper bits of a fraction.
 const BUCKETS: usize = 1 << 12;

@@ -3,17 +3,16 @@
 //! The bits, and the state of the generator afterwards, are those of libtorch; only the time differs.
 //! Draws that `torch-rng` does not make are left to libtorch.
 
+use super::cpu_engine::engine;
 use super::rejection::{self, Refusal};
 use super::self_check;
 use crate::distribution::{Element, Engine};
-use crate::ffi::{self, CpuMemory, Fact, LockedState};
+use crate::ffi::{self, CpuMemory, LockedState};
 use crate::generator::Generator;
 use crate::rng::{Backend, Draw, Mt19937, Semantics, Sparse, Target};
 use half::{bf16, f16};
 use std::cell::Cell;
 use std::ffi::c_int;
-use std::num::NonZero;
-use std::sync::OnceLock;
 use tch::{Kind, Tensor};
 use torch_rng::Dtype;
 
@@ -131,28 +130,6 @@ impl Work {
             Work::SparseZeros(sparse) => sparse.into(),
         }
     }
-}
-
-/// The engine of this process with libtorch's number of threads; `None` if libtorch runs kernels whose
-/// bits differ from the engine's, or the user chose libtorch.
-pub(super) fn engine() -> Option<Engine> {
-    static IS_SAME: OnceLock<bool> = OnceLock::new();
-    let mut other = None;
-    let is_same = *IS_SAME.get_or_init(|| {
-        let capability = ffi::fact(Fact::CpuCapability).unwrap_or_default();
-        let is_same = capability == "AVX2" || capability == "AVX512";
-        other = (!is_same).then_some(capability);
-        is_same
-    });
-    // After the initialization, since a logger may draw.
-    if let Some(capability) = other {
-        log::debug!("libtorch's CPU capability is {capability}: all draws are left to it");
-    }
-    let threads = usize::try_from(tch::get_num_threads()).ok();
-    let threads = threads.and_then(NonZero::new);
-    let backend = Backend::from_env().filter(|_| is_same)?;
-    let engine = Engine::new(backend).ok()?;
-    Some(engine.with_threads(threads.unwrap_or(NonZero::<usize>::MIN)))
 }
 
 /// The engine that draws into contiguous memory of the CPU with libtorch's bits; `None` if libtorch

@@ -1,9 +1,9 @@
 //! Draws with the bits of older versions of PyTorch into tensors that the
 //! [fast path](super::cpu_fast_path) does not take: libtorch has its own bits only.
 
-use super::cpu_fast_path;
+use super::cpu_engine::engine;
 use super::rejection::kind_of;
-use crate::distribution::{Element, Engine};
+use crate::distribution::Element;
 use crate::error::{Context, InitError};
 use crate::ffi::LockedState;
 use crate::generator::Generator;
@@ -83,7 +83,7 @@ fn fill<T: Element + Default>(
         return Ok(false);
     }
     let mut values = vec![T::default(); target.numel() as usize];
-    let engine = cpu_fast_path::engine().unwrap_or_else(Engine::default);
+    let engine = engine().unwrap_or_default();
     let drawn = LockedState::with(generator.map(Generator::as_raw), |state| {
         let generator = Mt19937::from_state_mut(state).map_err(|why| Err(why.to_string()))?;
         let drawn = draw.fill(&engine, generator, target, &mut values);

@@ -4,7 +4,6 @@
 //! where every operation is one of the 16-bit type, and of PyTorch 2.12, where a block is computed in f32.
 //! Both use the C library's functions.
 
-use super::normal::BLOCK;
 use super::uniform::few_bits_unit;
 use crate::dtype::Dtype;
 use crate::element::{Element, InSingle};
@@ -12,6 +11,9 @@ use crate::mt19937::Mt19937;
 use crate::opmath::Opmath;
 use crate::semantics::Semantics;
 use std::f64::consts::PI;
+
+/// The elements of a block.
+const BLOCK: usize = 16;
 
 /// Whether blocks of this dtype differ from those of the newest semantics.
 pub(super) fn has_old_blocks(semantics: Semantics, dtype: Dtype) -> bool {
