@@ -220,7 +220,7 @@ fn shown(versions: &Versions) -> String {
     let owned = |rows: Vec<[String; 2]>| rows.into_iter().map(Vec::from).collect();
     format!(
         "{}\n{}\nWhat has other bits in some of them:\n\n{}\n{}",
-        introduction(versions).replace('`', ""),
+        wrapped(&introduction(versions).replace('`', "")),
         table(&SEMANTICS_HEADER, owned(spans(versions))),
         table(
             &ROW_HEADER,
