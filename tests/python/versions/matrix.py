@@ -39,7 +39,8 @@ REFUSED_MODELS = {
     "orthogonal double": "2.5", "weight norm": "2.8", "spectral norm": "2.8", "dropout": "2.7",
     "exponential": "2.7", "bernoulli": "2.7", "wide integers": "2.7",
     "language float16": "2.1", "truncated bfloat16": "2.1", "truncated float16": "2.1",
-    "lazy": "2.1",  # 2.0 cannot make an uninitialized buffer while a dispatch mode is active
+    # Its forward is a batch normalization, which was not compared; and before 2.5 no uninitialized buffer can be made while recording.
+    "lazy": "2.8",
 }
 
 
