@@ -345,10 +345,10 @@ fn the_recorder_knows_every_draw() {
             let count = arguments.split(", ").filter(|x| !x.is_empty()).count();
             (name, count)
         });
-        // "orthogonal_": ("orthogonal_", "tensor, gain=1, generator=None", "gain,"),
+        // "orthogonal_": ("orthogonal_", "gain,"),
         let hooked = line.split_once(": (\"").and_then(|(_, row)| {
             let texts: Vec<&str> = row.split("\", \"").collect();
-            let [name, _, arguments] = texts[..] else {
+            let [name, arguments] = texts[..] else {
                 return None;
             };
             let arguments = arguments.split('"').next()?.split(',');
