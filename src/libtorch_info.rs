@@ -140,7 +140,7 @@ mod tests {
         ] {
             assert!(!stands_in(found, "2.13.0"), "{found}");
         }
-        // Whoever builds against another one runs that.
+        // A program that was built against another version runs with that version only.
         assert!(stands_in("2.16.0a0", "2.16.0a0"));
         assert!(!stands_in("2.13.0", "2.16.0a0"));
     }

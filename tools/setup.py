@@ -578,7 +578,7 @@ def main():
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--reference", action="store_true",
                         help="also make .venv, the PyTorch that the live parity tests run, without "
-                             "CUDA packages where there is no NVIDIA GPU")
+                             "CUDA packages on a machine without an NVIDIA GPU")
     parser.add_argument("--cuda", action="store_true",
                         help="make the reference with its CUDA packages in any case (2.4 GB)")
     parser.add_argument("--models", action="store_true",

@@ -1,10 +1,11 @@
-//! The Python that has a PyTorch: which one is run, and how the recorder is handed to it.
+//! The Python that has a PyTorch: which one is run, how the recorder is handed to it, and what it says.
 
-use anyhow::{Context, Result, anyhow};
+use super::report::Report;
+use anyhow::{Context, Result, anyhow, bail};
 use std::ffi::OsStr;
-use std::io::Write as _;
+use std::io::{BufRead, BufReader, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 
 /// The recorder, compiled in, so that the program needs no other file.
 const RECORD: &str = include_str!("../../python/record.py");
@@ -67,20 +68,15 @@ pub fn start(
         "versions": VERSIONS,
         "table": TABLE,
     });
-    let mut child = Command::new(python)
-        .arg("-c")
-        .arg(START)
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(stdout)
-        .stderr(Stdio::piped())
-        .spawn()
-        .with_context(|| {
-            format!(
-                "cannot run {} (use --python to name a Python that has PyTorch)",
-                python.display()
-            )
-        })?;
+    let mut child = spawn(
+        python,
+        Command::new(python)
+            .arg("-c")
+            .arg(START)
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(stdout),
+    )?;
     let mut stdin = child
         .stdin
         .take()
@@ -91,5 +87,49 @@ pub fn start(
             Err(anyhow::Error::from(error).context(format!("cannot write to {}", python.display())))
         }
         _ => Ok(child),
+    }
+}
+
+/// Runs a command of this Python, with a piped stderr.
+pub fn spawn(python: &Path, command: &mut Command) -> Result<Child> {
+    command.stderr(Stdio::piped()).spawn().with_context(|| {
+        format!(
+            "cannot run {} (use --python to name a Python that has PyTorch)",
+            python.display()
+        )
+    })
+}
+
+/// Waits for a script whose own messages begin with `prefix`. The last of them is its failure; warnings and
+/// what the user's code writes to stderr are passed on to `print`. `unexplained` tells a failure without a message.
+pub fn finish(
+    mut child: Child,
+    python: &Path,
+    prefix: &str,
+    print: impl Fn(&str),
+    unexplained: impl FnOnce(ExitStatus) -> String,
+) -> Result<Report> {
+    let stderr = child
+        .stderr
+        .take()
+        .ok_or_else(|| anyhow!("cannot read the output of {}", python.display()))?;
+    let mut failure = None;
+    for line in BufReader::new(stderr).split(b'\n') {
+        let line = line.context("cannot read the output of Python")?;
+        let line = String::from_utf8_lossy(&line);
+        match line.strip_prefix(prefix) {
+            Some(said) if !said.starts_with("warning: ") => failure = Some(said.to_owned()),
+            Some(said) => print(&format!("tch-init: {said}")),
+            None => print(&line),
+        }
+    }
+    let status = child.wait().context("cannot wait for Python")?;
+    match (status.success(), failure) {
+        (true, _) => Ok(Report {
+            text: String::new(),
+            found: false,
+        }),
+        (false, Some(failure)) => bail!("{failure}"),
+        (false, None) => bail!("{}", unexplained(status)),
     }
 }

@@ -2,10 +2,9 @@
 
 use super::python::{self, Script};
 use super::report::{Report, spinner};
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::Result;
 use clap::Args;
 use std::ffi::OsString;
-use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::Stdio;
 
@@ -42,45 +41,26 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> Result<Report> {
     let python = arguments.python.clone().unwrap_or_else(python::default);
     let spinner = spinner("recording");
-    let mut child = python::start(
+    let child = python::start(
         &python,
         &Script::Record,
         script_arguments(arguments),
         Stdio::inherit(),
     )?;
-    let stderr = child
-        .stderr
-        .take()
-        .ok_or_else(|| anyhow!("cannot read the output of {}", python.display()))?;
-    // The script's last message is its failure. Warnings and the output of the constructor are passed on.
-    let mut failure = None;
-    for line in BufReader::new(stderr).split(b'\n') {
-        let line = line.context("cannot read the output of Python")?;
-        let line = String::from_utf8_lossy(&line);
-        match line.strip_prefix(PREFIX) {
-            Some(said) if !said.starts_with("warning: ") => failure = Some(said.to_owned()),
-            said => spinner.suspend(|| {
-                eprintln!(
-                    "{}{}",
-                    said.map_or("", |_| "tch-init: "),
-                    said.unwrap_or(&line)
-                );
-            }),
-        }
-    }
-    let status = child.wait().context("cannot wait for Python")?;
+    let report = python::finish(
+        child,
+        &python,
+        PREFIX,
+        |line| spinner.suspend(|| eprintln!("{line}")),
+        |status| {
+            format!(
+                "{} failed to record: it ended with {status}",
+                python.display()
+            )
+        },
+    );
     spinner.finish_and_clear();
-    match (status.success(), failure) {
-        (true, _) => Ok(Report {
-            text: String::new(),
-            found: false,
-        }),
-        (false, Some(failure)) => bail!("{failure}"),
-        (false, None) => bail!(
-            "{} failed to record: it ended with {status}",
-            python.display()
-        ),
-    }
+    report
 }
 
 /// Options, then `--`: an expression may start with a dash.

@@ -1,13 +1,12 @@
 //! `tch-init trace python`: runs a Python script and records its operations.
 
-use crate::cli::python::default;
+use crate::cli::python;
 use crate::cli::report::Report;
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::Result;
 use clap::Args;
 use std::ffi::OsString;
-use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 /// The recorder, compiled in, so that the program needs no other file.
 const SCRIPT: &str = include_str!("../../../python/trace.py");
@@ -40,52 +39,33 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: &Arguments) -> Result<Report> {
-    let python = arguments.python.clone().unwrap_or_else(default);
-    let mut child = Command::new(&python)
-        .args(["-c", SCRIPT, "-o"])
-        .arg(&arguments.output)
-        .args(arguments.steps.map(|steps| format!("--steps={steps}")))
-        .args(arguments.to_end.then_some("--to-end"))
-        .arg(format!(
-            "--max-values={}",
-            u64::from(arguments.max_values) << 20
-        ))
-        .arg(&arguments.script)
-        .arg("--")
-        .args(&arguments.arguments)
-        .stderr(Stdio::piped())
-        .spawn()
-        .with_context(|| {
+    let python = arguments.python.clone().unwrap_or_else(python::default);
+    let child = python::spawn(
+        &python,
+        Command::new(&python)
+            .args(["-c", SCRIPT, "-o"])
+            .arg(&arguments.output)
+            .args(arguments.steps.map(|steps| format!("--steps={steps}")))
+            .args(arguments.to_end.then_some("--to-end"))
+            .arg(format!(
+                "--max-values={}",
+                u64::from(arguments.max_values) << 20
+            ))
+            .arg(&arguments.script)
+            .arg("--")
+            .args(&arguments.arguments),
+    )?;
+    python::finish(
+        child,
+        &python,
+        PREFIX,
+        |line| eprintln!("{line}"),
+        |status| {
             format!(
-                "cannot run {} (use --python to name a Python that has PyTorch)",
-                python.display()
+                "{} ended with {status}; {} has the operations until then",
+                arguments.script.display(),
+                arguments.output.display()
             )
-        })?;
-    let stderr = child
-        .stderr
-        .take()
-        .ok_or_else(|| anyhow!("cannot read the output of {}", python.display()))?;
-    let mut failure = None;
-    for line in BufReader::new(stderr).split(b'\n') {
-        let line = line.context("cannot read the output of Python")?;
-        let line = String::from_utf8_lossy(&line);
-        match line.strip_prefix(PREFIX) {
-            Some(said) if !said.starts_with("warning: ") => failure = Some(said.to_owned()),
-            Some(said) => eprintln!("tch-init: {said}"),
-            None => eprintln!("{line}"),
-        }
-    }
-    let status = child.wait().context("cannot wait for Python")?;
-    match (status.success(), failure) {
-        (true, _) => Ok(Report {
-            text: String::new(),
-            found: false,
-        }),
-        (false, Some(failure)) => bail!("{failure}"),
-        (false, None) => bail!(
-            "{} ended with {status}; {} has the operations until then",
-            arguments.script.display(),
-            arguments.output.display()
-        ),
-    }
+        },
+    )
 }

@@ -29,7 +29,7 @@ pub struct Departure {
 pub struct Place {
     /// The number of the operation.
     pub index: usize,
-    /// The operation with the arguments that are no tensors: `native_layer_norm(eps=1e-05)`.
+    /// The operation with those arguments that are not tensors: `native_layer_norm(eps=1e-05)`.
     pub call: String,
     /// The module.
     pub module: Option<String>,

@@ -241,7 +241,7 @@ impl<'s, 'a> Pairing<'s, 'a> {
         causes.truncate(MAX_CAUSES);
         let mut used: HashSet<(bool, usize)> = HashSet::new();
         let mut found: Vec<Found> = Vec::new();
-        let mut told = Told::default();
+        let mut reported = Reported::default();
         let mut frozen_step = frozen.then_some(1);
         // After a draw that one side lacks, both read other parts of the stream.
         let mut stream_moved = stream_differs;
@@ -258,7 +258,7 @@ impl<'s, 'a> Pairing<'s, 'a> {
             if frozen_step.is_some_and(|step| node.operation.step > step) {
                 continue;
             }
-            if !self.matters(index, which) || told.is_repeated(node, which) {
+            if !self.matters(index, which) || reported.is_repeated(node, which) {
                 continue;
             }
             // Later draws on this side come from another part of the stream.
@@ -309,7 +309,7 @@ impl<'s, 'a> Pairing<'s, 'a> {
                 } else {
                     (None, place)
                 };
-                told.add_closure(which, side.closure(index));
+                reported.add_closure(which, side.closure(index));
                 found.push(Found {
                     position,
                     departure: departure(class, a, b, vec![detail], side.closure(index).len() - 1),
@@ -322,7 +322,7 @@ impl<'s, 'a> Pairing<'s, 'a> {
                 (partner, end)
             };
             if used.contains(&(true, p)) || used.contains(&(false, r)) {
-                // Told with an earlier cause of the same pair.
+                // An earlier cause of the same pair was reported.
                 continue;
             }
             used.extend([(which == Which::A, index), (true, p), (false, r)]);
@@ -333,11 +333,11 @@ impl<'s, 'a> Pairing<'s, 'a> {
             {
                 continue;
             }
-            if told.has(&explanation) {
+            if reported.has(&explanation) {
                 continue;
             }
-            told.add_closure(which, side.closure(index));
-            told.parts.extend(explanation.parts.iter().copied());
+            reported.add_closure(which, side.closure(index));
+            reported.parts.extend(explanation.parts.iter().copied());
             stream_moved |= explanation.moves_stream;
             let extra = explanation.step_operation(self);
             let is_update = is_optimizer
@@ -447,14 +447,14 @@ type Line = (bool, String, Option<SharedStr>, Option<SharedStr>, Phase);
 
 /// What was reported.
 #[derive(Default)]
-struct Told {
+struct Reported {
     /// Operation, module, line and step of causes.
     steps: HashMap<Line, u32>,
     closures: HashSet<(bool, usize)>,
     parts: HashSet<(Key, Key)>,
 }
 
-impl Told {
+impl Reported {
     /// Whether a cause is that of an earlier step again. Remembers it.
     fn is_repeated(&mut self, node: &Node<'_>, which: Which) -> bool {
         let operation = node.operation;
