@@ -11,41 +11,28 @@ pub(super) fn scaled_float8(
     all_yours: &[NamedView<'_>],
     all_expected: &[Expected<'_>],
 ) -> Option<Finding> {
-    let of_yours = || find(yours, reference, Whose::Yours, all_yours.iter());
+    let (own, other) = (&yours.view, &reference.view);
+    let of_yours = Float8Scale::find(&yours.name, own, other, |name| {
+        let scale = all_yours.iter().find(|tensor| tensor.name == name)?;
+        Some(scale.view.clone())
+    });
     let of_reference = || {
-        find(
-            reference,
-            yours,
-            Whose::Reference,
-            all_expected.iter().map(|expected| &expected.tensor),
-        )
-    };
-    of_yours().or_else(of_reference)
-}
-
-fn find<'a>(
-    weight: &NamedView<'a>,
-    unscaled: &NamedView<'_>,
-    whose: Whose,
-    beside: impl Iterator<Item = &'a NamedView<'a>> + Clone,
-) -> Option<Finding> {
-    if !weight.view.dtype().is_float8() {
-        return None;
-    }
-    Float8Scale::names(&weight.name)
-        .into_iter()
-        .find_map(|name| {
-            let scale = beside.clone().find(|tensor| tensor.name == name)?;
-            let scaled = Float8Scale::new(&weight.view, &scale.view)?;
-            let greatest = match scaled.matches(&unscaled.view)? {
-                ScaleMatch::Quantized { greatest } => Some(greatest),
-                _ => None,
-            };
-            Some(Finding::ScaledFloat8 {
-                scale: name,
-                layout: scaled.layout(),
-                whose,
-                greatest,
-            })
+        Float8Scale::find(&reference.name, other, own, |name| {
+            let scale = all_expected.iter().find(|e| e.tensor.name == name)?;
+            Some(scale.tensor.view.clone())
         })
+    };
+    let (whose, (scale, scaled, matches)) = match of_yours {
+        Some(found) => (Whose::Yours, found),
+        None => (Whose::Reference, of_reference()?),
+    };
+    Some(Finding::ScaledFloat8 {
+        scale,
+        layout: scaled.layout(),
+        whose,
+        greatest: match matches {
+            ScaleMatch::Quantized { greatest } => Some(greatest),
+            _ => None,
+        },
+    })
 }

@@ -63,6 +63,24 @@ impl<'a> Float8Scale<'a> {
         ]
     }
 
+    /// The first scale of [a usual name](Self::names) in `beside` that relates a tensor of this name to an
+    /// unscaled one, with its name and how they [match](Self::matches).
+    pub fn find<'s>(
+        name: &str,
+        weight: &TensorView<'a>,
+        unscaled: &TensorView<'_>,
+        beside: impl Fn(&str) -> Option<TensorView<'s>>,
+    ) -> Option<(String, Float8Scale<'a>, ScaleMatch)> {
+        if !weight.dtype().is_float8() {
+            return None;
+        }
+        Float8Scale::names(name).into_iter().find_map(|scale| {
+            let scaled = Float8Scale::new(weight, &beside(&scale)?)?;
+            let matches = scaled.matches(unscaled)?;
+            Some((scale, scaled, matches))
+        })
+    }
+
     /// `None` unless the weight has one-byte floats with a sign, the scale has floats, and its shape
     /// fits.
     pub fn new(weight: &TensorView<'a>, scale: &TensorView<'_>) -> Option<Float8Scale<'a>> {

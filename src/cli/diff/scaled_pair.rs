@@ -2,7 +2,7 @@
 
 use tch_init::file::TensorFile;
 use tch_init::parity::{Comparison, NamedComparison, Sides};
-use tch_init::tensor::{Float8Scale, ScaleMatch, TensorView};
+use tch_init::tensor::{Float8Scale, ScaleMatch};
 
 /// A tensor of one-byte floats of one side that, multiplied by a scale beside it, is that of the other.
 pub struct ScaledPair {
@@ -17,14 +17,6 @@ pub struct ScaledPair {
 
 /// The pairs of different dtypes of which one is scaled.
 pub fn scaled_pairs(comparison: &Comparison, a: &TensorFile, b: &TensorFile) -> Vec<ScaledPair> {
-    let find = |weight: &str, file: &TensorFile, unscaled: &TensorView<'_>| {
-        let view = file.get(weight).filter(|view| view.dtype().is_float8())?;
-        Float8Scale::names(weight).into_iter().find_map(|scale| {
-            let scaled = Float8Scale::new(&view, &file.get(&scale)?)?;
-            let matches = scaled.matches(unscaled)?;
-            Some((scale, scaled.layout(), matches))
-        })
-    };
     let scaled = |pair: &NamedComparison| {
         let Sides {
             actual, expected, ..
@@ -33,15 +25,17 @@ pub fn scaled_pairs(comparison: &Comparison, a: &TensorFile, b: &TensorFile) -> 
             return None;
         }
         let (own, other) = (a.get(&pair.original)?, b.get(&pair.name)?);
-        let (sides, (scale, layout, matches)) = match find(&pair.original, a, &other) {
+        let of_a = Float8Scale::find(&pair.original, &own, &other, |name| a.get(name));
+        let of_b = || Float8Scale::find(&pair.name, &other, &own, |name| b.get(name));
+        let (sides, (scale, scaled, matches)) = match of_a {
             Some(found) => (["A", "B"], found),
-            None => (["B", "A"], find(&pair.name, b, &own)?),
+            None => (["B", "A"], of_b()?),
         };
         Some(ScaledPair {
             name: pair.name.clone(),
             sides,
             scale,
-            layout,
+            layout: scaled.layout(),
             matches,
         })
     };
