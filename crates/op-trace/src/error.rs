@@ -40,9 +40,9 @@ pub enum TraceProblem {
     /// A line is longer than any that is written.
     #[error("the line has more than {0} bytes")]
     LineTooLong(usize),
-    /// The trace has more operations than are compared.
-    #[error("more than {0} operations; record fewer steps")]
-    TooManyOperations(usize),
+    /// The trace has more operations, or operations with more tensors, than are counted.
+    #[error("more than {0} operations or tensors; record fewer steps")]
+    TooMany(usize),
     /// The line is not JSON, or lacks a field.
     #[error(transparent)]
     Json(#[from] serde_json::Error),
@@ -57,6 +57,31 @@ pub enum TraceProblem {
         /// The number that was found.
         found: usize,
     },
+    /// An operation belongs to one that is not before it.
+    #[error("operation {index} is the backward of operation {forward}, which is not before it")]
+    NotBefore {
+        /// The operation.
+        index: usize,
+        /// What it names.
+        forward: usize,
+    },
+    /// A second header: two programs wrote to one file, or two traces were joined.
+    #[error("a second header: the file has more than one trace")]
+    SecondHeader,
+    /// The last line counts other operations than there are.
+    #[error("the last line says {said} operations, the trace has {found}")]
+    Count {
+        /// What the last line says.
+        said: usize,
+        /// What was found.
+        found: usize,
+    },
+    /// There is no such operation.
+    #[error("there is no operation {0}")]
+    NoOperation(usize),
+    /// An operation was read before and is not there any more.
+    #[error("operation {0} is not where it was: the file was changed while it was read")]
+    Changed(usize),
     /// Lines follow the last line.
     #[error("a line follows the end of the trace")]
     AfterEnd,

@@ -1,13 +1,16 @@
 #![doc = include_str!("../README.md")]
 #![deny(missing_docs)]
 
+mod calls;
 mod compare;
+mod distinct;
 mod environment;
 mod error;
 mod hash;
 mod operation;
 mod read;
 mod shared_str;
+mod source;
 mod trace;
 mod value;
 

@@ -1,5 +1,6 @@
 //! One call of an ATen operator.
 
+use crate::calls::schema;
 use crate::value::Ordered;
 use crate::{SharedStr, TensorValue, Value, ValueHash};
 use serde::Deserialize;
@@ -64,7 +65,7 @@ impl Operation {
         self.arguments
             .0
             .iter()
-            .map(|(name, value)| (&**name, value))
+            .map(|(name, value)| (name.as_str(), value))
     }
 
     /// An argument.
@@ -77,56 +78,17 @@ impl Operation {
 
     /// The arguments that the operation writes, as they are afterwards.
     pub fn writes(&self) -> impl Iterator<Item = (&str, &TensorValue)> {
-        self.writes.0.iter().map(|(name, value)| (&**name, value))
+        self.writes
+            .0
+            .iter()
+            .map(|(name, value)| (name.as_str(), value))
     }
 
     /// The schema's name without its namespace, with the overload: `addmm`, `add_.Tensor`.
     #[must_use]
     pub fn schema(&self) -> String {
-        let name = self.name.rsplit("::").next().unwrap_or(&self.name);
-        match &self.overload {
-            Some(overload) => format!("{name}.{overload}"),
-            None => name.to_owned(),
-        }
+        schema(&self.name, self.overload.as_ref())
     }
-
-    /// Gives equal strings one allocation.
-    pub(crate) fn share(&mut self, mut shared: impl FnMut(&mut SharedStr)) {
-        shared(&mut self.name);
-        for text in [
-            &mut self.overload,
-            &mut self.module,
-            &mut self.at,
-            &mut self.node,
-            &mut self.parameter,
-        ] {
-            text.iter_mut().for_each(&mut shared);
-        }
-        for (name, value) in &mut self.arguments.0 {
-            shared(name);
-            share_value(value, &mut shared);
-        }
-        for (name, tensor) in &mut self.writes.0 {
-            shared(name);
-            share_tensor(tensor, &mut shared);
-        }
-        for value in &mut self.results {
-            share_value(value, &mut shared);
-        }
-    }
-}
-
-fn share_value(value: &mut Value, shared: &mut impl FnMut(&mut SharedStr)) {
-    match value {
-        Value::Tensor(tensor) => share_tensor(tensor, shared),
-        Value::List(list) => list.iter_mut().for_each(|value| share_value(value, shared)),
-        _ => {}
-    }
-}
-
-fn share_tensor(tensor: &mut TensorValue, shared: &mut impl FnMut(&mut SharedStr)) {
-    shared(&mut tensor.dtype);
-    tensor.name.iter_mut().for_each(shared);
 }
 
 /// The part of a training step.

@@ -1,19 +1,22 @@
 //! Reads a trace line by line.
 
-use crate::{Environment, Operation, SharedStr, Trace, TraceError, TraceProblem};
+use crate::calls::Calls;
+use crate::compare::computes;
+use crate::source::Source;
+use crate::trace::Places;
+use crate::{End, Environment, Model, Operation, Trace, TraceError, TraceProblem};
 use serde::Deserialize;
-use std::collections::HashSet;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
+use std::sync::Arc;
 
 const FORMAT: &str = "tch-init trace";
 const HASH: &str = "rows-sha256-128";
 /// A line of an operation on a list of 10,000 tensors has 2 MB.
 const MAX_LINE: usize = 64 << 20;
-/// About 1 KB of memory each.
-const MAX_OPERATIONS: usize = 4_000_000;
-
+const HEADER: &[u8] = br#"{"format":""#;
+const OPERATION: &[u8] = br#"{"i":"#;
 #[derive(Deserialize)]
 struct Header {
     format: String,
@@ -26,61 +29,88 @@ struct Header {
 }
 
 impl Trace {
-    /// Reads a trace, line by line.
+    /// Reads a trace, line by line. Every line is checked; of an operation, about 100 bytes stay in memory.
     ///
     /// A trace that ends without its last line, or within a line, is that of a program that was killed: `end` is `None`.
+    /// What comes from a pipe is held in memory as it is.
     ///
     /// # Errors
     ///
     /// The file cannot be read, is not a trace, or is damaged: the error names the line.
     pub fn read(path: &Path) -> Result<Trace, TraceError> {
-        trace(path)
+        match File::open(path).and_then(Source::open) {
+            Ok(source) => trace(path, source),
+            Err(error) => Err(TraceError {
+                path: path.to_owned(),
+                line: None,
+                problem: error.into(),
+            }),
+        }
+    }
+
+    /// Reads a trace from memory. `path` is what errors name.
+    ///
+    /// # Errors
+    ///
+    /// As [`Trace::read`].
+    ///
+    /// ```
+    /// use op_trace::Trace;
+    ///
+    /// let error = Trace::from_bytes("a.trace".as_ref(), *b"no trace\n").unwrap_err();
+    /// assert!(error.problem.to_string().starts_with("not a trace"));
+    /// ```
+    pub fn from_bytes(path: &Path, bytes: impl Into<Arc<[u8]>>) -> Result<Trace, TraceError> {
+        trace(path, Source::Bytes(bytes.into()))
     }
 }
 
-fn trace(path: &Path) -> Result<Trace, TraceError> {
+fn trace(path: &Path, source: Source) -> Result<Trace, TraceError> {
     let failed = |line, problem: TraceProblem| TraceError {
         path: path.to_owned(),
         line,
         problem,
     };
-    let file = File::open(path).map_err(|error| failed(None, error.into()))?;
-    let mut lines = Lines {
-        input: BufReader::with_capacity(1 << 16, file),
-        buffer: Vec::new(),
-        number: 0,
-    };
+    let reader = source.clone();
+    let mut lines = Lines::new(reader.from(0), 1 << 16);
     let header = header(&mut lines).map_err(|problem| failed(None, problem))?;
     let mut trace = Trace {
         language: header.language,
         values: header.values,
         environment: header.environment,
         models: Vec::new(),
-        operations: Vec::new(),
         end: None,
+        calls: Calls::default(),
+        lines: Places {
+            path: path.to_owned(),
+            source,
+            offsets: Vec::new(),
+        },
     };
-    let mut strings = HashSet::new();
+    let mut offset = lines.buffer.len() as u64;
     while let Some(complete) = lines
         .next()
         .map_err(|problem| failed(Some(lines.number), problem))?
     {
-        match add(&mut trace, &lines.buffer, &mut strings) {
+        match add(&mut trace, &lines.buffer, offset) {
             Ok(()) => {}
             // A killed program may leave a part of a line.
             Err(_) if !complete && trace.end.is_none() => break,
             Err(problem) => return Err(failed(Some(lines.number), problem)),
         }
+        offset += lines.buffer.len() as u64;
     }
+    trace.calls.shrink();
+    trace.lines.offsets.shrink_to_fit();
     Ok(trace)
 }
 
-fn header(lines: &mut Lines) -> Result<Header, TraceProblem> {
+fn header(lines: &mut Lines<impl Read>) -> Result<Header, TraceProblem> {
     match lines.next() {
         Ok(None) => return Err(TraceProblem::Empty),
         Ok(Some(complete)) => {
-            let start = br#"{"format":""#;
-            let shared = start.len().min(lines.buffer.len());
-            if lines.buffer[..shared] != start[..shared] {
+            let shared = HEADER.len().min(lines.buffer.len());
+            if lines.buffer[..shared] != HEADER[..shared] {
                 return Err(TraceProblem::NotATrace);
             }
             if !complete {
@@ -111,55 +141,83 @@ fn header(lines: &mut Lines) -> Result<Header, TraceProblem> {
     }
 }
 
-fn add(
-    trace: &mut Trace,
-    line: &[u8],
-    strings: &mut HashSet<SharedStr>,
-) -> Result<(), TraceProblem> {
+fn add(trace: &mut Trace, line: &[u8], offset: u64) -> Result<(), TraceProblem> {
     if trace.end.is_some() {
         return Err(TraceProblem::AfterEnd);
     }
     // The first member says what a line is.
-    if line.starts_with(br#"{"i":"#) {
-        let mut operation: Operation = serde_json::from_slice(line)?;
-        let expected = trace.operations.len();
+    if line.starts_with(OPERATION) {
+        let operation = operation(line)?;
+        let expected = trace.calls.len();
         if operation.index != expected {
             return Err(TraceProblem::Missing {
                 expected,
                 found: operation.index,
             });
         }
-        if expected >= MAX_OPERATIONS {
-            return Err(TraceProblem::TooManyOperations(MAX_OPERATIONS));
+        if trace.calls.is_full() {
+            return Err(TraceProblem::TooMany(Calls::MAX));
         }
-        operation.share(|text| match strings.get(text) {
-            Some(known) => *text = known.clone(),
-            None => {
-                strings.insert(text.clone());
-            }
-        });
-        trace.operations.push(operation);
+        if let Some(forward) = operation.forward.filter(|forward| *forward >= expected) {
+            return Err(TraceProblem::NotBefore {
+                index: expected,
+                forward,
+            });
+        }
+        trace
+            .calls
+            .add(&operation, computes(operation.name.as_str()));
+        trace.lines.offsets.push(offset);
     } else if line.starts_with(br#"{"model":"#) {
-        trace.models.push(serde_json::from_slice(line)?);
+        let model: Model = serde_json::from_slice(line)?;
+        for named in &model.names {
+            // Says which values are weak.
+            trace.calls.value(&named.tensor);
+        }
+        trace.models.push(model);
     } else if line.starts_with(br#"{"end":"#) {
-        trace.end = Some(serde_json::from_slice(line)?);
+        let end: End = serde_json::from_slice(line)?;
+        let found = trace.calls.len();
+        if let Some(said) = end.operations.filter(|said| *said != found) {
+            return Err(TraceProblem::Count { said, found });
+        }
+        trace.end = Some(end);
     } else {
         // Of a line that is not JSON, that is said.
         serde_json::from_slice::<serde::de::IgnoredAny>(line)?;
-        return Err(TraceProblem::UnknownLine);
+        return Err(match line.starts_with(HEADER) {
+            true => TraceProblem::SecondHeader,
+            false => TraceProblem::UnknownLine,
+        });
     }
     Ok(())
 }
 
-struct Lines {
-    input: BufReader<File>,
-    buffer: Vec<u8>,
-    number: usize,
+/// The operation in a line.
+pub fn operation(line: &[u8]) -> Result<Operation, serde_json::Error> {
+    serde_json::from_slice(line)
 }
 
-impl Lines {
+/// The lines of a trace.
+pub struct Lines<R> {
+    input: BufReader<R>,
+    /// The last line.
+    pub buffer: Vec<u8>,
+    /// Its number, from 1.
+    pub number: usize,
+}
+
+impl<R: Read> Lines<R> {
+    pub fn new(input: R, capacity: usize) -> Lines<R> {
+        Lines {
+            input: BufReader::with_capacity(capacity, input),
+            buffer: Vec::new(),
+            number: 0,
+        }
+    }
+
     /// Reads the next line and returns whether it is complete.
-    fn next(&mut self) -> Result<Option<bool>, TraceProblem> {
+    pub fn next(&mut self) -> Result<Option<bool>, TraceProblem> {
         self.buffer.clear();
         self.number += 1;
         let limit = MAX_LINE as u64 + 1;

@@ -2,10 +2,13 @@
 
 use crate::{SharedStr, ValueHash};
 use serde::Deserialize;
-use serde::de::{self, Deserializer, MapAccess, Visitor};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::Value as Json;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::marker::PhantomData;
+use std::mem;
 
 /// An argument or a result of an operation.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,7 +37,7 @@ pub enum Value {
 }
 
 /// A tensor, by its contents.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct TensorValue {
     /// PyTorch's name of the dtype, without `torch.`.
@@ -42,34 +45,24 @@ pub struct TensorValue {
     /// The shape.
     pub shape: Vec<i64>,
     /// The strides, unless contiguous.
-    #[serde(default)]
     pub strides: Option<Vec<i64>>,
     /// The number of the storage, in the order in which storages are met.
-    #[serde(default)]
     pub storage: Option<u64>,
     /// The offset in the storage, in elements.
-    #[serde(default)]
     pub offset: u64,
     /// The device, unless `cpu`.
-    #[serde(default)]
     pub device: Option<String>,
     /// The parameter, buffer or gradient that has this storage.
-    #[serde(default)]
     pub name: Option<SharedStr>,
     /// The hash of the logical bytes; `None` if uninitialized or opaque.
-    #[serde(default)]
     pub hash: Option<ValueHash>,
     /// Whether the memory has no value yet.
-    #[serde(default)]
     pub uninitialized: bool,
     /// What the tensor is, if it has no bytes that could be hashed: a sparse layout or a subclass.
-    #[serde(default)]
     pub opaque: Option<String>,
     /// The one value that all elements have. Only where the value is met first.
-    #[serde(default, deserialize_with = "optional_number")]
     pub all: Option<f64>,
     /// Up to eight elements: the first, the last, and others at equal distances. Only where the value is met first.
-    #[serde(default, deserialize_with = "numbers")]
     pub sample: Vec<f64>,
 }
 
@@ -98,6 +91,49 @@ impl Value {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// Whether the value is a tensor or a list that has one.
+    pub(crate) fn has_tensors(&self) -> bool {
+        match self {
+            Value::Tensor(_) => true,
+            Value::List(list) => list.iter().any(Value::has_tensors),
+            _ => false,
+        }
+    }
+
+    /// Whether both are the same to the last bit.
+    pub(crate) fn is_identical(&self, other: &Value) -> bool {
+        match (self, other) {
+            (Value::Float(a), Value::Float(b)) => a.to_bits() == b.to_bits(),
+            (Value::Complex(a, b), Value::Complex(c, d)) => {
+                a.to_bits() == c.to_bits() && b.to_bits() == d.to_bits()
+            }
+            (Value::List(a), Value::List(b)) => {
+                a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.is_identical(b))
+            }
+            _ => self == other,
+        }
+    }
+
+    /// Hashes what `is_identical` compares.
+    pub(crate) fn hash_bits(&self, state: &mut impl Hasher) {
+        mem::discriminant(self).hash(state);
+        match self {
+            Value::None => {}
+            Value::Bool(value) => value.hash(state),
+            Value::Int(value) => value.hash(state),
+            Value::Float(value) => value.to_bits().hash(state),
+            Value::Complex(re, im) => (re.to_bits(), im.to_bits()).hash(state),
+            Value::Text(text) | Value::Generator(text) | Value::Object(text) => text.hash(state),
+            Value::List(list) => {
+                list.len().hash(state);
+                for value in list {
+                    value.hash_bits(state);
+                }
+            }
+            Value::Tensor(tensor) => tensor.hash.hash(state),
         }
     }
 
@@ -178,51 +214,145 @@ impl fmt::Display for Number {
 
 impl<'de> Deserialize<'de> for Value {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Value, D::Error> {
-        from_json(Json::deserialize(deserializer)?).map_err(de::Error::custom)
+        deserializer.deserialize_any(ValueVisitor)
     }
 }
 
-fn from_json(json: Json) -> Result<Value, String> {
-    Ok(match json {
-        Json::Null => Value::None,
-        Json::Bool(value) => Value::Bool(value),
-        Json::String(text) => Value::Text(text),
-        Json::Number(number) => match (number.as_i64(), number.as_f64()) {
-            (Some(value), _) => Value::Int(value),
-            (None, Some(value)) if number.is_f64() => Value::Float(value),
-            _ => Value::Text(number.to_string()),
-        },
-        Json::Array(list) => {
-            Value::List(list.into_iter().map(from_json).collect::<Result<_, _>>()?)
+struct ValueVisitor;
+
+impl<'de> Visitor<'de> for ValueVisitor {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value of a trace")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::None)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(Value::Int(value))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(i64::try_from(value).map_or_else(|_| Value::Text(value.to_string()), Value::Int))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(Value::Float(value))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Value, E> {
+        Ok(Value::Text(text.to_owned()))
+    }
+
+    fn visit_string<E>(self, text: String) -> Result<Value, E> {
+        Ok(Value::Text(text))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Value, A::Error> {
+        let mut values = Vec::new();
+        while let Some(value) = list.next_element()? {
+            values.push(value);
         }
-        Json::Object(map) => {
-            if map.contains_key("dtype") {
-                let tensor = serde_json::from_value(Json::Object(map));
-                return Ok(Value::Tensor(Box::new(tensor.map_err(|e| e.to_string())?)));
-            }
-            let field = |name: &str| map.get(name).and_then(Json::as_str).map(str::to_owned);
-            match (
-                field("float"),
-                field("generator"),
-                field("object"),
-                map.get("complex"),
-            ) {
-                (Some(word), ..) => Value::Float(
-                    word.parse()
-                        .map_err(|_| format!("{word:?} is not a float"))?,
-                ),
-                (_, Some(device), ..) => Value::Generator(device),
-                (_, _, Some(name), _) => Value::Object(name),
-                (_, _, _, Some(Json::Array(parts))) => {
-                    match &parts.iter().map(number).collect::<Result<Vec<f64>, _>>()?[..] {
-                        [re, im] => Value::Complex(*re, *im),
-                        _ => return Err("a complex number has two parts".to_owned()),
-                    }
-                }
-                _ => return Err("an object that is not a value of a trace".to_owned()),
-            }
+        Ok(Value::List(values))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Value, A::Error> {
+        let members = Members::deserialize(MapAccessDeserializer::new(map))?;
+        members.value().map_err(de::Error::custom)
+    }
+}
+
+/// The members of an object: those of a tensor, or one that says what else it is.
+#[derive(Deserialize)]
+struct Members {
+    dtype: Option<SharedStr>,
+    shape: Option<Vec<i64>>,
+    strides: Option<Vec<i64>>,
+    storage: Option<u64>,
+    #[serde(default)]
+    offset: u64,
+    device: Option<String>,
+    name: Option<SharedStr>,
+    hash: Option<ValueHash>,
+    #[serde(default)]
+    uninitialized: bool,
+    opaque: Option<String>,
+    #[serde(default, deserialize_with = "optional_number")]
+    all: Option<f64>,
+    #[serde(default, deserialize_with = "numbers")]
+    sample: Vec<f64>,
+    float: Option<String>,
+    #[serde(default, deserialize_with = "numbers")]
+    complex: Vec<f64>,
+    generator: Option<String>,
+    object: Option<String>,
+}
+
+impl Members {
+    fn value(self) -> Result<Value, String> {
+        if self.dtype.is_some() {
+            return self.tensor().map(|tensor| Value::Tensor(Box::new(tensor)));
         }
-    })
+        match (self.float, self.generator, self.object, &self.complex[..]) {
+            (Some(word), None, None, []) => word
+                .parse()
+                .map(Value::Float)
+                .map_err(|_| format!("{word:?} is not a float")),
+            (None, Some(device), None, []) => Ok(Value::Generator(device)),
+            (None, None, Some(name), []) => Ok(Value::Object(name)),
+            (None, None, None, [re, im]) => Ok(Value::Complex(*re, *im)),
+            (None, None, None, [_, ..]) => Err("a complex number has two parts".to_owned()),
+            _ => Err("an object that is not a value of a trace".to_owned()),
+        }
+    }
+
+    fn tensor(self) -> Result<TensorValue, String> {
+        let (Some(dtype), Some(shape)) = (self.dtype, self.shape) else {
+            return Err("a tensor has a dtype and a shape".to_owned());
+        };
+        if let Some(size) = shape.iter().find(|size| **size < 0) {
+            return Err(format!("a tensor has a size of {size}"));
+        }
+        let sizes = shape.iter().filter(|size| **size > 0);
+        if sizes.copied().try_fold(1, i64::checked_mul).is_none() {
+            return Err(format!("a tensor of shape {shape:?} has too many elements"));
+        }
+        if let Some(strides) = self.strides.as_ref().filter(|s| s.len() != shape.len()) {
+            return Err(format!(
+                "a tensor has {} sizes and {} strides",
+                shape.len(),
+                strides.len()
+            ));
+        }
+        Ok(TensorValue {
+            dtype,
+            shape,
+            strides: self.strides,
+            storage: self.storage,
+            offset: self.offset,
+            device: self.device,
+            name: self.name,
+            hash: self.hash,
+            uninitialized: self.uninitialized,
+            opaque: self.opaque,
+            all: self.all,
+            sample: self.sample,
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for TensorValue {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<TensorValue, D::Error> {
+        let members = Members::deserialize(deserializer)?;
+        members.tensor().map_err(de::Error::custom)
+    }
 }
 
 fn number(json: &Json) -> Result<f64, String> {

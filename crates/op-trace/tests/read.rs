@@ -1,6 +1,6 @@
 //! Reads traces of a small program (tests/python/trace/programs.py), whole and damaged.
 
-use op_trace::{Phase, Trace, TraceError, Value};
+use op_trace::{Operation, Phase, SharedStr, Trace, TraceError, Value};
 use std::error::Error;
 use std::path::Path;
 
@@ -25,30 +25,28 @@ fn a_trace_is_read() {
     assert_eq!(trace.environment.get("torch"), Some("2.13.0+cu130"));
     assert_eq!(trace.models[0].names.len(), 2);
     assert_eq!(trace.end.as_ref().unwrap().reason, "finished");
-    let addmm = trace
-        .operations
+    let operations: Vec<Operation> = trace.operations().collect::<Result<_, _>>().unwrap();
+    let addmm = operations
         .iter()
         .find(|operation| operation.schema() == "addmm")
         .unwrap();
-    assert_eq!(addmm.module.as_deref(), Some("0"));
+    assert_eq!(addmm.module.as_ref().map(SharedStr::as_str), Some("0"));
     assert_eq!(addmm.phase, Phase::Forward);
     assert_eq!(addmm.argument("beta"), Some(&Value::Int(1)));
     let names: Vec<&str> = addmm.arguments().map(|(name, _)| name).collect();
     assert_eq!(names, ["self", "mat1", "mat2", "beta", "alpha"]);
-    let draw = trace
-        .operations
+    let draw = operations
         .iter()
         .find(|operation| operation.generator.is_some())
         .unwrap();
     assert_eq!(draw.generator.as_ref().unwrap()[0].seed, 7);
-    let update = trace
-        .operations
+    let update = operations
         .iter()
         .rfind(|operation| operation.phase == Phase::Optimizer)
         .unwrap();
     assert_eq!(
-        update.writes().next().unwrap().1.name.as_deref(),
-        Some("0.bias")
+        update.writes().next().unwrap().1.name,
+        Some("0.bias".into())
     );
 }
 
@@ -59,7 +57,7 @@ fn a_killed_program_leaves_a_trace() {
     for length in [end, end - 20, end + 5] {
         let trace = read(&TINY[..length]).unwrap();
         assert!(trace.end.is_none());
-        assert!(whole.operations.len() - trace.operations.len() <= 1);
+        assert!(whole.len() - trace.len() <= 1);
     }
 }
 
@@ -155,4 +153,45 @@ fn no_damage_panics() {
             }
         }
     }
+}
+
+/// Of an operation, a part is in memory; the rest is read again.
+#[test]
+fn operations_are_read_again() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    // A model that is met later lies between operations.
+    let lines: Vec<&str> = TINY.lines().collect();
+    let mut joined = lines.clone();
+    joined.insert(6, lines[1]);
+    std::fs::write(file.path(), joined.join("\n") + "\n").unwrap();
+    let trace = Trace::read(file.path()).unwrap();
+    assert_eq!(trace.models.len(), 2);
+    let streamed: Vec<String> = trace
+        .operations()
+        .map(|operation| format!("{:?}", operation.unwrap()))
+        .collect();
+    assert_eq!(streamed.len(), trace.len());
+    for (index, expected) in streamed.iter().enumerate().rev() {
+        assert_eq!(format!("{:?}", trace.operation(index).unwrap()), *expected);
+    }
+    let beyond = trace.operation(trace.len()).unwrap_err();
+    assert_eq!(beyond.problem.to_string(), "there is no operation 22");
+    // The file becomes another while it is open.
+    std::fs::write(file.path(), TINY.replacen("\"i\":7", "\"i\":8", 1)).unwrap();
+    let changed = trace.operation(7).unwrap_err();
+    assert!(
+        changed
+            .problem
+            .to_string()
+            .starts_with("operation 7 is not where it was"),
+        "{changed:?}"
+    );
+    assert!(trace.operations().any(|operation| operation.is_err()));
+    std::fs::write(file.path(), "").unwrap();
+    assert!(trace.operations().all(|operation| operation.is_err()));
+    let memory = Trace::from_bytes(Path::new("memory"), TINY.as_bytes()).unwrap();
+    assert_eq!(
+        memory.operation(3).unwrap().name.as_str(),
+        "aten::bernoulli_"
+    );
 }

@@ -4,7 +4,8 @@ use crate::cli::report::{Report, one_line};
 use anyhow::Result;
 use clap::Args;
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
-use op_trace::{Operation, Phase, Trace};
+use op_trace::{Operation, Phase, SharedStr, Trace};
+use std::collections::HashMap;
 use std::fmt::Write;
 use std::path::PathBuf;
 
@@ -26,19 +27,23 @@ struct Row {
 
 pub fn run(arguments: &Arguments) -> Result<Report> {
     let trace = Trace::read(&arguments.trace)?;
+    let mut counts = Counts::default();
+    for operation in trace.operations() {
+        counts.add(&operation?);
+    }
     let mut text = String::new();
-    for line in summary(&trace) {
+    for line in summary(&trace, &counts) {
         text += &one_line(&line);
         text.push('\n');
     }
-    for row in table(&rows(&trace)).lines() {
+    for row in table(&counts.rows()).lines() {
         text += row.trim_end();
         text.push('\n');
     }
     Ok(Report { text, found: false })
 }
 
-fn summary(trace: &Trace) -> Vec<String> {
+fn summary(trace: &Trace, counts: &Counts) -> Vec<String> {
     let mut lines = Vec::new();
     let environment = ["torch", "cpu", "capability", "threads"].map(|name| {
         let value = trace.environment.get(name).unwrap_or("unknown");
@@ -54,26 +59,15 @@ fn summary(trace: &Trace) -> Vec<String> {
             .names
             .iter()
             .filter(|named| named.requires_grad.is_some());
-        let elements: i64 = parameters
-            .clone()
-            .map(|named| named.tensor.elements())
-            .sum();
+        let elements = parameters.clone().fold(0i64, |sum, named| {
+            sum.saturating_add(named.tensor.elements())
+        });
         lines.push(format!(
             "{}: {} parameters with {elements} elements",
             model.class,
             parameters.count()
         ));
     }
-    let operations = &trace.operations;
-    let draws = operations
-        .iter()
-        .filter(|operation| operation.generator.is_some())
-        .count();
-    let steps = operations
-        .iter()
-        .map(|operation| operation.step)
-        .max()
-        .unwrap_or(0);
     let end = match &trace.end {
         None => "the program was killed".to_owned(),
         Some(end) => match end.reason.as_str() {
@@ -82,75 +76,95 @@ fn summary(trace: &Trace) -> Vec<String> {
             other => other.to_owned(),
         },
     };
+    let (steps, draws) = (counts.steps, counts.draws);
     lines.push(format!(
         "{} operations in {steps} step{}, {draws} draws; {end}",
-        operations.len(),
+        trace.len(),
         if steps == 1 { "" } else { "s" }
     ));
-    for operation in operations
-        .iter()
-        .filter(|operation| operation.error.is_some())
-    {
-        lines.push(format!(
-            "failed: {} at {}: {}",
-            operation.schema(),
-            operation.at.as_deref().unwrap_or("an unknown line"),
-            operation.error.as_deref().unwrap_or_default()
-        ));
-    }
+    lines.extend(counts.failed.iter().cloned());
     lines.push(String::new());
     lines
 }
 
-/// The rows in the order in which they are met. Operations of a backward pass belong to the module of their forward pass.
-fn rows(trace: &Trace) -> Vec<Row> {
-    let mut rows: Vec<Row> = Vec::new();
-    for operation in &trace.operations {
-        let module = module(operation, trace);
-        let name = operation
-            .name
-            .rsplit("::")
-            .next()
-            .unwrap_or(&operation.name);
-        let phase = match operation.phase {
+/// Failed operations that are listed.
+const MAX_FAILED: usize = 100;
+
+/// What is counted, in one pass.
+#[derive(Default)]
+struct Counts {
+    /// Modules in the order of their first operation.
+    modules: Vec<String>,
+    module_of: HashMap<SharedStr, usize>,
+    /// Rows in the order in which they are met: their module, operation and counts.
+    rows: Vec<(usize, SharedStr, [usize; 3])>,
+    row_of: HashMap<(usize, SharedStr), usize>,
+    /// The module of each forward operation.
+    of_operation: Vec<u32>,
+    steps: u32,
+    draws: usize,
+    failed: Vec<String>,
+}
+
+impl Counts {
+    fn add(&mut self, operation: &Operation) {
+        self.steps = self.steps.max(operation.step);
+        self.draws += usize::from(operation.generator.is_some());
+        if let Some(error) = operation
+            .error
+            .as_ref()
+            .filter(|_| self.failed.len() < MAX_FAILED)
+        {
+            let at = operation
+                .at
+                .as_ref()
+                .map_or("an unknown line", SharedStr::as_str);
+            self.failed
+                .push(format!("failed: {} at {at}: {error}", operation.schema()));
+        }
+        // Operations of a backward pass belong to the module of their forward pass.
+        let forward = operation
+            .forward
+            .and_then(|forward| self.of_operation.get(forward));
+        let module = match (&operation.module, forward) {
+            (None, Some(module)) => *module as usize,
+            (own, _) => {
+                let name = own.clone().unwrap_or_else(|| "".into());
+                let next = self.modules.len();
+                let module = *self.module_of.entry(name.clone()).or_insert(next);
+                if module == next {
+                    self.modules.push(name.to_string());
+                }
+                module
+            }
+        };
+        self.of_operation.push(module as u32);
+        let name = operation.name.as_str();
+        let name = SharedStr::from(name.rsplit("::").next().unwrap_or(name));
+        let next = self.rows.len();
+        let row = *self.row_of.entry((module, name.clone())).or_insert(next);
+        if row == next {
+            self.rows.push((module, name, [0; 3]));
+        }
+        self.rows[row].2[match operation.phase {
             Phase::Forward => 0,
             Phase::Backward => 1,
             _ => 2,
-        };
-        let known = rows
-            .iter_mut()
-            .find(|row| row.module == module && row.operation == name);
-        match known {
-            Some(row) => row.counts[phase] += 1,
-            None => {
-                let mut counts = [0; 3];
-                counts[phase] = 1;
-                rows.push(Row {
-                    module: module.to_owned(),
-                    operation: name.to_owned(),
-                    counts,
-                });
-            }
-        }
+        }] += 1;
     }
-    // Modules together, in the order of their first operation.
-    let mut order: Vec<String> = Vec::new();
-    for row in &rows {
-        if !order.contains(&row.module) {
-            order.push(row.module.clone());
-        }
-    }
-    rows.sort_by_key(|row| order.iter().position(|module| *module == row.module));
-    rows
-}
 
-fn module<'a>(operation: &'a Operation, trace: &'a Trace) -> &'a str {
-    let forward = operation
-        .forward
-        .and_then(|index| trace.operations.get(index));
-    let own = operation.module.as_deref();
-    own.or_else(|| forward.and_then(|forward| forward.module.as_deref()))
-        .unwrap_or("")
+    /// Modules together, in the order of their first operation.
+    fn rows(&self) -> Vec<Row> {
+        let mut rows: Vec<&(usize, SharedStr, [usize; 3])> = self.rows.iter().collect();
+        rows.sort_by_key(|(module, ..)| *module);
+        rows.into_iter()
+            .map(|(module, operation, counts)| Row {
+                module: self.modules[*module].clone(),
+                operation: operation.to_string(),
+                counts: *counts,
+            })
+            .collect()
+    }
 }
 
 fn table(rows: &[Row]) -> Table {

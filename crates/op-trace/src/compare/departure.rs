@@ -3,7 +3,7 @@
 use super::class::Class;
 use super::expression::{Expander, shown_scalars};
 use super::side::Side;
-use crate::Phase;
+use crate::{Phase, SharedStr};
 
 /// An operation that gives other results on the two sides, though its inputs are the same.
 #[derive(Debug, Clone)]
@@ -49,17 +49,11 @@ pub struct Place {
 pub fn step_name(side: &Side<'_>, steps: &[usize]) -> String {
     steps
         .first()
-        .map_or_else(String::new, |step| side.nodes[*step].canon.clone())
-}
-
-/// Where a node would be on the other side.
-pub fn position_of(index: usize, pairs: &[Option<usize>]) -> f64 {
-    let before = pairs[..=index].iter().rev().find_map(|pair| *pair);
-    before.map_or(-1.0, |position| position as f64)
+        .map_or_else(String::new, |step| side.node(*step).canon.to_owned())
 }
 
 pub fn call_text(expander: &Expander<'_, '_>, index: usize) -> String {
-    let node = &expander.side.nodes[index];
+    let node = &expander.side.node(index);
     let mut parts: Vec<String> = node
         .inputs
         .iter()
@@ -78,45 +72,40 @@ pub fn call_text(expander: &Expander<'_, '_>, index: usize) -> String {
 }
 
 pub fn place_of(side: &Side<'_>, index: usize) -> Place {
-    let node = &side.nodes[index];
+    let node = &side.node(index);
     let operation = node.operation;
     let forward = operation
         .forward
-        .and_then(|forward| side.trace.operations.get(forward));
+        .map(|forward| side.trace.calls.call(forward));
     let backward_of = forward.map(|forward| {
-        let mut text = forward.schema();
-        if let Some(module) = &forward.module {
+        let mut text = forward.site.schema();
+        if let Some(module) = &forward.site.module {
             text += &format!(" in {module}");
         }
-        if let Some(at) = &forward.at {
+        if let Some(at) = &forward.site.at {
             text += &format!(" at {at}");
         }
         text
     });
     let scalars = shown_scalars(side, index);
-    let updated = operation
-        .writes()
-        .find_map(|(_, tensor)| tensor.name.as_deref());
+    let site = operation.site;
+    let text = |text: Option<&SharedStr>| text.map(SharedStr::to_string);
     Place {
         index: operation.index,
         call: format!("{}({})", node.canon, scalars.join(", ")),
-        module: operation
-            .module
-            .as_deref()
-            .or(forward.and_then(|forward| forward.module.as_deref()))
-            .map(str::to_owned),
-        at: operation.at.as_deref().map(str::to_owned),
+        module: text(
+            site.module
+                .as_ref()
+                .or(forward.and_then(|forward| forward.site.module.as_ref())),
+        ),
+        at: text(site.at.as_ref()),
         step: operation.step,
         phase: match operation.phase {
             Phase::Forward => "forward",
             Phase::Backward => "backward",
             Phase::Optimizer => "optimizer",
         },
-        parameter: operation
-            .parameter
-            .as_deref()
-            .or(updated)
-            .map(str::to_owned),
+        parameter: text(site.parameter.as_ref().or(site.updated.as_ref())),
         backward_of,
     }
 }
@@ -145,14 +134,13 @@ pub fn departure(
     a: Option<Place>,
     b: Option<Place>,
     details: Vec<String>,
-    consequences: usize,
 ) -> Departure {
     Departure {
         class,
         a,
         b,
         details,
-        consequences,
+        consequences: 0,
         similar: 0,
     }
 }

@@ -5,16 +5,17 @@ use super::departure::{call_text, sample_difference, step_name};
 use super::expression::{Difference, Expression, differences, scalar_differences};
 use super::pairing::{Pairing, Which};
 use super::side::{Key, Node, Side};
-use crate::{Operation, Phase};
+use crate::Phase;
+use crate::calls::{Call, Site};
 
 impl<'s, 'a> Pairing<'s, 'a> {
     pub fn explain(&self, p: usize, r: usize) -> Explanation {
         let sides = (self.a, self.b);
-        let (x, y) = (&self.a.nodes[p], &self.b.nodes[r]);
+        let (x, y) = (&self.a.node(p), &self.b.node(r));
         let mut explanation = Explanation::default();
         let (ea, eb) = (self.expander(Which::A), self.expander(Which::B));
         if x.canon != y.canon {
-            explanation.class = Class::Exchanged(x.canon.clone(), y.canon.clone());
+            explanation.class = Class::Exchanged(x.canon.to_owned(), y.canon.to_owned());
             explanation
                 .details
                 .push(format!("A computes {}", call_text(&ea, p)));
@@ -36,7 +37,7 @@ impl<'s, 'a> Pairing<'s, 'a> {
                 explanation
                     .details
                     .push(format!("argument {} is a tensor only in A", input.name));
-                explanation.propose(Class::Argument(input.name.clone()));
+                explanation.propose(Class::Argument(input.name.to_owned()));
                 continue;
             };
             if input.key == other.key {
@@ -61,7 +62,7 @@ impl<'s, 'a> Pairing<'s, 'a> {
             let mut parts = Vec::new();
             differences(&a, &b, sides, &mut parts);
             for part in parts.iter().take(3) {
-                self.describe(part, &input.name, &mut explanation);
+                self.describe(part, input.name, &mut explanation);
             }
         }
         for other in &y.inputs {
@@ -69,17 +70,14 @@ impl<'s, 'a> Pairing<'s, 'a> {
                 explanation
                     .details
                     .push(format!("argument {} is a tensor only in B", other.name));
-                explanation.propose(Class::Argument(other.name.clone()));
+                explanation.propose(Class::Argument(other.name.to_owned()));
             }
         }
         if explanation.details.is_empty() {
             explanation
                 .details
                 .push("the inputs and arguments are equal, the results differ".to_owned());
-            let samples = x.outputs.first().zip(y.outputs.first());
-            explanation.details.extend(
-                samples.and_then(|((_, a), (_, b))| sample_difference(&a.sample, &b.sample)),
-            );
+            explanation.details.extend(self.result_difference(p, r));
             for (input, other) in x.inputs.iter().zip(&y.inputs) {
                 if input.tensor.strides != other.tensor.strides {
                     explanation.details.push(format!(
@@ -93,16 +91,16 @@ impl<'s, 'a> Pairing<'s, 'a> {
             } else {
                 Class::Unknown
             };
-        } else if let Some(Some(detail)) = (matches!(explanation.class, Class::Argument(_)))
-            .then(|| x.outputs.first().zip(y.outputs.first()))
-            .map(|outputs| {
-                outputs.and_then(|((_, a), (_, b))| sample_difference(&a.sample, &b.sample))
-            })
-        {
-            explanation.details.push(detail);
+        } else if matches!(explanation.class, Class::Argument(_)) {
+            explanation.details.extend(self.result_difference(p, r));
         }
         self.refine(&mut explanation, x, y);
         explanation
+    }
+
+    /// The largest difference of the sampled elements of two first results.
+    fn result_difference(&self, p: usize, r: usize) -> Option<String> {
+        sample_difference(&self.a.output_sample(p), &self.b.output_sample(r))
     }
 
     /// What phases and modes say about a difference.
@@ -112,7 +110,7 @@ impl<'s, 'a> Pairing<'s, 'a> {
             || explanation.class == Class::Argument("training".to_owned());
         let is_step = matches!(explanation.class, Class::OnlyInA(_) | Class::OnlyInB(_));
         let step = explanation.step_operation(self);
-        if is_step && step.is_some_and(|(_, operation)| is_accumulation(operation)) {
+        if is_step && step.is_some_and(|(_, operation)| is_accumulation(operation.site)) {
             explanation.class = Class::GradientNotZeroed;
             return;
         }
@@ -134,7 +132,7 @@ impl<'s, 'a> Pairing<'s, 'a> {
                 .step_operation(self)
                 .is_none_or(|(_, step)| step.phase == Phase::Optimizer)
         {
-            let subject = explanation.class.subject().unwrap_or(&x.canon).to_owned();
+            let subject = explanation.class.subject().unwrap_or(x.canon).to_owned();
             explanation.class = Class::Optimizer(subject);
         }
     }
@@ -151,19 +149,19 @@ impl<'s, 'a> Pairing<'s, 'a> {
             return None;
         }
         let (side, _) = self.sides(which);
-        let name = &side.nodes[step].canon;
+        let name = side.node(step).canon;
         let follows = |side: &Side<'a>, node: &Node<'a>| {
             let outputs = node.outputs.iter();
             let mut consumers = outputs.flat_map(|(key, _)| side.all_consumers(*key));
             consumers.any(|consumer| {
-                side.nodes[*consumer].canon == *name && side.nodes[*consumer].pass == node.pass
+                side.node(consumer).canon == name && side.pass(consumer) == node.pass
             })
         };
         let (with, without) = match which {
             Which::A => (follows(self.a, x), follows(self.b, y)),
             Which::B => (follows(self.b, y), follows(self.a, x)),
         };
-        (without && !with).then(|| (name.clone(), x.canon.clone()))
+        (without && !with).then(|| (name.to_owned(), x.canon.to_owned()))
     }
 
     /// Whether the module that has a dropout is there on the other side, in evaluation mode.
@@ -175,17 +173,20 @@ impl<'s, 'a> Pairing<'s, 'a> {
             return false;
         };
         let (side, other) = self.sides(which);
-        let eval_in =
-            |side: &Side<'a>| side.nodes.iter().filter(|node| node.operation.eval).count();
+        let eval_in = |side: &Side<'a>| {
+            (0..side.len())
+                .filter(|node| side.operation(*node).eval)
+                .count()
+        };
         // Only in evaluation mode: a module without operations leaves no line.
-        !side.nodes[step].operation.eval && eval_in(side) == 0 && eval_in(other) > 0
+        !side.node(step).operation.eval && eval_in(side) == 0 && eval_in(other) > 0
     }
 
     fn describe(&self, difference: &Difference<'_>, argument: &str, explanation: &mut Explanation) {
         match difference {
             Difference::Scalar { a, b, name, values } => {
                 explanation.places = explanation.places.or(Some((*a, *b)));
-                let node = &self.a.nodes[*a];
+                let node = &self.a.node(*a);
                 explanation.details.push(format!(
                     "argument {name} of {}: {} in A, {} in B",
                     node.canon, values.0, values.1
@@ -196,7 +197,7 @@ impl<'s, 'a> Pairing<'s, 'a> {
                 explanation.places = explanation.places.or(Some((*a, *b)));
                 explanation.details.push(format!(
                     "{} gives other results of equal inputs and arguments",
-                    self.a.nodes[*a].canon
+                    self.a.node(*a).canon
                 ));
                 explanation.propose(if self.environment_differs {
                     Class::Environment
@@ -230,28 +231,27 @@ impl<'s, 'a> Pairing<'s, 'a> {
     /// Names the steps between a value and one that it is computed from, outermost first.
     fn extra_steps(&self, which: Which, path: &[usize], explanation: &mut Explanation) {
         let (side, _) = self.sides(which);
-        let is_copy =
-            |index: &usize| matches!(side.nodes[*index].canon.as_str(), "clone" | "contiguous");
+        let is_copy = |index: &usize| matches!(side.node(*index).canon, "clone" | "contiguous");
         let select = |keep: &dyn Fn(&usize) -> bool| {
             path.iter().copied().filter(keep).collect::<Vec<usize>>()
         };
         // What computes; else what moves elements; else any.
-        let mut steps = select(&|index| !side.nodes[*index].view && !is_copy(index));
+        let mut steps = select(&|index| !side.node(*index).view && !is_copy(index));
         if steps.is_empty() {
-            steps = select(&|index| !is_copy(index) && side.nodes[*index].canon != "view");
+            steps = select(&|index| !is_copy(index) && side.node(*index).canon != "view");
         }
         if steps.is_empty() {
             steps = path.to_vec();
         }
         if steps
             .iter()
-            .all(|step| side.nodes[*step].canon == "_to_copy")
+            .all(|step| side.node(*step).canon == "_to_copy")
         {
             explanation.propose(Class::Dtype);
             return;
         }
         let is_dropout = steps.iter().any(|step| {
-            let node = &side.nodes[*step];
+            let node = &side.node(*step);
             node.states.is_some()
                 || node
                     .inputs
@@ -280,9 +280,12 @@ impl<'s, 'a> Pairing<'s, 'a> {
         explanation: &mut Explanation,
     ) {
         let class = match (a.node, b.node) {
-            (Some(p), Some(r)) if self.a.nodes[p].canon != self.b.nodes[r].canon => {
+            (Some(p), Some(r)) if self.a.node(p).canon != self.b.node(r).canon => {
                 explanation.places = explanation.places.or(Some((p, r)));
-                Class::Exchanged(self.a.nodes[p].canon.clone(), self.b.nodes[r].canon.clone())
+                Class::Exchanged(
+                    self.a.node(p).canon.to_owned(),
+                    self.b.node(r).canon.to_owned(),
+                )
             }
             _ if a.dtype != b.dtype => Class::Dtype,
             (None, None) if a.origin.is_none() && b.origin.is_none() => match (&a.name, &b.name) {
@@ -334,12 +337,9 @@ impl Explanation {
         }
     }
 
-    pub fn step_operation<'a>(&self, finder: &Pairing<'_, 'a>) -> Option<(Class, &'a Operation)> {
+    pub fn step_operation<'a>(&self, finder: &Pairing<'_, 'a>) -> Option<(Class, Call<'a>)> {
         let (step, which) = self.step?;
-        Some((
-            self.class.clone(),
-            finder.sides(which).0.nodes[step].operation,
-        ))
+        Some((self.class.clone(), finder.sides(which).0.operation(step)))
     }
 }
 
@@ -351,9 +351,8 @@ fn argument_class(name: &str) -> Class {
 }
 
 /// Whether an operation adds to a gradient.
-pub fn is_accumulation(operation: &Operation) -> bool {
-    operation
-        .node
-        .as_deref()
-        .is_some_and(|node| node.contains("AccumulateGrad"))
+pub fn is_accumulation(site: &Site) -> bool {
+    site.node
+        .as_ref()
+        .is_some_and(|node| node.as_str().contains("AccumulateGrad"))
 }

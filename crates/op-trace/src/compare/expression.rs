@@ -1,8 +1,8 @@
 //! Where a value comes from, as an expression over values that both sides have.
 
-use super::side::{Key, Side, is_quiet};
-use crate::{TensorValue, Value};
-use std::collections::HashSet;
+use super::side::{Bits, Key, Side, is_quiet};
+use crate::calls::Form;
+use crate::{SharedStr, Value};
 
 /// A value: known to both sides, or what it is computed from.
 pub struct Expression {
@@ -24,18 +24,18 @@ const NODES: usize = 400;
 pub struct Expander<'s, 'a> {
     pub side: &'s Side<'a>,
     pub other: &'s Side<'a>,
-    pub weak: &'s HashSet<Key>,
+    pub weak: &'s Bits,
 }
 
 impl Expander<'_, '_> {
-    pub fn expand(&self, key: Key, tensor: &TensorValue, before: usize) -> Expression {
+    pub fn expand(&self, key: Key, tensor: &Form, before: usize) -> Expression {
         self.part(key, tensor, before, DEPTH, &mut NODES.clone())
     }
 
     fn part(
         &self,
         key: Key,
-        tensor: &TensorValue,
+        tensor: &Form,
         before: usize,
         depth: usize,
         budget: &mut usize,
@@ -46,19 +46,18 @@ impl Expander<'_, '_> {
             key,
             node: None,
             origin,
-            name: tensor.name.as_deref().map(str::to_owned),
+            name: tensor.name.as_ref().map(SharedStr::to_string),
             dtype: tensor.dtype.to_string(),
             shape: tensor.shape.clone(),
             inputs: Vec::new(),
         };
         let Some(index) = origin else { return part };
-        let node = &self.side.nodes[index];
+        let node = self.side.node(index);
         let is_known = match self.weak.contains(&key) {
             true => !node.bad,
             false => self.other.has(key),
         };
-        let is_copy =
-            node.view || matches!(node.canon.as_str(), "clone" | "contiguous" | "_to_copy");
+        let is_copy = node.view || matches!(node.canon, "clone" | "contiguous" | "_to_copy");
         if depth == 0 || *budget == 0 || (is_known && !is_copy) {
             return part;
         }
@@ -68,7 +67,7 @@ impl Expander<'_, '_> {
             .iter()
             .map(|input| {
                 (
-                    input.name.clone(),
+                    input.name.to_owned(),
                     self.part(input.key, input.tensor, index, depth - 1, budget),
                 )
             })
@@ -106,7 +105,7 @@ pub fn differences<'e>(
         found.push(Difference::Part(a, b));
         return;
     };
-    if sides.0.nodes[p].canon != sides.1.nodes[r].canon || a.inputs.len() != b.inputs.len() {
+    if sides.0.node(p).canon != sides.1.node(r).canon || a.inputs.len() != b.inputs.len() {
         found.push(Difference::Part(a, b));
         return;
     }
@@ -133,7 +132,7 @@ pub fn scalar_differences(
     a: usize,
     b: usize,
 ) -> Vec<(String, (Value, Value))> {
-    let (p, r) = (&sides.0.nodes[a], &sides.1.nodes[b]);
+    let (p, r) = (sides.0.node(a), sides.1.node(b));
     let mut found = Vec::new();
     for (name, value) in &p.scalars {
         let Some((_, other)) = r.scalars.iter().find(|(n, _)| n == name) else {
@@ -173,7 +172,7 @@ impl Expression {
         let Some(index) = self.node.filter(|_| depth > 0) else {
             return self.leaf(side);
         };
-        let node = &side.nodes[index];
+        let node = side.node(index);
         if node.view && self.inputs.len() == 1 {
             return self.inputs[0].1.text(side, depth);
         }
@@ -194,7 +193,7 @@ impl Expression {
         match (&self.name, self.origin) {
             (Some(name), _) => name.clone(),
             (None, Some(origin)) => {
-                let node = &side.nodes[origin];
+                let node = side.node(origin);
                 match (
                     &node.operation.node,
                     &node.operation.module,
@@ -213,7 +212,7 @@ impl Expression {
 
 /// The scalars of a call that are worth showing: all but defaults that say nothing.
 pub fn shown_scalars(side: &Side<'_>, index: usize) -> Vec<String> {
-    let node = &side.nodes[index];
+    let node = side.node(index);
     node.scalars
         .iter()
         .filter(|(name, value)| {

@@ -2,11 +2,11 @@
 
 use super::class::Class;
 use super::departure::{
-    Departure, Place, call_text, departure, place_of, position_of, sample_difference, step_name,
+    Departure, Place, call_text, departure, place_of, sample_difference, step_name,
 };
 use super::explain::{Explanation, is_accumulation};
 use super::pairing::{Pairing, Which};
-use super::side::{Key, Node, Side};
+use super::side::{Bits, Key, Node, Side};
 use crate::{Phase, SharedStr};
 use std::collections::{HashMap, HashSet};
 
@@ -14,9 +14,14 @@ use std::collections::{HashMap, HashSet};
 const MAX_CAUSES: usize = 2000;
 const MAX_CHAIN: usize = 32;
 
+/// A node of A and one of B.
+pub type Origins = (Option<usize>, Option<usize>);
+
 struct Found {
     /// The position in A, for the order.
     position: f64,
+    /// The nodes from which what follows is counted.
+    from: Origins,
     departure: Departure,
 }
 
@@ -53,7 +58,14 @@ impl<'s, 'a> Pairing<'s, 'a> {
             });
         }
         found.sort_by(|a, b| a.position.total_cmp(&b.position));
-        merge(found)
+        let merged = merge(found).into_iter();
+        merged
+            .map(|(mut departure, from)| {
+                // Counted for what is reported only.
+                departure.consequences = self.after(from);
+                departure
+            })
+            .collect()
     }
 
     /// Parameters that are trained on one side only.
@@ -77,6 +89,7 @@ impl<'s, 'a> Pairing<'s, 'a> {
                 let (with, without) = if in_a { ("A", "B") } else { ("B", "A") };
                 found.push(Found {
                     position: -1.0,
+                    from: (None, None),
                     departure: departure(
                         Class::Frozen,
                         None,
@@ -84,7 +97,6 @@ impl<'s, 'a> Pairing<'s, 'a> {
                         vec![format!(
                             "{name} has requires_grad=True in {with} and False in {without}"
                         )],
-                        0,
                     ),
                 });
             }
@@ -98,7 +110,7 @@ impl<'s, 'a> Pairing<'s, 'a> {
             let roots = side.roots.iter().copied();
             roots
                 .filter(|(key, node, position)| {
-                    let tensor = side.nodes[*node].inputs[*position].tensor;
+                    let tensor = side.node(*node).inputs[*position].tensor;
                     !other.has(*key) && (!self.keys.weak.contains(key) || tensor.name.is_some())
                 })
                 .collect::<Vec<_>>()
@@ -106,16 +118,16 @@ impl<'s, 'a> Pairing<'s, 'a> {
         let (in_a, mut in_b) = (only(self.a, self.b), only(self.b, self.a));
         let mut found = Vec::new();
         for (key, index, position) in in_a {
-            let node = &self.a.nodes[index];
+            let node = &self.a.node(index);
             let input = &node.inputs[position];
             let named_twin = input.tensor.name.as_ref().and_then(|name| {
                 in_b.iter().position(|(_, other, place)| {
-                    self.b.nodes[*other].inputs[*place].tensor.name.as_ref() == Some(name)
+                    self.b.node(*other).inputs[*place].tensor.name.as_ref() == Some(name)
                 })
             });
             let twin = named_twin.or_else(|| {
                 in_b.iter().position(|(_, other, place)| {
-                    let twin = &self.b.nodes[*other];
+                    let twin = &self.b.node(*other);
                     let other = &twin.inputs[*place];
                     let is_unknown = |name: &SharedStr| {
                         let names = self.a.trace.models.iter().flat_map(|model| &model.names);
@@ -137,7 +149,7 @@ impl<'s, 'a> Pairing<'s, 'a> {
             if !self.matters(index, Which::A) && !self.keys.weak.contains(&key) {
                 continue;
             }
-            let tensor = self.b.nodes[other].inputs[place].tensor;
+            let tensor = self.b.node(other).inputs[place].tensor;
             let mut details = Vec::new();
             let class = match &input.tensor.name {
                 Some(name) => {
@@ -156,15 +168,18 @@ impl<'s, 'a> Pairing<'s, 'a> {
                     Class::Data
                 }
             };
-            details.extend(sample_difference(&input.tensor.sample, &tensor.sample));
+            details.extend(sample_difference(
+                &self.a.input_sample(index, position),
+                &self.b.input_sample(other, place),
+            ));
             found.push(Found {
                 position: index as f64 - 0.25,
+                from: (Some(index), Some(other)),
                 departure: departure(
                     class,
                     Some(place_of(self.a, index)),
                     Some(place_of(self.b, other)),
                     details,
-                    self.after(index, other),
                 ),
             });
         }
@@ -174,10 +189,8 @@ impl<'s, 'a> Pairing<'s, 'a> {
     /// The first draw from another position of the stream that no draw before it explains.
     fn stream(&self) -> Option<Found> {
         let draws = |side: &'s Side<'a>| {
-            let nodes = side.nodes.iter().enumerate();
-            nodes
-                .filter_map(|(index, node)| node.states.map(|states| (index, states)))
-                .collect::<Vec<_>>()
+            let nodes = 0..side.len();
+            nodes.filter_map(move |index| side.draw(index).map(|states| (index, states)))
         };
         let jumps = |side: &'s Side<'a>, other: &'s Side<'a>| {
             let mut last = None;
@@ -190,12 +203,7 @@ impl<'s, 'a> Pairing<'s, 'a> {
             None
         };
         let (index, other) = (jumps(self.a, self.b)?, jumps(self.b, self.a)?);
-        let seed = |side: &'s Side<'a>, index: usize| {
-            let generator = side.nodes[index].operation.generator.as_ref();
-            generator
-                .and_then(|states| states.first())
-                .map(|state| state.seed)
-        };
+        let seed = |side: &'s Side<'a>, index: usize| side.seed(index);
         let (class, detail) = match (seed(self.a, index), seed(self.b, other)) {
             (Some(a), Some(b)) if a != b => (
                 Class::Seed,
@@ -208,30 +216,31 @@ impl<'s, 'a> Pairing<'s, 'a> {
         };
         Some(Found {
             position: index as f64 - 0.5,
+            from: (Some(index), Some(other)),
             departure: departure(
                 class,
                 Some(place_of(self.a, index)),
                 Some(place_of(self.b, other)),
                 vec![detail],
-                self.after(index, other),
             ),
         })
     }
 
     fn causes(&self, frozen: bool, stream_differs: bool) -> Vec<Found> {
         let mut causes: Vec<(f64, usize, Which)> = Vec::new();
-        let draws_in = |side: &Side<'a>| side.nodes.iter().any(|node| node.states.is_some());
+        let draws_in = |side: &Side<'a>| (0..side.len()).any(|node| side.draw(node).is_some());
         for (which, pairs) in [(Which::A, None), (Which::B, Some(&self.back))] {
             let (side, other) = self.sides(which);
             let mut first_draw = true;
-            for (index, node) in side.nodes.iter().enumerate() {
-                let is_first = node.states.is_some() && std::mem::take(&mut first_draw);
+            let other_draws = draws_in(other);
+            for index in 0..side.len() {
+                let is_first = side.draw(index).is_some() && std::mem::take(&mut first_draw);
                 // The first draw of a program whose twin never draws.
-                let starts = is_first && !draws_in(other);
-                if node.bad && (!node.bad_input || starts) {
+                let starts = is_first && !other_draws;
+                if side.is_bad(index) && (!side.has_bad_input(index) || starts) {
                     let position = match pairs {
                         None => index as f64,
-                        Some(back) => position_of(index, back) + 0.5,
+                        Some(back) => back.position(index) + 0.5,
                     };
                     causes.push((position, index, which));
                 }
@@ -250,7 +259,7 @@ impl<'s, 'a> Pairing<'s, 'a> {
             if used.contains(&(which == Which::A, index)) {
                 continue;
             }
-            let node = &side.nodes[index];
+            let node = &side.node(index);
             if node.states.is_some() && stream_moved {
                 continue;
             }
@@ -272,7 +281,7 @@ impl<'s, 'a> Pairing<'s, 'a> {
                     break;
                 };
                 // What an optimizer does to a parameter ends with the optimizer.
-                if node.operation.phase == Phase::Optimizer && side.nodes[next].pass != node.pass {
+                if node.operation.phase == Phase::Optimizer && side.node(next).pass != node.pass {
                     break;
                 }
                 chain.push(next);
@@ -280,7 +289,7 @@ impl<'s, 'a> Pairing<'s, 'a> {
             }
             let end = *chain.last().unwrap_or(&index);
             let is_optimizer = node.operation.phase == Phase::Optimizer;
-            let is_accumulation = is_accumulation(node.operation);
+            let is_accumulation = is_accumulation(node.operation.site);
             let Some(partner) = partner else {
                 if frozen && (is_optimizer || node.operation.phase == Phase::Backward) {
                     continue;
@@ -297,22 +306,23 @@ impl<'s, 'a> Pairing<'s, 'a> {
                     _ if node.states.is_some() => Class::Stream,
                     (_, true, _) => Class::GradientNotZeroed,
                     _ if is_frozen => Class::Frozen,
-                    (_, _, true) => Class::Optimizer(node.canon.clone()),
+                    (_, _, true) => Class::Optimizer(node.canon.to_owned()),
                     (Which::A, ..) => Class::OnlyInA(step_name(side, &[index])),
                     (Which::B, ..) => Class::OnlyInB(step_name(side, &[index])),
                 };
                 let expander = self.expander(which);
                 let detail = format!("only in {}: {}", side.label, call_text(&expander, index));
                 let place = Some(place_of(side, index));
-                let (a, b) = if which == Which::A {
-                    (place, None)
+                let (a, b, from) = if which == Which::A {
+                    (place, None, (Some(index), None))
                 } else {
-                    (None, place)
+                    (None, place, (None, Some(index)))
                 };
                 reported.add_closure(which, side.closure(index));
                 found.push(Found {
                     position,
-                    departure: departure(class, a, b, vec![detail], side.closure(index).len() - 1),
+                    from,
+                    departure: departure(class, a, b, vec![detail]),
                 });
                 continue;
             };
@@ -366,12 +376,12 @@ impl<'s, 'a> Pairing<'s, 'a> {
             }
             found.push(Found {
                 position: position.min(p as f64),
+                from: (Some(p), Some(r)),
                 departure: departure(
                     explanation.class,
                     Some(place_of(self.a, at_a)),
                     Some(place_of(self.b, at_b)),
                     explanation.details,
-                    self.after(p, r),
                 ),
             });
         }
@@ -381,8 +391,7 @@ impl<'s, 'a> Pairing<'s, 'a> {
     /// Programs without a backward pass, whose last results differ.
     fn ends(&self) -> Option<Found> {
         let last = |side: &'s Side<'a>| {
-            let nodes = side.nodes.iter().enumerate().rev();
-            let mut ends = nodes.filter(|(index, node)| {
+            let mut ends = side.nodes().rev().filter(|(index, node)| {
                 let strong = node
                     .outputs
                     .iter()
@@ -391,31 +400,30 @@ impl<'s, 'a> Pairing<'s, 'a> {
                     && node
                         .outputs
                         .iter()
-                        .all(|(key, _)| side.consumers(*key, *index).is_empty())
+                        .all(|(key, _)| side.consumers(*key, *index).len() == 0)
             });
             ends.next().map(|(index, _)| index)
         };
         let (a, b) = (last(self.a)?, last(self.b)?);
         let trains = |side: &Side<'a>| {
-            side.nodes
-                .iter()
-                .any(|node| node.operation.phase == Phase::Backward)
+            (0..side.len()).any(|node| side.operation(node).phase == Phase::Backward)
         };
-        if (!self.a.nodes[a].bad && !self.b.nodes[b].bad) || trains(self.a) || trains(self.b) {
+        if (!self.a.node(a).bad && !self.b.node(b).bad) || trains(self.a) || trains(self.b) {
             return None;
         }
-        let (which, index, other) = if self.a.nodes[a].bad {
+        let (which, index, other) = if self.a.node(a).bad {
             (Which::A, a, b)
         } else {
             (Which::B, b, a)
         };
         let (side, _) = self.sides(which);
         let mut first = index;
-        while let Some(producer) = side.nodes[first]
+        while let Some(producer) = side
+            .node(first)
             .inputs
             .iter()
             .filter_map(|input| side.producer(input.key, first))
-            .find(|producer| side.nodes[*producer].bad)
+            .find(|producer| side.node(*producer).bad)
         {
             first = producer;
         }
@@ -431,12 +439,12 @@ impl<'s, 'a> Pairing<'s, 'a> {
         );
         Some(Found {
             position: p as f64,
+            from: (None, None),
             departure: departure(
                 class,
                 Some(place_of(self.a, p)),
                 Some(place_of(self.b, r)),
                 vec![detail],
-                0,
             ),
         })
     }
@@ -450,7 +458,8 @@ type Line = (bool, String, Option<SharedStr>, Option<SharedStr>, Phase);
 struct Reported {
     /// Operation, module, line and step of causes.
     steps: HashMap<Line, u32>,
-    closures: HashSet<(bool, usize)>,
+    /// What comes from a cause, in B and in A.
+    closures: [Bits; 2],
     parts: HashSet<(Key, Key)>,
 }
 
@@ -460,7 +469,7 @@ impl Reported {
         let operation = node.operation;
         let key = (
             which == Which::A,
-            node.canon.clone(),
+            node.canon.to_owned(),
             operation.module.clone(),
             operation.at.clone(),
             operation.phase,
@@ -469,16 +478,15 @@ impl Reported {
         first < operation.step
     }
 
-    fn add_closure(&mut self, which: Which, nodes: Vec<usize>) {
-        self.closures
-            .extend(nodes.into_iter().map(|node| (which == Which::A, node)));
+    fn add_closure(&mut self, which: Which, nodes: Bits) {
+        self.closures[usize::from(which == Which::A)].add(&nodes);
     }
 
     /// Whether all that differs was reported: a consequence.
     fn has(&self, explanation: &Explanation) -> bool {
         let is_step = explanation
             .step
-            .is_some_and(|(step, which)| self.closures.contains(&(which == Which::A, step)));
+            .is_some_and(|(step, which)| self.closures[usize::from(which == Which::A)].has(step));
         let only_parts =
             !explanation.parts.is_empty() && explanation.parts.len() == explanation.details.len();
         is_step
@@ -491,9 +499,12 @@ impl Reported {
 }
 
 /// Joins departures of one kind at the same lines.
-fn merge(found: Vec<Found>) -> Vec<Departure> {
-    let mut merged: Vec<Departure> = Vec::new();
-    for Found { departure, .. } in found {
+fn merge(found: Vec<Found>) -> Vec<(Departure, Origins)> {
+    let mut merged: Vec<(Departure, Origins)> = Vec::new();
+    for Found {
+        departure, from, ..
+    } in found
+    {
         let lines = |departure: &Departure| {
             [&departure.a, &departure.b]
                 .map(|place| place.as_ref().map(|place| (place.at.clone(), place.phase)))
@@ -514,9 +525,12 @@ fn merge(found: Vec<Found>) -> Vec<Departure> {
             }
             _ => a.class == b.class && modules(a) == modules(b),
         };
-        match merged.iter_mut().find(|known| same_kind(known, &departure)) {
-            Some(known) => known.similar += 1,
-            None => merged.push(departure),
+        match merged
+            .iter_mut()
+            .find(|(known, _)| same_kind(known, &departure))
+        {
+            Some((known, _)) => known.similar += 1,
+            None => merged.push((departure, from)),
         }
     }
     merged

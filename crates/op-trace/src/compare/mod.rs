@@ -19,6 +19,12 @@ pub use departure::{Departure, Place};
 use crate::{EnvironmentDifference, Trace};
 use pairing::Pairing;
 use side::{Keys, Side};
+use std::collections::HashMap;
+
+/// Whether an operation computes something: other than the reading, naming or allocating of memory.
+pub(crate) fn computes(name: &str) -> bool {
+    side::canon(name).is_some()
+}
 
 /// A number or a value for each side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -63,9 +69,9 @@ impl Comparison {
     /// Compares two traces.
     #[must_use]
     pub fn new(a: &Trace, b: &Trace) -> Comparison {
-        let mut keys = Keys::default();
-        let mut side_a = Side::new(a, "A", &mut keys);
-        let mut side_b = Side::new(b, "B", &mut keys);
+        let keys = Keys::new(a, b);
+        let mut side_a = Side::a(a, &keys);
+        let mut side_b = Side::b(b, &keys);
         side_a.judge(&side_b, &keys.weak);
         side_b.judge(&side_a, &keys.weak);
         let environment = a.environment.differences(&b.environment);
@@ -76,15 +82,14 @@ impl Comparison {
             &keys,
             !environment.is_empty(),
         ));
-        let departed = |side: &Side<'_>| side.nodes.iter().filter(|node| node.bad).count();
         Comparison {
             operations: Sides {
-                a: side_a.nodes.len(),
-                b: side_b.nodes.len(),
+                a: side_a.len(),
+                b: side_b.len(),
             },
             departed: Sides {
-                a: departed(&side_a),
-                b: departed(&side_b),
+                a: side_a.departed(),
+                b: side_b.departed(),
             },
             environment,
             departures,
@@ -107,17 +112,17 @@ fn outcome(a: &Trace, b: &Trace) -> Outcome {
     // By content, since names and their order differ; only what the program changed, since other buffers may be written otherwise.
     let values = |trace: &Trace| {
         let end = trace.end.as_ref()?;
-        let start = |name: &str| {
-            let mut names = trace.models.iter().flat_map(|model| &model.names);
-            names
-                .find(|named| &*named.name == name)
-                .map(|named| named.tensor.hash)
-        };
+        let mut start = HashMap::new();
+        for named in trace.models.iter().flat_map(|model| &model.names) {
+            start
+                .entry(named.name.as_str())
+                .or_insert(named.tensor.hash);
+        }
         let mut values: Vec<_> = end
             .outcome()
             // Another language may not have it.
             .filter(|(name, _)| !name.ends_with("num_batches_tracked"))
-            .filter(|(name, tensor)| start(name) != Some(tensor.hash))
+            .filter(|(name, tensor)| start.get(name) != Some(&tensor.hash))
             .map(|(_, tensor)| (tensor.dtype.to_string(), tensor.hash, tensor.elements()))
             .collect();
         values.sort_unstable();

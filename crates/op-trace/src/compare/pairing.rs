@@ -1,10 +1,9 @@
 //! Pairs the operations of two traces.
 
-use super::departure::position_of;
 use super::expression::Expander;
-use super::side::Node;
-use super::side::{Key, Keys, Side};
-use crate::Phase;
+use super::find::Origins;
+use super::side::{Key, Keys, Node, Pairs, Side};
+use crate::{Phase, SharedStr};
 use std::collections::HashSet;
 
 /// Kinds of operations that are written for one another.
@@ -87,9 +86,9 @@ pub struct Pairing<'s, 'a> {
     pub b: &'s Side<'a>,
     pub keys: &'s Keys,
     pub environment_differs: bool,
-    /// For each node of A the node of B with the same values, and the reverse.
-    pub pairs: Vec<Option<usize>>,
-    pub back: Vec<Option<usize>>,
+    /// Where each node of A would be in B, and the reverse.
+    pub pairs: Pairs,
+    pub back: Pairs,
 }
 
 impl<'s, 'a> Pairing<'s, 'a> {
@@ -126,13 +125,12 @@ impl<'s, 'a> Pairing<'s, 'a> {
     }
 
     pub fn next_bad(&self, index: usize, side: &Side<'a>) -> Option<usize> {
-        let outputs = side.nodes[index].outputs.iter();
+        let node = side.node(index);
+        let outputs = node.outputs.iter();
         outputs
             .filter_map(|(key, _)| {
                 side.consumers(*key, index)
-                    .iter()
-                    .copied()
-                    .find(|consumer| side.nodes[*consumer].bad)
+                    .find(|consumer| side.is_bad(*consumer))
             })
             .min()
     }
@@ -140,13 +138,13 @@ impl<'s, 'a> Pairing<'s, 'a> {
     /// The operation of the other side that ought to be this one: of the same kind, in the same pass, from the same values.
     pub fn partner(&self, index: usize, which: Which) -> Option<usize> {
         let (side, other) = self.sides(which);
-        let node = &side.nodes[index];
+        let node = &side.node(index);
         let pairs = if which == Which::A {
             &self.pairs
         } else {
             &self.back
         };
-        let at = position_of(index, pairs);
+        let at = pairs.position(index);
         let shapes = |node: &Node<'_>| {
             node.outputs
                 .iter()
@@ -161,13 +159,14 @@ impl<'s, 'a> Pairing<'s, 'a> {
             Which::A
         };
         let mut best: Option<(f64, usize)> = None;
-        for &candidate in other.bad_by_pass.get(&node.pass)? {
-            let twin = &other.nodes[candidate];
-            if !kin(&twin.canon, &node.canon) || twin.operation.phase != node.operation.phase {
+        for candidate in other.bad_by_pass.get(&node.pass)? {
+            let candidate = *candidate as usize;
+            let twin = &other.node(candidate);
+            if !kin(twin.canon, node.canon) || twin.operation.phase != node.operation.phase {
                 continue;
             }
             let same = twin.canon == node.canon;
-            if !same && twin.inputs.len() != node.inputs.len() && is_arithmetic(&node.canon) {
+            if !same && twin.inputs.len() != node.inputs.len() && is_arithmetic(node.canon) {
                 continue;
             }
             let near = 1.0 / (1.0 + (candidate as f64 - at).abs());
@@ -214,7 +213,7 @@ impl<'s, 'a> Pairing<'s, 'a> {
         let mut producer = side.producer(key, before);
         for _ in 0..3 {
             let Some(index) = producer else { return false };
-            let node = &side.nodes[index];
+            let node = &side.node(index);
             if node.states.is_some() {
                 return true;
             }
@@ -237,7 +236,7 @@ impl<'s, 'a> Pairing<'s, 'a> {
             if budget == 0 {
                 break;
             }
-            for input in &side.nodes[index].inputs {
+            for input in &side.node(index).inputs {
                 if other.has(input.key) {
                     if !self.keys.weak.contains(&input.key) {
                         found.insert(input.key);
@@ -257,42 +256,36 @@ impl<'s, 'a> Pairing<'s, 'a> {
     /// values. Otherwise the two sides met again.
     pub fn matters(&self, index: usize, which: Which) -> bool {
         let (side, other) = self.sides(which);
-        if side.nodes[index].states.is_some() {
+        if side.node(index).states.is_some() {
             return true;
         }
-        let (mut shared, mut ends) = (HashSet::new(), false);
-        for node in side.closure(index) {
-            let x = &side.nodes[node];
-            for input in &x.inputs {
-                if other.has(input.key) && !self.keys.weak.contains(&input.key) {
-                    shared.insert(input.key);
-                }
-            }
+        let (mut shared, mut ends) = (false, false);
+        side.walk(index).any(|node| {
+            let x = side.node(node);
+            shared |= x.inputs.iter().any(|input| {
+                !self.keys.weak.contains(&input.key)
+                    && other.has(input.key)
+                    && other.is_taken_by_bad(input.key)
+            });
             if x.canon != "_to_copy" {
                 let named = x.outputs.iter().any(|(_, tensor)| tensor.name.is_some());
-                ends |= named
-                    || !x
-                        .outputs
-                        .iter()
-                        .any(|(key, _)| !side.consumers(*key, node).is_empty());
+                let mut outputs = x.outputs.iter();
+                ends |= named || outputs.all(|(key, _)| side.consumers(*key, node).len() == 0);
             }
-        }
-        let is_bad = |consumer: &usize| other.nodes[*consumer].bad;
-        ends && shared
-            .iter()
-            .any(|key| other.all_consumers(*key).iter().any(is_bad))
+            shared && ends
+        })
     }
 
     /// Whether the other side's optimizers update the parameter that this operation updates.
     pub fn is_updated(&self, index: usize, which: Which) -> bool {
         let (side, other) = self.sides(which);
         let closure = side.closure(index);
-        let mut updates = closure.iter().map(|node| &side.nodes[*node]);
+        let mut updates = closure.iter().map(|node| side.node(node));
         let update = updates.find(|node| {
             let mut outputs = node.outputs.iter();
-            let is_parameter = |name: &str| !name.ends_with(".grad");
+            let is_parameter = |name: &SharedStr| !name.as_str().ends_with(".grad");
             node.operation.phase == Phase::Optimizer
-                && outputs.any(|(_, tensor)| tensor.name.as_deref().is_some_and(is_parameter))
+                && outputs.any(|(_, tensor)| tensor.name.as_ref().is_some_and(is_parameter))
         });
         let Some(update) = update else { return false };
         let names: Vec<_> = update
@@ -306,37 +299,37 @@ impl<'s, 'a> Pairing<'s, 'a> {
             .filter(|input| input.tensor.name.is_some())
             .map(|input| input.key)
             .collect();
-        other.nodes.iter().any(|node| {
-            node.operation.phase == Phase::Optimizer
-                && node.operation.writes().next().is_some()
-                && (node.outputs.iter().any(|(_, tensor)| {
-                    tensor
-                        .name
-                        .as_ref()
-                        .is_some_and(|name| names.contains(&name))
-                }) || node
-                    .inputs
-                    .iter()
-                    .any(|input| input.tensor.name.is_some() && inputs.contains(&input.key)))
+        let updates = (0..other.len()).filter(|node| {
+            let operation = other.operation(*node);
+            operation.phase == Phase::Optimizer && operation.writes
+        });
+        updates.map(|node| other.node(node)).any(|node| {
+            node.outputs.iter().any(|(_, tensor)| {
+                tensor
+                    .name
+                    .as_ref()
+                    .is_some_and(|name| names.contains(&name))
+            }) || node
+                .inputs
+                .iter()
+                .any(|input| input.tensor.name.is_some() && inputs.contains(&input.key))
         })
     }
 
     /// Whether a parameter, a buffer or a gradient comes from a bad operation.
     pub fn reaches_parameter(&self, index: usize, side: &Side<'a>) -> bool {
-        side.closure(index).into_iter().any(|node| {
-            side.nodes[node]
+        side.walk(index).any(|node| {
+            side.node(node)
                 .outputs
                 .iter()
                 .any(|(_, tensor)| tensor.name.is_some())
         })
     }
 
-    /// The number of operations that differ after a pair.
-    pub fn after(&self, p: usize, r: usize) -> usize {
-        self.a
-            .closure(p)
-            .len()
-            .max(self.b.closure(r).len())
-            .saturating_sub(1)
+    /// The number of operations that differ after a node of each side, of the side that has more.
+    pub fn after(&self, from: Origins) -> usize {
+        let in_a = from.0.map_or(0, |node| self.a.closure(node).len());
+        let in_b = from.1.map_or(0, |node| self.b.closure(node).len());
+        in_a.max(in_b).saturating_sub(1)
     }
 }

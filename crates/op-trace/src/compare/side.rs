@@ -1,48 +1,164 @@
 //! One of the two traces, indexed by value.
 
-use crate::{Operation, Phase, SharedStr, TensorValue, Trace, Value, ValueHash};
-use std::collections::{HashMap, HashSet};
+use crate::calls::{Call, Form, given, taken};
+use crate::{Phase, Trace, Value};
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// A value: a dtype and the hash of the bytes, shared by both sides.
 pub type Key = u32;
 
-/// Numbers for what is compared.
-#[derive(Default)]
+/// Numbers for what is compared. Those of A are the numbers of its trace; what only B has follows.
 pub struct Keys {
-    values: HashMap<(SharedStr, ValueHash), Key>,
-    states: HashMap<(u64, ValueHash), u32>,
+    values: Vec<Key>,
+    states: Vec<u32>,
+    count: usize,
+    state_count: usize,
     /// Values that say little, since programs meet them by chance: all elements are one whole number.
-    pub weak: HashSet<Key>,
+    pub weak: Bits,
 }
 
 impl Keys {
-    pub fn value(&mut self, tensor: &TensorValue) -> Option<Key> {
-        let hash = tensor.hash?;
-        let next = self.values.len() as Key;
-        let key = *self
-            .values
-            .entry((tensor.dtype.clone(), hash))
-            .or_insert(next);
-        let is_whole = tensor
-            .all
-            .is_some_and(|value| !value.is_finite() || value.fract() == 0.0);
-        if is_whole || tensor.elements() == 0 {
-            self.weak.insert(key);
+    pub fn new(a: &Trace, b: &Trace) -> Keys {
+        let (a, b) = (&a.calls, &b.calls);
+        let mut count = a.values();
+        let mut fresh = || {
+            count += 1;
+            count as Key - 1
+        };
+        let values: Vec<Key> = (0..b.values())
+            .map(|value| b.same_value(value, a).unwrap_or_else(&mut fresh))
+            .collect();
+        let mut state_count = a.states().len();
+        let mut fresh = || {
+            state_count += 1;
+            state_count as u32 - 1
+        };
+        let states = b.states().iter();
+        let states = states
+            .map(|state| a.find_state(state).unwrap_or_else(&mut fresh))
+            .collect();
+        let mut weak = Bits::new(count);
+        for value in (0..a.values()).filter(|value| a.is_weak(*value)) {
+            weak.insert(value);
         }
-        Some(key)
+        for (value, key) in values.iter().enumerate() {
+            if b.is_weak(value) {
+                weak.insert(*key as usize);
+            }
+        }
+        Keys {
+            values,
+            states,
+            count,
+            state_count,
+            weak,
+        }
+    }
+}
+
+/// A set of numbers below a limit.
+#[derive(Clone, Default)]
+pub struct Bits(Vec<u64>);
+
+impl Bits {
+    pub fn new(limit: usize) -> Bits {
+        Bits(vec![0; limit.div_ceil(64)])
     }
 
-    fn state(&mut self, state: &crate::GeneratorState) -> u32 {
-        let next = self.states.len() as u32;
-        *self.states.entry((state.seed, state.state)).or_insert(next)
+    /// Adds a number and returns whether it is new.
+    pub fn insert(&mut self, number: usize) -> bool {
+        let (word, bit) = (&mut self.0[number / 64], 1 << (number % 64));
+        let is_new = *word & bit == 0;
+        *word |= bit;
+        is_new
+    }
+
+    pub fn has(&self, number: usize) -> bool {
+        self.0
+            .get(number / 64)
+            .is_some_and(|word| word >> (number % 64) & 1 == 1)
+    }
+
+    pub fn contains(&self, key: &Key) -> bool {
+        self.has(*key as usize)
+    }
+
+    /// How many numbers there are.
+    pub fn len(&self) -> usize {
+        self.0.iter().map(|word| word.count_ones() as usize).sum()
+    }
+
+    /// Adds the numbers of another set.
+    pub fn add(&mut self, other: &Bits) {
+        if self.0.len() < other.0.len() {
+            self.0.resize(other.0.len(), 0);
+        }
+        for (word, more) in self.0.iter_mut().zip(&other.0) {
+            *word |= more;
+        }
+    }
+
+    /// The numbers in order.
+    pub fn iter(&self) -> impl Iterator<Item = usize> {
+        self.0.iter().enumerate().flat_map(|(index, word)| {
+            let mut rest = *word;
+            std::iter::from_fn(move || {
+                let bit = (rest != 0).then(|| rest.trailing_zeros() as usize)?;
+                rest &= rest - 1;
+                Some(index * 64 + bit)
+            })
+        })
+    }
+}
+
+/// Lists of nodes by key: all in one piece of memory.
+#[derive(Default)]
+struct Lists {
+    ends: Vec<u32>,
+    nodes: Vec<u32>,
+}
+
+impl Lists {
+    /// `pairs` gives pairs of a key and a node in the order of nodes, twice the same.
+    fn new<I: Iterator<Item = (Key, u32)>>(keys: usize, pairs: impl Fn() -> I) -> Lists {
+        let mut ends = vec![0u32; keys];
+        let mut last = vec![u32::MAX; keys];
+        for (key, node) in pairs() {
+            if std::mem::replace(&mut last[key as usize], node) != node {
+                ends[key as usize] += 1;
+            }
+        }
+        let mut total = 0;
+        for end in &mut ends {
+            // The start for now.
+            total += std::mem::replace(end, total);
+        }
+        let mut nodes = vec![0; total as usize];
+        last.fill(u32::MAX);
+        for (key, node) in pairs() {
+            if std::mem::replace(&mut last[key as usize], node) != node {
+                let end = &mut ends[key as usize];
+                nodes[*end as usize] = node;
+                *end += 1;
+            }
+        }
+        Lists { ends, nodes }
+    }
+
+    fn of(&self, key: Key) -> &[u32] {
+        let start = (key as usize)
+            .checked_sub(1)
+            .map_or(0, |last| self.ends[last]);
+        &self.nodes[start as usize..self.ends[key as usize] as usize]
     }
 }
 
 /// A tensor argument.
 pub struct Input<'a> {
-    pub name: String,
+    pub name: &'a str,
     pub key: Key,
-    pub tensor: &'a TensorValue,
+    pub tensor: &'a Form,
 }
 
 /// What a computation does in a program: the pass number and the kind of the pass. Both languages have it.
@@ -61,12 +177,12 @@ enum Kind {
 
 /// An operation as it is compared.
 pub struct Node<'a> {
-    pub operation: &'a Operation,
-    pub canon: String,
+    pub operation: Call<'a>,
+    pub canon: &'a str,
     pub pass: Pass,
     pub inputs: Vec<Input<'a>>,
     pub scalars: Vec<(&'a str, &'a Value)>,
-    pub outputs: Vec<(Key, &'a TensorValue)>,
+    pub outputs: Vec<(Key, &'a Form)>,
     /// Before and after a draw.
     pub states: Option<(u32, u32)>,
     /// A result is not found on the other side.
@@ -136,31 +252,31 @@ pub fn is_quiet(name: &str) -> bool {
 pub struct Side<'a> {
     pub trace: &'a Trace,
     pub label: &'static str,
-    pub nodes: Vec<Node<'a>>,
-    /// Indices of nodes by the index of the operation.
-    pub of_operation: Vec<Option<usize>>,
-    producers: HashMap<Key, Vec<usize>>,
-    consumers: HashMap<Key, Vec<usize>>,
+    /// The keys of the trace's values and states, unless they are the same.
+    keys: Option<(&'a [Key], &'a [u32])>,
+    /// The operations that compute something.
+    operations: Vec<u32>,
+    passes: Vec<Pass>,
+    bad: Bits,
+    bad_input: Bits,
+    producers: Lists,
+    consumers: Lists,
+    /// The values that a bad node takes.
+    bad_taken: Bits,
     /// The values that no operation made, where they are met first: the node and its input.
     pub roots: Vec<(Key, usize, usize)>,
-    root_keys: HashSet<Key>,
-    states: HashSet<u32>,
-    signatures: HashMap<Signature, Vec<usize>>,
+    root_keys: Bits,
+    states: Bits,
+    /// An operation with its values, wherever it is, by node, as a hash.
+    signatures: Vec<u128>,
+    /// The nodes in the order of their signatures.
+    by_signature: Vec<u32>,
     /// Bad nodes by pass.
-    pub bad_by_pass: HashMap<Pass, Vec<usize>>,
-}
-
-/// An operation with its values, wherever it is.
-#[derive(PartialEq, Eq, Hash, Clone)]
-pub struct Signature {
-    canon: String,
-    inputs: Vec<Key>,
-    scalars: String,
-    outputs: Vec<Key>,
+    pub bad_by_pass: HashMap<Pass, Vec<u32>>,
 }
 
 /// Operations that compute nothing, and ways of writing the same operation.
-fn canon(name: &str) -> Option<&str> {
+pub fn canon(name: &str) -> Option<&str> {
     let name = name.rsplit("::").next().unwrap_or(name);
     let name = match name.strip_suffix('_') {
         Some(base) if !name.starts_with("__") => base,
@@ -179,30 +295,45 @@ fn canon(name: &str) -> Option<&str> {
 }
 
 impl<'a> Side<'a> {
-    pub fn new(trace: &'a Trace, label: &'static str, keys: &mut Keys) -> Side<'a> {
+    pub fn a(trace: &'a Trace, keys: &'a Keys) -> Side<'a> {
+        Side::new(trace, "A", None, keys)
+    }
+
+    pub fn b(trace: &'a Trace, keys: &'a Keys) -> Side<'a> {
+        Side::new(trace, "B", Some((&keys.values, &keys.states)), keys)
+    }
+
+    fn new(
+        trace: &'a Trace,
+        label: &'static str,
+        own: Option<(&'a [Key], &'a [u32])>,
+        keys: &Keys,
+    ) -> Side<'a> {
         let mut side = Side {
             trace,
             label,
-            nodes: Vec::new(),
-            of_operation: Vec::with_capacity(trace.operations.len()),
-            producers: HashMap::new(),
-            consumers: HashMap::new(),
+            keys: own,
+            operations: Vec::new(),
+            passes: Vec::new(),
+            bad: Bits::default(),
+            bad_input: Bits::default(),
+            producers: Lists::default(),
+            consumers: Lists::default(),
+            bad_taken: Bits::new(keys.count),
             roots: Vec::new(),
-            root_keys: HashSet::new(),
-            states: HashSet::new(),
-            signatures: HashMap::new(),
+            root_keys: Bits::new(keys.count),
+            states: Bits::new(keys.state_count),
+            signatures: Vec::new(),
+            by_signature: Vec::new(),
             bad_by_pass: HashMap::new(),
         };
-        for named in trace.models.iter().flat_map(|model| &model.names) {
-            // Says which values are weak.
-            keys.value(&named.tensor);
-        }
         let (mut passes, mut last) = (0, Kind::Forward);
-        for operation in &trace.operations {
-            let kind = match operation.phase {
+        for index in 0..trace.len() {
+            let site = trace.calls.call(index).site;
+            let kind = match site.phase {
                 Phase::Backward => Kind::Backward,
                 Phase::Optimizer => Kind::Update,
-                Phase::Forward => match operation.grad {
+                Phase::Forward => match site.grad {
                     crate::Grad::On => Kind::Forward,
                     _ => Kind::Update,
                 },
@@ -211,108 +342,182 @@ impl<'a> Side<'a> {
                 passes += 1;
             }
             last = kind;
-            let pass = Pass {
+            if canon(site.name.as_str()).is_none() {
+                continue;
+            }
+            side.operations.push(index as u32);
+            side.passes.push(Pass {
                 number: passes,
                 kind,
-            };
-            match side.node(operation, pass, keys) {
-                Some(node) => {
-                    side.of_operation.push(Some(side.nodes.len()));
-                    side.nodes.push(node);
-                }
-                None => side.of_operation.push(None),
+            });
+            for state in trace
+                .calls
+                .draw(index)
+                .into_iter()
+                .flat_map(<[u32; 2]>::from)
+            {
+                side.states.insert(side.state(state) as usize);
             }
         }
-        side.index();
+        side.index(keys.count);
         side
     }
 
-    fn node(&mut self, operation: &'a Operation, pass: Pass, keys: &mut Keys) -> Option<Node<'a>> {
-        let canon = canon(&operation.name)?.to_owned();
-        let (mut inputs, mut scalars) = (Vec::new(), Vec::new());
-        for (name, value) in operation.arguments() {
-            let tensors = value.tensors();
-            if tensors.is_empty() {
-                scalars.push((name, value));
-            }
-            for (suffix, tensor) in tensors {
-                if let Some(key) = keys.value(tensor) {
-                    inputs.push(Input {
-                        name: format!("{name}{suffix}"),
-                        key,
-                        tensor,
-                    });
-                }
-            }
-        }
-        let mut outputs: Vec<(Key, &TensorValue)> = Vec::new();
-        let results = operation
-            .results
-            .iter()
-            .flat_map(Value::tensors)
-            .map(|(_, tensor)| tensor);
-        for tensor in results.chain(operation.writes().map(|(_, tensor)| tensor)) {
-            let key = keys.value(tensor);
-            if let Some(key) = key.filter(|key| !outputs.iter().any(|(known, _)| known == key)) {
-                outputs.push((key, tensor));
-            }
-        }
-        let states = match operation.generator.as_deref() {
-            Some([before, after]) => Some((keys.state(before), keys.state(after))),
-            _ => None,
-        };
-        if let Some((before, after)) = states {
-            self.states.extend([before, after]);
-        }
-        let storages: Vec<u64> = inputs
-            .iter()
-            .filter_map(|input| input.tensor.storage)
-            .collect();
-        let view = !outputs.is_empty()
-            && operation.writes().next().is_none()
-            && outputs.iter().all(|(_, tensor)| {
-                tensor
-                    .storage
-                    .is_some_and(|storage| storages.contains(&storage))
-            });
-        Some(Node {
-            operation,
-            canon,
-            pass,
-            inputs,
-            scalars,
-            outputs,
-            states,
-            bad: false,
-            bad_input: false,
-            view,
-        })
+    fn key(&self, value: u32) -> Key {
+        self.keys
+            .map_or(value, |(values, _)| values[value as usize])
     }
 
-    fn index(&mut self) {
-        for (index, node) in self.nodes.iter().enumerate() {
-            for (position, input) in node.inputs.iter().enumerate() {
-                if !self.producers.contains_key(&input.key) && self.root_keys.insert(input.key) {
-                    self.roots.push((input.key, index, position));
-                }
-                let consumers = self.consumers.entry(input.key).or_default();
-                if consumers.last() != Some(&index) {
-                    consumers.push(index);
+    fn state(&self, state: u32) -> u32 {
+        self.keys
+            .map_or(state, |(_, states)| states[state as usize])
+    }
+
+    /// The number of nodes: the operations that compute something.
+    pub fn len(&self) -> usize {
+        self.operations.len()
+    }
+
+    pub fn nodes(&self) -> impl DoubleEndedIterator<Item = (usize, Node<'a>)> {
+        (0..self.len()).map(|index| (index, self.node(index)))
+    }
+
+    /// The operation of a node.
+    pub fn operation(&self, node: usize) -> Call<'a> {
+        self.trace.calls.call(self.operations[node] as usize)
+    }
+
+    pub fn pass(&self, node: usize) -> Pass {
+        self.passes[node]
+    }
+
+    pub fn is_bad(&self, node: usize) -> bool {
+        self.bad.has(node)
+    }
+
+    pub fn has_bad_input(&self, node: usize) -> bool {
+        self.bad_input.has(node)
+    }
+
+    /// The number of bad nodes.
+    pub fn departed(&self) -> usize {
+        self.bad.len()
+    }
+
+    /// The states before and after a draw.
+    pub fn draw(&self, node: usize) -> Option<(u32, u32)> {
+        let draw = self.trace.calls.draw(self.operations[node] as usize);
+        draw.map(|(before, after)| (self.state(before), self.state(after)))
+    }
+
+    /// The seed of the generator before a draw.
+    pub fn seed(&self, node: usize) -> Option<u64> {
+        let calls = &self.trace.calls;
+        let (before, _) = calls.draw(self.operations[node] as usize)?;
+        Some(calls.states()[before as usize].seed)
+    }
+
+    fn inputs(&self, node: usize) -> impl Iterator<Item = Key> {
+        let values = self
+            .trace
+            .calls
+            .input_values(self.operations[node] as usize);
+        values.map(|value| self.key(value))
+    }
+
+    fn outputs(&self, node: usize) -> impl Iterator<Item = Key> {
+        let values = self
+            .trace
+            .calls
+            .output_values(self.operations[node] as usize);
+        values.map(|value| self.key(value))
+    }
+
+    pub fn node(&self, index: usize) -> Node<'a> {
+        let (calls, at) = (&self.trace.calls, self.operations[index] as usize);
+        let operation = calls.call(at);
+        Node {
+            operation,
+            canon: canon(operation.site.name.as_str()).unwrap_or_default(),
+            pass: self.passes[index],
+            inputs: calls
+                .inputs(at)
+                .map(|(name, value, tensor)| Input {
+                    name,
+                    key: self.key(value),
+                    tensor,
+                })
+                .collect(),
+            scalars: calls.scalars(at).iter().collect(),
+            outputs: calls
+                .outputs(at)
+                .map(|(value, tensor)| (self.key(value), tensor))
+                .collect(),
+            states: self.draw(index),
+            bad: self.is_bad(index),
+            bad_input: self.has_bad_input(index),
+            view: calls.is_view(at),
+        }
+    }
+
+    /// The sampled elements of an input, if the trace has them there and was not changed meanwhile.
+    pub fn input_sample(&self, node: usize, input: usize) -> Vec<f64> {
+        let operation = self.trace.operation(self.operations[node] as usize);
+        operation.map_or_else(
+            |_| Vec::new(),
+            |operation| {
+                let tensor = taken(&operation).nth(input);
+                tensor.map_or_else(Vec::new, |(_, tensor)| tensor.sample.clone())
+            },
+        )
+    }
+
+    /// The sampled elements of the first result, likewise.
+    pub fn output_sample(&self, node: usize) -> Vec<f64> {
+        let operation = self.trace.operation(self.operations[node] as usize);
+        operation.map_or_else(
+            |_| Vec::new(),
+            |operation| {
+                let tensor = given(&operation).next();
+                tensor.map_or_else(Vec::new, |tensor| tensor.sample.clone())
+            },
+        )
+    }
+
+    fn index(&mut self, keys: usize) {
+        let side = &*self;
+        let producers = Lists::new(keys, || {
+            (0..side.len()).flat_map(|node| side.outputs(node).map(move |key| (key, node as u32)))
+        });
+        let consumers = Lists::new(keys, || {
+            (0..side.len()).flat_map(|node| side.inputs(node).map(move |key| (key, node as u32)))
+        });
+        self.producers = producers;
+        self.consumers = consumers;
+        let (mut roots, mut root_keys) = (Vec::new(), Bits::new(keys));
+        for node in 0..self.len() {
+            for (position, key) in self.inputs(node).enumerate() {
+                let made = self.producers.of(key).first();
+                if made.is_none_or(|first| *first as usize >= node)
+                    && root_keys.insert(key as usize)
+                {
+                    roots.push((key, node, position));
                 }
             }
-            for (key, _) in &node.outputs {
-                self.producers.entry(*key).or_default().push(index);
-            }
         }
-        for index in 0..self.nodes.len() {
-            let signature = self.signature(index);
-            self.signatures.entry(signature).or_default().push(index);
-        }
+        (self.roots, self.root_keys) = (roots, root_keys);
+        let mut known = HashMap::new();
+        self.signatures = (0..self.len())
+            .map(|node| self.signature(node, &mut known))
+            .collect();
+        let mut order: Vec<u32> = (0..self.len() as u32).collect();
+        order.sort_unstable_by_key(|node| (self.signatures[*node as usize], *node));
+        self.by_signature = order;
     }
 
     /// Whether the side has a value.
     pub fn has(&self, key: Key) -> bool {
-        self.producers.contains_key(&key) || self.root_keys.contains(&key)
+        !self.producers.of(key).is_empty() || self.root_keys.contains(&key)
     }
 
     pub fn has_state(&self, state: u32) -> bool {
@@ -321,110 +526,187 @@ impl<'a> Side<'a> {
 
     /// The last node before `before` that made a value.
     pub fn producer(&self, key: Key, before: usize) -> Option<usize> {
-        let made = self.producers.get(&key)?;
-        made[..made.partition_point(|index| *index < before)]
-            .last()
-            .copied()
+        let made = self.producers.of(key);
+        let last = made[..made.partition_point(|index| (*index as usize) < before)].last();
+        last.map(|index| *index as usize)
     }
 
     /// The nodes after `after` that take a value.
-    pub fn consumers(&self, key: Key, after: usize) -> &[usize] {
-        let Some(all) = self.consumers.get(&key) else {
-            return &[];
-        };
-        &all[all.partition_point(|index| *index <= after)..]
+    pub fn consumers(&self, key: Key, after: usize) -> impl ExactSizeIterator<Item = usize> {
+        let all = self.consumers.of(key);
+        let first = all.partition_point(|index| *index as usize <= after);
+        all[first..].iter().map(|index| *index as usize)
     }
 
     /// All nodes that take a value.
-    pub fn all_consumers(&self, key: Key) -> &[usize] {
-        self.consumers.get(&key).map_or(&[], Vec::as_slice)
+    pub fn all_consumers(&self, key: Key) -> impl ExactSizeIterator<Item = usize> {
+        self.consumers.of(key).iter().map(|index| *index as usize)
     }
 
-    pub fn signature(&self, index: usize) -> Signature {
-        let node = &self.nodes[index];
-        let mut scalars: Vec<String> = node
-            .scalars
-            .iter()
-            .filter(|(name, value)| **value != Value::None && !is_quiet(name))
-            .map(|(name, value)| match node.meaning(name, value) {
-                value if value.as_number().is_some() => format!("{name}={:?}", value.as_number()),
-                value => format!("{name}={value}"),
-            })
-            .collect();
-        scalars.sort_unstable();
-        Signature {
-            canon: node.canon.clone(),
-            inputs: node.inputs.iter().map(|input| input.key).collect(),
-            scalars: scalars.join(" "),
-            outputs: node.outputs.iter().map(|(key, _)| *key).collect(),
+    /// Whether a bad node takes a value.
+    pub fn is_taken_by_bad(&self, key: Key) -> bool {
+        self.bad_taken.contains(&key)
+    }
+
+    fn signature(&self, index: usize, known: &mut HashMap<[u32; 3], [u64; 2]>) -> u128 {
+        let at = self.operations[index] as usize;
+        let context = self.trace.calls.scalars_in_context(at);
+        let scalars = *known
+            .entry(context)
+            .or_insert_with(|| two_hashes(&scalar_texts(&self.node(index))));
+        let canon = canon(self.operation(index).site.name.as_str());
+        let mut halves = [0; 2];
+        for (which, half) in halves.iter_mut().enumerate() {
+            let mut hasher = DefaultHasher::new();
+            (which, canon, scalars).hash(&mut hasher);
+            for key in self.inputs(index) {
+                key.hash(&mut hasher);
+            }
+            // No key.
+            Key::MAX.hash(&mut hasher);
+            for key in self.outputs(index) {
+                key.hash(&mut hasher);
+            }
+            *half = hasher.finish();
         }
+        u128::from(halves[0]) << 64 | u128::from(halves[1])
+    }
+
+    /// The nodes with a signature, in order.
+    fn with_signature(&self, signature: u128) -> &[u32] {
+        let of = |node: &u32| self.signatures[*node as usize];
+        let first = self
+            .by_signature
+            .partition_point(|node| of(node) < signature);
+        let rest = &self.by_signature[first..];
+        &rest[..rest.partition_point(|node| of(node) == signature)]
     }
 
     /// Marks the nodes whose results the other side lacks.
-    pub fn judge(&mut self, other: &Side<'_>, weak: &HashSet<Key>) {
-        for index in 0..self.nodes.len() {
-            let node = &self.nodes[index];
-            let mut bad_input = node
-                .states
-                .is_some_and(|(before, _)| !other.has_state(before));
-            for input in &node.inputs {
-                bad_input |= match weak.contains(&input.key) {
+    pub fn judge(&mut self, other: &Side<'_>, weak: &Bits) {
+        self.bad = Bits::new(self.len());
+        self.bad_input = Bits::new(self.len());
+        for index in 0..self.len() {
+            let states = self.draw(index);
+            let mut bad_input = states.is_some_and(|(before, _)| !other.has_state(before));
+            for key in self.inputs(index) {
+                bad_input |= match weak.contains(&key) {
                     true => self
-                        .producer(input.key, index)
-                        .is_some_and(|producer| self.nodes[producer].bad),
-                    false => !other.has(input.key),
+                        .producer(key, index)
+                        .is_some_and(|producer| self.is_bad(producer)),
+                    false => !other.has(key),
                 };
             }
-            let mut strong = node
-                .outputs
-                .iter()
-                .filter(|(key, _)| !weak.contains(key))
-                .peekable();
-            let has_strong = strong.peek().is_some();
-            let mut bad = strong.any(|(key, _)| !other.has(*key));
-            if !has_strong && !node.outputs.is_empty() {
-                bad = !other.signatures.contains_key(&self.signature(index));
+            let (mut gives, mut has_strong, mut bad) = (false, false, false);
+            for key in self.outputs(index) {
+                gives = true;
+                if !weak.contains(&key) {
+                    has_strong = true;
+                    bad |= !other.has(key);
+                }
             }
-            bad |= node
-                .states
-                .is_some_and(|(_, after)| !other.has_state(after));
-            let node = &mut self.nodes[index];
-            node.bad_input = bad_input;
-            node.bad = bad;
+            if !has_strong && gives {
+                bad = other.with_signature(self.signatures[index]).is_empty();
+            }
+            bad |= states.is_some_and(|(_, after)| !other.has_state(after));
+            if bad_input {
+                self.bad_input.insert(index);
+            }
             if bad {
-                self.bad_by_pass.entry(node.pass).or_default().push(index);
+                self.bad.insert(index);
+                let taken: Vec<Key> = self.inputs(index).collect();
+                for key in taken {
+                    self.bad_taken.insert(key as usize);
+                }
+                let pass = self.passes[index];
+                self.bad_by_pass.entry(pass).or_default().push(index as u32);
             }
         }
     }
 
-    /// For each node, the node of the other side with the same values, each used once.
-    pub fn pairs(&self, other: &Side<'_>) -> Vec<Option<usize>> {
-        let mut used: HashMap<Signature, usize> = HashMap::new();
-        (0..self.nodes.len())
-            .map(|index| {
-                let signature = self.signature(index);
-                let list = other.signatures.get(&signature)?;
-                let next = used.entry(signature).or_insert(0);
-                let found = list.get(*next).copied();
-                *next += 1;
-                found
-            })
-            .collect()
+    /// For each node, the last one of the other side that has the values of a node until there. Each is used once.
+    pub fn pairs(&self, other: &Side<'_>) -> Pairs {
+        const NONE: u32 = u32::MAX;
+        let mut pairs = vec![NONE; self.len()];
+        let mut rest = &self.by_signature[..];
+        while let Some(first) = rest.first() {
+            let signature = self.signatures[*first as usize];
+            let count = rest.partition_point(|node| self.signatures[*node as usize] == signature);
+            for (node, twin) in rest[..count].iter().zip(other.with_signature(signature)) {
+                pairs[*node as usize] = *twin;
+            }
+            rest = &rest[count..];
+        }
+        let mut last = NONE;
+        for pair in &mut pairs {
+            match *pair {
+                NONE => *pair = last,
+                found => last = found,
+            }
+        }
+        Pairs(pairs)
     }
 
-    /// The bad nodes that come from a node, itself included, in order.
-    pub fn closure(&self, start: usize) -> Vec<usize> {
-        let mut seen = std::collections::BTreeSet::from([start]);
+    /// A bad node and the bad nodes that come from it, in any order.
+    pub fn walk(&self, start: usize) -> impl Iterator<Item = usize> {
+        let mut seen = Bits::new(self.len());
+        seen.insert(start);
         let mut todo = vec![start];
-        while let Some(index) = todo.pop() {
-            for (key, _) in &self.nodes[index].outputs {
-                for &consumer in self.consumers(*key, index) {
-                    if self.nodes[consumer].bad && seen.insert(consumer) {
+        std::iter::from_fn(move || {
+            let index = todo.pop()?;
+            for key in self.outputs(index) {
+                for consumer in self.consumers(key, index) {
+                    if self.is_bad(consumer) && seen.insert(consumer) {
                         todo.push(consumer);
                     }
                 }
             }
-        }
-        seen.into_iter().collect()
+            Some(index)
+        })
     }
+
+    /// The bad nodes that come from a node, itself included.
+    pub fn closure(&self, start: usize) -> Bits {
+        let mut found = Bits::new(self.len());
+        for index in self.walk(start) {
+            found.insert(index);
+        }
+        found
+    }
+}
+
+/// Where each node would be on the other side.
+pub struct Pairs(Vec<u32>);
+
+impl Pairs {
+    /// The position of the last node of the other side that is paired until there; -1 if there is none.
+    pub fn position(&self, index: usize) -> f64 {
+        match self.0[index] {
+            u32::MAX => -1.0,
+            position => f64::from(position),
+        }
+    }
+}
+
+/// The scalars of an operation, with the ways of saying the same made one.
+fn scalar_texts(node: &Node<'_>) -> Vec<String> {
+    let mut scalars: Vec<String> = node
+        .scalars
+        .iter()
+        .filter(|(name, value)| **value != Value::None && !is_quiet(name))
+        .map(|(name, value)| match node.meaning(name, value) {
+            value if value.as_number().is_some() => format!("{name}={:?}", value.as_number()),
+            value => format!("{name}={value}"),
+        })
+        .collect();
+    scalars.sort_unstable();
+    scalars
+}
+
+fn two_hashes(texts: &[String]) -> [u64; 2] {
+    [0, 1].map(|which| {
+        let mut hasher = DefaultHasher::new();
+        (which, texts).hash(&mut hasher);
+        hasher.finish()
+    })
 }
