@@ -410,6 +410,11 @@ char* tch_init_generator_clone(at::Generator* generator, at::Generator** out) {
   });
 }
 
+// Another handle to the same generator.
+char* tch_init_generator_share(const at::Generator* generator, at::Generator** out) {
+  return guarded([&] { *out = new at::Generator(*generator); });
+}
+
 void tch_init_generator_free(at::Generator* generator) noexcept { delete generator; }
 
 char* tch_init_generator_manual_seed(at::Generator* generator, uint64_t seed) {

@@ -153,6 +153,10 @@ unsafe extern "C" {
         generator: *mut CGenerator,
         out: *mut *mut CGenerator,
     ) -> Failure;
+    pub(crate) fn tch_init_generator_share(
+        generator: *const CGenerator,
+        out: *mut *mut CGenerator,
+    ) -> Failure;
     pub(crate) fn tch_init_generator_free(generator: *mut CGenerator);
     pub(crate) fn tch_init_generator_manual_seed(generator: *mut CGenerator, seed: u64) -> Failure;
     pub(crate) fn tch_init_generator_initial_seed(

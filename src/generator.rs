@@ -89,6 +89,28 @@ impl Generator {
         })
     }
 
+    /// Returns another handle to the same generator, as `h = g` in Python: what one draws, the other has drawn.
+    ///
+    /// # Errors
+    ///
+    /// [`InitError::Libtorch`] if libtorch fails.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), tch_init::InitError> {
+    /// let a = tch_init::Generator::new(tch::Device::Cpu)?;
+    /// let mut b = a.try_clone()?;
+    /// b.manual_seed(3)?;
+    /// assert_eq!(a.initial_seed()?, 3);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn try_clone(&self) -> Result<Generator, InitError> {
+        // SAFETY: `self.raw` is a live generator; the function writes a new handle or fails.
+        Generator::create(self.device, |out| unsafe {
+            ffi::tch_init_generator_share(self.raw.as_ptr(), out)
+        })
+    }
+
     /// Resets the state to that of a [`Seed`] and drops cached normals, as `Generator.manual_seed`.
     ///
     /// # Errors

@@ -13,6 +13,8 @@ pub mod plan;
 #[cfg(feature = "tch")]
 pub mod cuda;
 #[cfg(feature = "tch")]
+pub mod data;
+#[cfg(feature = "tch")]
 pub mod explain;
 #[cfg(feature = "tch")]
 mod ffi;

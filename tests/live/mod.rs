@@ -7,6 +7,7 @@ mod attention;
 mod basic;
 #[cfg(feature = "cli")]
 mod casts;
+mod data_order;
 mod defaults;
 mod dtype_table;
 mod embeddings;
