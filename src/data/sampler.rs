@@ -419,7 +419,9 @@ fn drawn_lazily<'s, P: 's>(
 
 /// A seed as PyTorch draws it for a sampler or for workers: `torch.empty((), dtype=torch.int64).random_()`, two words.
 pub(super) fn seed(generator: Option<&Generator>) -> Result<i64, InitError> {
-    let drawn = drawn(generator, || Tensor::f_empty([0_i64; 0], INDICES)?.f_random_())?;
+    let drawn = drawn(generator, || {
+        Tensor::f_empty([0_i64; 0], INDICES)?.f_random_()
+    })?;
     i64::try_from(drawn).map_err(|error| InitError::tch("random_", error))
 }
 
@@ -451,8 +453,7 @@ fn drawn(
 }
 
 fn indices_of(drawn: &Tensor) -> Result<Vec<usize>, InitError> {
-    let indices =
-        Vec::<i64>::try_from(drawn).map_err(|error| InitError::tch("sampler", error))?;
+    let indices = Vec::<i64>::try_from(drawn).map_err(|error| InitError::tch("sampler", error))?;
     // Indices of libtorch are not negative.
     Ok(indices.into_iter().map(|index| index as usize).collect())
 }

@@ -31,7 +31,9 @@ pub fn random_split(
     lengths: &[usize],
     generator: Option<&mut Generator>,
 ) -> Result<Vec<Vec<usize>>, DataError> {
-    let sum = lengths.iter().try_fold(0_usize, |sum, n| sum.checked_add(*n));
+    let sum = lengths
+        .iter()
+        .try_fold(0_usize, |sum, n| sum.checked_add(*n));
     if sum == Some(1) {
         let fractions: Vec<f64> = lengths.iter().map(|n| *n as f64).collect();
         return random_split_fractions(len, &fractions, generator);
