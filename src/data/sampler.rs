@@ -67,7 +67,7 @@ impl Sampler for SequentialSampler {
 /// ```
 #[derive(Debug)]
 pub struct RandomSampler {
-    len: usize,
+    n: usize,
     replacement: bool,
     num_samples: usize,
     generator: Option<Generator>,
@@ -81,7 +81,7 @@ impl RandomSampler {
     /// [`DataError::Argument`] if the dataset is empty.
     pub fn new(len: usize) -> Result<RandomSampler, DataError> {
         Ok(RandomSampler {
-            len,
+            n: len,
             replacement: false,
             num_samples: positive("RandomSampler", "num_samples", len)?,
             generator: None,
@@ -115,7 +115,7 @@ impl RandomSampler {
 
 impl Sampler for RandomSampler {
     fn indices(&self) -> Indices<'_> {
-        random_indices(self.len, self.replacement, self.num_samples, || {
+        random_indices(self.n, self.replacement, self.num_samples, || {
             self.generator
                 .as_ref()
                 .map(Generator::try_clone)
