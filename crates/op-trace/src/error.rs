@@ -44,8 +44,8 @@ pub enum TraceProblem {
     #[error("more than {0} operations or tensors; record fewer steps")]
     TooMany(usize),
     /// The line is not JSON, or lacks a field.
-    #[error(transparent)]
-    Json(#[from] serde_json::Error),
+    #[error("{}", without_line(.0))]
+    Json(serde_json::Error),
     /// The line is none that a trace has.
     #[error("neither an operation nor the names of a model nor the end of a trace")]
     UnknownLine,
@@ -85,4 +85,16 @@ pub enum TraceProblem {
     /// Lines follow the last line.
     #[error("a line follows the end of the trace")]
     AfterEnd,
+}
+
+impl From<serde_json::Error> for TraceProblem {
+    fn from(error: serde_json::Error) -> TraceProblem {
+        TraceProblem::Json(error)
+    }
+}
+
+/// The message with the column only, since each line is parsed by itself.
+fn without_line(error: &serde_json::Error) -> String {
+    let line = format!(" at line {} column", error.line());
+    error.to_string().replacen(&line, " at column", 1)
 }

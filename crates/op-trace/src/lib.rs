@@ -21,4 +21,4 @@ pub use hash::ValueHash;
 pub use operation::{GeneratorState, Grad, Operation, Phase};
 pub use shared_str::SharedStr;
 pub use trace::{End, Model, NamedTensor, Trace};
-pub use value::{TensorValue, Value};
+pub use value::{Stats, TensorValue, Value};

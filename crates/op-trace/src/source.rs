@@ -5,7 +5,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The bytes of a trace, read again when an operation is asked for.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub enum Source {
     /// A file that is still open: a deleted or replaced one stays readable.
     File(Arc<Mutex<File>>),

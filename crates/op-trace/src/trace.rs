@@ -6,12 +6,13 @@ use crate::source::Source;
 use crate::value::Ordered;
 use crate::{Environment, Operation, SharedStr, TensorValue, TraceError, TraceProblem};
 use serde::Deserialize;
+use std::fmt;
 use std::path::PathBuf;
 
 /// A trace: what a program ran in, the models it has, and its operations in order.
 ///
 /// Of an operation, what a comparison needs is in memory, about 100 bytes. The rest is read from the file when it is asked for.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct Trace {
     /// `python` or `rust`.
@@ -28,8 +29,20 @@ pub struct Trace {
     pub(crate) lines: Places,
 }
 
+impl fmt::Debug for Trace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Trace")
+            .field("path", &self.lines.path)
+            .field("language", &self.language)
+            .field("environment", &self.environment)
+            .field("operations", &self.len())
+            .field("end", &self.end.as_ref().map(|end| &end.reason))
+            .finish_non_exhaustive()
+    }
+}
+
 /// Where each operation is.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Places {
     pub path: PathBuf,
     pub source: Source,

@@ -5,6 +5,7 @@ use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::Value as Json;
+use std::collections::HashSet;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::marker::PhantomData;
@@ -64,6 +65,25 @@ pub struct TensorValue {
     pub all: Option<f64>,
     /// Up to eight elements: the first, the last, and others at equal distances. Only where the value is met first.
     pub sample: Vec<f64>,
+    /// Statistics of the elements, of a result, if they were recorded.
+    pub stats: Option<Stats>,
+}
+
+/// Statistics of the elements of a tensor.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[non_exhaustive]
+pub struct Stats {
+    /// The mean.
+    #[serde(deserialize_with = "plain_number")]
+    pub mean: f64,
+    /// The standard deviation, without Bessel's correction.
+    #[serde(deserialize_with = "plain_number")]
+    pub std: f64,
+    /// How many elements are zero.
+    pub zeros: u64,
+    /// The largest magnitude.
+    #[serde(deserialize_with = "plain_number")]
+    pub absmax: f64,
 }
 
 impl TensorValue {
@@ -288,6 +308,7 @@ struct Members {
     all: Option<f64>,
     #[serde(default, deserialize_with = "numbers")]
     sample: Vec<f64>,
+    stats: Option<Stats>,
     float: Option<String>,
     #[serde(default, deserialize_with = "numbers")]
     complex: Vec<f64>,
@@ -344,6 +365,7 @@ impl Members {
             opaque: self.opaque,
             all: self.all,
             sample: self.sample,
+            stats: self.stats,
         })
     }
 }
@@ -368,10 +390,12 @@ fn number(json: &Json) -> Result<f64, String> {
     }
 }
 
+fn plain_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    number(&Json::deserialize(deserializer)?).map_err(de::Error::custom)
+}
+
 fn optional_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
-    number(&Json::deserialize(deserializer)?)
-        .map(Some)
-        .map_err(de::Error::custom)
+    plain_number(deserializer).map(Some)
 }
 
 fn numbers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<f64>, D::Error> {
@@ -404,9 +428,13 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Ordered<T> {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Ordered<T>, A::Error> {
-                let mut members = Vec::new();
-                while let Some(member) = map.next_entry()? {
-                    members.push(member);
+                let mut members: Vec<(SharedStr, T)> = Vec::new();
+                let mut names = HashSet::new();
+                while let Some((name, value)) = map.next_entry::<SharedStr, T>()? {
+                    if !names.insert(name.clone()) {
+                        return Err(de::Error::custom(format!("`{name}` is there twice")));
+                    }
+                    members.push((name, value));
                 }
                 Ok(Ordered(members))
             }
