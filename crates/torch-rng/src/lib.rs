@@ -38,6 +38,7 @@ mod dtype;
 mod element;
 mod engine;
 mod error;
+mod gf2;
 mod held_log;
 mod jump;
 mod mt19937;
@@ -47,6 +48,7 @@ mod polynomial;
 mod prefault;
 #[cfg(feature = "rand_core")]
 mod rand_traits;
+pub mod recovery;
 mod seed;
 mod semantics;
 mod simd;

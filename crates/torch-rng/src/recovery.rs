@@ -1,0 +1,763 @@
+//! The state of a generator from bits of its words, and the seed from a state.
+//!
+//! MT19937 is linear over GF(2): every bit of every word is a sum of bits of the state. Known bits are therefore linear
+//! equations in the unknown ones. The unknowns here are the bits of the first 624 words that are not known, which leaves few of
+//! them: 4,992 where 24 bits of each word are known, instead of 19,937.
+
+use crate::arch::Portable;
+use crate::backend::Backend;
+use crate::gf2::{self, Solution, System};
+use crate::mt19937::{M, MATRIX, Mt19937, N, temper};
+use crate::simd::{FullIsa, Kernel};
+use std::collections::VecDeque;
+
+/// What is known of a word of a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KnownBits {
+    /// The position of the word, from any position on.
+    pub word: u64,
+    /// The bits that are known, as ones.
+    pub mask: u32,
+    /// Their values. Bits that are not known are ignored.
+    pub bits: u32,
+}
+
+/// Why a state cannot be recovered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecoveryError {
+    /// The bits are too few, or depend on each other.
+    #[error(
+        "the known bits leave {open} bits of the state open; more words are needed: 1,300 with 16 or more known bits each, \
+         5,000 with 4"
+    )]
+    TooFew {
+        /// How many bits of the state they leave open.
+        open: usize,
+    },
+    /// No state of MT19937 gives these bits.
+    #[error("the known bits are not those of an MT19937 stream")]
+    Contradiction,
+    /// The words are too far apart.
+    #[error("the known words span {span} words, more than {MAX_SPAN}")]
+    Span {
+        /// The distance of the first and the last word.
+        span: u64,
+    },
+}
+
+/// The most words from the first known one to the last. Each costs some microseconds.
+const MAX_SPAN: u64 = 1 << 18;
+
+/// Recovers the generator that draws words of which some bits are known: the one that draws the word of the lowest position
+/// next.
+///
+/// The words may be in any order and have gaps, as long as they lie within 262,144 words. 19,937 independent bits are needed,
+/// and many known bits depend on others: of 24 known bits of a word, 16 follow from those of three earlier ones. So
+/// it takes 1,300 words where 16 or more bits of each are known, and 5,000 where 4 are. Surplus bits must agree;
+/// [`agreement`] tells which words have wrong bits. Takes 0.1 s in the first case, 5 s at most.
+///
+/// The generator's words depend on nothing but its state, so its [`initial_seed`](Mt19937::initial_seed), which only
+/// [`find_seed`] can tell, is 0.
+///
+/// # Errors
+///
+/// [`RecoveryError`].
+///
+/// ```
+/// use torch_rng::recovery::{KnownBits, recover};
+/// use torch_rng::Mt19937;
+///
+/// let mut generator = Mt19937::new(3);
+/// generator.skip(123_456);
+/// let mut words = generator.clone();
+/// // As of f32 values in [0, 1), which show the low 24 bits.
+/// let known: Vec<KnownBits> = (0..1300)
+///     .map(|word| KnownBits { word, mask: 0xff_ffff, bits: words.next_u32() })
+///     .collect();
+/// let mut recovered = recover(&known)?;
+/// assert_eq!(recovered.next_u32(), generator.next_u32());
+/// # Ok::<(), torch_rng::recovery::RecoveryError>(())
+/// ```
+pub fn recover(known: &[KnownBits]) -> Result<Mt19937, RecoveryError> {
+    let mut known: Vec<KnownBits> = known.iter().copied().filter(|k| k.mask != 0).collect();
+    known.sort_by_key(|known| known.word);
+    let (Some(first), Some(last)) = (known.first(), known.last()) else {
+        return Err(RecoveryError::TooFew { open: 19_937 });
+    };
+    let (first, span) = (first.word, last.word - first.word);
+    if span > MAX_SPAN {
+        return Err(RecoveryError::Span { span });
+    }
+    for known in &mut known {
+        known.word -= first;
+    }
+    let start = Unknowns::new(&known)?;
+    let mut system = System::new(start.count);
+    start.constraints(&mut system);
+    let mut symbolic = Symbolic::new(&start);
+    let mut rest = known.iter();
+    let block = loop {
+        // Many equations depend on others, so that nobody knows how many are enough. Surplus bits are compared at the end.
+        let enough = system.len() + start.count / 2 + 256;
+        while system.len() < enough
+            && let Some(known) = rest.next()
+        {
+            symbolic.equations(known, &mut system);
+        }
+        match system.solve() {
+            Solution::Unique(solution) => break start.words(&solution),
+            Solution::Open(_) if rest.len() > 0 => {}
+            Solution::Open(open) => return Err(RecoveryError::TooFew { open }),
+            Solution::Contradiction => return Err(RecoveryError::Contradiction),
+        }
+    };
+    let recovered = Mt19937::before(&block);
+    let mut words = recovered.clone();
+    let mut position = 0;
+    for known in &known {
+        if known.word > position {
+            words.skip(known.word - position);
+        }
+        // The word of a position may be known in parts.
+        let word = words.clone().next_u32();
+        position = known.word;
+        if (word ^ known.bits) & known.mask != 0 {
+            return Err(RecoveryError::Contradiction);
+        }
+    }
+    Ok(recovered)
+}
+
+/// The bits of the first block, of which some are unknown.
+struct Unknowns {
+    /// Of each word of the block, as drawn: the known bits, and which they are.
+    known: Vec<(u32, u32)>,
+    /// The number of the first unknown bit of each word.
+    first: Vec<usize>,
+    count: usize,
+}
+
+impl Unknowns {
+    fn new(sorted: &[KnownBits]) -> Result<Unknowns, RecoveryError> {
+        let mut known = vec![(0, 0); N];
+        for k in sorted.iter().take_while(|k| k.word < N as u64) {
+            let (bits, mask) = &mut known[k.word as usize];
+            if (*bits ^ k.bits) & *mask & k.mask != 0 {
+                return Err(RecoveryError::Contradiction);
+            }
+            *bits |= k.bits & k.mask;
+            *mask |= k.mask;
+        }
+        let mut count = 0;
+        let first = known.iter().map(|(_, mask)| {
+            let first = count;
+            count += mask.count_zeros() as usize;
+            first
+        });
+        let first = first.collect();
+        Ok(Unknowns {
+            known,
+            first,
+            count,
+        })
+    }
+
+    /// Calls `f` with each unknown bit of a word: its place in the word and its number.
+    fn for_each(&self, word: usize, mut f: impl FnMut(u32, usize)) {
+        let mut rest = !self.known[word].1;
+        let mut number = self.first[word];
+        while rest != 0 {
+            f(rest.trailing_zeros(), number);
+            rest &= rest - 1;
+            number += 1;
+        }
+    }
+
+    /// Adds what the first word owes to the words before it: its low 31 bits are not part of the recurrence that follows.
+    fn constraints(&self, system: &mut System) {
+        let block = [0, M - 1, N - 1].map(|word| RawBits::of(self, word));
+        // As in `twist`: word N - 1 is the sum of word M - 1 and the mixture of a word before the block and word 0, whose low
+        // 31 bits it has, shifted down by one.
+        for bit in 0..31_u32 {
+            let mut equation = vec![0; gf2::limbs(self.count)];
+            let mut add = |word: &RawBits, bit: u32| {
+                for (limb, other) in equation.iter_mut().zip(word.bit(bit)) {
+                    *limb ^= other;
+                }
+            };
+            // The highest bit of the sum tells whether MATRIX was added, which is the lowest bit of the mixture.
+            match bit {
+                0 => {
+                    add(&block[0], 0);
+                    add(&block[1], 31);
+                    add(&block[2], 31);
+                }
+                _ => {
+                    add(&block[0], bit);
+                    add(&block[1], bit - 1);
+                    add(&block[2], bit - 1);
+                    if MATRIX >> (bit - 1) & 1 == 1 {
+                        add(&block[0], 0);
+                    }
+                }
+            }
+            system.push(&equation);
+        }
+    }
+
+    /// The raw words of the block.
+    fn words(&self, solution: &[u64]) -> [u32; N] {
+        std::array::from_fn(|word| {
+            let mut drawn = self.known[word].0;
+            self.for_each(word, |bit, number| {
+                drawn |= (solution[number / 64] >> (number % 64) & 1) as u32 * (1 << bit);
+            });
+            untemper(drawn)
+        })
+    }
+}
+
+/// The 32 bits of a raw word as sums of unknowns.
+#[derive(Clone)]
+struct RawBits {
+    limbs: usize,
+    bits: Vec<u64>,
+}
+
+impl RawBits {
+    fn of(start: &Unknowns, word: usize) -> RawBits {
+        let limbs = gf2::limbs(start.count);
+        let mut bits = vec![0; 32 * limbs];
+        let mut add = |drawn: u32, number: usize| {
+            let mut raw = untemper(drawn);
+            while raw != 0 {
+                let bit = raw.trailing_zeros() as usize;
+                bits[bit * limbs + number / 64] ^= 1 << (number % 64);
+                raw &= raw - 1;
+            }
+        };
+        add(start.known[word].0, start.count);
+        start.for_each(word, |bit, number| add(1 << bit, number));
+        RawBits { limbs, bits }
+    }
+
+    fn bit(&self, bit: u32) -> &[u64] {
+        &self.bits[bit as usize * self.limbs..][..self.limbs]
+    }
+
+    fn add(&mut self, bit: u32, other: &[u64]) {
+        let limbs = &mut self.bits[bit as usize * self.limbs..][..self.limbs];
+        for (limb, other) in limbs.iter_mut().zip(other) {
+            *limb ^= other;
+        }
+    }
+}
+
+/// The last [`N`] raw words as sums of unknowns.
+struct Symbolic {
+    words: VecDeque<RawBits>,
+    /// The position of the first of them.
+    first: u64,
+}
+
+impl Symbolic {
+    fn new(start: &Unknowns) -> Symbolic {
+        Symbolic {
+            words: (0..N).map(|word| RawBits::of(start, word)).collect(),
+            first: 0,
+        }
+    }
+
+    /// Adds the equations of the known bits of a word. Those of the first block hold by construction.
+    fn equations(&mut self, known: &KnownBits, system: &mut System) {
+        if known.word < N as u64 {
+            return;
+        }
+        while self.first + N as u64 <= known.word {
+            self.advance();
+        }
+        let word = &self.words[(known.word - self.first) as usize];
+        let mut rest = known.mask;
+        let mut equation = vec![0; word.limbs];
+        while rest != 0 {
+            let bit = rest.trailing_zeros();
+            rest &= rest - 1;
+            equation.fill(0);
+            for raw in 0..32 {
+                if temper(1 << raw) >> bit & 1 == 1 {
+                    for (limb, other) in equation.iter_mut().zip(word.bit(raw)) {
+                        *limb ^= other;
+                    }
+                }
+            }
+            system.push_with(&mut equation, known.bits >> bit & 1 == 1);
+        }
+    }
+
+    /// Generates the next word, as [`twist`] does.
+    fn advance(&mut self) {
+        let mut word = self.words[M].clone();
+        let (this, next) = (&self.words[0], &self.words[1]);
+        word.add(30, this.bit(31));
+        for bit in 1..31 {
+            word.add(bit - 1, next.bit(bit));
+        }
+        for bit in 0..32 {
+            if MATRIX >> bit & 1 == 1 {
+                word.add(bit, next.bit(0));
+            }
+        }
+        self.words.pop_front();
+        self.words.push_back(word);
+        self.first += 1;
+    }
+}
+
+/// The raw word that [`temper`] makes this word of.
+fn untemper(mut word: u32) -> u32 {
+    word ^= word >> 18;
+    word ^= (word << 15) & 0xefc6_0000;
+    let mut low = word;
+    for _ in 0..4 {
+        low = word ^ ((low << 7) & 0x9d2c_5680);
+    }
+    low ^ (low >> 11) ^ (low >> 22)
+}
+
+/// What `twist` mixed: the highest bit of a word and the low bits of the next one. `sum` is the word that it
+/// made, plus the far one.
+#[inline(always)]
+fn unmix(sum: u32) -> u32 {
+    let lowest = sum >> 31;
+    (sum ^ (lowest * MATRIX)) << 1 | lowest
+}
+
+const HIGHEST: u32 = 1 << 31;
+
+impl Mt19937 {
+    /// The generator that draws the raw words of a generated block next.
+    fn before(block: &[u32; N]) -> Mt19937 {
+        let mut words = [0; 2 * N];
+        words[N..].copy_from_slice(block);
+        run_back(&mut words, N);
+        let mut generator = Mt19937::new(0);
+        generator.state.words.copy_from_slice(&words[..N]);
+        generator.state.left = 1;
+        generator.state.next = N as u32;
+        generator
+    }
+}
+
+/// Computes the raw words below `known` from the [`N`] words from there on.
+#[inline(always)]
+fn run_back(words: &mut [u32], known: usize) {
+    let mut end = known;
+    while end > 0 {
+        // Words that depend on none of each other.
+        let start = end.saturating_sub(M - 1);
+        let (made, rest) = words.split_at_mut(end);
+        // `rest` begins at `end`; word `k + M - 1` is in it for every `k` from `start` on.
+        let far = |k: usize| k - end;
+        for k in start..end {
+            let sum = rest[far(k + N)] ^ rest[far(k + M)];
+            let before = rest[far(k + N - 1)] ^ rest[far(k + M - 1)];
+            made[k] = (unmix(sum) & HIGHEST) | (unmix(before) & !HIGHEST);
+        }
+        end = start;
+    }
+}
+
+/// A seed, and how many words were drawn since.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Origin {
+    /// The seed; the high 32 bits of a seed do not affect the words.
+    pub seed: u32,
+    /// The words that were drawn after the generator was seeded.
+    pub words: u64,
+}
+
+/// Finds the seed that a generator was seeded with, if at most `max_words` words were drawn since, by running it backwards
+/// to the block that [`manual_seed`](Mt19937::new) makes. Takes about half a nanosecond a word.
+///
+/// A block is that of a seed if all 623 words that follow from the seed are there, so a seed is never found by chance.
+///
+/// ```
+/// use torch_rng::recovery::{Origin, find_seed};
+/// use torch_rng::Mt19937;
+///
+/// let mut generator = Mt19937::new(42);
+/// generator.skip(1_000_000);
+/// assert_eq!(find_seed(&generator, 1 << 21), Some(Origin { seed: 42, words: 1_000_000 }));
+/// assert_eq!(find_seed(&generator, 1000), None);
+/// ```
+#[must_use]
+pub fn find_seed(generator: &Mt19937, max_words: u64) -> Option<Origin> {
+    let mut generator = generator.clone();
+    // The block that the next word is drawn from.
+    if generator.state.left == 1 {
+        generator.regenerate();
+    }
+    let scan = SeedScan {
+        block: &generator.state.words,
+        drawn: u64::from(generator.state.next),
+        max_words,
+    };
+    match Backend::selected().simd() {
+        Some(simd) => simd.run(scan),
+        None => scan.run(Portable::<8>),
+    }
+}
+
+/// The word of a seeded block after `word`, less its position.
+#[inline(always)]
+fn seed_step(word: u32) -> u32 {
+    (word ^ (word >> 30)).wrapping_mul(1_812_433_253)
+}
+
+/// The word before a step: the inverse of [`seed_step`].
+fn seed_step_back(word: u32) -> u32 {
+    // The inverse of 1812433253 modulo 2^32.
+    let product = word.wrapping_mul(2_520_285_293);
+    product ^ (product >> 30)
+}
+
+/// The words that are run back at a time.
+const CHUNK: usize = 16 * (M - 1);
+
+struct SeedScan<'g> {
+    block: &'g [u32; N],
+    /// The words of the block that were drawn.
+    drawn: u64,
+    max_words: u64,
+}
+
+impl Kernel for SeedScan<'_> {
+    type Output = Option<Origin>;
+
+    #[inline(always)]
+    fn run<I: FullIsa>(self, _isa: I) -> Option<Origin> {
+        // `words` has words from some position on; that of `self.block` is 0, and `first` words are before it.
+        let mut words = vec![0; CHUNK + N];
+        words[CHUNK..].copy_from_slice(self.block);
+        let mut before = 0_u64;
+        loop {
+            run_back(&mut words, CHUNK);
+            // A seeded block begins at `words[start]`, from N words before the block on: none of it is drawn.
+            let mut is_any = 0;
+            for start in 0..CHUNK {
+                let rest = words[start + 2] ^ seed_step(words[start + 1]).wrapping_add(2);
+                is_any |= u32::from(rest == 0);
+            }
+            if is_any != 0 {
+                for start in (0..CHUNK).rev() {
+                    let Some(seed) = seed_of(&words[start..start + N]) else {
+                        continue;
+                    };
+                    // From the first word that was drawn.
+                    let distance = before + (CHUNK - start) as u64;
+                    let Some(drawn) = (distance + self.drawn).checked_sub(N as u64) else {
+                        continue;
+                    };
+                    if drawn <= self.max_words {
+                        return Some(Origin { seed, words: drawn });
+                    }
+                }
+            }
+            before += CHUNK as u64;
+            if before + self.drawn > self.max_words.saturating_add(N as u64) {
+                return None;
+            }
+            let (start, end) = words.split_at_mut(CHUNK);
+            end.copy_from_slice(&start[..N]);
+        }
+    }
+}
+
+/// The seed of a block, if a seed makes it. The low bits of its first word are not part of the recurrence.
+fn seed_of(block: &[u32]) -> Option<u32> {
+    let follows = |i: usize| block[i] == seed_step(block[i - 1]).wrapping_add(i as u32);
+    if !(2..N).all(follows) {
+        return None;
+    }
+    let seed = seed_step_back(block[1].wrapping_sub(1));
+    ((seed ^ block[0]) & HIGHEST == 0).then_some(seed)
+}
+
+/// How far known bits are those of an MT19937 stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Agreement {
+    /// The sums of known bits that are 0 in every MT19937 stream.
+    pub sums: u64,
+    /// How many of them are not 0. About half of them in other data.
+    pub disagreeing: u64,
+    /// The positions of words whose bits are probably wrong: most sums of them disagree.
+    pub wrong_words: Vec<u64>,
+}
+
+/// Compares known bits with what MT19937 relates: word `k + 624` with the words `k`, `k + 1` and `k + 397`.
+///
+/// Where 24 bits of each word are known, each such four words have 15 sums that must be 0. So some dozens of them tell whether data is
+/// drawn from MT19937 at all, and which words do not belong, without any seed or state. A word that none of
+/// the sums has is not checked.
+///
+/// ```
+/// use torch_rng::recovery::{KnownBits, agreement};
+/// use torch_rng::Mt19937;
+///
+/// let mut generator = Mt19937::new(3);
+/// let mut known: Vec<KnownBits> = (0..2000)
+///     .map(|word| KnownBits { word, mask: 0xff_ffff, bits: generator.next_u32() })
+///     .collect();
+/// assert_eq!(agreement(&known).disagreeing, 0);
+/// known[700].bits ^= 1 << 9;
+/// assert_eq!(agreement(&known).wrong_words, [700]);
+/// ```
+#[must_use]
+pub fn agreement(known: &[KnownBits]) -> Agreement {
+    let mut sorted: Vec<KnownBits> = known.iter().copied().filter(|k| k.mask != 0).collect();
+    sorted.sort_by_key(|known| known.word);
+    sorted.dedup_by_key(|known| known.word);
+    let find = |word: u64| sorted.binary_search_by_key(&word, |known| known.word).ok();
+    let mut result = Agreement {
+        sums: 0,
+        disagreeing: 0,
+        wrong_words: Vec::new(),
+    };
+    // Of each word: the relations that hold, and all.
+    let mut votes = vec![(0_u32, 0_u32); sorted.len()];
+    let mut last: Option<([u32; 4], Vec<[u32; 4]>)> = None;
+    for (i, this) in sorted.iter().enumerate() {
+        let later = [1, M as u64, N as u64].map(|distance| find(this.word + distance));
+        let [Some(next), Some(far), Some(made)] = later else {
+            continue;
+        };
+        let places = [i, next, far, made];
+        let masks = places.map(|place| sorted[place].mask);
+        let sums = match &mut last {
+            Some((of, sums)) if *of == masks => sums,
+            last => &mut last.insert((masks, known_sums(masks))).1,
+        };
+        if sums.is_empty() {
+            continue;
+        }
+        let disagreeing = sums.iter().filter(|sum| {
+            let bits = (0..4).map(|i| (sorted[places[i]].bits & sum[i]).count_ones());
+            bits.sum::<u32>() % 2 == 1
+        });
+        let disagreeing = disagreeing.count();
+        result.sums += sums.len() as u64;
+        result.disagreeing += disagreeing as u64;
+        // A few sums hold by chance.
+        if sums.len() >= 4 {
+            // Of the word itself, only one bit is in the sums.
+            for place in [next, far, made] {
+                votes[place].0 += u32::from(disagreeing == 0);
+                votes[place].1 += 1;
+            }
+        }
+    }
+    let is_wrong = |(holding, all): &(u32, u32)| *all > 0 && 2 * holding < *all;
+    let words = sorted
+        .iter()
+        .zip(&votes)
+        .filter(|(_, votes)| is_wrong(votes));
+    result.wrong_words = words.map(|(known, _)| known.word).collect();
+    result
+}
+
+/// The sums of known bits of the words `k`, `k + 1`, `k + 397` and `k + 624` that are 0.
+fn known_sums(masks: [u32; 4]) -> Vec<[u32; 4]> {
+    // The drawn bits that a raw bit is the sum of.
+    let raw: [u32; 32] = std::array::from_fn(|bit| {
+        (0..32).fold(0, |sum, drawn| {
+            sum | (untemper(1 << drawn) >> bit & 1) << drawn
+        })
+    });
+    let mut sums: Vec<[u32; 4]> = (0..32)
+        .map(|bit| {
+            let mut sum = [0, 0, raw[bit], raw[bit]];
+            match bit {
+                31 => {}
+                30 => sum[0] ^= raw[31],
+                _ => sum[1] ^= raw[bit + 1],
+            }
+            if MATRIX >> bit & 1 == 1 {
+                sum[1] ^= raw[0];
+            }
+            sum
+        })
+        .collect();
+    // Each unknown bit is eliminated by one of the sums that have it.
+    for place in 0..4 {
+        for bit in 0..32 {
+            if masks[place] >> bit & 1 == 1 {
+                continue;
+            }
+            let has = |sum: &[u32; 4]| sum[place] >> bit & 1 == 1;
+            let Some(pivot) = sums.iter().position(has) else {
+                continue;
+            };
+            let pivot = sums.swap_remove(pivot);
+            for sum in sums.iter_mut().filter(|sum| has(sum)) {
+                for (a, b) in sum.iter_mut().zip(pivot) {
+                    *a ^= b;
+                }
+            }
+        }
+    }
+    sums
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn known(generator: &mut Mt19937, count: u64, mask: impl Fn(u64) -> u32) -> Vec<KnownBits> {
+        let known = (0..count).map(|word| KnownBits {
+            word,
+            mask: mask(word),
+            bits: generator.next_u32(),
+        });
+        known.collect()
+    }
+
+    fn at(seed: u64, words: u64) -> Mt19937 {
+        let mut generator = Mt19937::new(seed);
+        generator.skip(words);
+        generator
+    }
+
+    #[test]
+    fn every_word_is_untempered() {
+        let mut words = Mt19937::new(1);
+        for word in (0..32)
+            .map(|bit| 1 << bit)
+            .chain((0..1000).map(|_| words.next_u32()))
+        {
+            assert_eq!(untemper(temper(word)), word);
+            assert_eq!(seed_step_back(seed_step(word)), word);
+        }
+    }
+
+    #[test]
+    fn streams_are_recovered_from_parts_of_their_words() {
+        let masks: [(u64, fn(u64) -> u32); 7] = [
+            (640, |_| u32::MAX),
+            (1300, |_| 0xff_ffff),
+            (1300, |_| 0xffff_ff00),
+            (1400, |_| 0xffff),
+            (2600, |word| if word % 3 == 0 { 0 } else { 0xff_ffff }),
+            (2000, |word| if word < 900 { 0xf0 } else { u32::MAX }),
+            (1500, |word| u32::MAX << (word % 19)),
+        ];
+        for (i, (count, mask)) in masks.into_iter().enumerate() {
+            for words in [0, 625, 100_003] {
+                let generator = at(i as u64, words);
+                let recovered = recover(&known(&mut generator.clone(), count, mask))
+                    .unwrap_or_else(|error| panic!("mask {i}: {error}"));
+                let (mut a, mut b) = (recovered.clone(), generator);
+                for _ in 0..2000 {
+                    assert_eq!(a.next_u32(), b.next_u32(), "mask {i}, {words} words");
+                }
+                let seed = i as u32;
+                assert_eq!(find_seed(&recovered, 200_000), Some(Origin { seed, words }));
+            }
+        }
+    }
+
+    #[test]
+    fn order_and_repetition_do_not_matter() {
+        let generator = at(9, 77);
+        let mut words = known(&mut generator.clone(), 1400, |_| 0xff_ffff);
+        for known in &mut words {
+            known.word += 1 << 60;
+        }
+        words.reverse();
+        words.extend_from_within(..100);
+        let mut recovered = recover(&words).unwrap();
+        assert_eq!(recovered.next_u32(), generator.clone().next_u32());
+    }
+
+    #[test]
+    fn too_few_wrong_and_distant_words_are_errors() {
+        let generator = at(5, 10);
+        let words = known(&mut generator.clone(), 2000, |_| 0xff_ffff);
+        assert_eq!(recover(&[]), Err(RecoveryError::TooFew { open: 19_937 }));
+        let Err(RecoveryError::TooFew { open }) = recover(&words[..1200]) else {
+            panic!("1200 words are too few");
+        };
+        assert!((300..400).contains(&open), "{open}");
+        for wrong in [0, 300, 623, 700, 900, 1999] {
+            let mut words = words.clone();
+            words[wrong].bits ^= 1 << 23;
+            assert_eq!(
+                recover(&words),
+                Err(RecoveryError::Contradiction),
+                "{wrong}"
+            );
+        }
+        let mut far = words;
+        far[1999].word = 1 << 40;
+        assert_eq!(recover(&far), Err(RecoveryError::Span { span: 1 << 40 }));
+    }
+
+    #[test]
+    fn seeds_are_found_from_states_of_all_positions() {
+        for seed in [0, 1, u32::MAX, 0x8000_0000, 1_234_567] {
+            for words in [0, 1, 623, 624, 625, 6336, 6337, 7000, 1_000_000] {
+                let generator = at(u64::from(seed), words);
+                let origin = Some(Origin { seed, words });
+                assert_eq!(find_seed(&generator, words), origin, "{seed}, {words}");
+                if words > 0 {
+                    assert_eq!(find_seed(&generator, words - 1), None, "{seed}, {words}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn other_data_and_wrong_words_disagree() {
+        let mut other = 1_u64;
+        let random: Vec<KnownBits> = (0..3000)
+            .map(|word| {
+                other = other
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1);
+                let bits = (other >> 32) as u32;
+                KnownBits {
+                    word,
+                    mask: 0xff_ffff,
+                    bits,
+                }
+            })
+            .collect();
+        let result = agreement(&random);
+        assert_eq!(result.sums, (3000 - 624) * 15);
+        let share = result.disagreeing as f64 / result.sums as f64;
+        assert!((0.48..0.52).contains(&share), "{share}");
+        // One word in a hundred is wrong.
+        let mut words = known(&mut at(2, 3), 5000, |_| 0xff_ffff);
+        let wrong: Vec<u64> = (0..50).map(|i| 100 * i + i % 7).collect();
+        for word in &wrong {
+            words[*word as usize].bits ^= 0x0015_a000;
+        }
+        let result = agreement(&words);
+        let missed = wrong
+            .iter()
+            .filter(|word| !result.wrong_words.contains(word))
+            .count();
+        assert!(missed <= 1, "{missed} wrong words were not found");
+        assert!(
+            result.wrong_words.len() < 120,
+            "{}",
+            result.wrong_words.len()
+        );
+        words.retain(|known| !result.wrong_words.contains(&known.word) && known.word < 2000);
+        // What is left recovers the stream, unless a wrong word was missed.
+        if missed == 0 {
+            assert!(recover(&words).is_ok());
+        }
+    }
+}
