@@ -646,7 +646,8 @@ mod tests {
 
     #[test]
     fn streams_are_recovered_from_parts_of_their_words() {
-        let masks: [(u64, fn(u64) -> u32); 7] = [
+        type Mask = fn(u64) -> u32;
+        let masks: [(u64, Mask); 7] = [
             (640, |_| u32::MAX),
             (1300, |_| 0xff_ffff),
             (1300, |_| 0xffff_ff00),
@@ -656,7 +657,10 @@ mod tests {
             (1500, |word| u32::MAX << (word % 19)),
         ];
         for (i, (count, mask)) in masks.into_iter().enumerate() {
-            for words in [0, 625, 100_003] {
+            let all = [100_003, 0, 1, 623, 624, 625];
+            // The others take longer.
+            let positions = if i == 0 { &all[..] } else { &all[..1] };
+            for &words in positions {
                 let mut generator = at(i as u64, words);
                 let words_known = known(&mut generator.clone(), count, mask);
                 // The recovered one draws the first known word next.
