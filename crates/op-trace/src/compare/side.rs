@@ -628,14 +628,21 @@ impl<'a> Side<'a> {
     pub fn pairs(&self, other: &Side<'_>) -> Pairs {
         const NONE: u32 = u32::MAX;
         let mut pairs = vec![NONE; self.len()];
-        let mut rest = &self.by_signature[..];
-        while let Some(first) = rest.first() {
-            let signature = self.signatures[*first as usize];
-            let count = rest.partition_point(|node| self.signatures[*node as usize] == signature);
-            for (node, twin) in rest[..count].iter().zip(other.with_signature(signature)) {
+        // Both are sorted.
+        let of = |side: &Side<'_>, node: u32| side.signatures[node as usize];
+        let (own, mut theirs) = (
+            self.by_signature.iter(),
+            other.by_signature.iter().peekable(),
+        );
+        for node in own {
+            let signature = of(self, *node);
+            while theirs
+                .next_if(|twin| of(other, **twin) < signature)
+                .is_some()
+            {}
+            if let Some(twin) = theirs.next_if(|twin| of(other, **twin) == signature) {
                 pairs[*node as usize] = *twin;
             }
-            rest = &rest[count..];
         }
         let mut last = NONE;
         for pair in &mut pairs {
