@@ -119,6 +119,198 @@ fn bad_input_is_one_line() {
     }
 }
 
+/// The tiny trace with more in it: what `change` makes of its text.
+fn changed(folder: &Path, name: &str, change: impl Fn(&str) -> String) -> String {
+    let whole = std::fs::read_to_string(root().join(DATA).join("tiny.trace")).unwrap();
+    let path = folder.join(name);
+    std::fs::write(&path, change(&whole)).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+/// A page needs nothing else, and the same traces give the same bytes.
+#[test]
+fn pages_are_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let page = |arguments: &[&str], name: &str, code: i32| {
+        let output = run(&[arguments, &["--html", &at(name)]].concat());
+        assert_eq!(output.status.code(), Some(code), "{output:?}");
+        std::fs::read_to_string(at(name)).unwrap()
+    };
+    let (tiny, other) = (format!("{DATA}/tiny.trace"), format!("{DATA}/tiny-p.trace"));
+    let stats = changed(folder.path(), "stats.trace", |text| {
+        let stats = "\"stats\":{\"mean\":0.25,\"std\":0.5,\"zeros\":1,\"absmax\":{\"float\":\"inf\"}},\"sample\"";
+        text.replace("\"sample\"", stats)
+    });
+    let diff = page(&["trace", "diff", &tiny, &other], "diff.html", 1);
+    let show = page(&["trace", "show", &tiny], "show.html", 0);
+    let signal = page(&["trace", "show", &stats], "signal.html", 0);
+    for (html, name) in [(&diff, "diff"), (&show, "show"), (&signal, "signal")] {
+        for word in [
+            "http:", "https:", "src=", "href=", "<script", "url(", "@import", "NaN",
+        ] {
+            assert!(!html.contains(word), "{name} has {word}");
+        }
+        assert!(html.contains("prefers-color-scheme: dark"));
+        for tag in [
+            "details", "table", "figure", "svg", "div", "section", "summary",
+        ] {
+            let count = |text: &str| html.matches(text).count();
+            assert_eq!(
+                count(&format!("<{tag}>")) + count(&format!("<{tag} ")),
+                count(&format!("</{tag}>")),
+                "{name}: {tag}"
+            );
+        }
+    }
+    assert!(diff.contains("<h3>argument p</h3>"));
+    assert!(diff.contains("argument p: 0.5 in A, 0.75 in B"));
+    assert!(diff.contains("in ULPs</figcaption>"));
+    assert!(show.contains("--stats") && !show.contains("<svg"));
+    assert!(signal.contains("Standard deviation</figcaption>") && signal.contains("0.25"));
+    assert_eq!(
+        page(&["trace", "diff", &tiny, &other], "again.html", 1),
+        diff
+    );
+    assert_eq!(page(&["trace", "show", &stats], "again.html", 0), signal);
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 5);
+    // In the terminal, too.
+    let shown = text(&run(&["trace", "show", &stats]).stdout);
+    let row = shown
+        .lines()
+        .find(|line| line.contains("addmm  ") && line.contains("0.25"))
+        .unwrap();
+    assert_eq!(
+        row.split_whitespace().collect::<Vec<_>>(),
+        ["0", "addmm", "0.25", "0.5", "25.0%", "0.25", "0.5", "25.0%"]
+    );
+}
+
+/// What a trace says is text, never markup.
+#[test]
+fn pages_escape() {
+    let folder = tempfile::tempdir().unwrap();
+    let evil = "</title></style><script>alert(1)</script><img src=x onerror='1'>";
+    let trace = changed(folder.path(), "a&<b>.trace", |whole| {
+        whole
+            .replace("\"module\":\"0\"", &format!("\"module\":\"{evil}\""))
+            .replace("programs.py:285", &format!("{evil}:285"))
+            .replace("\"class\":\"Sequential\"", &format!("\"class\":\"{evil}\""))
+            .replace("AMD EPYC", evil)
+            .replace("aten::pow", &format!("aten::{evil}"))
+            .replace(
+                "\"op\":\"aten::sum\"",
+                &format!("\"op\":\"aten::sum\",\"error\":\"{evil}\""),
+            )
+    });
+    let html = folder.path().join("page.html");
+    let page = html.to_str().unwrap();
+    let other = format!("{DATA}/tiny-p.trace");
+    for arguments in [
+        &["trace", "show", &trace][..],
+        &["trace", "diff", &trace, &other],
+    ] {
+        let output = run(&[arguments, &["--html", page]].concat());
+        assert!(output.status.code() < Some(2), "{output:?}");
+        let written = std::fs::read_to_string(&html).unwrap();
+        assert!(written.contains("&lt;script&gt;"), "{arguments:?}");
+        assert_eq!(
+            written.matches("<script").count() + written.matches("<img").count(),
+            0
+        );
+        assert!(!written.contains("</style><script") && written.matches("</style>").count() == 1);
+        assert!(written.contains("a&amp;&lt;b&gt;.trace"));
+    }
+}
+
+#[test]
+fn pages_that_cannot_be_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let tiny = format!("{DATA}/tiny.trace");
+    let old = folder.path().join("old.html");
+    std::fs::write(&old, "old").unwrap();
+    let old = old.to_str().unwrap();
+    for (arguments, expected) in [
+        (
+            &["trace", "show", &tiny, "--html", "missing/page.html"][..],
+            "missing/page.html: cannot be written",
+        ),
+        (
+            &["trace", "diff", &tiny, &tiny, "--html", "src"],
+            "src: cannot be written",
+        ),
+        (
+            &["trace", "diff", &tiny, "Cargo.toml", "--html", old],
+            "Cargo.toml: not a trace",
+        ),
+        (
+            &["trace", "show", "Cargo.toml", "--html", old],
+            "Cargo.toml: not a trace",
+        ),
+    ] {
+        let output = run(arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {output:?}");
+        let message = text(&output.stderr);
+        assert!(
+            message.contains(expected) && message.lines().count() == 1,
+            "{message}"
+        );
+        assert!(output.stdout.is_empty());
+    }
+    assert_eq!(std::fs::read_to_string(old).unwrap(), "old");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
+/// 100,000 operations of 5,000 modules: what is shown is counted, not listed.
+#[test]
+fn pages_of_long_traces_stay_small() {
+    let folder = tempfile::tempdir().unwrap();
+    let long = |name: &str, hash: &str| {
+        changed(folder.path(), name, |whole| {
+            let lines: Vec<&str> = whole.lines().collect();
+            let mut text = format!("{}\n{}\n", lines[0], lines[1]);
+            for index in 0..100_000 {
+                let line = lines[3].replacen("\"i\":1", &format!("\"i\":{index}"), 1);
+                let module = format!("\"module\":\"m{}.part{}\"", index / 2000 % 50, index % 100);
+                let result = format!("{index:016x}{hash}");
+                text += &line.replacen("\"module\":\"0\"", &module, 1).replacen(
+                    "9c2447ac34731bb61f6fb5b798ee766e",
+                    &result,
+                    1,
+                );
+                text.push('\n');
+            }
+            text
+        })
+    };
+    let (a, b) = (
+        long("a.trace", "0000000000000000"),
+        long("b.trace", "0000000000000001"),
+    );
+    let html = folder.path().join("page.html");
+    let page = html.to_str().unwrap();
+    assert_eq!(
+        run(&["trace", "show", &a, "--html", page]).status.code(),
+        Some(0)
+    );
+    assert!(
+        html.metadata().unwrap().len() < 4 << 20,
+        "{:?}",
+        html.metadata()
+    );
+    assert_eq!(
+        run(&["trace", "diff", &a, &b, "--html", page])
+            .status
+            .code(),
+        Some(1)
+    );
+    assert!(
+        html.metadata().unwrap().len() < 8 << 20,
+        "{:?}",
+        html.metadata()
+    );
+}
+
 // ---------------------------------------------------------------- with PyTorch
 
 fn python() -> PathBuf {

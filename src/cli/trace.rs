@@ -1,6 +1,8 @@
 //! `tch-init trace`: records the operations of a Python program, shows them, and compares two such traces.
 
 mod diff;
+mod html;
+mod layers;
 mod python;
 mod show;
 

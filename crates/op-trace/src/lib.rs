@@ -14,7 +14,7 @@ mod source;
 mod trace;
 mod value;
 
-pub use compare::{Class, Comparison, Departure, Outcome, Place, Sides};
+pub use compare::{Class, Comparison, Departure, Outcome, Place, Sides, Verdict, Verdicts};
 pub use environment::{Environment, EnvironmentDifference};
 pub use error::{TraceError, TraceProblem};
 pub use hash::ValueHash;

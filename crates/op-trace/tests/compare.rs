@@ -1,6 +1,6 @@
 //! Compares traces of a small program (tests/python/trace/programs.py) and changes of them.
 
-use op_trace::{Class, Comparison, Outcome, Trace};
+use op_trace::{Class, Comparison, Outcome, Trace, Verdict};
 
 const TINY: &str = include_str!("data/tiny.trace");
 
@@ -31,6 +31,14 @@ fn another_probability_is_named() {
     assert_eq!(departure.class, Class::Argument("p".to_owned()));
     assert_eq!(departure.details[0], "argument p: 0.5 in A, 0.75 in B");
     assert_eq!(departure.a.as_ref().unwrap().module.as_deref(), Some("1"));
+    // Operation 2 allocates, 3 draws another mask.
+    let verdicts: Vec<Verdict> = (1..4)
+        .map(|index| comparison.verdicts.b.of(index))
+        .collect();
+    assert_eq!(
+        verdicts,
+        [Verdict::Shared, Verdict::Nothing, Verdict::Departed]
+    );
     assert_eq!(comparison.outcome, Outcome::Differs);
 }
 

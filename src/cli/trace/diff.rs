@@ -1,5 +1,6 @@
 //! `tch-init trace diff`: names where two programs first compute something else.
 
+use super::html;
 use crate::cli::report::{Report, one_line};
 use anstyle::{AnsiColor, Style};
 use anyhow::Result;
@@ -20,9 +21,16 @@ pub struct Arguments {
     /// Write JSON
     #[arg(long)]
     json: bool,
+    /// Write a page: what differs, how far apart the layers are, and the operations as a tree of modules
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
 }
 
 pub fn run(arguments: &Arguments) -> Result<Report> {
+    let html = match &arguments.html {
+        Some(path) => Some((path, html::create(path)?)),
+        None => None,
+    };
     // Each trace takes a thread: a line takes some microseconds, and traces of long runs have millions.
     let (a, b) = std::thread::scope(|scope| {
         let b = scope.spawn(|| Trace::read(&arguments.b));
@@ -52,6 +60,17 @@ pub fn run(arguments: &Arguments) -> Result<Report> {
         }
         _ => {}
     }
+    if let Some((path, file)) = html {
+        let names = [&arguments.a, &arguments.b].map(|path| html::file_name(path));
+        let page = html::diff(&html::Compared {
+            names: [&names[0], &names[1]],
+            traces: [&a, &b],
+            comparison: &comparison,
+            notes: &introduction(&comparison, &notes),
+            verdict: verdict(&comparison),
+        })?;
+        html::write(path, file, &page)?;
+    }
     Ok(Report {
         found: !comparison.is_same(),
         text: match arguments.json {
@@ -61,7 +80,8 @@ pub fn run(arguments: &Arguments) -> Result<Report> {
     })
 }
 
-fn to_text(comparison: &Comparison, notes: &[String], all: bool) -> String {
+/// What is said before the differences.
+fn introduction(comparison: &Comparison, notes: &[String]) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for difference in &comparison.environment {
         let value = |value: &Option<String>| value.clone().unwrap_or_else(|| "nothing".to_owned());
@@ -80,6 +100,11 @@ fn to_text(comparison: &Comparison, notes: &[String], all: bool) -> String {
         comparison.operations.b - comparison.departed.b,
         comparison.operations.b
     ));
+    lines
+}
+
+fn to_text(comparison: &Comparison, notes: &[String], all: bool) -> String {
+    let mut lines = introduction(comparison, notes);
     let shown = if all { comparison.departures.len() } else { 1 };
     for (index, departure) in comparison.departures.iter().take(shown).enumerate() {
         let title = if index == 0 {

@@ -1,5 +1,7 @@
 //! `tch-init trace show`: counts the operations of a trace.
 
+use super::html;
+use super::layers::{Layer, Layers, Measured, Signals, Summary};
 use crate::cli::report::{Report, one_line};
 use anyhow::Result;
 use clap::Args;
@@ -16,6 +18,9 @@ const WIDTH: u16 = 100;
 pub struct Arguments {
     /// The trace
     trace: PathBuf,
+    /// Write a page with charts of what the layers compute, and the operations as a tree of modules
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
 }
 
 /// A row: a module, an operation, and how often each phase has it.
@@ -26,125 +31,57 @@ struct Row {
 }
 
 pub fn run(arguments: &Arguments) -> Result<Report> {
+    if let Some(path) = &arguments.html {
+        let file = html::create(path)?;
+        let trace = Trace::read(&arguments.trace)?;
+        let page = html::show(&html::file_name(&arguments.trace), &trace)?;
+        html::write(path, file, &page)?;
+        return Ok(Report {
+            text: format!("{}\n", path.display()),
+            found: false,
+        });
+    }
     let trace = Trace::read(&arguments.trace)?;
+    let mut summary = Summary::default();
     let mut counts = Counts::default();
     for operation in trace.operations() {
-        counts.add(&operation?);
+        let operation = operation?;
+        let layer = summary.add(&operation, &trace.language);
+        counts.add(layer, &operation);
     }
     let mut text = String::new();
-    for line in summary(&trace, &counts) {
+    for line in summary.lines(&trace) {
         text += &one_line(&line);
         text.push('\n');
     }
-    for row in table(&counts.rows()).lines() {
-        text += row.trim_end();
+    let mut tables = vec![table(&counts.rows(&summary.signals.layers))];
+    tables.extend(signal_table(&summary.signals));
+    for table in tables {
         text.push('\n');
+        for row in table.lines() {
+            text += row.trim_end();
+            text.push('\n');
+        }
     }
     Ok(Report { text, found: false })
 }
 
-fn summary(trace: &Trace, counts: &Counts) -> Vec<String> {
-    let mut lines = Vec::new();
-    let environment = ["torch", "cpu", "capability", "threads"].map(|name| {
-        let value = trace.environment.get(name).unwrap_or("unknown");
-        if name == "torch" {
-            format!("PyTorch {value}")
-        } else {
-            format!("{name} {value}")
-        }
-    });
-    lines.push(environment.join(", "));
-    for model in &trace.models {
-        let parameters = model
-            .names
-            .iter()
-            .filter(|named| named.requires_grad.is_some());
-        let elements = parameters.clone().fold(0i64, |sum, named| {
-            sum.saturating_add(named.tensor.elements())
-        });
-        lines.push(format!(
-            "{}: {} parameters with {elements} elements",
-            model.class,
-            parameters.count()
-        ));
-    }
-    let end = match &trace.end {
-        None => "the program was killed".to_owned(),
-        Some(end) => match end.reason.as_str() {
-            "finished" => "the program finished".to_owned(),
-            "steps" => "the recording ended after these steps".to_owned(),
-            other => other.to_owned(),
-        },
-    };
-    let (steps, draws) = (counts.steps, counts.draws);
-    lines.push(format!(
-        "{} operations in {steps} step{}, {draws} draws; {end}",
-        trace.len(),
-        if steps == 1 { "" } else { "s" }
-    ));
-    lines.extend(counts.failed.iter().cloned());
-    lines.push(String::new());
-    lines
-}
-
-/// Failed operations that are listed.
-const MAX_FAILED: usize = 100;
-
-/// What is counted, in one pass.
+/// Operations by layer, kind and phase.
 #[derive(Default)]
 struct Counts {
-    /// Modules in the order of their first operation.
-    modules: Vec<String>,
-    module_of: HashMap<SharedStr, usize>,
-    /// Rows in the order in which they are met: their module, operation and counts.
-    rows: Vec<(usize, SharedStr, [usize; 3])>,
-    row_of: HashMap<(usize, SharedStr), usize>,
-    /// The module of each forward operation.
-    of_operation: Vec<u32>,
-    steps: u32,
-    draws: usize,
-    failed: Vec<String>,
+    /// In the order in which they are met: layer, operation and counts.
+    rows: Vec<(u32, SharedStr, [usize; 3])>,
+    row_of: HashMap<(u32, SharedStr), usize>,
 }
 
 impl Counts {
-    fn add(&mut self, operation: &Operation) {
-        self.steps = self.steps.max(operation.step);
-        self.draws += usize::from(operation.generator.is_some());
-        if let Some(error) = operation
-            .error
-            .as_ref()
-            .filter(|_| self.failed.len() < MAX_FAILED)
-        {
-            let at = operation
-                .at
-                .as_ref()
-                .map_or("an unknown line", SharedStr::as_str);
-            self.failed
-                .push(format!("failed: {} at {at}: {error}", operation.schema()));
-        }
-        // Operations of a backward pass belong to the module of their forward pass.
-        let forward = operation
-            .forward
-            .and_then(|forward| self.of_operation.get(forward));
-        let module = match (&operation.module, forward) {
-            (None, Some(module)) => *module as usize,
-            (own, _) => {
-                let name = own.clone().unwrap_or_else(|| "".into());
-                let next = self.modules.len();
-                let module = *self.module_of.entry(name.clone()).or_insert(next);
-                if module == next {
-                    self.modules.push(name.to_string());
-                }
-                module
-            }
-        };
-        self.of_operation.push(module as u32);
+    fn add(&mut self, layer: u32, operation: &Operation) {
         let name = operation.name.as_str();
         let name = SharedStr::from(name.rsplit("::").next().unwrap_or(name));
         let next = self.rows.len();
-        let row = *self.row_of.entry((module, name.clone())).or_insert(next);
+        let row = *self.row_of.entry((layer, name.clone())).or_insert(next);
         if row == next {
-            self.rows.push((module, name, [0; 3]));
+            self.rows.push((layer, name, [0; 3]));
         }
         self.rows[row].2[match operation.phase {
             Phase::Forward => 0,
@@ -153,13 +90,16 @@ impl Counts {
         }] += 1;
     }
 
-    /// Modules together, in the order of their first operation.
-    fn rows(&self) -> Vec<Row> {
-        let mut rows: Vec<&(usize, SharedStr, [usize; 3])> = self.rows.iter().collect();
-        rows.sort_by_key(|(module, ..)| *module);
+    /// Layers together, in the order of their first operation.
+    fn rows(&self, layers: &Layers) -> Vec<Row> {
+        let mut rows: Vec<&(u32, SharedStr, [usize; 3])> = self.rows.iter().collect();
+        rows.sort_by_key(|(layer, ..)| *layer);
         rows.into_iter()
-            .map(|(module, operation, counts)| Row {
-                module: self.modules[*module].clone(),
+            .map(|(layer, operation, counts)| Row {
+                module: match &layers.names[*layer as usize] {
+                    Layer::Outside => String::new(),
+                    layer => layer.text().to_owned(),
+                },
                 operation: operation.to_string(),
                 counts: *counts,
             })
@@ -167,13 +107,59 @@ impl Counts {
     }
 }
 
-fn table(rows: &[Row]) -> Table {
+/// What the layers compute in the first step, if the trace has statistics.
+fn signal_table(signals: &Signals) -> Option<Table> {
+    let shown = signals.shown();
+    if shown.is_empty() {
+        return None;
+    }
+    let mut table = plain_table(&[
+        "layer",
+        "result",
+        "mean",
+        "std",
+        "zeros",
+        "gradient: mean",
+        "std",
+        "zeros",
+    ]);
+    for column in table.column_iter_mut().skip(2) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    for (layer, signal) in shown {
+        let Some((_, operation, activation)) = &signal.activation else {
+            continue;
+        };
+        let numbers = |measured: Option<&Measured>| {
+            measured.map_or_else(<[String; 3]>::default, |measured| {
+                let share = format!("{:.1}%", 100.0 * measured.zeros());
+                [
+                    html::number_text(measured.stats.mean),
+                    html::number_text(measured.stats.std),
+                    share,
+                ]
+            })
+        };
+        let mut cells = vec![one_line(layer), one_line(operation)];
+        cells.extend(numbers(Some(activation)));
+        cells.extend(numbers(signal.gradient.as_ref()));
+        table.add_row(cells);
+    }
+    Some(table)
+}
+
+fn plain_table(header: &[&str]) -> Table {
     let mut table = Table::new();
     table
         .load_style(presets::NOTHING)
         .set_content_arrangement(ContentArrangement::Dynamic)
         .set_width(terminal_size::terminal_size().map_or(WIDTH, |(width, _)| width.0))
-        .set_header(["module", "operation", "forward", "backward", "optimizer"]);
+        .set_header(header.to_vec());
+    table
+}
+
+fn table(rows: &[Row]) -> Table {
+    let mut table = plain_table(&["module", "operation", "forward", "backward", "optimizer"]);
     for column in table.column_iter_mut().skip(2) {
         column.set_cell_alignment(CellAlignment::Right);
     }

@@ -18,7 +18,7 @@ pub use departure::{Departure, Place};
 
 use crate::{EnvironmentDifference, Trace};
 use pairing::Pairing;
-use side::{Keys, Side};
+use side::{Bits, Keys, Side};
 use std::collections::HashMap;
 
 /// Whether an operation computes something: other than the reading, naming or allocating of memory.
@@ -35,6 +35,37 @@ pub struct Sides<T> {
     pub b: T,
 }
 
+/// What became of the operations of one trace.
+#[derive(Debug, Clone, Default)]
+pub struct Verdicts {
+    computes: Bits,
+    departed: Bits,
+}
+
+/// What became of an operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Verdict {
+    /// It computes nothing that is compared.
+    Nothing,
+    /// The other side has its results, too.
+    Shared,
+    /// The other side lacks a result.
+    Departed,
+}
+
+impl Verdicts {
+    /// What became of an operation, by its number.
+    #[must_use]
+    pub fn of(&self, operation: usize) -> Verdict {
+        match (self.computes.has(operation), self.departed.has(operation)) {
+            (false, _) => Verdict::Nothing,
+            (true, false) => Verdict::Shared,
+            (true, true) => Verdict::Departed,
+        }
+    }
+}
+
 /// Where two traces differ.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -43,6 +74,8 @@ pub struct Comparison {
     pub operations: Sides<usize>,
     /// How many of them have results that the other side lacks.
     pub departed: Sides<usize>,
+    /// What became of each operation.
+    pub verdicts: Sides<Verdicts>,
     /// How the environments differ.
     pub environment: Vec<EnvironmentDifference>,
     /// The independent differences, in order. Empty for equal programs.
@@ -90,6 +123,10 @@ impl Comparison {
             departed: Sides {
                 a: side_a.departed(),
                 b: side_b.departed(),
+            },
+            verdicts: Sides {
+                a: side_a.verdicts(),
+                b: side_b.verdicts(),
             },
             environment,
             departures,

@@ -2,7 +2,7 @@
 
 use super::expression::Expander;
 use super::find::Origins;
-use super::side::{Key, Keys, Node, Pairs, Side};
+use super::side::{Key, Keys, Node, Pairs, Side, canon};
 use crate::{Phase, SharedStr};
 use std::collections::HashSet;
 
@@ -71,6 +71,25 @@ fn kin(a: &str, b: &str) -> bool {
 
 fn is_arithmetic(canon: &str) -> bool {
     matches!(canon, "add" | "sub" | "mul" | "div" | "rsub")
+}
+
+/// Nodes in the order of their distance from a position, of two at one distance the first first.
+fn outward(nodes: &[u32], at: f64) -> impl Iterator<Item = usize> {
+    let split = nodes.partition_point(|node| f64::from(*node) < at);
+    let (before, after) = nodes.split_at(split);
+    let (mut before, mut after) = (before.iter().rev().peekable(), after.iter().peekable());
+    std::iter::from_fn(move || {
+        let is_before = match (before.peek(), after.peek()) {
+            (Some(node), Some(other)) => at - f64::from(**node) <= f64::from(**other) - at,
+            (first, _) => first.is_some(),
+        };
+        let next = if is_before {
+            before.next()
+        } else {
+            after.next()
+        };
+        next.map(|node| *node as usize)
+    })
 }
 
 /// One of the two traces.
@@ -158,20 +177,38 @@ impl<'s, 'a> Pairing<'s, 'a> {
         } else {
             Which::A
         };
+        let is_shared =
+            |key: Key| !self.keys.weak.contains(&key) && !self.is_drawn(key, index, side);
+        let by_values = node.states.is_none() && !node.inputs.is_empty();
+        // No candidate has a higher score, but for its distance.
+        let most = if by_values {
+            let inputs = node.inputs.iter();
+            let scores = inputs.map(|input| {
+                let shared = other.has(input.key) && is_shared(input.key);
+                4 * usize::from(shared) + 3 * usize::from(input.tensor.name.is_some())
+            });
+            9 + scores.sum::<usize>() + deep.len()
+        } else {
+            1
+        };
         let mut best: Option<(f64, usize)> = None;
-        for candidate in other.bad_by_pass.get(&node.pass)? {
-            let candidate = *candidate as usize;
-            let twin = &other.node(candidate);
-            if !kin(twin.canon, node.canon) || twin.operation.phase != node.operation.phase {
+        for candidate in outward(other.bad_by_pass.get(&node.pass)?, at) {
+            let near = 1.0 / (1.0 + (candidate as f64 - at).abs());
+            if best.is_some_and(|(highest, _)| highest >= most as f64 + near) {
+                break;
+            }
+            let site = other.operation(candidate).site;
+            let kind = canon(site.name.as_str()).unwrap_or_default();
+            if !kin(kind, node.canon) || site.phase != node.operation.phase {
                 continue;
             }
+            let twin = &other.node(candidate);
             let same = twin.canon == node.canon;
             if !same && twin.inputs.len() != node.inputs.len() && is_arithmetic(node.canon) {
                 continue;
             }
-            let near = 1.0 / (1.0 + (candidate as f64 - at).abs());
             let same_shapes = shapes(twin) == shape;
-            let score = if node.states.is_some() || node.inputs.is_empty() {
+            let score = if !by_values {
                 let same_start = match (node.states, twin.states) {
                     (Some((before, _)), Some((other, _))) => before == other,
                     _ => true,
@@ -183,10 +220,7 @@ impl<'s, 'a> Pairing<'s, 'a> {
             } else {
                 let (mut shared, mut named) = (0, 0);
                 for (input, other_input) in node.inputs.iter().zip(&twin.inputs) {
-                    let is_shared = input.key == other_input.key
-                        && !self.keys.weak.contains(&input.key)
-                        && !self.is_drawn(input.key, index, side);
-                    shared += i32::from(is_shared);
+                    shared += i32::from(input.key == other_input.key && is_shared(input.key));
                     named += i32::from(
                         input.tensor.name.is_some() && input.tensor.name == other_input.tensor.name,
                     );

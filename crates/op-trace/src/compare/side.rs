@@ -1,5 +1,6 @@
 //! One of the two traces, indexed by value.
 
+use super::Verdicts;
 use crate::calls::{Call, Form, given, taken};
 use crate::{Phase, Trace, Value};
 use std::collections::HashMap;
@@ -58,7 +59,7 @@ impl Keys {
 }
 
 /// A set of numbers below a limit.
-#[derive(Clone, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Bits(Vec<u64>);
 
 impl Bits {
@@ -402,6 +403,18 @@ impl<'a> Side<'a> {
     /// The number of bad nodes.
     pub fn departed(&self) -> usize {
         self.bad.len()
+    }
+
+    pub fn verdicts(&self) -> Verdicts {
+        let mut computes = Bits::new(self.trace.len());
+        let mut departed = Bits::new(self.trace.len());
+        for (node, operation) in self.operations.iter().enumerate() {
+            computes.insert(*operation as usize);
+            if self.is_bad(node) {
+                departed.insert(*operation as usize);
+            }
+        }
+        Verdicts { computes, departed }
     }
 
     /// The states before and after a draw.
