@@ -127,6 +127,28 @@ fn changed(folder: &Path, name: &str, change: impl Fn(&str) -> String) -> String
     path.to_str().unwrap().to_owned()
 }
 
+/// What changes bits in correct programs comes before any blame.
+#[test]
+fn another_version_is_said_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let other = changed(folder.path(), "old.trace", |whole| {
+        whole.replacen("2.13.0+cu130", "2.11.0+cu126", 1).replace(
+            "6685072fe931260b78b7d39b7efdc8e7",
+            "00000000000000000000000000000001",
+        )
+    });
+    let output = run(&["trace", "diff", &other, &format!("{DATA}/tiny.trace")]);
+    let shown = text(&output.stdout);
+    assert!(
+        shown.starts_with("environment: torch is 2.11.0+cu126 in A, 2.13.0+cu130 in B\n"),
+        "{shown}"
+    );
+    assert!(
+        shown.contains("first difference: the environment\n"),
+        "{shown}"
+    );
+}
+
 /// A page needs nothing else, and the same traces give the same bytes.
 #[test]
 fn pages_are_whole() {
