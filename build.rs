@@ -30,7 +30,9 @@ mod libtorch {
         };
         check_version(&include)?;
 
-        println!("cargo:rerun-if-changed=cpp/libtorch.cpp");
+        for file in ["argument.h", "libtorch.cpp", "replay.cpp"] {
+            println!("cargo:rerun-if-changed=cpp/{file}");
+        }
         println!("cargo:rerun-if-env-changed=LIBTORCH_CXX11_ABI");
         let abi = env::var("LIBTORCH_CXX11_ABI").unwrap_or_else(|_| "1".to_owned());
         cc::Build::new()
@@ -43,8 +45,9 @@ mod libtorch {
             .include(include.join("torch/csrc/api/include"))
             .define("_GLIBCXX_USE_CXX11_ABI", abi.as_str())
             .file("cpp/libtorch.cpp")
+            .file("cpp/replay.cpp")
             .try_compile("tch_init_libtorch")
-            .map_err(|error| format!("cpp/libtorch.cpp did not compile: {}", one_line(&error)))?;
+            .map_err(|error| format!("the C++ in cpp did not compile: {}", one_line(&error)))?;
 
         if env::var("CARGO_CFG_TARGET_FAMILY").as_deref() == Ok("unix") {
             println!("cargo:rustc-link-arg=-Wl,-rpath,{}", lib.display());

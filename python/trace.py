@@ -395,7 +395,7 @@ class Recorder(TorchDispatchMode):
         self.values = Values(f"{path}.safetensors", max_values)
         self.operators, self.composite, self.codes = {}, {}, {}
         self.modules, self.roots, self.stack, self.tensors = {}, {}, [], {}
-        self.count, self.step, self.done, self.busy, self.made = 0, 1, False, False, set()
+        self.count, self.step, self.done, self.busy, self.made, self.states = 0, 1, False, False, set(), set()
         self.forward_of, self.after_backward = {}, False
         self.optimizers, self.optimizers_alive = {}, None
         self.file = open(path, "w", encoding="utf-8", newline="\n")
@@ -563,8 +563,9 @@ class Recorder(TorchDispatchMode):
             return str(v)
         return {"object": type(v).__name__}
 
-    def generator(self, given, device=None):
-        """Seed and hash of the state of the generator of a draw."""
+    def generator(self, given, device=None, before=False):
+        """Seed and hash of the state of the generator of a draw. A state that no draw has left is kept, so that the draw can be
+        run again."""
         if given is not None:
             state = given.get_state()
         elif device is not None and device.type == "cuda":
@@ -573,7 +574,11 @@ class Recorder(TorchDispatchMode):
             state = torch.get_rng_state()
         raw = ctypes.string_at(state.data_ptr(), state.numel())
         seed = struct.unpack_from("<Q", raw)[0] if len(raw) >= 8 else 0
-        return {"seed": seed, "state": self.hasher.memory(state.data_ptr(), state.numel())[1]}
+        digest = self.hasher.memory(state.data_ptr(), state.numel())[1]
+        if before and digest not in self.states:
+            self.values.keep(digest, state, state)
+        self.states.add(digest)
+        return {"seed": seed, "state": digest}
 
     # -- places ----------------------------------------------------------------------------------
 
@@ -714,7 +719,7 @@ class Recorder(TorchDispatchMode):
                 given = v
         line["args"] = described
         if operator.draws:
-            line["generator"] = [self.generator(given, device)]
+            line["generator"] = [self.generator(given, device, before=True)]
         return line, given, device, written, tainted
 
     def describe_node(self, line, node):

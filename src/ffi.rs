@@ -568,7 +568,9 @@ unsafe fn text(make: impl FnOnce(*mut *mut c_char) -> Failure) -> Result<String,
 ///
 /// `make` sets the pointer to a new tensor and returns null, or returns what a function of this module
 /// returned.
-unsafe fn new_tensor(make: impl FnOnce(*mut *mut C_tensor) -> Failure) -> Result<Tensor, String> {
+pub(crate) unsafe fn new_tensor(
+    make: impl FnOnce(*mut *mut C_tensor) -> Failure,
+) -> Result<Tensor, String> {
     let mut tensor = std::ptr::null_mut();
     // SAFETY: by the caller's promise; the failure is read once.
     unsafe { check(make(&mut tensor)) }?;

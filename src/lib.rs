@@ -29,6 +29,8 @@ pub mod repr;
 #[cfg(feature = "tch")]
 mod scope;
 #[cfg(feature = "tch")]
+pub mod trace;
+#[cfg(feature = "tch")]
 mod walk;
 
 pub use error::InitError;

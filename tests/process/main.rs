@@ -15,5 +15,6 @@ mod engine;
 mod logging;
 mod memory;
 mod properties;
+mod replay;
 mod semantics;
 mod together;

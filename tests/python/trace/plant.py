@@ -110,6 +110,10 @@ def trace(tch_trace, folder, program, mistakes):
 def main(folder, only=None):
     torch.set_num_threads(1)
     tch_trace = recorder()
+    if only == ["--originals"]:
+        for program in programs.PROGRAMS:
+            trace(tch_trace, folder, program, [])
+        return
     cases = []
     for program, mistakes, expected in CASES:
         if only and program not in only:

@@ -1,5 +1,6 @@
 //! What is reported of a difference.
 
+use super::Sides;
 use super::class::Class;
 use super::expression::{Expander, shown_scalars};
 use super::side::Side;
@@ -21,6 +22,8 @@ pub struct Departure {
     pub consequences: usize,
     /// The number of departures of the same kind at the same lines: an optimizer's for each parameter.
     pub similar: usize,
+    /// The operations of A and of B whose results depart, by number: those of this departure, then of similar ones.
+    pub pairs: Vec<Sides<Option<usize>>>,
 }
 
 /// An operation in a program.
@@ -142,5 +145,6 @@ pub fn departure(
         details,
         consequences: 0,
         similar: 0,
+        pairs: Vec::new(),
     }
 }

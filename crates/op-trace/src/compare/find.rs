@@ -1,5 +1,6 @@
 //! Finds the independent departures of two traces.
 
+use super::Sides;
 use super::class::Class;
 use super::departure::{
     Departure, Place, call_text, departure, place_of, sample_difference, step_name,
@@ -22,6 +23,8 @@ struct Found {
     position: f64,
     /// The nodes from which what follows is counted.
     from: Origins,
+    /// The nodes whose results depart.
+    pair: Origins,
     departure: Departure,
 }
 
@@ -60,7 +63,14 @@ impl<'s, 'a> Pairing<'s, 'a> {
         found.sort_by(|a, b| a.position.total_cmp(&b.position));
         let merged = merge(found).into_iter();
         merged
-            .map(|(mut departure, from)| {
+            .map(|(mut departure, from, pairs)| {
+                departure.pairs = pairs
+                    .into_iter()
+                    .map(|(a, b)| Sides {
+                        a: a.map(|node| self.a.operation(node).index),
+                        b: b.map(|node| self.b.operation(node).index),
+                    })
+                    .collect();
                 // Counted for what is reported only.
                 departure.consequences = self.after(from);
                 departure
@@ -90,6 +100,7 @@ impl<'s, 'a> Pairing<'s, 'a> {
                 found.push(Found {
                     position: -1.0,
                     from: (None, None),
+                    pair: (None, None),
                     departure: departure(
                         Class::Frozen,
                         None,
@@ -175,6 +186,7 @@ impl<'s, 'a> Pairing<'s, 'a> {
             found.push(Found {
                 position: index as f64 - 0.25,
                 from: (Some(index), Some(other)),
+                pair: (Some(index), Some(other)),
                 departure: departure(
                     class,
                     Some(place_of(self.a, index)),
@@ -217,6 +229,7 @@ impl<'s, 'a> Pairing<'s, 'a> {
         Some(Found {
             position: index as f64 - 0.5,
             from: (Some(index), Some(other)),
+            pair: (Some(index), Some(other)),
             departure: departure(
                 class,
                 Some(place_of(self.a, index)),
@@ -322,6 +335,7 @@ impl<'s, 'a> Pairing<'s, 'a> {
                 found.push(Found {
                     position,
                     from,
+                    pair: from,
                     departure: departure(class, a, b, vec![detail]),
                 });
                 continue;
@@ -377,6 +391,12 @@ impl<'s, 'a> Pairing<'s, 'a> {
             found.push(Found {
                 position: position.min(p as f64),
                 from: (Some(p), Some(r)),
+                pair: match explanation.step {
+                    Some(_) => (Some(p), Some(r)),
+                    None => explanation
+                        .places
+                        .map_or((Some(p), Some(r)), |(p, r)| (Some(p), Some(r))),
+                },
                 departure: departure(
                     explanation.class,
                     Some(place_of(self.a, at_a)),
@@ -440,6 +460,7 @@ impl<'s, 'a> Pairing<'s, 'a> {
         Some(Found {
             position: p as f64,
             from: (None, None),
+            pair: (None, None),
             departure: departure(
                 class,
                 Some(place_of(self.a, p)),
@@ -499,10 +520,13 @@ impl Reported {
 }
 
 /// Joins departures of one kind at the same lines.
-fn merge(found: Vec<Found>) -> Vec<(Departure, Origins)> {
-    let mut merged: Vec<(Departure, Origins)> = Vec::new();
+fn merge(found: Vec<Found>) -> Vec<(Departure, Origins, Vec<Origins>)> {
+    let mut merged: Vec<(Departure, Origins, Vec<Origins>)> = Vec::new();
     for Found {
-        departure, from, ..
+        departure,
+        from,
+        pair,
+        ..
     } in found
     {
         let lines = |departure: &Departure| {
@@ -527,10 +551,13 @@ fn merge(found: Vec<Found>) -> Vec<(Departure, Origins)> {
         };
         match merged
             .iter_mut()
-            .find(|(known, _)| same_kind(known, &departure))
+            .find(|(known, ..)| same_kind(known, &departure))
         {
-            Some((known, _)) => known.similar += 1,
-            None => merged.push((departure, from)),
+            Some((known, _, pairs)) => {
+                known.similar += 1;
+                pairs.push(pair);
+            }
+            None => merged.push((departure, from, vec![pair])),
         }
     }
     merged

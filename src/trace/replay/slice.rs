@@ -1,0 +1,124 @@
+//! Which operations a run needs.
+
+use super::NotRun;
+use op_trace::{Operation, TensorValue, Trace, Value, ValueHash};
+use std::collections::HashSet;
+
+/// Longer traces are not run again.
+pub const MAX_OPERATIONS: usize = 4_000_000;
+
+/// What a run needs to know of all operations.
+#[derive(Default)]
+pub struct Slice {
+    storages: Vec<Storages>,
+    /// Operations with an argument that no operation before made: their values come from the file.
+    outside: HashSet<(usize, usize)>,
+}
+
+#[derive(Default)]
+struct Storages {
+    taken: Vec<u64>,
+    /// Made, viewed or written.
+    changed: Vec<u64>,
+    draw: Option<(ValueHash, ValueHash)>,
+}
+
+/// The tensors of the arguments in order.
+pub fn argument_tensors(operation: &Operation) -> impl Iterator<Item = &TensorValue> {
+    operation
+        .arguments()
+        .flat_map(|(_, value)| value.tensors())
+        .map(|(_, tensor)| tensor)
+}
+
+/// The tensors of the results, then what was written.
+pub fn output_tensors(operation: &Operation) -> impl Iterator<Item = &TensorValue> {
+    let results = operation.results.iter().flat_map(Value::tensors);
+    results
+        .map(|(_, tensor)| tensor)
+        .chain(operation.writes().map(|(_, tensor)| tensor))
+}
+
+impl Slice {
+    pub fn new(trace: &Trace) -> Result<Slice, NotRun> {
+        if trace.len() > MAX_OPERATIONS {
+            return Err(NotRun::TooLong(MAX_OPERATIONS));
+        }
+        let mut slice = Slice::default();
+        let mut made: HashSet<(String, ValueHash)> = HashSet::new();
+        for operation in trace.operations() {
+            let operation = operation.map_err(|error| NotRun::Trace(error.to_string()))?;
+            let mut storages = Storages::default();
+            for (position, tensor) in argument_tensors(&operation).enumerate() {
+                storages.taken.extend(tensor.storage);
+                if let Some(hash) = tensor.hash
+                    && made.insert((tensor.dtype.to_string(), hash))
+                {
+                    slice.outside.insert((operation.index, position));
+                }
+            }
+            for tensor in output_tensors(&operation) {
+                if let Some(hash) = tensor.hash {
+                    made.insert((tensor.dtype.to_string(), hash));
+                }
+            }
+            let written = operation.writes().filter_map(|(_, tensor)| tensor.storage);
+            storages.changed.extend(written);
+            let results = operation.results.iter().flat_map(Value::tensors);
+            // A view too: it is what brings a value from outside.
+            storages
+                .changed
+                .extend(results.filter_map(|(_, tensor)| tensor.storage));
+            storages.draw = match operation.generator.as_deref() {
+                Some([before, after]) => Some((before.state, after.state)),
+                _ => None,
+            };
+            slice.storages.push(storages);
+        }
+        Ok(slice)
+    }
+
+    /// Whether an argument comes from outside.
+    pub fn is_outside(&self, index: usize, position: usize) -> bool {
+        self.outside.contains(&(index, position))
+    }
+
+    /// The operations before the targets that make what those take, in order.
+    pub fn needed(&self, targets: &[usize]) -> Vec<usize> {
+        let Some(last) = targets.iter().max() else {
+            return Vec::new();
+        };
+        let mut wanted: HashSet<u64> = HashSet::new();
+        let mut states: HashSet<ValueHash> = HashSet::new();
+        let mut needed = Vec::new();
+        for index in (0..=*last).rev() {
+            let Some(storages) = self.storages.get(index) else {
+                continue;
+            };
+            let is_made = storages
+                .changed
+                .iter()
+                .any(|storage| wanted.contains(storage))
+                || storages
+                    .draw
+                    .is_some_and(|(_, after)| states.contains(&after));
+            if is_made {
+                needed.push(index);
+            }
+            if is_made || targets.contains(&index) {
+                wanted.extend(&storages.taken);
+                states.extend(storages.draw.map(|(before, _)| before));
+            }
+        }
+        needed.reverse();
+        needed
+    }
+
+    /// All storages that an operation takes or makes.
+    pub fn touched(&self, index: usize) -> impl Iterator<Item = u64> {
+        let storages = self.storages.get(index);
+        storages
+            .into_iter()
+            .flat_map(|storages| storages.taken.iter().chain(&storages.changed).copied())
+    }
+}
