@@ -202,15 +202,54 @@ pub fn dtype(tensor: &Tensor) -> Result<String, NotRun> {
     }
 }
 
-/// A copy with the same strides in memory of its own.
+/// Copies contiguous elements to where a layout has them in a storage. Of elements that share memory, the first counts.
+pub fn store(base: &Tensor, layout: &Layout, bytes: &[u8]) -> Result<(), NotRun> {
+    let repeated = |layout: &Layout| {
+        let mut layout = layout.clone();
+        for (size, stride) in layout.shape.iter_mut().zip(&layout.strides) {
+            if *stride == 0 && *size > 1 {
+                *size = 1;
+            }
+        }
+        layout
+    };
+    let place = repeated(layout);
+    if place == *layout {
+        return write(&view(base, layout)?, bytes);
+    }
+    let source = memory(bytes.len())?;
+    write(&source, bytes)?;
+    let all = Layout {
+        strides: contiguous(&layout.shape),
+        offset: 0,
+        ..layout.clone()
+    };
+    let first = Layout {
+        shape: place.shape.clone(),
+        ..all
+    };
+    write(&view(base, &place)?, &read(&view(&source, &first)?)?)
+}
+
+/// A copy with the same strides in memory of its own. The offset of the layout is that of the tensor.
 pub fn copied(tensor: &Tensor, layout: &Layout) -> Result<Tensor, NotRun> {
+    let opaque = || NotRun::Opaque(layout.dtype.clone());
     let alone = layout.alone();
-    let bytes = alone
-        .bytes()
-        .ok_or_else(|| NotRun::Opaque(layout.dtype.clone()))?;
-    let copy = view(&memory(bytes)?, &alone)?;
-    write(&copy, &read(tensor)?)?;
-    Ok(copy)
+    let bytes = alone.bytes().ok_or_else(opaque)?;
+    let base = memory(bytes)?;
+    let size = element_size(&layout.dtype).ok_or_else(opaque)?;
+    let region = |offset: i64| Layout {
+        dtype: "uint8".to_owned(),
+        shape: vec![i64::try_from(bytes).unwrap_or(i64::MAX)],
+        strides: vec![1],
+        offset,
+    };
+    let start = layout.offset.saturating_mul(size as i64);
+    write(
+        &view(&base, &region(0))?,
+        &read(&view(tensor, &region(start))?)?,
+    )?;
+    view(&base, &alone)
 }
 
 /// Calls an operator. `None` is a result that is undefined.

@@ -2,7 +2,8 @@
 
 use super::NotRun;
 use op_trace::{Operation, TensorValue, Trace, Value, ValueHash};
-use std::collections::HashSet;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 
 /// Longer traces are not run again.
 pub const MAX_OPERATIONS: usize = 4_000_000;
@@ -13,6 +14,11 @@ pub struct Slice {
     storages: Vec<Storages>,
     /// Operations with an argument that no operation before made: their values come from the file.
     outside: HashSet<(usize, usize)>,
+    /// Operations with an argument in memory from outside that has a value which an earlier operation has made: that operation.
+    /// The file lacks such values.
+    twins: HashMap<usize, Vec<usize>>,
+    /// The hashes of these values.
+    twin_hashes: HashSet<ValueHash>,
 }
 
 #[derive(Default)]
@@ -45,21 +51,34 @@ impl Slice {
             return Err(NotRun::TooLong(MAX_OPERATIONS));
         }
         let mut slice = Slice::default();
-        let mut made: HashSet<(String, ValueHash)> = HashSet::new();
+        // By which operation; `None` from outside.
+        let mut made: HashMap<(String, ValueHash), Option<usize>> = HashMap::new();
+        let mut seen: HashSet<u64> = HashSet::new();
         for operation in trace.operations() {
             let operation = operation.map_err(|error| NotRun::Trace(error.to_string()))?;
             let mut storages = Storages::default();
             for (position, tensor) in argument_tensors(&operation).enumerate() {
                 storages.taken.extend(tensor.storage);
-                if let Some(hash) = tensor.hash
-                    && made.insert((tensor.dtype.to_string(), hash))
-                {
-                    slice.outside.insert((operation.index, position));
+                let Some(hash) = tensor.hash else { continue };
+                let is_new = tensor.storage.is_some_and(|storage| seen.insert(storage));
+                match made.entry((tensor.dtype.to_string(), hash)) {
+                    Entry::Vacant(entry) => {
+                        entry.insert(None);
+                        slice.outside.insert((operation.index, position));
+                    }
+                    Entry::Occupied(entry) => {
+                        if let Some(maker) = entry.get().filter(|_| is_new) {
+                            slice.twins.entry(operation.index).or_default().push(maker);
+                            slice.twin_hashes.insert(hash);
+                        }
+                    }
                 }
             }
             for tensor in output_tensors(&operation) {
+                seen.extend(tensor.storage);
                 if let Some(hash) = tensor.hash {
-                    made.insert((tensor.dtype.to_string(), hash));
+                    let made = made.entry((tensor.dtype.to_string(), hash));
+                    made.or_insert(Some(operation.index));
                 }
             }
             let written = operation.writes().filter_map(|(_, tensor)| tensor.storage);
@@ -78,6 +97,11 @@ impl Slice {
         Ok(slice)
     }
 
+    /// Whether memory from outside has this value, which an operation made before.
+    pub fn is_twin(&self, hash: ValueHash) -> bool {
+        self.twin_hashes.contains(&hash)
+    }
+
     /// Whether an argument comes from outside.
     pub fn is_outside(&self, index: usize, position: usize) -> bool {
         self.outside.contains(&(index, position))
@@ -90,15 +114,17 @@ impl Slice {
         };
         let mut wanted: HashSet<u64> = HashSet::new();
         let mut states: HashSet<ValueHash> = HashSet::new();
+        let mut makers: HashSet<usize> = HashSet::new();
         let mut needed = Vec::new();
         for index in (0..=*last).rev() {
             let Some(storages) = self.storages.get(index) else {
                 continue;
             };
-            let is_made = storages
-                .changed
-                .iter()
-                .any(|storage| wanted.contains(storage))
+            let is_made = makers.contains(&index)
+                || storages
+                    .changed
+                    .iter()
+                    .any(|storage| wanted.contains(storage))
                 || storages
                     .draw
                     .is_some_and(|(_, after)| states.contains(&after));
@@ -107,6 +133,7 @@ impl Slice {
             }
             if is_made || targets.contains(&index) {
                 wanted.extend(&storages.taken);
+                makers.extend(self.twins.get(&index).into_iter().flatten());
                 states.extend(storages.draw.map(|(before, _)| before));
             }
         }
