@@ -48,3 +48,4 @@ mod state_in;
 mod tch_examples;
 mod tensor_files;
 mod transformer;
+mod vision_forward;
