@@ -9,11 +9,13 @@
 
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/Context.h>
+#include <ATen/ScalarOps.h>
 #include <ATen/Version.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/ops/add.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/linalg_vector_norm.h>
 #include <ATen/ops/randperm.h>
 #include <ATen/ops/rsub.h>
 #include <ATen/ops/sub.h>
@@ -420,6 +422,85 @@ char* tch_init_add(const at::Tensor* a, const at::Tensor* b, const at::Scalar* n
       }
     };
     *out = new at::Tensor(b != nullptr ? computed(*b) : computed(*number));
+  });
+}
+
+// In place, with the number that torch-sys lacks: `self + value * a`, `self + value * a * b`, `self + value * a / b`.
+char* tch_init_scaled_(at::Tensor* self, const at::Tensor* a, const at::Tensor* b, double value, int operation) {
+  return guarded([&] {
+    switch (operation) {
+      case 0:
+        self->add_(*a, value);
+        break;
+      case 1:
+        self->addcmul_(*a, *b, value);
+        break;
+      default:
+        self->addcdiv_(*a, *b, value);
+    }
+  });
+}
+
+// The same into a new tensor.
+char* tch_init_scaled(const at::Tensor* self, const at::Tensor* a, const at::Tensor* b, double value, int operation,
+                      at::Tensor** out) {
+  return guarded([&] {
+    *out = new at::Tensor(
+        operation == 0       ? self->add(*a, value)
+            : operation == 1 ? self->addcmul(*a, *b, value)
+                             : self->addcdiv(*a, *b, value));
+  });
+}
+
+// `self + number` or `self * number` in place, as Python calls them: with the number as a tensor. torch-sys calls
+// `mul_(Scalar)`, which exchanges the factors, and in bfloat16 and float16 rounds the number first.
+char* tch_init_number_(at::Tensor* self, double number, int operation) {
+  return guarded([&] {
+    const auto other = at::native::wrapped_scalar_tensor(number);
+    if (operation == 0) {
+      self->add_(other);
+    } else {
+      self->mul_(other);
+    }
+  });
+}
+
+// `self + number`, `self * number` or `self / number`, as Python calls them.
+char* tch_init_number(const at::Tensor* self, double number, int operation, at::Tensor** out) {
+  return guarded([&] {
+    const auto other = at::native::wrapped_scalar_tensor(number);
+    *out = new at::Tensor(
+        operation == 0 ? self->add(other) : operation == 1 ? self->mul(other) : self->div(other));
+  });
+}
+
+// `torch.Tensor.clone`, which keeps the strides.
+char* tch_init_clone(const at::Tensor* tensor, at::Tensor** out) {
+  return guarded([&] { *out = new at::Tensor(tensor->detach().clone()); });
+}
+
+// `torch.linalg.vector_norm`, which torch-sys lacks.
+char* tch_init_vector_norm(const at::Tensor* tensor, double order, at::Tensor** out) {
+  return guarded([&] { *out = new at::Tensor(at::linalg_vector_norm(*tensor, order)); });
+}
+
+// What `Optimizer.zero_grad` does with one parameter.
+char* tch_init_zero_grad(const at::Tensor* tensor, int set_to_none) {
+  return guarded([&] {
+    auto& grad = tensor->mutable_grad();
+    if (!grad.defined()) {
+      return;
+    }
+    if (set_to_none != 0) {
+      grad.reset();
+      return;
+    }
+    if (grad.grad_fn()) {
+      grad.detach_();
+    } else {
+      grad.requires_grad_(false);
+    }
+    grad.zero_();
   });
 }
 

@@ -210,6 +210,35 @@ unsafe extern "C" {
         operation: c_int,
         out: *mut *mut C_tensor,
     ) -> Failure;
+    fn tch_init_scaled_(
+        tensor: *mut C_tensor,
+        a: *const C_tensor,
+        b: *const C_tensor,
+        value: f64,
+        operation: c_int,
+    ) -> Failure;
+    fn tch_init_scaled(
+        tensor: *const C_tensor,
+        a: *const C_tensor,
+        b: *const C_tensor,
+        value: f64,
+        operation: c_int,
+        out: *mut *mut C_tensor,
+    ) -> Failure;
+    fn tch_init_number_(tensor: *mut C_tensor, number: f64, operation: c_int) -> Failure;
+    fn tch_init_number(
+        tensor: *const C_tensor,
+        number: f64,
+        operation: c_int,
+        out: *mut *mut C_tensor,
+    ) -> Failure;
+    fn tch_init_clone(tensor: *const C_tensor, out: *mut *mut C_tensor) -> Failure;
+    fn tch_init_vector_norm(
+        tensor: *const C_tensor,
+        order: f64,
+        out: *mut *mut C_tensor,
+    ) -> Failure;
+    fn tch_init_zero_grad(tensor: *const C_tensor, set_to_none: c_int) -> Failure;
     fn tch_init_randperm(
         n: i64,
         generator: Option<&CGenerator>,
@@ -272,6 +301,102 @@ pub(crate) fn normal_(
 pub(crate) fn fill_(tensor: &mut Tensor, value: f64) -> Result<(), String> {
     // SAFETY: the tensor is live for the call and borrowed uniquely.
     unsafe { check(tch_init_fill_(tensor.as_mut_ptr(), value)) }
+}
+
+/// What is added to a tensor, scaled by a number.
+#[derive(Clone, Copy)]
+pub(crate) enum Scaled<'a> {
+    /// `a`.
+    Tensor(&'a Tensor),
+    /// `a * b`, of `addcmul`.
+    Product(&'a Tensor, &'a Tensor),
+    /// `a / b`, of `addcdiv`.
+    Quotient(&'a Tensor, &'a Tensor),
+}
+
+impl Scaled<'_> {
+    fn parts(self) -> (*const C_tensor, *const C_tensor, c_int) {
+        match self {
+            Scaled::Tensor(a) => (a.as_ptr(), std::ptr::null(), 0),
+            Scaled::Product(a, b) => (a.as_ptr(), b.as_ptr(), 1),
+            Scaled::Quotient(a, b) => (a.as_ptr(), b.as_ptr(), 2),
+        }
+    }
+}
+
+/// `add_(a, alpha=value)`, `addcmul_(a, b, value=value)` or `addcdiv_(a, b, value=value)`.
+pub(crate) fn scaled_(tensor: &mut Tensor, what: Scaled<'_>, value: f64) -> Result<(), String> {
+    let (a, b, operation) = what.parts();
+    // SAFETY: the tensors are live for the call; `b` is null only for the operation that does not read it.
+    unsafe {
+        check(tch_init_scaled_(
+            tensor.as_mut_ptr(),
+            a,
+            b,
+            value,
+            operation,
+        ))
+    }
+}
+
+/// `add`, `addcmul` or `addcdiv` of the same.
+pub(crate) fn scaled(tensor: &Tensor, what: Scaled<'_>, value: f64) -> Result<Tensor, String> {
+    let (a, b, operation) = what.parts();
+    // SAFETY: as for `scaled_`; the function writes a new tensor or fails.
+    unsafe { new_tensor(|out| tch_init_scaled(tensor.as_ptr(), a, b, value, operation, out)) }
+}
+
+/// An operation of a tensor and a Python number.
+#[derive(Clone, Copy)]
+pub(crate) enum WithNumber {
+    Add = 0,
+    Mul = 1,
+    /// Not in place.
+    Div = 2,
+}
+
+/// `tensor += number` or `tensor *= number`, as Python calls it.
+pub(crate) fn number_(
+    tensor: &mut Tensor,
+    operation: WithNumber,
+    number: f64,
+) -> Result<(), String> {
+    // SAFETY: the tensor is live for the call.
+    unsafe {
+        check(tch_init_number_(
+            tensor.as_mut_ptr(),
+            number,
+            operation as c_int,
+        ))
+    }
+}
+
+/// `tensor + number`, `tensor * number` or `tensor / number`, as Python calls it.
+pub(crate) fn number(
+    tensor: &Tensor,
+    operation: WithNumber,
+    number: f64,
+) -> Result<Tensor, String> {
+    // SAFETY: the tensor is live for the call; the function writes a new tensor or fails.
+    unsafe { new_tensor(|out| tch_init_number(tensor.as_ptr(), number, operation as c_int, out)) }
+}
+
+/// `tensor.detach().clone()`.
+pub(crate) fn clone(tensor: &Tensor) -> Result<Tensor, String> {
+    // SAFETY: the tensor is live for the call; the function writes a new tensor or fails.
+    unsafe { new_tensor(|out| tch_init_clone(tensor.as_ptr(), out)) }
+}
+
+/// `torch.linalg.vector_norm(tensor, order)`
+pub(crate) fn vector_norm(tensor: &Tensor, order: f64) -> Result<Tensor, String> {
+    // SAFETY: the tensor is live for the call; the function writes a new tensor or fails.
+    unsafe { new_tensor(|out| tch_init_vector_norm(tensor.as_ptr(), order, out)) }
+}
+
+/// Removes the gradient of a tensor, or fills it with zeros.
+pub(crate) fn zero_grad(tensor: &Tensor, set_to_none: bool) -> Result<(), String> {
+    // SAFETY: the tensor is live for the call. Handles to its gradient keep the gradient alive.
+    unsafe { check(tch_init_zero_grad(tensor.as_ptr(), set_to_none.into())) }
 }
 
 /// `torch.randperm(n)`.

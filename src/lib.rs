@@ -23,6 +23,8 @@ mod generator;
 #[cfg(feature = "tch")]
 mod libtorch_info;
 #[cfg(feature = "tch")]
+pub mod optim;
+#[cfg(feature = "tch")]
 pub mod recipe;
 #[cfg(feature = "tch")]
 pub mod repr;

@@ -23,7 +23,7 @@ macro_rules! config {
         }
 
         impl $(<$lifetime>)? $name $(<$lifetime>)? {
-            $(config!(@setter $(#[$doc])* $field: $type $(as $given)?);)*
+            $($crate::nn::config::config!(@setter $(#[$doc])* $field: $type $(as $given)?);)*
         }
     };
     (@setter $(#[$doc:meta])* $field:ident: $type:ty) => {
@@ -44,4 +44,4 @@ macro_rules! config {
     };
 }
 
-pub(super) use config;
+pub(crate) use config;

@@ -65,7 +65,7 @@ mod transformer;
 #[cfg(feature = "tch")]
 mod builder;
 #[cfg(feature = "tch")]
-mod config;
+pub(crate) mod config;
 #[cfg(feature = "tch")]
 mod elman_rnn;
 #[cfg(feature = "tch")]

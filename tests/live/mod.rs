@@ -23,6 +23,8 @@ mod losses;
 mod models;
 mod norms;
 mod odd_files;
+mod optim;
+mod optim_schedules;
 #[cfg(feature = "cli")]
 mod plan;
 #[cfg(feature = "cli")]

@@ -1,0 +1,598 @@
+//! Every optimizer of `torch.optim` against PyTorch: parameters and state, bit for bit.
+
+use crate::common::reference::{expected_of, first_difference};
+use crate::common::{bytes, chain, default_stream};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use tch::{Device, Kind, Tensor};
+use tch_init::optim::{self, OptimError, Optimizer, Options, ParamGroup};
+
+/// An optimizer's options for Python and for Rust.
+#[derive(Clone)]
+struct Given {
+    optimizer: &'static str,
+    python: Value,
+    rust: Options,
+}
+
+/// `given!(Adam { lr: 0.1 })`: `Adam(..., lr=0.1)`.
+macro_rules! given {
+    ($name:ident { $($field:ident: $value:expr),* $(,)? }) => {
+        Given {
+            optimizer: stringify!($name),
+            python: json!({ $(stringify!($field): $value),* }),
+            rust: optim::$name::default()$(.$field($value))*.into(),
+        }
+    };
+}
+
+/// Parameters and what is to be done with them.
+#[derive(Clone)]
+struct Case {
+    given: Given,
+    /// Options of each group and the indices of its parameters.
+    groups: Vec<(Vec<usize>, Value, Options)>,
+    /// Whether the last group is added after two steps.
+    late: bool,
+    shapes: Vec<Vec<i64>>,
+    dtypes: Vec<&'static str>,
+    transposed: Vec<usize>,
+    sparse: Vec<usize>,
+    seed: i64,
+    steps: i64,
+    /// Whether Python's other implementations are to be compared.
+    variants: bool,
+}
+
+impl Case {
+    /// A scalar, an empty tensor, and tensors of several sizes, of which one is transposed.
+    fn dense(given: &Given, dtype: &'static str, seed: i64) -> Case {
+        let shapes: [&[i64]; 6] = [&[], &[0], &[7], &[5, 4], &[33, 9], &[2, 3, 4]];
+        Case {
+            groups: vec![((0..6).collect(), json!({}), given.rust)],
+            given: given.clone(),
+            late: false,
+            shapes: shapes.iter().map(|shape| shape.to_vec()).collect(),
+            dtypes: vec![dtype; 6],
+            transposed: vec![3],
+            sparse: vec![],
+            seed,
+            steps: 100,
+            variants: true,
+        }
+    }
+
+    fn to_json(&self) -> Value {
+        let groups = self.groups.iter();
+        let groups: Vec<Value> = groups
+            .map(|(params, options, _)| json!([params, options]))
+            .collect();
+        json!({
+            "optimizer": self.given.optimizer, "options": self.given.python, "groups": groups,
+            "late": self.late, "shapes": self.shapes, "dtypes": self.dtypes, "transposed": self.transposed,
+            "sparse": self.sparse, "seed": self.seed, "steps": self.steps, "variants": self.variants,
+        })
+    }
+
+    fn name(&self) -> String {
+        self.to_json().to_string()
+    }
+
+    fn parameters(&self) -> Vec<Tensor> {
+        let made = self.shapes.iter().zip(&self.dtypes).enumerate();
+        made.map(|(i, (shape, dtype))| {
+            let kind = kind(dtype);
+            let drawn = if kind == Kind::ComplexFloat {
+                kind
+            } else {
+                Kind::Double
+            };
+            let values = Tensor::randn(shape, (drawn, Device::Cpu)).to_kind(kind);
+            let values = if self.transposed.contains(&i) {
+                values.tr()
+            } else {
+                values
+            };
+            values.detach().set_requires_grad(true)
+        })
+        .collect()
+    }
+
+    /// Gives a parameter its gradient of this step, as `backward` of optim.py.
+    fn backward(&self, step: i64, i: usize, p: &Tensor) {
+        if (step + 2 * i as i64) % 7 == 3 {
+            return;
+        }
+        let draw = |shape: &[i64], kind| Tensor::randn(shape, (kind, Device::Cpu));
+        if self.sparse.contains(&i) {
+            let indices = Tensor::randint(p.size()[0], [5], (Kind::Int64, Device::Cpu));
+            let rows = Tensor::embedding(p, &indices, -1, false, true);
+            let g = draw(&rows.size(), Kind::Double).to_kind(p.kind());
+            (rows * g).sum(p.kind()).backward();
+            return;
+        }
+        let scale = [1.0, 1e-3, 30.0, 1e-6][(step as usize + i) % 4];
+        if p.kind() == Kind::ComplexFloat {
+            let g = draw(&p.size(), p.kind()) * scale;
+            (p * g).sum(p.kind()).real().backward();
+            return;
+        }
+        let g = draw(&p.size(), Kind::Double) * scale;
+        let g = if i % 2 == 1 { g.relu() } else { g };
+        (p * g.to_kind(p.kind())).sum(p.kind()).backward();
+    }
+
+    fn train(&self) -> Result<(Vec<Vec<u8>>, Value), OptimError> {
+        tch::manual_seed(self.seed);
+        let params = self.parameters();
+        let groups = self.groups.iter().enumerate();
+        let mut groups: Vec<ParamGroup> = groups
+            .map(|(index, (indices, python, rust))| {
+                let group = ParamGroup::new(indices.iter().map(|i| params[*i].shallow_clone()));
+                // A group without options of its own has the optimizer's.
+                let default = index == 0 && python.as_object().is_some_and(|o| o.is_empty());
+                if default { group } else { group.options(*rust) }
+            })
+            .collect();
+        let mut late = if self.late { groups.pop() } else { None };
+        let mut opt = Optimizer::with_groups(groups, self.given.rust)?;
+        let mut chunks = Vec::new();
+        for step in 1..=self.steps {
+            if step == 3
+                && let Some(group) = late.take()
+            {
+                opt.add_param_group(group)?;
+            }
+            opt.f_zero_grad()?;
+            for (i, p) in params.iter().enumerate() {
+                self.backward(step, i, p);
+            }
+            opt.f_step()?;
+            if [1, 2, 10, self.steps].contains(&step) {
+                chunks.extend(params.iter().map(bytes));
+            }
+        }
+        let mut state = BTreeMap::new();
+        for (number, entries) in opt.state_dict()?.state {
+            for (name, tensor) in entries {
+                state.insert((number, name), tensor);
+            }
+        }
+        let dense = |t: &Tensor| {
+            if t.is_sparse() {
+                t.to_dense(None, false)
+            } else {
+                t.shallow_clone()
+            }
+        };
+        chunks.extend(state.values().map(|tensor| bytes(&dense(tensor))));
+        Ok((chunks, json!(state.into_keys().collect::<Vec<_>>())))
+    }
+}
+
+fn kind(dtype: &str) -> Kind {
+    match dtype {
+        "f32" => Kind::Float,
+        "f64" => Kind::Double,
+        "bf16" => Kind::BFloat16,
+        "f16" => Kind::Half,
+        "c64" => Kind::ComplexFloat,
+        other => panic!("{other}"),
+    }
+}
+
+/// Every optimizer with its options alone and together.
+fn all() -> Vec<Given> {
+    let wd = 0.02;
+    vec![
+        given!(SGD {}),
+        given!(SGD {
+            lr: 0.1,
+            weight_decay: wd
+        }),
+        given!(SGD {
+            lr: 0.1,
+            momentum: 0.9
+        }),
+        given!(SGD {
+            lr: 0.1,
+            momentum: 0.9,
+            dampening: 0.1,
+            weight_decay: wd
+        }),
+        given!(SGD {
+            lr: 0.1,
+            momentum: 0.9,
+            weight_decay: wd,
+            nesterov: true
+        }),
+        given!(SGD {
+            lr: 0.1,
+            momentum: 0.8,
+            nesterov: true,
+            maximize: true,
+            weight_decay: wd
+        }),
+        given!(SGD {
+            lr: 0.1,
+            maximize: true
+        }),
+        given!(Adam {}),
+        given!(Adam {
+            lr: 0.03,
+            betas: (0.8, 0.95),
+            eps: 1e-6
+        }),
+        given!(Adam {
+            lr: 0.03,
+            betas: (0.3, 0.95),
+            weight_decay: wd
+        }),
+        given!(Adam {
+            lr: 0.03,
+            amsgrad: true,
+            betas: (0.9, 0.6)
+        }),
+        given!(Adam {
+            lr: 0.03,
+            betas: (0.0, 0.0)
+        }),
+        given!(Adam {
+            lr: 0.03,
+            weight_decay: wd,
+            decoupled_weight_decay: true
+        }),
+        given!(Adam {
+            lr: 0.03,
+            weight_decay: wd,
+            maximize: true,
+            amsgrad: true
+        }),
+        given!(AdamW {}),
+        given!(AdamW {
+            lr: 6e-4,
+            betas: (0.9, 0.95),
+            weight_decay: 0.1
+        }),
+        given!(AdamW {
+            lr: 0.03,
+            amsgrad: true,
+            maximize: true,
+            eps: 1e-3
+        }),
+        given!(AdamW {
+            lr: 0.03,
+            weight_decay: 0.0
+        }),
+        given!(RMSprop {}),
+        given!(RMSprop {
+            lr: 0.03,
+            alpha: 0.9,
+            eps: 1e-6,
+            weight_decay: wd
+        }),
+        given!(RMSprop { momentum: 0.9 }),
+        given!(RMSprop { centered: true }),
+        given!(RMSprop {
+            centered: true,
+            momentum: 0.9,
+            weight_decay: wd,
+            maximize: true
+        }),
+        given!(Adagrad {}),
+        given!(Adagrad {
+            lr: 0.1,
+            lr_decay: 0.01,
+            weight_decay: wd
+        }),
+        given!(Adagrad {
+            lr: 0.1,
+            initial_accumulator_value: 0.3,
+            eps: 1e-5,
+            maximize: true
+        }),
+        given!(NAdam {}),
+        given!(NAdam {
+            lr: 0.02,
+            betas: (0.85, 0.98),
+            eps: 1e-6,
+            momentum_decay: 0.01
+        }),
+        given!(NAdam {
+            weight_decay: wd,
+            maximize: true
+        }),
+        given!(NAdam {
+            weight_decay: wd,
+            decoupled_weight_decay: true
+        }),
+        given!(RAdam {}),
+        given!(RAdam {
+            lr: 0.02,
+            betas: (0.85, 0.98),
+            eps: 1e-6
+        }),
+        given!(RAdam {
+            weight_decay: wd,
+            maximize: true
+        }),
+        given!(RAdam {
+            weight_decay: wd,
+            decoupled_weight_decay: true
+        }),
+        given!(RAdam { betas: (0.5, 0.3) }),
+        given!(Adadelta {}),
+        given!(Adadelta {
+            lr: 0.3,
+            rho: 0.8,
+            eps: 1e-4,
+            weight_decay: wd
+        }),
+        given!(Adadelta { maximize: true }),
+        given!(Adamax {}),
+        given!(Adamax {
+            lr: 0.02,
+            betas: (0.85, 0.98),
+            eps: 1e-6,
+            weight_decay: wd
+        }),
+        given!(Adamax { maximize: true }),
+    ]
+}
+
+/// Compares all cases, and returns what Python says of its other implementations.
+fn compare(cases: &[Case]) -> Vec<(String, &'static str, Vec<Value>)> {
+    let _stream = default_stream();
+    let request: Vec<Value> = cases.iter().map(Case::to_json).collect();
+    let mut failures = Vec::new();
+    let mut variants = Vec::new();
+    for (case, expected) in cases
+        .iter()
+        .zip(expected_of("tests/python/optim.py", &request))
+    {
+        match (case.train(), expected.error) {
+            (Ok((chunks, names)), None) => {
+                if expected.rest[0] != names {
+                    failures.push(format!(
+                        "{}: state {names} against {}",
+                        case.name(),
+                        expected.rest[0]
+                    ));
+                }
+                if let Some(difference) = first_difference(&chunks, &expected.chunks) {
+                    failures.push(format!("{}: {difference}", case.name()));
+                }
+                variants.push((
+                    case.given.optimizer.to_owned(),
+                    case.dtypes[0],
+                    expected.rest,
+                ));
+            }
+            (Err(_), Some(_)) => {}
+            (Ok(_), Some(error)) => failures.push(format!("{}: Python has {error:?}", case.name())),
+            (Err(error), None) => failures.push(format!("{}: {}", case.name(), chain(&error))),
+        }
+    }
+    assert!(
+        failures.is_empty(),
+        "{} of {}:\n{}",
+        failures.len(),
+        cases.len(),
+        failures.join("\n")
+    );
+    variants
+}
+
+/// Budget: 40 s.
+#[test]
+#[ignore = "needs the Python reference: ./setup --reference, then make test"]
+fn optimizers() {
+    let mut cases = Vec::new();
+    for (turn, given) in all().iter().enumerate() {
+        for dtype in ["f32", "f64", "bf16", "f16", "c64"] {
+            cases.push(Case {
+                steps: if ["f16", "c64"].contains(&dtype) {
+                    10
+                } else {
+                    100
+                },
+                variants: ["f32", "bf16"].contains(&dtype),
+                ..Case::dense(given, dtype, turn as i64)
+            });
+        }
+    }
+    let mut differ: BTreeMap<&str, Vec<(String, &str)>> = BTreeMap::new();
+    for (optimizer, dtype, rest) in compare(&cases) {
+        if let [_, foreach, fused] = &rest[..] {
+            for (variant, same) in [("foreach", foreach), ("fused", fused)] {
+                let key = (optimizer.clone(), dtype);
+                let found = differ.entry(variant).or_default();
+                if *same == json!(false) && !found.contains(&key) {
+                    found.push(key);
+                }
+            }
+        }
+    }
+    // What the documentation says of the other implementations.
+    let in_f32 = |variant| -> Vec<&str> {
+        let found = differ[variant].iter();
+        let found = found.filter(|(_, dtype)| *dtype == "f32");
+        found.map(|(optimizer, _)| &optimizer[..]).collect()
+    };
+    assert_eq!(in_f32("foreach"), ["NAdam", "RAdam"]);
+    assert_eq!(in_f32("fused"), ["Adam", "AdamW", "Adagrad"]);
+    let in_bf16 = |variant: &str| {
+        let found = differ[variant].iter();
+        found.filter(|(_, dtype)| *dtype == "bf16").count()
+    };
+    assert_eq!((in_bf16("foreach"), in_bf16("fused")), (9, 4));
+}
+
+/// Groups with options of their own, of which one is added later, in two dtypes; Adagrad's sum starts with the
+/// optimizer's value, not the group's. Budget: 5 s.
+#[test]
+#[ignore = "needs the Python reference: ./setup --reference, then make test"]
+fn groups() {
+    /// The optimizer's options and, in Python and in Rust, those of its second and third group.
+    macro_rules! groups {
+        ($name:ident, { $($common:tt)* }, { $($second:tt)* }, { $($third:tt)* }) => {{
+            let given = given!($name { $($common)* });
+            let second = given!($name { $($common)* $($second)* });
+            let third = given!($name { $($common)* $($third)* });
+            let dense = Case::dense(&given, "f32", 5);
+            Case {
+                groups: vec![
+                    (vec![4, 0], json!({}), given.rust),
+                    (vec![1, 2], second.python, second.rust),
+                    (vec![5, 3], third.python, third.rust),
+                ],
+                late: true,
+                dtypes: vec!["f32", "f64", "f32", "bf16", "f32", "f64"],
+                steps: 20,
+                variants: false,
+                ..dense
+            }
+        }};
+    }
+    compare(&[
+        groups!(SGD, { lr: 0.1, momentum: 0.9, }, { weight_decay: 0.1, nesterov: true }, { maximize: true }),
+        groups!(SGD, { lr: 0.1, momentum: 0.9, }, { nesterov: true, dampening: 0.5 }, { weight_decay: -0.1 }),
+        groups!(Adam, { lr: 0.01, weight_decay: 0.1, }, { amsgrad: true }, { eps: 0.1, decoupled_weight_decay: true }),
+        groups!(AdamW, { betas: (0.9, 0.95), }, { weight_decay: 0.0 }, { lr: 0.5 }),
+        groups!(RMSprop, { alpha: 0.9, }, { centered: true }, { momentum: 0.5 }),
+        groups!(Adagrad, { lr: 0.1, }, { initial_accumulator_value: 0.5 }, { lr_decay: 0.5 }),
+        groups!(Adagrad, { initial_accumulator_value: 0.2, }, { lr: 0.1 }, { lr: 0.2 }),
+        groups!(NAdam, { lr: 0.01, }, { momentum_decay: 0.1 }, { weight_decay: 0.1 }),
+        groups!(RAdam, { lr: 0.01, }, { decoupled_weight_decay: true, weight_decay: 0.1 }, { maximize: true }),
+        groups!(Adadelta, { rho: 0.8, }, { eps: 0.1 }, { weight_decay: 0.1 }),
+        groups!(Adamax, { lr: 0.01, }, { betas: (0.5, 0.6) }, { weight_decay: 0.1 }),
+    ]);
+}
+
+/// Sparse gradients beside dense ones, and the optimizers that refuse them. Budget: 5 s.
+#[test]
+#[ignore = "needs the Python reference: ./setup --reference, then make test"]
+fn sparse_gradients() {
+    let mut cases = Vec::new();
+    let given = [
+        given!(SGD { lr: 0.1 }),
+        given!(SGD {
+            lr: 0.1,
+            momentum: 0.9
+        }),
+        given!(SGD {
+            lr: 0.1,
+            momentum: 0.9,
+            nesterov: true,
+            maximize: true
+        }),
+        given!(SGD {
+            lr: 0.1,
+            weight_decay: 0.1
+        }),
+        given!(Adagrad {
+            lr: 0.1,
+            lr_decay: 0.1
+        }),
+        given!(Adagrad {
+            maximize: true,
+            initial_accumulator_value: 0.1
+        }),
+        given!(Adagrad { weight_decay: 0.1 }),
+        given!(Adam {}),
+        given!(AdamW {}),
+        given!(RMSprop {}),
+        given!(NAdam {}),
+        given!(RAdam {}),
+        given!(Adadelta {}),
+        given!(Adamax {}),
+    ];
+    for given in &given {
+        for dtype in ["f32", "f64"] {
+            cases.push(Case {
+                shapes: vec![vec![3], vec![10, 3], vec![4]],
+                dtypes: vec![dtype; 3],
+                groups: vec![((0..3).collect(), json!({}), given.rust)],
+                transposed: vec![],
+                sparse: vec![1],
+                steps: 30,
+                variants: false,
+                ..Case::dense(given, dtype, 11)
+            });
+        }
+    }
+    compare(&cases);
+}
+
+/// Options that PyTorch rejects, and at the edge of what it takes: the same conditions, in the same words. Budget: 3 s.
+#[test]
+#[ignore = "needs the Python reference: ./setup --reference, then make test"]
+fn rejected_options() {
+    let given = [
+        given!(SGD { lr: -1.0 }),
+        given!(SGD { momentum: -0.5 }),
+        given!(SGD {
+            weight_decay: -1e-5
+        }),
+        given!(SGD { nesterov: true }),
+        given!(SGD {
+            nesterov: true,
+            momentum: 0.9,
+            dampening: 0.1
+        }),
+        given!(SGD { lr: 0.0 }),
+        given!(Adam { lr: -0.001 }),
+        given!(Adam { eps: -1.0 }),
+        given!(Adam { betas: (1.0, 0.9) }),
+        given!(Adam { betas: (-0.1, 0.9) }),
+        given!(Adam { betas: (0.9, 1.0) }),
+        given!(Adam { weight_decay: -1.0 }),
+        given!(AdamW { lr: -1e300 }),
+        given!(AdamW { betas: (0.5, 1.5) }),
+        given!(RMSprop { lr: -1.0 }),
+        given!(RMSprop { eps: -1.0 }),
+        given!(RMSprop { momentum: -1.0 }),
+        given!(RMSprop { weight_decay: -1.0 }),
+        given!(RMSprop { alpha: -1.0 }),
+        given!(Adagrad { lr: -1.0 }),
+        given!(Adagrad { lr_decay: -1.0 }),
+        given!(Adagrad { weight_decay: -1.0 }),
+        given!(Adagrad {
+            initial_accumulator_value: -1.0
+        }),
+        given!(Adagrad { eps: -1.0 }),
+        given!(NAdam { lr: -1.0 }),
+        given!(NAdam { betas: (1.0, 0.9) }),
+        given!(NAdam {
+            momentum_decay: -1.0
+        }),
+        given!(RAdam { lr: -1.0 }),
+        given!(RAdam { betas: (0.9, 1.0) }),
+        given!(Adadelta { lr: -1.0 }),
+        given!(Adadelta { rho: 1.0 }),
+        given!(Adadelta { rho: 1.1 }),
+        given!(Adadelta { eps: -1.0 }),
+        given!(Adadelta { weight_decay: -1.0 }),
+        given!(Adamax { lr: -1.0 }),
+        given!(Adamax { eps: -1.0 }),
+        given!(Adamax { weight_decay: -1.0 }),
+    ];
+    let cases = given.map(|given| Case {
+        steps: 1,
+        variants: false,
+        ..Case::dense(&given, "f32", 0)
+    });
+    let _stream = default_stream();
+    let request: Vec<Value> = cases.iter().map(Case::to_json).collect();
+    for (case, expected) in cases
+        .iter()
+        .zip(expected_of("tests/python/optim.py", &request))
+    {
+        let ours = case.train().err().map(|error| error.to_string());
+        let theirs = expected.error.map(|(kind, message)| {
+            assert_eq!(kind, "ValueError");
+            format!("{}: {message}", case.given.optimizer)
+        });
+        assert_eq!(ours, theirs, "{}", case.name());
+    }
+}
