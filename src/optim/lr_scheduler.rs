@@ -317,7 +317,7 @@ impl ConstantLR {
     pub fn build(self, opt: &mut Optimizer) -> Result<LrScheduler, OptimError> {
         require(
             "ConstantLR",
-            !(self.factor > 1.0 || self.factor < 0.0),
+            (0.0..=1.0).contains(&self.factor) || self.factor.is_nan(),
             "Constant multiplicative factor expected to be between 0 and 1.",
         )?;
         LrScheduler::begin(opt, Formula::Constant(self))
@@ -339,7 +339,7 @@ impl LinearLR {
         )?;
         require(
             "LinearLR",
-            !(end > 1.0 || end < 0.0),
+            (0.0..=1.0).contains(&end) || end.is_nan(),
             "Ending multiplicative factor expected to be between 0 and 1.",
         )?;
         LrScheduler::begin(opt, Formula::Linear(self))
