@@ -76,6 +76,32 @@ fn show_counts_operations() {
     assert!(shown.lines().all(|line| line.len() <= 100), "{shown}");
 }
 
+/// Without modules, an operation belongs to the parameters that it takes, or to its line.
+#[test]
+fn programs_without_modules_have_layers() {
+    let folder = tempfile::tempdir().unwrap();
+    let rust = changed(folder.path(), "rust.trace", |whole| {
+        whole
+            .replacen("\"language\":\"python\"", "\"language\":\"rust\"", 1)
+            .replace("\"module\":\"0\",", "")
+            .replace("\"module\":\"1\",", "")
+            .replace("programs.py:285", "src/model.rs:12")
+            .replace("\"0.", "\"net.fc.")
+    });
+    let shown = text(&run(&["trace", "show", &rust]).stdout);
+    let rows: Vec<Vec<&str>> = shown
+        .lines()
+        .map(|line| line.split_whitespace().collect())
+        .collect();
+    // The update and both backward passes of the layer are its own.
+    assert!(rows.contains(&vec!["net.fc", "t", "1", "3"]), "{shown}");
+    assert!(rows.contains(&vec!["add_", "2"]), "{shown}");
+    assert!(
+        rows.contains(&vec!["src/model.rs:12", "empty_like", "1"]),
+        "{shown}"
+    );
+}
+
 #[test]
 fn bad_input_is_one_line() {
     let folder = tempfile::tempdir().unwrap();

@@ -176,8 +176,9 @@ fn operations_are_read_again() {
     }
     let beyond = trace.operation(trace.len()).unwrap_err();
     assert_eq!(beyond.problem.to_string(), "there is no operation 22");
-    // The file becomes another while it is open.
-    std::fs::write(file.path(), TINY.replacen("\"i\":7", "\"i\":8", 1)).unwrap();
+    // The file becomes another while it is open: the line has another number.
+    let renumbered = joined.join("\n").replacen("\"i\":7", "\"i\":8", 1) + "\n";
+    std::fs::write(file.path(), renumbered).unwrap();
     let changed = trace.operation(7).unwrap_err();
     assert!(
         changed
