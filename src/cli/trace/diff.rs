@@ -1,7 +1,7 @@
 //! `tch-init trace diff`: names where two programs first compute something else.
 
 use super::html;
-use crate::cli::report::{Report, one_line};
+use crate::cli::report::{Report, one_line, spinner};
 use anstyle::{AnsiColor, Style};
 use anyhow::Result;
 use clap::Args;
@@ -31,6 +31,7 @@ pub fn run(arguments: &Arguments) -> Result<Report> {
         Some(path) => Some((path, html::create(path)?)),
         None => None,
     };
+    let spinner = spinner("reading");
     // Each trace takes a thread: a line takes some microseconds, and traces of long runs have millions.
     let (a, b) = std::thread::scope(|scope| {
         let b = scope.spawn(|| Trace::read(&arguments.b));
@@ -43,7 +44,9 @@ pub fn run(arguments: &Arguments) -> Result<Report> {
             anyhow::bail!("{}: has no operations", path.display());
         }
     }
+    spinner.set_message("comparing");
     let comparison = Comparison::new(&a, &b);
+    spinner.finish_and_clear();
     let mut notes = Vec::new();
     for (label, trace) in [("A", &a), ("B", &b)] {
         match &trace.end {

@@ -2,7 +2,7 @@
 
 use super::html;
 use super::layers::{Layer, Layers, Measured, Signals, Summary};
-use crate::cli::report::{Report, one_line};
+use crate::cli::report::{Report, one_line, spinner};
 use anyhow::Result;
 use clap::Args;
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
@@ -33,14 +33,17 @@ struct Row {
 pub fn run(arguments: &Arguments) -> Result<Report> {
     if let Some(path) = &arguments.html {
         let file = html::create(path)?;
+        let spinner = spinner("reading");
         let trace = Trace::read(&arguments.trace)?;
         let page = html::show(&html::file_name(&arguments.trace), &trace)?;
+        spinner.finish_and_clear();
         html::write(path, file, &page)?;
         return Ok(Report {
             text: format!("{}\n", path.display()),
             found: false,
         });
     }
+    let spinner = spinner("reading");
     let trace = Trace::read(&arguments.trace)?;
     let mut summary = Summary::default();
     let mut counts = Counts::default();
@@ -49,6 +52,7 @@ pub fn run(arguments: &Arguments) -> Result<Report> {
         let layer = summary.add(&operation, &trace.language);
         counts.add(layer, &operation);
     }
+    spinner.finish_and_clear();
     let mut text = String::new();
     for line in summary.lines(&trace) {
         text += &one_line(&line);
