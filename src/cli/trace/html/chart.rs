@@ -23,7 +23,7 @@ pub struct Series {
 }
 
 const WIDTH: f64 = 900.0;
-const LEFT: f64 = 58.0;
+const LEFT: f64 = 80.0;
 const RIGHT: f64 = 16.0;
 const TOP: f64 = 10.0;
 const PLOT: f64 = 170.0;
