@@ -30,7 +30,7 @@ mod libtorch {
         };
         check_version(&include)?;
 
-        for file in ["argument.h", "libtorch.cpp", "replay.cpp"] {
+        for file in ["argument.h", "libtorch.cpp", "replay.cpp", "trace.cpp"] {
             println!("cargo:rerun-if-changed=cpp/{file}");
         }
         println!("cargo:rerun-if-env-changed=LIBTORCH_CXX11_ABI");
@@ -44,8 +44,11 @@ mod libtorch {
             .include(&include)
             .include(include.join("torch/csrc/api/include"))
             .define("_GLIBCXX_USE_CXX11_ABI", abi.as_str())
+            // As libtorch is built: some of its classes have other members without it.
+            .define("NDEBUG", None)
             .file("cpp/libtorch.cpp")
             .file("cpp/replay.cpp")
+            .file("cpp/trace.cpp")
             .try_compile("tch_init_libtorch")
             .map_err(|error| format!("the C++ in cpp did not compile: {}", one_line(&error)))?;
 

@@ -143,7 +143,7 @@ pub(crate) const fn scalar_type(kind: Kind) -> c_int {
 }
 
 /// Null, or a message that [`check`] reads and frees.
-type Failure = *mut c_char;
+pub(crate) type Failure = *mut c_char;
 
 unsafe extern "C" {
     fn tch_init_free(text: *mut c_char);
@@ -664,7 +664,7 @@ pub(crate) unsafe fn check(failure: Failure) -> Result<(), String> {
 /// # Safety
 ///
 /// `text` is a NUL-terminated string made by `cpp/libtorch.cpp`, and is not used again.
-unsafe fn take(text: *mut c_char) -> String {
+pub(crate) unsafe fn take(text: *mut c_char) -> String {
     // SAFETY: by the caller's promise.
     let owned = unsafe { CStr::from_ptr(text) }
         .to_string_lossy()

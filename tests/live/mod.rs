@@ -49,5 +49,6 @@ mod state;
 mod state_in;
 mod tch_examples;
 mod tensor_files;
+mod trace_ports;
 mod transformer;
 mod vision_forward;

@@ -39,7 +39,8 @@ impl Environment {
             .map(|(_, value)| value)
     }
 
-    /// The entries that differ. The version of Python changes no bit and is left out.
+    /// The entries that differ. The version of Python changes no bit and is left out, as is the part of PyTorch's version after `+` where
+    /// only one environment has it: a program in Rust does not.
     #[must_use]
     pub fn differences(&self, other: &Environment) -> Vec<EnvironmentDifference> {
         let mut names: Vec<&str> = self.entries().map(|(name, _)| name).collect();
@@ -52,12 +53,23 @@ impl Environment {
         names
             .into_iter()
             .filter(|name| *name != "python" && self.get(name) != other.get(name))
+            .filter(|name| *name != "torch" || !self.has_same_release(other))
             .map(|name| EnvironmentDifference {
                 name: name.to_owned(),
                 a: self.get(name).map(str::to_owned),
                 b: other.get(name).map(str::to_owned),
             })
             .collect()
+    }
+}
+
+impl Environment {
+    fn has_same_release(&self, other: &Environment) -> bool {
+        let (Some(a), Some(b)) = (self.get("torch"), other.get("torch")) else {
+            return false;
+        };
+        let release = |version: &str| version.split('+').next().map(str::to_owned);
+        release(a) == release(b) && a.contains('+') != b.contains('+')
     }
 }
 

@@ -1,0 +1,568 @@
+// Shows every ATen operation of a thread to callbacks, at the level at which Python's TorchDispatchMode sees them.
+//
+// A TorchDispatchMode needs an interpreter: c10::impl::PyInterpreterVTable. This one has no Python: `dispatch` calls the callbacks
+// and the operation. Follows torch/csrc/PyInterpreter.cpp and torch/utils/_python_dispatch.py, PyTorch 2.13.
+
+#include <ATen/CPUGeneratorImpl.h>
+#include <ATen/Context.h>
+#include <ATen/Parallel.h>
+#include <ATen/SequenceNumber.h>
+#include <ATen/Version.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/core/dispatch/Dispatcher.h>
+#include <c10/core/impl/PyInterpreter.h>
+#include <c10/core/impl/TorchDispatchModeTLS.h>
+#include <torch/csrc/autograd/engine.h>
+#include <torch/csrc/autograd/function.h>
+#include <torch/csrc/autograd/functions/accumulate_grad.h>
+#include <torch/csrc/utils/torch_dispatch_mode.h>
+#include <torch/headeronly/version.h>
+
+#include <algorithm>
+#include <cctype>
+#include <cstring>
+#include <string>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+namespace {
+
+using c10::IValue;
+using c10::OperatorHandle;
+
+// The structs are those of src/trace/mode.rs.
+
+struct Tensor {
+  const at::Tensor* tensor;
+  // The same for the same tensor, as long as it lives.
+  const void* identity;
+  const char* dtype;
+  // The layout, if the elements cannot be read.
+  const char* opaque;
+  // Null for the CPU.
+  const char* device;
+  const int64_t* sizes;
+  const int64_t* strides;
+  int64_t dimensions;
+  int64_t offset;
+  // The number of the storage.
+  uint64_t storage;
+  uint64_t element_size;
+  int is_contiguous;
+};
+
+enum Tag { None, Bool, Int, Double, Complex, Text, ListBegin, ListEnd, IsTensor, IsGenerator, Object };
+
+struct Value {
+  int tag;
+  int64_t integer;
+  double real;
+  double imaginary;
+  const char* text;
+  const Tensor* tensor;
+};
+
+struct Call {
+  const char* name;
+  const char* overload;
+  const char* node;
+  // The name of the parameter's storage follows from it; null outside of the accumulation of a gradient.
+  const Tensor* accumulated;
+  uint64_t sequence;
+  // Of the backward node; 0 if there is none.
+  uint64_t node_sequence;
+  uint64_t returns;
+  int is_backward;
+  // 0: gradients are recorded; 1: no_grad; 2: inference mode.
+  int grad;
+  int draws;
+};
+
+struct Callbacks {
+  int (*begins)(void* recorder, const Call* call);
+  // Returns whether the operation writes the argument.
+  int (*argument)(void* recorder, const char* name, int is_keyword_only, int is_written);
+  void (*value)(void* recorder, const Value* value);
+  // Before and after a draw.
+  void (*generator)(void* recorder, const uint8_t* state, size_t length);
+  void (*calls)(void* recorder);
+  void (*returned)(void* recorder);
+  // `index` is that of a list, or -1. The tensor follows as a value.
+  void (*written)(void* recorder, const char* argument, int64_t index);
+  void (*ends)(void* recorder);
+  void (*failed)(void* recorder, const char* message);
+};
+
+struct StorageNumber {
+  c10::weak_intrusive_ptr<c10::StorageImpl> storage;
+  uint64_t number;
+};
+
+// What is fixed for a recording.
+struct Recorder {
+  Callbacks callbacks;
+  void* recorder;
+  std::unordered_map<const c10::StorageImpl*, StorageNumber> storages;
+  uint64_t next_storage = 0;
+  size_t storages_limit = 4096;
+  // The logical elements of the tensor that was read last.
+  at::Tensor elements;
+  // The texts of the tensor that was described last on demand.
+  std::string device, layout;
+};
+
+// One recording for each thread.
+thread_local Recorder* active = nullptr;
+
+char* copied(const char* message) noexcept {
+  char* text = strdup(message);
+  return text != nullptr ? text : strdup("out of memory");
+}
+
+template <typename F>
+char* guarded(F f) noexcept {
+  try {
+    f();
+    return nullptr;
+  } catch (const c10::Error& error) {
+    return copied(error.what_without_backtrace());
+  } catch (const std::exception& error) {
+    return copied(error.what());
+  } catch (...) {
+    return copied("an unknown C++ exception");
+  }
+}
+
+std::string lower(std::string text) {
+  for (char& letter : text) letter = static_cast<char>(std::tolower(static_cast<unsigned char>(letter)));
+  return text;
+}
+
+// PyTorch's name of a dtype.
+const char* dtype_name(at::ScalarType type) {
+  switch (type) {
+    case at::kByte: return "uint8";
+    case at::kChar: return "int8";
+    case at::kShort: return "int16";
+    case at::kInt: return "int32";
+    case at::kLong: return "int64";
+    case at::kHalf: return "float16";
+    case at::kFloat: return "float32";
+    case at::kDouble: return "float64";
+    case at::kBool: return "bool";
+    case at::kBFloat16: return "bfloat16";
+    case at::ScalarType::ComplexHalf: return "complex32";
+    case at::kComplexFloat: return "complex64";
+    case at::kComplexDouble: return "complex128";
+    default: {
+      // Float8_e4m3fn, UInt16.
+      thread_local std::string name;
+      name = lower(c10::toString(type));
+      return name.c_str();
+    }
+  }
+}
+
+uint64_t storage_number(Recorder& r, const at::Tensor& t) {
+  auto* storage = t.storage().unsafeGetStorageImpl();
+  auto found = r.storages.find(storage);
+  if (found != r.storages.end() && !found->second.storage.expired()) return found->second.number;
+  if (r.storages.size() >= r.storages_limit) {
+    for (auto entry = r.storages.begin(); entry != r.storages.end();) {
+      entry = entry->second.storage.expired() ? r.storages.erase(entry) : std::next(entry);
+    }
+    r.storages_limit = std::max<size_t>(4096, 2 * r.storages.size());
+  }
+  auto weak = c10::weak_intrusive_ptr<c10::StorageImpl>(
+      c10::intrusive_ptr<c10::StorageImpl>::reclaim_copy(storage));
+  r.storages.insert_or_assign(storage, StorageNumber{std::move(weak), r.next_storage});
+  return r.next_storage++;
+}
+
+// What a value of a list of numbers and names means.
+c10::TypeKind kind_of(c10::TypePtr type) {
+  for (;;) {
+    if (auto optional = type->cast<c10::OptionalType>()) {
+      type = optional->getElementType();
+    } else if (auto list = type->cast<c10::ListType>()) {
+      type = list->getElementType();
+    } else {
+      return type->kind();
+    }
+  }
+}
+
+void show_tensor(Recorder& r, const at::Tensor& t, bool is_argument);
+
+void show(Recorder& r, const Value& value) { r.callbacks.value(r.recorder, &value); }
+
+void show_text(Recorder& r, const std::string& text) {
+  Value value{};
+  value.tag = Text;
+  value.text = text.c_str();
+  show(r, value);
+}
+
+void show_scalar(Recorder& r, const at::Scalar& scalar) {
+  Value value{};
+  if (scalar.isBoolean()) {
+    value.tag = Bool;
+    value.integer = scalar.toBool();
+  } else if (scalar.isIntegral(false)) {
+    value.tag = Int;
+    value.integer = scalar.toLong();
+  } else if (scalar.isFloatingPoint()) {
+    value.tag = Double;
+    value.real = scalar.toDouble();
+  } else {
+    const auto complex = scalar.toComplexDouble();
+    value.tag = Complex;
+    value.real = complex.real();
+    value.imaginary = complex.imag();
+  }
+  show(r, value);
+}
+
+void show_value(Recorder& r, const IValue& v, c10::TypeKind kind, bool is_argument) {
+  Value value{};
+  if (v.isNone()) {
+    value.tag = None;
+  } else if (v.isTensor()) {
+    return show_tensor(r, v.toTensor(), is_argument);
+  } else if (v.isBool()) {
+    value.tag = Bool;
+    value.integer = v.toBool();
+  } else if (v.isInt() || v.isSymInt()) {
+    const int64_t i = v.isInt() ? v.toInt() : v.toSymInt().guard_int(__FILE__, __LINE__);
+    static const char* formats[] = {"contiguous_format", "preserve_format", "channels_last", "channels_last_3d"};
+    // Python shows these by name.
+    switch (kind) {
+      case c10::TypeKind::ScalarTypeType: return show_text(r, dtype_name(static_cast<at::ScalarType>(i)));
+      case c10::TypeKind::LayoutType: return show_text(r, lower(c10::str(static_cast<at::Layout>(i))));
+      case c10::TypeKind::MemoryFormatType: return show_text(r, i >= 0 && i < 4 ? formats[i] : "unknown");
+      default: break;
+    }
+    value.tag = Int;
+    value.integer = i;
+  } else if (v.isDouble()) {
+    value.tag = Double;
+    value.real = v.toDouble();
+  } else if (v.isScalar()) {
+    return show_scalar(r, v.toScalar());
+  } else if (v.isString()) {
+    return show_text(r, v.toStringRef());
+  } else if (v.isDevice()) {
+    return show_text(r, v.toDevice().str());
+  } else if (v.isGenerator()) {
+    const std::string device = v.toGenerator().device().str();
+    value.tag = IsGenerator;
+    value.text = device.c_str();
+    return show(r, value);
+  } else if (v.isList() || v.isTuple()) {
+    value.tag = ListBegin;
+    show(r, value);
+    if (v.isTuple()) {
+      for (const auto& item : v.toTupleRef().elements()) show_value(r, item, kind, is_argument);
+    } else {
+      for (const IValue item : v.toListRef()) show_value(r, item, kind, is_argument);
+    }
+    value.tag = ListEnd;
+  } else {
+    const std::string name = v.tagKind();
+    value.tag = Object;
+    value.text = name.c_str();
+    return show(r, value);
+  }
+  show(r, value);
+}
+
+// `device` and `layout` keep the texts.
+Tensor describe(Recorder& r, const at::Tensor& t, std::string& device, std::string& layout) {
+  Tensor described{};
+  described.tensor = &t;
+  described.identity = t.unsafeGetTensorImpl();
+  described.dtype = dtype_name(t.scalar_type());
+  described.sizes = t.sizes().data();
+  described.dimensions = t.dim();
+  if (!t.device().is_cpu()) {
+    device = t.device().str();
+    described.device = device.c_str();
+  }
+  if (t.layout() != at::kStrided || t.is_quantized() || !t.has_storage() ||
+      !(t.device().is_cpu() || t.device().is_cuda())) {
+    layout = lower(c10::str(t.layout()));
+    described.opaque = layout.c_str();
+  } else {
+    described.strides = t.strides().data();
+    described.offset = t.storage_offset();
+    described.storage = storage_number(r, t);
+    described.element_size = t.element_size();
+    described.is_contiguous = t.is_contiguous();
+  }
+  return described;
+}
+
+void show_tensor(Recorder& r, const at::Tensor& t, bool is_argument) {
+  Value value{};
+  if (!t.defined()) {
+    value.tag = None;
+    return show(r, value);
+  }
+  // Python's modes see the number that this was made of.
+  if (is_argument && t.unsafeGetTensorImpl()->is_wrapped_number()) return show_scalar(r, t.item());
+  std::string device, layout;
+  const Tensor described = describe(r, t, device, layout);
+  value.tag = IsTensor;
+  value.tensor = &described;
+  show(r, value);
+}
+
+void show_generator(Recorder& r, const std::optional<at::Generator>& given) {
+  auto generator = given.has_value() && given->defined() ? *given : at::detail::getDefaultCPUGenerator();
+  at::Tensor state;
+  {
+    std::lock_guard<std::mutex> lock(generator.mutex());
+    state = generator.get_state();
+  }
+  r.callbacks.generator(r.recorder, state.const_data_ptr<uint8_t>(), state.nbytes());
+}
+
+struct Written {
+  std::string argument;
+  int64_t index;
+  at::Tensor tensor;
+};
+
+void record(Recorder& r, const OperatorHandle& op, torch::jit::Stack* stack) {
+  const auto& schema = op.schema();
+  Call call{};
+  call.name = schema.name().c_str();
+  call.overload = schema.overload_name().c_str();
+  call.returns = schema.returns().size();
+  call.draws = op.hasTag(at::Tag::nondeterministic_seeded);
+  call.sequence = at::sequence_number::peek();
+  call.grad = c10::InferenceMode::is_enabled() ? 2 : at::GradMode::is_enabled() ? 0 : 1;
+  const auto node = torch::autograd::get_current_node();
+  call.is_backward = node != nullptr || torch::autograd::get_current_graph_task_id() != -1;
+  std::string node_name;
+  if (node != nullptr) {
+    node_name = node->name();
+    call.node = node_name.c_str();
+    call.node_sequence = node->sequence_nr() + 1;
+  }
+  std::string device, layout;
+  Tensor accumulated{};
+  if (auto* accumulate = dynamic_cast<torch::autograd::AccumulateGrad*>(node.get());
+      accumulate != nullptr && accumulate->variable.defined()) {
+    accumulated = describe(r, accumulate->variable, device, layout);
+    call.accumulated = &accumulated;
+  }
+  const int is_recorded = r.callbacks.begins(r.recorder, &call);
+  if (is_recorded == 0) {
+    op.callBoxed(stack);
+    return;
+  }
+  const auto& declared = schema.arguments();
+  std::vector<Written> written;
+  std::optional<at::Generator> generator;
+  {
+    const auto arguments = torch::jit::last(*stack, declared.size());
+    for (size_t i = 0; i < declared.size(); i++) {
+      const auto& argument = declared[i];
+      const auto& value = arguments[i];
+      const auto* alias = argument.alias_info();
+      const bool writes = alias != nullptr && alias->isWrite();
+      const bool is_written =
+          r.callbacks.argument(r.recorder, argument.name().c_str(), argument.kwarg_only(), writes) != 0;
+      show_value(r, value, kind_of(argument.real_type()), true);
+      if (is_written && value.isTensor() && value.toTensor().defined()) {
+        written.push_back({argument.name(), -1, value.toTensor()});
+      } else if (is_written && value.isTensorList()) {
+        int64_t index = 0;
+        for (const at::Tensor& t : value.toTensorVector()) written.push_back({argument.name(), index++, t});
+      }
+      if (value.isGenerator()) generator = value.toGenerator();
+    }
+  }
+  if (call.draws) show_generator(r, generator);
+  r.callbacks.calls(r.recorder);
+  try {
+    op.callBoxed(stack);
+  } catch (const c10::Error& error) {
+    r.callbacks.failed(r.recorder, error.what_without_backtrace());
+    throw;
+  } catch (const std::exception& error) {
+    r.callbacks.failed(r.recorder, error.what());
+    throw;
+  }
+  // The operation may have ended the recording.
+  if (active != &r) return;
+  r.callbacks.returned(r.recorder);
+  for (const auto& result : torch::jit::last(*stack, schema.returns().size())) {
+    show_value(r, result, c10::TypeKind::TensorType, false);
+  }
+  for (const auto& change : written) {
+    r.callbacks.written(r.recorder, change.argument.c_str(), change.index);
+    show_tensor(r, change.tensor, false);
+  }
+  if (call.draws) show_generator(r, generator);
+  r.callbacks.ends(r.recorder);
+}
+
+[[noreturn]] void unsupported() { TORCH_CHECK(false, "a trace has no Python objects"); }
+
+struct Table final : c10::impl::PyInterpreterVTable {
+  using T = c10::TensorImpl;
+  std::string name() const override { return "tch-init trace"; }
+  void incref(PyObject*) const override {}
+  void decref(PyObject*) const override {}
+  bool try_incref(const c10::impl::PyObjectSlot&) const override { return false; }
+  size_t refcnt(PyObject*) const override { return 1; }
+  // Null: the tensor is copied as without a mode.
+  c10::intrusive_ptr<T> detach(const T*) const override { return {}; }
+  void dispatch(const OperatorHandle& op, torch::jit::Stack* stack) const override {
+    torch::torch_dispatch_mode::StashTorchDispatchModeGuard stashed;
+    if (active == nullptr) {
+      op.callBoxed(stack);
+    } else {
+      record(*active, op, stack);
+    }
+  }
+  void reportErrorCallback(PyObject*, c10::DispatchKey) const override {}
+  void python_op_registration_trampoline(const OperatorHandle&, c10::DispatchKey, c10::DispatchKeySet,
+                                         torch::jit::Stack*, bool, bool) const override { unsupported(); }
+  void throw_abstract_impl_not_imported_error(std::string, const char*, const char*) const override { unsupported(); }
+  void python_dispatcher(const OperatorHandle&, c10::DispatchKeySet, torch::jit::Stack*) const override { unsupported(); }
+  bool is_contiguous(const T*, at::MemoryFormat) const override { unsupported(); }
+  c10::SymBool sym_is_contiguous(const T*, at::MemoryFormat) const override { unsupported(); }
+  bool is_strides_like(const T*, at::MemoryFormat) const override { unsupported(); }
+  bool is_non_overlapping_and_dense(const T*) const override { unsupported(); }
+  c10::Device device(const T*) const override { unsupported(); }
+  int64_t dim(const T*) const override { unsupported(); }
+  c10::IntArrayRef strides(const T*) const override { unsupported(); }
+  c10::IntArrayRef sizes(const T*) const override { unsupported(); }
+  c10::SymIntArrayRef sym_sizes(const T*) const override { unsupported(); }
+  c10::Layout layout(const T*) const override { unsupported(); }
+  int64_t numel(const T*) const override { unsupported(); }
+  c10::SymInt sym_numel(const T*) const override { unsupported(); }
+  c10::SymIntArrayRef sym_strides(const T*) const override { unsupported(); }
+  c10::SymInt sym_storage_offset(const T*) const override { unsupported(); }
+  void trace_gpu_event_creation(c10::DeviceType, uintptr_t) const override {}
+  void trace_gpu_event_deletion(c10::DeviceType, uintptr_t) const override {}
+  void trace_gpu_event_record(c10::DeviceType, uintptr_t, uintptr_t) const override {}
+  void trace_gpu_event_wait(c10::DeviceType, uintptr_t, uintptr_t) const override {}
+  void trace_gpu_memory_allocation(c10::DeviceType, uintptr_t) const override {}
+  void trace_gpu_memory_deallocation(c10::DeviceType, uintptr_t) const override {}
+  void trace_gpu_stream_creation(c10::DeviceType, uintptr_t) const override {}
+  void trace_gpu_device_synchronization(c10::DeviceType) const override {}
+  void trace_gpu_stream_synchronization(c10::DeviceType, uintptr_t) const override {}
+  void trace_gpu_event_synchronization(c10::DeviceType, uintptr_t) const override {}
+  void reset_backward_hooks(const T*) const override {}
+};
+
+c10::impl::PyInterpreter* interpreter() {
+  // libtorch keeps pointers to it until the process ends.
+  static auto* interpreter = new c10::impl::PyInterpreter(new Table);
+  return interpreter;
+}
+
+}  // namespace
+
+extern "C" {
+
+// Begins a recording of this thread, or fails if one is under way.
+char* tch_init_trace_begin(const Callbacks* callbacks, void* recorder) {
+  return guarded([&] {
+    TORCH_CHECK(active == nullptr, "this thread is recorded already");
+    auto mode = std::make_shared<c10::impl::PyObject_TorchDispatchMode>(nullptr, interpreter());
+    auto created = std::make_unique<Recorder>();
+    created->callbacks = *callbacks;
+    created->recorder = recorder;
+    c10::impl::TorchDispatchModeTLS::push_non_infra_mode_onto_stack(std::move(mode));
+    active = created.release();
+  });
+}
+
+// Ends the recording of this thread.
+char* tch_init_trace_end() {
+  return guarded([&] {
+    if (active == nullptr) return;
+    delete std::exchange(active, nullptr);
+    c10::impl::TorchDispatchModeTLS::pop_stack();
+  });
+}
+
+// Describes a tensor of the program. The texts are valid until the next call.
+char* tch_init_trace_describe(const at::Tensor* tensor, Tensor* out) {
+  return guarded([&] {
+    TORCH_CHECK(active != nullptr, "no recording is under way");
+    *out = describe(*active, *tensor, active->device, active->layout);
+  });
+}
+
+// The number of the storage of a tensor's gradient; -1 if it has none.
+char* tch_init_trace_gradient(const at::Tensor* tensor, int64_t* out) {
+  return guarded([&] {
+    *out = -1;
+    const auto& gradient = tensor->grad();
+    if (active != nullptr && gradient.defined() && gradient.layout() == at::kStrided && gradient.has_storage()) {
+      *out = static_cast<int64_t>(storage_number(*active, gradient));
+    }
+  });
+}
+
+// The logical elements of a tensor, in row-major order. The memory is valid until the next call.
+char* tch_init_trace_elements(const at::Tensor* tensor, const void** data, size_t* length) {
+  return guarded([&] {
+    TORCH_CHECK(active != nullptr, "no recording is under way");
+    torch::torch_dispatch_mode::StashTorchDispatchStackGuard stashed;
+    at::NoGradGuard no_grad;
+    at::Tensor elements = tensor->detach();
+    if (elements.is_conj() || elements.is_neg()) elements = elements.resolve_conj().resolve_neg();
+    elements = elements.contiguous();
+    if (!elements.device().is_cpu()) elements = elements.cpu();
+    *data = elements.numel() == 0 ? nullptr : elements.const_data_ptr();
+    *length = elements.nbytes();
+    active->elements = std::move(elements);
+  });
+}
+
+struct TraceEnvironment {
+  const char* version;
+  const char* default_dtype;
+  const char* matmul_precision;
+  int threads;
+  int interop_threads;
+  int deterministic;
+  int mkldnn;
+  int nnpack;
+  int flash_sdp;
+  int mem_efficient_sdp;
+  int math_sdp;
+};
+
+// What the program runs in. The texts live as long as the process.
+char* tch_init_trace_environment(TraceEnvironment* out, char** capability) {
+  return guarded([&] {
+    auto& context = at::globalContext();
+    out->version = TORCH_VERSION;
+    out->default_dtype = dtype_name(c10::typeMetaToScalarType(c10::get_default_dtype()));
+    switch (context.float32MatmulPrecision()) {
+      case at::Float32MatmulPrecision::HIGHEST: out->matmul_precision = "highest"; break;
+      case at::Float32MatmulPrecision::HIGH: out->matmul_precision = "high"; break;
+      default: out->matmul_precision = "medium"; break;
+    }
+    out->threads = at::get_num_threads();
+    out->interop_threads = at::get_num_interop_threads();
+    out->deterministic = context.deterministicAlgorithms();
+    out->mkldnn = at::hasMKLDNN() && context.userEnabledMkldnn();
+    out->nnpack = context.userEnabledNNPACK();
+    out->flash_sdp = context.userEnabledFlashSDP();
+    out->mem_efficient_sdp = context.userEnabledMemEfficientSDP();
+    out->math_sdp = context.userEnabledMathSDP();
+    *capability = copied(at::get_cpu_capability().c_str());
+  });
+}
+
+}  // extern "C"

@@ -1,0 +1,119 @@
+//! Elements of tensors as numbers, for the few that a trace shows.
+
+use half::{bf16, f16};
+
+/// How the bytes of a dtype are read.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Layout {
+    Bool,
+    Unsigned,
+    Signed(usize),
+    Half,
+    BFloat,
+    Single,
+    Double,
+}
+
+/// An element. Floats compare as numbers.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Element {
+    Bool(bool),
+    Int(i64),
+    Float(f64),
+}
+
+impl Layout {
+    /// The layout of a dtype whose elements are shown.
+    pub(super) fn of(dtype: &str) -> Option<Layout> {
+        Some(match dtype {
+            "bool" => Layout::Bool,
+            "uint8" => Layout::Unsigned,
+            "int8" => Layout::Signed(1),
+            "int16" => Layout::Signed(2),
+            "int32" => Layout::Signed(4),
+            "int64" => Layout::Signed(8),
+            "float16" => Layout::Half,
+            "bfloat16" => Layout::BFloat,
+            "float32" => Layout::Single,
+            "float64" => Layout::Double,
+            _ => return None,
+        })
+    }
+
+    pub(super) fn size(self) -> usize {
+        match self {
+            Layout::Bool | Layout::Unsigned => 1,
+            Layout::Signed(size) => size,
+            Layout::Half | Layout::BFloat => 2,
+            Layout::Single => 4,
+            Layout::Double => 8,
+        }
+    }
+
+    /// The element at an index.
+    pub(super) fn element(self, elements: &[u8], index: usize) -> Element {
+        let size = self.size();
+        let mut bytes = [0; 8];
+        bytes[..size].copy_from_slice(&elements[index * size..][..size]);
+        let word = u64::from_le_bytes(bytes);
+        match self {
+            Layout::Bool => Element::Bool(word != 0),
+            Layout::Unsigned => Element::Int(word as i64),
+            Layout::Signed(size) => {
+                let shift = 64 - 8 * size as u32;
+                Element::Int((word << shift) as i64 >> shift)
+            }
+            Layout::Half => Element::Float(f16::from_bits(word as u16).to_f64()),
+            Layout::BFloat => Element::Float(bf16::from_bits(word as u16).to_f64()),
+            Layout::Single => Element::Float(f32::from_bits(word as u32).into()),
+            Layout::Double => Element::Float(f64::from_bits(word)),
+        }
+    }
+}
+
+impl Element {
+    pub(super) fn json(self) -> String {
+        match self {
+            Element::Bool(value) => value.to_string(),
+            Element::Int(value) => value.to_string(),
+            Element::Float(value) => number(value),
+        }
+    }
+}
+
+/// A float as JSON: a word in an object for what JSON cannot say.
+pub(super) fn number(value: f64) -> String {
+    if value.is_finite() {
+        return serde_json::Value::from(value).to_string();
+    }
+    let word = match value {
+        f64::INFINITY => "inf",
+        f64::NEG_INFINITY => "-inf",
+        _ => "nan",
+    };
+    format!("{{\"float\":\"{word}\"}}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn elements_of_all_dtypes_are_read() {
+        let read =
+            |dtype: &str, bytes: &[u8]| Layout::of(dtype).map(|l| l.element(bytes, 1).json());
+        let text = |dtype, bytes| read(dtype, bytes).unwrap_or_default();
+        assert_eq!(text("bool", &[0, 1]), "true");
+        assert_eq!(text("uint8", &[0, 255]), "255");
+        assert_eq!(text("int8", &[0, 255]), "-1");
+        assert_eq!(text("int16", &[0, 0, 0xfe, 0xff]), "-2");
+        assert_eq!(text("bfloat16", &[0, 0, 0x80, 0x3f]), "1.0");
+        assert_eq!(text("float16", &[0, 0, 0, 0xfc]), "{\"float\":\"-inf\"}");
+        let doubles: Vec<u8> = [0.0, 1e-5_f64]
+            .iter()
+            .flat_map(|x| x.to_le_bytes())
+            .collect();
+        assert_eq!(text("float64", &doubles), "1e-5");
+        assert_eq!(read("complex64", &[0; 16]), None);
+    }
+}

@@ -1,0 +1,864 @@
+//! Writes a line of a trace for each operation. The format is that of `python/trace.py`: docs/trace.md.
+
+use super::elements::{Layout, number};
+use super::environment::environment;
+use super::mode::{self, Call, Described, GradMode, Observer, Value};
+use super::site::{Caller, Sites};
+use super::values::Values;
+use op_trace::ValueHash;
+use std::collections::{HashMap, HashSet};
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use tch::Tensor;
+
+/// A `VarStore` whose variables have names in the trace.
+pub(super) struct NamedStore {
+    pub(super) prefix: String,
+    pub(super) variables: Vec<(String, Tensor)>,
+}
+
+pub(super) struct Recorder {
+    out: BufWriter<File>,
+    /// The first failure, which ends the recording.
+    failure: Option<Failure>,
+    values: Values,
+    sites: Option<Sites>,
+    stores: Vec<NamedStore>,
+    storages: HashMap<u64, Storage>,
+    /// What operations made or the file of values has, by dtype and hash.
+    made: HashSet<(usize, ValueHash)>,
+    /// The dtypes that were met.
+    dtypes: Vec<String>,
+    /// The operation at which `sequence` was met first.
+    forward_of: HashMap<u64, usize>,
+    count: usize,
+    steps: Steps,
+    is_done: bool,
+    current: Current,
+}
+
+/// Why a recording ended early.
+#[derive(Debug)]
+pub(super) enum Failure {
+    Io(io::Error),
+    Libtorch(String),
+    Panic,
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Failure {
+        Failure::Io(error)
+    }
+}
+
+impl From<String> for Failure {
+    fn from(message: String) -> Failure {
+        Failure::Libtorch(message)
+    }
+}
+
+/// What is known of a storage.
+#[derive(Default)]
+struct Storage {
+    /// The variable, or the gradient of one, and the number of its `VarStore`.
+    name: Option<String>,
+    store: Option<usize>,
+    /// The intervals of bytes that were written since the memory was allocated; `None` if all of it has values.
+    written: Option<Vec<(u64, u64)>>,
+}
+
+impl Storage {
+    fn write(&mut self, mut start: u64, mut end: u64) {
+        let Some(intervals) = &mut self.written else {
+            return;
+        };
+        intervals.retain(|(a, b)| {
+            let is_apart = *b < start || *a > end;
+            if !is_apart {
+                (start, end) = (start.min(*a), end.max(*b));
+            }
+            is_apart
+        });
+        intervals.push((start, end));
+    }
+
+    fn has(&self, start: u64, end: u64) -> bool {
+        match &self.written {
+            None => true,
+            Some(intervals) => intervals.iter().any(|(a, b)| *a <= start && end <= *b),
+        }
+    }
+}
+
+/// The training step, and what ends it. tch's optimizers have one `VarStore` each, so a step has ended when each one
+/// that has trainable variables was updated, as in Python when each optimizer has stepped.
+struct Steps {
+    now: u32,
+    limit: Option<u32>,
+    /// The step in which each `VarStore` was updated last.
+    updated: Vec<Option<u32>>,
+    is_trained: Vec<bool>,
+    has_optimizer: bool,
+    /// Whether operations of an optimizer's step run, and whether that was counted.
+    in_optimizer: Option<bool>,
+    after_backward: bool,
+}
+
+/// The operation that runs.
+#[derive(Default)]
+struct Current {
+    name: String,
+    overload: String,
+    arguments: String,
+    results: String,
+    writes: String,
+    generator: String,
+    grad: Option<GradMode>,
+    node: Option<String>,
+    /// The parameter whose gradient is accumulated.
+    parameter: Option<String>,
+    forward: Option<usize>,
+    sequence: u64,
+    is_backward: bool,
+    draws: bool,
+    at: Option<String>,
+    caller: Caller,
+    part: Part,
+    depth: usize,
+    /// Whether the next value is the first one of its list.
+    is_first: bool,
+    /// Whether what the argument had before does not matter.
+    is_overwritten: bool,
+    is_written: bool,
+    /// Whether a value without elements went in.
+    is_tainted: bool,
+    /// The storages of arguments that have values.
+    read: Vec<u64>,
+    store: Option<usize>,
+    written: Vec<Written>,
+    result: usize,
+    result_storage: Option<u64>,
+    /// The texts of results by the identity of their tensors.
+    shown: Vec<(usize, String)>,
+    head: String,
+}
+
+struct Written {
+    identity: usize,
+    storage: u64,
+    extent: (u64, u64),
+    is_dense: bool,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Part {
+    #[default]
+    Arguments,
+    Results,
+    Writes,
+}
+
+/// Not operations of the program.
+const IGNORED: [&str; 4] = [
+    "aten::detach",
+    "aten::detach_",
+    "aten::alias",
+    "aten::lift_fresh",
+];
+/// They write arguments that their schemas call constant.
+const SILENT_WRITES: [&str; 4] = [
+    "aten::native_batch_norm",
+    "aten::cudnn_batch_norm",
+    "aten::miopen_batch_norm",
+    "aten::batch_norm_update_stats",
+];
+/// Their results have no values yet.
+const UNINITIALIZED: [&str; 4] = [
+    "aten::empty",
+    "aten::new_empty",
+    "aten::resize",
+    "aten::_resize",
+];
+/// What is in their first argument does not matter to them.
+const OVERWRITES: [&str; 11] = [
+    "aten::fill_",
+    "aten::zero_",
+    "aten::copy_",
+    "aten::bernoulli_",
+    "aten::normal_",
+    "aten::uniform_",
+    "aten::random_",
+    "aten::exponential_",
+    "aten::cauchy_",
+    "aten::geometric_",
+    "aten::log_normal_",
+];
+/// The result that is a workspace, whose contents are the operation's own affair.
+const WORKSPACES: [(&str, usize); 2] = [("aten::mkldnn_rnn_layer", 3), ("aten::_cudnn_rnn", 4)];
+/// The elements that are shown of a new value.
+const SAMPLES: usize = 8;
+
+impl Recorder {
+    pub(super) fn new(file: File, values: Values, limit: Option<u32>, has_sites: bool) -> Recorder {
+        Recorder {
+            out: BufWriter::new(file),
+            failure: None,
+            values,
+            sites: has_sites.then(Sites::new),
+            stores: Vec::new(),
+            storages: HashMap::new(),
+            made: HashSet::new(),
+            dtypes: Vec::new(),
+            forward_of: HashMap::new(),
+            count: 0,
+            steps: Steps {
+                now: 1,
+                limit,
+                updated: Vec::new(),
+                is_trained: Vec::new(),
+                has_optimizer: false,
+                in_optimizer: None,
+                after_backward: false,
+            },
+            is_done: false,
+            current: Current::default(),
+        }
+    }
+
+    /// Writes the first lines: what the program runs in, and the variables.
+    pub(super) fn open(
+        &mut self,
+        stores: Vec<NamedStore>,
+        values_name: &str,
+    ) -> Result<(), Failure> {
+        let header = format!(
+            "{{\"format\":\"tch-init trace\",\"version\":1,\"language\":\"rust\",\"hash\":\"rows-sha256-128\",\"values\":{},\
+             \"environment\":{}}}\n",
+            quoted(values_name),
+            environment()?,
+        );
+        self.write(&header)?;
+        for (number, store) in stores.into_iter().enumerate() {
+            let mut line = format!(
+                "{{\"model\":{},\"class\":\"VarStore\",\"names\":[",
+                quoted(&store.prefix)
+            );
+            for (index, (name, tensor)) in store.variables.iter().enumerate() {
+                let text = mode::describe(tensor, |described| {
+                    let Ok(memory) = described.memory else {
+                        return Ok(String::from("null"));
+                    };
+                    let storage = self.storages.entry(memory.storage).or_default();
+                    storage.name.get_or_insert_with(|| name.clone());
+                    storage.store = Some(number);
+                    self.tensor(&described, false, true)
+                })??;
+                let separator = if index == 0 { "" } else { "," };
+                let is_trained = tensor.requires_grad();
+                let kind = if is_trained { "parameter" } else { "buffer" };
+                line += &format!(
+                    "{separator}{{\"name\":{},\"kind\":\"{kind}\",\"tensor\":{text}",
+                    quoted(name)
+                );
+                line += if is_trained {
+                    ",\"requires_grad\":true}"
+                } else {
+                    "}"
+                };
+            }
+            line += "]}\n";
+            let is_trained = store.variables.iter().any(|(_, t)| t.requires_grad());
+            self.steps.is_trained.push(is_trained);
+            self.steps.updated.push(None);
+            self.stores.push(store);
+            self.write(&line)?;
+        }
+        Ok(())
+    }
+
+    /// Writes the last line and the file of values.
+    pub(super) fn close(&mut self, reason: &str) -> Result<(), Failure> {
+        if !self.is_done {
+            self.leave_optimizer()?;
+        }
+        if !self.is_done {
+            self.end(reason)?;
+        }
+        match self.failure.take() {
+            Some(failure) => Err(failure),
+            None => Ok(()),
+        }
+    }
+
+    fn end(&mut self, reason: &str) -> Result<(), Failure> {
+        self.is_done = true;
+        let mut finals = String::new();
+        for store in std::mem::take(&mut self.stores) {
+            for (name, tensor) in &store.variables {
+                let text =
+                    mode::describe(tensor, |described| self.tensor(&described, false, false))??;
+                let separator = if finals.is_empty() { "" } else { "," };
+                finals += &format!("{separator}{}:{text}", quoted(name));
+            }
+        }
+        let steps = &self.steps;
+        let is_complete = steps.updated.contains(&Some(steps.now))
+            || !steps.has_optimizer && steps.after_backward;
+        let line = format!(
+            "{{\"end\":{},\"operations\":{},\"steps\":{},\"final\":{{{finals}}},\"values\":{{\"kept\":{},\"left_out\":{}}}}}\n",
+            quoted(reason),
+            self.count,
+            steps.now - 1 + u32::from(is_complete),
+            self.values.kept(),
+            self.values.left_out,
+        );
+        self.write(&line)?;
+        self.values.finish()?;
+        Ok(())
+    }
+
+    fn write(&mut self, line: &str) -> Result<(), Failure> {
+        self.out.write_all(line.as_bytes())?;
+        // A program that is killed keeps its trace.
+        self.out.flush()?;
+        Ok(())
+    }
+
+    /// Runs a part of the recorder. A failure ends the recording, not the program.
+    fn attempt<R: Default>(&mut self, f: impl FnOnce(&mut Recorder) -> Result<R, Failure>) -> R {
+        match f(self) {
+            Ok(result) => result,
+            Err(failure) => {
+                self.is_done = true;
+                self.failure.get_or_insert(failure);
+                R::default()
+            }
+        }
+    }
+
+    // ------------------------------------------------------------ steps
+
+    /// Notes the operation's caller and phase, before its line is written.
+    fn count_step(&mut self) -> Result<&'static str, Failure> {
+        let current = &self.current;
+        let (is_backward, caller, store) = (current.is_backward, current.caller, current.store);
+        let grad = current.grad;
+        if caller == Caller::OptimizerStep {
+            if self.steps.in_optimizer.is_none() {
+                self.steps.in_optimizer = Some(false);
+            }
+            self.steps.has_optimizer = true;
+            if let (Some(false), Some(store)) = (self.steps.in_optimizer, store) {
+                // An optimizer that steps again begins a step.
+                if self.steps.updated[store] == Some(self.steps.now) {
+                    self.next_step()?;
+                }
+                self.steps.in_optimizer = Some(true);
+                self.steps.updated[store] = Some(self.steps.now);
+            }
+            return Ok("optimizer");
+        }
+        if is_backward {
+            self.steps.after_backward = true;
+            return Ok("backward");
+        }
+        // A program that updates its variables itself makes a step from one backward pass to the next forward pass.
+        if self.steps.after_backward && !self.steps.has_optimizer && grad == Some(GradMode::On) {
+            self.next_step()?;
+        }
+        Ok(match caller {
+            Caller::Optimizer => "optimizer",
+            _ => "forward",
+        })
+    }
+
+    /// The step of an optimizer is over.
+    fn leave_optimizer(&mut self) -> Result<(), Failure> {
+        if self.steps.in_optimizer.take().is_none() {
+            return Ok(());
+        }
+        let steps = &self.steps;
+        let is_updated = |(updated, is_trained): (&Option<u32>, &bool)| {
+            !is_trained || *updated == Some(steps.now)
+        };
+        if steps.updated.iter().zip(&steps.is_trained).all(is_updated) {
+            self.next_step()?;
+        }
+        Ok(())
+    }
+
+    fn next_step(&mut self) -> Result<(), Failure> {
+        self.steps.now += 1;
+        self.steps.after_backward = false;
+        if self.steps.limit.is_some_and(|limit| self.steps.now > limit) {
+            self.end("steps")?;
+        }
+        Ok(())
+    }
+
+    /// Names the gradients that a backward pass has left. libtorch moves them there without an operation.
+    fn name_gradients(&mut self) -> Result<(), Failure> {
+        for (number, store) in self.stores.iter().enumerate() {
+            for (name, tensor) in &store.variables {
+                if tensor.requires_grad()
+                    && let Some(storage) = mode::gradient_storage(tensor)?
+                {
+                    let storage = self.storages.entry(storage).or_default();
+                    storage.store = Some(number);
+                    storage.name.get_or_insert_with(|| format!("{name}.grad"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    // ------------------------------------------------------------ values
+
+    /// What a trace says of a tensor.
+    fn tensor(
+        &mut self,
+        described: &Described<'_>,
+        is_overwritten: bool,
+        is_root: bool,
+    ) -> Result<String, Failure> {
+        let mut text = format!(
+            "{{\"dtype\":\"{}\",\"shape\":{}",
+            described.dtype,
+            list(described.sizes)
+        );
+        if let Some(device) = described.device {
+            text += &format!(",\"device\":{}", quoted(device));
+        }
+        let memory = match described.memory {
+            Ok(memory) => memory,
+            Err(layout) => {
+                text += &format!(",\"opaque\":{}}}", quoted(layout));
+                return Ok(text);
+            }
+        };
+        if !memory.is_contiguous {
+            text += &format!(",\"strides\":{}", list(memory.strides));
+        }
+        // Writing to a string does not fail.
+        write!(text, ",\"storage\":{}", memory.storage).map_err(io::Error::other)?;
+        if memory.offset > 0 {
+            write!(text, ",\"offset\":{}", memory.offset).map_err(io::Error::other)?;
+        }
+        let (start, end) = extent(described);
+        let storage = self.storages.get(&memory.storage);
+        if let Some(name) = storage.and_then(|storage| storage.name.as_deref()) {
+            text += &format!(",\"name\":{}", quoted(name));
+        }
+        if is_overwritten || storage.is_some_and(|storage| !storage.has(start, end)) {
+            text += ",\"uninitialized\":true}";
+            return Ok(text);
+        }
+        let elements = described.elements()?;
+        let hash = ValueHash::of(elements);
+        write!(text, ",\"hash\":\"{hash}\"").map_err(io::Error::other)?;
+        let key = (self.dtype(described.dtype), hash);
+        if self.made.insert(key) {
+            if is_root {
+                let (dtype, shape) = (described.dtype, described.sizes);
+                self.values.keep(dtype, shape, hash, elements)?;
+            }
+            describe_elements(described.dtype, elements, &mut text);
+        }
+        text.push('}');
+        Ok(text)
+    }
+
+    /// The number of a dtype; there are some twenty.
+    fn dtype(&mut self, name: &str) -> usize {
+        let known = self.dtypes.iter().position(|known| known == name);
+        known.unwrap_or_else(|| {
+            self.dtypes.push(name.to_owned());
+            self.dtypes.len() - 1
+        })
+    }
+
+    fn push(&mut self, text: &str) {
+        let current = &mut self.current;
+        let target = match current.part {
+            Part::Arguments => &mut current.arguments,
+            Part::Results => &mut current.results,
+            Part::Writes => &mut current.writes,
+        };
+        // Names of arguments and of writes have their separators.
+        let needs_separator = current.depth > 0 || current.part == Part::Results;
+        if needs_separator && !current.is_first {
+            target.push(',');
+        }
+        current.is_first = false;
+        target.push_str(text);
+    }
+
+    fn show_tensor(&mut self, described: &Described<'_>) -> Result<(), Failure> {
+        let part = self.current.part;
+        if part == Part::Arguments {
+            let is_overwritten = self.current.is_overwritten;
+            let text = self.tensor(described, is_overwritten, true)?;
+            if let Ok(memory) = described.memory {
+                let has_value = text.contains("\"hash\":");
+                let current = &mut self.current;
+                current.is_tainted |= !is_overwritten && !has_value;
+                if has_value {
+                    current.read.push(memory.storage);
+                }
+                let storage = self.storages.get(&memory.storage);
+                current.store = current.store.or(storage.and_then(|storage| storage.store));
+                if current.is_written {
+                    current.written.push(Written {
+                        identity: described.identity(),
+                        storage: memory.storage,
+                        extent: extent(described),
+                        is_dense: is_dense(described),
+                    });
+                }
+            }
+            self.push(&text);
+            return Ok(());
+        }
+        let identity = described.identity();
+        let shown = self
+            .current
+            .shown
+            .iter()
+            .find(|(known, _)| *known == identity);
+        if let Some((_, text)) = shown {
+            let text = text.clone();
+            self.push(&text);
+            return Ok(());
+        }
+        if part == Part::Results
+            && let Ok(memory) = described.memory
+        {
+            let current = &self.current;
+            let has_no_value = is_uninitialized(&current.name)
+                || current.is_tainted
+                || WORKSPACES.contains(&(current.name.as_str(), current.result));
+            let is_written = current
+                .written
+                .iter()
+                .any(|written| written.identity == identity);
+            let is_view = current.read.contains(&memory.storage);
+            if has_no_value && !is_written && !is_view {
+                let storage = self.storages.entry(memory.storage).or_default();
+                storage.written.get_or_insert_default();
+            }
+            self.current.result_storage = Some(memory.storage);
+        }
+        let text = self.tensor(described, false, false)?;
+        self.push(&text);
+        self.current.shown.push((identity, text));
+        Ok(())
+    }
+
+    /// The line's members before the arguments.
+    fn set_head(&mut self, phase: &str) {
+        let (count, step) = (self.count, self.steps.now);
+        let current = &mut self.current;
+        let mut head = format!("{{\"i\":{count},\"op\":{}", quoted(&current.name));
+        if !current.overload.is_empty() {
+            head += &format!(",\"overload\":{}", quoted(&current.overload));
+        }
+        head += &format!(",\"step\":{step},\"phase\":\"{phase}\"");
+        head += match current.grad {
+            Some(GradMode::Off) => ",\"grad\":\"off\"",
+            Some(GradMode::Inference) => ",\"grad\":\"inference\"",
+            _ => "",
+        };
+        if let Some(at) = &current.at {
+            head += &format!(",\"at\":{}", quoted(at));
+        }
+        if let Some(node) = &current.node {
+            let name = node.rsplit("::").next().unwrap_or(node);
+            head += &format!(",\"node\":{}", quoted(name));
+        }
+        if let Some(parameter) = &current.parameter {
+            head += &format!(",\"parameter\":{}", quoted(parameter));
+        }
+        if let Some(forward) = current.forward {
+            head += &format!(",\"forward\":{forward}");
+        }
+        current.head = head;
+        if !current.is_backward {
+            let sequence = current.sequence;
+            self.forward_of.entry(sequence).or_insert(count);
+        }
+        self.count += 1;
+    }
+
+    fn finish_line(&mut self, error: Option<&str>) -> Result<(), Failure> {
+        let current = &self.current;
+        let mut line = format!("{},\"args\":{{{}}}", current.head, current.arguments);
+        if current.draws {
+            line += &format!(",\"generator\":[{}]", current.generator);
+        }
+        match error {
+            Some(message) => line += &format!(",\"error\":{}", quoted(message)),
+            None => {
+                line += &format!(",\"results\":[{}]", current.results);
+                if !current.writes.is_empty() {
+                    line += &format!(",\"writes\":{{{}}}", current.writes);
+                }
+            }
+        }
+        line += "}\n";
+        self.write(&line)
+    }
+}
+
+impl Observer for Recorder {
+    fn begins(&mut self, call: &Call<'_>) -> bool {
+        if self.is_done {
+            return false;
+        }
+        self.attempt(|recorder| {
+            if IGNORED.contains(&call.name) || call.name.starts_with("profiler::") {
+                return Ok(false);
+            }
+            if !call.is_backward && recorder.current.is_backward {
+                recorder.name_gradients()?;
+            }
+            let site = recorder.sites.as_mut().map(|sites| sites.current().clone());
+            let site = site.unwrap_or_default();
+            if site.caller != Caller::OptimizerStep {
+                recorder.leave_optimizer()?;
+                if recorder.is_done {
+                    return Ok(false);
+                }
+            }
+            let owner = |described: &Described<'_>| {
+                let storage = described.memory.ok()?.storage;
+                recorder.storages.get(&storage)?.name.clone()
+            };
+            let is_accumulation = call.accumulated.is_some();
+            let forward = recorder.forward_of.get(&call.node_sequence).copied();
+            recorder.current = Current {
+                name: call.name.to_owned(),
+                overload: call.overload.to_owned(),
+                grad: Some(call.grad),
+                node: call.node.map(str::to_owned),
+                parameter: call.accumulated.as_ref().and_then(owner),
+                forward: forward.filter(|_| call.node.is_some() && !is_accumulation),
+                sequence: call.sequence,
+                is_backward: call.is_backward,
+                draws: call.draws,
+                at: site.at,
+                caller: site.caller,
+                is_first: true,
+                ..Current::default()
+            };
+            Ok(true)
+        })
+    }
+
+    fn argument(&mut self, name: &str, is_keyword_only: bool, is_written: bool) -> bool {
+        let current = &mut self.current;
+        let is_first = current.arguments.is_empty();
+        let is_silent =
+            SILENT_WRITES.contains(&current.name.as_str()) && name.starts_with("running_");
+        let is_overwriting = is_first && OVERWRITES.contains(&current.name.as_str());
+        let is_workspace =
+            current.name.starts_with("aten::mkldnn_rnn_layer") && name == "workspace";
+        current.is_overwritten = is_written && (is_keyword_only || is_overwriting) || is_workspace;
+        current.is_written = is_written || is_silent;
+        let separator = if is_first { "" } else { "," };
+        current.arguments += &format!("{separator}{}:", quoted(name));
+        current.is_first = true;
+        current.is_written
+    }
+
+    fn value(&mut self, value: Value<'_>) {
+        if self.is_done {
+            return;
+        }
+        match value {
+            Value::None => self.push("null"),
+            Value::Bool(value) => self.push(if value { "true" } else { "false" }),
+            Value::Int(value) => self.push(&value.to_string()),
+            Value::Double(value) => self.push(&number(value)),
+            Value::Complex(re, im) => {
+                self.push(&format!("{{\"complex\":[{},{}]}}", number(re), number(im)));
+            }
+            Value::Text(text) => self.push(&quoted(text)),
+            Value::Generator(device) => {
+                self.push(&format!("{{\"generator\":{}}}", quoted(device)));
+            }
+            Value::Object(name) => self.push(&format!("{{\"object\":{}}}", quoted(name))),
+            Value::ListBegin => {
+                self.push("[");
+                self.current.depth += 1;
+                self.current.is_first = true;
+            }
+            Value::ListEnd => {
+                self.current.depth = self.current.depth.saturating_sub(1);
+                self.current.is_first = true;
+                let current = &mut self.current;
+                let target = match current.part {
+                    Part::Arguments => &mut current.arguments,
+                    Part::Results => &mut current.results,
+                    Part::Writes => &mut current.writes,
+                };
+                target.push(']');
+                current.is_first = false;
+            }
+            Value::Tensor(described) => self.attempt(|recorder| recorder.show_tensor(&described)),
+        }
+        if self.current.part == Part::Results && self.current.depth == 0 {
+            self.current.result += 1;
+        }
+    }
+
+    fn generator(&mut self, state: &[u8]) {
+        let seed = state
+            .first_chunk()
+            .map_or(0, |bytes| u64::from_le_bytes(*bytes));
+        let separator = if self.current.generator.is_empty() {
+            ""
+        } else {
+            ","
+        };
+        let hash = ValueHash::of(state);
+        self.current.generator += &format!("{separator}{{\"seed\":{seed},\"state\":\"{hash}\"}}");
+    }
+
+    fn calls(&mut self) {
+        if self.is_done {
+            return;
+        }
+        self.attempt(|recorder| {
+            let phase = recorder.count_step()?;
+            if !recorder.is_done {
+                recorder.set_head(phase);
+            }
+            Ok(())
+        });
+    }
+
+    fn returned(&mut self) {
+        let current = &mut self.current;
+        current.part = Part::Results;
+        current.is_first = true;
+        for written in &current.written {
+            if let Some(storage) = self.storages.get_mut(&written.storage)
+                && !current.is_tainted
+                && written.is_dense
+            {
+                storage.write(written.extent.0, written.extent.1);
+            }
+        }
+    }
+
+    fn written(&mut self, argument: &str, index: Option<usize>) {
+        let current = &mut self.current;
+        let separator = if current.writes.is_empty() { "" } else { "," };
+        let name = match index {
+            Some(index) => format!("{argument}[{index}]"),
+            None => argument.to_owned(),
+        };
+        current.writes += &format!("{separator}{}:", quoted(&name));
+        current.part = Part::Writes;
+        current.is_first = true;
+    }
+
+    fn ends(&mut self) {
+        if self.is_done {
+            return;
+        }
+        self.attempt(|recorder| {
+            recorder.finish_line(None)?;
+            let current = &recorder.current;
+            if let (Some(parameter), Some(storage)) = (&current.parameter, current.result_storage) {
+                let name = format!("{parameter}.grad");
+                let storage = recorder.storages.entry(storage).or_default();
+                storage.name.get_or_insert(name);
+            }
+            Ok(())
+        });
+    }
+
+    fn failed(&mut self, message: &str) {
+        if self.is_done {
+            return;
+        }
+        let first: String = message
+            .lines()
+            .next()
+            .unwrap_or_default()
+            .chars()
+            .take(380)
+            .collect();
+        self.attempt(|recorder| recorder.finish_line(Some(&format!("RuntimeError: {first}"))));
+    }
+
+    fn panicked(&mut self) {
+        self.is_done = true;
+        self.failure.get_or_insert(Failure::Panic);
+    }
+}
+
+fn is_uninitialized(name: &str) -> bool {
+    UNINITIALIZED.iter().any(|start| name.starts_with(start))
+}
+
+/// The bytes of its storage that a tensor touches.
+fn extent(described: &Described<'_>) -> (u64, u64) {
+    let Ok(memory) = described.memory else {
+        return (0, 0);
+    };
+    if described.sizes.contains(&0) {
+        return (0, 0);
+    }
+    let steps = described.sizes.iter().zip(memory.strides);
+    let last: u64 = steps
+        .map(|(size, stride)| (size - 1).unsigned_abs() * stride.unsigned_abs())
+        .sum();
+    let start = memory.offset * memory.element_size;
+    (start, start + (last + 1) * memory.element_size)
+}
+
+/// Whether a tensor touches all bytes of its extent.
+fn is_dense(described: &Described<'_>) -> bool {
+    let (start, end) = extent(described);
+    let elements: u64 = described
+        .sizes
+        .iter()
+        .map(|size| size.unsigned_abs())
+        .product();
+    described
+        .memory
+        .is_ok_and(|memory| end - start == elements * memory.element_size)
+}
+
+/// A few elements, or the one of which all are copies.
+fn describe_elements(dtype: &str, elements: &[u8], text: &mut String) {
+    let Some(layout) = Layout::of(dtype) else {
+        return;
+    };
+    let n = elements.len() / layout.size();
+    if n == 0 {
+        return;
+    }
+    let k = n.min(SAMPLES);
+    let pick = |i: usize| if k == 1 { 0 } else { i * (n - 1) / (k - 1) };
+    let picked: Vec<_> = (0..k).map(|i| layout.element(elements, pick(i))).collect();
+    let is_first = |i: usize| layout.element(elements, i) == picked[0];
+    if picked.iter().all(|element| *element == picked[0]) && (n <= k || (0..n).all(is_first)) {
+        *text += &format!(",\"all\":{}", picked[0].json());
+    } else {
+        let picked: Vec<String> = picked.iter().map(|element| element.json()).collect();
+        *text += &format!(",\"sample\":[{}]", picked.join(","));
+    }
+}
+
+fn list(integers: &[i64]) -> String {
+    let items: Vec<String> = integers.iter().map(ToString::to_string).collect();
+    format!("[{}]", items.join(","))
+}
+
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}

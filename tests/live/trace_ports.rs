@@ -1,0 +1,275 @@
+//! Ports of Python programs, traced on both sides: nothing differs, and planted mistakes are named.
+
+use crate::common::{default_stream, python};
+use std::path::Path;
+use std::process::Command;
+use tch::nn::{self, Module, ModuleT, OptimizerConfig, RNN, VarStore};
+use tch::{Device, Kind, Tensor, kind::FLOAT_CPU, vision};
+use tch_init::trace::file::{Comparison, Outcome, Trace};
+use tch_init::trace::{RecordOptions, Recording};
+use tch_init::manual_seed;
+
+const CPU: Device = Device::Cpu;
+
+/// The programs of `tests/python/trace/ports.py`.
+const PROGRAMS: [&str; 6] = ["mlp", "lenet", "resnet18", "tagger", "gpt", "dcgan"];
+
+type Forward = Box<dyn Fn(&Tensor) -> Tensor>;
+
+fn linear(vs: &nn::Path<'_>, name: &str, inputs: i64, outputs: i64) -> nn::Linear {
+    nn::linear(vs / name, inputs, outputs, Default::default())
+}
+
+fn mlp(vs: &VarStore) -> Forward {
+    let root = vs.root();
+    let fc = [(20, 32), (32, 32), (32, 10)];
+    let [fc1, fc2, fc3] =
+        [0, 1, 2].map(|i| linear(&root, &format!("fc{}", i + 1), fc[i].0, fc[i].1));
+    Box::new(move |x| {
+        let x = fc1.forward(x).relu().dropout(0.2, true);
+        fc3.forward(&fc2.forward(&x).tanh().dropout(0.5, true))
+    })
+}
+
+fn lenet(vs: &VarStore) -> Forward {
+    let root = vs.root();
+    let padded = nn::ConvConfig {
+        padding: 2,
+        ..Default::default()
+    };
+    let conv1 = nn::conv2d(&root / "conv1", 1, 6, 5, padded);
+    let conv2 = nn::conv2d(&root / "conv2", 6, 16, 5, Default::default());
+    let (fc1, fc2) = (
+        linear(&root, "fc1", 400, 120),
+        linear(&root, "fc2", 120, 10),
+    );
+    Box::new(move |x| {
+        let x = conv1.forward(x).relu().max_pool2d_default(2);
+        let x = conv2.forward(&x).relu().max_pool2d_default(2);
+        fc2.forward(&fc1.forward(&x.flatten(1, -1)).relu())
+    })
+}
+
+fn resnet18(vs: &VarStore) -> Forward {
+    let model = vision::resnet::resnet18(&vs.root(), 10);
+    Box::new(move |x| model.forward_t(x, true))
+}
+
+fn tagger(vs: &VarStore) -> Forward {
+    let root = vs.root();
+    let embed = nn::embedding(&root / "embed", 50, 16, Default::default());
+    let config = nn::RNNConfig {
+        num_layers: 2,
+        bidirectional: true,
+        ..Default::default()
+    };
+    let lstm = nn::lstm(&root / "lstm", 16, 24, config);
+    let out = linear(&root, "out", 48, 7);
+    Box::new(move |x| {
+        let x = lstm.seq(&embed.forward(x)).0;
+        out.forward(&x).flatten(0, 1)
+    })
+}
+
+fn gpt(vs: &VarStore) -> Forward {
+    let (width, heads) = (32, 4);
+    let root = vs.root();
+    let wte = nn::embedding(&root / "wte", 40, width, Default::default());
+    let wpe = nn::embedding(&root / "wpe", 12, width, Default::default());
+    let norm = |path: nn::Path<'_>| nn::layer_norm(path, vec![width], Default::default());
+    let blocks: Vec<_> = (0..2)
+        .map(|i| {
+            let path = &root / "blocks" / i;
+            let (ln1, ln2) = (norm(&path / "ln1"), norm(&path / "ln2"));
+            let qkv = linear(&path, "qkv", width, 3 * width);
+            let proj = linear(&path, "proj", width, width);
+            let up = linear(&path, "up", width, 4 * width);
+            let down = linear(&path, "down", 4 * width, width);
+            move |x: &Tensor| {
+                let (b, t, c) = x.size3().unwrap();
+                let split = qkv.forward(&ln1.forward(x)).split(c, 2);
+                let [q, k, v] = [0, 1, 2]
+                    .map(|i: usize| split[i].view([b, t, heads, c / heads]).transpose(1, 2));
+                let att = q.matmul(&k.transpose(-2, -1)) * (1.0 / ((c / heads) as f64).sqrt());
+                let mask = Tensor::ones([t, t], FLOAT_CPU).tril(0).eq(0.);
+                let att = att.masked_fill(&mask, f64::NEG_INFINITY);
+                let att = att.softmax(-1, None::<Kind>).dropout(0.1, true);
+                let y = att.matmul(&v).transpose(1, 2).contiguous().view([b, t, c]);
+                let x = x + proj.forward(&y);
+                let y = down.forward(&up.forward(&ln2.forward(&x)).gelu("tanh"));
+                &x + y.dropout(0.1, true)
+            }
+        })
+        .collect();
+    let ln_f = norm(&root / "ln_f");
+    let no_bias = nn::LinearConfig {
+        bias: false,
+        ..Default::default()
+    };
+    let head = nn::linear(&root / "head", width, 40, no_bias);
+    Box::new(move |x| {
+        let positions = Tensor::arange(x.size()[1], (Kind::Int64, CPU));
+        let mut x = wte.forward(x) + wpe.forward(&positions);
+        for block in &blocks {
+            x = block(&x);
+        }
+        head.forward(&ln_f.forward(&x)).flatten(0, 1)
+    })
+}
+
+/// Saves weights and data for Python.
+fn save(path: &Path, stores: &[(&str, &VarStore)], data: &[(&str, &Tensor)]) {
+    let mut named: Vec<(String, Tensor)> = data
+        .iter()
+        .map(|(name, tensor)| (format!("data.{name}"), tensor.shallow_clone()))
+        .collect();
+    for (prefix, vs) in stores {
+        let variables = vs.variables().into_iter();
+        named.extend(variables.map(|(name, tensor)| (format!("{prefix}{name}"), tensor)));
+    }
+    let named: Vec<(&str, &Tensor)> = named.iter().map(|(n, t)| (n.as_str(), t)).collect();
+    Tensor::write_safetensors(&named, path).unwrap();
+}
+
+fn data(name: &str) -> (Tensor, Tensor) {
+    let integers = |high, shape: &[i64]| Tensor::randint(high, shape, (Kind::Int64, CPU));
+    match name {
+        "mlp" => (Tensor::randn([8, 20], FLOAT_CPU), integers(10, &[8])),
+        "lenet" => (Tensor::randn([4, 1, 28, 28], FLOAT_CPU), integers(10, &[4])),
+        "resnet18" => (Tensor::randn([2, 3, 64, 64], FLOAT_CPU), integers(10, &[2])),
+        "tagger" => (integers(50, &[3, 6]), integers(7, &[18])),
+        "gpt" => (integers(40, &[3, 12]), integers(40, &[36])),
+        "dcgan" => (
+            Tensor::randn([4, 1, 8, 8], FLOAT_CPU),
+            Tensor::zeros([1], FLOAT_CPU),
+        ),
+        other => panic!("{other}"),
+    }
+}
+
+const STEPS: usize = 10;
+
+fn run(name: &str, folder: &Path) {
+    let trace = folder.join(format!("{name}.rust.trace"));
+    let weights = folder.join(format!("{name}.safetensors"));
+    manual_seed(1).unwrap();
+    let (x, y) = data(name);
+    if name == "dcgan" {
+        return dcgan(&x, &weights, &trace);
+    }
+    let vs = VarStore::new(CPU);
+    let forward = match name {
+        "mlp" => mlp(&vs),
+        "lenet" => lenet(&vs),
+        "resnet18" => resnet18(&vs),
+        "tagger" => tagger(&vs),
+        "gpt" => gpt(&vs),
+        other => panic!("{other}"),
+    };
+    save(&weights, &[("", &vs)], &[("x", &x), ("y", &y)]);
+    let mut optimizer = nn::sgd(0.9, 0., 1e-4, false).build(&vs, 0.05).unwrap();
+    manual_seed(7).unwrap();
+    let recording = tch_init::trace::record(&trace, &vs).unwrap();
+    for _ in 0..STEPS {
+        let loss = forward(&x).cross_entropy_for_logits(&y);
+        optimizer.backward_step(&loss);
+    }
+    recording.finish().unwrap();
+}
+
+fn dcgan(real: &Tensor, weights: &Path, trace: &Path) {
+    let (vs_g, vs_d) = (VarStore::new(CPU), VarStore::new(CPU));
+    let no_bias = |stride, padding| nn::ConvTransposeConfig {
+        stride,
+        padding,
+        bias: false,
+        ..Default::default()
+    };
+    let tr1 = nn::conv_transpose2d(vs_g.root() / "tr1", 8, 16, 4, no_bias(1, 0));
+    let bn1 = nn::batch_norm2d(vs_g.root() / "bn1", 16, Default::default());
+    let tr2 = nn::conv_transpose2d(vs_g.root() / "tr2", 16, 1, 4, no_bias(2, 1));
+    let conv = |name: &str, inputs, outputs, stride, padding| {
+        let config = nn::ConvConfig {
+            stride,
+            padding,
+            bias: false,
+            ..Default::default()
+        };
+        nn::conv2d(vs_d.root() / name, inputs, outputs, 4, config)
+    };
+    let (conv1, conv2) = (conv("conv1", 1, 16, 2, 1), conv("conv2", 16, 1, 1, 0));
+    let generate = |z: &Tensor| {
+        let x = bn1.forward_t(&tr1.forward(z), true).relu();
+        tr2.forward(&x).tanh()
+    };
+    let judge = |x: &Tensor| conv2.forward(&conv1.forward(x).leaky_relu()).view(-1);
+    let stores = [("generator.", &vs_g), ("discriminator.", &vs_d)];
+    save(weights, &stores, &[("x", real)]);
+    let mut optimizer_g = nn::Sgd::default().build(&vs_g, 0.02).unwrap();
+    let mut optimizer_d = nn::sgd(0.5, 0., 0., false).build(&vs_d, 0.02).unwrap();
+    manual_seed(7).unwrap();
+    let recording: Recording = RecordOptions::new()
+        .record_named(trace, [("generator", &vs_g), ("discriminator", &vs_d)])
+        .unwrap();
+    let n = real.size()[0];
+    let bce = |x: &Tensor, target: Tensor| {
+        let none = None::<Tensor>;
+        x.binary_cross_entropy_with_logits(
+            &target,
+            none.as_ref(),
+            none.as_ref(),
+            tch::Reduction::Mean,
+        )
+    };
+    for _ in 0..STEPS {
+        let fake = generate(&Tensor::randn([n, 8, 1, 1], FLOAT_CPU));
+        let loss = bce(&judge(real), Tensor::ones([n], FLOAT_CPU))
+            + bce(&judge(&fake.detach()), Tensor::zeros([n], FLOAT_CPU));
+        optimizer_d.backward_step(&loss);
+        let loss = bce(&judge(&fake), Tensor::ones([n], FLOAT_CPU));
+        optimizer_g.backward_step(&loss);
+    }
+    recording.finish().unwrap();
+}
+
+/// Records programs in Python.
+fn python_traces(folder: &Path, names: &[&str]) {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/trace/ports.py");
+    let output = Command::new(python())
+        .arg(script)
+        .arg(folder)
+        .arg(tch::get_num_threads().to_string())
+        .args(names)
+        .output()
+        .unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{stderr}");
+}
+
+#[test]
+#[ignore = "needs the Python reference: ./setup --reference, then make test"]
+fn true_ports_have_nothing_to_report() {
+    let _stream = default_stream();
+    let folder = match std::env::var_os("TRACE_PORTS") {
+        Some(folder) => std::path::PathBuf::from(folder),
+        None => tempfile::tempdir().unwrap().keep(),
+    };
+    for name in PROGRAMS {
+        run(name, &folder);
+    }
+    python_traces(&folder, &PROGRAMS);
+    for name in PROGRAMS {
+        let read = |side: &str| Trace::read(&folder.join(format!("{name}.{side}.trace"))).unwrap();
+        let (python, rust) = (read("python"), read("rust"));
+        let comparison = Comparison::new(&python, &rust);
+        assert_eq!(comparison.environment, [], "{name}");
+        assert!(
+            comparison.departures.is_empty(),
+            "{name}: {:#?}",
+            comparison.departures
+        );
+        assert_eq!(comparison.outcome, Outcome::Equal, "{name}");
+        assert_eq!(comparison.steps.a, Some(STEPS as u32), "{name}");
+        assert_eq!(comparison.steps.b, Some(STEPS as u32), "{name}");
+    }
+}
