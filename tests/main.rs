@@ -43,6 +43,8 @@ mod torch_init;
 #[cfg(feature = "cli")]
 mod trace;
 #[cfg(feature = "tch")]
+mod trace_record;
+#[cfg(feature = "tch")]
 mod unclaimed;
 #[cfg(feature = "cli")]
 mod versions;

@@ -5,9 +5,9 @@ use std::path::Path;
 use std::process::Command;
 use tch::nn::{self, Module, ModuleT, OptimizerConfig, RNN, VarStore};
 use tch::{Device, Kind, Tensor, kind::FLOAT_CPU, vision};
+use tch_init::manual_seed;
 use tch_init::trace::file::{Comparison, Outcome, Trace};
 use tch_init::trace::{RecordOptions, Recording};
-use tch_init::manual_seed;
 
 const CPU: Device = Device::Cpu;
 
@@ -136,7 +136,7 @@ fn data(name: &str) -> (Tensor, Tensor) {
     match name {
         "mlp" => (Tensor::randn([8, 20], FLOAT_CPU), integers(10, &[8])),
         "lenet" => (Tensor::randn([4, 1, 28, 28], FLOAT_CPU), integers(10, &[4])),
-        "resnet18" => (Tensor::randn([2, 3, 64, 64], FLOAT_CPU), integers(10, &[2])),
+        "resnet18" => (Tensor::randn([2, 3, 32, 32], FLOAT_CPU), integers(10, &[2])),
         "tagger" => (integers(50, &[3, 6]), integers(7, &[18])),
         "gpt" => (integers(40, &[3, 12]), integers(40, &[36])),
         "dcgan" => (

@@ -51,14 +51,14 @@ impl ValueHash {
 
 /// The sum of the words of a row times the keys. Missing bytes are zeros.
 fn sum(row: &[u8], keys: &[u64; WORDS]) -> u64 {
-    row.chunks(8)
-        .zip(keys)
-        .map(|(bytes, key)| {
-            let mut word = [0; 8];
-            word[..bytes.len()].copy_from_slice(bytes);
-            u64::from_le_bytes(word).wrapping_mul(*key)
-        })
-        .fold(0, u64::wrapping_add)
+    let (words, rest) = row.as_chunks();
+    let mut last = [0; 8];
+    last[..rest.len()].copy_from_slice(rest);
+    let mut sum = 0_u64;
+    for (word, key) in words.iter().chain([&last]).zip(keys) {
+        sum = sum.wrapping_add(u64::from_le_bytes(*word).wrapping_mul(*key));
+    }
+    sum
 }
 
 static KEYS: [[u64; WORDS]; 2] = [keys(1), keys(2)];

@@ -1,0 +1,246 @@
+//! The recorder of Rust programs: it changes nothing, and writes what it should.
+
+use crate::common::{bytes, default_stream};
+use std::path::Path;
+use tch::nn::{self, Module, ModuleT, OptimizerConfig, VarStore};
+use tch::{Device, Kind, Tensor, kind::FLOAT_CPU, no_grad};
+use tch_init::trace::file::{Operation, SharedStr, Trace, Value};
+use tch_init::trace::{RecordOptions, RecordProblem, record};
+use tch_init::{get_rng_state, manual_seed};
+
+const CPU: Device = Device::Cpu;
+
+/// A program with layers of several kinds, dropout and an optimizer with momentum. Returns all that it ends in.
+fn train(path: Option<&Path>) -> Vec<Vec<u8>> {
+    manual_seed(3).unwrap();
+    let vs = VarStore::new(CPU);
+    let conv = nn::conv2d(vs.root() / "conv", 1, 4, 3, Default::default());
+    let norm = nn::batch_norm2d(vs.root() / "norm", 4, Default::default());
+    let lstm = nn::lstm(vs.root() / "lstm", 16, 8, Default::default());
+    let fc = nn::linear(vs.root() / "fc", 8, 3, Default::default());
+    let mut optimizer = nn::sgd(0.9, 0., 1e-3, true).build(&vs, 0.1).unwrap();
+    let recording = path.map(|path| record(path, &vs).unwrap());
+    let mut ends = Vec::new();
+    for _ in 0..3 {
+        let x = Tensor::randn([2, 1, 6, 6], FLOAT_CPU);
+        let y = Tensor::randint(3, [8], (Kind::Int64, CPU));
+        let x = norm
+            .forward_t(&conv.forward(&x), true)
+            .relu()
+            .dropout(0.3, true);
+        let x = nn::RNN::seq(&lstm, &x.flatten(2, -1)).0;
+        let loss = fc.forward(&x.flatten(0, 1)).cross_entropy_for_logits(&y);
+        optimizer.backward_step(&loss);
+        ends.push(bytes(&loss));
+    }
+    for variable in vs.trainable_variables() {
+        ends.extend([bytes(&variable), bytes(&variable.grad())]);
+    }
+    ends.push(get_rng_state().unwrap());
+    if let Some(recording) = recording {
+        recording.finish().unwrap();
+    }
+    ends
+}
+
+fn operations(trace: &Trace) -> Vec<Operation> {
+    trace.operations().map(Result::unwrap).collect()
+}
+
+fn call(trace: &Trace, name: &str) -> Operation {
+    let is_named = |operation: &Operation| operation.name.as_str() == name;
+    operations(trace).into_iter().find(is_named).unwrap()
+}
+
+/// Text that is shared, if there is one.
+fn text(shared: &Option<SharedStr>) -> &str {
+    shared.as_ref().map_or("", SharedStr::as_str)
+}
+
+#[test]
+fn recording_changes_no_bit_and_writes_the_same_bytes_again() {
+    let _stream = default_stream();
+    let folder = tempfile::tempdir().unwrap();
+    let plain = train(None);
+    let [a, b] = ["a", "b"].map(|name| folder.path().join(name).join("t.trace"));
+    for path in [&a, &b] {
+        std::fs::create_dir(path.parent().unwrap()).unwrap();
+        assert!(train(Some(path)) == plain);
+    }
+    assert!(std::fs::read(&a).unwrap() == std::fs::read(&b).unwrap());
+    let values = |path: &Path| std::fs::read(path.with_file_name("t.trace.safetensors")).unwrap();
+    assert!(values(&a) == values(&b));
+    let names: Vec<_> = std::fs::read_dir(a.parent().unwrap()).unwrap().collect();
+    assert_eq!(names.len(), 2, "no temporary file is left: {names:?}");
+}
+
+#[test]
+fn lines_say_what_ran_where_and_when() {
+    let _stream = default_stream();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("t.trace");
+    train(Some(&path));
+    let trace = Trace::read(&path).unwrap();
+    assert_eq!(trace.language, "rust");
+    let end = trace.end.as_ref().unwrap();
+    assert_eq!((end.reason.as_str(), end.steps), ("finished", 3));
+    let names: Vec<&str> = trace.models[0]
+        .names
+        .iter()
+        .map(|named| named.name.as_str())
+        .collect();
+    assert!(
+        names.contains(&"conv.weight") && names.contains(&"norm.running_mean"),
+        "{names:?}"
+    );
+
+    let convolution = call(&trace, "aten::convolution");
+    assert_eq!(convolution.phase.to_string(), "forward");
+    assert!(text(&convolution.at).starts_with("tests/trace_record.rs:"));
+    assert_eq!(convolution.argument("groups"), Some(&Value::Int(1)));
+    let Some(Value::Tensor(weight)) = convolution.argument("weight") else {
+        panic!("{convolution:?}");
+    };
+    assert_eq!(text(&weight.name), "conv.weight");
+    let backward = call(&trace, "aten::convolution_backward");
+    assert_eq!(backward.phase.to_string(), "backward");
+    assert_eq!(backward.forward, Some(convolution.index));
+    let draw = call(&trace, "aten::bernoulli_");
+    let states = draw.generator.unwrap();
+    assert!(states.len() == 2 && states[0].seed == 3 && states[0].state != states[1].state);
+    let mut all = operations(&trace).into_iter();
+    let update = all.find(|operation| operation.phase.to_string() == "optimizer");
+    let update = update.unwrap();
+    assert_eq!(update.step, 1);
+    assert!(text(&update.at).starts_with("tests/trace_record.rs:"));
+    let norm = call(&trace, "aten::native_batch_norm");
+    let writes: Vec<&str> = norm.writes().map(|(name, _)| name).collect();
+    assert_eq!(writes, ["running_mean", "running_var"]);
+}
+
+#[test]
+fn a_failing_operation_is_recorded_and_the_program_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("t.trace");
+    let vs = VarStore::new(CPU);
+    let recording = record(&path, &vs).unwrap();
+    let failed = Tensor::ones([2, 3], FLOAT_CPU).f_mm(&Tensor::ones([2, 3], FLOAT_CPU));
+    assert!(failed.is_err());
+    drop(Tensor::ones([2], FLOAT_CPU) + 1.0);
+    // Dropped, not finished.
+    drop(recording);
+    let trace = Trace::read(&path).unwrap();
+    let error = call(&trace, "aten::mm").error.unwrap();
+    assert!(
+        error.starts_with("RuntimeError: mat1 and mat2 shapes"),
+        "{error}"
+    );
+    assert_eq!(operations(&trace).last().unwrap().schema(), "add.Scalar");
+    assert!(trace.end.is_some());
+}
+
+#[test]
+fn one_recording_a_thread_and_only_its_operations() {
+    let folder = tempfile::tempdir().unwrap();
+    let [a, b] = ["a.trace", "b.trace"].map(|name| folder.path().join(name));
+    let vs = VarStore::new(CPU);
+    let recording = record(&a, &vs).unwrap();
+    let nested = record(&b, &vs).unwrap_err();
+    assert!(
+        matches!(&nested.problem, RecordProblem::Libtorch(m) if m.contains("recorded already"))
+    );
+    std::thread::spawn(|| drop(Tensor::ones([2], FLOAT_CPU).cos()))
+        .join()
+        .unwrap();
+    drop(Tensor::ones([2], FLOAT_CPU).sin());
+    recording.finish().unwrap();
+    let trace = Trace::read(&a).unwrap();
+    let names: Vec<String> = operations(&trace).iter().map(Operation::schema).collect();
+    assert_eq!(
+        names,
+        ["ones", "sin"].map(str::to_owned).to_vec(),
+        "{names:?}"
+    );
+    // Another one can begin now.
+    record(&b, &vs).unwrap().finish().unwrap();
+}
+
+#[test]
+fn errors_have_a_path_and_a_reason() {
+    let vs = VarStore::new(CPU);
+    let missing = record("/nonexistent/folder/t.trace", &vs).unwrap_err();
+    assert_eq!(missing.to_string(), "/nonexistent/folder/t.trace");
+    assert!(matches!(missing.problem, RecordProblem::Io(_)));
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("t.trace");
+    let none = RecordOptions::new()
+        .steps(0)
+        .record(&path, [&vs])
+        .unwrap_err();
+    assert!(matches!(none.problem, RecordProblem::NoSteps));
+    assert!(!path.exists());
+}
+
+#[test]
+fn steps_are_counted_with_and_without_an_optimizer() {
+    let folder = tempfile::tempdir().unwrap();
+    let steps = |limit: Option<u32>, train: &dyn Fn(&VarStore, &Tensor)| {
+        let path = folder.path().join("t.trace");
+        let vs = VarStore::new(CPU);
+        let w = vs.root().ones("w", &[3]);
+        let options = match limit {
+            Some(limit) => RecordOptions::new().steps(limit),
+            None => RecordOptions::new(),
+        };
+        let recording = options.record(&path, [&vs]).unwrap();
+        train(&vs, &w);
+        recording.finish().unwrap();
+        let trace = Trace::read(&path).unwrap();
+        let last = operations(&trace).last().unwrap().step;
+        let end = trace.end.unwrap();
+        (end.steps, end.reason, last)
+    };
+    let by_hand = |_: &VarStore, w: &Tensor| {
+        for _ in 0..4 {
+            (w * 2.0).sum(Kind::Float).backward();
+            let mut w = w.shallow_clone();
+            no_grad(|| {
+                let _updated = w.f_sub_(&(w.grad() * 0.1)).unwrap();
+                w.grad().zero_()
+            });
+        }
+    };
+    assert_eq!(steps(None, &by_hand), (4, "finished".to_owned(), 4));
+    let by_optimizer = |vs: &VarStore, w: &Tensor| {
+        let mut optimizer = nn::Adam::default().build(vs, 0.1).unwrap();
+        for _ in 0..4 {
+            optimizer.backward_step(&(w * 2.0).sum(Kind::Float));
+        }
+    };
+    assert_eq!(steps(None, &by_optimizer), (4, "finished".to_owned(), 4));
+    assert_eq!(steps(Some(2), &by_optimizer), (2, "steps".to_owned(), 2));
+}
+
+#[test]
+fn memory_without_a_value_is_not_hashed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("t.trace");
+    let vs = VarStore::new(CPU);
+    let recording = record(&path, &vs).unwrap();
+    let empty = Tensor::empty([3], FLOAT_CPU);
+    let _sum = &empty + 1.0;
+    let mut filled = empty;
+    drop(filled.fill_(2.0));
+    drop(filled.sqrt());
+    recording.finish().unwrap();
+    let trace = Trace::read(&path).unwrap();
+    let has_hash = |name: &str| {
+        let operation = call(&trace, name);
+        match &operation.results[0] {
+            Value::Tensor(tensor) => tensor.hash.is_some(),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert!(!has_hash("aten::empty") && !has_hash("aten::add"));
+    assert!(has_hash("aten::fill_") && has_hash("aten::sqrt"));
+}
