@@ -97,9 +97,9 @@ impl<'a> Described<'a> {
     /// The pointers of `raw` are valid as long as `raw` is.
     unsafe fn of(raw: &'a CDescribed) -> Described<'a> {
         let dimensions = usize::try_from(raw.dimensions).unwrap_or(0);
-        // SAFETY: by the caller's promise.
         let list = |data: *const i64| match dimensions {
             0 => &[][..],
+            // SAFETY: by the caller's promise.
             _ => unsafe { std::slice::from_raw_parts(data, dimensions) },
         };
         // SAFETY: as above.
