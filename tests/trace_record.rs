@@ -205,8 +205,8 @@ fn steps_are_counted_with_and_without_an_optimizer() {
             (w * 2.0).sum(Kind::Float).backward();
             let mut w = w.shallow_clone();
             no_grad(|| {
-                let _updated = w.f_sub_(&(w.grad() * 0.1)).unwrap();
-                w.grad().zero_()
+                drop(w.f_sub_(&(w.grad() * 0.1)).unwrap());
+                drop(w.grad().zero_());
             });
         }
     };
