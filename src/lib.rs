@@ -79,6 +79,8 @@ mod docs {
     struct Guide;
     #[doc = include_str!("../docs/porting.md")]
     struct Porting;
+    #[doc = include_str!("../docs/training.md")]
+    struct Training;
     #[doc = include_str!("../docs/cli.md")]
     struct Cli;
 }

@@ -117,6 +117,15 @@ pub enum OptimError {
         message: String,
     },
 
+    /// A file cannot be read or written, or is not the state of an optimizer.
+    #[error("{}: {message}", .path.display())]
+    File {
+        /// The file.
+        path: std::path::PathBuf,
+        /// The reason.
+        message: String,
+    },
+
     /// The step of a parameter failed; parameters before it have made theirs.
     #[error("{optimizer}: parameter {index} of group {group}, of shape {shape:?}")]
     Step {

@@ -42,6 +42,7 @@ mod adadelta;
 mod adagrad;
 mod adam;
 mod adamax;
+mod checkpoint;
 mod clip;
 mod config;
 mod error;

@@ -161,11 +161,17 @@ fn load_state(param: &Tensor, entries: &[(String, Tensor)]) -> Result<ParamState
                 Kind::Float | Kind::Double => clone(value)?,
                 _ => value.f_to_kind(Kind::Float)?,
             }
-        } else if floating {
-            let value = value.f_to_device(param.device())?;
-            clone(&value.f_to_kind(param.kind())?)?
         } else {
-            clone(&value.f_to_device(param.device())?)?
+            let kind = if floating { param.kind() } else { value.kind() };
+            let value = value.f_to_device(param.device())?.f_to_kind(kind)?;
+            if value.size() == param.size() && !value.is_sparse() {
+                // With the strides of the parameter, as a new state has them: a file may lack them.
+                let mut own = param.f_zeros_like()?.f_to_kind(kind)?;
+                own.f_copy_(&value)?;
+                own
+            } else {
+                clone(&value)?
+            }
         };
         state.entries.push((name.clone(), value));
     }

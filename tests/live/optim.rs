@@ -596,3 +596,140 @@ fn rejected_options() {
         assert_eq!(ours, theirs, "{}", case.name());
     }
 }
+
+/// One of each optimizer, whose state is handed over in the middle of training, from Python to Rust and from Rust to Python:
+/// the parameters are those of a run without a break. Budget: 6 s.
+#[test]
+#[ignore = "needs the Python reference: ./setup --reference, then make test"]
+fn state_exchange() {
+    let given = [
+        given!(SGD {
+            lr: 0.1,
+            momentum: 0.9,
+            nesterov: true
+        }),
+        given!(SGD { lr: 0.1 }),
+        given!(Adam {
+            amsgrad: true,
+            weight_decay: 0.1
+        }),
+        given!(AdamW { lr: 0.01 }),
+        given!(RMSprop {
+            centered: true,
+            momentum: 0.5
+        }),
+        given!(Adagrad { lr_decay: 0.1 }),
+        given!(NAdam {}),
+        given!(RAdam { betas: (0.8, 0.9) }),
+        given!(Adadelta {}),
+        given!(Adamax {}),
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    let mut cases = Vec::new();
+    for given in &given {
+        for dtype in ["f32", "bf16"] {
+            let groups = vec![
+                (vec![4, 1, 0], json!({}), given.rust),
+                (vec![2, 3, 5], json!({}), given.rust),
+            ];
+            cases.push(Case {
+                groups,
+                variants: false,
+                ..Case::dense(given, dtype, 3)
+            });
+        }
+    }
+    let _stream = default_stream();
+    let new = |case: &Case| {
+        tch::manual_seed(case.seed);
+        let params = case.parameters();
+        let groups = case.groups.iter().map(|(indices, _, _)| {
+            ParamGroup::new(indices.iter().map(|i| params[*i].shallow_clone()))
+        });
+        let opt = Optimizer::with_groups(groups, case.given.rust).unwrap();
+        (params, opt)
+    };
+    let train =
+        |case: &Case, (params, opt): &mut (Vec<Tensor>, Optimizer), steps: std::ops::Range<i64>| {
+            for step in steps {
+                tch::manual_seed(step);
+                opt.zero_grad();
+                for (i, p) in params.iter().enumerate() {
+                    case.backward(step, i, p);
+                }
+                opt.step();
+            }
+        };
+    let all =
+        |run: &(Vec<Tensor>, Optimizer)| -> Vec<Vec<u8>> { run.0.iter().map(bytes).collect() };
+    let mut request = Vec::new();
+    let mut ours = Vec::new();
+    for (index, case) in cases.iter().enumerate() {
+        let place = folder.path().join(index.to_string());
+        std::fs::create_dir(&place).unwrap();
+        let mut run = new(case);
+        train(case, &mut run, 1..11);
+        let named = run
+            .0
+            .iter()
+            .enumerate()
+            .map(|(i, p)| (i.to_string(), p.detach().contiguous()));
+        Tensor::write_safetensors(&named.collect::<Vec<_>>(), place.join("params.safetensors"))
+            .unwrap();
+        run.1
+            .state_dict()
+            .unwrap()
+            .save(place.join("rust.safetensors"))
+            .unwrap();
+        let middle = all(&run);
+        train(case, &mut run, 11..21);
+        ours.push((place.clone(), middle, all(&run)));
+        let mut json = case.to_json();
+        json["exchange"] = json!(place);
+        request.push(json);
+    }
+    let expected = expected_of("tests/python/optim.py", &request);
+    for ((case, (place, middle, end)), expected) in cases.iter().zip(ours).zip(expected) {
+        let name = case.name();
+        let [their_middle, their_end, continued] = [0, 1, 2].map(|part| {
+            let count = case.shapes.len();
+            expected.chunks[part * count..(part + 1) * count].to_vec()
+        });
+        assert_eq!(first_difference(&middle, &their_middle), None, "{name}");
+        assert_eq!(first_difference(&end, &their_end), None, "{name}");
+        assert_eq!(
+            first_difference(&end, &continued),
+            None,
+            "{name}: from Rust to Python"
+        );
+        for (file, key) in [
+            ("python.pt", Some("train.optimizer")),
+            ("rust.safetensors", None),
+        ] {
+            let mut run = new(case);
+            let named = Tensor::read_safetensors(place.join("params.safetensors")).unwrap();
+            for (name, value) in named {
+                let index: usize = name.parse().unwrap();
+                tch::no_grad(|| run.0[index].copy_(&value));
+            }
+            let state = optim::StateDict::read(place.join(file), key).unwrap();
+            run.1.load_state_dict(&state).unwrap();
+            train(case, &mut run, 11..21);
+            assert_eq!(
+                first_difference(&all(&run), &end),
+                None,
+                "{name}: from {file}"
+            );
+        }
+    }
+    let place = folder.path().join("0");
+    let wrong = optim::StateDict::read(place.join("python.pt"), None).unwrap_err();
+    assert!(
+        wrong
+            .to_string()
+            .ends_with("it has no state_dict of an optimizer"),
+        "{wrong}"
+    );
+    let wrong = optim::StateDict::read(place.join("params.safetensors"), None).unwrap_err();
+    assert!(wrong.to_string().contains("has no param_groups"), "{wrong}");
+}

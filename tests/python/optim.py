@@ -1,9 +1,11 @@
 """What torch.optim does, for tests/live/optim.rs: one process for all cases. Files as those of reference.py."""
 
 import json
+import pathlib
 import sys
 import warnings
 
+import safetensors.torch
 import torch
 from reference import DTYPES, chunk
 
@@ -88,7 +90,53 @@ def variants(case):
     return same
 
 
+def load_function():
+    """The function of docs/training.md that reads a state of Rust."""
+    page = (pathlib.Path(__file__).parents[2] / "docs" / "training.md").read_text()
+    code = page.split("```python\n")[1].split("```")[0]
+    scope = {}
+    exec(code, scope)
+    return scope["load_optimizer_state"]
+
+
+def exchange(case):
+    """Hands a state over to Rust in the middle of training, and goes on from one of Rust."""
+    folder = pathlib.Path(case["exchange"])
+
+    def make():
+        torch.manual_seed(case["seed"])
+        params = parameters(case)
+        groups = [{"params": [params[i] for i in indices]} for indices, _ in case["groups"]]
+        return params, getattr(torch.optim, case["optimizer"])(groups, **options_of(case["options"]))
+
+    def train(params, opt, steps):
+        for step in steps:
+            torch.manual_seed(step)
+            opt.zero_grad()
+            for i, p in enumerate(params):
+                backward(case, step, i, p)
+            opt.step()
+
+    params, opt = make()
+    train(params, opt, range(1, 11))
+    torch.save({"step": 10, "train": {"optimizer": opt.state_dict()}}, folder / "python.pt")
+    chunks = [chunk(p) for p in params]
+    train(params, opt, range(11, 21))
+    chunks += [chunk(p) for p in params]
+
+    params, opt = make()
+    given = safetensors.torch.load_file(folder / "params.safetensors")
+    with torch.no_grad():
+        for i, p in enumerate(params):
+            p.copy_(given[str(i)])
+    opt.load_state_dict(load_function()(folder / "rust.safetensors"))
+    train(params, opt, range(11, 21))
+    return chunks + [chunk(p) for p in params]
+
+
 def run(case):
+    if "exchange" in case:
+        return {"error": None, "lengths": exchange(case), "rest": []}
     error, chunks, rest = None, [], []
     try:
         chunks, names = train(case, case["steps"])

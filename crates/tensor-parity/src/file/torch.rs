@@ -112,15 +112,7 @@ impl<'a> TorchArchive<'a> {
         prefix: &str,
         alone: &str,
     ) -> Result<Members, Problem> {
-        let bytes = self.member(name)?.unwrap_or_default();
-        if bytes.len() > pickle::MAX_LENGTH {
-            return Err(Problem::damaged(format!(
-                "a pickle of {} bytes; the limit is {}",
-                bytes.len(),
-                pickle::MAX_LENGTH
-            )));
-        }
-        let pickle = pickle::read(bytes, name)?;
+        let pickle = pickle::read(self.pickle_bytes(name)?, name)?;
         members::read(
             &pickle,
             &Origin {
@@ -131,6 +123,23 @@ impl<'a> TorchArchive<'a> {
                 reference: &|_| None,
             },
         )
+    }
+
+    /// The pickle of the saved object.
+    pub(super) fn object(&self) -> Result<&'a [u8], Problem> {
+        self.pickle_bytes("data.pkl")
+    }
+
+    fn pickle_bytes(&self, name: &str) -> Result<&'a [u8], Problem> {
+        let bytes = self.member(name)?.unwrap_or_default();
+        if bytes.len() > pickle::MAX_LENGTH {
+            return Err(Problem::damaged(format!(
+                "a pickle of {} bytes; the limit is {}",
+                bytes.len(),
+                pickle::MAX_LENGTH
+            )));
+        }
+        Ok(bytes)
     }
 
     fn storage(&self, folder: &str, storage: &Storage<'_>) -> Result<Range<usize>, Problem> {
