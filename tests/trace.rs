@@ -37,7 +37,12 @@ fn diff_names_the_first_difference() {
     let other = run(&["trace", "diff", &tiny, &format!("{DATA}/tiny-p.trace")]);
     assert_eq!(other.status.code(), Some(1), "{other:?}");
     let shown = text(&other.stdout);
-    assert!(shown.contains("first difference: argument p\n"), "{shown}");
+    assert!(shown.contains("first departure: argument p\n"), "{shown}");
+    // The traces have no file of values.
+    assert!(
+        shown.contains("not run again, so the cause is not proved: A: the value of 0.weight"),
+        "{shown}"
+    );
     assert!(!shown.contains("cause:"), "{shown}");
     let json = run(&[
         "trace",
@@ -170,7 +175,7 @@ fn another_version_is_said_first() {
         "{shown}"
     );
     assert!(
-        shown.contains("first difference: the environment\n"),
+        shown.contains("first departure: the environment\n"),
         "{shown}"
     );
 }
@@ -510,8 +515,7 @@ fn a_script_is_recorded() {
     assert_eq!(diff.status.code(), Some(1), "{diff:?}");
     let shown = text(&diff.stdout);
     assert!(
-        shown.contains("first difference: the optimizer: alpha\n")
-            && shown.contains("at train.py:8"),
+        shown.contains("first departure: the optimizer: alpha\n") && shown.contains("  train.py:8"),
         "{shown}"
     );
     let failed = record("c.trace", "zero");

@@ -3,6 +3,7 @@
 mod diff;
 mod html;
 mod layers;
+mod proof;
 mod python;
 mod show;
 

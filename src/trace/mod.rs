@@ -6,10 +6,12 @@
 //! [`replay`] runs recorded operations again, which proves what the cause of a difference is.
 //! Format and rules: [docs/trace.md](https://docs.rs/crate/tch-init/latest/source/docs/trace.md).
 
+mod heal;
 mod prove;
 mod record;
 pub mod replay;
 
 pub use op_trace as file;
+pub use heal::{Healing, heal};
 pub use prove::{Distance, Proof, Replaced, Verdict, tensor_distance};
 pub use record::{RecordError, RecordOptions, RecordProblem, Recording, record};

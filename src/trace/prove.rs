@@ -2,6 +2,8 @@
 
 use super::replay::{Call, Computed, GENERATOR, NotRun, Replay};
 use op_trace::{Departure, Operation, Sides};
+use std::collections::HashMap;
+use tch::Tensor;
 use tensor_parity::compare::{Criterion, TensorComparison};
 use tensor_parity::{Dtype, TensorView};
 
@@ -35,10 +37,15 @@ pub enum Verdict {
         /// Whether the bits are those of the trace.
         same: Sides<bool>,
     },
+    /// Only one program has the operation, which gives its trace's bits of values that the other has too.
+    Only {
+        /// The trace that has it: `A` or `B`.
+        side: &'static str,
+        /// The operation.
+        operation: String,
+    },
     /// Neither argument nor input of A gives A's bits.
     NotProved,
-    /// Only one program has the operation.
-    OnlyOne,
     /// An operation is not run again.
     NotRun {
         /// The trace whose operation it is: `A` or `B`.
@@ -78,7 +85,10 @@ impl Verdict {
     /// Whether the departure is proved to be the cause.
     #[must_use]
     pub fn is_proved(&self) -> bool {
-        matches!(self, Verdict::Arguments(_) | Verdict::Operation { .. })
+        matches!(
+            self,
+            Verdict::Arguments(_) | Verdict::Operation { .. } | Verdict::Only { .. }
+        )
     }
 }
 
@@ -93,33 +103,89 @@ impl Proof {
 
     /// Runs the operations of a departure again.
     #[must_use]
-    pub fn new(a: &mut Replay<'_>, b: &mut Replay<'_>, departure: &Departure) -> Proof {
+    pub fn new<'t>(a: &mut Replay<'t>, b: &mut Replay<'t>, departure: &Departure) -> Proof {
         let mut pairs = departure.pairs.iter();
         let Some((p, r)) = pairs.find_map(|pair| Some((pair.a?, pair.b?))) else {
-            return Proof::of(Verdict::OnlyOne);
+            return only(a, b, departure);
         };
-        match proof(a, b, p, r) {
-            Ok(proof) => proof,
-            Err((side, reason)) => Proof::of(Verdict::NotRun { side, reason }),
-        }
+        let calls = a
+            .call(p)
+            .map_err(in_a)
+            .and_then(|x| Ok((x, b.call(r).map_err(in_b)?)));
+        Proof::from(calls.and_then(|(x, y)| proof(&x, &y, Some(b))))
+    }
+
+    /// As [`Proof::new`], where B's results were replaced before.
+    pub(super) fn healed<'t>(
+        a: &mut Replay<'t>,
+        b: &mut Replay<'t>,
+        departure: &Departure,
+        replaced: &HashMap<usize, Vec<Tensor>>,
+    ) -> Proof {
+        let mut pairs = departure.pairs.iter();
+        let Some((p, r)) = pairs.find_map(|pair| Some((pair.a?, pair.b?))) else {
+            return only(a, b, departure);
+        };
+        let replaced = replaced
+            .iter()
+            .map(|(index, tensors)| (*index, tensors.iter().map(Tensor::shallow_clone).collect()))
+            .collect();
+        let calls = a
+            .call(p)
+            .map_err(in_a)
+            .and_then(|x| Ok((x, b.call_with(r, replaced).map_err(in_b)?)));
+        Proof::from(calls.and_then(|(x, y)| proof(&x, &y, None)))
+    }
+
+    fn from(proof: Result<Proof, (&'static str, NotRun)>) -> Proof {
+        proof.unwrap_or_else(|(side, reason)| Proof::of(Verdict::NotRun { side, reason }))
     }
 }
 
-fn proof(
-    a: &mut Replay<'_>,
-    b: &mut Replay<'_>,
-    p: usize,
-    r: usize,
-) -> Result<Proof, (&'static str, NotRun)> {
-    let in_a = |reason| ("A", reason);
-    let in_b = |reason| ("B", reason);
-    let (x, y) = (a.call(p).map_err(in_a)?, b.call(r).map_err(in_b)?);
+fn in_a(reason: NotRun) -> (&'static str, NotRun) {
+    ("A", reason)
+}
+
+fn in_b(reason: NotRun) -> (&'static str, NotRun) {
+    ("B", reason)
+}
+
+/// The operation that only one program has.
+fn only<'t>(a: &mut Replay<'t>, b: &mut Replay<'t>, departure: &Departure) -> Proof {
+    let (side, runs, other, index) = match departure.pairs.first().map(|pair| (pair.a, pair.b)) {
+        Some((Some(index), None)) => ("A", a, b, index),
+        Some((None, Some(index))) => ("B", b, a, index),
+        _ => return Proof::of(Verdict::NotProved),
+    };
+    let run = runs
+        .call(index)
+        .and_then(|call| Ok((call.run()?, call.operation)));
+    Proof::of(match run {
+        Err(reason) => Verdict::NotRun { side, reason },
+        Ok((computed, operation)) if !computed.has_results_of(&operation) => Verdict::Environment {
+            same: Sides {
+                a: side != "A",
+                b: side != "B",
+            },
+        },
+        Ok((_, operation)) => match other.has_inputs_of(&operation) {
+            true => Verdict::Only {
+                side,
+                operation: operation.schema(),
+            },
+            false => Verdict::NotProved,
+        },
+    })
+}
+
+/// `of_b`: B, if its arguments are those of its trace.
+fn proof(x: &Call, y: &Call, of_b: Option<&Replay<'_>>) -> Result<Proof, (&'static str, NotRun)> {
     let (xs, ys) = (x.run().map_err(in_a)?, y.run().map_err(in_b)?);
     let same = Sides {
         a: xs.has_results_of(&x.operation),
-        b: ys.has_results_of(&y.operation),
+        b: of_b.is_none() || ys.has_results_of(&y.operation),
     };
-    let differing = differing(&x, &y);
+    let differing = differing(x, y);
     let equal_inputs = differing.tensors.is_empty() && !differing.generator;
     let proof = |verdict| Proof {
         verdict,
@@ -150,7 +216,7 @@ fn proof(
     }
     for set in sets {
         // Another argument may not fit the rest.
-        let Ok(computed) = y.with(&set, &x).run() else {
+        let Ok(computed) = y.with(&set, x).run() else {
             continue;
         };
         if computed.has_results_of(&x.operation) {
@@ -161,26 +227,22 @@ fn proof(
             return Ok(proof(Verdict::Arguments(
                 set.into_iter()
                     .map(|name| Replaced {
-                        a: shown(&x, &name),
-                        b: shown(&y, &name),
+                        a: shown(x, &name),
+                        b: shown(y, &name),
                         name,
                     })
                     .collect(),
             )));
         }
     }
-    let inputs = |operation: &Operation| {
-        let values = operation
-            .arguments()
-            .flat_map(|(_, value)| value.tensors())
-            .filter_map(|(_, tensor)| Some((tensor.dtype.to_string(), tensor.hash?)));
-        values.collect::<Vec<_>>()
+    let has_inputs = match of_b {
+        Some(b) => b.has_inputs_of(&x.operation),
+        None => {
+            let values = y.all_values();
+            x.all_values().iter().all(|value| values.contains(value))
+        }
     };
-    let (of_a, of_b) = (inputs(&x.operation), inputs(&y.operation));
-    if x.operation.schema() != y.operation.schema()
-        && !of_a.is_empty()
-        && of_a.iter().all(|value| of_b.contains(value))
-    {
+    if base(&x.operation) != base(&y.operation) && has_inputs && x.state() == y.state() {
         return Ok(proof(Verdict::Operation {
             a: x.operation.schema(),
             b: y.operation.schema(),
@@ -206,21 +268,16 @@ fn differing(x: &Call, y: &Call) -> Differing {
         let Some(other) = y.operation.argument(name) else {
             continue;
         };
-        let (mine, theirs) = (value.tensors(), other.tensors());
-        if mine.is_empty() && theirs.is_empty() {
+        let mine = value.tensors();
+        if mine.is_empty() && other.tensors().is_empty() {
             let is_quiet = matches!(name, "generator" | "device" | "layout" | "pin_memory");
             if !is_quiet && !value.means(other) {
                 found.scalars.push(name.to_owned());
             }
             continue;
         }
-        let same = mine.len() == theirs.len()
-            && mine.iter().zip(&theirs).all(|((_, mine), (_, theirs))| {
-                mine.hash == theirs.hash
-                    && mine.dtype == theirs.dtype
-                    && mine.shape == theirs.shape
-                    && mine.uninitialized == theirs.uninitialized
-            });
+        // The values themselves: those of a healed run are not in the trace.
+        let same = x.values(name) == y.values(name);
         if !same && !mine.iter().all(|(_, tensor)| tensor.uninitialized) {
             found.tensors.push(name.to_owned());
         }
@@ -230,8 +287,11 @@ fn differing(x: &Call, y: &Call) -> Differing {
 
 /// Whether both are the same operator, in place or not.
 fn is_kin(x: &Operation, y: &Operation) -> bool {
-    let base = |operation: &Operation| operation.name.as_str().trim_end_matches('_').to_owned();
     base(x) == base(y)
+}
+
+fn base(operation: &Operation) -> &str {
+    operation.name.as_str().trim_end_matches('_')
 }
 
 /// The distance of the first results that differ.

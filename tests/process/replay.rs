@@ -1,9 +1,10 @@
 //! Recorded operations, run again here.
 
-use op_trace::{Trace, Value};
+use op_trace::{Comparison, Outcome, Trace, Value};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use tch_init::trace::replay::Replay;
+use tch_init::trace::{Proof, Verdict, heal};
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -14,19 +15,23 @@ fn python() -> PathBuf {
         .map_or_else(|| root().join(".venv/bin/python"), PathBuf::from)
 }
 
+fn plant(folder: &Path, arguments: &[&str]) {
+    let output = Command::new(python())
+        .arg(root().join("tests/python/trace/plant.py"))
+        .arg(folder)
+        .args(arguments)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+}
+
 /// All operations of the programs, draws included, give the bits of the trace.
 #[test]
 #[ignore = "needs PyTorch"]
 fn operations_give_the_same_bits_again() {
     tch::set_num_threads(1);
     let folder = tempfile::tempdir().unwrap();
-    let output = Command::new(python())
-        .arg(root().join("tests/python/trace/plant.py"))
-        .arg(folder.path())
-        .arg("--originals")
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{output:?}");
+    plant(folder.path(), &["--originals"]);
     for name in ["mlp", "lenet", "cnn", "lstm", "gpt", "gan", "tiny"] {
         let path = folder.path().join(format!("{name}.trace"));
         let trace = Trace::read(&path).unwrap();
@@ -51,5 +56,83 @@ fn operations_give_the_same_bits_again() {
                 );
             }
         }
+    }
+}
+
+/// The first departure of each planted mistake is proved to be its cause, but for what shows in no operation.
+#[test]
+#[ignore = "needs PyTorch"]
+fn planted_mistakes_are_proved() {
+    tch::set_num_threads(1);
+    let folder = tempfile::tempdir().unwrap();
+    plant(folder.path(), &[]);
+    let cases = std::fs::read(folder.path().join("cases.json")).unwrap();
+    let cases: Vec<serde_json::Value> = serde_json::from_slice(&cases).unwrap();
+    let mut failures = Vec::new();
+    for case in &cases {
+        let path = |side: &str| folder.path().join(case[side].as_str().unwrap());
+        let (path_a, path_b) = (path("a"), path("b"));
+        let (a, b) = (Trace::read(&path_a).unwrap(), Trace::read(&path_b).unwrap());
+        let comparison = Comparison::new(&a, &b);
+        let mut of_a = Replay::new(&path_a, &a).unwrap();
+        let mut of_b = Replay::new(&path_b, &b).unwrap();
+        for departure in &comparison.departures {
+            let proof = Proof::new(&mut of_a, &mut of_b, departure);
+            // Nothing here is the fault of the environment.
+            assert!(
+                !matches!(proof.verdict, Verdict::Environment { .. }),
+                "{case}: {:?}",
+                proof.verdict
+            );
+            let no_operation = departure
+                .pairs
+                .iter()
+                .all(|pair| pair.a.or(pair.b).is_none());
+            if !proof.verdict.is_proved() && !no_operation {
+                failures.push(format!("{}: {:?}", case["b"], proof.verdict));
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+/// Healed of one mistake, a program shows the next, and in the end computes what the original does.
+#[test]
+#[ignore = "needs PyTorch"]
+fn healing_shows_later_causes() {
+    tch::set_num_threads(1);
+    let folder = tempfile::tempdir().unwrap();
+    plant(folder.path(), &["--two"]);
+    let cases = std::fs::read(folder.path().join("cases.json")).unwrap();
+    let cases: Vec<serde_json::Value> = serde_json::from_slice(&cases).unwrap();
+    assert!(cases.len() >= 8);
+    for case in &cases {
+        let path = |side: &str| folder.path().join(case[side].as_str().unwrap());
+        let (path_a, path_b) = (path("a"), path("b"));
+        let (a, b) = (Trace::read(&path_a).unwrap(), Trace::read(&path_b).unwrap());
+        let comparison = Comparison::new(&a, &b);
+        let healing = heal((&path_a, &a), (&path_b, &b), &comparison, 50, |_| {}).unwrap();
+        let later = healing.rounds.iter().flatten();
+        let mut found: Vec<String> = comparison
+            .departures
+            .iter()
+            .chain(later.map(|(departure, _)| departure))
+            .map(|departure| departure.class.to_string())
+            .collect();
+        let mut expected: Vec<&str> = case["expected"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|text| text.as_str().unwrap())
+            .collect();
+        found.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!(found, expected, "{case}: {:#?}", healing.stopped);
+        assert_eq!(
+            healing.outcome,
+            Outcome::Equal,
+            "{case}: {:?}",
+            healing.stopped
+        );
     }
 }

@@ -1,11 +1,12 @@
 //! `tch-init trace diff`: names where two programs first compute something else.
 
 use super::html;
+use super::proof::{self, Healed, Said};
 use crate::cli::report::{Report, one_line, spinner};
 use anstyle::{AnsiColor, Style};
 use anyhow::Result;
 use clap::Args;
-use op_trace::{Comparison, Departure, Outcome, Place, Trace};
+use op_trace::{Class, Comparison, Departure, Outcome, Place, Trace};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
@@ -21,6 +22,9 @@ pub struct Arguments {
     /// Write JSON
     #[arg(long)]
     json: bool,
+    /// Put A's results in where B departs, and name the causes that show then
+    #[arg(long)]
+    heal: bool,
     /// Write a page: what differs, how far apart the layers are, and the operations as a tree of modules
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
@@ -45,8 +49,25 @@ pub fn run(arguments: &Arguments) -> Result<Report> {
         }
     }
     spinner.set_message("comparing");
-    let comparison = Comparison::new(&a, &b);
+    let mut comparison = Comparison::new(&a, &b);
     spinner.finish_and_clear();
+    let named = ((&*arguments.a, &a), (&*arguments.b, &b));
+    let proved = match arguments.all || arguments.json || arguments.heal || arguments.html.is_some()
+    {
+        true => comparison.departures.len().min(MAX_PROVED),
+        false => comparison.departures.len().min(1),
+    };
+    let said = match proved {
+        0 => Vec::new(),
+        _ => proof::prove(named.0, named.1, &comparison.departures[..proved]),
+    };
+    let healed = match arguments.heal && !comparison.departures.is_empty() {
+        true => Some(proof::heal(named.0, named.1, &comparison)?),
+        false => None,
+    };
+    for (departure, said) in comparison.departures.iter_mut().zip(&said) {
+        complete(departure, said);
+    }
     let mut notes = Vec::new();
     for (label, trace) in [("A", &a), ("B", &b)] {
         match &trace.end {
@@ -77,8 +98,17 @@ pub fn run(arguments: &Arguments) -> Result<Report> {
     Ok(Report {
         found: !comparison.is_same(),
         text: match arguments.json {
-            true => serde_json::to_string_pretty(&to_json(&comparison, &notes))? + "\n",
-            false => to_text(&comparison, &notes, arguments.all),
+            true => {
+                let json = to_json(&comparison, &notes, &said, healed.as_ref());
+                serde_json::to_string_pretty(&json)? + "\n"
+            }
+            false => to_text(
+                &comparison,
+                &notes,
+                arguments.all || arguments.heal,
+                &said,
+                healed.as_ref(),
+            ),
         },
     })
 }
@@ -106,39 +136,60 @@ fn introduction(comparison: &Comparison, notes: &[String]) -> Vec<String> {
     lines
 }
 
-fn to_text(comparison: &Comparison, notes: &[String], all: bool) -> String {
+/// More than are proved.
+const MAX_PROVED: usize = 100;
+
+/// Adds what is said of a departure to its details. Exact differences take the place of samples.
+fn complete(departure: &mut Departure, said: &Said) {
+    if let Some(distance) = &said.distance {
+        departure
+            .details
+            .retain(|detail| !detail.contains("sampled elements"));
+        departure.details.insert(0, distance.clone());
+    }
+    departure.details.push(said.sentence.clone());
+}
+
+fn to_text(
+    comparison: &Comparison,
+    notes: &[String],
+    all: bool,
+    said: &[Said],
+    healed: Option<&Healed>,
+) -> String {
     let mut lines = introduction(comparison, notes);
+    if let Some(said) = said.iter().find(|said| said.environment) {
+        lines.push(said.sentence.clone());
+        lines.push(
+            "until both ran in one environment, what differs is no fault of a program".to_owned(),
+        );
+    }
     let shown = if all { comparison.departures.len() } else { 1 };
     for (index, departure) in comparison.departures.iter().take(shown).enumerate() {
-        let title = if index == 0 {
-            "first difference"
-        } else {
-            "another difference"
+        let title = match index {
+            0 => "first departure",
+            _ => "another departure",
         };
         lines.push(String::new());
-        lines.push(format!("{title}: {}", departure.class));
-        lines.extend(places(departure));
-        lines.extend(departure.details.iter().map(|detail| format!("  {detail}")));
-        if departure.similar > 0 {
-            lines.push(format!(
-                "  {} more of this kind at these lines",
-                departure.similar
-            ));
-        }
-        if departure.consequences > 0 {
-            lines.push(format!(
-                "  after it {} operations differ",
-                departure.consequences
-            ));
-        }
+        lines.extend(departure_lines(title, departure));
     }
     let rest = comparison.departures.len().saturating_sub(shown);
     if rest > 0 {
         lines.push(format!(
-            "{rest} more independent differences; --all shows them"
+            "{rest} more independent departures; --all shows them"
         ));
     }
-    let mut text: String = lines.iter().map(|line| one_line(line) + "\n").collect();
+    if let Some(healed) = healed {
+        lines.push(String::new());
+        lines.extend(healed_lines(healed));
+    }
+    let width =
+        terminal_size::terminal_size().map_or(usize::MAX, |(width, _)| usize::from(width.0));
+    let mut text: String = lines
+        .iter()
+        .flat_map(|line| wrapped(&one_line(line), width))
+        .map(|line| line + "\n")
+        .collect();
     let colour = if comparison.is_same() {
         AnsiColor::Green
     } else {
@@ -147,6 +198,66 @@ fn to_text(comparison: &Comparison, notes: &[String], all: bool) -> String {
     let style = Style::new().fg_color(Some(colour.into()));
     text += &format!("{style}{}{style:#}\n", verdict(comparison));
     text
+}
+
+fn departure_lines(title: &str, departure: &Departure) -> Vec<String> {
+    let mut lines = vec![format!("{title}: {}", departure.class)];
+    lines.extend(places(departure));
+    lines.extend(departure.details.iter().map(|detail| format!("  {detail}")));
+    if departure.similar > 0 {
+        lines.push(format!(
+            "  {} more of this kind at these lines",
+            departure.similar
+        ));
+    }
+    if departure.consequences > 0 {
+        lines.push(format!(
+            "  after it {} operations depart",
+            departure.consequences
+        ));
+    }
+    if matches!(departure.class, Class::Weights) {
+        lines.push("  `tch-init explain` says where weights come from".to_owned());
+    }
+    lines
+}
+
+fn healed_lines(healed: &Healed) -> Vec<String> {
+    let mut lines = Vec::new();
+    for round in &healed.rounds {
+        for (departure, said) in round {
+            let mut departure = departure.clone();
+            complete(&mut departure, said);
+            lines.extend(departure_lines("after healing", &departure));
+            lines.push(String::new());
+        }
+    }
+    match (&healed.stopped, healed.rounds.is_empty()) {
+        (Some(reason), _) => lines.push(format!("healing ended: {reason}")),
+        (None, true) => lines.push("no other cause found".to_owned()),
+        (None, false) => lines.push("no further cause found".to_owned()),
+    }
+    if healed.ends_equal {
+        lines.push("healed, B ends in A's parameters and buffers".to_owned());
+    }
+    lines
+}
+
+/// Lines of at most this width, broken at spaces; what follows is indented as the first is, and more.
+fn wrapped(line: &str, width: usize) -> Vec<String> {
+    let indent = line.len() - line.trim_start().len();
+    let mut lines = Vec::new();
+    let mut current = String::new();
+    for word in line.split_inclusive(' ') {
+        let length = current.chars().count() + word.trim_end().chars().count();
+        if length > width && current.trim() != "" {
+            lines.push(current.trim_end().to_owned());
+            current = " ".repeat(indent + 2);
+        }
+        current += word;
+    }
+    lines.push(current.trim_end().to_owned());
+    lines
 }
 
 fn verdict(comparison: &Comparison) -> &'static str {
@@ -166,46 +277,59 @@ fn verdict(comparison: &Comparison) -> &'static str {
     }
 }
 
+/// The two places, in columns.
 fn places(departure: &Departure) -> Vec<String> {
-    [("A", &departure.a), ("B", &departure.b)]
+    let rows: Vec<(&str, [String; 4])> = [("A", &departure.a), ("B", &departure.b)]
         .iter()
-        .filter_map(|(label, place)| {
-            place
-                .as_ref()
-                .map(|place| format!("  {label}  {}", sentence(place)))
+        .filter_map(|(label, place)| Some((*label, columns(place.as_ref()?))))
+        .collect();
+    let same_time = matches!(&rows[..], [(_, a), (_, b)] if a[3] == b[3]);
+    let width = |column: usize| {
+        let cells = rows.iter().map(|(_, cells)| cells[column].chars().count());
+        cells.max().unwrap_or(0).min(48)
+    };
+    let widths = [width(0), width(1), width(2)];
+    rows.iter()
+        .enumerate()
+        .map(|(index, (label, cells))| {
+            let mut line = format!("  {label}");
+            for (cell, width) in cells.iter().zip(widths) {
+                if width > 0 {
+                    line += &format!("  {cell:width$}");
+                }
+            }
+            if index == 0 || !same_time {
+                line += &format!("  {}", cells[3]);
+            }
+            line.trim_end().to_owned()
         })
         .collect()
 }
 
-fn sentence(place: &Place) -> String {
-    let mut parts = vec![place.call.clone()];
-    parts.extend(place.module.as_ref().map(|module| format!("in {module}")));
-    parts.extend(
-        place
-            .parameter
-            .as_ref()
-            .map(|parameter| format!("of {parameter}")),
-    );
-    parts.extend(place.at.as_ref().map(|at| format!("at {at}")));
-    parts.push(format!("step {}, {}", place.step, place.phase));
-    parts.extend(
-        place
-            .backward_of
-            .as_ref()
-            .map(|forward| format!("backward of {forward}")),
-    );
-    parts.join("  ")
+fn columns(place: &Place) -> [String; 4] {
+    let module = match (&place.module, &place.parameter) {
+        (_, Some(parameter)) => format!("of {parameter}"),
+        (Some(module), None) => module.clone(),
+        (None, None) => String::new(),
+    };
+    let mut time = format!("step {}, {}", place.step, place.phase);
+    if let Some(forward) = &place.backward_of {
+        time += &format!(" of {forward}");
+    }
+    [
+        place.call.clone(),
+        module,
+        place.at.clone().unwrap_or_default(),
+        time,
+    ]
 }
 
-fn to_json(comparison: &Comparison, notes: &[String]) -> Value {
-    let place = |place: &Option<Place>| {
-        place.as_ref().map(|place| {
-            json!({
-                "operation": place.index, "call": place.call, "module": place.module, "at": place.at, "step": place.step,
-                "phase": place.phase, "parameter": place.parameter, "backward_of": place.backward_of,
-            })
-        })
-    };
+fn to_json(
+    comparison: &Comparison,
+    notes: &[String],
+    said: &[Said],
+    healed: Option<&Healed>,
+) -> Value {
     json!({
         "same": comparison.is_same(),
         "outcome": match comparison.outcome {
@@ -221,10 +345,36 @@ fn to_json(comparison: &Comparison, notes: &[String]) -> Value {
         "environment": comparison.environment.iter().map(|difference| {
             json!({ "name": difference.name, "a": difference.a, "b": difference.b })
         }).collect::<Vec<_>>(),
-        "departures": comparison.departures.iter().map(|departure| json!({
-            "class": departure.class.name(), "subject": departure.class.subject(), "text": departure.class.to_string(),
-            "a": place(&departure.a), "b": place(&departure.b), "details": departure.details,
-            "consequences": departure.consequences, "similar": departure.similar,
-        })).collect::<Vec<_>>(),
+        "departures": comparison
+            .departures
+            .iter()
+            .enumerate()
+            .map(|(index, departure)| departure_json(departure, said.get(index)))
+            .collect::<Vec<_>>(),
+        "healed": healed.map(|healed| json!({
+            "rounds": healed.rounds.iter().map(|round| {
+                round.iter().map(|(departure, said)| departure_json(departure, Some(said))).collect::<Vec<_>>()
+            }).collect::<Vec<_>>(),
+            "runs": healed.runs,
+            "stopped": healed.stopped,
+            "ends_equal": healed.ends_equal,
+        })),
+    })
+}
+
+fn departure_json(departure: &Departure, said: Option<&Said>) -> Value {
+    let place = |place: &Option<Place>| {
+        place.as_ref().map(|place| {
+            json!({
+                "operation": place.index, "call": place.call, "module": place.module, "at": place.at, "step": place.step,
+                "phase": place.phase, "parameter": place.parameter, "backward_of": place.backward_of,
+            })
+        })
+    };
+    json!({
+        "class": departure.class.name(), "subject": departure.class.subject(), "text": departure.class.to_string(),
+        "a": place(&departure.a), "b": place(&departure.b), "details": departure.details,
+        "consequences": departure.consequences, "similar": departure.similar,
+        "proved": said.is_some_and(|said| said.proved), "proof": said.map(|said| &said.json),
     })
 }

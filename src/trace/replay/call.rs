@@ -97,15 +97,44 @@ impl Call {
         Ok(Computed { tensors, hashes })
     }
 
-    /// The elements of a tensor argument, contiguous, with its dtype and shape.
+    /// The dtypes, shapes and hashes of the tensors of an argument.
     #[must_use]
-    pub fn tensor(&self, name: &str) -> Option<Tensor> {
-        written(&self.arguments, name)
+    pub fn values(&self, name: &str) -> Vec<(String, Vec<i64>, ValueHash)> {
+        let mut found = Vec::new();
+        let arguments = self.arguments.iter().filter(|(other, _)| other == name);
+        for (_, argument) in arguments {
+            values(argument, &mut found);
+        }
+        found
+    }
+
+    /// The dtypes and hashes of all tensors that it takes.
+    pub(crate) fn all_values(&self) -> Vec<(String, ValueHash)> {
+        let mut found = Vec::new();
+        for (_, argument) in &self.arguments {
+            values(argument, &mut found);
+        }
+        found
+            .into_iter()
+            .map(|(dtype, _, hash)| (dtype, hash))
+            .collect()
     }
 }
 
 /// The name that stands for the state of the generator.
 pub const GENERATOR: &str = "the state of the generator";
+
+fn values(argument: &Argument, found: &mut Vec<(String, Vec<i64>, ValueHash)>) {
+    match argument {
+        Argument::Tensor(tensor) => {
+            if let (Ok(dtype), Ok(hash)) = (memory::dtype(tensor), memory::hash(tensor)) {
+                found.push((dtype, tensor.size(), hash));
+            }
+        }
+        Argument::List(list) => list.iter().for_each(|item| values(item, found)),
+        _ => {}
+    }
+}
 
 /// The argument of a name, which may end in the index of a list: `tensors[3]`.
 pub fn written(arguments: &[(String, Argument)], name: &str) -> Option<Tensor> {

@@ -133,6 +133,12 @@ impl<'t> Replay<'t> {
         self.replaced = replaced;
     }
 
+    /// Whether the program has all values that an operation of another one takes, and the state that it draws from.
+    #[must_use]
+    pub fn has_inputs_of(&self, operation: &Operation) -> bool {
+        self.slice.has_inputs_of(operation)
+    }
+
     /// The operations of the current run that gave other bits here than in the trace.
     #[must_use]
     pub fn other_bits(&self) -> &[usize] {
@@ -204,6 +210,57 @@ impl<'t> Replay<'t> {
         memory::view(&storage.base, &Layout::of(tensor))
     }
 
+    /// Runs the next operation and returns what its tensors are in this run: arguments before it, then results and what it
+    /// writes. `None` is a tensor without a value.
+    pub(crate) fn step_seen(&mut self, index: usize) -> Result<Vec<Option<Seen>>, NotRun> {
+        self.run_before(index)?;
+        let operation = self.operation(index)?;
+        if operation.error.is_some() {
+            self.next += 1;
+            return Ok(Vec::new());
+        }
+        self.arguments(&operation, true)?;
+        let mut seen: Vec<Option<Seen>> = argument_tensors(&operation)
+            .map(|tensor| self.seen(tensor))
+            .collect();
+        let touched = std::mem::take(&mut self.last_use);
+        let ran = self.run_before(index + 1);
+        self.last_use = touched;
+        ran?;
+        seen.extend(super::slice::output_tensors(&operation).map(|tensor| self.seen(tensor)));
+        self.free_after(index);
+        Ok(seen)
+    }
+
+    /// What a tensor is in this run.
+    pub(crate) fn seen(&self, tensor: &TensorValue) -> Option<Seen> {
+        tensor.hash?;
+        Seen::of(&self.current(tensor).ok()?).ok()
+    }
+
+    /// The operation with its arguments in a run of all operations with some results replaced.
+    pub(crate) fn call_with(
+        &mut self,
+        index: usize,
+        replaced: HashMap<usize, Vec<Tensor>>,
+    ) -> Result<Call, NotRun> {
+        self.start_with(replaced);
+        self.run_before(index)?;
+        let call = self.prepared(index, false);
+        self.generator = None;
+        call
+    }
+
+    /// Forgets storages that no later operation has.
+    fn free_after(&mut self, index: usize) {
+        let touched: Vec<u64> = self.slice.touched(index).collect();
+        for storage in touched {
+            if self.last_use.get(&storage) == Some(&index) {
+                self.storages.remove(&storage);
+            }
+        }
+    }
+
     fn step(&mut self, operation: &Operation) -> Result<(), NotRun> {
         if operation.error.is_some() {
             return Ok(());
@@ -230,12 +287,7 @@ impl<'t> Replay<'t> {
             }
         }
         self.settle(operation, results)?;
-        let touched: Vec<u64> = self.slice.touched(index).collect();
-        for storage in touched {
-            if self.last_use.get(&storage) == Some(&index) {
-                self.storages.remove(&storage);
-            }
-        }
+        self.free_after(index);
         Ok(())
     }
 
@@ -497,6 +549,38 @@ impl<'t> Replay<'t> {
             true => Ok(state),
             false => Err(NotRun::Generator(index)),
         }
+    }
+}
+
+/// What a trace says of a value.
+#[derive(Debug, Clone)]
+pub struct Seen {
+    pub(crate) hash: ValueHash,
+    pub(crate) all: Option<f64>,
+    pub(crate) sample: Vec<f64>,
+}
+
+/// As many elements as the recorders pick.
+const SAMPLES: usize = 8;
+
+impl Seen {
+    fn of(tensor: &Tensor) -> Result<Seen, NotRun> {
+        let hash = memory::hash(tensor)?;
+        let libtorch = |error: tch::TchError| NotRun::libtorch(error.to_string());
+        let flat = tensor.f_reshape([-1]).map_err(libtorch)?;
+        let flat = flat.f_to_kind(tch::Kind::Double).map_err(libtorch)?;
+        let values = Vec::<f64>::try_from(&flat).map_err(libtorch)?;
+        let all = values
+            .first()
+            .copied()
+            .filter(|first| values.iter().all(|value| value == first));
+        let (n, k) = (values.len(), values.len().min(SAMPLES));
+        let sample = match (all, k) {
+            (Some(_), _) | (None, 0) => Vec::new(),
+            (None, 1) => values,
+            (None, k) => (0..k).map(|i| values[i * (n - 1) / (k - 1)]).collect(),
+        };
+        Ok(Seen { hash, all, sample })
     }
 }
 

@@ -11,8 +11,9 @@ mod memory;
 mod slice;
 
 pub use call::{Call, Computed, GENERATOR};
-pub use machine::Replay;
+pub use machine::{Replay, Seen};
 pub(crate) use memory::{dtype as dtype_name, read as elements};
+pub(crate) use slice::output_tensors;
 
 use thiserror::Error;
 

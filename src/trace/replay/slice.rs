@@ -19,6 +19,9 @@ pub struct Slice {
     twins: HashMap<usize, Vec<usize>>,
     /// The hashes of these values.
     twin_hashes: HashSet<ValueHash>,
+    /// The values that operations take or make, and the states that draws have before them.
+    values: HashSet<(String, ValueHash)>,
+    states: HashSet<ValueHash>,
 }
 
 #[derive(Default)]
@@ -88,13 +91,29 @@ impl Slice {
             storages
                 .changed
                 .extend(results.filter_map(|(_, tensor)| tensor.storage));
+            let generator = operation.generator.iter().flatten();
+            slice.states.extend(generator.map(|state| state.state));
             storages.draw = match operation.generator.as_deref() {
                 Some([before, after]) => Some((before.state, after.state)),
                 _ => None,
             };
             slice.storages.push(storages);
         }
+        slice.values = made.into_keys().collect();
         Ok(slice)
+    }
+
+    /// Whether the program has all values that an operation takes, and the state that it draws from.
+    pub fn has_inputs_of(&self, operation: &Operation) -> bool {
+        let mut tensors = argument_tensors(operation).filter(|tensor| !tensor.uninitialized);
+        let states = operation.generator.iter().flatten().take(1);
+        tensors.all(|tensor| {
+            tensor
+                .hash
+                .is_some_and(|hash| self.values.contains(&(tensor.dtype.to_string(), hash)))
+        }) && states
+            .into_iter()
+            .all(|state| self.states.contains(&state.state))
     }
 
     /// Whether memory from outside has this value, which an operation made before.

@@ -94,6 +94,19 @@ CASES = [
     ("mlp", ["sum", "weights"], [("weights", None, "fc2", 1, "forward")]),
 ]
 
+# Two mistakes at once, of which the second is behind the first, and the classes that healing names.
+TWO = [
+    ("gpt", ["one eps", "tanh"], ["argument approximate", "argument eps"]),
+    ("gpt", ["one eps", "no decay"], ["argument eps", "the optimizer: mul"]),
+    ("gpt", ["softmax dim", "one eps"], ["argument dim", "argument eps"]),
+    ("cnn", ["momentum", "lr"], ["argument momentum", "the optimizer: alpha"]),
+    ("cnn", ["eps", "lr"], ["argument eps", "the optimizer: alpha"]),
+    ("cnn", ["pad order", "eps"], ["argument eps", "argument pad"]),
+    ("lenet", ["dim", "adam eps"], ["argument dim", "the optimizer: other"]),
+    ("gan", ["slope", "beta1"], ["argument negative_slope", "the optimizer: weight"]),
+    ("mlp", ["sum", "lr"], ["argument reduction", "the optimizer: alpha"]),
+]
+
 
 def trace(tch_trace, folder, program, mistakes):
     programs.PLANTED.clear()
@@ -113,6 +126,16 @@ def main(folder, only=None):
     if only == ["--originals"]:
         for program in programs.PROGRAMS:
             trace(tch_trace, folder, program, [])
+        return
+    if only == ["--two"]:
+        cases = []
+        for program, mistakes, expected in TWO:
+            original = f"{program}.trace"
+            if not os.path.exists(os.path.join(folder, original)):
+                trace(tch_trace, folder, program, [])
+            cases.append({"a": original, "b": trace(tch_trace, folder, program, mistakes), "expected": expected})
+        with open(os.path.join(folder, "cases.json"), "w") as file:
+            json.dump(cases, file, indent=1)
         return
     cases = []
     for program, mistakes, expected in CASES:
