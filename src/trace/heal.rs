@@ -17,7 +17,10 @@ use tch::Tensor;
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Healing {
-    /// The causes that showed after each round of healing: those of the first round after the first comparison's were healed.
+    /// The first departures of the comparison, by number: those of the earliest step and phase. The others may follow from them; those
+    /// that do not are in `rounds`.
+    pub first: Vec<usize>,
+    /// The causes that showed after each round of healing.
     pub rounds: Vec<Vec<(Departure, Proof)>>,
     /// How often B was executed.
     pub runs: usize,
@@ -103,16 +106,28 @@ pub fn heal(
     if let Some(index) = of_b.other_bits().first() {
         return Err(NotRun::OtherBits(*index));
     }
+    let earliest = first.departures.iter().map(time).min();
     let mut healing = Healing {
+        first: (0..first.departures.len())
+            .filter(|index| Some(time(&first.departures[*index])) == earliest)
+            .collect(),
         rounds: Vec::new(),
         runs: 0,
         stopped: None,
         outcome: first.outcome,
     };
+    let firsts: Vec<&Departure> = healing
+        .first
+        .iter()
+        .map(|index| &first.departures[*index])
+        .collect();
     let mut replaced: HashMap<usize, Vec<Tensor>> = HashMap::new();
-    let mut known: Vec<Known> = first.departures.iter().map(Known::new).collect();
+    let mut known: Vec<Known> = firsts
+        .iter()
+        .map(|departure| Known::new(departure))
+        .collect();
     let mut sites: Vec<Site> = Vec::new();
-    for departure in &first.departures {
+    for departure in firsts {
         sites.extend(sites_of(departure, a.1, b.1));
     }
     let mut departures = first.departures.clone();

@@ -1,5 +1,6 @@
 //! Recorded operations, run again here.
 
+use crate::common::default_stream;
 use op_trace::{Comparison, Outcome, Trace, Value};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -29,10 +30,13 @@ fn plant(folder: &Path, arguments: &[&str]) {
 #[test]
 #[ignore = "needs PyTorch"]
 fn operations_give_the_same_bits_again() {
+    let _stream = default_stream();
     tch::set_num_threads(1);
     let folder = tempfile::tempdir().unwrap();
     plant(folder.path(), &["--originals"]);
-    for name in ["mlp", "lenet", "cnn", "lstm", "gpt", "gan", "tiny"] {
+    for name in [
+        "mlp", "lenet", "cnn", "lstm", "gpt", "gan", "encoder", "tiny",
+    ] {
         let path = folder.path().join(format!("{name}.trace"));
         let trace = Trace::read(&path).unwrap();
         let mut replay = Replay::new(&path, &trace).unwrap();
@@ -63,6 +67,7 @@ fn operations_give_the_same_bits_again() {
 #[test]
 #[ignore = "needs PyTorch"]
 fn planted_mistakes_are_proved() {
+    let _stream = default_stream();
     tch::set_num_threads(1);
     let folder = tempfile::tempdir().unwrap();
     plant(folder.path(), &[]);
@@ -100,6 +105,7 @@ fn planted_mistakes_are_proved() {
 #[test]
 #[ignore = "needs PyTorch"]
 fn healing_shows_later_causes() {
+    let _stream = default_stream();
     tch::set_num_threads(1);
     let folder = tempfile::tempdir().unwrap();
     plant(folder.path(), &["--two"]);
@@ -113,9 +119,9 @@ fn healing_shows_later_causes() {
         let comparison = Comparison::new(&a, &b);
         let healing = heal((&path_a, &a), (&path_b, &b), &comparison, 50, |_| {}).unwrap();
         let later = healing.rounds.iter().flatten();
-        let mut found: Vec<String> = comparison
-            .departures
-            .iter()
+        let first = healing.first.iter();
+        let mut found: Vec<String> = first
+            .map(|index| &comparison.departures[*index])
             .chain(later.map(|(departure, _)| departure))
             .map(|departure| departure.class.to_string())
             .collect();

@@ -166,6 +166,10 @@ fn to_text(
     }
     let shown = if all { comparison.departures.len() } else { 1 };
     for (index, departure) in comparison.departures.iter().take(shown).enumerate() {
+        // Those that do not follow from the first show again.
+        if healed.is_some_and(|healed| !healed.first.contains(&index)) {
+            continue;
+        }
         let title = match index {
             0 => "first departure",
             _ => "another departure",
@@ -355,6 +359,7 @@ fn to_json(
             "rounds": healed.rounds.iter().map(|round| {
                 round.iter().map(|(departure, said)| departure_json(departure, Some(said))).collect::<Vec<_>>()
             }).collect::<Vec<_>>(),
+            "first": healed.first,
             "runs": healed.runs,
             "stopped": healed.stopped,
             "ends_equal": healed.ends_equal,

@@ -20,6 +20,8 @@ pub struct Said {
 
 /// Later causes, that show after healing.
 pub struct Healed {
+    /// The departures that are first, by number.
+    pub first: Vec<usize>,
     pub rounds: Vec<Vec<(Departure, Said)>>,
     pub stopped: Option<String>,
     pub ends_equal: bool,
@@ -88,6 +90,7 @@ mod run {
             Ok(healing) => healing,
             Err(reason) => {
                 return Ok(Healed {
+                    first: (0..first.departures.len()).collect(),
                     rounds: Vec::new(),
                     stopped: Some(format!("B cannot be run again here: {reason}")),
                     ends_equal: false,
@@ -96,6 +99,7 @@ mod run {
             }
         };
         Ok(Healed {
+            first: healing.first,
             rounds: healing
                 .rounds
                 .iter()

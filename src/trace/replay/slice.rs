@@ -100,6 +100,10 @@ impl Slice {
             slice.storages.push(storages);
         }
         slice.values = made.into_keys().collect();
+        let names = trace.models.iter().flat_map(|model| &model.names);
+        let values =
+            names.filter_map(|named| Some((named.tensor.dtype.to_string(), named.tensor.hash?)));
+        slice.values.extend(values);
         Ok(slice)
     }
 
