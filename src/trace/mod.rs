@@ -11,7 +11,7 @@ mod prove;
 mod record;
 pub mod replay;
 
-pub use op_trace as file;
 pub use heal::{Healing, heal};
+pub use op_trace as file;
 pub use prove::{Distance, Proof, Replaced, Verdict, tensor_distance};
 pub use record::{RecordError, RecordOptions, RecordProblem, Recording, record};
