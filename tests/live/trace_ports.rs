@@ -1,7 +1,8 @@
 //! Ports of Python programs, traced on both sides: nothing differs, and planted mistakes are named.
 
 use crate::common::{default_stream, python};
-use std::path::Path;
+use std::cell::Cell;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use tch::nn::{self, Module, ModuleT, OptimizerConfig, RNN, VarStore};
 use tch::{Device, Kind, Tensor, kind::FLOAT_CPU, vision};
@@ -13,6 +14,15 @@ const CPU: Device = Device::Cpu;
 
 /// The programs of `tests/python/trace/ports.py`.
 const PROGRAMS: [&str; 6] = ["mlp", "lenet", "resnet18", "tagger", "gpt", "dcgan"];
+
+thread_local! {
+    /// The mistake that is planted in the program that runs.
+    static MISTAKE: Cell<&'static str> = const { Cell::new("") };
+}
+
+fn has(mistake: &str) -> bool {
+    MISTAKE.get() == mistake
+}
 
 type Forward = Box<dyn Fn(&Tensor) -> Tensor>;
 
@@ -26,8 +36,18 @@ fn mlp(vs: &VarStore) -> Forward {
     let [fc1, fc2, fc3] =
         [0, 1, 2].map(|i| linear(&root, &format!("fc{}", i + 1), fc[i].0, fc[i].1));
     Box::new(move |x| {
-        let x = fc1.forward(x).relu().dropout(0.2, true);
-        fc3.forward(&fc2.forward(&x).tanh().dropout(0.5, true))
+        let x = fc1.forward(x);
+        let x = if has("relu") { x.elu() } else { x.relu() };
+        let x = x.dropout(if has("p") { 0.25 } else { 0.2 }, true);
+        let x = fc2.forward(&x);
+        let x = if has("no tanh") { x } else { x.tanh() };
+        let x = if has("no dropout") {
+            x
+        } else {
+            x.dropout(0.5, true)
+        };
+        let x = if has("twice") { x.relu() } else { x };
+        fc3.forward(&x)
     })
 }
 
@@ -45,7 +65,17 @@ fn lenet(vs: &VarStore) -> Forward {
     );
     Box::new(move |x| {
         let x = conv1.forward(x).relu().max_pool2d_default(2);
-        let x = conv2.forward(&x).relu().max_pool2d_default(2);
+        let x = conv2.forward(&x).relu();
+        let x = if has("avg pool") {
+            x.avg_pool2d_default(2)
+        } else {
+            x.max_pool2d_default(2)
+        };
+        let x = if has("layout") {
+            x.permute([0, 2, 3, 1])
+        } else {
+            x
+        };
         fc2.forward(&fc1.forward(&x.flatten(1, -1)).relu())
     })
 }
@@ -80,23 +110,40 @@ fn gpt(vs: &VarStore) -> Forward {
     let blocks: Vec<_> = (0..2)
         .map(|i| {
             let path = &root / "blocks" / i;
-            let (ln1, ln2) = (norm(&path / "ln1"), norm(&path / "ln2"));
+            let near = nn::LayerNormConfig {
+                eps: 1.1e-5,
+                ..Default::default()
+            };
+            let config = if i == 1 && has("eps") {
+                near
+            } else {
+                Default::default()
+            };
+            let ln1 = nn::layer_norm(&path / "ln1", vec![width], config);
+            let ln2 = norm(&path / "ln2");
             let qkv = linear(&path, "qkv", width, 3 * width);
             let proj = linear(&path, "proj", width, width);
             let up = linear(&path, "up", width, 4 * width);
             let down = linear(&path, "down", 4 * width, width);
             move |x: &Tensor| {
                 let (b, t, c) = x.size3().unwrap();
+                let width = if has("scale") { c } else { c / heads };
                 let split = qkv.forward(&ln1.forward(x)).split(c, 2);
                 let [q, k, v] = [0, 1, 2]
                     .map(|i: usize| split[i].view([b, t, heads, c / heads]).transpose(1, 2));
-                let att = q.matmul(&k.transpose(-2, -1)) * (1.0 / ((c / heads) as f64).sqrt());
+                let att = q.matmul(&k.transpose(-2, -1)) * (1.0 / (width as f64).sqrt());
                 let mask = Tensor::ones([t, t], FLOAT_CPU).tril(0).eq(0.);
                 let att = att.masked_fill(&mask, f64::NEG_INFINITY);
-                let att = att.softmax(-1, None::<Kind>).dropout(0.1, true);
+                let att = att
+                    .softmax(if has("dim") { -2 } else { -1 }, None::<Kind>)
+                    .dropout(0.1, true);
                 let y = att.matmul(&v).transpose(1, 2).contiguous().view([b, t, c]);
                 let x = x + proj.forward(&y);
-                let y = down.forward(&up.forward(&ln2.forward(&x)).gelu("tanh"));
+                let y = down.forward(&up.forward(&ln2.forward(&x)).gelu(if has("gelu") {
+                    "none"
+                } else {
+                    "tanh"
+                }));
                 &x + y.dropout(0.1, true)
             }
         })
@@ -149,13 +196,14 @@ fn data(name: &str) -> (Tensor, Tensor) {
 
 const STEPS: usize = 10;
 
-fn run(name: &str, folder: &Path) {
-    let trace = folder.join(format!("{name}.rust.trace"));
+fn run(name: &str, folder: &Path, steps: usize) -> PathBuf {
+    let trace = folder.join(format!("{name}{}.rust.trace", MISTAKE.get()));
     let weights = folder.join(format!("{name}.safetensors"));
     manual_seed(1).unwrap();
     let (x, y) = data(name);
     if name == "dcgan" {
-        return dcgan(&x, &weights, &trace);
+        dcgan(&x, &weights, &trace, steps);
+        return trace;
     }
     let vs = VarStore::new(CPU);
     let forward = match name {
@@ -167,17 +215,37 @@ fn run(name: &str, folder: &Path) {
         other => panic!("{other}"),
     };
     save(&weights, &[("", &vs)], &[("x", &x), ("y", &y)]);
-    let mut optimizer = nn::sgd(0.9, 0., 1e-4, false).build(&vs, 0.05).unwrap();
-    manual_seed(7).unwrap();
+    let momentum = if has("momentum") { 0.8 } else { 0.9 };
+    let decay = if has("decay") { 0.0 } else { 1e-4 };
+    let lr = if has("lr") { 0.06 } else { 0.05 };
+    let mut optimizer = nn::sgd(momentum, 0., decay, has("nesterov"))
+        .build(&vs, lr)
+        .unwrap();
+    manual_seed(if has("seed") { 8 } else { 7 }).unwrap();
     let recording = tch_init::trace::record(&trace, &vs).unwrap();
-    for _ in 0..STEPS {
+    for step in 0..steps {
+        if step == 1 && has("draw") {
+            drop(Tensor::rand([1], FLOAT_CPU));
+        }
+        let x = if has("data") {
+            &x + 1e-6
+        } else {
+            x.shallow_clone()
+        };
         let loss = forward(&x).cross_entropy_for_logits(&y);
-        optimizer.backward_step(&loss);
+        let loss = if has("scaled") { loss / 2 } else { loss };
+        if has("no zero_grad") {
+            loss.backward();
+            optimizer.step();
+        } else {
+            optimizer.backward_step(&loss);
+        }
     }
     recording.finish().unwrap();
+    trace
 }
 
-fn dcgan(real: &Tensor, weights: &Path, trace: &Path) {
+fn dcgan(real: &Tensor, weights: &Path, trace: &Path, steps: usize) {
     let (vs_g, vs_d) = (VarStore::new(CPU), VarStore::new(CPU));
     let no_bias = |stride, padding| nn::ConvTransposeConfig {
         stride,
@@ -221,7 +289,7 @@ fn dcgan(real: &Tensor, weights: &Path, trace: &Path) {
             tch::Reduction::Mean,
         )
     };
-    for _ in 0..STEPS {
+    for _ in 0..steps {
         let fake = generate(&Tensor::randn([n, 8, 1, 1], FLOAT_CPU));
         let loss = bce(&judge(real), Tensor::ones([n], FLOAT_CPU))
             + bce(&judge(&fake.detach()), Tensor::zeros([n], FLOAT_CPU));
@@ -233,12 +301,12 @@ fn dcgan(real: &Tensor, weights: &Path, trace: &Path) {
 }
 
 /// Records programs in Python.
-fn python_traces(folder: &Path, names: &[&str]) {
+fn python_traces(folder: &Path, steps: usize, names: &[&str]) {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/trace/ports.py");
     let output = Command::new(python())
         .arg(script)
         .arg(folder)
-        .arg(tch::get_num_threads().to_string())
+        .args([tch::get_num_threads().to_string(), steps.to_string()])
         .args(names)
         .output()
         .unwrap();
@@ -255,9 +323,9 @@ fn true_ports_have_nothing_to_report() {
         None => tempfile::tempdir().unwrap().keep(),
     };
     for name in PROGRAMS {
-        run(name, &folder);
+        run(name, &folder, STEPS);
     }
-    python_traces(&folder, &PROGRAMS);
+    python_traces(&folder, STEPS, &PROGRAMS);
     for name in PROGRAMS {
         let read = |side: &str| Trace::read(&folder.join(format!("{name}.{side}.trace"))).unwrap();
         let (python, rust) = (read("python"), read("rust"));
@@ -272,4 +340,89 @@ fn true_ports_have_nothing_to_report() {
         assert_eq!(comparison.steps.a, Some(STEPS as u32), "{name}");
         assert_eq!(comparison.steps.b, Some(STEPS as u32), "{name}");
     }
+}
+
+/// A mistake, the program that has it, the class it is given, and text of the line it is found at.
+const MISTAKES: [(&str, &str, &str, &str); 20] = [
+    ("mlp", "relu", "operation", "has(\"relu\")"),
+    ("mlp", "p", "argument", "has(\"p\")"),
+    ("mlp", "no tanh", "step", "x.dropout(0.5, true)"),
+    ("mlp", "no dropout", "step", "fc3.forward(&x)"),
+    ("mlp", "twice", "step", "has(\"twice\")"),
+    (
+        "mlp",
+        "momentum",
+        "optimizer",
+        "optimizer.backward_step(&loss);",
+    ),
+    (
+        "mlp",
+        "decay",
+        "optimizer",
+        "optimizer.backward_step(&loss);",
+    ),
+    ("mlp", "lr", "optimizer", "optimizer.backward_step(&loss);"),
+    (
+        "mlp",
+        "nesterov",
+        "optimizer",
+        "optimizer.backward_step(&loss);",
+    ),
+    ("mlp", "seed", "seed", "has(\"p\")"),
+    ("mlp", "draw", "stream", "drop(Tensor::rand"),
+    ("mlp", "data", "step", "&x + 1e-6"),
+    ("mlp", "scaled", "step", "loss / 2"),
+    (
+        "mlp",
+        "no zero_grad",
+        "gradient-not-zeroed",
+        "loss.backward();",
+    ),
+    ("lenet", "avg pool", "operation", "x.avg_pool2d_default(2)"),
+    ("lenet", "layout", "step", "x.permute"),
+    ("gpt", "eps", "argument", "ln1.forward(x)"),
+    ("gpt", "scale", "argument", "(width as f64).sqrt()"),
+    ("gpt", "dim", "argument", "has(\"dim\")"),
+    ("gpt", "gelu", "argument", "has(\"gelu\")"),
+];
+
+#[test]
+#[ignore = "needs the Python reference: ./setup --reference, then make test"]
+fn planted_mistakes_are_named() {
+    let _stream = default_stream();
+    let folder = tempfile::tempdir().unwrap();
+    let programs = ["mlp", "lenet", "gpt"];
+    for name in programs {
+        run(name, folder.path(), 3);
+    }
+    python_traces(folder.path(), 3, &programs);
+    let source: Vec<&str> = include_str!("trace_ports.rs").lines().collect();
+    let mut wrong = Vec::new();
+    for (name, mistake, class, line) in MISTAKES {
+        MISTAKE.set(mistake);
+        let trace = run(name, folder.path(), 3);
+        MISTAKE.set("");
+        let python = folder.path().join(format!("{name}.python.trace"));
+        let read = |path: &Path| Trace::read(path).unwrap();
+        let comparison = Comparison::new(&read(&python), &read(&trace));
+        let found: Vec<(String, String)> = comparison
+            .departures
+            .iter()
+            .map(|departure| {
+                let at = departure.b.as_ref().and_then(|place| place.at.clone());
+                (departure.class.name().to_owned(), at.unwrap_or_default())
+            })
+            .collect();
+        let is_there = |at: &str| {
+            let number: Option<usize> = at.rsplit(':').next().and_then(|n| n.parse().ok());
+            number.is_some_and(|number| source[number - 1].contains(line))
+        };
+        let is_right = found
+            .first()
+            .is_some_and(|(c, at)| c == class && is_there(at));
+        if !is_right {
+            wrong.push(format!("{name} {mistake}: {found:?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
 }

@@ -1,6 +1,6 @@
-"""Programs that tests/live/trace_ports.rs has in Rust: ten steps of training each, recorded.
+"""Programs that tests/live/trace_ports.rs has in Rust: some steps of training each, recorded.
 
-    ports.py FOLDER THREADS NAME...
+    ports.py FOLDER THREADS STEPS NAME...
 
 FOLDER/NAME.safetensors has the weights, under the names of the modules here, and the data as `data.x` and so on.
 """
@@ -18,7 +18,6 @@ import torch.nn.functional as F
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "python"))
 import trace as tch_trace  # noqa: E402
 
-STEPS = 10
 DTYPES = {"F32": torch.float32, "I64": torch.int64}
 
 
@@ -144,21 +143,21 @@ def load(model, tensors, prefix=""):
     assert not unexpected and all(name.endswith("num_batches_tracked") for name in missing), (missing, unexpected)
 
 
-def train(name, tensors, path):
+def train(name, tensors, path, steps):
     x, y = tensors["data.x"], tensors["data.y"]
     model = {"mlp": Mlp, "lenet": LeNet, "resnet18": ResNet18, "tagger": Tagger, "gpt": Gpt}[name]()
     load(model, tensors)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, weight_decay=1e-4)
     torch.manual_seed(7)
     with tch_trace.record(path, model=model):
-        for _ in range(STEPS):
+        for _ in range(steps):
             loss = F.cross_entropy(model(x), y)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
 
 
-def dcgan(tensors, path):
+def dcgan(tensors, path, steps):
     generator, discriminator = Generator(), Discriminator()
     load(generator, tensors, "generator.")
     load(discriminator, tensors, "discriminator.")
@@ -168,7 +167,7 @@ def dcgan(tensors, path):
     n = real.shape[0]
     torch.manual_seed(7)
     with tch_trace.record(path, model={"generator": generator, "discriminator": discriminator}):
-        for _ in range(STEPS):
+        for _ in range(steps):
             fake = generator(torch.randn(n, 8, 1, 1))
             loss = F.binary_cross_entropy_with_logits(discriminator(real), torch.ones(n))
             loss = loss + F.binary_cross_entropy_with_logits(discriminator(fake.detach()), torch.zeros(n))
@@ -193,12 +192,13 @@ def read(path):
     return tensors
 
 
-def main(folder, threads, *names):
+def main(folder, threads, steps, *names):
     torch.set_num_threads(int(threads))
+    steps = int(steps)
     for name in names:
         tensors = read(f"{folder}/{name}.safetensors")
         path = f"{folder}/{name}.python.trace"
-        dcgan(tensors, path) if name == "dcgan" else train(name, tensors, path)
+        dcgan(tensors, path, steps) if name == "dcgan" else train(name, tensors, path, steps)
 
 
 main(*sys.argv[1:])

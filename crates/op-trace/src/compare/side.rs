@@ -208,9 +208,12 @@ impl Node<'_> {
                 .iter()
                 .find(|(other, _)| *other == "kernel_size")
                 .map_or(Value::None, |(_, value)| (*value).clone()),
-            ("dtype", Value::None) => self.inputs.first().map_or(Value::None, |input| {
-                Value::Text(input.tensor.dtype.to_string())
-            }),
+            ("dtype", Value::None) => {
+                // A factory has the default dtype, as its result.
+                let input = self.inputs.first().map(|input| input.tensor);
+                let tensor = input.or(self.outputs.first().map(|(_, tensor)| *tensor));
+                tensor.map_or(Value::None, |tensor| Value::Text(tensor.dtype.to_string()))
+            }
             ("dim" | "dim0" | "dim1", Value::Int(dim)) if *dim < 0 => {
                 Value::Int(dim + rank().unwrap_or(0))
             }
