@@ -17,6 +17,8 @@ pub struct Proof {
     pub distance: Option<Distance>,
     /// Whether all inputs and the state of the generator are equal.
     pub equal_inputs: bool,
+    /// Whether the argument that differs has the same rows in another order.
+    pub reordered: bool,
 }
 
 /// What is proved of a departure.
@@ -98,6 +100,7 @@ impl Proof {
             verdict,
             distance: None,
             equal_inputs: false,
+            reordered: false,
         }
     }
 
@@ -191,6 +194,7 @@ fn proof(x: &Call, y: &Call, of_b: Option<&Replay<'_>>) -> Result<Proof, (&'stat
         verdict,
         distance: distance(&xs, &ys),
         equal_inputs,
+        reordered: matches!(&differing.tensors[..], [name] if has_same_rows(x, y, name)),
     };
     if !same.a || !same.b {
         return Ok(proof(Verdict::Environment { same }));
@@ -292,6 +296,23 @@ fn is_kin(x: &Operation, y: &Operation) -> bool {
 
 fn base(operation: &Operation) -> &str {
     operation.name.as_str().trim_end_matches('_')
+}
+
+/// Whether an argument has the same rows in another order.
+fn has_same_rows(x: &Call, y: &Call, name: &str) -> bool {
+    let rows = |call: &Call| {
+        let tensor = call.tensor(name)?;
+        let bytes = super::replay::elements(&tensor).ok()?;
+        let count = usize::try_from(*tensor.size().first()?).ok()?;
+        let length = bytes
+            .len()
+            .checked_div(count)
+            .filter(|length| *length > 0)?;
+        let mut rows: Vec<Vec<u8>> = bytes.chunks(length).map(<[u8]>::to_vec).collect();
+        rows.sort_unstable();
+        Some((tensor.size(), rows))
+    };
+    rows(x).is_some_and(|mine| rows(y) == Some(mine))
 }
 
 /// The distance of the first results that differ.

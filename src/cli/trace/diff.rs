@@ -68,6 +68,7 @@ pub fn run(arguments: &Arguments) -> Result<Report> {
     for (departure, said) in comparison.departures.iter_mut().zip(&said) {
         complete(departure, said);
     }
+    let said = merged(&mut comparison.departures, said);
     let mut notes = Vec::new();
     for (label, trace) in [("A", &a), ("B", &b)] {
         match &trace.end {
@@ -147,7 +148,34 @@ fn complete(departure: &mut Departure, said: &Said) {
             .retain(|detail| !detail.contains("sampled elements"));
         departure.details.insert(0, distance.clone());
     }
+    if said.reordered {
+        departure.class = Class::DataOrder;
+    }
     departure.details.push(said.sentence.clone());
+}
+
+/// Joins what is reordered in one step: inputs and labels.
+fn merged(departures: &mut Vec<Departure>, said: Vec<Said>) -> Vec<Said> {
+    let step = |departure: &Departure| departure.a.as_ref().map(|place| place.step);
+    let mut reordered: Vec<(Option<u32>, usize)> = Vec::new();
+    let mut kept: Vec<Departure> = Vec::new();
+    let mut kept_said: Vec<Said> = Vec::new();
+    let mut said = said.into_iter();
+    for departure in departures.drain(..) {
+        let said = said.next();
+        if said.as_ref().is_some_and(|said| said.reordered) {
+            let known = reordered.iter().find(|(at, _)| *at == step(&departure));
+            if let Some(first) = known.and_then(|(_, first)| kept.get_mut(*first)) {
+                first.similar += 1;
+                continue;
+            }
+            reordered.push((step(&departure), kept.len()));
+        }
+        kept.push(departure);
+        kept_said.extend(said);
+    }
+    *departures = kept;
+    kept_said
 }
 
 fn to_text(

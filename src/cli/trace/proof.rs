@@ -9,6 +9,8 @@ use std::path::Path;
 pub struct Said {
     /// Whether it is proved to be the cause.
     pub proved: bool,
+    /// Whether data from outside has the same rows in another order.
+    pub reordered: bool,
     /// Whether the environment is the cause.
     pub environment: bool,
     /// Whether the inputs are equal, and how far the results are from one another.
@@ -41,6 +43,7 @@ mod run {
             .iter()
             .map(|_| Said {
                 proved: false,
+                reordered: false,
                 environment: false,
                 distance: None,
                 sentence: format!("not run again, so the cause is not proved: {reason}"),
@@ -119,6 +122,7 @@ mod run {
     fn not_run(reason: &str) -> Said {
         Said {
             proved: false,
+            reordered: false,
             environment: false,
             distance: None,
             sentence: format!("not run again, so the cause is not proved: {reason}"),
@@ -128,7 +132,7 @@ mod run {
 
     fn said(departure: &Departure, proof: &Proof) -> Said {
         let (word, sentence) = match &proof.verdict {
-            Verdict::Arguments(replaced) => ("proved", arguments(departure, replaced)),
+            Verdict::Arguments(replaced) => ("proved", arguments(departure, proof, replaced)),
             Verdict::Operation { a, b } => (
                 "proved",
                 format!("cause: {b} instead of {a}. Run again here, {a} of B's input gives A's bits."),
@@ -166,6 +170,7 @@ mod run {
         };
         Said {
             proved: proof.verdict.is_proved(),
+            reordered: proof.reordered && departure.class == Class::Data,
             environment: matches!(proof.verdict, Verdict::Environment { .. }),
             distance: proof.distance.map(|distance| {
                 let inputs = match proof.equal_inputs {
@@ -194,7 +199,7 @@ mod run {
         }
     }
 
-    fn arguments(departure: &Departure, replaced: &[Replaced]) -> String {
+    fn arguments(departure: &Departure, proof: &Proof, replaced: &[Replaced]) -> String {
         let names: Vec<&str> = replaced.iter().map(|one| one.name.as_str()).collect();
         let values: Option<Vec<&str>> = replaced.iter().map(|one| one.a.as_deref()).collect();
         let names = names.join(" and ");
@@ -214,6 +219,7 @@ mod run {
                 let what = match &departure.class {
                     Class::OnlyInA(step) => format!("{step}, which only A has"),
                     Class::OnlyInB(step) => format!("{step}, which only B has"),
+                    Class::Data if proof.reordered => Class::DataOrder.to_string(),
                     Class::Input(_) => "another value goes in".to_owned(),
                     class => class.to_string(),
                 };

@@ -97,6 +97,12 @@ impl Call {
         Ok(Computed { tensors, hashes })
     }
 
+    /// A tensor argument.
+    #[must_use]
+    pub fn tensor(&self, name: &str) -> Option<Tensor> {
+        written(&self.arguments, name)
+    }
+
     /// The dtypes, shapes and hashes of the tensors of an argument.
     #[must_use]
     pub fn values(&self, name: &str) -> Vec<(String, Vec<i64>, ValueHash)> {

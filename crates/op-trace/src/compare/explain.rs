@@ -15,6 +15,21 @@ impl<'s, 'a> Pairing<'s, 'a> {
         let mut explanation = Explanation::default();
         let (ea, eb) = (self.expander(Which::A), self.expander(Which::B));
         if x.canon != y.canon {
+            if let Some((step, which)) = self.precedes(p, r) {
+                let (side, _) = self.sides(which);
+                explanation.step = Some((step, which));
+                explanation.class = match which {
+                    Which::A => Class::OnlyInA(side.node(step).canon.to_owned()),
+                    Which::B => Class::OnlyInB(side.node(step).canon.to_owned()),
+                };
+                explanation.details.push(format!(
+                    "only in {}: {}",
+                    side.label,
+                    call_text(&self.expander(which), step)
+                ));
+                self.refine(&mut explanation, x, y);
+                return explanation;
+            }
             explanation.class = Class::Exchanged(x.canon.to_owned(), y.canon.to_owned());
             explanation
                 .details
@@ -118,7 +133,13 @@ impl<'s, 'a> Pairing<'s, 'a> {
             explanation.class = Class::Order(extra, around);
             return;
         }
+        let has_modules = x.operation.site.module.is_some() && y.operation.site.module.is_some();
+        let is_other_path = matches!(
+            explanation.class,
+            Class::OnlyInA(_) | Class::OnlyInB(_) | Class::Exchanged(..) | Class::Argument(_)
+        );
         if (is_mode_step && self.modes_differ(explanation, x, y))
+            || (is_other_path && has_modules && x.operation.site.eval != y.operation.site.eval)
             || explanation.class == Class::Argument("training".to_owned())
         {
             explanation.class = Class::Mode;
@@ -161,7 +182,36 @@ impl<'s, 'a> Pairing<'s, 'a> {
             Which::A => (follows(self.a, x), follows(self.b, y)),
             Which::B => (follows(self.b, y), follows(self.a, x)),
         };
-        (without && !with).then(|| (name.to_owned(), x.canon.to_owned()))
+        // Or it is as often on both sides, elsewhere.
+        let count = |side: &Side<'a>| {
+            let pass = side.pass(step.min(side.len().saturating_sub(1)));
+            (0..side.len())
+                .filter(|node| side.pass(*node) == pass && side.node(*node).canon == name)
+                .count()
+        };
+        let computes = side.node(step).states.is_none() && !side.node(step).view;
+        let is_forward = side.operation(step).phase == Phase::Forward;
+        let as_often = computes && is_forward && count(self.a) == count(self.b);
+        ((without && !with) || as_often).then(|| (name.to_owned(), x.canon.to_owned()))
+    }
+
+    /// Of two operations of the same values, the one that only comes before the other's twin: `_softmax` before `_log_softmax`.
+    fn precedes(&self, p: usize, r: usize) -> Option<(usize, Which)> {
+        let is_followed = |side: &Side<'a>, node: usize, canon: &str| {
+            let outputs = side.node(node).outputs;
+            outputs.iter().any(|(key, _)| {
+                side.all_consumers(*key).any(|consumer| {
+                    consumer > node
+                        && side.pass(consumer) == side.pass(node)
+                        && side.node(consumer).canon == canon
+                })
+            })
+        };
+        let (x, y) = (self.a.node(p), self.b.node(r));
+        if is_followed(self.b, r, x.canon) {
+            return Some((r, Which::B));
+        }
+        is_followed(self.a, p, y.canon).then_some((p, Which::A))
     }
 
     /// Whether the module that has a dropout is there on the other side, in evaluation mode.

@@ -264,6 +264,7 @@ impl<'s, 'a> Pairing<'s, 'a> {
         let mut used: HashSet<(bool, usize)> = HashSet::new();
         let mut found: Vec<Found> = Vec::new();
         let mut reported = Reported::default();
+        let (mut reached_a, mut reached_b) = (Bits::new(self.a.len()), Bits::new(self.b.len()));
         let mut frozen_step = frozen.then_some(1);
         // After a draw that one side lacks, both read other parts of the stream.
         let mut stream_moved = stream_differs;
@@ -288,8 +289,15 @@ impl<'s, 'a> Pairing<'s, 'a> {
                 .states
                 .is_some_and(|(_, after)| !other.has_state(after));
             let mut chain = vec![index];
-            let mut partner = self.partner(index, which);
-            while partner.is_none() && chain.len() < MAX_CHAIN {
+            // No operation is the twin of an update that the other side does not make.
+            let is_never = node.operation.phase == Phase::Optimizer
+                && node.operation.step == 1
+                && !self.is_updated(index, which);
+            let mut partner = match is_never {
+                true => None,
+                false => self.partner(index, which),
+            };
+            while !is_never && partner.is_none() && chain.len() < MAX_CHAIN {
                 let Some(next) = self.next_bad(*chain.last().unwrap_or(&index), side) else {
                     break;
                 };
@@ -350,6 +358,10 @@ impl<'s, 'a> Pairing<'s, 'a> {
                 continue;
             }
             used.extend([(which == Which::A, index), (true, p), (false, r)]);
+            // Computed from what departed before: its inputs are equal by chance, such as those that Adam scales.
+            if reached_a.has(p) && reached_b.has(r) {
+                continue;
+            }
             let mut explanation = self.explain(p, r);
             if frozen
                 && matches!(explanation.class, Class::OnlyInA(_) | Class::OnlyInB(_))
@@ -360,6 +372,14 @@ impl<'s, 'a> Pairing<'s, 'a> {
             if reported.has(&explanation) {
                 continue;
             }
+            if let Some((step, of)) = explanation.step
+                && reported.is_repeated_step(&self.sides(of).0.node(step), of)
+            {
+                continue;
+            }
+            let weak = &self.keys.weak;
+            self.a.reach(p, self.b, weak, &mut reached_a);
+            self.b.reach(r, self.a, weak, &mut reached_b);
             reported.add_closure(which, side.closure(index));
             reported.parts.extend(explanation.parts.iter().copied());
             stream_moved |= explanation.moves_stream;
@@ -479,6 +499,8 @@ type Line = (bool, String, Option<SharedStr>, Option<SharedStr>, Phase);
 struct Reported {
     /// Operation, module, line and step of causes.
     steps: HashMap<Line, u32>,
+    /// The same of steps that one side has.
+    extra: HashMap<Line, u32>,
     /// What comes from a cause, in B and in A.
     closures: [Bits; 2],
     parts: HashSet<(Key, Key)>,
@@ -497,6 +519,20 @@ impl Reported {
         );
         let first = *self.steps.entry(key).or_insert(operation.step);
         first < operation.step
+    }
+
+    /// Whether a step that one side has was reported in an earlier step. Remembers it.
+    fn is_repeated_step(&mut self, node: &Node<'_>, which: Which) -> bool {
+        let site = node.operation.site;
+        let key = (
+            which == Which::A,
+            node.canon.to_owned(),
+            site.module.clone(),
+            site.at.clone(),
+            site.phase,
+        );
+        let first = *self.extra.entry(key).or_insert(node.operation.step);
+        first < node.operation.step
     }
 
     fn add_closure(&mut self, which: Which, nodes: Bits) {
@@ -541,7 +577,7 @@ fn merge(found: Vec<Found>) -> Vec<(Departure, Origins, Vec<Origins>)> {
             })
         };
         let same_kind = |a: &Departure, b: &Departure| match a.class {
-            Class::Weights | Class::Environment => a.class == b.class,
+            Class::Weights | Class::Environment | Class::Mode => a.class == b.class,
             // Where both have a place, both are the same lines.
             Class::Optimizer(_) | Class::GradientNotZeroed | Class::Frozen => {
                 let is_same = |(x, y): (Option<_>, Option<_>)| x.is_none() || y.is_none() || x == y;

@@ -688,6 +688,23 @@ impl<'a> Side<'a> {
         })
     }
 
+    /// Adds the nodes that come from the results of a node that the other side lacks, good or bad.
+    pub fn reach(&self, start: usize, other: &Side<'_>, weak: &Bits, reached: &mut Bits) {
+        let mut todo = vec![start];
+        while let Some(index) = todo.pop() {
+            for (key, _) in self.node(index).outputs {
+                if index == start && other.has(key) && !weak.contains(&key) {
+                    continue;
+                }
+                for consumer in self.consumers(key, index) {
+                    if reached.insert(consumer) {
+                        todo.push(consumer);
+                    }
+                }
+            }
+        }
+    }
+
     /// The bad nodes that come from a node, itself included.
     pub fn closure(&self, start: usize) -> Bits {
         let mut found = Bits::new(self.len());
