@@ -219,6 +219,15 @@ fn steps_are_counted_with_and_without_an_optimizer() {
     };
     assert_eq!(steps(None, &by_optimizer), (4, "finished".to_owned(), 4));
     assert_eq!(steps(Some(2), &by_optimizer), (2, "steps".to_owned(), 2));
+    let by_ours = |vs: &VarStore, w: &Tensor| {
+        use tch_init::optim::OptimizerConfig;
+        let mut optimizer = tch_init::optim::AdamW::default().build(vs, 0.1).unwrap();
+        for _ in 0..4 {
+            optimizer.backward_step(&(w * 2.0).sum(Kind::Float));
+        }
+    };
+    assert_eq!(steps(None, &by_ours), (4, "finished".to_owned(), 4));
+    assert_eq!(steps(Some(3), &by_ours), (3, "steps".to_owned(), 3));
 }
 
 #[test]

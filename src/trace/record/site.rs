@@ -75,12 +75,10 @@ impl Sites {
             backtrace::resolve((address - 1) as *mut c_void, |symbol| {
                 let name = symbol.name().map(|name| name.to_string());
                 let name = name.as_deref().unwrap_or_default();
-                // The C functions of torch-sys that tch's optimizers call.
-                if site.at.is_none() && name.starts_with("ato_") {
-                    site.caller = match name {
-                        "ato_step" => Caller::OptimizerStep,
-                        _ => Caller::Optimizer,
-                    };
+                if site.at.is_none()
+                    && let Some(caller) = optimizer(name)
+                {
+                    site.caller = caller;
                 }
                 if site.at.is_none()
                     && let (Some(file), Some(line)) = (symbol.filename(), symbol.lineno())
@@ -109,6 +107,20 @@ impl Sites {
         };
         short.to_string_lossy().replace('\\', "/")
     }
+}
+
+/// What a function does for an optimizer: the C functions of torch-sys that tch's optimizers call, and those of this crate.
+fn optimizer(function: &str) -> Option<Caller> {
+    if let Some(own) = function.strip_prefix("tch_init::optim::optimizer::Optimizer::") {
+        return Some(match own.starts_with("f_step") {
+            true => Caller::OptimizerStep,
+            false => Caller::Optimizer,
+        });
+    }
+    function.starts_with("ato_").then_some(match function {
+        "ato_step" => Caller::OptimizerStep,
+        _ => Caller::Optimizer,
+    })
 }
 
 /// The frames that are looked at: those of deep programs repeat.
