@@ -136,6 +136,14 @@ def logical(t):
     return t.contiguous().cpu()
 
 
+def statistics(t):
+    """What charts of layers show."""
+    elements = logical(t).double()
+    mean, std = elements.mean().item(), elements.std(correction=0).item()
+    zeros, largest = int((elements == 0).sum()), elements.abs().max().item()
+    return {"mean": number(mean), "std": number(std), "zeros": zeros, "absmax": number(largest)}
+
+
 def number(value):
     """A float as JSON: words for what JSON cannot say."""
     return value if math.isfinite(value) else {"float": repr(value)}
@@ -383,7 +391,7 @@ class StepsDone(SystemExit):
 class Recorder(TorchDispatchMode):
     """Writes a line for each operation."""
 
-    def __init__(self, path, models, steps, max_values, end_program=False):
+    def __init__(self, path, models, steps, max_values, end_program=False, stats=False):
         super().__init__()
         self.path, self.steps, self.end_program = path, steps, end_program
         self.thread = threading.get_ident()
@@ -392,6 +400,7 @@ class Recorder(TorchDispatchMode):
         os.register_at_fork(after_in_child=lambda: this() and this().stop())
         self.hasher = Hasher()
         self.storages = Storages()
+        self.stats = stats
         self.values = Values(f"{path}.safetensors", max_values)
         self.operators, self.composite, self.codes = {}, {}, {}
         self.modules, self.roots, self.stack, self.tensors = {}, {}, [], {}
@@ -764,6 +773,9 @@ class Recorder(TorchDispatchMode):
             out.append(self.value(r, None))
             if isinstance(r, torch.Tensor):
                 said[id(r)] = out[-1]
+                if self.stats and "hash" in out[-1] and r.is_floating_point() and r.numel():
+                    # A copy, since a view shares what is said of it.
+                    out[-1] = {**out[-1], "stats": statistics(r)}
         line["results"] = out
         if written:
             writes = {name: said.get(id(t)) or self.value(t, None) for name, t in written}
@@ -843,16 +855,17 @@ def count_optimizers(storages):
 
 
 @contextlib.contextmanager
-def record(path, model=None, steps=None, max_values=MAX_VALUES):
+def record(path, model=None, steps=None, max_values=MAX_VALUES, stats=False):
     """Records what runs inside to `path`, and what no operation made to `path.safetensors`.
 
     `model` is a module, a list of them, or a dict of names and modules; without it, modules are named when they are called
     first. After `steps` training steps the rest of the block runs without being recorded. `max_values` limits the size of the
-    file of values, in bytes.
+    file of values, in bytes. With `stats`, the mean, standard deviation,
+    zeros and largest magnitude of each floating-point result are recorded.
     """
     if steps is not None and (not isinstance(steps, int) or steps < 1):
         raise ValueError(f"steps: expected a positive integer, found {steps!r}")
-    with Recorder(os.fspath(path), named_models(model), steps, max_values) as recorder:
+    with Recorder(os.fspath(path), named_models(model), steps, max_values, stats=stats) as recorder:
         yield recorder
 
 
@@ -883,6 +896,7 @@ def main(arguments=None):
     parser.add_argument("--steps", type=int)
     parser.add_argument("--to-end", action="store_true", help="go on with the script after the recorded steps")
     parser.add_argument("--max-values", type=int, default=MAX_VALUES)
+    parser.add_argument("--stats", action="store_true", help="also the mean, standard deviation and zeros of results")
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     # What follows is the script's.
     rest = []
@@ -898,7 +912,7 @@ def main(arguments=None):
     except OSError as error:
         return fail(f"{options.script}: {error.strerror}")
     try:
-        recorder = Recorder(options.output, [], options.steps, options.max_values, end_program=not options.to_end)
+        recorder = Recorder(options.output, [], options.steps, options.max_values, end_program=not options.to_end, stats=options.stats)
     except OSError as error:
         return fail(f"{options.output}: {error.strerror}")
     sys.argv = [options.script, *rest]

@@ -231,6 +231,28 @@ fn steps_are_counted_with_and_without_an_optimizer() {
 }
 
 #[test]
+fn statistics_of_results_are_recorded_on_demand() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("t.trace");
+    let vs = VarStore::new(CPU);
+    let recording = RecordOptions::new()
+        .stats(true)
+        .record(&path, [&vs])
+        .unwrap();
+    drop(Tensor::from_slice(&[-4.0_f32, 0.0, 1.0, 1.0]).relu());
+    recording.finish().unwrap();
+    let relu = call(&Trace::read(&path).unwrap(), "aten::relu");
+    let Value::Tensor(result) = &relu.results[0] else {
+        panic!("{relu:?}");
+    };
+    let stats = result.stats.unwrap();
+    assert_eq!(
+        (stats.mean, stats.std, stats.zeros, stats.absmax),
+        (0.5, 0.5, 2, 1.0)
+    );
+}
+
+#[test]
 fn memory_without_a_value_is_not_hashed() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("t.trace");

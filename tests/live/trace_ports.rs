@@ -300,6 +300,11 @@ fn dcgan(real: &Tensor, weights: &Path, trace: &Path, steps: usize) {
     recording.finish().unwrap();
 }
 
+/// The folder of the traces; `TRACE_PORTS` names one that stays.
+fn folder(temporary: &Path) -> PathBuf {
+    std::env::var_os("TRACE_PORTS").map_or(temporary.to_owned(), PathBuf::from)
+}
+
 /// Records programs in Python.
 fn python_traces(folder: &Path, steps: usize, names: &[&str]) {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/trace/ports.py");
@@ -318,10 +323,8 @@ fn python_traces(folder: &Path, steps: usize, names: &[&str]) {
 #[ignore = "needs the Python reference: ./setup --reference, then make test"]
 fn true_ports_have_nothing_to_report() {
     let _stream = default_stream();
-    let folder = match std::env::var_os("TRACE_PORTS") {
-        Some(folder) => std::path::PathBuf::from(folder),
-        None => tempfile::tempdir().unwrap().keep(),
-    };
+    let temporary = tempfile::tempdir().unwrap();
+    let folder = folder(temporary.path());
     for name in PROGRAMS {
         run(name, &folder, STEPS);
     }
@@ -390,19 +393,20 @@ const MISTAKES: [(&str, &str, &str, &str); 20] = [
 #[ignore = "needs the Python reference: ./setup --reference, then make test"]
 fn planted_mistakes_are_named() {
     let _stream = default_stream();
-    let folder = tempfile::tempdir().unwrap();
+    let temporary = tempfile::tempdir().unwrap();
+    let folder = folder(temporary.path());
     let programs = ["mlp", "lenet", "gpt"];
     for name in programs {
-        run(name, folder.path(), 3);
+        run(name, &folder, 3);
     }
-    python_traces(folder.path(), 3, &programs);
+    python_traces(&folder, 3, &programs);
     let source: Vec<&str> = include_str!("trace_ports.rs").lines().collect();
     let mut wrong = Vec::new();
     for (name, mistake, class, line) in MISTAKES {
         MISTAKE.set(mistake);
-        let trace = run(name, folder.path(), 3);
+        let trace = run(name, &folder, 3);
         MISTAKE.set("");
-        let python = folder.path().join(format!("{name}.python.trace"));
+        let python = folder.join(format!("{name}.python.trace"));
         let read = |path: &Path| Trace::read(path).unwrap();
         let comparison = Comparison::new(&read(&python), &read(&trace));
         let found: Vec<(String, String)> = comparison

@@ -64,7 +64,7 @@ mod run {
     use op_trace::{Class, Outcome};
     use serde_json::json;
     use tch_init::trace::replay::{GENERATOR, Replay};
-    use tch_init::trace::{Distance, Proof, Replaced, Verdict};
+    use tch_init::trace::{Distance, Proof, Replaced, Verdict, replay::NotRun};
 
     /// How often B is healed at most.
     const MOST: usize = 50;
@@ -163,6 +163,11 @@ mod run {
                     ),
                 )
             }
+            // What ran before it gives other bits here.
+            Verdict::NotRun { side, reason: reason @ NotRun::OtherBits(_) } => (
+                "environment",
+                format!("the environment: run again here, {side}: {reason}"),
+            ),
             Verdict::NotRun { side, reason } => {
                 return not_run(&format!("{side}: {reason}"));
             }
@@ -171,7 +176,14 @@ mod run {
         Said {
             proved: proof.verdict.is_proved(),
             reordered: proof.reordered && departure.class == Class::Data,
-            environment: matches!(proof.verdict, Verdict::Environment { .. }),
+            environment: matches!(
+                proof.verdict,
+                Verdict::Environment { .. }
+                    | Verdict::NotRun {
+                        reason: NotRun::OtherBits(_),
+                        ..
+                    }
+            ),
             distance: proof.distance.map(|distance| {
                 let inputs = match proof.equal_inputs {
                     true => "the inputs are equal bit for bit; ",

@@ -29,6 +29,9 @@ pub struct Arguments {
     /// The largest size of OUT.safetensors, in MB
     #[arg(long, value_name = "MB", default_value_t = 256)]
     max_values: u32,
+    /// Also record the mean, standard deviation and zeros of results, for `trace show`
+    #[arg(long)]
+    stats: bool,
     /// The Python that has PyTorch [default: $TCH_INIT_PYTHON, or the active environment's, or
     /// .venv/bin/python, or python3]
     #[arg(long, value_name = "PROGRAM")]
@@ -47,6 +50,7 @@ pub fn run(arguments: &Arguments) -> Result<Report> {
             .arg(&arguments.output)
             .args(arguments.steps.map(|steps| format!("--steps={steps}")))
             .args(arguments.to_end.then_some("--to-end"))
+            .args(arguments.stats.then_some("--stats"))
             .arg(format!(
                 "--max-values={}",
                 u64::from(arguments.max_values) << 20

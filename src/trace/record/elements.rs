@@ -50,6 +50,13 @@ impl Layout {
         }
     }
 
+    pub(super) fn is_float(self) -> bool {
+        matches!(
+            self,
+            Layout::Half | Layout::BFloat | Layout::Single | Layout::Double
+        )
+    }
+
     /// The element at an index.
     pub(super) fn element(self, elements: &[u8], index: usize) -> Element {
         let size = self.size();
@@ -72,6 +79,14 @@ impl Layout {
 }
 
 impl Element {
+    pub(super) fn as_f64(self) -> f64 {
+        match self {
+            Element::Bool(value) => f64::from(u8::from(value)),
+            Element::Int(value) => value as f64,
+            Element::Float(value) => value,
+        }
+    }
+
     pub(super) fn json(self) -> String {
         match self {
             Element::Bool(value) => value.to_string(),

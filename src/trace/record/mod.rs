@@ -80,6 +80,7 @@ pub struct RecordOptions {
     steps: Option<u32>,
     max_values: u64,
     has_sites: bool,
+    has_stats: bool,
 }
 
 impl Default for RecordOptions {
@@ -96,6 +97,7 @@ impl RecordOptions {
             steps: None,
             max_values: 256 << 20,
             has_sites: true,
+            has_stats: false,
         }
     }
 
@@ -120,6 +122,14 @@ impl RecordOptions {
     #[must_use]
     pub fn sites(mut self, has_sites: bool) -> RecordOptions {
         self.has_sites = has_sites;
+        self
+    }
+
+    /// Sets whether the mean, standard deviation, zeros and largest magnitude of each floating-point result are recorded, which `trace show`
+    /// shows by layer.
+    #[must_use]
+    pub fn stats(mut self, has_stats: bool) -> RecordOptions {
+        self.has_stats = has_stats;
         self
     }
 
@@ -180,7 +190,13 @@ impl RecordOptions {
         let name = name.unwrap_or_default().to_string_lossy().into_owned();
         let file = File::create(path).map_err(|error| failed(error.into()))?;
         let values = Values::new(values.into(), self.max_values);
-        let recorder = Box::new(Recorder::new(file, values, self.steps, self.has_sites));
+        let recorder = Box::new(Recorder::new(
+            file,
+            values,
+            self.steps,
+            self.has_sites,
+            self.has_stats,
+        ));
         let recorder = Box::into_raw(recorder);
         // SAFETY: the recorder lives until `Recording::end`, which ends the mode first, and is used by the mode only until then.
         if let Err(message) = unsafe { mode::begin(recorder) } {

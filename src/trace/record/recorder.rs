@@ -23,6 +23,7 @@ pub(super) struct Recorder {
     /// The first failure, which ends the recording.
     failure: Option<Failure>,
     values: Values,
+    has_stats: bool,
     sites: Option<Sites>,
     stores: Vec<NamedStore>,
     storages: HashMap<u64, Storage>,
@@ -200,11 +201,18 @@ const WORKSPACES: [(&str, usize); 2] = [("aten::mkldnn_rnn_layer", 3), ("aten::_
 const SAMPLES: usize = 8;
 
 impl Recorder {
-    pub(super) fn new(file: File, values: Values, limit: Option<u32>, has_sites: bool) -> Recorder {
+    pub(super) fn new(
+        file: File,
+        values: Values,
+        limit: Option<u32>,
+        has_sites: bool,
+        has_stats: bool,
+    ) -> Recorder {
         Recorder {
             out: BufWriter::new(file),
             failure: None,
             values,
+            has_stats,
             sites: has_sites.then(Sites::new),
             stores: Vec::new(),
             storages: HashMap::new(),
@@ -550,7 +558,14 @@ impl Recorder {
             self.current.result_storage = Some(memory.storage);
         }
         let text = self.tensor(described, false, false)?;
-        self.push(&text);
+        let stats = match self.has_stats && part == Part::Results && text.contains("\"hash\":") {
+            true => statistics(described.dtype, described.elements()?),
+            false => None,
+        };
+        match stats {
+            Some(stats) => self.push(&format!("{},\"stats\":{stats}}}", &text[..text.len() - 1])),
+            None => self.push(&text),
+        }
         self.current.shown.push((identity, text));
         Ok(())
     }
@@ -852,6 +867,28 @@ fn describe_elements(dtype: &str, elements: &[u8], text: &mut String) {
         let picked: Vec<String> = picked.iter().map(|element| element.json()).collect();
         *text += &format!(",\"sample\":[{}]", picked.join(","));
     }
+}
+
+/// What charts of layers show of a floating-point result.
+fn statistics(dtype: &str, elements: &[u8]) -> Option<String> {
+    let layout = Layout::of(dtype).filter(|layout| layout.is_float())?;
+    let n = elements.len() / layout.size();
+    if n == 0 {
+        return None;
+    }
+    let values = || (0..n).map(|i| layout.element(elements, i).as_f64());
+    let mean = values().sum::<f64>() / n as f64;
+    let variance = values().map(|x| (x - mean) * (x - mean)).sum::<f64>() / n as f64;
+    let zeros = values().filter(|x| *x == 0.0).count();
+    // A NaN stays one, as in Python.
+    let largest = |a: f64, b: f64| if b.is_nan() || b > a { b } else { a };
+    let absmax = values().map(f64::abs).fold(0.0, largest);
+    Some(format!(
+        "{{\"mean\":{},\"std\":{},\"zeros\":{zeros},\"absmax\":{}}}",
+        number(mean),
+        number(variance.sqrt()),
+        number(absmax)
+    ))
 }
 
 fn list(integers: &[i64]) -> String {

@@ -177,6 +177,12 @@ class Lines(unittest.TestCase):
         [line] = operations(traced(lambda: torch.add(x, x)), "aten::add")
         self.assertEqual((line["overload"], line["args"]["alpha"]), ("Tensor", 1))
 
+    def test_statistics_on_demand(self):
+        x = torch.tensor([-4.0, 0.0, 1.0, 1.0])
+        relu = operations(traced(lambda: x.relu(), stats=True), "aten::relu")[0]["results"][0]
+        self.assertEqual(relu["stats"], {"mean": 0.5, "std": 0.5, "zeros": 2, "absmax": 1.0})
+        self.assertNotIn("stats", operations(traced(lambda: x.relu()), "aten::relu")[0]["results"][0])
+
     def test_infinities(self):
         [line] = operations(traced(lambda: torch.zeros(1).fill_(-float("inf"))), "aten::fill_")
         self.assertEqual(line["args"]["value"], {"float": "-inf"})
