@@ -50,5 +50,6 @@ mod state_in;
 mod tch_examples;
 mod tensor_files;
 mod trace_ports;
+mod training;
 mod transformer;
 mod vision_forward;

@@ -4,11 +4,11 @@ use crate::common::{default_stream, python};
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use tch::nn::{self, Module, ModuleT, OptimizerConfig, RNN, VarStore};
+use tch::nn::{Module, ModuleT, OptimizerConfig, RNN, VarStore};
 use tch::{Device, Kind, Tensor, kind::FLOAT_CPU, vision};
-use tch_init::manual_seed;
 use tch_init::trace::file::{Comparison, Outcome, Trace};
 use tch_init::trace::{RecordOptions, Recording};
+use tch_init::{manual_seed, nn};
 
 const CPU: Device = Device::Cpu;
 
@@ -24,13 +24,13 @@ fn has(mistake: &str) -> bool {
     MISTAKE.get() == mistake
 }
 
-type Forward = Box<dyn Fn(&Tensor) -> Tensor>;
+pub(super) type Forward = Box<dyn Fn(&Tensor) -> Tensor>;
 
-fn linear(vs: &nn::Path<'_>, name: &str, inputs: i64, outputs: i64) -> nn::Linear {
+fn linear(vs: &tch::nn::Path<'_>, name: &str, inputs: i64, outputs: i64) -> nn::Linear {
     nn::linear(vs / name, inputs, outputs, Default::default())
 }
 
-fn mlp(vs: &VarStore) -> Forward {
+pub(super) fn mlp(vs: &VarStore) -> Forward {
     let root = vs.root();
     let fc = [(20, 32), (32, 32), (32, 10)];
     let [fc1, fc2, fc3] =
@@ -85,7 +85,7 @@ fn resnet18(vs: &VarStore) -> Forward {
     Box::new(move |x| model.forward_t(x, true))
 }
 
-fn tagger(vs: &VarStore) -> Forward {
+pub(super) fn tagger(vs: &VarStore) -> Forward {
     let root = vs.root();
     let embed = nn::embedding(&root / "embed", 50, 16, Default::default());
     let config = nn::RNNConfig {
@@ -101,12 +101,12 @@ fn tagger(vs: &VarStore) -> Forward {
     })
 }
 
-fn gpt(vs: &VarStore) -> Forward {
+pub(super) fn gpt(vs: &VarStore) -> Forward {
     let (width, heads) = (32, 4);
     let root = vs.root();
     let wte = nn::embedding(&root / "wte", 40, width, Default::default());
     let wpe = nn::embedding(&root / "wpe", 12, width, Default::default());
-    let norm = |path: nn::Path<'_>| nn::layer_norm(path, vec![width], Default::default());
+    let norm = |path: tch::nn::Path<'_>| nn::layer_norm(path, vec![width], Default::default());
     let blocks: Vec<_> = (0..2)
         .map(|i| {
             let path = &root / "blocks" / i;
@@ -218,7 +218,7 @@ fn run(name: &str, folder: &Path, steps: usize) -> PathBuf {
     let momentum = if has("momentum") { 0.8 } else { 0.9 };
     let decay = if has("decay") { 0.0 } else { 1e-4 };
     let lr = if has("lr") { 0.06 } else { 0.05 };
-    let mut optimizer = nn::sgd(momentum, 0., decay, has("nesterov"))
+    let mut optimizer = tch::nn::sgd(momentum, 0., decay, has("nesterov"))
         .build(&vs, lr)
         .unwrap();
     manual_seed(if has("seed") { 8 } else { 7 }).unwrap();
@@ -245,17 +245,24 @@ fn run(name: &str, folder: &Path, steps: usize) -> PathBuf {
     trace
 }
 
-fn dcgan(real: &Tensor, weights: &Path, trace: &Path, steps: usize) {
-    let (vs_g, vs_d) = (VarStore::new(CPU), VarStore::new(CPU));
+/// The two networks of a DCGAN.
+pub(super) fn generator(vs: &VarStore) -> Forward {
     let no_bias = |stride, padding| nn::ConvTransposeConfig {
         stride,
         padding,
         bias: false,
         ..Default::default()
     };
-    let tr1 = nn::conv_transpose2d(vs_g.root() / "tr1", 8, 16, 4, no_bias(1, 0));
-    let bn1 = nn::batch_norm2d(vs_g.root() / "bn1", 16, Default::default());
-    let tr2 = nn::conv_transpose2d(vs_g.root() / "tr2", 16, 1, 4, no_bias(2, 1));
+    let tr1 = nn::conv_transpose2d(vs.root() / "tr1", 8, 16, 4, no_bias(1, 0));
+    let bn1 = nn::batch_norm2d(vs.root() / "bn1", 16, Default::default());
+    let tr2 = nn::conv_transpose2d(vs.root() / "tr2", 16, 1, 4, no_bias(2, 1));
+    Box::new(move |z| {
+        let x = bn1.forward_t(&tr1.forward(z), true).relu();
+        tr2.forward(&x).tanh()
+    })
+}
+
+pub(super) fn discriminator(vs: &VarStore) -> Forward {
     let conv = |name: &str, inputs, outputs, stride, padding| {
         let config = nn::ConvConfig {
             stride,
@@ -263,32 +270,31 @@ fn dcgan(real: &Tensor, weights: &Path, trace: &Path, steps: usize) {
             bias: false,
             ..Default::default()
         };
-        nn::conv2d(vs_d.root() / name, inputs, outputs, 4, config)
+        nn::conv2d(vs.root() / name, inputs, outputs, 4, config)
     };
     let (conv1, conv2) = (conv("conv1", 1, 16, 2, 1), conv("conv2", 16, 1, 1, 0));
-    let generate = |z: &Tensor| {
-        let x = bn1.forward_t(&tr1.forward(z), true).relu();
-        tr2.forward(&x).tanh()
-    };
-    let judge = |x: &Tensor| conv2.forward(&conv1.forward(x).leaky_relu()).view(-1);
+    Box::new(move |x| conv2.forward(&conv1.forward(x).leaky_relu()).view(-1))
+}
+
+/// Binary cross entropy with logits.
+pub(super) fn bce(x: &Tensor, target: Tensor) -> Tensor {
+    let none = None::<Tensor>;
+    let mean = tch::Reduction::Mean;
+    x.binary_cross_entropy_with_logits(&target, none.as_ref(), none.as_ref(), mean)
+}
+
+fn dcgan(real: &Tensor, weights: &Path, trace: &Path, steps: usize) {
+    let (vs_g, vs_d) = (VarStore::new(CPU), VarStore::new(CPU));
+    let (generate, judge) = (generator(&vs_g), discriminator(&vs_d));
     let stores = [("generator.", &vs_g), ("discriminator.", &vs_d)];
     save(weights, &stores, &[("x", real)]);
-    let mut optimizer_g = nn::Sgd::default().build(&vs_g, 0.02).unwrap();
-    let mut optimizer_d = nn::sgd(0.5, 0., 0., false).build(&vs_d, 0.02).unwrap();
+    let mut optimizer_g = tch::nn::Sgd::default().build(&vs_g, 0.02).unwrap();
+    let mut optimizer_d = tch::nn::sgd(0.5, 0., 0., false).build(&vs_d, 0.02).unwrap();
     manual_seed(7).unwrap();
     let recording: Recording = RecordOptions::new()
         .record_named(trace, [("generator", &vs_g), ("discriminator", &vs_d)])
         .unwrap();
     let n = real.size()[0];
-    let bce = |x: &Tensor, target: Tensor| {
-        let none = None::<Tensor>;
-        x.binary_cross_entropy_with_logits(
-            &target,
-            none.as_ref(),
-            none.as_ref(),
-            tch::Reduction::Mean,
-        )
-    };
     for _ in 0..steps {
         let fake = generate(&Tensor::randn([n, 8, 1, 1], FLOAT_CPU));
         let loss = bce(&judge(real), Tensor::ones([n], FLOAT_CPU))

@@ -128,7 +128,7 @@ mod tests {
             .iter()
             .flat_map(|x| x.to_le_bytes())
             .collect();
-        assert_eq!(text("float64", &doubles), "1e-5");
+        assert_eq!(text("float64", &doubles).parse(), Ok(1e-5));
         assert_eq!(read("complex64", &[0; 16]), None);
     }
 }

@@ -201,4 +201,5 @@ def main(folder, threads, steps, *names):
         dcgan(tensors, path, steps) if name == "dcgan" else train(name, tensors, path, steps)
 
 
-main(*sys.argv[1:])
+if __name__ == "__main__":
+    main(*sys.argv[1:])
