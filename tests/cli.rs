@@ -87,7 +87,10 @@ fn check_finds_a_difference() {
         .env("ATEN_CPU_CAPABILITY", "default")
         .output()
         .unwrap();
-    let differing = stdout(&output).contains("differ, by up to");
+    // A difference that LAPACK makes on another machine is no failure.
+    let is_other =
+        |line: &str| line.contains("differ, by up to") && !line.contains("as LAPACK does");
+    let differing = stdout(&output).lines().any(is_other);
     assert_eq!(
         output.status.code(),
         Some(i32::from(differing)),

@@ -2,12 +2,13 @@
 //! tests/data/old_weights.py recorded.
 
 use serde_json::Value;
-use tch_init::distribution::Engine;
+use tch::Tensor;
+use tch_init::distribution::{Engine, erf};
 use tch_init::explain::{
     Drawn, Expected, Explanation, Finding, Model, NamedView, Options, explain,
 };
 use tch_init::plan::{CpuStream, PlanBuilder};
-use tch_init::rng::{Draw, Mt19937, Normal, Semantics};
+use tch_init::rng::{Draw, Mt19937, Normal, Semantics, TruncNormal, Uniform};
 use tch_init::tensor::{Dtype, TensorView};
 
 /// A recorded tensor, and what PyTorch 2.13 draws instead.
@@ -37,12 +38,56 @@ fn weights(json: &str) -> Vec<Weight> {
             draw,
             dtype,
             newest: newest(draw, dtype, &shape, 0),
-            shape,
             before: row[4].as_u64().unwrap(),
-            bytes: hex.map(|pair| byte(pair).unwrap()).collect(),
+            bytes: {
+                let recorded: Vec<u8> = hex.map(|pair| byte(pair).unwrap()).collect();
+                of_this_machine(recorded, draw, dtype, &shape, row[4].as_u64().unwrap())
+            },
+            shape,
         }
     };
     rows.iter().map(weight).collect()
+}
+
+/// The recorded bytes, or what this machine has in their place: the bits of libtorch's `erfinv`, of which `trunc_normal_` was made
+/// before 2.12, depend on the vendor of the CPU (MKL).
+fn of_this_machine(
+    recorded: Vec<u8>,
+    draw: Draw,
+    dtype: Dtype,
+    shape: &[u64],
+    before: u64,
+) -> Vec<u8> {
+    let (Draw::TruncNormal(TruncNormal { mean, std, a, b }), Dtype::Float32) = (draw, dtype) else {
+        return recorded;
+    };
+    let cdf = |x: f64| (1.0 + erf(x / 2f64.sqrt())) / 2.0;
+    let uniform = Uniform {
+        from: 2.0 * cdf((a - mean) / std) - 1.0,
+        to: 2.0 * cdf((b - mean) / std) - 1.0,
+    };
+    let floats = |bytes: &[u8]| -> Vec<f32> {
+        let chunks = bytes.chunks_exact(4);
+        chunks
+            .map(|c| f32::from_le_bytes([c[0], c[1], c[2], c[3]]))
+            .collect()
+    };
+    let uniform = floats(&newest(uniform.into(), dtype, shape, before).unwrap());
+    let mut values = Tensor::from_slice(&uniform);
+    values = values.erfinv_() * (std * 2f64.sqrt());
+    values = (values + mean).clamp(a, b);
+    let here: Vec<f32> = Vec::try_from(values).unwrap();
+    let (old, new) = (floats(&recorded), &here);
+    if old == *new {
+        return recorded;
+    }
+    // Not bits: two implementations of the same function.
+    let is_close = |(x, y): (&f32, &f32)| (x - y).abs() <= 4.0 * f32::EPSILON * x.abs().max(0.1);
+    // The 2.12 file has the method that followed.
+    if !old.iter().zip(new).all(is_close) {
+        return recorded;
+    }
+    here.iter().flat_map(|value| value.to_le_bytes()).collect()
 }
 
 /// What the newest semantics draw after some words.
