@@ -28,13 +28,13 @@ demo: setup
 	$(CARGO) run --release --features cli -- demo
 
 # The live tests are #[ignore]d, so that plain `cargo test` needs no PyTorch; here they must run. The crates
-# without libtorch are tested apart: built with tch-init, they would get tensor-parity's feature tch.
+# without libtorch are tested apart (vision_forward needs torchvision: test-models): built with tch-init, they would get tensor-parity's feature tch.
 test:
 	$(PYTHON) -m unittest discover -s tests/python/setup
 	$(PYTHON) tools/setup.py --reference
 	$(TCH_INIT_PYTHON) -m unittest discover -s tests/python/record -t .
 	$(TCH_INIT_PYTHON) -m unittest discover -s tests/python/trace -t .
-	$(CARGO) test --features cli -- --include-ignored
+	$(CARGO) test --features cli -- --include-ignored --skip vision_forward
 	$(CARGO) test --no-default-features --features cli
 	$(CARGO) test -p torch-rng -p tensor-parity -p init-plan -p op-trace --features torch-rng/rand_core
 	$(CARGO) check --all-targets
@@ -44,6 +44,7 @@ test:
 test-models: models
 	$(CARGO) build --features cli
 	PYTHONPATH=.models $(TCH_INIT_PYTHON) -m unittest tests.python.libraries.test_models
+	PYTHONPATH=.models $(CARGO) test --features cli --test main -- --include-ignored vision_forward
 
 # Each version is installed alone and deleted after. WRITE=1 writes the table of docs/versions.md.
 test-versions: reference

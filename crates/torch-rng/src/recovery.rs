@@ -525,8 +525,8 @@ pub fn agreement(known: &[KnownBits]) -> Agreement {
         disagreeing: 0,
         wrong_words: Vec::new(),
     };
-    // Of each word: the relations that hold, and all.
-    let mut votes = vec![(0_u32, 0_u32); sorted.len()];
+    // The words of each relation, and whether all its sums are 0.
+    let mut relations = Vec::new();
     let mut last: Option<(FourWords, Vec<FourWords>)> = None;
     for (i, this) in sorted.iter().enumerate() {
         let later = [1, M as u64, N as u64].map(|distance| find(this.word + distance));
@@ -551,18 +551,31 @@ pub fn agreement(known: &[KnownBits]) -> Agreement {
         result.disagreeing += disagreeing as u64;
         // A few sums hold by chance.
         if sums.len() >= 4 {
-            // Of the word itself, only one bit is in the sums.
-            for place in [next, far, made] {
-                votes[place].0 += u32::from(disagreeing == 0);
-                votes[place].1 += 1;
-            }
+            // Of word `k`, only one bit is in the sums.
+            relations.push(([next, far, made], disagreeing == 0));
         }
     }
-    let is_wrong = |(holding, all): &(u32, u32)| *all > 0 && 2 * holding < *all;
+    // First the words that more than one relation accuses; then others, of the relations that these do not explain.
+    let mut is_wrong = vec![false; sorted.len()];
+    for least in [2, 1] {
+        let mut votes = vec![(0_u32, 0_u32); sorted.len()];
+        for (words, holds) in &relations {
+            if words.iter().any(|word| is_wrong[*word]) {
+                continue;
+            }
+            for word in words {
+                votes[*word].0 += u32::from(*holds);
+                votes[*word].1 += 1;
+            }
+        }
+        for (is_wrong, (holding, all)) in is_wrong.iter_mut().zip(votes) {
+            *is_wrong |= all >= least && 2 * holding < all;
+        }
+    }
     let words = sorted
         .iter()
-        .zip(&votes)
-        .filter(|(_, votes)| is_wrong(votes));
+        .zip(&is_wrong)
+        .filter(|(_, is_wrong)| **is_wrong);
     result.wrong_words = words.map(|(known, _)| known.word).collect();
     result
 }
