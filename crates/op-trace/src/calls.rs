@@ -1,6 +1,7 @@
 //! What a comparison needs of each operation, in about 100 bytes instead of 1000: what many operations have in common is stored once.
 
 use crate::distinct::Distinct;
+use crate::operation::schema;
 use crate::{GeneratorState, Grad, Operation, Phase, SharedStr, TensorValue, Value, ValueHash};
 use std::hash::{Hash, Hasher};
 
@@ -382,14 +383,5 @@ impl Site {
     /// The schema's name without its namespace, with the overload.
     pub fn schema(&self) -> String {
         schema(&self.name, self.overload.as_ref())
-    }
-}
-
-/// `addmm`, `add_.Tensor`.
-pub fn schema(name: &SharedStr, overload: Option<&SharedStr>) -> String {
-    let name = name.as_str().rsplit("::").next().unwrap_or(name.as_str());
-    match overload {
-        Some(overload) => format!("{name}.{overload}"),
-        None => name.to_owned(),
     }
 }

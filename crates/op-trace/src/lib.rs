@@ -7,6 +7,7 @@ mod distinct;
 mod environment;
 mod error;
 mod hash;
+mod lines;
 mod operation;
 mod read;
 mod shared_str;

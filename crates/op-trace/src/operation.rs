@@ -1,6 +1,5 @@
 //! One call of an ATen operator.
 
-use crate::calls::schema;
 use crate::value::Ordered;
 use crate::{SharedStr, TensorValue, Value, ValueHash};
 use serde::Deserialize;
@@ -88,6 +87,15 @@ impl Operation {
     #[must_use]
     pub fn schema(&self) -> String {
         schema(&self.name, self.overload.as_ref())
+    }
+}
+
+/// `addmm`, `add_.Tensor`.
+pub(crate) fn schema(name: &SharedStr, overload: Option<&SharedStr>) -> String {
+    let name = name.as_str().rsplit("::").next().unwrap_or(name.as_str());
+    match overload {
+        Some(overload) => format!("{name}.{overload}"),
+        None => name.to_owned(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! A trace: a small part of each line in memory, the rest in the file.
 
 use crate::calls::Calls;
-use crate::read::{Lines, operation};
+use crate::lines::{Lines, operation};
 use crate::source::Source;
 use crate::value::Ordered;
 use crate::{Environment, Operation, SharedStr, TensorValue, TraceError, TraceProblem};

@@ -1,9 +1,9 @@
 //! What is reported of a difference.
 
-use super::Sides;
 use super::class::Class;
 use super::expression::{Expander, shown_scalars};
 use super::side::Side;
+use super::sides::Sides;
 use crate::{Phase, SharedStr};
 
 /// An operation that gives other results on the two sides, though its inputs are the same.

@@ -1,6 +1,7 @@
 //! Where a value comes from, as an expression over values that both sides have.
 
-use super::side::{Bits, Key, Side, is_quiet};
+use super::bits::Bits;
+use super::side::{Key, Side, is_quiet};
 use crate::calls::Form;
 use crate::{SharedStr, Value};
 

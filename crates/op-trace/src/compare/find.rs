@@ -1,22 +1,20 @@
 //! Finds the independent departures of two traces.
 
-use super::Sides;
+use super::bits::Bits;
 use super::class::Class;
 use super::departure::{
     Departure, Place, call_text, departure, place_of, sample_difference, step_name,
 };
 use super::explain::{Explanation, is_accumulation};
-use super::pairing::{Pairing, Which};
-use super::side::{Bits, Key, Node, Side};
+use super::pairing::{Origins, Pairing, Which};
+use super::side::{Key, Node, Side};
+use super::sides::Sides;
 use crate::{Phase, SharedStr};
 use std::collections::{HashMap, HashSet};
 
 /// More causes than any user reads.
 const MAX_CAUSES: usize = 2000;
 const MAX_CHAIN: usize = 32;
-
-/// A node of A and one of B.
-pub type Origins = (Option<usize>, Option<usize>);
 
 struct Found {
     /// The position in A, for the order.

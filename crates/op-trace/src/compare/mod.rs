@@ -5,6 +5,7 @@
 //! matters and the other side computes something else from the same values. This absorbs `addmm` against `mm` and `add`,
 //! other names, and another order of parameters.
 
+mod bits;
 mod class;
 mod departure;
 mod explain;
@@ -12,58 +13,22 @@ mod expression;
 mod find;
 mod pairing;
 mod side;
+mod sides;
+mod verdict;
 
 pub use class::Class;
 pub use departure::{Departure, Place};
+pub use sides::Sides;
+pub use verdict::{Verdict, Verdicts};
 
 use crate::{EnvironmentDifference, Trace};
 use pairing::Pairing;
-use side::{Bits, Keys, Side};
+use side::{Keys, Side};
 use std::collections::HashMap;
 
 /// Whether an operation computes something: other than the reading, naming or allocating of memory.
 pub(crate) fn computes(name: &str) -> bool {
     side::canon(name).is_some()
-}
-
-/// A number or a value for each side.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Sides<T> {
-    /// Of A.
-    pub a: T,
-    /// Of B.
-    pub b: T,
-}
-
-/// What became of the operations of one trace.
-#[derive(Debug, Clone, Default)]
-pub struct Verdicts {
-    computes: Bits,
-    departed: Bits,
-}
-
-/// What became of an operation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Verdict {
-    /// It computes nothing that is compared.
-    Nothing,
-    /// The other side has its results, too.
-    Shared,
-    /// The other side lacks a result.
-    Departed,
-}
-
-impl Verdicts {
-    /// What became of an operation, by its number.
-    #[must_use]
-    pub fn of(&self, operation: usize) -> Verdict {
-        match (self.computes.has(operation), self.departed.has(operation)) {
-            (false, _) => Verdict::Nothing,
-            (true, false) => Verdict::Shared,
-            (true, true) => Verdict::Departed,
-        }
-    }
 }
 
 /// Where two traces differ.

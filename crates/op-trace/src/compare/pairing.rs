@@ -1,10 +1,12 @@
 //! Pairs the operations of two traces.
 
 use super::expression::Expander;
-use super::find::Origins;
 use super::side::{Key, Keys, Node, Pairs, Side, canon};
 use crate::{Phase, SharedStr};
 use std::collections::HashSet;
+
+/// A node of A and one of B.
+pub type Origins = (Option<usize>, Option<usize>);
 
 /// Kinds of operations that are written for one another.
 const KIN: &[&[&str]] = &[
