@@ -3,8 +3,10 @@
 mod diff;
 mod html;
 mod layers;
+#[cfg_attr(not(feature = "tch"), path = "trace/no_proof.rs")]
 mod proof;
 mod python;
+mod said;
 mod show;
 
 use super::report::Report;

@@ -1,7 +1,8 @@
 //! `tch-init trace diff`: names where two programs first compute something else.
 
 use super::html;
-use super::proof::{self, Healed, Said};
+use super::proof;
+use super::said::{Healed, Said};
 use crate::cli::report::{Report, one_line, spinner};
 use anstyle::{AnsiColor, Style};
 use anyhow::Result;
