@@ -1,8 +1,8 @@
 //! `torch.optim.Adadelta`, `torch/optim/adadelta.py` of PyTorch 2.13.
 
 use super::error::OptimError;
-use super::options::{OptionValue, Rule, options};
 use super::python_number::require;
+use super::rule::{OptionValue, Rule, options};
 use super::state::{Numbers, ParamState, add, add_, addcmul_, is_complex, view_as_real};
 use tch::Tensor;
 

@@ -1,8 +1,8 @@
 //! `torch.optim.Adagrad`, `torch/optim/adagrad.py` of PyTorch 2.13.
 
 use super::error::OptimError;
-use super::options::{OptionValue, Rule, options};
 use super::python_number::{divide, require};
+use super::rule::{OptionValue, Rule, options};
 use super::state::{Numbers, ParamState, add, add_, addcdiv_, addcmul_, view_as_real};
 use tch::Tensor;
 

@@ -1,8 +1,8 @@
 //! `torch.optim.Adamax`, `torch/optim/adamax.py` of PyTorch 2.13.
 
 use super::error::OptimError;
-use super::options::{OptionValue, Rule, options};
 use super::python_number::{divide, pow, require_adam};
+use super::rule::{OptionValue, Rule, options};
 use super::state::{Numbers, ParamState, add, addcdiv_, view_as_real};
 use tch::Tensor;
 

@@ -1,7 +1,7 @@
 //! The state of an optimizer in files: those of `torch.save`, and safetensors files.
 
 use super::error::OptimError;
-use super::options::OptionValue;
+use super::rule::OptionValue;
 use super::state_dict::{GroupState, StateDict};
 use crate::file::{Format, NewFile, PlainValue, TensorFile};
 use crate::tensor::{Dtype, TensorView};

@@ -1,7 +1,8 @@
 //! Groups of parameters.
 
 use super::error::OptimError;
-use super::options::{OptionValue, Options};
+use super::options::Options;
+use super::rule::OptionValue;
 use super::state::ParamState;
 use crate::nn::registry;
 use tch::Tensor;

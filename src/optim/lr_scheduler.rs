@@ -5,8 +5,8 @@
 
 use super::error::OptimError;
 use super::optimizer::Optimizer;
-use super::options::OptionValue;
 use super::python_number::{divide, pow};
+use super::rule::OptionValue;
 use crate::nn::config::config;
 use std::collections::BTreeMap;
 use std::f64::consts::PI;

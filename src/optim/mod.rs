@@ -54,6 +54,7 @@ mod options;
 mod python_number;
 mod radam;
 mod rmsprop;
+mod rule;
 mod sgd;
 mod state;
 mod state_dict;
@@ -73,8 +74,9 @@ pub use lr_scheduler::{
 };
 pub use nadam::NAdam;
 pub use optimizer::Optimizer;
-pub use options::{OptionValue, Options};
+pub use options::Options;
 pub use radam::RAdam;
 pub use rmsprop::RMSprop;
+pub use rule::OptionValue;
 pub use sgd::SGD;
 pub use state_dict::{GroupState, StateDict};

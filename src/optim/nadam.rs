@@ -2,8 +2,8 @@
 
 use super::adam::{average, decay};
 use super::error::OptimError;
-use super::options::{OptionValue, Rule, options};
 use super::python_number::{divide, pow, require, require_adam};
+use super::rule::{OptionValue, Rule, options};
 use super::state::{Numbers, ParamState, addcdiv_, view_as_real};
 use tch::Tensor;
 

@@ -2,7 +2,8 @@
 
 use super::error::OptimError;
 use super::optimizer::Optimizer;
-use super::options::{OptionValue, Options};
+use super::options::Options;
+use super::rule::OptionValue;
 use super::state::{ParamState, clone};
 use tch::{Kind, Tensor, no_grad};
 
