@@ -3,6 +3,8 @@
 // A TorchDispatchMode needs an interpreter: c10::impl::PyInterpreterVTable. This one has no Python: `dispatch` calls the callbacks
 // and the operation. Follows torch/csrc/PyInterpreter.cpp and torch/utils/_python_dispatch.py, PyTorch 2.13.
 
+#include "argument.h"
+
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
@@ -115,53 +117,17 @@ struct Recorder {
 // One recording for each thread.
 thread_local Recorder* active = nullptr;
 
-char* copied(const char* message) noexcept {
-  char* text = strdup(message);
-  return text != nullptr ? text : strdup("out of memory");
-}
-
-template <typename F>
-char* guarded(F f) noexcept {
-  try {
-    f();
-    return nullptr;
-  } catch (const c10::Error& error) {
-    return copied(error.what_without_backtrace());
-  } catch (const std::exception& error) {
-    return copied(error.what());
-  } catch (...) {
-    return copied("an unknown C++ exception");
-  }
-}
-
 std::string lower(std::string text) {
   for (char& letter : text) letter = static_cast<char>(std::tolower(static_cast<unsigned char>(letter)));
   return text;
 }
 
-// PyTorch's name of a dtype.
+// PyTorch's name of a dtype. It lives as long as the thread.
 const char* dtype_name(at::ScalarType type) {
-  switch (type) {
-    case at::kByte: return "uint8";
-    case at::kChar: return "int8";
-    case at::kShort: return "int16";
-    case at::kInt: return "int32";
-    case at::kLong: return "int64";
-    case at::kHalf: return "float16";
-    case at::kFloat: return "float32";
-    case at::kDouble: return "float64";
-    case at::kBool: return "bool";
-    case at::kBFloat16: return "bfloat16";
-    case at::ScalarType::ComplexHalf: return "complex32";
-    case at::kComplexFloat: return "complex64";
-    case at::kComplexDouble: return "complex128";
-    default: {
-      // Float8_e4m3fn, UInt16.
-      thread_local std::string name;
-      name = lower(c10::toString(type));
-      return name.c_str();
-    }
-  }
+  thread_local std::unordered_map<at::ScalarType, std::string> names;
+  const auto [entry, is_new] = names.try_emplace(type);
+  if (is_new) entry->second = c10::getDtypeNames(type).first;
+  return entry->second.c_str();
 }
 
 uint64_t storage_number(Recorder& r, const at::Tensor& t) {
@@ -542,7 +508,7 @@ struct TraceEnvironment {
   int math_sdp;
 };
 
-// What the program runs in. The texts live as long as the process.
+// What the program runs in. The texts live as long as the thread.
 char* tch_init_trace_environment(TraceEnvironment* out, char** capability) {
   return guarded([&] {
     auto& context = at::globalContext();
@@ -561,7 +527,7 @@ char* tch_init_trace_environment(TraceEnvironment* out, char** capability) {
     out->flash_sdp = context.userEnabledFlashSDP();
     out->mem_efficient_sdp = context.userEnabledMemEfficientSDP();
     out->math_sdp = context.userEnabledMathSDP();
-    *capability = copied(at::get_cpu_capability().c_str());
+    *capability = copy_of(at::get_cpu_capability().c_str());
   });
 }
 

@@ -87,7 +87,7 @@ fn check_finds_a_difference() {
         .env("ATEN_CPU_CAPABILITY", "default")
         .output()
         .unwrap();
-    // A difference that LAPACK makes on another machine is no failure.
+    // A difference that LAPACK makes on another machine is not a failure.
     let is_other =
         |line: &str| line.contains("differ, by up to") && !line.contains("as LAPACK does");
     let differing = stdout(&output).lines().any(is_other);

@@ -169,7 +169,7 @@ fn one_recording_a_thread_and_only_its_operations() {
 fn errors_have_a_path_and_a_reason() {
     let vs = VarStore::new(CPU);
     let missing = record("/nonexistent/folder/t.trace", &vs).unwrap_err();
-    assert_eq!(missing.to_string(), "/nonexistent/folder/t.trace");
+    assert_eq!(missing.to_string(), "the trace /nonexistent/folder/t.trace");
     assert!(matches!(missing.problem, RecordProblem::Io(_)));
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("t.trace");

@@ -151,12 +151,7 @@ impl DataLoader {
             Order::Sequential => Box::new((0..self.len).map(Ok)),
             Order::Shuffled => {
                 let n = sampler::positive("RandomSampler", "num_samples", self.len)?;
-                sampler::random_indices(n, false, n, || {
-                    self.generator
-                        .as_ref()
-                        .map(Generator::try_clone)
-                        .transpose()
-                })
+                sampler::random_indices(n, false, n, self.generator.as_ref())
             }
             Order::Sampled {
                 is_shuffled_too: true,

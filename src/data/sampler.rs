@@ -115,12 +115,8 @@ impl RandomSampler {
 
 impl Sampler for RandomSampler {
     fn indices(&self) -> Indices<'_> {
-        random_indices(self.n, self.replacement, self.num_samples, || {
-            self.generator
-                .as_ref()
-                .map(Generator::try_clone)
-                .transpose()
-        })
+        let generator = self.generator.as_ref();
+        random_indices(self.n, self.replacement, self.num_samples, generator)
     }
 
     fn len(&self) -> usize {
@@ -361,7 +357,7 @@ pub(super) fn random_indices<'s>(
     n: usize,
     replacement: bool,
     num_samples: usize,
-    explicit: impl Fn() -> Result<Option<Generator>, InitError> + 's,
+    explicit: Option<&'s Generator>,
 ) -> Indices<'s> {
     let size = if replacement { 32 } else { n };
     // The last part is drawn even if nothing of it is taken.
@@ -370,8 +366,8 @@ pub(super) fn random_indices<'s>(
     drawn_lazily("RandomSampler", parts, move |taken| {
         let source = match &mut source {
             Some(source) => source,
-            none => none.insert(match explicit()? {
-                Some(generator) => generator,
+            none => none.insert(match explicit {
+                Some(generator) => generator.try_clone()?,
                 None => {
                     let mut generator = Generator::new(Device::Cpu)?;
                     generator.manual_seed(seed(None)?)?;

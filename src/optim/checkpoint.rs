@@ -129,7 +129,7 @@ impl StateDict {
         header.insert("__metadata__".to_owned(), serde_json::json!(metadata));
         let mut offset = 0;
         for (name, (dtype, shape, bytes)) in &tensors {
-            let dtype = safetensors_name(*dtype).ok_or_else(|| {
+            let dtype = dtype.safetensors_name().ok_or_else(|| {
                 refuse(
                     path,
                     &format!("{name} has a dtype that safetensors lacks"),
@@ -271,17 +271,6 @@ fn dense(
     let mut bytes = vec![0; tensor.numel() * dtype.size()];
     tensor.f_copy_data_u8(&mut bytes, tensor.numel())?;
     Ok((dtype, tensor.size(), bytes))
-}
-
-fn safetensors_name(dtype: Dtype) -> Option<&'static str> {
-    Some(match dtype {
-        Dtype::Float32 => "F32",
-        Dtype::Float64 => "F64",
-        Dtype::Float16 => "F16",
-        Dtype::Bfloat16 => "BF16",
-        Dtype::Complex64 => "C64",
-        _ => return None,
-    })
 }
 
 fn group_of(entries: Vec<(String, OptionValue)>) -> Option<GroupState> {

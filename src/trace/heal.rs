@@ -378,21 +378,8 @@ fn replaced_object(object: &str, seen: &Seen) -> Option<String> {
         members.remove(name);
     }
     members.insert("hash".to_owned(), json!(hash));
-    let number = |value: f64| match value.is_finite() {
-        true => json!(value),
-        false if value.is_nan() => json!({ "float": "nan" }),
-        false if value > 0.0 => json!({ "float": "inf" }),
-        false => json!({ "float": "-inf" }),
-    };
-    match (seen.all, &seen.sample[..]) {
-        (Some(all), _) => {
-            members.insert("all".to_owned(), number(all));
-        }
-        (None, []) => {}
-        (None, sample) => {
-            let sample: Vec<Json> = sample.iter().map(|value| number(*value)).collect();
-            members.insert("sample".to_owned(), json!(sample));
-        }
+    if let Some((name, elements)) = &seen.elements {
+        members.insert((*name).to_owned(), serde_json::from_str(elements).ok()?);
     }
     let rest = serde_json::to_string(&members).ok()?;
     Some(format!("{{\"dtype\":{dtype},{}", &rest[1..]))

@@ -6,6 +6,7 @@
 //! [`replay`] runs recorded operations again, which proves what the cause of a difference is.
 //! Format and rules: [docs/trace.md](https://docs.rs/crate/tch-init/latest/source/docs/trace.md).
 
+mod elements;
 mod heal;
 mod prove;
 mod record;

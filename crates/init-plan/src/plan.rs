@@ -378,7 +378,7 @@ fn views(raw: &Raw) -> Result<Vec<View>, PlanError> {
 }
 
 fn dtype(name: &str) -> Result<Dtype, String> {
-    let known = Dtype::ALL.into_iter().find(|dtype| dtype.name() == name);
+    let known = Dtype::from_name(name);
     known.ok_or_else(|| format!("unknown dtype {}", Shown(name)))
 }
 

@@ -107,6 +107,41 @@ impl Dtype {
         }
     }
 
+    /// The name in files of safetensors; `None` if they cannot have the dtype.
+    ///
+    /// ```
+    /// assert_eq!(tensor_parity::Dtype::Bfloat16.safetensors_name(), Some("BF16"));
+    /// ```
+    pub fn safetensors_name(self) -> Option<&'static str> {
+        Some(match self {
+            Dtype::Bool => "BOOL",
+            Dtype::Uint8 => "U8",
+            Dtype::Int8 => "I8",
+            Dtype::Uint16 => "U16",
+            Dtype::Int16 => "I16",
+            Dtype::Uint32 => "U32",
+            Dtype::Int32 => "I32",
+            Dtype::Uint64 => "U64",
+            Dtype::Int64 => "I64",
+            Dtype::Float8E4m3fn => "F8_E4M3",
+            Dtype::Float8E4m3fnuz => "F8_E4M3FNUZ",
+            Dtype::Float8E5m2 => "F8_E5M2",
+            Dtype::Float8E5m2fnuz => "F8_E5M2FNUZ",
+            Dtype::Float8E8m0fnu => "F8_E8M0",
+            Dtype::Float16 => "F16",
+            Dtype::Bfloat16 => "BF16",
+            Dtype::Float32 => "F32",
+            Dtype::Float64 => "F64",
+            Dtype::Complex64 => "C64",
+            Dtype::Complex32 | Dtype::Complex128 => return None,
+        })
+    }
+
+    /// The dtype of a name of PyTorch without `torch.`.
+    pub fn from_name(name: &str) -> Option<Dtype> {
+        Dtype::ALL.into_iter().find(|dtype| dtype.name() == name)
+    }
+
     /// The size of one element in bytes: 1 to 16.
     pub fn size(self) -> usize {
         match self {

@@ -37,13 +37,10 @@ impl Mt19937 {
     /// The generator after `torch.manual_seed(seed)`. The words depend only on the low 32 bits.
     pub fn new(seed: impl Into<Seed>) -> Mt19937 {
         let seed = seed.into().value();
-        let mut words = [0; N];
+        let mut words = [0_u32; N];
         words[0] = seed as u32;
         for i in 1..N {
-            let before: u32 = words[i - 1];
-            words[i] = (before ^ (before >> 30))
-                .wrapping_mul(1_812_433_253)
-                .wrapping_add(i as u32);
+            words[i] = seed_step(words[i - 1]).wrapping_add(i as u32);
         }
         Mt19937 {
             state: State {
@@ -158,10 +155,31 @@ impl Mt19937 {
     }
 }
 
+/// The word of a seeded block after `word`, less its position.
+#[inline(always)]
+pub(crate) fn seed_step(word: u32) -> u32 {
+    (word ^ (word >> 30)).wrapping_mul(1_812_433_253)
+}
+
+/// The word before a step: the inverse of [`seed_step`].
+pub(crate) fn seed_step_back(word: u32) -> u32 {
+    // The inverse of 1812433253 modulo 2^32.
+    let product = word.wrapping_mul(2_520_285_293);
+    product ^ (product >> 30)
+}
+
 /// The word that replaces `this`: `next` is its successor and `far` the word [`M`] later.
 pub(crate) fn twist(this: u32, next: u32, far: u32) -> u32 {
     let mixed = (this & 0x8000_0000) | (next & 0x7fff_ffff);
     far ^ (mixed >> 1) ^ if next & 1 == 0 { 0 } else { MATRIX }
+}
+
+/// What `twist` mixed: the highest bit of a word and the low bits of the next one. `sum` is the word that it
+/// made, plus the far one.
+#[inline(always)]
+pub(crate) fn unmix(sum: u32) -> u32 {
+    let lowest = sum >> 31;
+    (sum ^ (lowest * MATRIX)) << 1 | lowest
 }
 
 /// Tempers a raw word of a block, which gives the word that is drawn.
@@ -170,6 +188,17 @@ pub(crate) fn temper(mut word: u32) -> u32 {
     word ^= (word << 7) & 0x9d2c_5680;
     word ^= (word << 15) & 0xefc6_0000;
     word ^ (word >> 18)
+}
+
+/// The raw word that [`temper`] makes this word of.
+pub(crate) fn untemper(mut word: u32) -> u32 {
+    word ^= word >> 18;
+    word ^= (word << 15) & 0xefc6_0000;
+    let mut low = word;
+    for _ in 0..4 {
+        low = word ^ ((low << 7) & 0x9d2c_5680);
+    }
+    low ^ (low >> 11) ^ (low >> 22)
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@
 use crate::arch::Portable;
 use crate::backend::Backend;
 use crate::gf2::{self, Solution, System};
-use crate::mt19937::{M, MATRIX, Mt19937, N, temper};
+use crate::mt19937::{M, MATRIX, Mt19937, N, seed_step, seed_step_back, temper, unmix, untemper};
 use crate::simd::{FullIsa, Kernel};
 use std::collections::VecDeque;
 
@@ -314,25 +314,6 @@ impl Symbolic {
     }
 }
 
-/// The raw word that [`temper`] makes this word of.
-fn untemper(mut word: u32) -> u32 {
-    word ^= word >> 18;
-    word ^= (word << 15) & 0xefc6_0000;
-    let mut low = word;
-    for _ in 0..4 {
-        low = word ^ ((low << 7) & 0x9d2c_5680);
-    }
-    low ^ (low >> 11) ^ (low >> 22)
-}
-
-/// What `twist` mixed: the highest bit of a word and the low bits of the next one. `sum` is the word that it
-/// made, plus the far one.
-#[inline(always)]
-fn unmix(sum: u32) -> u32 {
-    let lowest = sum >> 31;
-    (sum ^ (lowest * MATRIX)) << 1 | lowest
-}
-
 const HIGHEST: u32 = 1 << 31;
 
 impl Mt19937 {
@@ -407,19 +388,6 @@ pub fn find_seed(generator: &Mt19937, max_words: u64) -> Option<Origin> {
         Some(simd) => simd.run(scan),
         None => scan.run(Portable::<8>),
     }
-}
-
-/// The word of a seeded block after `word`, less its position.
-#[inline(always)]
-fn seed_step(word: u32) -> u32 {
-    (word ^ (word >> 30)).wrapping_mul(1_812_433_253)
-}
-
-/// The word before a step: the inverse of [`seed_step`].
-fn seed_step_back(word: u32) -> u32 {
-    // The inverse of 1812433253 modulo 2^32.
-    let product = word.wrapping_mul(2_520_285_293);
-    product ^ (product >> 30)
 }
 
 /// The words that are run back at a time.

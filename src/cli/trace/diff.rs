@@ -190,7 +190,8 @@ fn to_text(
     if let Some(said) = said.iter().find(|said| said.environment) {
         lines.push(said.sentence.clone());
         lines.push(
-            "until both ran in one environment, what differs is no fault of a program".to_owned(),
+            "until both ran in one environment, what differs is not the fault of either program"
+                .to_owned(),
         );
     }
     let shown = if all { comparison.departures.len() } else { 1 };

@@ -1,6 +1,5 @@
 //! [`record`]: the operations of this thread, written to a trace.
 
-mod elements;
 mod environment;
 mod mode;
 mod recorder;
@@ -267,7 +266,7 @@ impl Recording {
     /// let recording = trace::record(&port, &vs)?;
     /// run(1e-12);
     /// let error = recording.assert_equal(&original).unwrap_err();
-    /// assert!(error.to_string().contains("argument eps"), "{error}");
+    /// assert!(error.problem.to_string().contains("argument eps"));
     /// # Ok(())
     /// # }
     /// ```
@@ -341,7 +340,7 @@ fn described(comparison: &Comparison) -> String {
 
 /// A recording failed.
 #[derive(Debug, Error)]
-#[error("{}", path.display())]
+#[error("the trace {}", path.display())]
 #[non_exhaustive]
 pub struct RecordError {
     /// The trace.

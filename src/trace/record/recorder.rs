@@ -1,10 +1,10 @@
 //! Writes a line of a trace for each operation. The format is that of `python/trace.py`: docs/trace.md.
 
-use super::elements::{Layout, number};
 use super::environment::environment;
 use super::mode::{self, Call, Described, GradMode, Observer, Value};
 use super::site::{Caller, Sites};
 use super::values::Values;
+use crate::trace::elements::{Layout, number, shown};
 use op_trace::ValueHash;
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
@@ -145,6 +145,24 @@ struct Current {
     head: String,
 }
 
+impl Current {
+    /// Where values go.
+    fn target(&mut self) -> &mut String {
+        match self.part {
+            Part::Arguments => &mut self.arguments,
+            Part::Results => &mut self.results,
+            Part::Writes => &mut self.writes,
+        }
+    }
+}
+
+/// What a trace says of a tensor.
+struct Told {
+    text: String,
+    /// Whether its elements are hashed.
+    has_value: bool,
+}
+
 struct Written {
     identity: usize,
     storage: u64,
@@ -197,8 +215,6 @@ const OVERWRITES: [&str; 11] = [
 ];
 /// The result that is a workspace, whose contents are the operation's own affair.
 const WORKSPACES: [(&str, usize); 2] = [("aten::mkldnn_rnn_layer", 3), ("aten::_cudnn_rnn", 4)];
-/// The elements that are shown of a new value.
-const SAMPLES: usize = 8;
 
 impl Recorder {
     pub(super) fn new(
@@ -255,12 +271,12 @@ impl Recorder {
             for (index, (name, tensor)) in store.variables.iter().enumerate() {
                 let text = mode::describe(tensor, |described| {
                     let Ok(memory) = described.memory else {
-                        return Ok(String::from("null"));
+                        return Ok::<_, Failure>(String::from("null"));
                     };
                     let storage = self.storages.entry(memory.storage).or_default();
                     storage.name.get_or_insert_with(|| name.clone());
                     storage.store = Some(number);
-                    self.tensor(&described, false, true)
+                    Ok(self.tensor(&described, false, true)?.text)
                 })??;
                 let separator = if index == 0 { "" } else { "," };
                 let is_trained = tensor.requires_grad();
@@ -304,8 +320,9 @@ impl Recorder {
         let mut finals = String::new();
         for store in std::mem::take(&mut self.stores) {
             for (name, tensor) in &store.variables {
-                let text =
+                let told =
                     mode::describe(tensor, |described| self.tensor(&described, false, false))??;
+                let text = told.text;
                 let separator = if finals.is_empty() { "" } else { "," };
                 finals += &format!("{separator}{}:{text}", quoted(name));
             }
@@ -429,7 +446,7 @@ impl Recorder {
         described: &Described<'_>,
         is_overwritten: bool,
         is_root: bool,
-    ) -> Result<String, Failure> {
+    ) -> Result<Told, Failure> {
         let mut text = format!(
             "{{\"dtype\":\"{}\",\"shape\":{}",
             described.dtype,
@@ -442,7 +459,10 @@ impl Recorder {
             Ok(memory) => memory,
             Err(layout) => {
                 text += &format!(",\"opaque\":{}}}", quoted(layout));
-                return Ok(text);
+                return Ok(Told {
+                    text,
+                    has_value: false,
+                });
             }
         };
         if !memory.is_contiguous {
@@ -460,7 +480,10 @@ impl Recorder {
         }
         if is_overwritten || storage.is_some_and(|storage| !storage.has(start, end)) {
             text += ",\"uninitialized\":true}";
-            return Ok(text);
+            return Ok(Told {
+                text,
+                has_value: false,
+            });
         }
         let elements = described.elements()?;
         let hash = ValueHash::of(elements);
@@ -471,10 +494,15 @@ impl Recorder {
                 let (dtype, shape) = (described.dtype, described.sizes);
                 self.values.keep(dtype, shape, hash, elements)?;
             }
-            describe_elements(described.dtype, elements, &mut text);
+            if let Some((name, json)) = shown(described.dtype, elements) {
+                text += &format!(",\"{name}\":{json}");
+            }
         }
         text.push('}');
-        Ok(text)
+        Ok(Told {
+            text,
+            has_value: true,
+        })
     }
 
     /// The number of a dtype; there are some twenty.
@@ -488,27 +516,21 @@ impl Recorder {
 
     fn push(&mut self, text: &str) {
         let current = &mut self.current;
-        let target = match current.part {
-            Part::Arguments => &mut current.arguments,
-            Part::Results => &mut current.results,
-            Part::Writes => &mut current.writes,
-        };
         // Names of arguments and of writes have their separators.
         let needs_separator = current.depth > 0 || current.part == Part::Results;
         if needs_separator && !current.is_first {
-            target.push(',');
+            current.target().push(',');
         }
         current.is_first = false;
-        target.push_str(text);
+        current.target().push_str(text);
     }
 
     fn show_tensor(&mut self, described: &Described<'_>) -> Result<(), Failure> {
         let part = self.current.part;
         if part == Part::Arguments {
             let is_overwritten = self.current.is_overwritten;
-            let text = self.tensor(described, is_overwritten, true)?;
+            let Told { text, has_value } = self.tensor(described, is_overwritten, true)?;
             if let Ok(memory) = described.memory {
-                let has_value = text.contains("\"hash\":");
                 let current = &mut self.current;
                 current.is_tainted |= !is_overwritten && !has_value;
                 if has_value {
@@ -557,8 +579,8 @@ impl Recorder {
             }
             self.current.result_storage = Some(memory.storage);
         }
-        let text = self.tensor(described, false, false)?;
-        let stats = match self.has_stats && part == Part::Results && text.contains("\"hash\":") {
+        let Told { text, has_value } = self.tensor(described, false, false)?;
+        let stats = match self.has_stats && part == Part::Results && has_value {
             true => statistics(described.dtype, described.elements()?),
             false => None,
         };
@@ -711,14 +733,8 @@ impl Observer for Recorder {
             Value::ListEnd => {
                 self.current.depth = self.current.depth.saturating_sub(1);
                 self.current.is_first = true;
-                let current = &mut self.current;
-                let target = match current.part {
-                    Part::Arguments => &mut current.arguments,
-                    Part::Results => &mut current.results,
-                    Part::Writes => &mut current.writes,
-                };
-                target.push(']');
-                current.is_first = false;
+                self.current.target().push(']');
+                self.current.is_first = false;
             }
             Value::Tensor(described) => self.attempt(|recorder| recorder.show_tensor(&described)),
         }
@@ -846,27 +862,6 @@ fn is_dense(described: &Described<'_>) -> bool {
     described
         .memory
         .is_ok_and(|memory| end - start == elements * memory.element_size)
-}
-
-/// A few elements, or the one of which all are copies.
-fn describe_elements(dtype: &str, elements: &[u8], text: &mut String) {
-    let Some(layout) = Layout::of(dtype) else {
-        return;
-    };
-    let n = elements.len() / layout.size();
-    if n == 0 {
-        return;
-    }
-    let k = n.min(SAMPLES);
-    let pick = |i: usize| if k == 1 { 0 } else { i * (n - 1) / (k - 1) };
-    let picked: Vec<_> = (0..k).map(|i| layout.element(elements, pick(i))).collect();
-    let is_first = |i: usize| layout.element(elements, i) == picked[0];
-    if picked.iter().all(|element| *element == picked[0]) && (n <= k || (0..n).all(is_first)) {
-        *text += &format!(",\"all\":{}", picked[0].json());
-    } else {
-        let picked: Vec<String> = picked.iter().map(|element| element.json()).collect();
-        *text += &format!(",\"sample\":[{}]", picked.join(","));
-    }
 }
 
 /// What charts of layers show of a floating-point result.

@@ -6,13 +6,15 @@ use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, BufWriter, Seek, Write};
 use std::path::{Path, PathBuf};
+use tensor_parity::Dtype;
+use tensor_parity::file::NewFile;
 
 /// The elements of tensors, under `dtype:hash`.
 pub(super) struct Values {
     path: PathBuf,
     limit: u64,
-    /// Made when the first value is kept.
-    file: Option<BufWriter<File>>,
+    /// A file without a name, made when the first value is kept: the header, which precedes the elements, is known last.
+    elements: Option<BufWriter<File>>,
     header: String,
     known: HashSet<(String, ValueHash)>,
     size: u64,
@@ -24,7 +26,7 @@ impl Values {
         Values {
             path,
             limit,
-            file: None,
+            elements: None,
             header: String::new(),
             known: HashSet::new(),
             size: 0,
@@ -49,16 +51,19 @@ impl Values {
             return Ok(());
         }
         let length = elements.len() as u64;
-        let Some(stored) = stored(dtype).filter(|_| self.size + length <= self.limit) else {
+        let stored = Dtype::from_name(dtype).and_then(Dtype::safetensors_name);
+        let Some(stored) = stored.filter(|_| self.size + length <= self.limit) else {
             self.left_out += 1;
             return Ok(());
         };
-        let temporary = self.temporary();
-        let file = match &mut self.file {
+        let file = match &mut self.elements {
             Some(file) => file,
-            none => none.insert(BufWriter::new(File::create(temporary)?)),
+            none => {
+                let folder = self.path.parent().filter(|f| !f.as_os_str().is_empty());
+                let file = tempfile::tempfile_in(folder.unwrap_or(Path::new(".")))?;
+                none.insert(BufWriter::new(file))
+            }
         };
-        // The header is written before them when all are known.
         file.write_all(elements)?;
         let separator = if self.header.is_empty() { '{' } else { ',' };
         let end = self.size + length;
@@ -74,60 +79,23 @@ impl Values {
         Ok(())
     }
 
-    /// Writes the file, by a temporary name.
+    /// Writes the file.
     pub(super) fn finish(&mut self) -> io::Result<()> {
         let mut header = std::mem::take(&mut self.header);
         header += if header.is_empty() { "{}" } else { "}" };
         while !header.len().is_multiple_of(8) {
             header.push(' ');
         }
-        let part = part(&self.path);
-        let mut out = BufWriter::new(File::create(&part)?);
+        let mut out = BufWriter::new(NewFile::create(&self.path)?);
         out.write_all(&(header.len() as u64).to_le_bytes())?;
         out.write_all(header.as_bytes())?;
-        if let Some(file) = self.file.take() {
-            drop(file.into_inner().map_err(|error| error.into_error())?);
-            let mut elements = File::open(self.temporary())?;
+        if let Some(elements) = self.elements.take() {
+            let mut elements = elements.into_inner().map_err(|error| error.into_error())?;
             elements.rewind()?;
             io::copy(&mut elements, &mut out)?;
-            std::fs::remove_file(self.temporary())?;
         }
-        out.into_inner().map_err(|error| error.into_error())?;
-        std::fs::rename(part, &self.path)
+        let file = out.into_inner().map_err(|error| error.into_error())?;
+        file.finish()?;
+        Ok(())
     }
-
-    fn temporary(&self) -> PathBuf {
-        let mut name = self.path.clone().into_os_string();
-        name.push(".elements");
-        name.into()
-    }
-}
-
-fn part(path: &Path) -> PathBuf {
-    let mut name = path.to_owned().into_os_string();
-    name.push(".part");
-    name.into()
-}
-
-/// The name of a dtype in safetensors.
-fn stored(dtype: &str) -> Option<&'static str> {
-    Some(match dtype {
-        "bool" => "BOOL",
-        "uint8" => "U8",
-        "int8" => "I8",
-        "uint16" => "U16",
-        "int16" => "I16",
-        "uint32" => "U32",
-        "int32" => "I32",
-        "uint64" => "U64",
-        "int64" => "I64",
-        "float16" => "F16",
-        "bfloat16" => "BF16",
-        "float32" => "F32",
-        "float64" => "F64",
-        "complex64" => "C64",
-        "float8_e4m3fn" => "F8_E4M3",
-        "float8_e5m2" => "F8_E5M2",
-        _ => return None,
-    })
 }

@@ -5,6 +5,7 @@ use super::arguments::Argument;
 use super::call::{Call, Restored, execute};
 use super::memory::{self, Layout};
 use super::slice::{Slice, argument_tensors};
+use crate::trace::elements;
 use op_trace::{Operation, TensorValue, Trace, Value, ValueHash};
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -556,31 +557,17 @@ impl<'t> Replay<'t> {
 #[derive(Debug, Clone)]
 pub struct Seen {
     pub(crate) hash: ValueHash,
-    pub(crate) all: Option<f64>,
-    pub(crate) sample: Vec<f64>,
+    /// The member that shows elements, name and JSON.
+    pub(crate) elements: Option<(&'static str, String)>,
 }
-
-/// As many elements as the recorders pick.
-const SAMPLES: usize = 8;
 
 impl Seen {
     fn of(tensor: &Tensor) -> Result<Seen, NotRun> {
-        let hash = memory::hash(tensor)?;
-        let libtorch = |error: tch::TchError| NotRun::libtorch(error.to_string());
-        let flat = tensor.f_reshape([-1]).map_err(libtorch)?;
-        let flat = flat.f_to_kind(tch::Kind::Double).map_err(libtorch)?;
-        let values = Vec::<f64>::try_from(&flat).map_err(libtorch)?;
-        let all = values
-            .first()
-            .copied()
-            .filter(|first| values.iter().all(|value| value == first));
-        let (n, k) = (values.len(), values.len().min(SAMPLES));
-        let sample = match (all, k) {
-            (Some(_), _) | (None, 0) => Vec::new(),
-            (None, 1) => values,
-            (None, k) => (0..k).map(|i| values[i * (n - 1) / (k - 1)]).collect(),
-        };
-        Ok(Seen { hash, all, sample })
+        let bytes = memory::read(tensor)?;
+        Ok(Seen {
+            hash: ValueHash::of(&bytes),
+            elements: elements::shown(&memory::dtype(tensor)?, &bytes),
+        })
     }
 }
 

@@ -25,7 +25,8 @@ sys.path[:0] = [os.path.join(ROOT, "tools"), os.path.join(ROOT, "python")]
 import light  # noqa: E402
 import versions  # noqa: E402
 
-VERSIONS = ["2.0.1", "2.1.2", "2.4.1", "2.7.1", "2.9.1", "2.11.0", "2.12.1", "2.14.0", "2.15.0", "newest"]
+VERSIONS = ["2.0.1", "2.1.2", "2.2.2", "2.3.1", "2.4.1", "2.5.1", "2.6.0", "2.7.1", "2.8.0", "2.9.1", "2.10.0", "2.11.0", "2.12.1", "2.13.0",
+            "2.14.0", "2.15.0", "newest"]
 ROTATING = [v for v in VERSIONS if v != "newest"]
 PAGE = os.path.join(ROOT, "docs", "versions.md")
 BEGIN, END = "<!-- the results of make test-versions -->", "<!-- end of the results -->"

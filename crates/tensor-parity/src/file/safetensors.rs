@@ -133,36 +133,17 @@ enum Stored {
 impl<'de> Deserialize<'de> for Stored {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Stored, D::Error> {
         let name = String::deserialize(deserializer)?;
-        Ok(Stored::Known(match name.as_str() {
-            "BOOL" => Dtype::Bool,
-            "U8" => Dtype::Uint8,
-            "I8" => Dtype::Int8,
-            "F8_E4M3" => Dtype::Float8E4m3fn,
-            "F8_E4M3FNUZ" => Dtype::Float8E4m3fnuz,
-            "F8_E5M2" => Dtype::Float8E5m2,
-            "F8_E5M2FNUZ" => Dtype::Float8E5m2fnuz,
-            "F8_E8M0" => Dtype::Float8E8m0fnu,
-            "I16" => Dtype::Int16,
-            "U16" => Dtype::Uint16,
-            "F16" => Dtype::Float16,
-            "BF16" => Dtype::Bfloat16,
-            "I32" => Dtype::Int32,
-            "U32" => Dtype::Uint32,
-            "F32" => Dtype::Float32,
-            "C64" => Dtype::Complex64,
-            "F64" => Dtype::Float64,
-            "I64" => Dtype::Int64,
-            "U64" => Dtype::Uint64,
-            "F4" => return Ok(Stored::Unsupported("4-bit floats".to_owned())),
-            "F6_E2M3" | "F6_E3M2" => {
-                return Ok(Stored::Unsupported(format!("6-bit floats ({name})")));
-            }
-            other => {
-                return Ok(Stored::Unsupported(format!(
-                    "elements of the dtype {}, which safetensors 0.8 and PyTorch 2.13 lack",
-                    other.chars().take(40).collect::<String>()
-                )));
-            }
+        let mut dtypes = Dtype::ALL.into_iter();
+        if let Some(dtype) = dtypes.find(|dtype| dtype.safetensors_name() == Some(&name)) {
+            return Ok(Stored::Known(dtype));
+        }
+        Ok(Stored::Unsupported(match name.as_str() {
+            "F4" => "4-bit floats".to_owned(),
+            "F6_E2M3" | "F6_E3M2" => format!("6-bit floats ({name})"),
+            other => format!(
+                "elements of the dtype {}, which safetensors 0.8 and PyTorch 2.13 lack",
+                other.chars().take(40).collect::<String>()
+            ),
         }))
     }
 }

@@ -155,7 +155,7 @@ impl Element {
 
     /// The element of a dtype, by PyTorch's name.
     fn of_dtype(name: &str) -> Option<Element> {
-        let known = Dtype::ALL.into_iter().find(|dtype| dtype.name() == name);
+        let known = Dtype::from_name(name);
         known.map(Element::Known).or_else(|| {
             let unsupported = UNSUPPORTED.iter().find(|dtype| dtype.name == name);
             unsupported.map(Element::Unsupported)

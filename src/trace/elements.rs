@@ -1,10 +1,10 @@
-//! Elements of tensors as numbers, for the few that a trace shows.
+//! Elements of tensors as numbers, and the few of them that a trace shows.
 
 use half::{bf16, f16};
 
 /// How the bytes of a dtype are read.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Layout {
+pub enum Layout {
     Bool,
     Unsigned,
     Signed(usize),
@@ -16,7 +16,7 @@ pub(super) enum Layout {
 
 /// An element. Floats compare as numbers.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Element {
+pub enum Element {
     Bool(bool),
     Int(i64),
     Float(f64),
@@ -24,7 +24,7 @@ pub(super) enum Element {
 
 impl Layout {
     /// The layout of a dtype whose elements are shown.
-    pub(super) fn of(dtype: &str) -> Option<Layout> {
+    pub fn of(dtype: &str) -> Option<Layout> {
         Some(match dtype {
             "bool" => Layout::Bool,
             "uint8" => Layout::Unsigned,
@@ -40,7 +40,7 @@ impl Layout {
         })
     }
 
-    pub(super) fn size(self) -> usize {
+    pub fn size(self) -> usize {
         match self {
             Layout::Bool | Layout::Unsigned => 1,
             Layout::Signed(size) => size,
@@ -50,7 +50,7 @@ impl Layout {
         }
     }
 
-    pub(super) fn is_float(self) -> bool {
+    pub fn is_float(self) -> bool {
         matches!(
             self,
             Layout::Half | Layout::BFloat | Layout::Single | Layout::Double
@@ -58,7 +58,7 @@ impl Layout {
     }
 
     /// The element at an index.
-    pub(super) fn element(self, elements: &[u8], index: usize) -> Element {
+    pub fn element(self, elements: &[u8], index: usize) -> Element {
         let size = self.size();
         let mut bytes = [0; 8];
         bytes[..size].copy_from_slice(&elements[index * size..][..size]);
@@ -79,7 +79,7 @@ impl Layout {
 }
 
 impl Element {
-    pub(super) fn as_f64(self) -> f64 {
+    pub fn as_f64(self) -> f64 {
         match self {
             Element::Bool(value) => f64::from(u8::from(value)),
             Element::Int(value) => value as f64,
@@ -87,7 +87,7 @@ impl Element {
         }
     }
 
-    pub(super) fn json(self) -> String {
+    pub fn json(self) -> String {
         match self {
             Element::Bool(value) => value.to_string(),
             Element::Int(value) => value.to_string(),
@@ -96,8 +96,31 @@ impl Element {
     }
 }
 
+/// How many elements of a tensor are shown.
+const SHOWN: usize = 8;
+
+/// The member of a tensor that shows its elements, name and JSON: `all` if they are copies of one, else a `sample` of a few,
+/// evenly spread. `None` if there is no element that can be shown.
+pub fn shown(dtype: &str, elements: &[u8]) -> Option<(&'static str, String)> {
+    let layout = Layout::of(dtype)?;
+    let n = elements.len() / layout.size();
+    let k = n.min(SHOWN);
+    let at = |i: usize| layout.element(elements, i);
+    let picked: Vec<Element> = match k {
+        0 => return None,
+        1 => vec![at(0)],
+        k => (0..k).map(|i| at(i * (n - 1) / (k - 1))).collect(),
+    };
+    let is_first = |element: &Element| *element == picked[0];
+    if picked.iter().all(is_first) && (n <= k || (0..n).all(|i| is_first(&at(i)))) {
+        return Some(("all", picked[0].json()));
+    }
+    let picked: Vec<String> = picked.iter().map(|element| element.json()).collect();
+    Some(("sample", format!("[{}]", picked.join(","))))
+}
+
 /// A float as JSON: a word in an object for what JSON cannot say.
-pub(super) fn number(value: f64) -> String {
+pub fn number(value: f64) -> String {
     if value.is_finite() {
         return serde_json::Value::from(value).to_string();
     }
