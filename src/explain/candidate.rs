@@ -7,7 +7,7 @@ use super::word_prediction::WordPattern;
 use crate::error::InitError;
 use crate::tensor::{Dtype, TensorView};
 use half::{bf16, f16};
-use torch_rng::{Consumed, Draw, Semantics, Target, Uniform};
+use torch_rng::{Consumed, Draw, Semantics, Target, TruncNormal, Uniform};
 
 /// A tensor whose origin is looked for.
 pub(super) struct SearchTarget<'a> {
@@ -41,6 +41,8 @@ pub(super) struct Origin {
     pub name: Option<String>,
     pub method: Method,
     pub position: Position,
+    /// The largest difference, if the values are those of the draw but for the rounding of `erfinv` on another CPU.
+    pub rounding: Option<f64>,
     /// The number of words drawn; `None` if it depends on the values.
     pub words: Option<u64>,
     /// The index of the view of the [`SearchTarget`].
@@ -54,22 +56,39 @@ impl Candidate {
         target: &SearchTarget<'_>,
         position: Position,
     ) -> Result<Option<Origin>, InitError> {
-        let view = &target.views[self.view];
+        self.origin(&target.views[self.view], position, equal_except_zeros)
+    }
+
+    /// The origin at a position, if a replay gives what `is_equal` compares with the view.
+    fn origin(
+        &self,
+        view: &TensorView<'_>,
+        position: Position,
+        is_equal: fn(&[u8], &TensorView<'_>) -> bool,
+    ) -> Result<Option<Origin>, InitError> {
         let dtype = view.dtype();
+        let origin = |method, rounding| Origin {
+            draw: self.draw,
+            name: self.name.clone(),
+            method,
+            position,
+            rounding,
+            words: words(self.draw, method, view.shape(), dtype),
+            view: self.view,
+        };
+        let mut near = None;
         for method in self.methods_of_these_words(dtype) {
-            let drawn = replay(self.draw, method, view.numel(), dtype, position)?;
-            if drawn.is_some_and(|drawn| equal_except_zeros(&drawn, view)) {
-                return Ok(Some(Origin {
-                    draw: self.draw,
-                    name: self.name.clone(),
-                    method,
-                    position,
-                    words: words(self.draw, method, view.shape(), dtype),
-                    view: self.view,
-                }));
+            let Some(drawn) = replay(self.draw, method, view.numel(), dtype, position)? else {
+                continue;
+            };
+            if is_equal(&drawn, view) {
+                return Ok(Some(origin(method, None)));
+            }
+            if method == Method::InverseErf {
+                near = rounding_of_erfinv(self.draw, &drawn, view).map(|r| (method, r));
             }
         }
-        Ok(None)
+        Ok(near.map(|(method, rounding)| origin(method, Some(rounding))))
     }
 
     /// The methods that draw the same words as this candidate's but may round differently.
@@ -162,6 +181,34 @@ impl SearchTarget<'_> {
     }
 }
 
+/// The origin of a tensor that is drawn as its reference, at its position, whoever draws it: with its bits and not only
+/// with some of its values.
+pub(super) fn redraw(
+    view: &TensorView<'_>,
+    draw: Draw,
+    name: Option<String>,
+    position: Position,
+) -> Result<Option<Origin>, InitError> {
+    let Some(values) = values(view) else {
+        return Ok(None);
+    };
+    let is_equal = |drawn: &[u8], view: &TensorView<'_>| *drawn == *view.to_bytes();
+    for method in methods(draw, &values, view.dtype(), true) {
+        let candidate = Candidate {
+            target: 0,
+            view: 0,
+            draw,
+            name: name.clone(),
+            method,
+        };
+        let origin = candidate.origin(view, position, is_equal)?;
+        if origin.is_some() {
+            return Ok(origin);
+        }
+    }
+    Ok(None)
+}
+
 /// The methods that draw different words.
 fn methods(draw: Draw, values: &[f64], dtype: Dtype, other_methods: bool) -> Vec<Method> {
     let numel = values.len();
@@ -241,6 +288,31 @@ pub(super) fn words(draw: Draw, method: Method, shape: &[usize], dtype: Dtype) -
 /// The dtype of torch-rng. Other dtypes hold permutations only, whose words do not depend on it.
 pub(super) fn rng_dtype(dtype: Dtype) -> torch_rng::Dtype {
     torch_rng::Dtype::from_name(dtype.name()).unwrap_or(torch_rng::Dtype::Int64)
+}
+
+/// The largest difference between a `trunc_normal_` by `erfinv` and the values of a tensor, if it is that of two
+/// implementations of `erfinv` (MKL has other bits on the CPUs of each vendor).
+fn rounding_of_erfinv(draw: Draw, drawn: &[u8], view: &TensorView<'_>) -> Option<f64> {
+    /// How many ULPs they may be apart. Seen: 1 in f32 and in f64.
+    const ULPS: f64 = 4.0;
+    let Draw::TruncNormal(TruncNormal { mean, .. }) = draw else {
+        return None;
+    };
+    let is_wide = matches!(view.dtype(), Dtype::Float32 | Dtype::Float64);
+    let again = TensorView::contiguous(view.dtype(), view.shape(), drawn).ok()?;
+    let (ours, theirs) = (values(view).filter(|_| is_wide)?, values(&again)?);
+    let ulp = ULPS * epsilon(view.dtype());
+    let mut largest = 0_f64;
+    for (ours, theirs) in ours.iter().zip(&theirs) {
+        // The product is rounded before the mean is added.
+        let size = (theirs - mean).abs().max(theirs.abs());
+        let difference = (ours - theirs).abs();
+        if ours.is_nan() || difference > ulp * size {
+            return None;
+        }
+        largest = largest.max(difference);
+    }
+    Some(largest)
 }
 
 /// Whether a tensor has the bits of a draw, except for zeros that were set later, as in a padding

@@ -152,6 +152,18 @@ pub enum Finding {
         /// The first word drawn.
         word: u64,
     },
+    /// `trunc_normal_` by the algorithm that PyTorch had before 2.12, with the rounding of `erfinv` on another CPU: MKL has
+    /// other bits on the CPUs of each vendor.
+    OtherErfinv {
+        /// The draw.
+        distribution: String,
+        /// The seed of the stream.
+        seed: u64,
+        /// The first word drawn.
+        word: u64,
+        /// The largest difference from what is drawn here.
+        greatest: f64,
+    },
     /// Only some of the last 16 elements differ: `normal_` redraws these if there is a remainder.
     #[serde(rename = "last-16")]
     Last16 {
@@ -307,6 +319,7 @@ impl Finding {
             Finding::Lapack { .. } => "lapack",
             Finding::OtherVersion { .. } => "other-version",
             Finding::TruncNormalBefore212 { .. } => "trunc-normal-before-2.12",
+            Finding::OtherErfinv { .. } => "other-erfinv",
             Finding::Last16 { .. } => "last-16",
             Finding::Rounded { .. } => "rounded",
             Finding::DrawnIn { .. } => "drawn-in",
@@ -538,6 +551,16 @@ impl fmt::Display for Finding {
                 f,
                 "trunc_normal_ as it was before PyTorch 2.12 (inverse erf of uniforms)\n\
                  {distribution} at word {word} of seed {seed}, bit for bit"
+            ),
+            Finding::OtherErfinv {
+                distribution,
+                seed,
+                word,
+                greatest,
+            } => write!(
+                f,
+                "trunc_normal_ as it was before PyTorch 2.12 (inverse erf of uniforms), made on another CPU: erfinv rounds otherwise\n\
+                 {distribution} at word {word} of seed {seed}; what is drawn here differs by at most {greatest:.1e}"
             ),
             Finding::Last16 { first, differing } => write!(
                 f,

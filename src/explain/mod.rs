@@ -130,6 +130,7 @@ pub fn explain(
         .collect();
     search_streams(&mut cases, options)?;
     for case in &mut cases {
+        case.redraw()?;
         case.conclude();
     }
     let displacements: Vec<_> = {

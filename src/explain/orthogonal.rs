@@ -47,6 +47,7 @@ pub(super) fn find_orthogonal(
                     name: None,
                     method: Method::Libtorch,
                     position,
+                    rounding: None,
                     words: words(draw, Method::Libtorch, view.shape(), view.dtype()),
                     view: 0,
                 });

@@ -131,7 +131,15 @@ impl WordPattern {
                 };
                 match serial {
                     true => serial_normal(&normals, precision),
-                    false => block_normal(&normals, drawn, method, precision),
+                    false => {
+                        // Some elements of a truncated normal were redrawn.
+                        let blocks = if matches!(draw, Draw::Normal(_)) {
+                            1
+                        } else {
+                            3
+                        };
+                        block_normal(&normals, drawn, method, precision, blocks)
+                    }
                 }
             }
             _ => return None,
@@ -140,7 +148,7 @@ impl WordPattern {
         let needed = match (draw, method) {
             (Draw::TruncNormal(_), method) if method.is_inverse_erf() => all,
             // An element outside the bounds was redrawn, so its pair matches no words.
-            (Draw::TruncNormal(_), _) => (all * 2).div_ceil(5),
+            (Draw::TruncNormal(draw), _) => kept_predictions(draw, all),
             _ => all,
         };
         let pattern = WordPattern {
@@ -158,10 +166,10 @@ impl WordPattern {
             .map(Prediction::probability)
             .collect();
         probabilitys.sort_by(|a, b| b.total_cmp(a));
-        let choices = match self.needed == probabilitys.len() {
-            true => 1.0,
-            false => 2f64.powf(probabilitys.len() as f64),
-        };
+        let all = probabilitys.len();
+        let choices: f64 = (0..all - self.needed)
+            .map(|i| (all - i) as f64 / (i + 1) as f64)
+            .product();
         choices * probabilitys.iter().take(self.needed).product::<f64>()
     }
 
@@ -201,6 +209,18 @@ impl WordPattern {
     }
 }
 
+/// How many of the predictions of a truncated normal hold, but for four standard deviations. The two of a pair do if both values
+/// are within the bounds at first.
+fn kept_predictions(TruncNormal { mean, std, a, b }: TruncNormal, all: usize) -> usize {
+    let cdf = |x: f64| erf((x - mean) / std / SQRT_2) / 2.0;
+    let kept = (cdf(b) - cdf(a)).powi(2);
+    let pairs = all as f64 / 2.0;
+    let deviation = (pairs * kept * (1.0 - kept)).sqrt();
+    let needed = 2.0 * (pairs * kept - 4.0 * deviation);
+    // NaN, of a draw that nothing makes, is 0.
+    (needed.max(0.0) as usize).min(all)
+}
+
 fn uniform(
     values: &[f64],
     from: f64,
@@ -230,7 +250,14 @@ fn uniform(
 
 /// Elements j and j + 8 of a block of 16 are a pair. If numel is not a multiple of 16, the last 16
 /// elements are one block, drawn last, and only whole blocks before them keep their pairs.
-fn block_normal(normals: &[f64], drawn: Dtype, method: Method, precision: f64) -> Vec<Prediction> {
+/// Predicts the words of the first `blocks` that are not mostly zeros.
+fn block_normal(
+    normals: &[f64],
+    drawn: Dtype,
+    method: Method,
+    precision: f64,
+    blocks: usize,
+) -> Vec<Prediction> {
     /// The number of blocks among which one with few zeros is looked for; a padding row is all zeros.
     const BLOCKS: usize = 512;
     /// The number of pairs without zeros that a block must have.
@@ -259,8 +286,10 @@ fn block_normal(normals: &[f64], drawn: Dtype, method: Method, precision: f64) -
             let block = &normals[element..element + 16];
             block_predictions(block, word as u64, bits, step, precision)
         })
-        .find(|predictions| predictions.len() >= 2 * PAIRS)
-        .unwrap_or_default()
+        .filter(|predictions| predictions.len() >= 2 * PAIRS)
+        .take(blocks)
+        .flatten()
+        .collect()
 }
 
 /// The predictions from the pairs without zeros of a block whose first value is number `start`.
