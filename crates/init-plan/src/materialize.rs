@@ -97,7 +97,8 @@ impl InitPlan {
     ) -> Result<Storages<'_, S>, PlanError> {
         let live = self.live(roots.iter().copied());
         let lifetimes = self.lifetimes(&live, roots);
-        self.check_memory(&live, &lifetimes)?;
+        let scratch = |step: &Step| self.scratch(step, generator);
+        self.check_memory(&live, &lifetimes, scratch)?;
         self.check_data(&live)?;
         let mut run = Run {
             plan: self,
@@ -131,6 +132,22 @@ impl InitPlan {
             path: data.path(),
             source,
         })
+    }
+
+    /// The bytes that [`skip`](Self::skip) needs: those of the tensor if a draw has to be made, else none.
+    fn scratch<S: Stream>(&self, step: &Step, stream: &S) -> u64 {
+        let (Op::Draw(draw), [out]) = (&step.op, &*step.outs) else {
+            return 0;
+        };
+        let view = &self.views[*out];
+        let Some(target) = view.target(self.semantics) else {
+            return 0;
+        };
+        let is_known = draw.consumed(target, Some(false)).words.is_some();
+        match is_known || draw.can_skip(target) && stream.engine(draw, target).is_some() {
+            true => 0,
+            false => view.bytes().end - view.bytes().start,
+        }
     }
 
     /// Skips a draw whose values nothing reads.

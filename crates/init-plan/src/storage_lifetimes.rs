@@ -3,7 +3,7 @@
 use crate::error::PlanError;
 use crate::interval_set::IntervalSet;
 use crate::plan::InitPlan;
-use crate::view::View;
+use crate::step::Step;
 
 /// When a run uses each storage.
 pub(crate) struct Lifetimes {
@@ -58,13 +58,15 @@ impl InitPlan {
         }
     }
 
-    /// Rejects a run that holds more bytes at a time than the machine has memory and swap space.
+    /// Rejects a run that holds more bytes at a time than the machine has memory and swap space. `scratch` are
+    /// the bytes that a step takes which is not live.
     pub(crate) fn check_memory(
         &self,
         live: &[bool],
         lifetimes: &Lifetimes,
+        scratch: impl Fn(&Step) -> u64,
     ) -> Result<(), PlanError> {
-        let needed = self.peak_bytes(live, lifetimes);
+        let needed = self.peak_bytes(live, lifetimes, scratch);
         match machine_memory() {
             Some(available) if needed > available => Err(PlanError::Memory { needed, available }),
             _ => Ok(()),
@@ -72,7 +74,12 @@ impl InitPlan {
     }
 
     /// The most bytes of storages at a time.
-    fn peak_bytes(&self, live: &[bool], lifetimes: &Lifetimes) -> u64 {
+    fn peak_bytes(
+        &self,
+        live: &[bool],
+        lifetimes: &Lifetimes,
+        scratch: impl Fn(&Step) -> u64,
+    ) -> u64 {
         let mut allocated = vec![false; self.storages.len()];
         let (mut now, mut peak) = (0u64, 0u64);
         let mut last_uses = lifetimes.last_uses.iter().peekable();
@@ -85,10 +92,8 @@ impl InitPlan {
                     }
                 }
                 peak = peak.max(now);
-            } else if step.op.is_draw() {
-                for out in step.targets(&self.views).map(View::bytes) {
-                    peak = peak.max(now.saturating_add(out.end - out.start));
-                }
+            } else {
+                peak = peak.max(now.saturating_add(scratch(step)));
             }
             while let Some((_, storage)) = last_uses.next_if(|(last, _)| *last == i) {
                 now = now.saturating_sub(self.storages[*storage]);

@@ -150,7 +150,7 @@ impl<'s, 'p, S: Stream> Cursor<'s, 'p, S> {
         Ok(is_added)
     }
 
-    /// Skips a draw; `false` if its number of words depends on the values.
+    /// Skips a draw; `false` if it has to be made, since only that shows how many words it takes.
     pub(crate) fn skip(
         &mut self,
         draw: &Draw,
@@ -170,7 +170,17 @@ impl<'s, 'p, S: Stream> Cursor<'s, 'p, S> {
                 self.words = words;
                 Ok(true)
             }
-            _ => Ok(draw.skip(&Engine::default(), self.flush(storages)?, target)),
+            _ => {
+                let engine = match consumed.words {
+                    Some(_) => Some(Engine::default()),
+                    // How many words depends on the values, which libtorch may have to compute.
+                    None => self.stream.engine(draw, target),
+                };
+                let Some(engine) = engine else {
+                    return Ok(false);
+                };
+                Ok(draw.skip(&engine, self.flush(storages)?, target))
+            }
         }
     }
 

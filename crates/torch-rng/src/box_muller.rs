@@ -49,6 +49,14 @@ const FOUR_OVER_PI: f32 = 1.27323954473516;
 /// `2.0f * c10::pi<double>`.
 const TWO_PI: f64 = 2.0 * PI;
 
+/// The largest normal value in single precision, `sqrt(-2 ln 2^-24)`: the logarithm is that of the smallest
+/// `1 - u1`.
+pub(crate) const LARGEST_F32: f32 = 5.768_107_4;
+
+/// More than the largest normal value in double precision, `sqrt(-2 ln 2^-53)` = 8.5717, whatever the C library's
+/// logarithm rounds to.
+pub(crate) const LARGEST_F64: f64 = 8.572;
+
 /// The normal values of the uniform values `u1` and `u2`, which lie eight apart in a block.
 pub(crate) fn f64(u1: f64, u2: f64, mean: f64, std: f64) -> (f64, f64) {
     let radius = (-2.0 * (1.0 - u1).ln()).sqrt();
@@ -115,4 +123,32 @@ fn sincos(angle: f32) -> (f32, f32) {
         if octant & 4 == 0 { sin } else { -sin },
         if (octant - 2) & 4 == 0 { -cos } else { cos },
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// All words that a radius is made of, and all that an angle is made of.
+    #[test]
+    fn no_single_normal_is_larger() {
+        let units = || (0..1 << 24).map(|k| k as f32 / 16_777_216.0);
+        let radius = |u1: f32| f32(u1, 0.0, 0.0, 1.0).0;
+        let largest = units().map(radius).fold(0.0, f32::max);
+        assert_eq!(largest.to_bits(), LARGEST_F32.to_bits(), "{largest:?}");
+        let factors = units().map(|u2| sincos(TWO_PI as f32 * u2));
+        let (sin, cos) = factors.fold((0f32, 0f32), |(sin, cos), (s, c)| {
+            (sin.max(s.abs()), cos.max(c.abs()))
+        });
+        assert_eq!((sin, cos), (1.0, 1.0));
+    }
+
+    #[test]
+    fn the_extreme_double_normal_is_below_the_bound() {
+        let unit = 1.0 / 9_007_199_254_740_992.0;
+        let (cos, _) = f64(1.0 - unit, 0.0, 0.0, 1.0);
+        assert!((8.571..LARGEST_F64).contains(&cos), "{cos}");
+        let serial = (-2.0 * (-(1.0 - unit)).ln_1p()).sqrt();
+        assert!((8.571..LARGEST_F64).contains(&serial), "{serial}");
+    }
 }

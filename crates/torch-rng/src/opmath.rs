@@ -46,6 +46,8 @@ pub trait Opmath: Copy + PartialOrd + Send + Sync + Sub<Output = Self> {
     fn uniform(generator: &mut Mt19937, from: Self, range: Self) -> Self;
     /// Turns a pair of uniform values into a pair of normal ones.
     fn box_muller(u1: Self, u2: Self, mean: Self, std: Self) -> (Self, Self);
+    /// At least the absolute value of every normal value with mean 0 and standard deviation 1.
+    fn largest_normal() -> Self;
 
     fn splat<I: OpmathIsa>(isa: I, value: Self) -> Self::Vector<I>;
     /// The low `UNIT_BITS` bits of the words, after tempering.
@@ -100,6 +102,10 @@ impl Opmath for f32 {
 
     fn box_muller(u1: f32, u2: f32, mean: f32, std: f32) -> (f32, f32) {
         box_muller::f32(u1, u2, mean, std)
+    }
+
+    fn largest_normal() -> f32 {
+        box_muller::LARGEST_F32
     }
 
     #[inline(always)]
@@ -157,6 +163,10 @@ impl Opmath for f64 {
 
     fn box_muller(u1: f64, u2: f64, mean: f64, std: f64) -> (f64, f64) {
         box_muller::f64(u1, u2, mean, std)
+    }
+
+    fn largest_normal() -> f64 {
+        box_muller::LARGEST_F64
     }
 
     #[inline(always)]

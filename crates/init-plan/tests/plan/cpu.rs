@@ -165,3 +165,76 @@ fn draws_into_views_that_do_not_fit_are_errors() {
     }
     assert_eq!(generator, Mt19937::new(1));
 }
+
+/// What nothing reads takes no memory, however large it is; what has to be made to see where it ends does.
+#[test]
+fn dead_draws_need_no_memory() {
+    let plan = |dead: serde_json::Value| {
+        let mut plan = Builder::default();
+        let huge = plan.tensor("float32", &[1 << 20, 1 << 20]);
+        let small = plan.tensor("float32", &[5, 7]);
+        let dead = dead.as_array().unwrap();
+        let step = [&[dead[0].clone(), json!(huge)], &dead[1..]].concat();
+        plan.step(json!(step))
+            .step(json!(["normal_", small, 0.0, 1.0]))
+            .parameter("huge", huge)
+            .parameter("small", small);
+        plan.plan()
+    };
+    for dead in [
+        json!(["uniform_", -1.0, 1.0]),
+        json!(["normal_", 0.0, 0.02]),
+        json!(["trunc_normal_", 0.0, 0.02, -2.0, 2.0]),
+    ] {
+        let plan = plan(dead.clone());
+        let mut generator = Mt19937::new(5);
+        let made = plan.materialize_only(&mut generator, |name| name == "small");
+        let made = made.unwrap_or_else(|error| panic!("{dead}: {error}"));
+        let mut expected = Mt19937::new(5);
+        expected.skip(1 << 40);
+        let mut values = [0f32; 35];
+        torch_rng::normal_(&mut expected, &mut values, 0.0, 1.0).unwrap();
+        assert_eq!(made[0].1.to_bytes(), values.map(f32::to_le_bytes).concat());
+        assert_eq!(generator, expected, "{dead}");
+        let all = plan.materialize(&mut generator).unwrap_err();
+        assert!(matches!(all, PlanError::Memory { .. }), "{dead}: {all}");
+    }
+    let rejection = plan(json!(["trunc_normal_", 0.0, 1.0, 3.0, 4.0]));
+    let error = rejection.materialize_only(&mut Mt19937::new(5), |name| name == "small");
+    assert!(matches!(error, Err(PlanError::Memory { .. })));
+}
+
+/// Draws that are cut are counted past as they are made.
+#[test]
+fn dead_truncated_draws_end_where_live_ones_end() {
+    for (a, b) in [(-0.04, 0.04), (-2.0, 2.0), (-0.01, 0.05)] {
+        for shape in [&[3u64, 4][..], &[3, 5, 7], &[2000, 301]] {
+            for dtype in ["float32", "bfloat16", "float64"] {
+                let mut plan = Builder::default();
+                let cut = plan.tensor(dtype, shape);
+                let last = plan.tensor("float32", &[40]);
+                plan.step(json!(["trunc_normal_", cut, 0.0, 0.02, a, b]))
+                    .step(json!(["uniform_", last, 0.0, 1.0]))
+                    .parameter("cut", cut)
+                    .parameter("last", last);
+                let plan = plan.plan();
+                let (mut all, mut only) = (Mt19937::new(2), Mt19937::new(2));
+                let whole = plan.materialize(&mut all).unwrap();
+                let small = plan
+                    .materialize_only(&mut only, |name| name == "last")
+                    .unwrap();
+                assert_eq!(
+                    small[0].1.to_bytes(),
+                    whole[1].1.to_bytes(),
+                    "{dtype} {shape:?}"
+                );
+                assert_eq!(only, all);
+                let rows = plan
+                    .materialize_rows(&Mt19937::new(2), "cut", 1..2)
+                    .unwrap();
+                let row = whole[0].1.to_bytes().len() / shape[0] as usize;
+                assert_eq!(*rows.to_bytes(), whole[0].1.to_bytes()[row..2 * row]);
+            }
+        }
+    }
+}

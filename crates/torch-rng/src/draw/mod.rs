@@ -64,7 +64,11 @@ fn check<R: Rule>(draw: &R, target: Target<'_>) -> Result<(), ArgumentError> {
 fn skip<R: Rule>(draw: &R, engine: &Engine, generator: &mut Mt19937, target: Target<'_>) -> bool {
     let cached = generator.next_double_normal().is_some();
     let Some(words) = draw.consumed(target, Some(cached)).words else {
-        return false;
+        let can_skip = draw.can_skip_values(target);
+        if can_skip {
+            draw.skip_values(engine, generator, target);
+        }
+        return can_skip;
     };
     let skipped = normal::skip_serial(engine, generator, draw.serial_normals(target));
     engine.skip(generator, words - skipped);
@@ -158,8 +162,25 @@ macro_rules! draws {
                 match self { $(Draw::$kind(draw) => draw.newest_equivalent(target),)* }
             }
 
+            /// Whether [`skip`](Self::skip) advances past this draw.
+            ///
+            /// ```
+            /// use torch_rng::{Draw, Dtype, Target, TruncNormal};
+            ///
+            /// let draw = |a, b| Draw::from(TruncNormal { mean: 0.0, std: 1.0, a, b });
+            /// let target = Target::new(Dtype::Float32, &[1 << 40]);
+            /// assert!(draw(-2.0, 2.0).can_skip(target));
+            /// // Rejection sampling by libtorch's logarithm.
+            /// assert!(!draw(3.0, 4.0).can_skip(target));
+            /// ```
+            pub fn can_skip(&self, target: Target<'_>) -> bool {
+                let is_known = self.consumed(target, Some(false)).words.is_some();
+                is_known || match self { $(Draw::$kind(draw) => draw.can_skip_values(target),)* }
+            }
+
             /// Advances the generator by what the draw [consumes](Self::consumed), without filling
-            /// anything; `false`, with nothing done, if that depends on the values.
+            /// anything. Where that depends on the values, these are computed a part at a time, in at most
+            /// 32 MiB; `false`, with nothing done, if libtorch has to compute them or all are needed together.
             pub fn skip(
                 &self,
                 engine: &Engine,
@@ -188,8 +209,8 @@ macro_rules! draws {
                 match self { $(Draw::$kind(draw) => draw.fill(engine, generator, target, values),)* }
             }
 
-            /// Whether the elements of `target` can be drawn separately, by [`fill_range`](Self::fill_range)
-            /// and [`chunks`](Self::chunks).
+            /// Whether the elements of `target` can be drawn separately, by [`fill_range`](Self::fill_range), and
+            /// by [`chunks`](Self::chunks) too if the number of [words](Consumed::words) is known.
             pub fn has_ranges(&self, target: Target<'_>) -> bool {
                 match self { $(Draw::$kind(draw) => draw.has_ranges(target),)* }
             }
@@ -224,7 +245,7 @@ macro_rules! draws {
             /// # Errors
             ///
             /// As [`fill`](Self::fill), and [`DrawError::Range`] unless the draw
-            /// [has ranges](Self::has_ranges).
+            /// [has ranges](Self::has_ranges) and consumes a known number of words.
             pub fn chunks<'a, T: Element>(
                 &self,
                 engine: &Engine,

@@ -95,8 +95,18 @@ pub fn normal_serial_<T: Element>(
     std: f64,
 ) -> Result<(), DrawError> {
     check_std(std)?;
-    values.fill_with(|| T::from_f64(standard_normal(generator).mul_add(std, mean)));
+    draw_serial(generator, values, mean, std);
     Ok(())
+}
+
+/// [`normal_serial_`] with a checked standard deviation.
+pub(super) fn draw_serial<T: Element>(
+    generator: &mut Mt19937,
+    values: &mut [T],
+    mean: f64,
+    std: f64,
+) {
+    values.fill_with(|| T::from_f64(standard_normal(generator).mul_add(std, mean)));
 }
 
 impl Engine {

@@ -94,6 +94,14 @@ pub(crate) trait Rule: Copy + Sized {
         0
     }
 
+    /// Whether [`skip_values`](Self::skip_values) skips a draw whose number of words depends on their values.
+    fn can_skip_values(&self, _target: Target<'_>) -> bool {
+        false
+    }
+
+    /// Computes the values of such a draw in bounded memory, and moves the generator to where it ends.
+    fn skip_values(&self, _engine: &Engine, _generator: &mut Mt19937, _target: Target<'_>) {}
+
     /// Fills the elements of `target`, in memory order.
     fn fill<T: Element>(
         &self,
@@ -103,7 +111,8 @@ pub(crate) trait Rule: Copy + Sized {
         values: &mut [T],
     ) -> Result<(), DrawError>;
 
-    /// Whether [`fill_range`](Self::fill_range) and [`chunks`](Self::chunks) support this target.
+    /// Whether [`fill_range`](Self::fill_range) supports this target, and [`chunks`](Self::chunks) if the number
+    /// of its words is known.
     fn has_ranges(&self, _target: Target<'_>) -> bool {
         false
     }

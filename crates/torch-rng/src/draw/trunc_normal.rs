@@ -2,26 +2,29 @@
 //!
 //! Follows the first method of `_no_grad_trunc_normal_` (`torch/nn/init.py`), PyTorch 2.13: it redraws the
 //! whole tensor as long as an element is outside the bounds, and copies those elements. Here a pass
-//! computes only the elements that are still pending and skips the words of the others.
+//! computes only the elements that are still pending and skips the words of the others. Any range of the
+//! elements is drawn alone: each pass is at a known position, and only their number depends on all values.
 
-use super::normal::{
-    self, BLOCK, Normal, NormalTransform, check_std, draw_block, normal_serial_, remainder_words,
-};
+use super::normal::{self, BLOCK, Normal, NormalTransform, check_std, draw_block, remainder_words};
 use super::old_blocks::has_old_blocks;
 use super::rule::{Consumed, Rule, Target};
 use super::uniform::words_per_value;
 use crate::arch::Isa;
+use crate::box_muller::LARGEST_F64;
+use crate::dtype::Dtype;
 use crate::element::{Element, ElementIsa, InSingle};
 use crate::engine::Engine;
 use crate::error::DrawError;
 use crate::mt19937::Mt19937;
 use crate::opmath::Opmath;
-use crate::parallel::Cost;
+use crate::parallel::{Chunk, Cost};
 use crate::semantics::Semantics;
 use crate::simd::{FullIsa, Simd};
 use crate::stream::{Consume, MAX_CONSUMED, WordConsumer};
+use half::{bf16, f16};
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
+use std::ops::Range;
 
 /// Normal values between bounds, as `torch.nn.init.trunc_normal_` draws them since PyTorch 2.12.
 ///
@@ -54,7 +57,103 @@ impl TruncNormal {
         let TruncNormal { mean, std, a, b } = *self;
         normal_interval_probability(mean, std, a, b) > 0.3
     }
+
+    /// Whether the first draw of normal values is the only one: no value that can be drawn for `target` lies
+    /// outside the bounds, rounded to its dtype.
+    ///
+    /// That is so for bounds beyond 5.77 standard deviations of contiguous f32, f16 and bf16 tensors of at
+    /// least 16 elements, and beyond 8.58 of all others. `false` means that it depends on the values.
+    ///
+    /// ```
+    /// use torch_rng::{Dtype, Target, TruncNormal};
+    ///
+    /// let matrix = Target::new(Dtype::Float32, &[64, 64]);
+    /// let draw = TruncNormal { mean: 0.0, std: 0.02, a: -2.0, b: 2.0 };
+    /// assert!(draw.is_one_pass(matrix));
+    /// assert!(!TruncNormal { a: -0.06, b: 0.06, ..draw }.is_one_pass(matrix));
+    /// ```
+    pub fn is_one_pass(&self, target: Target<'_>) -> bool {
+        let is_redrawn = target.semantics > Semantics::PyTorch2_11 && self.uses_redraws();
+        let has_known_blocks =
+            Normal::is_serial(target) || !has_old_blocks(target.semantics, target.dtype);
+        is_redrawn
+            && has_known_blocks
+            && match target.dtype {
+                Dtype::Float16 => self.bounds_hold_all::<f16>(target),
+                Dtype::Bfloat16 => self.bounds_hold_all::<bf16>(target),
+                Dtype::Float32 => self.bounds_hold_all::<f32>(target),
+                Dtype::Float64 => self.bounds_hold_all::<f64>(target),
+                Dtype::Int64 => false,
+            }
+    }
+
+    /// A value is `fma(r * t, std, mean)`, rounded to the dtype, with `r = sqrt(-2 ln u)` and `t` a sine or a
+    /// cosine. The smallest `u` is one unit of the uniform values, and neither polynomials nor the C library
+    /// give a `t` beyond 1. Rounded operations are monotonic, so that the extremes of `r * t` give the extreme
+    /// values.
+    fn bounds_hold_all<T: Element>(&self, target: Target<'_>) -> bool {
+        let TruncNormal { mean, std, a, b } = *self;
+        let (low, high) = (T::from_f64(a), T::from_f64(b));
+        let inside = |lowest: T, highest: T| lowest >= low && highest <= high;
+        if Normal::is_serial(target) {
+            let value = |x: f64| T::from_f64(x.mul_add(std, mean));
+            return inside(value(-LARGEST_F64), value(LARGEST_F64));
+        }
+        let largest = T::Opmath::largest_normal();
+        let smallest = T::Opmath::from_f64(0.0) - largest;
+        let (mean, std) = (T::Opmath::from_f64(mean), T::Opmath::from_f64(std));
+        let value = |x: T::Opmath| T::from_opmath(x.mul_add(std, mean));
+        inside(value(smallest), value(largest))
+    }
+
+    fn normal(&self) -> Normal {
+        Normal {
+            mean: self.mean,
+            std: self.std,
+        }
+    }
+
+    /// Whether the elements of a pass have separate words.
+    fn has_blocks(&self, target: Target<'_>) -> bool {
+        let is_redrawn = target.semantics > Semantics::PyTorch2_11 && self.uses_redraws();
+        is_redrawn && !Normal::is_serial(target)
+    }
+
+    /// Moves the generator past all passes, whatever memory the tensor would take.
+    fn count_passes<T: Element>(
+        &self,
+        engine: &Engine,
+        generator: &mut Mt19937,
+        target: Target<'_>,
+    ) {
+        let truncation = Truncation::<T>::new(target.semantics, *self);
+        let zero = T::from_f64(0.0);
+        if Normal::is_serial(target) {
+            let mut values = [zero; BLOCK];
+            let values = &mut values[..target.numel() as usize];
+            truncation.fill_serial(generator, values, self.mean, self.std);
+            return;
+        }
+        let passes = Passes::new::<T>(target.semantics, target.numel());
+        let mut values = vec![zero; target.numel().min(2 * COUNTED) as usize];
+        let (mut start, mut most) = (0, 0);
+        while start < target.numel() {
+            // The last part is at least as long as the others, so that it has the last whole block.
+            let end = match target.numel() - start {
+                rest if rest < 2 * COUNTED => target.numel(),
+                _ => start + COUNTED,
+            };
+            let part = &mut values[..(end - start) as usize];
+            let (count, _) = truncation.fill_part(engine, generator, &passes, start, part);
+            most = most.max(count);
+            start = end;
+        }
+        engine.skip(generator, most * passes.words);
+    }
 }
+
+/// Elements of which passes are counted at a time; whole blocks.
+const COUNTED: u64 = 1 << 21;
 
 /// Fills with normal values between `a` and `b`, as `torch.nn.init.trunc_normal_` does if more than 0.3 of
 /// the distribution lies between them.
@@ -139,7 +238,8 @@ impl Rule for TruncNormal {
         }
     }
 
-    /// The number of draws depends on the values; up to PyTorch 2.11, there is one of uniform values.
+    /// The number of draws depends on the values, unless no bound is reached; up to PyTorch 2.11, there is one
+    /// of uniform values.
     fn consumed(&self, target: Target<'_>, cached: Option<bool>) -> Consumed {
         let numel = target.numel();
         if target.semantics <= Semantics::PyTorch2_11 {
@@ -148,6 +248,9 @@ impl Rule for TruncNormal {
                 words: words.and_then(|words| words.checked_mul(numel)),
                 cached,
             };
+        }
+        if self.is_one_pass(target) {
+            return self.normal().consumed(target, cached);
         }
         Consumed {
             words: (numel == 0).then_some(0),
@@ -165,6 +268,31 @@ impl Rule for TruncNormal {
         normal::newest_equivalent(target, !has_blocks)
     }
 
+    fn serial_normals(&self, target: Target<'_>) -> u64 {
+        match self.is_one_pass(target) {
+            true => self.normal().serial_normals(target),
+            false => 0,
+        }
+    }
+
+    fn can_skip_values(&self, target: Target<'_>) -> bool {
+        let is_redrawn = target.semantics > Semantics::PyTorch2_11 && self.uses_redraws();
+        is_redrawn
+            && target.contiguous
+            && target.dtype != Dtype::Int64
+            && usize::try_from(target.numel()).is_ok()
+    }
+
+    fn skip_values(&self, engine: &Engine, generator: &mut Mt19937, target: Target<'_>) {
+        match target.dtype {
+            Dtype::Float16 => self.count_passes::<f16>(engine, generator, target),
+            Dtype::Bfloat16 => self.count_passes::<bf16>(engine, generator, target),
+            Dtype::Float32 => self.count_passes::<f32>(engine, generator, target),
+            Dtype::Float64 => self.count_passes::<f64>(engine, generator, target),
+            Dtype::Int64 => {}
+        }
+    }
+
     fn fill<T: Element>(
         &self,
         engine: &Engine,
@@ -172,11 +300,109 @@ impl Rule for TruncNormal {
         target: Target<'_>,
         values: &mut [T],
     ) -> Result<(), DrawError> {
+        if self.is_one_pass(target) {
+            return self.normal().fill(engine, generator, target, values);
+        }
         let is_inverse = target.semantics <= Semantics::PyTorch2_11;
         if !self.uses_redraws() || (!target.contiguous || is_inverse) && target.numel() > 0 {
             return Err(DrawError::NeedsLibtorch(Self::NAME));
         }
         self.redraw(engine, target.semantics, generator, values)
+    }
+
+    fn has_ranges(&self, target: Target<'_>) -> bool {
+        self.has_blocks(target)
+    }
+
+    fn fill_range<T: Element>(
+        &self,
+        engine: &Engine,
+        start: &Mt19937,
+        target: Target<'_>,
+        range: Range<u64>,
+        values: &mut [T],
+    ) -> Result<(), DrawError> {
+        if self.is_one_pass(target) {
+            return self
+                .normal()
+                .fill_range(engine, start, target, range, values);
+        }
+        if range.is_empty() {
+            return Ok(());
+        }
+        let truncation = Truncation::<T>::new(target.semantics, *self);
+        let passes = Passes::new::<T>(target.semantics, target.numel());
+        let drawn = passes.whole_blocks(range.clone());
+        if drawn == range {
+            truncation.fill_part(engine, start, &passes, drawn.start, values);
+            return Ok(());
+        }
+        let mut temporary = vec![T::from_f64(0.0); (drawn.end - drawn.start) as usize];
+        truncation.fill_part(engine, start, &passes, drawn.start, &mut temporary);
+        let from = (range.start - drawn.start) as usize..(range.end - drawn.start) as usize;
+        values.copy_from_slice(&temporary[from]);
+        Ok(())
+    }
+
+    fn chunks<'a, T: Element>(
+        &self,
+        engine: &Engine,
+        target: Target<'_>,
+        values: &'a mut [T],
+    ) -> Result<Vec<Chunk<'a>>, DrawError> {
+        match self.is_one_pass(target) {
+            true => self.normal().chunks(engine, target, values),
+            false => Err(DrawError::Range(Self::NAME)),
+        }
+    }
+}
+
+/// Where the words of the passes over a tensor of at least 16 elements are.
+#[derive(Debug, Clone, Copy)]
+struct Passes {
+    numel: u64,
+    /// The elements after the last whole block.
+    rest: usize,
+    /// The words of those elements.
+    remainder_words: u64,
+    /// The words after those of the whole blocks.
+    end_words: u64,
+    /// The words of a pass.
+    words: u64,
+}
+
+impl Passes {
+    fn new<T: Element>(semantics: Semantics, numel: u64) -> Passes {
+        let rest = (numel % BLOCK as u64) as usize;
+        let remainder_words = remainder_words::<T>(semantics, numel as usize);
+        let block_words = T::Opmath::WORDS * BLOCK as u64;
+        let end_words = if rest > 0 {
+            remainder_words + block_words
+        } else {
+            0
+        };
+        Passes {
+            numel,
+            rest,
+            remainder_words,
+            end_words,
+            words: numel / BLOCK as u64 * block_words + end_words,
+        }
+    }
+
+    /// The elements that are drawn together with some: whole blocks, and all from the last whole block on if the
+    /// last 16 elements are redrawn and one of those is wanted.
+    fn whole_blocks(&self, range: Range<u64>) -> Range<u64> {
+        const BLOCK: u64 = self::BLOCK as u64;
+        let (start, end) = (
+            range.start / BLOCK * BLOCK,
+            range.end.next_multiple_of(BLOCK),
+        );
+        let redrawn = self.numel - self.rest as u64 - BLOCK;
+        match self.rest > 0 && end > redrawn {
+            true => start.min(redrawn)..self.numel,
+            false => start..end,
+        }
     }
 }
 
@@ -196,7 +422,10 @@ impl TruncNormal {
         let truncation = Truncation::new(semantics, *self);
         match values.len() {
             0 => Ok(()),
-            1..BLOCK => truncation.fill_serial(generator, values, mean, std),
+            1..BLOCK => {
+                truncation.fill_serial(generator, values, mean, std);
+                Ok(())
+            }
             _ => {
                 truncation.fill(engine, generator, values);
                 Ok(())
@@ -257,17 +486,11 @@ impl<T: Element> Truncation<T> {
     }
 
     /// Fills fewer values than a block, one at a time.
-    fn fill_serial(
-        &self,
-        generator: &mut Mt19937,
-        values: &mut [T],
-        mean: f64,
-        std: f64,
-    ) -> Result<(), DrawError> {
+    fn fill_serial(&self, generator: &mut Mt19937, values: &mut [T], mean: f64, std: f64) {
         let mut drawn = [T::from_f64(0.0); BLOCK];
         let mut pending = u16::MAX >> (BLOCK - values.len());
         while pending != 0 {
-            normal_serial_(generator, &mut drawn[..values.len()], mean, std)?;
+            normal::draw_serial(generator, &mut drawn[..values.len()], mean, std);
             for (j, value) in values.iter_mut().enumerate() {
                 if pending >> j & 1 != 0 {
                     *value = drawn[j];
@@ -275,25 +498,32 @@ impl<T: Element> Truncation<T> {
             }
             pending = self.still_pending(pending, &drawn);
         }
-        Ok(())
     }
 
     /// Fills at least 16 values in blocks.
     fn fill(&self, engine: &Engine, generator: &mut Mt19937, values: &mut [T]) {
+        let passes = Passes::new::<T>(self.semantics, values.len() as u64);
+        let (count, end) = self.fill_part(engine, generator, &passes, 0, values);
+        match end {
+            Some(end) => *generator = end,
+            None => engine.skip(generator, count * passes.words),
+        }
+    }
+
+    /// Fills the elements from `first` on, as [`Passes::whole_blocks`] has them, with a generator before the whole
+    /// draw. Returns the number of passes, and the generator after the last one if one thread has drawn all
+    /// elements.
+    fn fill_part(
+        &self,
+        engine: &Engine,
+        start: &Mt19937,
+        passes: &Passes,
+        first: u64,
+        values: &mut [T],
+    ) -> (u64, Option<Mt19937>) {
         let is_old = has_old_blocks(self.semantics, T::DTYPE);
         let simd = engine.simd().filter(|_| !is_old);
-        let numel = values.len();
-        let rest = numel % BLOCK;
-        let block_words = T::Opmath::WORDS * BLOCK as u64;
-        let remainder_words = remainder_words::<T>(self.semantics, numel);
-        // The words after those of the whole blocks.
-        let end_words = if rest > 0 {
-            remainder_words + block_words
-        } else {
-            0
-        };
-        let pass_words = (numel / BLOCK) as u64 * block_words + end_words;
-
+        let (has_first, has_last) = (first == 0, first + values.len() as u64 == passes.numel);
         let cost = Cost {
             words: T::Opmath::WORDS,
             nanoseconds: match simd {
@@ -302,16 +532,16 @@ impl<T: Element> Truncation<T> {
             },
         };
         let fill_part = |mut generator: Mt19937, part: &mut [T], is_last: bool| {
-            let rest = if is_last { rest } else { 0 };
+            let rest = if is_last && has_last { passes.rest } else { 0 };
             let whole = part.len() - rest;
             let mut pending = vec![u16::MAX; whole / BLOCK];
             let mut last_pending = if rest > 0 { u16::MAX } else { 0 };
-            let mut passes = 0u64;
+            let mut count = 0u64;
             loop {
                 let pass = Pass {
                     values: &mut part[..whole],
                     pending: &mut pending,
-                    is_first: passes == 0,
+                    is_first: count == 0,
                 };
                 self.draw(simd, &mut generator, pass);
                 // The last 16 elements are redrawn if those are not a block: in the last whole block
@@ -322,27 +552,29 @@ impl<T: Element> Truncation<T> {
                     *last &= u16::MAX >> (BLOCK - rest);
                 }
                 if rest > 0 {
-                    generator.skip_with(simd, remainder_words);
+                    generator.skip_with(simd, passes.remainder_words);
                     let start = part.len() - BLOCK;
                     if let Some(last) = part[start..].first_chunk_mut() {
                         last_pending = self.draw_block(&mut generator, last, last_pending);
                     }
                 }
-                passes += 1;
+                count += 1;
                 if last_pending == 0 && pending.iter().all(|bits| *bits == 0) {
-                    return (passes, generator);
+                    return (count, generator);
                 }
                 let part_words = T::Opmath::WORDS * whole as u64;
-                let drawn = part_words + if rest > 0 { end_words } else { 0 };
-                generator.skip_with(simd, pass_words - drawn);
+                let drawn = part_words + if rest > 0 { passes.end_words } else { 0 };
+                generator.skip_with(simd, passes.words - drawn);
             }
         };
-        let parts = engine.map_parts(cost, generator, values, fill_part);
+        let mut generator = start.clone();
+        generator.skip_with(engine.simd(), T::Opmath::WORDS * first);
+        let parts = engine.map_parts(cost, &generator, values, fill_part);
         match <[_; 1]>::try_from(parts) {
-            Ok([(_, end)]) => *generator = end,
+            Ok([(count, end)]) => (count, (has_first && has_last).then_some(end)),
             Err(parts) => {
-                let passes = parts.iter().map(|(passes, _)| *passes).max().unwrap_or(0);
-                generator.skip_with(simd, passes * pass_words);
+                let count = parts.iter().map(|(count, _)| *count).max().unwrap_or(0);
+                (count, None)
             }
         }
     }
@@ -638,5 +870,179 @@ impl<T: Element<Opmath = f32>> WordConsumer for RedrawPass<'_, T> {
             self.cursor.values = self.cursor.values.add(blocks * BLOCK);
             self.cursor.pending = self.cursor.pending.add(blocks);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::draw::{Draw, normal_serial_};
+    use crate::mt19937::untemper;
+    use crate::state::State;
+    use std::fmt::Debug;
+
+    /// A generator whose next words these are.
+    fn before(words: &[u32]) -> Mt19937 {
+        let mut state = Mt19937::new(1).to_state();
+        for (slot, word) in state.words[1..].iter_mut().zip(words) {
+            *slot = untemper(*word);
+        }
+        let state = State {
+            left: 624,
+            next: 1,
+            ..state
+        };
+        Mt19937::from_state(&state).unwrap()
+    }
+
+    /// The words of the largest radius and an angle of this fraction of a turn, for each half of a block.
+    fn extreme_block<T: Element>(turn: f64) -> Vec<u32> {
+        let bits = T::Opmath::UNIT_BITS;
+        let words = |unit: u64| match T::Opmath::WORDS {
+            1 => vec![unit as u32],
+            _ => vec![(unit >> 32) as u32, unit as u32],
+        };
+        let half = |unit: u64| words(unit).repeat(BLOCK / 2);
+        let angle = (turn * 2f64.powi(bits as i32)) as u64;
+        [half((1 << bits) - 1), half(angle)].concat()
+    }
+
+    fn in_one_pass<T: Element + Debug>(std: f64, a: f64, b: f64, turn: f64) -> (bool, bool, f64) {
+        let draw = TruncNormal {
+            mean: 0.0,
+            std,
+            a,
+            b,
+        };
+        let target = Target::new(T::DTYPE, &[16]);
+        let start = before(&extreme_block::<T>(turn));
+        let mut normal = [T::from_f64(0.0); BLOCK];
+        let mut one = start.clone();
+        draw.normal()
+            .fill(&Engine::default(), &mut one, target, &mut normal)
+            .unwrap();
+        let mut values = [T::from_f64(0.0); BLOCK];
+        let mut end = start.clone();
+        draw.redraw(&Engine::default(), target.semantics, &mut end, &mut values)
+            .unwrap();
+        let value = format!("{:?}", normal[0]).parse().unwrap();
+        (draw.is_one_pass(target), end == one, value)
+    }
+
+    /// The extreme values are drawn, and one step of the dtype inside them PyTorch draws again.
+    #[test]
+    fn bounds_that_no_value_reaches_are_one_pass() {
+        fn check<T: Element + Debug>(next_inside: impl Fn(f64) -> f64) {
+            let std = 0.02;
+            for (turn, sign) in [(0.0, 1.0), (0.5, -1.0)] {
+                let (_, _, extreme) = in_one_pass::<T>(std, -1.0, 1.0, turn);
+                assert!((0.115..0.1157).contains(&(sign * extreme)), "{extreme}");
+                let bounds = |bound: f64| {
+                    if sign > 0.0 {
+                        (-1.0, bound)
+                    } else {
+                        (-bound, 1.0)
+                    }
+                };
+                let (a, b) = bounds(extreme.abs());
+                assert_eq!(in_one_pass::<T>(std, a, b, turn), (true, true, extreme));
+                let (a, b) = bounds(next_inside(extreme.abs()));
+                assert_eq!(in_one_pass::<T>(std, a, b, turn), (false, false, extreme));
+            }
+        }
+        check::<f32>(|x| f64::from((x as f32).next_down()));
+        check::<bf16>(|x| bf16::from_bits(bf16::from_f64(x).to_bits() - 1).to_f64());
+        check::<f16>(|x| f16::from_bits(f16::from_f64(x).to_bits() - 1).to_f64());
+        // The C library's logarithm gives f64 a margin.
+        for turn in [0.0, 0.5] {
+            let (is_known, is_one, extreme) = in_one_pass::<f64>(1.0, -8.572, 8.572, turn);
+            assert!(is_known && is_one && extreme.abs() > 8.571, "{extreme}");
+            assert!(!in_one_pass::<f64>(1.0, -8.571, 8.571, turn).0);
+            assert!(!in_one_pass::<f64>(1.0, -8.571, 8.571, turn).1);
+        }
+    }
+
+    #[test]
+    fn serial_values_reach_further_than_blocks() {
+        let sigmas = |bound: f64, shape: &[u64], contiguous: bool| {
+            let draw = TruncNormal {
+                mean: 1.0,
+                std: 0.5,
+                a: 1.0 - 0.5 * bound,
+                b: 1.0 + 0.5 * bound,
+            };
+            draw.is_one_pass(Target {
+                contiguous,
+                ..Target::new(Dtype::Float32, shape)
+            })
+        };
+        assert!(sigmas(5.77, &[16], true) && !sigmas(5.76, &[16], true));
+        assert!(sigmas(8.58, &[15], true) && !sigmas(8.57, &[15], true));
+        assert!(sigmas(8.58, &[4, 4], false) && !sigmas(8.57, &[4, 4], false));
+        let one_side = TruncNormal {
+            mean: 0.0,
+            std: 1.0,
+            a: -6.0,
+            b: 5.0,
+        };
+        assert!(!one_side.is_one_pass(Target::new(Dtype::Float32, &[99])));
+        let unbounded = TruncNormal {
+            mean: 0.0,
+            std: 1.0,
+            a: f64::NEG_INFINITY,
+            b: f64::INFINITY,
+        };
+        assert!(unbounded.is_one_pass(Target::new(Dtype::Float32, &[99])));
+        let half = Target::new(Dtype::Bfloat16, &[99]);
+        assert!(!unbounded.is_one_pass(half.with_semantics(Semantics::PyTorch2_12)));
+        assert!(!unbounded.is_one_pass(half.with_semantics(Semantics::PyTorch2_11)));
+    }
+
+    /// Every draw ends where its fill ends, whether its words are known or counted.
+    #[test]
+    fn skips_end_where_fills_end() {
+        fn check<T: Element>(bounds: [f64; 2], shape: &[u64], threads: usize) {
+            let [a, b] = bounds;
+            let draw = TruncNormal {
+                mean: 0.25,
+                std: 1.5,
+                a,
+                b,
+            };
+            let engine = Engine::default().with_threads(std::num::NonZero::new(threads).unwrap());
+            let target = Target::new(T::DTYPE, shape);
+            let mut start = Mt19937::new(7);
+            normal_serial_(&mut start, &mut [0f32], 0.0, 1.0).unwrap();
+            let mut values = vec![T::from_f64(0.0); target.numel() as usize];
+            let mut filled = start.clone();
+            draw.redraw(&engine, target.semantics, &mut filled, &mut values)
+                .unwrap();
+            let mut same = start.clone();
+            draw.fill(&engine, &mut same, target, &mut values).unwrap();
+            assert_eq!(same.state(), filled.state(), "{draw:?} {target:?}");
+            let mut skipped = start.clone();
+            assert!(Draw::from(draw).skip(&engine, &mut skipped, target));
+            assert_eq!(skipped.state(), filled.state(), "{draw:?} {target:?}");
+            let consumed = draw.consumed(target, Some(true));
+            if let Some(words) = consumed.words {
+                let mut words_later = start.clone();
+                words_later.skip(words);
+                assert_eq!(words_later.next_u32(), filled.clone().next_u32());
+                let cached = filled.next_double_normal().is_some();
+                assert_eq!(consumed.cached, Some(cached), "{draw:?} {target:?}");
+            }
+        }
+        for bounds in [[-100.0, 100.0], [-3.0, 3.0], [-0.75, 1.25]] {
+            for shape in [&[0u64][..], &[5], &[6], &[16], &[4, 8], &[99], &[300, 7]] {
+                check::<f32>(bounds, shape, 1);
+                check::<f64>(bounds, shape, 1);
+                check::<bf16>(bounds, shape, 2);
+                check::<f16>(bounds, shape, 1);
+            }
+        }
+        // More than two parts.
+        let large = [2 * COUNTED + COUNTED / 2 + 5];
+        check::<f32>([-3.0, 3.0], &large, 2);
+        check::<bf16>([-6.0, 4.5], &large, 1);
     }
 }
