@@ -53,8 +53,14 @@ impl<'a> StreamSearch<'a> {
     ///
     /// Returns the number of the pattern and its first word, in the order of the stream.
     pub(super) fn scan(&self, seed: u64, words: u64) -> Vec<(usize, u64)> {
+        self.scan_from(Mt19937::new(seed), words)
+    }
+
+    /// Finds where patterns fit that begin in the next `words` words of a stream.
+    ///
+    /// Returns the number of the pattern and its first word, counted from the stream's next one.
+    pub(super) fn scan_from(&self, mut stream: Mt19937, words: u64) -> Vec<(usize, u64)> {
         let mut found = Vec::new();
-        let mut stream = Mt19937::new(seed);
         let mut window: Vec<u32> = Vec::new();
         // The position of the window.
         let mut before = 0u64;

@@ -69,12 +69,21 @@ pub(crate) fn f64(u1: f64, u2: f64, mean: f64, std: f64) -> (f64, f64) {
 
 /// [`f64`](self::f64) in single precision.
 pub(crate) fn f32(u1: f32, u2: f32, mean: f32, std: f32) -> (f32, f32) {
-    let radius = (-2.0 * log(1.0 - u1)).sqrt();
-    let (sin, cos) = sincos(TWO_PI as f32 * u2);
+    let (radius, (sin, cos)) = (radius(u1), direction(u2));
     (
         (radius * cos).mul_add(std, mean),
         (radius * sin).mul_add(std, mean),
     )
+}
+
+/// The distance from the mean, in standard deviations, of the normal values of the uniform value `u1`.
+pub(crate) fn radius(u1: f32) -> f32 {
+    (-2.0 * log(1.0 - u1)).sqrt()
+}
+
+/// The sine and the cosine of the uniform value `u2`, as a part of a turn.
+pub(crate) fn direction(u2: f32) -> (f32, f32) {
+    sincos(TWO_PI as f32 * u2)
 }
 
 /// The natural logarithm of a positive normal number.

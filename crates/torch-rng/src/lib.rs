@@ -41,6 +41,7 @@ mod error;
 mod gf2;
 mod held_log;
 mod jump;
+mod known_bits;
 mod mt19937;
 mod opmath;
 mod parallel;
@@ -55,6 +56,7 @@ mod simd;
 mod state;
 mod stream;
 mod twist;
+mod word_bits;
 mod worker_pool;
 
 pub use backend::{BACKEND_VARIABLE, Backend};

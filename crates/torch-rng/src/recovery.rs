@@ -3,6 +3,9 @@
 //! MT19937 is linear over GF(2): every bit of every word is a sum of bits of the state. Known bits are therefore linear
 //! equations in the unknown ones. The unknowns here are the bits of the first 624 words that are not known, which leaves few of
 //! them: 4,992 where 24 bits of each word are known, instead of 19,937.
+//!
+//! [`shown_words`] tells which bits drawn values show, [`agreement`] whether they are those of MT19937, [`recover`] the state, and
+//! [`find_seed`] the seed.
 
 use crate::arch::Portable;
 use crate::backend::Backend;
@@ -11,16 +14,8 @@ use crate::mt19937::{M, MATRIX, Mt19937, N, seed_step, seed_step_back, temper, u
 use crate::simd::{FullIsa, Kernel};
 use std::collections::VecDeque;
 
-/// What is known of a word of a stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct KnownBits {
-    /// The position of the word, from any position on.
-    pub word: u64,
-    /// The bits that are known, as ones.
-    pub mask: u32,
-    /// Their values. Bits that are not known are ignored.
-    pub bits: u32,
-}
+pub use crate::known_bits::KnownBits;
+pub use crate::word_bits::{ShownWords, shown_words};
 
 /// Why a state cannot be recovered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
