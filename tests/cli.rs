@@ -298,8 +298,8 @@ fn explain_says_in_one_line_what_it_cannot_take() {
             format!("missing.npz: {missing}"),
         ),
         (
-            vec![a.as_str()],
-            "the following required arguments were not provided: <REFERENCE>; try `tch-init --help`".to_owned(),
+            vec![a.as_str(), "--ignore", "*"],
+            format!("{a}: no tensor is selected"),
         ),
         (
             vec![a.as_str(), "--layers", &net],

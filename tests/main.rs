@@ -22,6 +22,8 @@ mod golden;
 mod live;
 #[cfg(feature = "tch")]
 mod load;
+#[cfg(feature = "tch")]
+mod locate;
 #[cfg(feature = "cli")]
 mod odd_members;
 #[cfg(all(feature = "cli", feature = "tch"))]

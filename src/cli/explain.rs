@@ -2,6 +2,7 @@
 
 use super::diff::{json as diff_json, require_tensors, table};
 use super::dtype::FloatDtype;
+use super::explain_alone;
 use super::rename_hint::{Named, RenameHint};
 use super::report::{Report, one_line, spinner};
 use super::selection::{Names, Selection};
@@ -25,8 +26,8 @@ pub struct Arguments {
     /// The tensors to explain: a file of safetensors, npz, npy, pt or ot, or a folder of them
     yours: PathBuf,
     /// PyTorch's tensors, in a file of any of these formats, or the plan of a model, with --seed. The plan may also be
-    /// the first argument
-    #[arg(required_unless_present = "layers", conflicts_with = "layers")]
+    /// the first argument. Without a reference, the seeds and positions of the tensors are found from their values
+    #[arg(conflicts_with = "layers")]
     reference: Option<PathBuf>,
     /// Instead of PyTorch's tensors: a text file with the output of Python's print(model)
     #[arg(long, value_name = "FILE", requires = "seed")]
@@ -42,6 +43,9 @@ pub struct Arguments {
     /// Number of other seeds to try, starting from 0
     #[arg(long, value_name = "N", default_value_t = Options::default().other_seeds)]
     other_seeds: u64,
+    /// Without a reference, the most words after a seed
+    #[arg(long, value_name = "N", default_value_t = Options::default().max_words)]
+    max_words: u64,
     /// Write JSON
     #[arg(long)]
     json: bool,
@@ -64,9 +68,16 @@ pub fn run(arguments: &Arguments) -> Result<Report> {
     let yours_file = TensorFile::open(yours_path)?;
     let all_yours = named(&yours_file);
     let yours = renamed(all_yours.clone(), &names)?;
-    let mut options = Options::default().other_seeds(arguments.other_seeds);
+    let mut options = Options::default()
+        .other_seeds(arguments.other_seeds)
+        .max_words(arguments.max_words);
     if let Some(seed) = arguments.seed {
         options = options.seed(seed);
+    }
+    if reference.is_none() && arguments.layers.is_none() {
+        require_tensors(yours_path, &yours_file)?;
+        names.warn_of_unused();
+        return explain_alone::run(yours_path, &yours, &options, arguments.json);
     }
     let report = |mut expected: Vec<Expected<'_>>, left_out: &[LeftOut]| -> Result<Report> {
         let paired = |name: &str| expected.iter().any(|e| e.tensor.name == name);
@@ -410,7 +421,26 @@ fn text(explanations: &[Explanation], unpaired: &Unpaired, dtype: Option<&DtypeH
         text.push_str(&line);
         text.push('\n');
     };
-    for explanation in explanations.iter().filter(|e| !e.equal) {
+    let shared: Vec<Option<String>> = explanations.iter().map(shared_cause).collect();
+    for (number, explanation) in explanations.iter().enumerate().filter(|(_, e)| !e.equal) {
+        let cause = shared[number].as_ref();
+        let same = (0..explanations.len()).filter(|other| shared[*other].as_ref() == cause);
+        let same: Vec<usize> = same.collect();
+        if let (Some(cause), [first, _, ..]) = (cause, same.as_slice()) {
+            if *first == number {
+                let names = same
+                    .iter()
+                    .map(|other| explanations[*other].tensor.as_str());
+                let names: Vec<&str> = names.collect();
+                line(format!(
+                    "{} tensors: {}",
+                    names.len(),
+                    one_line(&list(&names))
+                ));
+                cause.lines().for_each(|text| line(format!("  {text}")));
+            }
+            continue;
+        }
         line(heading(explanation));
         for finding in &explanation.findings {
             let text = finding.to_string();
@@ -451,6 +481,49 @@ fn text(explanations: &[Explanation], unpaired: &Unpaired, dtype: Option<&DtypeH
     }
     line(summary(explanations));
     text
+}
+
+/// The cause of a tensor's difference, if it may be that of others too: a shift of the stream, or another seed.
+fn shared_cause(explanation: &Explanation) -> Option<String> {
+    match explanation.findings.as_slice() {
+        [Finding::OtherSeed { seed, expected, .. }] => {
+            let expected = expected.map(|expected| format!(", not {expected}"));
+            let expected = expected.unwrap_or_default();
+            Some(format!(
+                "drawn with another seed: {seed}{expected}, each bit for bit"
+            ))
+        }
+        [
+            Finding::OtherOffset {
+                seed,
+                word,
+                expected: Some(expected),
+                because,
+                unexplained,
+                ..
+            },
+        ] if because.is_empty() => {
+            let (direction, rest) = match word > expected {
+                true => (
+                    "earlier",
+                    "by a dropout, a randn or a layer that PyTorch's model lacks",
+                ),
+                false => ("later", "a draw of PyTorch's is missing"),
+            };
+            let shift = word.abs_diff(*expected);
+            let mut text = format!(
+                "drawn at other positions in the stream of seed {seed}, each bit for bit\n\
+                 PyTorch draws each {shift} words {direction}"
+            );
+            let is_all = unexplained.is_some_and(|words| words.unsigned_abs() == shift);
+            if is_all {
+                text.push_str(": ");
+                text.push_str(rest);
+            }
+            Some(text)
+        }
+        _ => None,
+    }
 }
 
 fn heading(explanation: &Explanation) -> String {

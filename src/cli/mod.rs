@@ -26,6 +26,8 @@ mod doctor;
 mod experiment;
 #[cfg(feature = "tch")]
 mod explain;
+#[cfg(feature = "tch")]
+mod explain_alone;
 
 #[cfg(not(feature = "tch"))]
 mod needs_libtorch;
@@ -54,7 +56,7 @@ enum Command {
     Demo(demo::Arguments),
     /// Compare two sets of tensors by bits, ULPs, or PyTorch's tolerances
     Diff(diff::Arguments),
-    /// Explain why tensors differ from what PyTorch draws
+    /// Explain why tensors differ from what PyTorch draws, or, of one file, with which seed they were drawn
     Explain(explain::Arguments),
     /// Make the tensors of a plan at any seed, with the bits that PyTorch's constructor gives them
     Materialize(materialize::Arguments),

@@ -6,14 +6,17 @@
 //! hypothesis about the stream is reported only if replaying it gives your bits. If no hypothesis
 //! fits, none is reported.
 //!
-//! The reference is a file of PyTorch's tensors, or a [`Model`]. The default generator is neither
-//! read nor moved.
+//! The reference is a file of PyTorch's tensors, or a [`Model`]. Without a reference, [`locate`] finds the seeds and positions of
+//! tensors from their values. The default generator is neither read nor moved.
 
 mod candidate;
 mod cast;
 mod cross_match;
+mod draw_fit;
 mod finding;
 mod known_draws;
+mod locate;
+mod located;
 mod model;
 mod origin_search;
 mod orthogonal;
@@ -30,6 +33,8 @@ mod values;
 mod word_prediction;
 
 pub use finding::{Change, Displacement, Explanation, Finding, Region, Whose};
+pub use locate::locate;
+pub use located::{Located, Place};
 pub use model::{Model, ModelError};
 pub use reference::{Drawn, Expected, NamedView};
 
@@ -54,14 +59,17 @@ pub struct Options {
     pub seed: Option<u64>,
     /// The number of other seeds to try, from 0 on. Some ten thousand take a second.
     pub other_seeds: u64,
+    /// The most words after a seed that [`locate`] finds the seed from. A second takes two thousand million.
+    pub max_words: u64,
 }
 
 impl Default for Options {
-    /// No known seed; 65,536 other seeds.
+    /// No known seed; 65,536 other seeds; 2^32 words.
     fn default() -> Options {
         Options {
             seed: None,
             other_seeds: 1 << 16,
+            max_words: 1 << 32,
         }
     }
 }
@@ -74,6 +82,12 @@ impl Options {
             seed: Some(seed.into().value()),
             ..self
         }
+    }
+
+    /// Sets the most words after a seed.
+    #[must_use]
+    pub fn max_words(self, max_words: u64) -> Options {
+        Options { max_words, ..self }
     }
 
     /// Sets the number of other seeds to try.

@@ -19,6 +19,8 @@ mod init;
 mod isclose;
 mod layers;
 mod lazy;
+#[cfg(feature = "cli")]
+mod located;
 mod losses;
 mod models;
 mod norms;

@@ -1,0 +1,149 @@
+//! Which draws a tensor may be of, from its values alone.
+//!
+//! Values of f32 and f64 lie on the grid of their draw: about half the values of another one cannot be drawn at all.
+
+use super::candidate::rng_dtype;
+use super::known_draws::{KnownDraw, may_hold};
+use super::values::{epsilon, max_abs};
+use crate::tensor::Dtype;
+use rayon::prelude::*;
+use torch_rng::recovery::shown_words;
+use torch_rng::{Draw, Normal, Uniform};
+
+/// The first values of a tensor, in an order in which it may have been drawn.
+#[derive(Debug, Clone)]
+pub(super) struct Head {
+    pub dtype: Dtype,
+    /// The elements of the tensor.
+    pub numel: u64,
+    /// The element that `values` begin with: a multiple of 16 after zeros, such as those of a padding row.
+    pub first: u64,
+    pub values: Vec<f64>,
+}
+
+/// The values that decide whether a draw fits.
+const SAMPLE: usize = 512;
+
+impl Head {
+    /// Whether the values lie on the grid of a draw. Always for dtypes of 16 bits, which have too few digits.
+    pub(super) fn fits(&self, draw: Draw) -> bool {
+        let share = share_changed(draw);
+        // Most other draws are rejected by the first values.
+        self.fits_sample(draw, 32, share + 0.25) && self.fits_sample(draw, SAMPLE, share)
+    }
+
+    fn fits_sample(&self, draw: Draw, count: usize, changed: f64) -> bool {
+        let values = &self.values[..self.values.len().min(count)];
+        let shown = shown_words(draw, rng_dtype(self.dtype), self.numel, self.first, values);
+        match shown {
+            Some(shown) => shown.impossible as f64 <= changed * shown.values as f64,
+            // Fewer than 16 normal values do not show it.
+            None => self.numel < 16,
+        }
+    }
+
+    /// The draws that fit, of the known ones.
+    pub(super) fn known_fits(&self, known: &[KnownDraw]) -> Vec<KnownDraw> {
+        let fits = known
+            .iter()
+            .filter(|known| may_hold(known.draw, &self.values) && self.fits(known.draw));
+        fits.cloned().collect()
+    }
+
+    /// A draw with other arguments that fits: `uniform_` with symmetrical bounds, of which every f32 near the estimate is tried, or
+    /// `normal_` with a round standard deviation, or one divided by the square root of an integer.
+    pub(super) fn fitted(&self) -> Option<KnownDraw> {
+        /// The values that are enough for the estimate.
+        const ENOUGH: usize = 1000;
+        if self.dtype != Dtype::Float32 || self.values.len() < ENOUGH {
+            return None;
+        }
+        let n = self.values.len() as f64;
+        let moment = |power: i32| self.values.iter().map(|v| v.powi(power)).sum::<f64>() / n;
+        let (mean, square) = (moment(1), moment(2));
+        // The kurtosis is 1.8 or 3. That of n normal values has the standard deviation sqrt(24 / n).
+        let kurtosis = moment(4) / (square * square);
+        let near = |expected: f64| (kurtosis - expected).abs() <= 8.0 * (24.0 / n).sqrt();
+        if mean.abs() > 6.0 * (square / n).sqrt() {
+            None
+        } else if kurtosis < 2.4 {
+            near(1.8).then(|| self.fitted_uniform(n))?
+        } else {
+            near(3.0).then(|| self.fitted_normal(square.sqrt(), n))?
+        }
+    }
+
+    fn fitted_uniform(&self, n: f64) -> Option<KnownDraw> {
+        let largest = max_abs(&self.values);
+        // All values stay below by this with a probability of exp(-25).
+        let highest = largest * (1.0 + 25.0 / n);
+        let bits = |bound: f64| (bound as f32).to_bits();
+        let draw = |bits: u32| {
+            let bound = f64::from(f32::from_bits(bits));
+            Draw::from(Uniform {
+                from: -bound,
+                to: bound,
+            })
+        };
+        (bits(largest)..=bits(highest))
+            .into_par_iter()
+            .map(draw)
+            .find_first(|draw| self.fits_sample(*draw, 8, 0.0) && self.fits(*draw))
+            .map(|draw| KnownDraw {
+                draw,
+                name: "the bound found from the values".to_owned(),
+            })
+    }
+
+    fn fitted_normal(&self, std: f64, n: f64) -> Option<KnownDraw> {
+        // The estimate has the relative standard deviation 1 / sqrt(2 n).
+        let error = 6.0 / (2.0 * n).sqrt();
+        let (low, high) = (std * (1.0 - error), std * (1.0 + error));
+        // Three digits.
+        let unit = 10f64.powf(low.log10().floor() - 2.0);
+        let round = ((low / unit).ceil() as u64..=(high / unit) as u64).map(|digits| {
+            let std = format!("{digits}e{}", unit.log10().round());
+            (std.parse().unwrap_or(digits as f64 * unit), std)
+        });
+        let fractions = [1.0, 2.0, 0.02, 0.01, 0.05, 0.1, 2f64.sqrt()];
+        let fractions = fractions.into_iter().flat_map(|numerator| {
+            /// The greatest integer under the square root.
+            const GREATEST: f64 = 65_536.0;
+            let integer = |std: f64| (numerator / std).powi(2);
+            let integers = integer(high).ceil().max(2.0)..=integer(low).min(GREATEST);
+            let (first, last) = (*integers.start() as u64, *integers.end() as u64);
+            (first..=last).map(move |integer| (integer, numerator))
+        });
+        // The simplest first: 0.02 / sqrt(24), not 1 / sqrt(60000).
+        let mut fractions: Vec<(u64, f64)> = fractions.collect();
+        fractions.sort_by_key(|(integer, _)| *integer);
+        let fractions = fractions.into_iter().map(|(integer, numerator)| {
+            let std = numerator / (integer as f64).sqrt();
+            (std, format!("{numerator} / sqrt({integer})"))
+        });
+        let candidates: Vec<(f64, String)> = round.chain(fractions).collect();
+        candidates
+            .into_par_iter()
+            .map(|(std, name)| KnownDraw {
+                draw: Normal { mean: 0.0, std }.into(),
+                name: format!("std {name}"),
+            })
+            .find_first(|known| self.fits(known.draw))
+    }
+
+    /// Whether the digits of the dtype show what a value was drawn from.
+    pub(super) fn shows_grid(&self) -> bool {
+        epsilon(self.dtype) <= epsilon(Dtype::Float32)
+    }
+}
+
+/// The largest share of the values of a draw that are impossible, as values are that were changed later.
+fn share_changed(draw: Draw) -> f64 {
+    const CHANGED: f64 = 0.1;
+    match draw {
+        // A pair is impossible if one of its values was drawn again.
+        Draw::TruncNormal(draw) if draw.b - draw.a < 6.0 * draw.std => 0.35,
+        Draw::Normal(_) | Draw::TruncNormal(_) => 2.0 * CHANGED,
+        _ => CHANGED,
+    }
+}

@@ -1,0 +1,628 @@
+//! Finds seed and position of the tensors of one file, without a reference.
+
+use super::Options;
+use super::candidate::{rng_dtype, words};
+use super::draw_fit::Head;
+use super::known_draws::{KnownDraw, describe, known_draws};
+use super::located::{Located, Place};
+use super::permutation::inverse;
+use super::reference::NamedView;
+use super::replay::Method;
+use super::stream_search::StreamSearch;
+use super::values::{epsilon, values, varies};
+use super::word_prediction::WordPattern;
+use crate::tensor::{Dtype, TensorView};
+use half::{bf16, f16};
+use rayon::prelude::*;
+use std::collections::BTreeSet;
+use torch_rng::recovery::{KnownBits, RecoveryError, agreement, find_seed, recover, shown_words};
+use torch_rng::{Draw, Element, Engine, Mt19937, Target};
+
+/// The values of a tensor that are read to find its draw: more than enough for a state.
+const HEAD: usize = 8192;
+
+/// The bits that show which of some thousand positions and draws a tensor has.
+const BITS_NEAR: f64 = 18.0;
+
+/// The words that are searched at once.
+const STRIDE: u64 = 1 << 22;
+
+/// Finds the seed and the position of each tensor from its values alone.
+///
+/// A tensor of at least some 1,300 f32 values of `uniform_` or `normal_` shows enough bits of its words to determine the state of
+/// the generator, and with it seed and position, whatever they are. The other tensors of the file, of any floating-point dtype, are then looked for in the
+/// streams of these seeds, and in that of [`Options::seed`]. Nothing is reported as drawn that does not have the bits that drawing it again
+/// gives. [`Options::other_seeds`] is not used.
+///
+/// ```
+/// use tch_init::explain::{NamedView, Options, Place, locate};
+/// use tch_init::rng::Mt19937;
+/// use tch_init::tensor::{Dtype, TensorView};
+///
+/// let mut generator = Mt19937::new(1234);
+/// generator.skip(77);
+/// let mut values = vec![0f32; 1600];
+/// tch_init::distribution::uniform_(&mut generator, &mut values, -0.1, 0.1)?;
+/// let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+/// let view = TensorView::contiguous(Dtype::Float32, &[16, 100], &bytes)?;
+/// let located = locate(&[NamedView { name: "fc.weight".to_owned(), view }], &Options::default());
+/// assert!(matches!(located[0].place, Place::Drawn { seed: 1234, word: 77, changed: 0, .. }));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use]
+pub fn locate(tensors: &[NamedView<'_>], options: &Options) -> Vec<Located> {
+    let mut search = Search::new(tensors);
+    if let Some(seed) = options.seed {
+        search.search_stream(seed, 0);
+    }
+    for index in 0..tensors.len() {
+        let Some((seed, end)) = search.recover(index, options.max_words) else {
+            continue;
+        };
+        search.search_stream(seed, end);
+    }
+    search.fit_found();
+    search.search_near();
+    let places = search.places();
+    tensors
+        .iter()
+        .zip(places)
+        .map(|(tensor, place)| Located {
+            tensor: tensor.name.clone(),
+            shape: tensor.view.shape().to_vec(),
+            dtype: tensor.view.dtype(),
+            place,
+        })
+        .collect()
+}
+
+/// A tensor whose place is looked for.
+struct Open<'a> {
+    views: Vec<OrderedView<'a>>,
+    place: Option<Place>,
+}
+
+/// A tensor with its dimensions in an order in which it may have been drawn.
+struct OrderedView<'a> {
+    /// `None` for the tensor's own order.
+    order: Option<Vec<usize>>,
+    view: TensorView<'a>,
+    head: Head,
+    fits: Vec<KnownDraw>,
+}
+
+struct Search<'a> {
+    tensors: Vec<Open<'a>>,
+    /// The seeds whose streams were searched.
+    seeds: BTreeSet<u64>,
+}
+
+impl<'a> Search<'a> {
+    fn new(tensors: &[NamedView<'a>]) -> Search<'a> {
+        let opened: Vec<Open<'a>> = tensors
+            .par_iter()
+            .map(|tensor| Open::new(&tensor.view, &known_draws(&fan_shape(tensor, tensors))))
+            .collect();
+        let mut search = Search {
+            tensors: opened,
+            seeds: BTreeSet::new(),
+        };
+        search.fit_others();
+        search
+    }
+
+    /// Finds draws with arguments that are not known ones, and tries them for all other tensors without a draw.
+    fn fit_others(&mut self) {
+        /// The tensors for which all arguments are tried. Of a trained model, all would be tried in vain.
+        const TENSORS: usize = 12;
+        let mut tried = 0;
+        for index in 0..self.tensors.len() {
+            let open = &self.tensors[index];
+            let (true, Some(first)) = (open.is_without_fit(), open.views.first()) else {
+                continue;
+            };
+            if tried == TENSORS {
+                return;
+            }
+            tried += usize::from(first.head.shows_grid());
+            let Some(fitted) = first.head.fitted() else {
+                continue;
+            };
+            tried -= 1;
+            let known = [fitted];
+            for open in self.tensors.iter_mut().filter(|open| open.is_without_fit()) {
+                for view in &mut open.views {
+                    view.fits = view.head.known_fits(&known);
+                }
+            }
+        }
+    }
+
+    /// Tries the draws that were found for tensors without a draw: a bias has the bounds of its weight, whatever their names are.
+    fn fit_found(&mut self) {
+        let mut found: Vec<KnownDraw> = Vec::new();
+        for open in &self.tensors {
+            let fits = open.views.iter().flat_map(|view| &view.fits);
+            for known in fits.filter(|_| matches!(open.place, Some(Place::Drawn { .. }))) {
+                if found.iter().all(|other| other.draw != known.draw) {
+                    found.push(known.clone());
+                }
+            }
+        }
+        for open in self.tensors.iter_mut().filter(|open| open.is_without_fit()) {
+            for view in &mut open.views {
+                view.fits = view.head.known_fits(&found);
+            }
+        }
+    }
+
+    /// Recovers the generator from a tensor without a place. Returns the seed and the end of the tensor.
+    fn recover(&mut self, index: usize, max_words: u64) -> Option<(u64, u64)> {
+        let open = &self.tensors[index];
+        if open.place.is_some() {
+            return None;
+        }
+        let mut failed = None;
+        let candidates = open.views.iter().enumerate();
+        let candidates = candidates
+            .flat_map(|(number, view)| (0..view.fits.len()).map(move |fit| (number, fit)));
+        for (number, fit) in candidates.collect::<Vec<_>>() {
+            let view = &self.tensors[index].views[number];
+            let draw = view.fits[fit].draw;
+            let distribution = || describe(draw, None);
+            let (generator, first) = match view.generator(draw) {
+                Ok(recovered) => recovered,
+                Err(Unrecovered::OtherData) => {
+                    failed.get_or_insert(Place::OtherGenerator {
+                        distribution: distribution(),
+                    });
+                    continue;
+                }
+                Err(Unrecovered::TooFew) => {
+                    failed = Some(Place::TooLittle);
+                    continue;
+                }
+            };
+            let Some(origin) = find_seed(&generator, max_words.saturating_add(first)) else {
+                let is_drawn = first == 0 && view.equal(draw, generator) == Some(view.view.numel());
+                failed = Some(match is_drawn {
+                    true => Place::NoSeed {
+                        distribution: distribution(),
+                    },
+                    false => Place::TooLittle,
+                });
+                continue;
+            };
+            let Some(word) = origin.words.checked_sub(first) else {
+                continue;
+            };
+            let seed = u64::from(origin.seed);
+            if self.place(index, number, fit, (seed, word)) {
+                let end =
+                    word.saturating_add(2 * self.tensors[index].views[number].view.numel() as u64);
+                return Some((seed, end));
+            }
+        }
+        if let Some(place) = failed {
+            self.tensors[index].place = Some(place);
+        }
+        None
+    }
+
+    /// Places a tensor if drawing it again at a position gives its bits.
+    fn place(&mut self, index: usize, number: usize, fit: usize, (seed, word): (u64, u64)) -> bool {
+        let view = &self.tensors[index].views[number];
+        let known = &view.fits[fit];
+        let mut stream = Mt19937::new(seed);
+        stream.skip(word);
+        let numel = view.view.numel();
+        let Some(equal) = view.equal(known.draw, stream) else {
+            return false;
+        };
+        // Some elements may have been changed later; the others must be evidence enough.
+        let bits = equal as f64 * bits_of_value(view.view.dtype());
+        let is_evidence = bits >= BITS_NEAR && (equal == numel || 2 * equal >= numel.max(32));
+        if !is_evidence {
+            return false;
+        }
+        let dtype = view.view.dtype();
+        self.tensors[index].place = Some(Place::Drawn {
+            seed,
+            word,
+            words: words(known.draw, Method::Libtorch, view.view.shape(), dtype),
+            distribution: describe(known.draw, Some(&known.name)),
+            order: view.order.as_deref().map(inverse),
+            changed: numel - equal,
+        });
+        true
+    }
+
+    /// Looks for all open tensors in the stream of a seed: as far as a tensor was found, and as all of them may draw after.
+    fn search_stream(&mut self, seed: u64, end: u64) {
+        if !self.seeds.insert(seed) {
+            return;
+        }
+        let open = self.tensors.iter().filter(|open| open.is_open());
+        let numel: u64 = open.map(|open| open.numel()).sum();
+        let end = end
+            .saturating_add(numel.saturating_mul(2))
+            .saturating_add(1 << 16);
+        let threads = rayon::current_num_threads() as u64;
+        let mut start = 0;
+        while start < end {
+            let found = self.patterns(end);
+            if found.is_empty() {
+                return;
+            }
+            let (owners, patterns): (Vec<_>, Vec<_>) = found.into_iter().unzip();
+            let search = StreamSearch::new(&patterns);
+            let starts: Vec<u64> = (0..threads)
+                .map(|part| start + part * STRIDE)
+                .filter(|start| *start < end)
+                .collect();
+            let hits: Vec<(usize, u64)> = starts
+                .into_par_iter()
+                .flat_map_iter(|start| {
+                    let mut stream = Mt19937::new(seed);
+                    stream.skip(start);
+                    let hits = search.scan_from(stream, STRIDE.min(end - start));
+                    hits.into_iter()
+                        .map(move |(number, word)| (number, start + word))
+                })
+                .collect();
+            for (pattern, word) in hits {
+                let (index, number, fit) = owners[pattern];
+                let before = self.tensors[index].views[number].words_before();
+                if let (true, Some(word)) =
+                    (self.tensors[index].is_open(), word.checked_sub(before))
+                {
+                    self.place(index, number, fit, (seed, word));
+                }
+            }
+            start += threads * STRIDE;
+        }
+    }
+
+    /// The words of open tensors that a search of so many words finds by no accident: each with tensor, view and draw.
+    fn patterns(&self, words: u64) -> Vec<((usize, usize, usize), WordPattern)> {
+        /// The largest expected number of accidental matches of a pattern.
+        const ACCIDENTS: f64 = 1e-6;
+        let mut patterns = Vec::new();
+        for (index, open) in self
+            .tensors
+            .iter()
+            .enumerate()
+            .filter(|(_, open)| open.is_open())
+        {
+            for (number, view) in open.views.iter().enumerate() {
+                for (fit, known) in view.fits.iter().enumerate() {
+                    let pattern = view.pattern(known.draw);
+                    let pattern =
+                        pattern.filter(|pattern| pattern.probability() * words as f64 <= ACCIDENTS);
+                    patterns.extend(pattern.map(|pattern| ((index, number, fit), pattern)));
+                }
+            }
+        }
+        patterns
+    }
+
+    /// Looks for open tensors directly after others that were found, and directly before: for so few positions, few values are
+    /// evidence.
+    fn search_near(&mut self) {
+        loop {
+            let mut any = false;
+            let spans: Vec<(usize, u64, u64, Option<u64>)> = self.drawn().collect();
+            // The nearest in the file come first: a bias is beside its weight.
+            for index in 0..self.tensors.len() {
+                if !self.tensors[index].is_open() {
+                    continue;
+                }
+                let mut spans = spans.clone();
+                spans.sort_by_key(|(other, ..)| other.abs_diff(index));
+                for (_, seed, word, words) in spans.into_iter().take(4) {
+                    any |= self.place_beside(index, seed, word, words);
+                    if !self.tensors[index].is_open() {
+                        break;
+                    }
+                }
+            }
+            if !any {
+                return;
+            }
+        }
+    }
+
+    fn place_beside(&mut self, index: usize, seed: u64, word: u64, words: Option<u64>) -> bool {
+        let open = &self.tensors[index];
+        let mut tries = Vec::new();
+        for (number, view) in open.views.iter().enumerate() {
+            for (fit, known) in view.fits.iter().enumerate() {
+                let shape = view.view.shape();
+                let own = self::words(known.draw, Method::Libtorch, shape, view.view.dtype());
+                let after = words.map(|words| word + words);
+                let before = own.and_then(|own| word.checked_sub(own));
+                tries.extend(
+                    after
+                        .into_iter()
+                        .chain(before)
+                        .map(|word| (number, fit, word)),
+                );
+            }
+        }
+        tries
+            .into_iter()
+            .any(|(number, fit, word)| self.place(index, number, fit, (seed, word)))
+    }
+
+    /// Index, seed, word and words of the tensors that were found.
+    fn drawn(&self) -> impl Iterator<Item = (usize, u64, u64, Option<u64>)> + '_ {
+        let places = self.tensors.iter().enumerate();
+        places.filter_map(|(index, open)| match &open.place {
+            Some(Place::Drawn {
+                seed, word, words, ..
+            }) => Some((index, *seed, *word, *words)),
+            _ => None,
+        })
+    }
+
+    fn places(self) -> impl Iterator<Item = Place> {
+        self.tensors.into_iter().map(|open| {
+            let has_fit = open.views.iter().any(|view| !view.fits.is_empty());
+            match open.place {
+                Some(place) => place,
+                None if has_fit => Place::TooLittle,
+                None => Place::NoDraw,
+            }
+        })
+    }
+}
+
+impl<'a> Open<'a> {
+    fn new(view: &TensorView<'a>, known: &[KnownDraw]) -> Open<'a> {
+        let settled = |place| Open {
+            views: Vec::new(),
+            place: Some(place),
+        };
+        if !matches!(
+            view.dtype(),
+            Dtype::Float16 | Dtype::Bfloat16 | Dtype::Float32 | Dtype::Float64
+        ) {
+            return settled(Place::NotDrawn);
+        }
+        if let Some(value) = constant(view) {
+            return settled(Place::Constant { value });
+        }
+        let views = orders(view.shape().len()).into_iter().filter_map(|order| {
+            let is_own = order.iter().copied().eq(0..order.len());
+            let view = view.permute(&order).ok()?;
+            let head = head(&view)?;
+            let mut fits = head.known_fits(known);
+            if !is_own {
+                // The fans of the shape in which it was drawn have other names.
+                fits.splice(..0, head.known_fits(&known_draws(view.shape())));
+                let mut draws = Vec::new();
+                fits.retain(|known| {
+                    let is_new = !draws.contains(&known.draw);
+                    draws.push(known.draw);
+                    is_new
+                });
+            }
+            Some(OrderedView {
+                order: (!is_own).then_some(order),
+                view,
+                head,
+                fits,
+            })
+        });
+        Open {
+            views: views.collect(),
+            place: None,
+        }
+    }
+
+    /// Whether it was not found. A tensor that shows no state by itself may still be found in a stream.
+    fn is_open(&self) -> bool {
+        matches!(
+            self.place,
+            None | Some(Place::TooLittle | Place::OtherGenerator { .. })
+        ) && !self.views.is_empty()
+    }
+
+    fn is_without_fit(&self) -> bool {
+        self.place.is_none() && self.views.iter().all(|view| view.fits.is_empty())
+    }
+
+    fn numel(&self) -> u64 {
+        self.views.first().map_or(0, |view| view.head.numel)
+    }
+}
+
+/// Why a tensor does not give a generator.
+enum Unrecovered {
+    /// The values are too few.
+    TooFew,
+    /// The values are not those of a stream of MT19937.
+    OtherData,
+}
+
+impl OrderedView<'_> {
+    /// The generator that draws the values of a draw, and the word of the draw that it draws next.
+    fn generator(&self, draw: Draw) -> Result<(Mt19937, u64), Unrecovered> {
+        /// The fewest words that determine a state.
+        const WORDS: usize = 1000;
+        /// The sums that are enough to tell MT19937 from other data.
+        const SUMS: u64 = 64;
+        let Head {
+            dtype,
+            numel,
+            first,
+            values,
+        } = &self.head;
+        if !self.head.shows_grid() {
+            return Err(Unrecovered::TooFew);
+        }
+        let shown = shown_words(draw, rng_dtype(*dtype), *numel, *first, values);
+        let mut known: Vec<KnownBits> = shown.map(|shown| shown.known).unwrap_or_default();
+        let agreement = agreement(&known);
+        if agreement.sums >= SUMS && 4 * agreement.disagreeing > agreement.sums {
+            return Err(Unrecovered::OtherData);
+        }
+        if known.len() < WORDS {
+            return Err(Unrecovered::TooFew);
+        }
+        if agreement.disagreeing > 0 {
+            let wrong: BTreeSet<u64> = agreement.wrong_words.into_iter().collect();
+            known.retain(|known| !wrong.contains(&known.word));
+        }
+        let first = known.first().map_or(0, |known| known.word);
+        match recover(&known) {
+            Ok(generator) => Ok((generator, first)),
+            Err(RecoveryError::TooFew { .. }) => Err(Unrecovered::TooFew),
+            // A few words are wrong that the sums do not show.
+            Err(_) => Err(Unrecovered::TooFew),
+        }
+    }
+
+    /// The words that the first values predict.
+    fn pattern(&self, draw: Draw) -> Option<WordPattern> {
+        let Head {
+            dtype,
+            first,
+            values,
+            ..
+        } = &self.head;
+        // A search for those after zeros needs blocks that begin there.
+        let has_all = *first == 0 || values.len() >= 16;
+        has_all
+            .then(|| WordPattern::new(draw, Method::Libtorch, values, *dtype))
+            .flatten()
+    }
+
+    /// The words before those of the first values.
+    fn words_before(&self) -> u64 {
+        match self.head.dtype {
+            Dtype::Float64 => 2 * self.head.first,
+            _ => self.head.first,
+        }
+    }
+
+    /// How many elements have the bits of a draw; `None` if the draw does not exist for the dtype.
+    fn equal(&self, draw: Draw, stream: Mt19937) -> Option<usize> {
+        match self.view.dtype() {
+            Dtype::Float32 => equal(draw, &self.view, stream, |v: f32| v.to_bits().into()),
+            Dtype::Float64 => equal(draw, &self.view, stream, |v: f64| v.to_bits()),
+            Dtype::Float16 => equal(draw, &self.view, stream, |v: f16| v.to_bits().into()),
+            Dtype::Bfloat16 => equal(draw, &self.view, stream, |v: bf16| v.to_bits().into()),
+            _ => None,
+        }
+    }
+}
+
+/// How many elements of a tensor have the bits of a draw.
+fn equal<T: Element + Default>(
+    draw: Draw,
+    view: &TensorView<'_>,
+    mut stream: Mt19937,
+    bits: fn(T) -> u64,
+) -> Option<usize> {
+    const CHUNK: usize = 1 << 16;
+    let shape: Vec<u64> = view.shape().iter().map(|size| *size as u64).collect();
+    let mut drawn = vec![T::default(); view.numel()];
+    let target = Target::new(T::DTYPE, &shape);
+    draw.fill(&Engine::default(), &mut stream, target, &mut drawn)
+        .ok()?;
+    let (mut equal, mut buffer) = (0, Vec::new());
+    for (number, drawn) in drawn.chunks(CHUNK).enumerate() {
+        let start = number * CHUNK;
+        let bytes = view.read(start..start + CHUNK, &mut buffer);
+        let elements = bytes.chunks_exact(view.dtype().size()).map(|element| {
+            let mut bytes = [0; 8];
+            bytes[..element.len()].copy_from_slice(element);
+            u64::from_le_bytes(bytes)
+        });
+        equal += elements
+            .zip(drawn)
+            .filter(|(element, drawn)| *element == bits(**drawn))
+            .count();
+    }
+    Some(equal)
+}
+
+/// The first values of a tensor, after zeros; `None` if there are no others.
+fn head(view: &TensorView<'_>) -> Option<Head> {
+    let numel = view.numel();
+    let mut first = 0;
+    loop {
+        let values = slice(view, first..first + HEAD)?;
+        let zeros = values.iter().take_while(|value| **value == 0.0).count();
+        if zeros < values.len() {
+            let skipped = match zeros < 16 {
+                true => 0,
+                false => zeros.next_multiple_of(16),
+            };
+            let first = (first + skipped).min(numel);
+            let values = slice(view, first..first + HEAD)?;
+            return (!values.is_empty()).then_some(Head {
+                dtype: view.dtype(),
+                numel: numel as u64,
+                first: first as u64,
+                values,
+            });
+        }
+        first += values.len();
+        if first >= numel {
+            return None;
+        }
+    }
+}
+
+fn slice(view: &TensorView<'_>, elements: std::ops::Range<usize>) -> Option<Vec<f64>> {
+    let mut buffer = Vec::new();
+    let bytes = view.read(elements, &mut buffer);
+    let elements = bytes.chunks_exact(view.dtype().size());
+    elements.map(|bytes| view.dtype().to_f64(bytes)).collect()
+}
+
+/// The value that all elements have. One element is no constant unless it is 0 or 1.
+fn constant(view: &TensorView<'_>) -> Option<f64> {
+    let head = slice(view, 0..HEAD)?;
+    let first = *head.first()?;
+    if varies(&head) || (view.numel() == 1 && first != 0.0 && first != 1.0) {
+        return None;
+    }
+    let all_equal = view.numel() <= HEAD || values(view).is_some_and(|values| !varies(&values));
+    all_equal.then_some(first)
+}
+
+/// The bits of a word that a value shows, at least, on average.
+fn bits_of_value(dtype: Dtype) -> f64 {
+    1.0 - epsilon(dtype).max(f64::from(f32::EPSILON)).log2()
+}
+
+/// The orders of dimensions in which a tensor may have been drawn: its own, with the first two exchanged, and reversed.
+fn orders(dimensions: usize) -> Vec<Vec<usize>> {
+    let own: Vec<usize> = (0..dimensions).collect();
+    let mut orders = vec![own];
+    if dimensions >= 2 {
+        let swapped = [1, 0].into_iter().chain(2..dimensions).collect();
+        let reversed = (0..dimensions).rev().collect();
+        for order in [swapped, reversed] {
+            if !orders.contains(&order) {
+                orders.push(order);
+            }
+        }
+    }
+    orders
+}
+
+/// The shape that determines the fans: for a bias that of its weight, otherwise the tensor's own.
+fn fan_shape(tensor: &NamedView<'_>, all: &[NamedView<'_>]) -> Vec<usize> {
+    let weight = |name: &str| match name.rsplit_once('.') {
+        Some((path, last)) => format!("{path}.{}", last.replace("bias", "weight")),
+        None => name.replace("bias", "weight"),
+    };
+    let name = weight(&tensor.name);
+    let is_vector = tensor.view.shape().len() == 1;
+    let weight = all.iter().find(|other| is_vector && other.name == name);
+    weight.unwrap_or(tensor).view.shape().to_vec()
+}
