@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use tensor_parity::Dtype;
@@ -156,18 +157,18 @@ impl DataFile {
 
     /// Copies the elements of a tensor of the file to a contiguous view of a storage.
     pub(crate) fn read(&self, tensor: &str, out: &View, bytes: &mut [u8]) -> Result<(), DataError> {
-        self.read_rows(tensor, out, 0, out, bytes)
+        let range = out.bytes();
+        let target = bytes.get_mut(range.start as usize..range.end as usize);
+        self.read_range(tensor, out, 0..out.numel(), target.unwrap_or_default())
     }
 
-    /// Copies rows of a tensor of the file, from row `start` of the view `whole` on, to a contiguous
-    /// view of a storage.
-    pub(crate) fn read_rows(
+    /// Copies a range of the elements of a tensor of the file, which has the dtype and shape of a view.
+    pub(crate) fn read_range(
         &self,
         tensor: &str,
         whole: &View,
-        start: u64,
-        out: &View,
-        bytes: &mut [u8],
+        range: Range<u64>,
+        target: &mut [u8],
     ) -> Result<(), DataError> {
         let invalid = |problem: String| DataError::Tensor {
             name: tensor.to_owned(),
@@ -188,17 +189,14 @@ impl DataFile {
                 "expected {expected} of shape {sizes:?}, found {dtype} of shape {shape:?}"
             )));
         }
-        let row = whole.shape().iter().skip(1).product::<u64>();
-        let first = (start * row) as usize;
         let mut buffer = Vec::new();
-        let source = view.read(first..first + out.numel() as usize, &mut buffer);
-        let range = out.bytes();
-        match bytes.get_mut(range.start as usize..range.end as usize) {
-            Some(target) if source.len() == target.len() => {
+        let source = view.read(range.start as usize..range.end as usize, &mut buffer);
+        match source.len() == target.len() {
+            true => {
                 target.copy_from_slice(source);
                 Ok(())
             }
-            _ => Err(invalid("expected a contiguous output".to_owned())),
+            false => Err(invalid("expected a contiguous output".to_owned())),
         }
     }
 }

@@ -130,6 +130,22 @@ pub enum PlanError {
         /// The row after the last.
         end: u64,
     },
+    /// The tensor lacks these elements, or they have another size than the memory for them.
+    #[error(
+        "{} has {has} elements, but elements {start} to {end} were requested into {bytes} bytes", Shown(.name)
+    )]
+    Range {
+        /// The tensor.
+        name: String,
+        /// The number of its elements.
+        has: u64,
+        /// The first requested element.
+        start: u64,
+        /// The element after the last.
+        end: u64,
+        /// The size of the memory.
+        bytes: usize,
+    },
     /// A `VarStore` and a plan do not match.
     #[error("variable {}: {problem}", Shown(.name))]
     Variable {

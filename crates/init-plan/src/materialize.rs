@@ -7,7 +7,7 @@ use crate::step::{Op, Step, StreamChange};
 use crate::storage::Storage;
 use crate::stream::{Storages, Stream, StreamError};
 use crate::stream_cursor::Cursor;
-use torch_rng::Draw;
+use torch_rng::{Draw, Mt19937};
 
 impl InitPlan {
     /// Makes every parameter and buffer, by name and in the order of [`names`](Self::names), with
@@ -110,6 +110,36 @@ impl InitPlan {
         Ok(run.storages)
     }
 
+    /// Makes the first steps as far as they are live, each from its position in the stream.
+    pub(crate) fn run_at_positions<S: Stream>(
+        &self,
+        generator: &mut S,
+        roots: &[usize],
+        live: &[bool],
+        position: impl Fn(usize) -> Mt19937,
+    ) -> Result<Storages<'_, S>, PlanError> {
+        let lifetimes = self.lifetimes(live, roots);
+        self.check_memory(live, &lifetimes, |_| 0)?;
+        self.check_data(live)?;
+        let mut run = Run {
+            plan: self,
+            cursor: Cursor::new(generator, self.semantics),
+            storages: Storages::new(&self.views, &self.storages, lifetimes.zeroed),
+        };
+        let mut last_uses = lifetimes.last_uses.into_iter().peekable();
+        for (i, (step, live)) in self.steps.iter().zip(live).enumerate() {
+            if *live {
+                run.step_at(step, || position(i))
+                    .map_err(|source| self.failed_step(i, source))?;
+            }
+            while let Some((_, storage)) = last_uses.next_if(|(last, _)| *last == i) {
+                run.storages.storages[storage] = None;
+            }
+        }
+        run.finish(roots).map_err(PlanError::Generator)?;
+        Ok(run.storages)
+    }
+
     /// Opens the file of the data if a live step reads it, before anything is drawn.
     fn check_data(&self, live: &[bool]) -> Result<(), PlanError> {
         let mut live = self.steps.iter().zip(live).filter(|(_, live)| **live);
@@ -135,7 +165,7 @@ impl InitPlan {
     }
 
     /// The bytes that [`skip`](Self::skip) needs: those of the tensor if a draw has to be made, else none.
-    fn scratch<S: Stream>(&self, step: &Step, stream: &S) -> u64 {
+    pub(crate) fn scratch<S: Stream>(&self, step: &Step, stream: &S) -> u64 {
         let (Op::Draw(draw), [out]) = (&step.op, &*step.outs) else {
             return 0;
         };
@@ -220,6 +250,19 @@ impl<'p, S: Stream> Run<'_, 'p, S> {
         let bytes = storage.bytes_mut();
         plan.with_data(|data| data.read(name, &plan.views[out], bytes))?;
         Ok(())
+    }
+
+    /// Makes a step; a draw from a position in the stream.
+    fn step_at(
+        &mut self,
+        step: &'p Step,
+        position: impl FnOnce() -> Mt19937,
+    ) -> Result<(), StreamError> {
+        if step.op.is_draw() {
+            let storages = &mut self.storages.storages;
+            self.cursor.put(0, position(), storages)?;
+        }
+        self.step(step)
     }
 
     fn step(&mut self, step: &'p Step) -> Result<(), StreamError> {

@@ -66,11 +66,7 @@ impl InitPlan {
         lifetimes: &Lifetimes,
         scratch: impl Fn(&Step) -> u64,
     ) -> Result<(), PlanError> {
-        let needed = self.peak_bytes(live, lifetimes, scratch);
-        match machine_memory() {
-            Some(available) if needed > available => Err(PlanError::Memory { needed, available }),
-            _ => Ok(()),
-        }
+        check_memory(self.peak_bytes(live, lifetimes, scratch))
     }
 
     /// The most bytes of storages at a time.
@@ -83,8 +79,8 @@ impl InitPlan {
         let mut allocated = vec![false; self.storages.len()];
         let (mut now, mut peak) = (0u64, 0u64);
         let mut last_uses = lifetimes.last_uses.iter().peekable();
-        for (i, step) in self.steps.iter().enumerate() {
-            if live[i] {
+        for (i, (step, live)) in self.steps.iter().zip(live).enumerate() {
+            if *live {
                 for view in step.op.reads().into_iter().chain(step.outs.iter().copied()) {
                     let storage = self.views[view].storage;
                     if !std::mem::replace(&mut allocated[storage], true) {
@@ -106,6 +102,14 @@ impl InitPlan {
             }
         }
         peak.max(now)
+    }
+}
+
+/// Rejects more bytes than the machine has memory and swap space.
+pub(crate) fn check_memory(needed: u64) -> Result<(), PlanError> {
+    match machine_memory() {
+        Some(available) if needed > available => Err(PlanError::Memory { needed, available }),
+        _ => Ok(()),
     }
 }
 

@@ -66,7 +66,8 @@ impl<'s, 'p, S: Stream> Cursor<'s, 'p, S> {
         }
     }
 
-    fn put(
+    /// Moves a stream to a position.
+    pub(crate) fn put(
         &mut self,
         stream: u64,
         position: Mt19937,

@@ -141,6 +141,29 @@ impl View {
         view.within(0, self.shape.clone(), row_major(&self.shape))
     }
 
+    /// The elements as they are repeated in another shape, to which the view broadcasts.
+    pub(crate) fn broadcast(&self, shape: &[u64]) -> View {
+        let missing = shape.len() - self.shape.len().min(shape.len());
+        let sizes = self.shape.iter().zip(&self.stride);
+        let repeated = sizes.map(|(size, stride)| if *size == 1 { 0 } else { *stride });
+        let stride = vec![0; missing].into_iter().chain(repeated).collect();
+        self.within(self.offset, shape.to_vec(), stride)
+    }
+
+    /// A contiguous view of one dimension at the start of a storage.
+    pub(crate) fn flat(storage: usize, dtype: Dtype, numel: u64) -> View {
+        let bytes = 0..numel * dtype.size() as u64;
+        View {
+            storage,
+            dtype,
+            offset: 0,
+            shape: vec![numel],
+            stride: vec![1],
+            numel,
+            bytes,
+        }
+    }
+
     /// The real and the imaginary part of a complex view.
     pub(crate) fn parts(&self) -> Option<[View; 2]> {
         let dtype = self.dtype.part()?;

@@ -6,6 +6,7 @@ mod allocation;
 mod build;
 mod builder;
 mod cpu;
+mod fill;
 mod malformed;
 mod operators;
 mod show;
