@@ -140,6 +140,14 @@ impl InitPlan {
         Ok(run.storages)
     }
 
+    /// Opens the file of the data if one of these views depends on it.
+    pub(crate) fn check_data_of(
+        &self,
+        roots: impl IntoIterator<Item = usize>,
+    ) -> Result<(), PlanError> {
+        self.check_data(&self.live(roots))
+    }
+
     /// Opens the file of the data if a live step reads it, before anything is drawn.
     fn check_data(&self, live: &[bool]) -> Result<(), PlanError> {
         let mut live = self.steps.iter().zip(live).filter(|(_, live)| **live);

@@ -169,7 +169,18 @@ impl<'p, S: Stream> Places<'p, S> {
             return Ok(generator.clone());
         }
         self.extend(step + 1)?;
-        let generator = self.positions.generator(self.positions.steps[step]);
+        let Position { base, words } = self.positions.steps[step];
+        // Mostly not far from the last one.
+        let near = self.last.take().and_then(|(last, mut generator)| {
+            let from = self.positions.steps[last];
+            let words = words
+                .checked_sub(from.words)
+                .filter(|_| from.base == base)?;
+            Engine::default().skip(&mut generator, words);
+            Some(generator)
+        });
+        let here = Position { base, words };
+        let generator = near.unwrap_or_else(|| self.positions.generator(here));
         self.last = Some((step, generator.clone()));
         Ok(generator)
     }

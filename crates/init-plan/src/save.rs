@@ -1,30 +1,47 @@
-//! Writes materialized tensors to a safetensors file, one after the other.
+//! Writes tensors to a safetensors file, one after the other, as they are made.
 
 use crate::error::PlanError;
 use crate::hexadecimal::hexadecimal;
-use crate::materialize::unallocated;
-use crate::plan::{Entry, InitPlan};
-use crate::step::Op;
+use crate::places::Places;
+use crate::plan::{Entry, InitPlan, Name};
 use crate::stored_dtype::stored;
-use crate::stream::{Storages, Stream, StreamError};
+use crate::stream::Stream;
 use crate::view::View;
 use safetensors::Dtype as Stored;
 use serde_json::json;
 use sha2::{Digest, Sha256};
-use std::io::{self, Write as _};
+use std::io::{self, Write};
 use std::path::Path;
+use std::sync::mpsc;
+use std::thread;
 use tensor_parity::Dtype;
 use tensor_parity::file::NewFile;
 use torch_rng::Mt19937;
 
-/// How [`InitPlan::save`] writes.
-#[derive(Debug, Clone, Copy, Default)]
+/// How [`InitPlan::save`] and [`InitPlan::save_part`] write.
+#[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct Save {
     /// The dtype that floating-point tensors are cast to, as `Module.to(dtype)` casts them.
     pub dtype: Option<Dtype>,
     /// Whether to write buffers that are not in the `state_dict` too.
     pub non_persistent: bool,
+    /// The bytes of tensors that a file of a folder has at most, unless one tensor is larger: 5 GB, as in
+    /// huggingface_hub.
+    pub max_shard_size: u64,
+    /// Whether the files of a folder have tied weights under each of their names; otherwise under the first.
+    pub tied: bool,
+}
+
+impl Default for Save {
+    fn default() -> Save {
+        Save {
+            dtype: None,
+            non_persistent: false,
+            max_shard_size: 5_000_000_000,
+            tied: false,
+        }
+    }
 }
 
 impl Save {
@@ -39,6 +56,20 @@ impl Save {
     #[must_use]
     pub fn non_persistent(mut self, non_persistent: bool) -> Save {
         self.non_persistent = non_persistent;
+        self
+    }
+
+    /// Sets the bytes of tensors that a file of a folder has at most.
+    #[must_use]
+    pub fn max_shard_size(mut self, bytes: u64) -> Save {
+        self.max_shard_size = bytes;
+        self
+    }
+
+    /// Sets whether the files of a folder have tied weights under each of their names.
+    #[must_use]
+    pub fn tied(mut self, tied: bool) -> Save {
+        self.tied = tied;
         self
     }
 }
@@ -98,48 +129,43 @@ impl InitPlan {
         };
         let mut file = NewFile::create(path).map_err(failed)?;
         let metadata = self.metadata(generator)?;
-
-        let written = |entry: &Entry| entry.persistent || save.non_persistent;
-        let names = self.names.iter();
-        let names = names.filter(|name| written(&name.entry) && wanted(&name.name));
-        let tensors: Result<Vec<Written>, PlanError> = names
-            .map(|name| Written::new(&name.name, &self.views[name.view], name.view, save.dtype))
-            .collect();
-        let mut tensors = tensors?;
-        let roots: Vec<usize> = tensors.iter().map(|tensor| tensor.root).collect();
-        let mut storages = self.execute(generator, &roots)?;
-        // The order of `safetensors.torch.save_file`.
-        tensors.sort_by(|a, b| b.stored.cmp(&a.stored).then_with(|| a.name.cmp(b.name)));
-
-        let header = header(&metadata, &tensors).map_err(failed)?;
-        file.write_all(&header).map_err(failed)?;
-        let mut uses = vec![0usize; self.storages.len()];
-        for tensor in &tensors {
-            uses[tensor.view.storage] += 1;
-        }
-        for tensor in &tensors {
-            tensor
-                .write(generator, &mut storages, &mut file)
-                .map_err(|error| match error {
-                    Failed::Write(source) => failed(source),
-                    Failed::Cast(source) => PlanError::Generator(source),
-                })?;
-            // Memory is freed when the last of its tensors has been written.
-            let storage = tensor.view.storage;
-            uses[storage] -= 1;
-            if uses[storage] == 0 {
-                storages.storages[storage] = None;
-            }
-        }
+        let mut tensors = self.written(save, |name| wanted(&name.name))?;
+        self.check_data_of(tensors.iter().map(|tensor| tensor.root))?;
+        let mut places = self.places(generator)?;
+        write_tensors(&mut places, &metadata, &mut tensors, &mut file).map_err(
+            |error| match error {
+                NotWritten::Plan(error) => error,
+                NotWritten::Write(source) => failed(source),
+            },
+        )?;
+        let end = places.end()?;
         let bytes = file.finish().map_err(failed)?;
+        generator.set_position(&end).map_err(PlanError::Generator)?;
         Ok(Saved {
             tensors: tensors.len(),
             bytes,
         })
     }
 
+    /// The tensors that are written, in the order of names.
+    pub(crate) fn written(
+        &self,
+        save: Save,
+        mut wanted: impl FnMut(&Name) -> bool,
+    ) -> Result<Vec<Written<'_>>, PlanError> {
+        let written = |entry: &Entry| entry.persistent || save.non_persistent;
+        let names = self.names.iter();
+        let names = names.filter(|name| written(&name.entry) && wanted(name));
+        names
+            .map(|name| Written::new(&name.name, &self.views[name.view], name.view, save.dtype))
+            .collect()
+    }
+
     /// What made the file; keys are sorted.
-    fn metadata<S: Stream>(&self, generator: &S) -> Result<serde_json::Value, PlanError> {
+    pub(crate) fn metadata<S: Stream>(
+        &self,
+        generator: &S,
+    ) -> Result<serde_json::Value, PlanError> {
         let position = generator.position().map_err(PlanError::Generator)?;
         let seed = position.initial_seed();
         let (key, start) = match position == Mt19937::new(seed) {
@@ -159,20 +185,15 @@ impl InitPlan {
     }
 }
 
-/// A tensor of the file.
-struct Written<'a> {
-    name: &'a str,
+/// A tensor of a file.
+pub(crate) struct Written<'a> {
+    pub(crate) name: &'a str,
     view: &'a View,
     /// The number of the view.
-    root: usize,
+    pub(crate) root: usize,
     dtype: Dtype,
     stored: Stored,
-    bytes: u64,
-}
-
-enum Failed {
-    Write(io::Error),
-    Cast(StreamError),
+    pub(crate) bytes: u64,
 }
 
 impl<'a> Written<'a> {
@@ -199,59 +220,109 @@ impl<'a> Written<'a> {
         })
     }
 
-    /// Writes the elements, by rows if they are cast, so that no second tensor of the size is needed.
-    fn write<S: Stream>(
-        &self,
-        stream: &S,
-        storages: &mut Storages<'_, S>,
-        file: &mut NewFile,
-    ) -> Result<(), Failed> {
-        if self.bytes == 0 {
-            return Ok(());
-        }
-        if self.view.dtype == self.dtype && self.view.is_contiguous() {
-            let storage = storages.get(self.root).ok_or_else(unallocated);
-            let bytes = storage.map_err(Failed::Cast)?.bytes();
-            let range = self.view.bytes();
-            let bytes = &bytes[range.start as usize..range.end as usize];
-            return file.write_all(bytes).map_err(Failed::Write);
-        }
-        let rows = self.view.shape.first().copied().unwrap_or(1);
-        let at_once = (PART / (self.bytes / rows).max(1)).max(1);
-        for start in (0..rows).step_by(at_once as usize) {
-            let part = self.view.part(0, start..rows.min(start + at_once));
-            self.write_part(part, stream, storages, file)?;
-        }
-        Ok(())
-    }
-
-    fn write_part<S: Stream>(
-        &self,
-        part: View,
-        stream: &S,
-        storages: &mut Storages<'_, S>,
-        file: &mut NewFile,
-    ) -> Result<(), Failed> {
-        let source = self.view.storage;
-        let cast = part.alone(1, self.dtype);
-        let size = storages
-            .get(self.root)
-            .map_or(0, |storage| storage.bytes().len());
-        let sizes = [size as u64, cast.bytes().end];
-        let views = [part.in_storage(0), cast];
-        let mut both = Storages::new(&views, &sizes, vec![false; 2]);
-        both.storages[0] = storages.storages[source].take();
-        let copied = stream.compute(&Op::Copy(0), 1, &mut both);
-        storages.storages[source] = both.storages[0].take();
-        copied.map_err(Failed::Cast)?;
-        let cast = both.get(1).ok_or_else(unallocated).map_err(Failed::Cast)?;
-        file.write_all(cast.bytes()).map_err(Failed::Write)
+    /// The number of elements.
+    pub(crate) fn numel(&self) -> u64 {
+        self.view.numel()
     }
 }
 
-/// Bytes that are cast together, unless rows are longer. The C library's allocator retains a few times
-/// as much of what is freed.
-const PART: u64 = 1 << 20;
+/// Why tensors were not written.
+pub(crate) enum NotWritten {
+    Plan(PlanError),
+    Write(io::Error),
+}
+
+/// The size of each of the two buffers: one is filled while the other is written.
+const BUFFER: usize = 8 << 20;
+
+/// Bytes that elements of any dtype are aligned in.
+type Buffer = Vec<[u64; 2]>;
+
+fn bytes_mut(buffer: &mut Buffer, length: usize) -> &mut [u8] {
+    // SAFETY: numbers, all of whose bytes are initialized and may be any; they are borrowed uniquely.
+    let bytes = unsafe {
+        std::slice::from_raw_parts_mut(buffer.as_mut_ptr().cast(), size_of_val(&**buffer))
+    };
+    &mut bytes[..length]
+}
+
+/// Writes a safetensors file of some tensors, in the order of `safetensors.torch.save_file`, which they then have.
+pub(crate) fn write_tensors<S: Stream>(
+    places: &mut Places<'_, S>,
+    metadata: &serde_json::Value,
+    tensors: &mut [Written<'_>],
+    file: &mut (impl Write + Send),
+) -> Result<(), NotWritten> {
+    tensors.sort_by(|a, b| b.stored.cmp(&a.stored).then_with(|| a.name.cmp(b.name)));
+    let header = header(metadata, tensors).map_err(NotWritten::Write)?;
+    file.write_all(&header).map_err(NotWritten::Write)?;
+    let (filled, to_write) = mpsc::sync_channel::<(Buffer, usize)>(1);
+    let (written, to_fill) = mpsc::channel();
+    thread::scope(|scope| {
+        let writer = scope.spawn(move || {
+            for (mut buffer, length) in to_write {
+                file.write_all(bytes_mut(&mut buffer, length))?;
+                // The other side is gone if it failed.
+                if written.send(buffer).is_err() {
+                    break;
+                }
+            }
+            io::Result::Ok(())
+        });
+        let made = fill_buffers(places, tensors, &filled, &to_fill);
+        drop(filled);
+        let result = writer.join();
+        let result = result.unwrap_or_else(|_| Err(io::Error::other("the writer panicked")));
+        made.map_err(NotWritten::Plan)?;
+        result.map_err(NotWritten::Write)
+    })
+}
+
+/// Fills buffers with tensors, one after the other, and sends them; stops early if the writer has failed.
+fn fill_buffers<S: Stream>(
+    places: &mut Places<'_, S>,
+    tensors: &[Written<'_>],
+    filled: &mpsc::SyncSender<(Buffer, usize)>,
+    to_fill: &mpsc::Receiver<Buffer>,
+) -> Result<(), PlanError> {
+    let total: u64 = tensors.iter().map(|tensor| tensor.bytes).sum();
+    let size = total.min(BUFFER as u64) as usize;
+    let mut fresh = vec![(); 2];
+    let mut next = || match fresh.pop() {
+        Some(()) => Some(vec![[0; 2]; size.div_ceil(16)]),
+        None => to_fill.recv().ok(),
+    };
+    let Some(mut buffer) = next() else {
+        return Ok(());
+    };
+    let mut used = 0;
+    for tensor in tensors {
+        let element = tensor.dtype.size();
+        let mut start = 0;
+        while start < tensor.numel() {
+            if size - used < element {
+                if filled.send((buffer, used)).is_err() {
+                    return Ok(());
+                }
+                let Some(again) = next() else {
+                    return Ok(());
+                };
+                (buffer, used) = (again, 0);
+            }
+            let room = ((size - used) / element) as u64;
+            let end = tensor.numel().min(start + room);
+            let length = (end - start) as usize * element;
+            let target = &mut bytes_mut(&mut buffer, used + length)[used..];
+            places.fill(tensor.name, start..end, tensor.dtype, target)?;
+            (start, used) = (end, used + length);
+        }
+    }
+    // If the writer has failed, it says why.
+    if filled.send((buffer, used)).is_err() {
+        return Ok(());
+    }
+    Ok(())
+}
 
 /// The length of the header, then the header.
 fn header(metadata: &serde_json::Value, tensors: &[Written<'_>]) -> io::Result<Vec<u8>> {
