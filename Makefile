@@ -43,7 +43,7 @@ test:
 # In Python, which imports a library once for all its models.
 test-models: models
 	$(CARGO) build --features cli
-	PYTHONPATH=.models $(TCH_INIT_PYTHON) -m unittest tests.python.libraries.test_models
+	PYTHONPATH=.models $(TCH_INIT_PYTHON) -m unittest tests.python.libraries.test_models tests.python.libraries.test_shards
 	PYTHONPATH=.models $(CARGO) test --features cli --test main -- --include-ignored vision_forward
 
 # Each version is installed alone and deleted after. WRITE=1 writes the table of docs/versions.md.

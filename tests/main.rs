@@ -34,6 +34,8 @@ mod recipe;
 mod record;
 #[cfg(feature = "tch")]
 mod repr;
+#[cfg(feature = "cli")]
+mod scale;
 #[cfg(all(feature = "cli", not(feature = "tch")))]
 mod standalone;
 #[cfg(feature = "tch")]

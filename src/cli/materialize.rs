@@ -6,13 +6,14 @@ use super::state_file;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use globset::Glob;
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 use tch_init::file::NewFile;
 #[cfg(not(feature = "tch"))]
 use tch_init::plan::CpuStream;
-use tch_init::plan::{InitPlan, Save, Stream};
+use tch_init::plan::{FolderEvent, InitPlan, Part, Save, Stream};
 use tch_init::rng::{Mt19937, Seed};
 
 #[derive(Args)]
@@ -26,9 +27,20 @@ pub struct Arguments {
         required_unless_present = "state_in"
     )]
     seed: Option<Seed>,
-    /// The safetensors file to write
-    #[arg(short, long, value_name = "FILE")]
+    /// The safetensors file to write; or a folder, if it ends with / or is one: files as huggingface_hub splits them, of which
+    /// several processes make a part each
+    #[arg(short, long, value_name = "FILE|DIR/")]
     output: PathBuf,
+    /// Of a folder: make only the files of this part, I from 0 to N - 1 [default: what torchrun (RANK, WORLD_SIZE), Open MPI
+    /// (OMPI_COMM_WORLD_RANK, _SIZE), MPICH (PMI_RANK, PMI_SIZE) or srun (SLURM_PROCID, SLURM_STEP_NUM_TASKS) says, else all]
+    #[arg(long, value_name = "I/N")]
+    part: Option<Part>,
+    /// Of a folder: the size of the tensors of a file, unless one tensor is larger
+    #[arg(long, value_name = "SIZE", default_value = "5GB", value_parser = size)]
+    max_shard_size: u64,
+    /// Of a folder: write tied weights under each of their names, not only under the first
+    #[arg(long)]
+    tied: bool,
     /// Instead of a seed: a file with the generator state to start from, as torch.get_rng_state() returns it: raw bytes, npy,
     /// what torch.save wrote of it, or a checkpoint that has it
     #[arg(long, value_name = "FILE", conflicts_with = "seed")]
@@ -52,7 +64,7 @@ pub struct Arguments {
 
 /// libtorch's generator. The number of threads is libtorch's.
 #[cfg(feature = "tch")]
-fn generator(position: Mt19937, threads: Option<NonZero<u16>>) -> Result<impl Stream> {
+pub fn generator(position: Mt19937, threads: Option<NonZero<u16>>) -> Result<impl Stream> {
     if let Some(threads) = threads {
         tch::set_num_threads(threads.get().into());
     }
@@ -62,7 +74,7 @@ fn generator(position: Mt19937, threads: Option<NonZero<u16>>) -> Result<impl St
 }
 
 #[cfg(not(feature = "tch"))]
-fn generator(position: Mt19937, threads: Option<NonZero<u16>>) -> Result<impl Stream> {
+pub fn generator(position: Mt19937, threads: Option<NonZero<u16>>) -> Result<impl Stream> {
     let stream = CpuStream::new(position);
     Ok(match threads {
         Some(threads) => stream.threads(threads.into()),
@@ -72,12 +84,8 @@ fn generator(position: Mt19937, threads: Option<NonZero<u16>>) -> Result<impl St
 
 pub fn run(arguments: &Arguments) -> Result<Report> {
     let plan = InitPlan::load(&arguments.plan)?;
-    let position = match (&arguments.state_in, arguments.seed) {
-        (Some(path), _) => state_file::read(path)?,
-        (None, Some(seed)) => Mt19937::new(seed),
-        (None, None) => bail!("give --seed or --state-in"),
-    };
-    let mut generator = generator(position, arguments.threads)?;
+    let position = state_file::start(arguments.seed, arguments.state_in.as_deref())?;
+    let generator = generator(position, arguments.threads)?;
     let only: Vec<_> = arguments.only.iter().map(Glob::compile_matcher).collect();
     for (glob, matcher) in arguments.only.iter().zip(&only) {
         if !plan.names().any(|(name, _)| matcher.is_match(name)) {
@@ -89,26 +97,39 @@ pub fn run(arguments: &Arguments) -> Result<Report> {
     let wanted = |name: &str| only.is_empty() || only.iter().any(|glob| glob.is_match(name));
     let save = Save::default()
         .dtype(arguments.dtype.map(FloatDtype::dtype))
-        .non_persistent(arguments.non_persistent);
+        .non_persistent(arguments.non_persistent)
+        .max_shard_size(arguments.max_shard_size)
+        .tied(arguments.tied);
+    match is_folder(&arguments.output) {
+        true => write_folder(arguments, &plan, &generator, save, wanted),
+        false if arguments.part.is_some() => bail!(
+            "--part: {} is one file, which one process makes; a folder ends with /",
+            arguments.output.display()
+        ),
+        false => write_file(arguments, &plan, generator, save, wanted),
+    }
+}
 
-    let not_written = |path: &Path| format!("{}: cannot be written", path.display());
+fn is_folder(path: &Path) -> bool {
+    let text = path.as_os_str().as_encoded_bytes();
+    text.ends_with(b"/") || path.is_dir()
+}
+
+fn write_file(
+    arguments: &Arguments,
+    plan: &InitPlan,
+    mut generator: impl Stream,
+    save: Save,
+    wanted: impl Fn(&str) -> bool,
+) -> Result<Report> {
     // Fails before any work is done that would be lost.
-    let state_out = match &arguments.state_out {
-        Some(path) => Some((
-            NewFile::create(path).with_context(|| not_written(path))?,
-            path,
-        )),
-        None => None,
-    };
+    let state_out = StateOut::create(arguments)?;
     let spinner = spinner("materializing");
     let saved = plan.save(&arguments.output, &mut generator, save, wanted);
     spinner.finish_and_clear();
     let saved = saved?;
-    if let Some((mut file, path)) = state_out {
-        let state = generator.position().map_err(anyhow::Error::from_boxed)?;
-        let state = state.state().to_bytes();
-        let written = file.write_all(&state).and_then(|()| file.finish());
-        written.with_context(|| not_written(path))?;
+    if let Some(state_out) = state_out {
+        state_out.write(&generator.position().map_err(anyhow::Error::from_boxed)?)?;
     }
     Ok(Report {
         text: format!(
@@ -119,4 +140,110 @@ pub fn run(arguments: &Arguments) -> Result<Report> {
         ),
         found: false,
     })
+}
+
+fn write_folder(
+    arguments: &Arguments,
+    plan: &InitPlan,
+    generator: &impl Stream,
+    save: Save,
+    wanted: impl Fn(&str) -> bool,
+) -> Result<Report> {
+    let (part, by) = match (arguments.part, Part::from_env()) {
+        (Some(part), _) => (part, "--part"),
+        (None, found) => found?.unwrap_or((Part::WHOLE, "default")),
+    };
+    // One process writes the state.
+    let state_out = match part.index() {
+        0 => StateOut::create(arguments)?,
+        _ => None,
+    };
+    let folder: PathBuf = arguments.output.components().collect();
+    let spinner = spinner("materializing");
+    let (mut files, mut start) = (0, Instant::now());
+    let progress = |event: FolderEvent<'_>| match event {
+        FolderEvent::Start(shard) => {
+            start = Instant::now();
+            spinner.set_message(shard.file.clone());
+        }
+        FolderEvent::Made(shard) => {
+            files += 1;
+            // A log has one line a file.
+            if !std::io::stderr().is_terminal() {
+                let gigabytes = shard.bytes as f64 / 1e9;
+                let rate = gigabytes / start.elapsed().as_secs_f64();
+                eprintln!(
+                    "part {part}: {}: {gigabytes:.3} GB, {rate:.2} GB/s",
+                    shard.file
+                );
+            }
+        }
+        _ => {}
+    };
+    let assembled = plan.save_part(&folder, generator, save, part, wanted, progress);
+    spinner.finish_and_clear();
+    let assembled = assembled?;
+    if let Some(state_out) = state_out {
+        state_out.write(&plan.places(generator)?.end()?)?;
+    }
+    let state = match assembled.missing {
+        0 => "complete".to_owned(),
+        missing => format!("{missing} not there yet"),
+    };
+    Ok(Report {
+        text: format!(
+            "{}: part {part} ({by}) made {files} of {} files, {} bytes; {state}\n",
+            folder.display(),
+            assembled.files,
+            assembled.bytes,
+        ),
+        found: false,
+    })
+}
+
+/// The file for the state of the generator, if one is wanted.
+struct StateOut<'a> {
+    file: NewFile,
+    path: &'a Path,
+}
+
+impl<'a> StateOut<'a> {
+    fn create(arguments: &'a Arguments) -> Result<Option<StateOut<'a>>> {
+        let Some(path) = &arguments.state_out else {
+            return Ok(None);
+        };
+        let file = NewFile::create(path).with_context(|| not_written(path))?;
+        Ok(Some(StateOut { file, path }))
+    }
+
+    fn write(mut self, generator: &Mt19937) -> Result<()> {
+        let state = generator.state().to_bytes();
+        let written = self
+            .file
+            .write_all(&state)
+            .and_then(|()| self.file.finish());
+        written.map(drop).with_context(|| not_written(self.path))
+    }
+}
+
+fn not_written(path: &Path) -> String {
+    format!("{}: cannot be written", path.display())
+}
+
+/// A size in bytes, with a unit as huggingface_hub has them.
+fn size(text: &str) -> Result<u64, String> {
+    let units = [
+        ("KB", 1_000),
+        ("MB", 1_000_000),
+        ("GB", 1_000_000_000),
+        ("TB", 1_000_000_000_000),
+    ];
+    let upper = text.trim().to_uppercase();
+    let found = units
+        .iter()
+        .find_map(|(unit, bytes)| Some((upper.strip_suffix(unit)?, *bytes)));
+    let (number, unit) = found.unwrap_or((&upper, 1));
+    let number: Option<u64> = number.trim().parse().ok();
+    let bytes = number.and_then(|number| number.checked_mul(unit));
+    bytes.ok_or_else(|| "expected a size such as 5GB or 500MB".to_owned())
 }

@@ -2,6 +2,8 @@
 //!
 //! Exit codes: 0 done or equal, 1 a difference or a problem was found, 2 bad input or a failure, with one line on stderr.
 
+mod assemble;
+mod check;
 mod diff;
 mod dtype;
 mod materialize;
@@ -52,6 +54,10 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Complete a folder whose parts `materialize` has made: check that all files are whole, write the index, rename it
+    Assemble(assemble::Arguments),
+    /// Draw samples of saved weights again, anywhere in them, and compare
+    Check(check::Arguments),
     /// Run the experiment that the project grew from, and print it as Python does
     Demo(demo::Arguments),
     /// Compare two sets of tensors by bits, ULPs, or PyTorch's tolerances
@@ -97,6 +103,8 @@ pub fn main() -> ExitCode {
         Err(error) => return usage(&error),
     };
     let report = match arguments.command {
+        Command::Assemble(arguments) => assemble::run(&arguments),
+        Command::Check(arguments) => check::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Diff(arguments) => diff::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, anyhow, bail};
 use std::path::Path;
 use tch_init::file::{FileError, TensorFile};
-use tch_init::rng::{Mt19937, STATE_LEN, State};
+use tch_init::rng::{Mt19937, STATE_LEN, Seed, State};
 use tch_init::tensor::Dtype;
 
 /// Names of the state in a file that has several of its size, best first.
@@ -61,5 +61,14 @@ fn in_tensor_file(path: &Path) -> Result<Vec<u8>> {
              torch.save(state, path)"
         ),
         [(_, state), ..] => Ok(state.to_bytes()),
+    }
+}
+
+/// The generator that `--seed` or `--state-in` names.
+pub fn start(seed: Option<Seed>, state: Option<&Path>) -> Result<Mt19937> {
+    match (state, seed) {
+        (Some(path), _) => read(path),
+        (None, Some(seed)) => Ok(Mt19937::new(seed)),
+        (None, None) => bail!("give --seed or --state-in"),
     }
 }

@@ -27,12 +27,38 @@ pub fn made(
     let tensors = tensors
         .into_iter()
         .map(|(name, tensor)| (name, crate::common::bytes(&tensor)));
-    let (tensors, state) = (tensors.collect(), generator.get_state().unwrap());
+    let (tensors, state): (Vec<(String, Vec<u8>)>, _) =
+        (tensors.collect(), generator.get_state().unwrap());
+    check_ranges(plan, &start, &tensors);
     if let Some((without, end)) = without_libtorch(plan, &start, wanted) {
         assert_eq!(without, tensors, "{}", plan.to_json());
         assert_eq!(end, state, "{}", plan.to_json());
     }
     (tensors, state)
+}
+
+/// Halves of every tensor, made alone, from the last to the first.
+fn check_ranges(plan: &InitPlan, start: &[u8], tensors: &[(String, Vec<u8>)]) {
+    let mut generator = Generator::new(Device::Cpu).unwrap();
+    generator.set_state(start).unwrap();
+    let mut places = plan.places(&generator).unwrap();
+    for (name, expected) in tensors.iter().rev() {
+        let entry = plan.get(name).unwrap();
+        let numel: u64 = entry.shape.iter().product();
+        for range in [numel / 2..numel, 0..numel / 2] {
+            let size = entry.dtype.size();
+            let bytes = range.start as usize * size..range.end as usize * size;
+            let mut filled = vec![0xa5; bytes.len()];
+            places
+                .fill(name, range.clone(), entry.dtype, &mut filled)
+                .unwrap();
+            assert!(
+                filled == expected[bytes],
+                "{name} {range:?}: {}",
+                plan.to_json()
+            );
+        }
+    }
 }
 
 /// What a plan makes with libtorch; where it needs none, it makes the same without.

@@ -119,10 +119,10 @@ fn peak(mut command: Command, file: &Path) -> u64 {
     kilobytes.unwrap() * 1024
 }
 
-/// At most the tensors and a tenth, beyond what the program is with none: also where every tensor
-/// is a quarter of them, is drawn over, and is cast.
+/// A few buffers, beyond what the program is with none, however large the tensors are: also where every tensor is a
+/// quarter of them, is drawn over, and is cast.
 #[test]
-fn memory_is_that_of_the_tensors() {
+fn memory_does_not_grow_with_the_tensors() {
     let of = |rows: u64| {
         let mut plan = Builder::default();
         for i in 0..4 {
@@ -143,10 +143,6 @@ fn memory_is_that_of_the_tensors() {
         peak(command, &weights)
     };
     let (without, with) = (of(1), of(1 << 12));
-    let tensors = 4 * (1u64 << 26);
-    assert!(with > without + tensors / 2, "{with} and {without} bytes");
-    assert!(
-        with < without + tensors + tensors / 10,
-        "{with} and {without} bytes for {tensors} of tensors"
-    );
+    // 256 MiB of them.
+    assert!(with < without + (80 << 20), "{with} and {without} bytes");
 }

@@ -295,13 +295,18 @@ fn a_missing_target_is_found_before_anything_is_drawn() {
     plan.parameter("huge", huge);
     let (folder, path, _) = folder(&plan);
     let missing = folder.path().join("none/weights.safetensors");
-    for (target, cause) in [
-        (missing.as_path(), "No such file or directory (os error 2)"),
-        (folder.path(), "is a directory"),
+    for (target, line) in [
+        (
+            missing.as_path(),
+            "cannot be written: No such file or directory (os error 2)",
+        ),
+        (
+            folder.path(),
+            "exists, and is not empty; choose another folder",
+        ),
     ] {
         let refused = failure(&materialize(&path, target, &["--seed", "1"]));
-        let line = format!("{}: cannot be written: {cause}", target.display());
-        assert_eq!(refused, line);
+        assert_eq!(refused, format!("{}: {line}", target.display()));
     }
     assert_eq!(files(&folder), ["a.plan.json"]);
 }

@@ -7,6 +7,7 @@ mod build;
 mod builder;
 mod cpu;
 mod fill;
+mod folder;
 mod malformed;
 mod operators;
 mod show;

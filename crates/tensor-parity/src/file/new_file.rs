@@ -80,6 +80,31 @@ impl NewFile {
         self.file.persist(&self.path).map_err(|error| error.error)?;
         Ok(bytes)
     }
+
+    /// As [`finish`](Self::finish), but never replaces an existing file.
+    ///
+    /// # Errors
+    ///
+    /// [`AlreadyExists`](io::ErrorKind::AlreadyExists) if there is a file at the path, also one that another process
+    /// has put there since; otherwise as [`finish`](Self::finish).
+    ///
+    /// ```
+    /// use tensor_parity::file::NewFile;
+    ///
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("manifest.json");
+    /// let (first, second) = (NewFile::create(&path)?, NewFile::create(&path)?);
+    /// assert!(first.finish_new().is_ok());
+    /// assert!(second.finish_new().is_err());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn finish_new(self) -> io::Result<u64> {
+        self.file.as_file().sync_all()?;
+        let bytes = self.file.as_file().metadata()?.len();
+        let persisted = self.file.persist_noclobber(&self.path);
+        persisted.map_err(|error| error.error)?;
+        Ok(bytes)
+    }
 }
 
 impl Write for NewFile {

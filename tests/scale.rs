@@ -1,0 +1,271 @@
+//! Folders that several processes of the program make.
+
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+use std::thread;
+use std::time::Duration;
+
+/// The program without what a launcher of these tests may have set.
+fn program(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tch-init"));
+    command.args(arguments).env_remove("RUST_LOG");
+    for name in [
+        "RANK",
+        "WORLD_SIZE",
+        "OMPI_COMM_WORLD_RANK",
+        "OMPI_COMM_WORLD_SIZE",
+        "PMI_RANK",
+        "PMI_SIZE",
+        "SLURM_PROCID",
+        "SLURM_STEP_NUM_TASKS",
+    ] {
+        command.env_remove(name);
+    }
+    command
+}
+
+fn said(output: &Output, code: i32) -> String {
+    assert_eq!(output.status.code(), Some(code), "{output:?}");
+    let stream = if code == 2 {
+        &output.stderr
+    } else {
+        &output.stdout
+    };
+    String::from_utf8(stream.clone()).unwrap()
+}
+
+/// A plan of `layers` matrices of 1,000 x `columns` and their biases.
+fn plan(path: &Path, layers: usize, columns: u64) {
+    let (mut storages, mut views, mut steps, mut parameters) = (vec![], vec![], vec![], vec![]);
+    for layer in 0..layers {
+        for (name, shape) in [("weight", vec![1000, columns]), ("bias", vec![columns])] {
+            let view = views.len();
+            storages.push(shape.iter().product::<u64>() * 4);
+            views.push(json!([view, "float32", shape]));
+            steps.push(json!(["normal_", view, 0.0, 0.02]));
+            parameters.push(json!([format!("layers.{layer}.{name}"), view]));
+        }
+    }
+    let plan = json!({
+        "format": "tch-init plan", "version": 1, "pytorch": "2.13.0", "semantics": "2.13", "model": "layers",
+        "storages": storages, "views": views, "steps": steps, "parameters": parameters, "buffers": [],
+    });
+    fs::write(path, plan.to_string()).unwrap();
+}
+
+fn content(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+    let entries = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let name = |path: &Path| path.file_name().unwrap().to_str().unwrap().to_owned();
+    entries
+        .map(|path| (name(&path), fs::read(&path).unwrap()))
+        .collect()
+}
+
+#[test]
+fn ranks_of_a_launcher_make_the_bytes_of_one_process() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    let model = path("model.plan.json");
+    plan(model.as_ref(), 6, 30);
+    let materialize = |folder: &str| {
+        let folder = format!("{}/", path(folder));
+        program(&[
+            "materialize",
+            &model,
+            "--seed",
+            "3",
+            "--max-shard-size",
+            "250KB",
+            "-o",
+            &folder,
+        ])
+    };
+    let one = said(&materialize("one").output().unwrap(), 0);
+    assert!(
+        one.ends_with("one: part 0/1 (default) made 3 of 3 files, 720720 bytes; complete\n"),
+        "{one}"
+    );
+    let expected = content(directory.path().join("one").as_ref());
+    for (folder, rank, size, extra) in [
+        ("torchrun", "RANK", "WORLD_SIZE", None),
+        (
+            "open_mpi",
+            "OMPI_COMM_WORLD_RANK",
+            "OMPI_COMM_WORLD_SIZE",
+            Some(("SLURM_PROCID", "0")),
+        ),
+        (
+            "mpich",
+            "PMI_RANK",
+            "PMI_SIZE",
+            Some(("SLURM_STEP_NUM_TASKS", "1")),
+        ),
+        ("srun", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS", None),
+    ] {
+        // At the same time, as a launcher runs them.
+        let children: Vec<_> = ["0", "1"]
+            .map(|number| {
+                let mut command = materialize(folder);
+                command.env(rank, number).env(size, "2").envs(extra);
+                thread::spawn(move || command.output().unwrap())
+            })
+            .into_iter()
+            .collect();
+        for (number, child) in children.into_iter().enumerate() {
+            let output = child.join().unwrap();
+            let text = said(&output, 0);
+            assert!(
+                text.contains(&format!("part {number}/2 ({rank}) made")),
+                "{text}"
+            );
+        }
+        assert!(
+            content(directory.path().join(folder).as_ref()) == expected,
+            "{folder}"
+        );
+    }
+    // By hand, with a process that is told nothing of the others.
+    for part in ["1/2", "0/2"] {
+        let output = materialize("by_hand")
+            .args(["--part", part])
+            .env("RANK", "7")
+            .output();
+        said(&output.unwrap(), 0);
+    }
+    assert!(content(directory.path().join("by_hand").as_ref()) == expected);
+    let half = materialize("half").env("RANK", "1").output().unwrap();
+    assert!(said(&half, 2).contains("RANK is set and WORLD_SIZE is not"));
+    let file = program(&[
+        "materialize",
+        &model,
+        "--seed",
+        "1",
+        "--part",
+        "0/2",
+        "-o",
+        &path("file"),
+    ]);
+    assert!(said(&{ file }.output().unwrap(), 2).contains("is one file"));
+    let part = materialize("none")
+        .args(["--part", "2/2"])
+        .output()
+        .unwrap();
+    assert!(said(&part, 2).contains("expected I/N"));
+}
+
+#[test]
+fn folders_are_assembled_and_checked() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    let (model, folder) = (path("model.plan.json"), path("start"));
+    plan(model.as_ref(), 6, 30);
+    let part = |seed: &str, part: &str| {
+        let folder = format!("{folder}/");
+        let arguments = [
+            "materialize",
+            &model,
+            "--seed",
+            seed,
+            "--max-shard-size",
+            "250KB",
+            "--part",
+            part,
+        ];
+        let arguments = [&arguments[..], &["--dtype", "bfloat16", "-o", &folder]].concat();
+        program(&arguments).output().unwrap()
+    };
+    assert!(said(&part("1", "1/2"), 0).ends_with("not there yet\n"));
+    let lacks = program(&["assemble", &folder]).output().unwrap();
+    assert!(said(&lacks, 2).contains(
+        "1 of 2 files are missing or not whole, the first is model-00001-of-00002.safetensors"
+    ));
+    let other = said(&part("2", "0/2"), 2);
+    assert!(
+        other.contains("seed of the files there is \"1\", and here it is \"2\""),
+        "{other}"
+    );
+    said(&part("1", "0/2"), 0);
+    for _ in 0..2 {
+        let output = program(&["assemble", &folder]).output().unwrap();
+        assert!(said(&output, 0).ends_with("start: 2 files, 360360 bytes; complete\n"));
+    }
+    let check = |seed: &str| {
+        let arguments = [
+            "check", &folder, "--plan", &model, "--seed", seed, "--sample", "50",
+        ];
+        program(&arguments).output().unwrap()
+    };
+    let equal = said(&check("1"), 0);
+    assert!(
+        equal.ends_with("start: 50 samples of 12 tensors are equal\n"),
+        "{equal}"
+    );
+    let differ = said(&check("2"), 1);
+    assert!(
+        differ.ends_with("start: 50 of 50 samples differ\n"),
+        "{differ}"
+    );
+    // One byte at the end, which the last sample has.
+    let file = directory
+        .path()
+        .join("start/model-00002-of-00002.safetensors");
+    let mut bytes = fs::read(&file).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(&file, bytes).unwrap();
+    let arguments = [
+        "check", &folder, "--plan", &model, "--seed", "1", "--sample", "180180",
+    ];
+    let differ = said(&program(&arguments).output().unwrap(), 1);
+    assert!(
+        differ.contains("layers.5.weight: element 29999 differs"),
+        "{differ}"
+    );
+}
+
+/// Killed at any moment, and gone on with by any number of processes.
+#[cfg(unix)]
+#[test]
+fn a_killed_run_is_resumed() {
+    let directory = tempfile::tempdir().unwrap();
+    let model = directory.path().join("model.plan.json");
+    plan(&model, 24, 200);
+    let materialize = |folder: &Path, part: &str| {
+        let folder = format!("{}/", folder.display());
+        let arguments = [
+            "materialize",
+            model.to_str().unwrap(),
+            "--seed",
+            "1",
+            "--max-shard-size",
+            "1MB",
+        ];
+        program(&[&arguments[..], &["--part", part, "-o", &folder]].concat())
+    };
+    let expected = directory.path().join("expected");
+    said(&materialize(&expected, "0/1").output().unwrap(), 0);
+    let expected = content(&expected);
+    let killed = directory.path().join("killed");
+    let mut kills = 0;
+    for round in 0u64..40 {
+        let count = 1 + round % 3;
+        let part = format!("{}/{count}", round % count);
+        let mut child = materialize(&killed, &part).spawn().unwrap();
+        thread::sleep(Duration::from_millis(5 + round * 13 % 40));
+        kills += u32::from(child.try_wait().unwrap().is_none());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        if killed.exists() {
+            break;
+        }
+    }
+    assert!(kills > 0);
+    for part in ["0/2", "1/2"] {
+        said(&materialize(&killed, part).output().unwrap(), 0);
+    }
+    assert!(content(&killed) == expected);
+}
