@@ -375,3 +375,76 @@ fn explain_as_json() {
     assert_eq!(same.status.code(), Some(0));
     assert_eq!(stdout(&same), "equal, bit for bit: w\n1 tensor: 1 equal\n");
 }
+
+/// Tensors with one cause are one finding, with a list.
+#[test]
+fn tensors_that_are_shifted_alike_are_one_finding() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let linear = "Linear(in_features=30, out_features=20, bias=True)";
+    std::fs::write(
+        path("net.txt"),
+        format!("Net(\n  (a): {linear}\n  (b): {linear}\n)"),
+    )
+    .unwrap();
+    let draw = |seed: u64, shift: u64| {
+        let mut generator = tch_init::rng::Mt19937::new(seed);
+        generator.skip(shift);
+        let mut tensors = Vec::new();
+        for (name, shape) in [
+            ("a.weight", vec![20, 30]),
+            ("a.bias", vec![20]),
+            ("b.weight", vec![20, 30]),
+            ("b.bias", vec![20]),
+        ] {
+            let mut values = vec![0f32; shape.iter().product()];
+            let bound = 1.0 / 30f64.sqrt();
+            tch_init::distribution::uniform_(&mut generator, &mut values, -bound, bound).unwrap();
+            let bytes: Vec<u8> = values
+                .iter()
+                .flat_map(|value| value.to_le_bytes())
+                .collect();
+            tensors.push((name, shape, bytes));
+        }
+        let views = tensors.iter().map(|(name, shape, bytes)| {
+            let dtype = safetensors::Dtype::F32;
+            let view = safetensors::tensor::TensorView::new(dtype, shape.clone(), bytes);
+            (*name, view.unwrap())
+        });
+        safetensors::serialize(views, None).unwrap()
+    };
+    for (seed, shift, cause) in [
+        (
+            1,
+            7,
+            "  drawn at other positions in the stream of seed 1, each bit for bit\n  \
+             PyTorch draws each 7 words earlier: by a dropout, a randn or a layer that PyTorch's model lacks\n",
+        ),
+        (
+            2,
+            0,
+            "  drawn with another seed: 2, not 1, each bit for bit\n",
+        ),
+    ] {
+        std::fs::write(path("yours.safetensors"), draw(seed, shift)).unwrap();
+        let output = Command::new(env!("CARGO_BIN_EXE_tch-init"))
+            .args([
+                "explain",
+                &path("yours.safetensors"),
+                "--layers",
+                &path("net.txt"),
+            ])
+            .args(["--seed", "1", "--other-seeds", "10"])
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        let text = String::from_utf8(output.stdout).unwrap();
+        let names = "4 tensors: a.weight, a.bias, b.weight, b.bias\n";
+        let others = "4 tensors: a.bias, a.weight, b.bias, b.weight\n";
+        assert!(
+            text.starts_with(names) || text.starts_with(others),
+            "{text}"
+        );
+        assert!(text.contains(cause), "{text}");
+    }
+}
