@@ -20,6 +20,7 @@
 #include <ATen/ops/rsub.h>
 #include <ATen/ops/sub.h>
 #include <c10/core/TensorImpl.h>
+#include <c10/core/impl/LocalDispatchKeySet.h>
 #include <dlfcn.h>
 #include <link.h>
 #include <torch/csrc/autograd/function.h>
@@ -350,6 +351,17 @@ char* tch_init_cpu_memory(const at::Tensor* tensor, TchInitMemory* out) {
 // Tells autograd that the values of a tensor were overwritten.
 char* tch_init_bump_version(const at::Tensor* tensor) {
   return guarded([&] { tensor->unsafeGetTensorImpl()->bump_version(); });
+}
+
+// Whether the operators that this thread calls go to their kernels: no mode and no fallback intercepts them.
+int tch_init_dispatch_is_plain() noexcept {
+  return c10::impl::tls_local_dispatch_key_set().included_ == c10::default_included_set;
+}
+
+// MKL's function for the square roots of many numbers, which ATen/cpu/vml.h calls where libtorch is built with MKL; null where
+// it is not. libtorch exports it.
+void* tch_init_vml_sqrt(int is_double) noexcept {
+  return dlsym(RTLD_DEFAULT, is_double != 0 ? "vmdSqrt" : "vmsSqrt");
 }
 
 // Locks a CPU generator, as libtorch's kernels do, and copies its state. `*locked` must be unlocked by

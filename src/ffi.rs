@@ -194,6 +194,8 @@ unsafe extern "C" {
     ) -> Failure;
     fn tch_init_cpu_memory(tensor: *const C_tensor, out: *mut CMemory) -> Failure;
     fn tch_init_bump_version(tensor: *const C_tensor) -> Failure;
+    fn tch_init_dispatch_is_plain() -> c_int;
+    fn tch_init_vml_sqrt(is_double: c_int) -> *mut c_void;
     fn tch_init_state_lock(
         generator: Option<&CGenerator>,
         locked: *mut *mut CLockedGenerator,
@@ -492,6 +494,18 @@ pub(crate) fn cpu_memory(tensor: &mut Tensor) -> Result<Option<CpuMemory<'_>>, S
 pub(crate) fn bump_version(tensor: &mut Tensor) -> Result<(), String> {
     // SAFETY: the tensor is live for the call.
     unsafe { check(tch_init_bump_version(tensor.as_ptr())) }
+}
+
+/// Whether the operators that this thread calls go to their kernels, and nothing intercepts them.
+pub(crate) fn dispatch_is_plain() -> bool {
+    // SAFETY: takes nothing.
+    unsafe { tch_init_dispatch_is_plain() != 0 }
+}
+
+/// MKL's function for the square roots of many numbers, `vmsSqrt` or `vmdSqrt`, if libtorch has it.
+pub(crate) fn vml_sqrt(is_double: bool) -> Option<NonNull<c_void>> {
+    // SAFETY: takes a number.
+    NonNull::new(unsafe { tch_init_vml_sqrt(c_int::from(is_double)) })
 }
 
 /// A CPU generator that this thread has locked, and a copy of its state. Dropping it, also while a

@@ -4,6 +4,7 @@
 //! The figures are medians in nanoseconds, per element, per model or per jump.
 
 mod model;
+mod optim;
 #[path = "../table/mod.rs"]
 mod table;
 
@@ -217,6 +218,9 @@ fn main() {
     }
     if wanted("model") {
         model::compare(&mut rows);
+    }
+    if wanted("optim") {
+        optim::compare(&mut rows);
     }
     table::save(rows);
 }

@@ -1,6 +1,7 @@
 """The same as benches/engine in Python's PyTorch: prints nanoseconds.
 
     reference.py FUNCTION DTYPE THREADS     the median of filling 2^24 elements
+    reference.py adamw default|foreach|fused THREADS   the median of steps of AdamW on parameters of GPT-2's shape
     reference.py model warm|fresh THREADS   one initialization of a model of GPT-2's shape
 """
 
@@ -57,6 +58,28 @@ def model(memory):
     return timed(lambda: initialize(embeddings, layers))
 
 
+def adamw(variant):
+    shapes = [(50257, 768), (1024, 768)]
+    for _ in range(12):
+        for out, inner in [(2304, 768), (768, 768), (3072, 768), (768, 3072)]:
+            shapes += [(out, inner), (out,)]
+        shapes += [(768,)] * 4
+    shapes += [(768,)] * 2
+    params = [(torch.randn(shape) * 0.02).requires_grad_() for shape in shapes]
+    for p in params:
+        p.grad = torch.randn(p.shape) * 1e-3
+    more = {} if variant == "default" else {variant: True}
+    opt = torch.optim.AdamW(params, lr=6e-4, betas=(0.9, 0.95), weight_decay=0.1, **more)
+    opt.step()
+    return statistics.median(timed(opt.step) for _ in range(7))
+
+
+def run(what, argument):
+    if what == "model":
+        return model(argument)
+    return adamw(argument) if what == "adamw" else fill(what, argument)
+
+
 torch.set_num_threads(int(sys.argv[3]))
 with torch.no_grad():
-    print(model(sys.argv[2]) if sys.argv[1] == "model" else fill(sys.argv[1], sys.argv[2]))
+    print(run(*sys.argv[1:3]))

@@ -1,12 +1,12 @@
 //! `torch.nn.RNN`, which tch lacks: `torch/nn/modules/rnn.py`, PyTorch 2.13.
 
+use super::recurrent::recurrent;
 use super::rnn::{RNNConfig, RnnBase, RnnNonlinearity};
 use crate::error::{Context, InitError};
 use crate::nn::kind::LayerKind;
-use crate::nn::tch_layers::or_panic;
 use std::borrow::Borrow;
 use tch::Tensor;
-use tch::nn::{Path, RNN};
+use tch::nn::Path;
 
 /// `torch.nn.RNN`: layers of Elman networks. (tch gives the name `RNN` to the trait that this
 /// layer has.)
@@ -20,7 +20,7 @@ pub struct ElmanRnn {
     pub input_size: i64,
     /// Features of the hidden state.
     pub hidden_size: i64,
-    /// The options it was made with; `train` may be changed.
+    /// The options it was made with; `train` may be changed, and the functions of [`RNNT`](super::RNNT) take it as an argument.
     pub config: RNNConfig,
 }
 
@@ -91,6 +91,20 @@ impl ElmanRnn {
         input: &Tensor,
         hx: Option<&Tensor>,
     ) -> Result<(Tensor, Tensor), InitError> {
+        self.forward_t(input, hx, self.config.train)
+    }
+
+    /// [`forward`](ElmanRnn::forward) with `train` in the place of `config.train`.
+    ///
+    /// # Errors
+    ///
+    /// As `forward`.
+    pub fn forward_t(
+        &self,
+        input: &Tensor,
+        hx: Option<&Tensor>,
+        train: bool,
+    ) -> Result<(Tensor, Tensor), InitError> {
         let base = self.base();
         let sequence = base.sequence(input)?;
         let hx = sequence.initial("hx", hx, base.output_size())?;
@@ -105,7 +119,7 @@ impl ElmanRnn {
             self.config.has_biases,
             self.config.num_layers,
             self.config.dropout,
-            self.config.train,
+            train,
             self.config.bidirectional,
             self.config.batch_first,
         )
@@ -117,29 +131,11 @@ impl ElmanRnn {
         let sizes = [self.input_size, self.hidden_size, 0];
         self.config.base(LayerKind::RNN, sizes)
     }
-}
 
-/// As tch's layers; with either `batch_first`, and without a batch in [`RNN::seq`].
-///
-/// Panics where [`ElmanRnn::forward`] returns an error.
-impl RNN for ElmanRnn {
-    type State = Tensor;
-
-    fn zero_state(&self, batch_dim: i64) -> Tensor {
+    fn zeros(&self, batch: i64) -> Result<Tensor, InitError> {
         let base = self.base();
-        or_panic(base.zero_state(&self.flat_weights, batch_dim, base.output_size()))
-    }
-
-    fn step(&self, input: &Tensor, state: &Tensor) -> Tensor {
-        let input = or_panic(self.base().one_step(input));
-        self.seq_init(&input, state).1
-    }
-
-    fn seq(&self, input: &Tensor) -> (Tensor, Tensor) {
-        or_panic(self.forward(input, None))
-    }
-
-    fn seq_init(&self, input: &Tensor, state: &Tensor) -> (Tensor, Tensor) {
-        or_panic(self.forward(input, Some(state)))
+        base.zero_state(&self.flat_weights, batch, base.output_size())
     }
 }
+
+recurrent!(ElmanRnn, Tensor);

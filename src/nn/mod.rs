@@ -4,7 +4,7 @@
 //! A program changes `use tch::nn` to `use tch_init::nn` and nothing else. Each constructor makes
 //! the parameters under PyTorch's `state_dict` names and in PyTorch's order, and draws what PyTorch
 //! draws, in its order, from the default stream of the `VarStore`'s device. Where tch has the
-//! layer, the constructor returns tch's type. An initializer that the caller sets replaces
+//! layer, the constructor returns tch's type, but [`LSTM`] and [`GRU`] are of our own: theirs drop outputs in evaluation. An initializer that the caller sets replaces
 //! PyTorch's, and only it draws. Everything else of `tch::nn` is re-exported; [`VarStore`] is tch's
 //! with a `load` that accepts checkpoints of plain tch.
 //!
@@ -27,7 +27,7 @@
 //! | LSTM, GRU weights | uniform, over a range that depends on each weight's fan-in | uniform over +-1/sqrt(hidden) |
 //! | LSTM, GRU biases | zeros, no draw | uniform over +-1/sqrt(hidden) |
 //!
-//! LSTM and GRU keep tch's `batch_first: true`, where PyTorch's default is false, so that a
+//! LSTM and GRU take `train` as an argument with [`RNNT`]. They keep tch's `batch_first: true`, where PyTorch's default is false, so that a
 //! program's shapes keep their meaning. [`LayerKind`] lists every layer, and the lazy ones are
 //! [`Lazy`].
 //!
@@ -71,15 +71,17 @@ mod elman_rnn;
 #[cfg(feature = "tch")]
 mod gated_cell;
 #[cfg(feature = "tch")]
+mod gru;
+#[cfg(feature = "tch")]
 pub mod init;
 #[cfg(feature = "tch")]
 mod lazy;
 #[cfg(feature = "tch")]
-mod lstm_gru;
+mod lstm;
 #[cfg(feature = "tch")]
 pub(crate) mod named_tensors;
 #[cfg(feature = "tch")]
-mod projected_lstm;
+mod recurrent;
 #[cfg(feature = "tch")]
 pub(crate) mod registry;
 #[cfg(feature = "tch")]
@@ -132,6 +134,7 @@ mod layers {
     pub use super::embedding_bag::{EmbeddingBag, EmbeddingBagConfig, embedding_bag};
     pub use super::gated_cell::{GruCell, LstmCell, gru_cell, lstm_cell};
     pub use super::group_norm::{GroupNormConfig, f_group_norm, group_norm};
+    pub use super::gru::{GRU, f_gru, gru};
     pub use super::init::{Init, f_init, init};
     pub use super::instance_norm::{
         InstanceNorm, InstanceNormConfig, instance_norm1d, instance_norm2d, instance_norm3d,
@@ -147,9 +150,9 @@ mod layers {
     pub use super::linear_cross_entropy::{
         LinearCrossEntropyLoss, LinearCrossEntropyLossConfig, linear_cross_entropy_loss,
     };
-    pub use super::lstm_gru::{f_gru, f_lstm, gru, lstm};
+    pub use super::lstm::{LSTM, f_lstm, lstm, projected_lstm};
     pub use super::prelu::{PReLU, PReLUConfig, prelu};
-    pub use super::projected_lstm::{ProjectedLstm, projected_lstm};
+    pub use super::recurrent::RNNT;
     pub use super::rms_norm::{RMSNorm, RMSNormConfig, rms_norm};
     pub use super::rnn::RNNConfig;
     pub use super::rnn_cell::{RNNCellConfig, RnnCell, rnn_cell};
@@ -164,9 +167,9 @@ mod layers {
     pub use super::var_store::{VarStore, load};
     pub use tch::nn::{
         Adam, AdamW, BatchNorm, Conv, Conv1D, Conv2D, Conv3D, ConvTranspose1D, ConvTranspose2D,
-        ConvTranspose3D, ConvTransposeND, Embedding, Func, FuncT, GRU, GRUState, GroupNorm, Id,
-        LSTM, LSTMState, LayerNorm, Linear, Module, ModuleT, Optimizer, OptimizerConfig,
-        PaddingMode, Path, RNN, RmsProp, Sequential, SequentialT, Sgd, Variables, adam, adamw,
-        func, func_t, rms_prop, seq, seq_t, sgd,
+        ConvTranspose3D, ConvTransposeND, Embedding, Func, FuncT, GRUState, GroupNorm, Id,
+        LSTMState, LayerNorm, Linear, Module, ModuleT, Optimizer, OptimizerConfig, PaddingMode,
+        Path, RNN, RmsProp, Sequential, SequentialT, Sgd, Variables, adam, adamw, func, func_t,
+        rms_prop, seq, seq_t, sgd,
     };
 }

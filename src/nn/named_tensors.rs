@@ -85,11 +85,6 @@ impl NamedTensors {
         self.tensors.iter().map(|(name, t)| (name.as_str(), t))
     }
 
-    /// All tensors, in PyTorch's order.
-    pub(super) fn into_tensors(self) -> Vec<Tensor> {
-        self.tensors.into_iter().map(|(_, tensor)| tensor).collect()
-    }
-
     /// Kind and device of the model.
     pub(super) fn options(&self) -> (Kind, Device) {
         self.options

@@ -1,6 +1,7 @@
 //! `torch.optim.Adam` and `AdamW`, `torch/optim/adam.py` and `adamw.py` of PyTorch 2.13.
 
 use super::error::OptimError;
+use super::fused::{self, Chunk, Real, Step};
 use super::python_number::{divide, pow, require_adam};
 use super::rule::{OptionValue, Rule, options};
 use super::state::{Numbers, ParamState, add, addcdiv_, addcmul_, view_as_real};
@@ -125,31 +126,169 @@ impl Rule for Adam {
         grad: Tensor,
         state: &mut ParamState,
     ) -> Result<(), OptimError> {
-        let grad = if self.maximize { grad.f_neg()? } else { grad };
-        let step = state.next_step()?;
+        let number = state.next_step()?;
+        let bias_correction1 = 1.0 - pow(self.betas.0, number);
+        let bias_correction2 = 1.0 - pow(self.betas.1, number);
+        let step = AdamStep {
+            options: *self,
+            step_size: divide(self.lr, bias_correction1, "1 - beta1 ** step")?,
+            bias_correction2_sqrt: pow(bias_correction2, 0.5),
+        };
+        let mut tensors = vec![param.shallow_clone(), grad];
+        for name in ["exp_avg", "exp_avg_sq"] {
+            tensors.push(state.get(name)?.shallow_clone());
+        }
+        if self.amsgrad {
+            tensors.push(state.get("max_exp_avg_sq")?.shallow_clone());
+            return step.by_operators(&tensors);
+        }
+        fused::update(&step, &mut tensors)
+    }
+}
+
+/// A step of Adam with the numbers that Python computes.
+#[derive(Debug, Clone, Copy)]
+struct AdamStep {
+    options: Adam,
+    step_size: f64,
+    bias_correction2_sqrt: f64,
+}
+
+impl Step for AdamStep {
+    const OPTIMIZER: &'static str = "Adam";
+
+    fn states(&self) -> usize {
+        2
+    }
+
+    fn branches(&self) -> u8 {
+        let Adam {
+            weight_decay,
+            decoupled_weight_decay,
+            maximize,
+            betas,
+            ..
+        } = self.options;
+        let decays = weight_decay != 0.0;
+        let near_the_end = 1.0 - betas.0 >= 0.5;
+        [
+            decays,
+            decays && decoupled_weight_decay,
+            maximize,
+            near_the_end,
+        ]
+        .into_iter()
+        .fold(0, |bits, branch| 2 * bits + u8::from(branch))
+    }
+
+    fn trial(&self) -> AdamStep {
+        let near_the_end = self.options.betas.0 <= 0.5;
+        AdamStep {
+            options: Adam {
+                lr: 0.013,
+                betas: (if near_the_end { 0.3 } else { 0.9 }, 0.99),
+                eps: 1e-6,
+                weight_decay: if self.options.weight_decay == 0.0 {
+                    0.0
+                } else {
+                    0.1
+                },
+                ..self.options
+            },
+            step_size: 0.021,
+            bias_correction2_sqrt: 0.7,
+        }
+    }
+
+    fn by_operators(&self, tensors: &[Tensor]) -> Result<(), OptimError> {
+        let [param, grad, exp_avg, exp_avg_sq, largest @ ..] = tensors else {
+            return Err(OptimError::MissingState { name: "exp_avg_sq" });
+        };
+        let Adam {
+            lr,
+            betas,
+            eps,
+            weight_decay,
+            maximize,
+            decoupled_weight_decay,
+            ..
+        } = self.options;
+        let grad = if maximize {
+            grad.f_neg()?
+        } else {
+            grad.shallow_clone()
+        };
         let mut param = param.shallow_clone();
-        let decoupled = self.decoupled_weight_decay;
-        let grad = decay(&mut param, grad, self.lr, self.weight_decay, decoupled)?;
+        let grad = decay(&mut param, grad, lr, weight_decay, decoupled_weight_decay)?;
 
         let grad = view_as_real(&grad)?;
-        let mut exp_avg = state.get_real("exp_avg")?;
-        let mut exp_avg_sq = state.get_real("exp_avg_sq")?;
+        let mut exp_avg = view_as_real(exp_avg)?;
+        let mut exp_avg_sq = view_as_real(exp_avg_sq)?;
         let mut param = view_as_real(&param)?;
-        average(&mut exp_avg, &mut exp_avg_sq, &grad, self.betas)?;
+        average(&mut exp_avg, &mut exp_avg_sq, &grad, betas)?;
 
-        let bias_correction1 = 1.0 - pow(self.betas.0, step);
-        let bias_correction2 = 1.0 - pow(self.betas.1, step);
-        let step_size = divide(self.lr, bias_correction1, "1 - beta1 ** step")?;
-        let bias_correction2_sqrt = pow(bias_correction2, 0.5);
-        let squares = if self.amsgrad {
-            let largest = state.get_real("max_exp_avg_sq")?;
-            largest.f_maximum_out(&largest, &exp_avg_sq)?
-        } else {
-            exp_avg_sq
+        let squares = match largest {
+            [largest, ..] => {
+                let largest = view_as_real(largest)?;
+                largest.f_maximum_out(&largest, &exp_avg_sq)?
+            }
+            [] => exp_avg_sq,
         };
-        let mut denom = squares.f_sqrt()?.over(bias_correction2_sqrt)?;
-        denom.plus_(self.eps)?;
-        addcdiv_(&mut param, &exp_avg, &denom, -step_size)
+        let mut denom = squares.f_sqrt()?.over(self.bias_correction2_sqrt)?;
+        denom.plus_(eps)?;
+        addcdiv_(&mut param, &exp_avg, &denom, -self.step_size)
+    }
+
+    #[inline(always)]
+    fn compute<T: Real, const FMA: bool>(
+        &self,
+        chunk: Chunk<'_, T>,
+        sqrt: impl Fn(&[T], &mut [T]),
+    ) {
+        let Chunk {
+            param,
+            grad,
+            state: [exp_avg, exp_avg_sq],
+            scratch,
+        } = chunk;
+        let Adam {
+            lr,
+            betas,
+            eps,
+            weight_decay,
+            maximize,
+            decoupled_weight_decay,
+            ..
+        } = self.options;
+        let couples = weight_decay != 0.0 && !decoupled_weight_decay;
+        let shrinks = weight_decay != 0.0 && decoupled_weight_decay;
+        let decay = T::of(weight_decay);
+        // `lerp_` begins at the nearer end.
+        let weight = T::of(1.0 - betas.0);
+        let near_the_end = weight >= T::of(0.5);
+        let from_the_end = weight - T::of(1.0);
+        let (beta2, rest2) = (T::of(betas.1), T::of(1.0 - betas.1));
+        let moments = exp_avg.iter_mut().zip(exp_avg_sq.iter_mut());
+        for ((m, v), (p, g)) in moments.zip(param.iter().zip(grad)) {
+            let mut g = if maximize { -*g } else { *g };
+            if couples {
+                g = decay.times_plus::<FMA>(*p, g);
+            }
+            *m = if near_the_end {
+                from_the_end.times_plus::<FMA>(g - *m, g)
+            } else {
+                weight.times_plus::<FMA>(g - *m, *m)
+            };
+            *v = (rest2 * g).times_plus::<FMA>(g, *v * beta2);
+        }
+        sqrt(exp_avg_sq, scratch);
+        let factor = T::of(1.0 - lr * weight_decay);
+        let (correction, eps) = (T::of(self.bias_correction2_sqrt), T::of(eps));
+        let value = T::of(-self.step_size);
+        for ((p, m), root) in param.iter_mut().zip(exp_avg).zip(scratch) {
+            let shrunk = if shrinks { *p * factor } else { *p };
+            *p = shrunk + (value * *m) / (*root / correction + eps);
+        }
     }
 }
 

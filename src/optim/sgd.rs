@@ -1,6 +1,7 @@
 //! `torch.optim.SGD`, `torch/optim/sgd.py` of PyTorch 2.13.
 
 use super::error::OptimError;
+use super::fused::{self, Chunk, Real, Step};
 use super::python_number::require;
 use super::rule::{OptionValue, Rule, options};
 use super::state::{Numbers, ParamState, add, add_, clone};
@@ -62,26 +63,123 @@ impl Rule for SGD {
         grad: Tensor,
         state: &mut ParamState,
     ) -> Result<(), OptimError> {
-        let mut grad = if self.maximize { grad.f_neg()? } else { grad };
-        if self.weight_decay != 0.0 {
-            grad = add(&grad, param, self.weight_decay)?;
+        let mut tensors = vec![param.shallow_clone(), grad];
+        if self.momentum != 0.0 && !state.has("momentum_buffer") {
+            let grad = self.decayed(param, &tensors[1])?;
+            let first = std::mem::take(state);
+            *state = first.tensor("momentum_buffer", clone(&grad)?);
+            return self.descend(param, grad, state.get("momentum_buffer")?);
         }
         if self.momentum != 0.0 {
-            if state.has("momentum_buffer") {
-                let mut buffer = state.get("momentum_buffer")?.shallow_clone();
-                buffer.times_(self.momentum)?;
-                add_(&mut buffer, &grad, 1.0 - self.dampening)?;
-            } else {
-                let first = std::mem::take(state);
-                *state = first.tensor("momentum_buffer", clone(&grad)?);
-            }
-            let buffer = state.get("momentum_buffer")?;
-            grad = if self.nesterov {
-                add(&grad, buffer, self.momentum)?
-            } else {
-                buffer.shallow_clone()
-            };
+            tensors.push(state.get("momentum_buffer")?.shallow_clone());
         }
+        fused::update(self, &mut tensors)
+    }
+}
+
+impl SGD {
+    /// The gradient to descend along, without momentum.
+    fn decayed(&self, param: &Tensor, grad: &Tensor) -> Result<Tensor, OptimError> {
+        let grad = if self.maximize {
+            grad.f_neg()?
+        } else {
+            grad.shallow_clone()
+        };
+        if self.weight_decay == 0.0 {
+            return Ok(grad);
+        }
+        add(&grad, param, self.weight_decay)
+    }
+
+    /// The end of a step with momentum.
+    fn descend(&self, param: &Tensor, grad: Tensor, buffer: &Tensor) -> Result<(), OptimError> {
+        let grad = if self.nesterov {
+            add(&grad, buffer, self.momentum)?
+        } else {
+            buffer.shallow_clone()
+        };
         add_(&mut param.shallow_clone(), &grad, -self.lr)
+    }
+}
+
+impl Step for SGD {
+    const OPTIMIZER: &'static str = "SGD";
+
+    fn states(&self) -> usize {
+        usize::from(self.momentum != 0.0)
+    }
+
+    fn branches(&self) -> u8 {
+        [
+            self.momentum != 0.0,
+            self.nesterov,
+            self.weight_decay != 0.0,
+            self.maximize,
+        ]
+        .into_iter()
+        .fold(0, |bits, branch| 2 * bits + u8::from(branch))
+    }
+
+    fn trial(&self) -> SGD {
+        SGD {
+            lr: 0.013,
+            momentum: if self.momentum == 0.0 { 0.0 } else { 0.9 },
+            dampening: if self.nesterov { 0.0 } else { 0.3 },
+            weight_decay: if self.weight_decay == 0.0 { 0.0 } else { 0.1 },
+            ..*self
+        }
+    }
+
+    fn by_operators(&self, tensors: &[Tensor]) -> Result<(), OptimError> {
+        let [param, grad, buffer @ ..] = tensors else {
+            return Err(OptimError::MissingState {
+                name: "momentum_buffer",
+            });
+        };
+        let grad = self.decayed(param, grad)?;
+        let [buffer, ..] = buffer else {
+            return add_(&mut param.shallow_clone(), &grad, -self.lr);
+        };
+        let mut buffer = buffer.shallow_clone();
+        buffer.times_(self.momentum)?;
+        add_(&mut buffer, &grad, 1.0 - self.dampening)?;
+        self.descend(param, grad, &buffer)
+    }
+
+    #[inline(always)]
+    fn compute<T: Real, const FMA: bool>(&self, chunk: Chunk<'_, T>, _: impl Fn(&[T], &mut [T])) {
+        let Chunk {
+            param,
+            grad,
+            state: [buffer, _],
+            ..
+        } = chunk;
+        let decay = T::of(self.weight_decay);
+        let decayed = |p: T, g: T| {
+            let g = if self.maximize { -g } else { g };
+            if self.weight_decay != 0.0 {
+                decay.times_plus::<FMA>(p, g)
+            } else {
+                g
+            }
+        };
+        let value = T::of(-self.lr);
+        if self.momentum == 0.0 {
+            for (p, g) in param.iter_mut().zip(grad) {
+                *p = value.times_plus::<FMA>(decayed(*p, *g), *p);
+            }
+            return;
+        }
+        let (momentum, rest) = (T::of(self.momentum), T::of(1.0 - self.dampening));
+        for ((p, g), buffer) in param.iter_mut().zip(grad).zip(buffer) {
+            let mut g = decayed(*p, *g);
+            *buffer = rest.times_plus::<FMA>(g, *buffer * momentum);
+            g = if self.nesterov {
+                momentum.times_plus::<FMA>(*buffer, g)
+            } else {
+                *buffer
+            };
+            *p = value.times_plus::<FMA>(g, *p);
+        }
     }
 }

@@ -33,6 +33,7 @@ mod plan;
 mod plan_constructors;
 #[cfg(feature = "cli")]
 mod plan_data;
+mod porting;
 #[cfg(feature = "cli")]
 mod program;
 mod recipes;

@@ -42,6 +42,8 @@ struct Case {
     steps: i64,
     /// Whether Python's other implementations are to be compared.
     variants: bool,
+    /// Whether gradients hold infinities and NaNs of either sign.
+    special: bool,
 }
 
 impl Case {
@@ -59,6 +61,22 @@ impl Case {
             seed,
             steps: 100,
             variants: true,
+            special: false,
+        }
+    }
+
+    /// Sizes around those of chunks and of what a thread takes, with odd remainders.
+    fn large(given: &Given, dtype: &'static str, special: bool) -> Case {
+        let sizes = [1, 15, 1023, 2049, 98_309];
+        Case {
+            groups: vec![((0..sizes.len()).collect(), json!({}), given.rust)],
+            shapes: sizes.iter().map(|size| vec![*size]).collect(),
+            dtypes: vec![dtype; sizes.len()],
+            transposed: vec![],
+            steps: 6,
+            variants: false,
+            special,
+            ..Case::dense(given, dtype, 5)
         }
     }
 
@@ -71,6 +89,7 @@ impl Case {
             "optimizer": self.given.optimizer, "options": self.given.python, "groups": groups,
             "late": self.late, "shapes": self.shapes, "dtypes": self.dtypes, "transposed": self.transposed,
             "sparse": self.sparse, "seed": self.seed, "steps": self.steps, "variants": self.variants,
+            "special": self.special,
         })
     }
 
@@ -119,6 +138,19 @@ impl Case {
         }
         let g = draw(&p.size(), Kind::Double) * scale;
         let g = if i % 2 == 1 { g.relu() } else { g };
+        if self.special {
+            let nan = Tensor::scalar_tensor(f64::NAN, (Kind::Double, Device::Cpu));
+            let set = |start: i64, step: i64, value: &Tensor| {
+                g.slice(0, start, None, step).copy_(value);
+            };
+            if step % 4 == 1 {
+                set(11, 911, &nan);
+                set(13, 2003, &Tensor::from(f64::INFINITY));
+            } else if step % 4 == 2 {
+                set(11, 1822, &nan.neg());
+                set(15, 4001, &Tensor::from(f64::NEG_INFINITY));
+            }
+        }
         (p * g.to_kind(p.kind())).sum(p.kind()).backward();
     }
 
@@ -467,6 +499,160 @@ fn groups() {
         groups!(Adadelta, { rho: 0.8, }, { eps: 0.1 }, { weight_decay: 0.1 }),
         groups!(Adamax, { lr: 0.01, }, { betas: (0.5, 0.6) }, { weight_decay: 0.1 }),
     ]);
+}
+
+/// Optimizers that go through memory once, with the options that change what they compute.
+fn in_one_pass() -> Vec<Given> {
+    vec![
+        given!(SGD { lr: 0.1 }),
+        given!(SGD {
+            lr: 0.1,
+            weight_decay: 0.02,
+            maximize: true
+        }),
+        given!(SGD {
+            lr: 0.1,
+            momentum: 0.9,
+            dampening: 0.1,
+            weight_decay: 0.02
+        }),
+        given!(SGD {
+            lr: 0.1,
+            momentum: 0.9,
+            nesterov: true,
+            maximize: true
+        }),
+        given!(Adam {
+            lr: 0.03,
+            weight_decay: 0.02,
+            maximize: true
+        }),
+        given!(Adam {
+            lr: 0.03,
+            betas: (0.3, 0.95),
+            eps: 1e-6
+        }),
+        given!(AdamW {
+            lr: 6e-4,
+            betas: (0.9, 0.95),
+            weight_decay: 0.1
+        }),
+        given!(AdamW {
+            lr: 0.03,
+            betas: (0.5, 0.6),
+            maximize: true,
+            weight_decay: 0.0
+        }),
+    ]
+}
+
+/// Whether the libtorch of this process has the kernels whose bits the updates in one pass have.
+fn has_one_pass() -> bool {
+    cfg!(target_arch = "x86_64") && std::env::var_os("TCH_INIT_BACKEND").is_none()
+}
+
+/// Sizes around those of chunks, and special values. Budget: 10 s.
+#[test]
+#[ignore = "needs the Python reference: ./setup --reference, then make test"]
+fn updates_in_one_pass() {
+    for special in [false, true] {
+        let cases = |dtype| {
+            let given = in_one_pass();
+            let cases = given.iter().map(|given| Case::large(given, dtype, special));
+            cases.collect::<Vec<_>>()
+        };
+        for dtype in ["f32", "f64"] {
+            let cases = cases(dtype);
+            let before = optim::fused_updates();
+            compare(&cases);
+            // A parameter has a gradient at five steps or all six, and no momentum at its first.
+            let updates = optim::fused_updates() - before;
+            let least = cases.len() as u64 * 5 * 4;
+            assert!(!has_one_pass() || updates >= least, "{updates} of {least}");
+        }
+    }
+}
+
+/// The same with other numbers of threads, and with other kernels of libtorch, here and in Python. Budget: 40 s.
+#[test]
+#[ignore = "needs the Python reference: ./setup --reference, then make test"]
+fn updates_in_one_pass_elsewhere() {
+    for (capability, threads) in [
+        ("default", "2"),
+        ("avx2", "1"),
+        ("avx2", "2"),
+        ("avx512", "1"),
+    ] {
+        let output = std::process::Command::new(std::env::current_exe().unwrap())
+            .args([
+                "--exact",
+                "live::optim::updates_in_one_pass",
+                "--include-ignored",
+            ])
+            .env("ATEN_CPU_CAPABILITY", capability)
+            .env("OMP_NUM_THREADS", threads)
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(
+            output.status.success() && said.contains("1 passed"),
+            "{capability}, {threads} threads: {said}"
+        );
+    }
+}
+
+/// What is not contiguous numbers of one type goes through the operators.
+#[test]
+fn unusual_updates_go_through_the_operators() {
+    let _stream = default_stream();
+    let new = |kind| Tensor::randn([6, 4], (Kind::Double, Device::Cpu)).to_kind(kind);
+    let updates = |param: Tensor, options: Options| {
+        let param = param.set_requires_grad(true);
+        let before = optim::fused_updates();
+        let mut opt = Optimizer::new([param.shallow_clone()], options).unwrap();
+        for _ in 0..2 {
+            opt.backward_step(&param.square().sum(param.kind()).real());
+        }
+        optim::fused_updates() - before
+    };
+    let adam: Options = optim::Adam::default().into();
+    if has_one_pass() {
+        assert_eq!(updates(new(Kind::Float), adam), 2);
+        assert_eq!(updates(new(Kind::Double), optim::SGD::default().into()), 2);
+    }
+    assert_eq!(updates(new(Kind::Float).tr(), adam), 0);
+    assert_eq!(
+        updates(new(Kind::Float).slice(0, 0, 6, 2).slice(1, 0, 4, 2), adam),
+        0
+    );
+    assert_eq!(updates(new(Kind::BFloat16), adam), 0);
+    assert_eq!(updates(new(Kind::ComplexFloat), adam), 0);
+    let largest = optim::Adam::default().amsgrad(true).into();
+    assert_eq!(updates(new(Kind::Float), largest), 0);
+    assert_eq!(
+        updates(new(Kind::Float), optim::RMSprop::default().into()),
+        0
+    );
+}
+
+/// A step changes the parameter, so a graph from before cannot be walked any more, as in Python.
+#[test]
+fn autograd_notices_a_step() {
+    let _stream = default_stream();
+    for options in [
+        Options::from(optim::AdamW::default()),
+        optim::SGD::default().into(),
+    ] {
+        let w = Tensor::ones([3], (Kind::Float, Device::Cpu)).set_requires_grad(true);
+        let mut opt = Optimizer::new([w.shallow_clone()], options).unwrap();
+        let loss = w.square().sum(Kind::Float);
+        opt.backward_step(&w.sum(Kind::Float));
+        let error = loss.f_backward().unwrap_err().to_string();
+        assert!(
+            error.contains("modified by an inplace operation"),
+            "{error}"
+        );
+    }
 }
 
 /// Sparse gradients beside dense ones, and the optimizers that refuse them. Budget: 5 s.

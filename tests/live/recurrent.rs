@@ -228,6 +228,135 @@ fn gru_is_pytorchs() {
     ]);
 }
 
+/// `train` is an argument, as the mode of Python's module is `train()` or `eval()`, call by call.
+#[test]
+#[ignore = "needs the Python reference: ./setup --reference, then make test"]
+fn dropout_follows_train() {
+    use tch_init::nn::RNNT;
+    const MODES: &str = "[m.train()(x[0])[0], m.eval()(x[0])[0], m.train()(x[0])[0]]";
+    const STATES: &str = "[m.eval()(x[0], x[1])[1], m.train()(x[0], x[1])[1]]";
+    const STEPS: &str =
+        "[m.eval()(x[0].unsqueeze(1), x[1])[1], m.train()(x[0].unsqueeze(1), x[1])[1]]";
+    macro_rules! modes {
+        ($layer:expr) => {{
+            let layer = $layer;
+            Ok(Box::new(move |x: &[Tensor]| {
+                [true, false, true]
+                    .map(|train| layer.seq_t(&x[0], train).0)
+                    .into()
+            }) as Forward)
+        }};
+    }
+    assert_twins(&[
+        twin(
+            "nn.LSTM(3, 5, 3, dropout=0.5, batch_first=True)",
+            LayerKind::LSTM,
+            MODES,
+            &[&[4, 7, 3]],
+            |vs| {
+                let stacked = config(|c| (c.num_layers, c.dropout) = (3, 0.5));
+                modes!(nn::f_lstm(vs, 3, 5, stacked)?)
+            },
+        ),
+        twin(
+            "nn.GRU(3, 5, 3, dropout=0.5, batch_first=True)",
+            LayerKind::GRU,
+            MODES,
+            &[&[4, 7, 3]],
+            |vs| {
+                let stacked = config(|c| (c.num_layers, c.dropout) = (3, 0.5));
+                modes!(nn::f_gru(vs, 3, 5, stacked)?)
+            },
+        ),
+        twin(
+            "nn.RNN(3, 5, 3, dropout=0.5, batch_first=True)",
+            LayerKind::RNN,
+            MODES,
+            &[&[4, 7, 3]],
+            |vs| {
+                let stacked = config(|c| (c.num_layers, c.dropout) = (3, 0.5));
+                modes!(nn::rnn(vs, 3, 5, RnnNonlinearity::Tanh, stacked)?)
+            },
+        ),
+        // `config.train` may be changed too, as `eval()` changes a module.
+        twin(
+            "nn.LSTM(3, 5, 2, dropout=0.9, batch_first=True)",
+            LayerKind::LSTM,
+            "[m.eval()(x[0])[0], m.train()(x[0])[0]]",
+            &[&[4, 7, 3]],
+            |vs| {
+                let mut lstm = nn::f_lstm(
+                    vs,
+                    3,
+                    5,
+                    config(|c| {
+                        (c.num_layers, c.dropout) = (2, 0.9);
+                    }),
+                )?;
+                lstm.config.train = false;
+                let lstm = std::sync::Mutex::new(lstm);
+                Ok(Box::new(move |x| {
+                    let mut lstm = lstm.lock().unwrap();
+                    let evaluated = lstm.seq(&x[0]).0;
+                    lstm.config.train = true;
+                    let trained = lstm.seq(&x[0]).0;
+                    lstm.config.train = false;
+                    vec![evaluated, trained]
+                }))
+            },
+        ),
+        twin(
+            "nn.GRU(3, 5, 2, dropout=0.3, batch_first=True)",
+            LayerKind::GRU,
+            STATES,
+            &[&[4, 7, 3], &[2, 4, 5]],
+            |vs| {
+                let gru = nn::f_gru(
+                    vs,
+                    3,
+                    5,
+                    config(|c| {
+                        (c.num_layers, c.dropout) = (2, 0.3);
+                    }),
+                )?;
+                Ok(Box::new(move |x| {
+                    let state = nn::GRUState(x[1].shallow_clone());
+                    [false, true]
+                        .map(|train| gru.seq_init_t(&x[0], &state, train).1.0)
+                        .into()
+                }))
+            },
+        ),
+        twin(
+            "nn.GRU(3, 5, 2, dropout=0.3, batch_first=True)",
+            LayerKind::GRU,
+            STEPS,
+            &[&[4, 3], &[2, 4, 5]],
+            |vs| {
+                let gru = nn::f_gru(
+                    vs,
+                    3,
+                    5,
+                    config(|c| {
+                        (c.num_layers, c.dropout) = (2, 0.3);
+                    }),
+                )?;
+                Ok(Box::new(move |x| {
+                    let state = nn::GRUState(x[1].shallow_clone());
+                    [false, true]
+                        .map(|train| gru.step_t(&x[0], &state, train).0)
+                        .into()
+                }))
+            },
+        ),
+        // Without a batch, in a sequence first.
+        twin("nn.GRU(4, 6)", LayerKind::GRU, OF_RNN, &[&[5, 4]], |vs| {
+            let gru = nn::f_gru(vs, 4, 6, config(|c| c.batch_first = false))?;
+            seq!(gru, |state| [state.value()])
+        }),
+    ]);
+}
+
 #[test]
 #[ignore = "needs the Python reference: ./setup --reference, then make test"]
 fn rnn_is_pytorchs() {

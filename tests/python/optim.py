@@ -41,6 +41,14 @@ def backward(case, step, i, p):
     g = torch.randn(p.shape, dtype=torch.float64) * scale
     if i % 2 == 1:
         g = g.relu()
+    if case["special"]:
+        nan = torch.tensor(float("nan"), dtype=torch.float64)
+        if step % 4 == 1:
+            g[11::911] = nan
+            g[13::2003] = float("inf")
+        elif step % 4 == 2:
+            g[11::1822] = -nan
+            g[15::4001] = -float("inf")
     (p * g.to(p.dtype)).sum().backward()
 
 
