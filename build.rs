@@ -3,6 +3,11 @@
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
+    #[cfg(any(not(feature = "tch"), feature = "doc-only"))]
+    {
+        println!("cargo:rustc-env=TCH_INIT_LIBTORCH=2.13.0");
+        println!("cargo:rustc-env=TCH_INIT_TCH=0.26");
+    }
     #[cfg(feature = "tch")]
     if !cfg!(feature = "doc-only")
         && let Err(message) = libtorch::link()
@@ -17,8 +22,8 @@ mod libtorch {
     use std::env;
     use std::path::{Path, PathBuf};
 
-    /// The version whose bits this crate reproduces, and that `tch` 0.26 binds.
-    const VERSION: &str = "2.13.0";
+    /// The versions of libtorch that this crate is tested with, and the versions of tch that bind them.
+    const VERSIONS: [(&str, &str); 2] = [("2.13.0", "0.26"), ("2.11.0", "0.24")];
 
     pub fn link() -> Result<(), String> {
         let lib = env::var_os("DEP_TCH_LIBTORCH_LIB")
@@ -61,17 +66,16 @@ mod libtorch {
         Ok(())
     }
 
-    /// Checks the version, since torch-sys does not check it under `LIBTORCH`, and another version has other bits.
+    /// Checks the version, since torch-sys does not check it under `LIBTORCH`, and another version has other bits. Hands it to the
+    /// crate, whose draws are those of that version.
     fn check_version(include: &Path) -> Result<(), String> {
         println!("cargo:rerun-if-env-changed=LIBTORCH_BYPASS_VERSION_CHECK");
-        if env::var_os("LIBTORCH_BYPASS_VERSION_CHECK").is_some() {
-            return Ok(());
-        }
         let header = include.join("torch/headeronly/version.h");
         let text = std::fs::read_to_string(&header).map_err(|error| {
             format!(
-                "cannot read libtorch's version from {}: {error}; run `./setup` or point LIBTORCH at libtorch {VERSION}",
-                header.display()
+                "cannot read libtorch's version from {}: {error}; run `./setup` or point LIBTORCH at libtorch {}",
+                header.display(),
+                VERSIONS[0].0
             )
         })?;
         let part = |name: &str| {
@@ -80,11 +84,20 @@ mod libtorch {
                 .map_or("?", str::trim)
         };
         let found = [part("MAJOR"), part("MINOR"), part("PATCH")].join(".");
-        if found == VERSION {
+        println!("cargo:rustc-env=TCH_INIT_LIBTORCH={found}");
+        let tested = VERSIONS.iter().find(|(libtorch, _)| *libtorch == found);
+        println!(
+            "cargo:rustc-env=TCH_INIT_TCH={}",
+            tested.map_or("unknown", |(_, tch)| tch)
+        );
+        if tested.is_some() || env::var_os("LIBTORCH_BYPASS_VERSION_CHECK").is_some() {
             return Ok(());
         }
+        let known = VERSIONS
+            .map(|(libtorch, tch)| format!("libtorch {libtorch}, which tch {tch} is written for"));
         Err(format!(
-            "this crate needs libtorch {VERSION}, which tch 0.26 is written for, but {} is {found}; run `./setup`, or set LIBTORCH_BYPASS_VERSION_CHECK=1 to build without the guarantee of equal bits",
+            "this crate needs {}, but {} is {found}; run `./setup`, or set LIBTORCH_BYPASS_VERSION_CHECK=1 to build without the guarantee of equal bits",
+            known.join(", or "),
             include.display()
         ))
     }

@@ -309,7 +309,6 @@ def wide(step):
 
 # When a row of the table of versions holds, by what it says there.
 CONDITIONS = {
-    "contiguous, 16 elements or more": lambda step: step.outs[0].stride is None and step.outs[0].numel() >= 16,
     "a range of 2^28 or more": wide,
     "by a number": lambda step: any(isinstance(x, (bool, int, float)) for x in step.args[:2]),
 }
@@ -325,6 +324,11 @@ def under(assume=None):
         except versions.Rejected as error:
             raise Refused(str(error)) from None
     return decided[assume]
+
+
+def rounded(argument, dtype):
+    """A number rounded to a dtype; any other argument as it is."""
+    return torch.tensor(argument, dtype=dtype).item() if isinstance(argument, (int, float)) else argument
 
 
 def other_bits(under, step):
@@ -956,6 +960,9 @@ class Recorder(TorchDispatchMode):
 
     def add(self, step, generator=None):
         """Adds a step, which may draw from a generator."""
+        if step.op == "mul" and self.under.release == "2.0" and step.outs[0].dtype in (torch.bfloat16, torch.float16):
+            # PyTorch 2.0 rounds the number to the dtype before it multiplies.
+            step.args = [rounded(x, step.outs[0].dtype) for x in step.args]
         why = other_bits(self.under, step)
         if why and step.draws:
             self.refuse(why)

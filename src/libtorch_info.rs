@@ -2,14 +2,23 @@
 
 use crate::error::InitError;
 use crate::ffi::{self, Fact};
+use crate::rng::Semantics;
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
-/// The libtorch version whose bits tch-init reproduces.
-pub const LIBTORCH_VERSION: &str = "2.13.0";
+/// The version of libtorch that tch-init was built against: 2.13.0 with tch 0.26, 2.11.0 with tch 0.24.
+pub const LIBTORCH_VERSION: &str = env!("TCH_INIT_LIBTORCH");
 
-/// The newest minor version of libtorch 2 that was run in the place of the one that tch-init is built against: it has
-/// the functions that tch calls, and draws the same bits.
-const NEWEST_TRIED: u32 = 15;
+/// The semantics of the linked libtorch: the versions of PyTorch that draw its bits.
+pub(crate) fn linked_semantics() -> Semantics {
+    static LINKED: OnceLock<Semantics> = OnceLock::new();
+    // A version that is not known was built with `LIBTORCH_BYPASS_VERSION_CHECK`.
+    *LINKED.get_or_init(|| Semantics::of_version(LIBTORCH_VERSION).unwrap_or_default())
+}
+
+/// The versions of libtorch that were run in the place of the first one, which tch-init was built against: they have the
+/// functions that tch calls, and draw the same bits.
+const TRIED: ((u32, u32), (u32, u32)) = ((2, 13), (2, 15));
 
 /// Replaces the check of versions, at build time and at run time.
 const BYPASS: &str = "LIBTORCH_BYPASS_VERSION_CHECK";
@@ -66,7 +75,7 @@ impl LibtorchInfo {
     }
 
     /// Checks that the libtorch of this process can stand in for the one that tch-init was built against: the same
-    /// minor version, or a newer one up to 2.15, which draws the same bits.
+    /// minor version, or in the place of 2.13 a newer one up to 2.15, which draws the same bits.
     ///
     /// Another one has other functions, so that a call may end the process. The program checks at its start; call it
     /// before anything of tch where the library that is loaded is not certain (`LD_LIBRARY_PATH`). With
@@ -112,7 +121,8 @@ fn stands_in(found: &str, built: &str) -> bool {
     };
     match (minor(found), minor(built)) {
         (Some(found), Some(built)) => {
-            found == built || (found.0 == built.0 && (built.1..=NEWEST_TRIED).contains(&found.1))
+            let (oldest, newest) = TRIED;
+            found == built || (built == oldest && (oldest..=newest).contains(&found))
         }
         _ => found == built,
     }
@@ -143,6 +153,9 @@ mod tests {
         // A program that was built against another version runs with that version only.
         assert!(stands_in("2.16.0a0", "2.16.0a0"));
         assert!(!stands_in("2.13.0", "2.16.0a0"));
+        assert!(stands_in("2.11.2", "2.11.0"));
+        assert!(!stands_in("2.12.0", "2.11.0"));
+        assert!(!stands_in("2.13.0", "2.11.0"));
     }
 
     #[test]

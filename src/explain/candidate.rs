@@ -121,6 +121,11 @@ impl Candidate {
             (Method::Libtorch, Draw::TruncNormal(_)) if is_half => {
                 vec![Method::Libtorch, Method::Version(Semantics::PyTorch2_12)]
             }
+            (Method::Version(Semantics::PyTorch2_11), Draw::Normal(_) | Draw::TruncNormal(_))
+                if is_half =>
+            {
+                vec![self.method, Method::Version(Semantics::PyTorch2_0)]
+            }
             (method, _) => vec![method],
         }
     }

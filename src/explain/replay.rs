@@ -50,7 +50,7 @@ impl Method {
     pub(super) fn is_inverse_erf(self) -> bool {
         matches!(
             self,
-            Method::InverseErf | Method::Version(Semantics::PyTorch2_11)
+            Method::InverseErf | Method::Version(Semantics::PyTorch2_0 | Semantics::PyTorch2_11)
         )
     }
 }
@@ -113,7 +113,8 @@ pub(super) fn replay(
             let mut tensor = empty(length, kind)?;
             let uniform = inverse_normal::uniform(draw).into();
             fill_(uniform, &mut tensor, &mut generator)?;
-            inverse_normal::transform(&mut tensor, draw).map_err(context)?;
+            inverse_normal::transform(&mut tensor, draw, Semantics::PyTorch2_11)
+                .map_err(context)?;
             tensor
         }
         (Method::Version(semantics), _) => {

@@ -121,7 +121,7 @@ impl WordPattern {
                 let precision = precision * (1.0 + mean.abs() / std);
                 // Every operation is rounded.
                 let precision = match method {
-                    Method::Version(Semantics::PyTorch2_11) => 8.0 * precision,
+                    method if is_old(method) => 8.0 * precision,
                     _ => precision,
                 };
                 let serial = match method {
@@ -274,7 +274,7 @@ fn block_normal(
     };
     // f32 and f64 draw all values first, the 16-bit dtypes only whole blocks since PyTorch 2.12.
     let redrawn = match drawn {
-        _ if method == Method::Version(Semantics::PyTorch2_11) => numel,
+        _ if is_old(method) => numel,
         Dtype::Float16 | Dtype::Bfloat16 => numel - rest,
         _ => numel,
     };
@@ -416,11 +416,18 @@ fn inverse_erf(
 
 /// The bits that a uniform of a dtype uses of a word, and its number of words.
 fn word_bits(drawn: Dtype, method: Method) -> (WordBits, u64) {
-    let is_old = method == Method::Version(Semantics::PyTorch2_11);
     match drawn {
         Dtype::Float64 => (WordBits::Double, 2),
-        Dtype::Bfloat16 if is_old => (WordBits::OldBfloat16, 1),
-        Dtype::Float16 if is_old => (WordBits::OldFloat16, 1),
+        Dtype::Bfloat16 if is_old(method) => (WordBits::OldBfloat16, 1),
+        Dtype::Float16 if is_old(method) => (WordBits::OldFloat16, 1),
         _ => (WordBits::Single, 1),
     }
+}
+
+/// Whether halves are drawn with the words of PyTorch up to 2.11.
+fn is_old(method: Method) -> bool {
+    matches!(
+        method,
+        Method::Version(Semantics::PyTorch2_0 | Semantics::PyTorch2_11)
+    )
 }

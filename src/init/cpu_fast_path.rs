@@ -9,6 +9,7 @@ use super::self_check;
 use crate::distribution::{Element, Engine};
 use crate::ffi::{self, CpuMemory, LockedState};
 use crate::generator::Generator;
+use crate::libtorch_info::linked_semantics;
 use crate::rng::{Backend, Draw, Mt19937, Semantics, Sparse, Target};
 use half::{bf16, f16};
 use std::cell::Cell;
@@ -147,10 +148,11 @@ pub(crate) fn engine_for(draw: Draw, target: Target<'_>) -> Option<Engine> {
     passes.then_some(engine)
 }
 
-/// Whether the engine draws the bits of the target's semantics: always, if they are older than those of the
+/// Whether the engine draws the bits of the target's semantics: always, if they are others than those of the
 /// linked libtorch, which the self-check compares with.
 fn passes<T: Element + Default>(draw: Draw, target: Target<'_>, backend: Backend) -> bool {
-    if draw.newest_equivalent(target) != Semantics::NEWEST {
+    let linked = target.with_semantics(linked_semantics());
+    if draw.newest_equivalent(target) != draw.newest_equivalent(linked) {
         return true;
     }
     let numel = usize::try_from(target.numel());

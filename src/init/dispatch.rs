@@ -10,7 +10,7 @@ use crate::error::{Context, InitError};
 use crate::ffi;
 use crate::generator::Generator;
 use crate::rng::{Draw, Semantics, Sparse};
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 /// Fills a tensor with a draw, or notes it if this thread records.
 pub(crate) fn draw(
@@ -49,9 +49,17 @@ pub(super) fn draw_now(
     if let Draw::TruncNormal(truncated) = draw
         && semantics <= Semantics::PyTorch2_11
     {
+        if semantics == Semantics::PyTorch2_0 && tensor.f_kind().ok() == Some(Kind::Half) {
+            return Err(InitError::Semantics {
+                function,
+                semantics,
+                what: "a tensor of float16, since PyTorch 2.0 has no erfinv of it",
+                shape: tensor.size(),
+            });
+        }
         let uniform = inverse_normal::uniform(truncated);
         draw_now(function, tensor, uniform, generator, semantics)?;
-        return inverse_normal::transform(tensor, truncated).context(function, tensor);
+        return inverse_normal::transform(tensor, truncated, semantics).context(function, tensor);
     }
     if cpu_fast_path::fill(Work::Draw(draw), tensor, generator, semantics) {
         return Ok(());

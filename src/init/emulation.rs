@@ -1,4 +1,4 @@
-//! Draws with the bits of older versions of PyTorch into tensors that the
+//! Draws with the bits of other versions of PyTorch into tensors that the
 //! [fast path](super::cpu_fast_path) does not take: libtorch has its own bits only.
 
 use super::cpu_engine::engine;
@@ -7,12 +7,13 @@ use crate::distribution::Element;
 use crate::error::{Context, InitError};
 use crate::ffi::LockedState;
 use crate::generator::Generator;
+use crate::libtorch_info::linked_semantics;
 use crate::rng::{Draw, Mt19937, Semantics, Target};
 use half::{bf16, f16};
 use tch::{Device, Kind, Tensor};
 
 /// Fills a tensor with uniform or normal values, element by element in memory order unless it is contiguous.
-/// `false`, with nothing done, if the newest semantics have the same bits or the draw is rejected, so that
+/// `false`, with nothing done, if the linked libtorch has the same bits or the draw is rejected, so that
 /// libtorch draws or reports.
 pub(super) fn draw(
     function: &'static str,
@@ -21,7 +22,7 @@ pub(super) fn draw(
     generator: Option<&Generator>,
     semantics: Semantics,
 ) -> Result<bool, InitError> {
-    if semantics == Semantics::NEWEST {
+    if semantics == linked_semantics() {
         return Ok(false);
     }
     let unknown = |what| InitError::Semantics {
@@ -77,7 +78,8 @@ fn fill<T: Element + Default>(
         semantics,
         ..Target::new(T::DTYPE, &shape)
     };
-    let is_same = draw.newest_equivalent(target) == Semantics::NEWEST;
+    let linked = target.with_semantics(linked_semantics());
+    let is_same = draw.newest_equivalent(target) == draw.newest_equivalent(linked);
     let overlaps = |dim: &usize| sizes[*dim] > 1 && strides[*dim] == 0;
     if is_same || target.numel() == 0 || dims.iter().any(overlaps) {
         return Ok(false);

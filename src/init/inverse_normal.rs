@@ -2,7 +2,7 @@
 //! which applies the inverse of the distribution function to uniform values.
 
 use crate::distribution::erf;
-use crate::rng::{TruncNormal, Uniform};
+use crate::rng::{Semantics, TruncNormal, Uniform};
 use tch::{TchError, Tensor};
 
 /// The uniform values that are transformed.
@@ -18,10 +18,18 @@ pub(crate) fn uniform(TruncNormal { mean, std, a, b }: TruncNormal) -> Uniform {
 pub(crate) fn transform(
     tensor: &mut Tensor,
     TruncNormal { mean, std, a, b }: TruncNormal,
+    semantics: Semantics,
 ) -> Result<(), TchError> {
     let _no_grad = tch::no_grad_guard();
+    let mut factor = std * 2f64.sqrt();
+    if semantics == Semantics::PyTorch2_0 {
+        // `mul_` of bf16 and f16 rounded the number to the dtype.
+        factor = Tensor::f_from_slice(&[factor])?
+            .f_to_kind(tensor.f_kind()?)?
+            .f_double_value(&[0])?;
+    }
     // Not `f_mul_scalar_`, which rounds the number to the dtype first; Python's `mul_` does not.
-    let scaled = tensor.f_erfinv_()?.f_mul_scalar(std * 2f64.sqrt())?;
+    let scaled = tensor.f_erfinv_()?.f_mul_scalar(factor)?;
     let values = scaled.f_add_scalar(mean)?.f_clamp(a, b)?;
     tensor.f_copy_(&values)
 }

@@ -5,7 +5,8 @@ use super::libtorch;
 use super::rejection::{self, kind_of};
 use crate::distribution::{Element, Engine};
 use crate::generator::Generator;
-use crate::rng::{Backend, Draw, Dtype, Mt19937, Semantics, Target};
+use crate::libtorch_info::linked_semantics;
+use crate::rng::{Backend, Draw, Dtype, Mt19937, Target};
 use std::sync::OnceLock;
 use tch::{Device, Tensor};
 
@@ -105,15 +106,15 @@ fn draws_equal<T: Element + Default>(
     let options = (kind_of::<T>().ok()?, Device::Cpu);
     let mut tensor = Tensor::f_ones(reference.shape, options).ok()?;
     let generator_of_trial = Some(&generator);
-    let (draw, newest) = (reference.draw, Semantics::NEWEST);
-    libtorch::draw("self-check", &mut tensor, draw, generator_of_trial, newest).ok()?;
+    let (draw, linked) = (reference.draw, linked_semantics());
+    libtorch::draw("self-check", &mut tensor, draw, generator_of_trial, linked).ok()?;
     let numel = tensor.numel();
     let mut expected = vec![0u8; numel * size_of::<T>()];
     tensor.f_copy_data_u8(&mut expected, numel).ok()?;
 
     let mut stream = Mt19937::new(20);
     let shape = ours.shape.map(i64::unsigned_abs);
-    let target = Target::new(T::DTYPE, &shape);
+    let target = Target::new(T::DTYPE, &shape).with_semantics(linked);
     let mut values = vec![T::default(); target.numel() as usize];
     let engine = Engine::new(backend).ok()?;
     rejection::fill(ours.draw, &engine, &mut stream, target, &mut values).ok()?;

@@ -28,11 +28,18 @@ struct Row {
 
 fn rows(semantics: Semantics) -> Vec<Row> {
     let json = match semantics {
+        Semantics::PyTorch2_0 => include_str!("../data/semantics-2.0.json"),
         Semantics::PyTorch2_11 => include_str!("../data/semantics-2.11.json"),
         _ => include_str!("../data/semantics-2.12.json"),
     };
     let rows: Vec<Value> = serde_json::from_str(json).unwrap();
-    assert_eq!(rows.len(), 11 * 4 * 3 * 2 + 2 * 3 * 2);
+    // PyTorch 2.0 has no `trunc_normal_` of float16.
+    let missing = if semantics == Semantics::PyTorch2_0 {
+        3 * 3 * 2
+    } else {
+        0
+    };
+    assert_eq!(rows.len(), 11 * 4 * 3 * 2 + 2 * 3 * 2 - missing);
     let row = |row: &Value| {
         let text = |i: usize| row[i].as_str().unwrap().to_owned();
         let args = row[1].as_array().unwrap().iter();
@@ -167,7 +174,7 @@ fn functions_of_init_draw_the_bits_of_older_versions() {
     if let Some(name) = std::env::var_os(SEMANTICS) {
         return draw_rows(Semantics::from_name(name.to_str().unwrap()).unwrap());
     }
-    for semantics in ["2.11", "2.12"] {
+    for semantics in ["2.0", "2.11", "2.12"] {
         // With libtorch's backend, no draw takes the fast path.
         for backend in ["", "scalar", "libtorch"] {
             let child = Command::new(std::env::current_exe().unwrap())
@@ -208,28 +215,43 @@ fn draw_rows(semantics: Semantics) {
     tensors_that_libtorch_rejects();
 }
 
+/// Recipes that draw a layer's weight only, directly and from a recorded plan, against the recorded rows of the function.
 fn a_layer_and_its_plan_have_the_semantics(semantics: Semantics) {
-    let layer = || {
-        let mut vs = tch_init::nn::VarStore::new(Device::Cpu);
-        vs.set_kind(Kind::BFloat16);
-        let linear = tch_init::nn::linear(vs.root(), 40, 3, Default::default());
-        tch_init::apply(&vs, tch_init::recipe::xavier_normal).map(|()| (vs, linear))
-    };
-    tch_init::manual_seed(5).unwrap();
-    let (_, direct) = layer().unwrap();
-    let mut vs = tch_init::nn::VarStore::new(Device::Cpu);
-    vs.set_kind(Kind::BFloat16);
-    let (linear, plan) = tch_init::plan::record("linear", &vs, || {
-        let linear = tch_init::nn::linear(vs.root(), 40, 3, Default::default());
-        tch_init::apply(&vs, tch_init::recipe::xavier_normal).unwrap();
-        linear
-    })
-    .unwrap();
-    assert_eq!(plan.semantics(), semantics);
-    let mut generator = Generator::new(Device::Cpu).unwrap();
-    generator.manual_seed(5).unwrap();
-    tch_init::plan::materialize_into(&plan, &mut vs, &mut generator).unwrap();
-    assert_eq!(bytes(&linear.ws), bytes(&direct.ws));
+    let mut checked = 0;
+    for (seed, row) in rows(semantics).into_iter().enumerate() {
+        let recipe = match row.function.as_str() {
+            "xavier_uniform_" => tch_init::recipe::xavier_uniform,
+            "kaiming_normal_" => tch_init::recipe::kaiming_fan_in,
+            _ => continue,
+        };
+        if row.layout != "contiguous" {
+            continue;
+        }
+        let store = || {
+            let mut vs = tch_init::nn::VarStore::new(Device::Cpu);
+            vs.set_kind(row.dtype.kind().unwrap());
+            let linear = tch_init::nn::linear(vs.root(), row.columns, row.rows, Default::default());
+            (vs, linear)
+        };
+        let (vs, linear) = store();
+        tch_init::manual_seed(seed as i64).unwrap();
+        tch_init::apply(&vs, recipe).unwrap();
+        let state = tch_init::get_rng_state().unwrap();
+        row.check(seed, &bytes(&linear.ws), &state);
+
+        let (mut vs, linear) = store();
+        let ((), plan) = tch_init::plan::record("linear", &vs, || {
+            tch_init::apply(&vs, recipe).unwrap();
+        })
+        .unwrap();
+        assert_eq!(plan.semantics(), semantics);
+        let mut generator = Generator::new(Device::Cpu).unwrap();
+        generator.manual_seed(seed as i64).unwrap();
+        tch_init::plan::materialize_into(&plan, &mut vs, &mut generator).unwrap();
+        row.check(seed, &bytes(&linear.ws), &generator.get_state().unwrap());
+        checked += 1;
+    }
+    assert_eq!(checked, 2 * 4 * 2);
 }
 
 fn tensors_that_libtorch_rejects() {
@@ -246,6 +268,14 @@ fn tensors_that_libtorch_rejects() {
     assert!(init::uniform_(&mut halves, 1.0, 0.0, None).is_err());
     assert!(init::normal_(&mut halves, 0.0, -1.0, None).is_err());
     assert_eq!(tch_init::get_rng_state().unwrap(), before);
+    if init::semantics() == Semantics::PyTorch2_0 {
+        let mut halves = Tensor::zeros([20], (Kind::Half, Device::Cpu));
+        let error = init::trunc_normal_(&mut halves, 0.0, 1.0, -2.0, 2.0, None).unwrap_err();
+        assert!(
+            error.to_string().contains("PyTorch 2.0 has no erfinv"),
+            "{error}"
+        );
+    }
     let mut complex = Tensor::zeros([20], (Kind::ComplexHalf, Device::Cpu));
     let error = init::normal_(&mut complex, 0.0, 1.0, None).unwrap_err();
     assert!(matches!(error, InitError::Semantics { .. }), "{error}");
@@ -255,7 +285,11 @@ fn tensors_that_libtorch_rejects() {
 
 #[test]
 fn plans_draw_the_bits_of_their_semantics() {
-    for semantics in [Semantics::PyTorch2_11, Semantics::PyTorch2_12] {
+    for semantics in [
+        Semantics::PyTorch2_0,
+        Semantics::PyTorch2_11,
+        Semantics::PyTorch2_12,
+    ] {
         let mut without_libtorch = 0;
         for (seed, row) in rows(semantics).into_iter().enumerate() {
             let Some(plan) = row.plan(semantics) else {

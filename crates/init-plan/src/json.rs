@@ -57,7 +57,7 @@ pub(crate) fn parse(json: &[u8]) -> Result<Raw, PlanError> {
         (
             "semantics",
             head.semantics.0,
-            "\"2.11\" or \"2.12\" or \"2.13\"",
+            "\"2.0\" or \"2.11\" or \"2.12\" or \"2.13\"",
         ),
     ] {
         if !known.split(" or ").any(|known| known == found) {

@@ -96,6 +96,8 @@ fn draws_equal_those_of_pytorch() {
 fn draws_equal_those_of_older_versions() {
     let two = 2 * 4 * 9;
     let sparse = 4 * 4;
+    let json = include_str!("data/draws-2.0.json");
+    check(Semantics::PyTorch2_0, json, 9 + 4);
     let json = include_str!("data/draws-2.11.json");
     check(Semantics::PyTorch2_11, json, two + sparse);
     let json = include_str!("data/draws-2.12.json");

@@ -83,11 +83,11 @@ fn other_formats_versions_and_keys_are_refused() {
         ),
         (
             with("/semantics", json!("2.10")),
-            "expected semantics \"2.11\" or \"2.12\" or \"2.13\", found \"2.10\"",
+            "expected semantics \"2.0\" or \"2.11\" or \"2.12\" or \"2.13\", found \"2.10\"",
         ),
         (
             with("/semantics", json!(2.13)),
-            "expected semantics \"2.11\" or \"2.12\" or \"2.13\", found 2.13;",
+            "expected semantics \"2.0\" or \"2.11\" or \"2.12\" or \"2.13\", found 2.13;",
         ),
         (without("version"), "not a plan: missing field `version`"),
         (without("steps"), "not a plan: missing field `steps`"),

@@ -173,6 +173,7 @@ impl Normal {
 /// [`Rule::newest_equivalent`] of what draws normal values, `serial` or in blocks.
 pub(super) fn newest_equivalent(target: Target<'_>, serial: bool) -> Semantics {
     match !serial && has_old_blocks(target.semantics, target.dtype) {
+        true if target.dtype != Dtype::Float16 => target.semantics.max(Semantics::PyTorch2_11),
         true => target.semantics,
         false => Semantics::NEWEST,
     }

@@ -1,8 +1,8 @@
 //! Blocks of normal values of bf16 and f16 as PyTorch drew them before 2.13.
 //!
 //! Follows `normal_fill` and `normal_fill_16` (`ATen/native/cpu/DistributionTemplates.h`) of PyTorch 2.11,
-//! where every operation is one of the 16-bit type, and of PyTorch 2.12, where a block is computed in f32.
-//! Both use the C library's functions.
+//! where every operation is one of the 16-bit type, and of PyTorch 2.12, where a block is computed in f32. In PyTorch 2.0, f16
+//! has no functions of its own (`c10/util/Half.h`), so that only what is stored in a variable is rounded. All use the C library's functions.
 
 use super::uniform::few_bits_unit;
 use crate::dtype::Dtype;
@@ -50,6 +50,9 @@ impl<T: Element> InSingle<T> for OldBlock<'_, T> {
                 continue;
             }
             let (cos, sin) = match is_rounded {
+                true if self.semantics == Semantics::PyTorch2_0 && T::DTYPE == Dtype::Float16 => {
+                    partly_rounded_box_muller::<T>(units[j], units[j + HALF], mean, std)
+                }
                 true => rounded_box_muller::<T>(units[j], units[j + HALF], mean, std),
                 false => box_muller(units[j], units[j + HALF], mean, std),
             };
@@ -82,6 +85,20 @@ fn rounded_box_muller<T: Element<Opmath = f32>>(
     let radius = round(round(-2.0 * round(round(1.0 - u1).ln())).sqrt());
     let angle = round(angle(u2));
     let normal = |x: f32| round(round(round(radius * round(x)) * std) + mean);
+    (normal(angle.cos()), normal(angle.sin()))
+}
+
+/// The normal values of two uniform values, where the uniform values, the radius and the angle are of `T`.
+fn partly_rounded_box_muller<T: Element<Opmath = f32>>(
+    u1: f32,
+    u2: f32,
+    mean: f32,
+    std: f32,
+) -> (f32, f32) {
+    let round = round::<T>;
+    let radius = round((-2.0 * round(1.0 - u1).ln()).sqrt());
+    let angle = round(angle(u2));
+    let normal = |x: f32| radius * x * std + mean;
     (normal(angle.cos()), normal(angle.sin()))
 }
 

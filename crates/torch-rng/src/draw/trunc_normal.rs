@@ -261,7 +261,10 @@ impl Rule for TruncNormal {
 
     fn newest_equivalent(&self, target: Target<'_>) -> Semantics {
         if target.semantics <= Semantics::PyTorch2_11 {
-            return target.semantics;
+            return match target.dtype.is_half() {
+                true => target.semantics,
+                false => Semantics::PyTorch2_11,
+            };
         }
         // A tensor that is not contiguous may be redrawn into one that is.
         let has_blocks = self.uses_redraws() && target.numel() >= BLOCK as u64;

@@ -130,7 +130,7 @@ impl Rule for Uniform {
             Dtype::Int64 => false,
         };
         match reaches_to {
-            true => target.semantics,
+            true => Semantics::PyTorch2_11,
             false => Semantics::NEWEST,
         }
     }
