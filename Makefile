@@ -5,12 +5,13 @@ PYTHON ?= python3
 # The interpreter with PyTorch that `./setup --reference` makes.
 TCH_INIT_PYTHON ?= .venv/bin/python
 
-.PHONY: help demo test test-models test-versions versions-page sweep bench setup reference models doc api house lint clean
+.PHONY: help demo test test-models test-versions test-tch versions-page sweep bench setup reference models doc api house lint clean
 
 help:
 	@echo 'make demo       run the experiment; fetches libtorch if there is none (540 MB)'
 	@echo 'make test       all tests, including the live ones; fetches PyTorch (0.6 GB)'
 	@echo 'make test-models  compare models of torchvision, timm and transformers with PyTorch'
+	@echo 'make test-tch [TCH=0.24.0]  build with another tch and its libtorch, and test the draws (fetches 0.9 GB)'
 	@echo 'make test-versions [VERSIONS="2.15.0 2.0.1"]  record under other versions of PyTorch (fetches 0.6 to 0.9 GB each)'
 	@echo 'make versions-page  print the table of versions into docs/versions.md'
 	@echo 'make sweep      record every model of these libraries, and write docs/sweep.md (hours)'
@@ -50,6 +51,10 @@ test-models: models
 test-versions: reference
 	$(CARGO) build --features cli
 	$(TCH_INIT_PYTHON) -m tests.python.versions.matrix $(if $(WRITE),--write) $(VERSIONS)
+
+# With another version of tch and its libtorch, in target/tch-VERSION.
+test-tch: reference
+	$(TCH_INIT_PYTHON) tools/other_tch.py $(TCH)
 
 versions-page: setup
 	$(CARGO) build --features cli

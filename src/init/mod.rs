@@ -35,7 +35,7 @@
 //!
 //! # Older versions of PyTorch
 //!
-//! `set_semantics` chooses the bits of PyTorch 2.0 to 2.11, or of 2.12, for the whole process;
+//! `set_semantics` chooses the bits of PyTorch 2.0, of 2.1 to 2.11, or of 2.12, for the whole process;
 //! [`Semantics`](crate::rng::Semantics) says what differs. This crate's kernels then draw all tensors on
 //! the CPU whose bits differ, and reject tensors on other devices.
 
