@@ -4,6 +4,7 @@ mod allocation;
 mod build;
 mod damaged;
 mod pickles;
+mod plain_values;
 mod properties;
 mod stored;
 mod truncated;
