@@ -41,7 +41,7 @@ def main():
     for command in (
         ["update", "-q", "-p", "tch", "--precise", tch],
         ["update", "-q", "-p", "torch-sys", "--precise", tch],
-        ["test", "--features", "cli", "--test", "process", "--", "semantics", "replay::operations"],
+        ["test", "--features", "cli", "--test", "process", "--", "semantics", "engine::init"],
         ["run", "-q", "--features", "cli", "--", "doctor"],
     ):
         print("cargo", *command, flush=True)
