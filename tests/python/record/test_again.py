@@ -44,6 +44,7 @@ class Again(unittest.TestCase):
         prove(lambda: nn.Linear(2, 2), seeds=(5,))
 
     def test_random_numbers_that_no_seed_sets(self):
+        kept = []
         for value, word in (
             (lambda: os.urandom(1)[0], "os.urandom"),
             (lambda: int.from_bytes(os.getrandom(2), "little"), "os.getrandom"),
@@ -57,7 +58,8 @@ class Again(unittest.TestCase):
             (lambda: default_rng().random(), "getrandbits"),
             (lambda: RandomState().rand(), "getrandbits"),
             (lambda: Generator(PCG64()).random(), "getrandbits"),
-            (lambda: hash(object()) % 1000003, ""),
+            # Another address each time, since they are kept.
+            (lambda: hash(kept.append(object()) or kept[-1]) % 1000003, ""),
             (lambda: os.getpid(), "os.getpid"),
         ):
             with self.subTest(word):
