@@ -152,7 +152,7 @@ fn the_finding_names_the_versions() {
     };
     assert_eq!(
         finding.to_string(),
-        "drawn as PyTorch 2.0 to 2.11 draws it\nnormal_(0, 1) at word 100 of seed 5, bit for bit"
+        "drawn as PyTorch 2.1 to 2.11 draws it\nnormal_(0, 1) at word 100 of seed 5, bit for bit"
     );
     let json = serde_json::to_value(&finding).unwrap();
     assert_eq!(json["id"], "other-version");

@@ -198,7 +198,21 @@ pub(super) fn redraw(
         return Ok(None);
     };
     let is_equal = |drawn: &[u8], view: &TensorView<'_>| *drawn == *view.to_bytes();
-    for method in methods(draw, &values, view.dtype(), true) {
+    let is_pytorchs = |method: &Method| {
+        matches!(
+            method,
+            Method::Libtorch | Method::Version(_) | Method::InverseErf | Method::DefaultCapability
+        )
+    };
+    // The others are functions of the whole tensor.
+    if !matches!(
+        draw,
+        Draw::Uniform(_) | Draw::Normal(_) | Draw::TruncNormal(_)
+    ) {
+        return Ok(None);
+    }
+    let methods = methods(draw, &values, view.dtype(), true);
+    for method in methods.into_iter().filter(is_pytorchs) {
         let candidate = Candidate {
             target: 0,
             view: 0,
@@ -207,6 +221,7 @@ pub(super) fn redraw(
             method,
         };
         let origin = candidate.origin(view, position, is_equal)?;
+        let origin = origin.filter(|origin| is_pytorchs(&origin.method));
         if origin.is_some() {
             return Ok(origin);
         }

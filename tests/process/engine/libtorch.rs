@@ -89,8 +89,12 @@ fn compare(start: &State, draw: Draw, dtype: Dtype, numel: usize, offset: usize)
                         &expected[element(i)]
                     );
                 }
-                if let Some(words) =
-                    draw.words(dtype, numel, start.next_double_normal.get().is_some())
+                let kept = start.next_double_normal.get();
+                // Of a truncated normal, words are known for values that a generator can have kept.
+                let is_drawable = kept.is_none_or(|value| value.abs() < 8.57);
+                if let Some(words) = draw
+                    .words(dtype, numel, kept.is_some())
+                    .filter(|_| is_drawable || !matches!(draw, Draw::TruncNormal { .. }))
                 {
                     let mut passed = Mt19937::from_state(start).unwrap();
                     passed.skip(words);
