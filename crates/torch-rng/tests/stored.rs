@@ -264,10 +264,8 @@ fn ranges_equal_those_of_the_whole() {
         for draw in [uniform.into(), normal.into()].into_iter().chain(truncated) {
             let target = |dtype| Target::new(dtype, &[7, 11]).with_semantics(semantics);
             if !draw.has_ranges(target(Dtype::Float32)) {
-                assert_eq!(
-                    (draw.name(), semantics),
-                    ("trunc_normal_", Semantics::PyTorch2_11)
-                );
+                assert_eq!(draw.name(), "trunc_normal_");
+                assert!(semantics <= Semantics::PyTorch2_11, "{semantics}");
                 continue;
             }
             check::<f32>(draw, target(Dtype::Float32));
