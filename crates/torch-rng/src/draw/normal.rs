@@ -170,6 +170,23 @@ impl Normal {
     }
 }
 
+/// Fills the `wanted` elements, which are a part of those that are `drawn`: in place if they are all of them.
+pub(super) fn fill_within<T: Element>(
+    drawn: Range<u64>,
+    wanted: Range<u64>,
+    values: &mut [T],
+    mut fill: impl FnMut(&mut [T]) -> Result<(), DrawError>,
+) -> Result<(), DrawError> {
+    if drawn == wanted {
+        return fill(values);
+    }
+    let mut temporary = vec![T::from_f64(0.0); (drawn.end - drawn.start) as usize];
+    fill(&mut temporary)?;
+    let from = (wanted.start - drawn.start) as usize..(wanted.end - drawn.start) as usize;
+    values.copy_from_slice(&temporary[from]);
+    Ok(())
+}
+
 /// [`Rule::newest_equivalent`] of what draws normal values, `serial` or in blocks.
 pub(super) fn newest_equivalent(target: Target<'_>, serial: bool) -> Semantics {
     match !serial && has_old_blocks(target.semantics, target.dtype) {
@@ -321,14 +338,9 @@ impl Rule for Normal {
             let mut generator = start.clone();
             engine.skip(&mut generator, T::Opmath::WORDS * words_at);
             let to = (wanted.start - range.start) as usize..(wanted.end - range.start) as usize;
-            if drawn == wanted {
-                self.fill_blocks(engine, target.semantics, &mut generator, &mut values[to])?;
-                continue;
-            }
-            let mut temporary = vec![T::from_f64(0.0); (drawn.end - drawn.start) as usize];
-            self.fill_blocks(engine, target.semantics, &mut generator, &mut temporary)?;
-            let from = (wanted.start - drawn.start) as usize..(wanted.end - drawn.start) as usize;
-            values[to].copy_from_slice(&temporary[from]);
+            fill_within(drawn, wanted, &mut values[to], |values| {
+                self.fill_blocks(engine, target.semantics, &mut generator, values)
+            })?;
         }
         Ok(())
     }

@@ -50,10 +50,10 @@ impl<T: Element> InSingle<T> for OldBlock<'_, T> {
                 continue;
             }
             let (cos, sin) = match is_rounded {
-                true if self.semantics == Semantics::PyTorch2_0 && T::DTYPE == Dtype::Float16 => {
-                    partly_rounded_box_muller::<T>(units[j], units[j + HALF], mean, std)
+                true => {
+                    let (u1, u2) = (units[j], units[j + HALF]);
+                    rounded_box_muller::<T>(u1, u2, mean, std, self.semantics)
                 }
-                true => rounded_box_muller::<T>(units[j], units[j + HALF], mean, std),
                 false => box_muller(units[j], units[j + HALF], mean, std),
             };
             for (element, value) in [(j, cos), (j + HALF, sin)] {
@@ -74,31 +74,24 @@ fn angle(u2: f32) -> f32 {
     (2.0 * PI * f64::from(u2)) as f32
 }
 
-/// The normal values of two uniform values, each operation rounded to `T`.
+/// The normal values of two uniform values, each operation rounded to `T`; in PyTorch 2.0, those of f16 whose result is stored
+/// in a variable. The caller rounds the last one.
 fn rounded_box_muller<T: Element<Opmath = f32>>(
     u1: f32,
     u2: f32,
     mean: f32,
     std: f32,
+    semantics: Semantics,
 ) -> (f32, f32) {
-    let round = round::<T>;
-    let radius = round(round(-2.0 * round(round(1.0 - u1).ln())).sqrt());
-    let angle = round(angle(u2));
-    let normal = |x: f32| round(round(round(radius * round(x)) * std) + mean);
-    (normal(angle.cos()), normal(angle.sin()))
-}
-
-/// The normal values of two uniform values, where the uniform values, the radius and the angle are of `T`.
-fn partly_rounded_box_muller<T: Element<Opmath = f32>>(
-    u1: f32,
-    u2: f32,
-    mean: f32,
-    std: f32,
-) -> (f32, f32) {
-    let round = round::<T>;
-    let radius = round((-2.0 * round(1.0 - u1).ln()).sqrt());
-    let angle = round(angle(u2));
-    let normal = |x: f32| radius * x * std + mean;
+    let is_stored_only = semantics == Semantics::PyTorch2_0 && T::DTYPE == Dtype::Float16;
+    let stored = round::<T>;
+    let inner = |value: f32| match is_stored_only {
+        true => value,
+        false => stored(value),
+    };
+    let radius = stored(inner(-2.0 * inner(stored(1.0 - u1).ln())).sqrt());
+    let angle = stored(angle(u2));
+    let normal = |x: f32| inner(inner(radius * inner(x)) * std) + mean;
     (normal(angle.cos()), normal(angle.sin()))
 }
 

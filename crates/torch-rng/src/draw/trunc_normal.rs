@@ -5,7 +5,9 @@
 //! computes only the elements that are still pending and skips the words of the others. Any range of the
 //! elements is drawn alone: each pass is at a known position, and only their number depends on all values.
 
-use super::normal::{self, BLOCK, Normal, NormalTransform, check_std, draw_block, remainder_words};
+use super::normal::{
+    self, BLOCK, Normal, NormalTransform, check_std, draw_block, fill_within, remainder_words,
+};
 use super::old_blocks::has_old_blocks;
 use super::rule::{Consumed, Rule, Target};
 use super::uniform::words_per_value;
@@ -338,15 +340,11 @@ impl Rule for TruncNormal {
         let truncation = Truncation::<T>::new(target.semantics, *self);
         let passes = Passes::new::<T>(target.semantics, target.numel());
         let drawn = passes.whole_blocks(range.clone());
-        if drawn == range {
-            truncation.fill_part(engine, start, &passes, drawn.start, values);
-            return Ok(());
-        }
-        let mut temporary = vec![T::from_f64(0.0); (drawn.end - drawn.start) as usize];
-        truncation.fill_part(engine, start, &passes, drawn.start, &mut temporary);
-        let from = (range.start - drawn.start) as usize..(range.end - drawn.start) as usize;
-        values.copy_from_slice(&temporary[from]);
-        Ok(())
+        let first = drawn.start;
+        fill_within(drawn, range, values, |values| {
+            truncation.fill_part(engine, start, &passes, first, values);
+            Ok(())
+        })
     }
 
     fn chunks<'a, T: Element>(
