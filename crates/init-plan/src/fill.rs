@@ -49,7 +49,7 @@ impl<S: Stream> Places<'_, S> {
     ///
     /// # Errors
     ///
-    /// [`PlanError::NoSuchName`]; [`PlanError::Range`] if the tensor lacks these elements, or `bytes` has not their
+    /// [`PlanError::NoSuchName`]; [`PlanError::Range`] if the tensor lacks these elements, or `bytes` is of another
     /// size; and as [`InitPlan::materialize`](crate::InitPlan::materialize).
     pub fn fill(
         &mut self,
@@ -174,9 +174,7 @@ impl<S: Stream> Places<'_, S> {
             self.spare.push(buffer);
             return Ok(());
         }
-        self.make(number, end)?;
-        let made = self.made.as_ref().ok_or_else(unallocated);
-        let made = made.map_err(PlanError::Generator)?;
+        let made = self.make(number, end)?;
         for_size!(
             view.dtype,
             gather_range(made.storage.bytes(), made.start, &part, elements, bytes)
@@ -336,10 +334,8 @@ impl<S: Stream> Places<'_, S> {
         if is_written? {
             return Ok(());
         }
-        self.make(out, step + 1)?;
-        let made = self.made.as_ref().ok_or_else(unallocated);
-        let made = made.map_err(PlanError::Generator)?;
         let view = &self.plan.views[out];
+        let made = self.make(out, step + 1)?;
         let start = view.bytes().start - made.start + range.start * view.dtype.size() as u64;
         let source = &made.storage.bytes()[start as usize..][..bytes.len()];
         bytes.copy_from_slice(source);
@@ -579,43 +575,38 @@ impl<S: Stream> Places<'_, S> {
     }
 
     /// Makes a view as a whole after the steps before `end`, unless it was the last one made.
-    fn make(&mut self, number: usize, end: usize) -> Result<(), PlanError> {
-        if let Some(made) = &self.made
-            && (made.view, made.step) == (number, end)
-        {
-            return Ok(());
-        }
-        self.made = None;
+    fn make(&mut self, number: usize, end: usize) -> Result<&Made<S::Memory>, PlanError> {
+        let last = self.made.take();
+        let is_it = |made: &Made<S::Memory>| (made.view, made.step) == (number, end);
+        let made = match last.filter(is_it) {
+            Some(made) => made,
+            None => self.made_anew(number, end)?,
+        };
+        Ok(self.made.insert(made))
+    }
+
+    fn made_anew(&mut self, number: usize, end: usize) -> Result<Made<S::Memory>, PlanError> {
         let plan = self.plan;
         let view = &plan.views[number];
+        let made = |storage, start| Made {
+            view: number,
+            step: end,
+            storage,
+            start,
+        };
         if let Some(Step {
             op: Op::Draw(draw),
             outs,
         }) = plan.steps[..end].last()
             && **outs == [number]
         {
-            let storage = self.draw(end - 1, draw, view)?;
-            let start = view.bytes().start;
-            self.made = Some(Made {
-                view: number,
-                step: end,
-                storage,
-                start,
-            });
-            return Ok(());
+            return Ok(made(self.draw(end - 1, draw, view)?, view.bytes().start));
         }
         let mut storages = self.run(&[number], end, None)?;
         let storage = storages.storages[view.storage]
             .take()
             .ok_or_else(unallocated);
-        let storage = storage.map_err(PlanError::Generator)?;
-        self.made = Some(Made {
-            view: number,
-            step: end,
-            storage,
-            start: 0,
-        });
-        Ok(())
+        Ok(made(storage.map_err(PlanError::Generator)?, 0))
     }
 
     /// A draw as a whole, into memory that begins with it.

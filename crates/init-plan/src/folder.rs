@@ -8,7 +8,7 @@ use crate::error::PlanError;
 use crate::hexadecimal::hexadecimal;
 use crate::part::Part;
 use crate::plan::InitPlan;
-use crate::save::{NotWritten, Save, write_tensors};
+use crate::save::{Save, write_tensors};
 use crate::shards::{INDEX, Layout, Shard};
 use crate::stream::Stream;
 use serde::{Deserialize, Serialize};
@@ -343,12 +343,8 @@ impl InitPlan {
             let is_here = |name: &crate::plan::Name| names.binary_search(&&*name.name).is_ok();
             let mut tensors = self.written(save, is_here)?;
             self.check_data_of(tensors.iter().map(|tensor| tensor.root))?;
-            write_tensors(&mut places, &metadata, &mut tensors, &mut file).map_err(|error| {
-                match error {
-                    NotWritten::Plan(error) => error,
-                    NotWritten::Write(source) => failed(source),
-                }
-            })?;
+            write_tensors(&mut places, &metadata, &mut tensors, &mut file)
+                .map_err(|error| error.at(&path))?;
             let sum = hexadecimal(&file.hash.finalize());
             file.file.finish().map_err(failed)?;
             write_file(

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use std::fmt;
 use std::marker::PhantomData;
+use std::sync::LazyLock;
 use torch_rng::Semantics;
 
 /// A plan before its rows are checked.
@@ -39,6 +40,12 @@ struct Head {
     semantics: Short,
 }
 
+/// The names of all semantics, as they are quoted in JSON.
+static SEMANTICS: LazyLock<String> = LazyLock::new(|| {
+    let names = Semantics::ALL.map(|semantics| format!("\"{}\"", semantics.name()));
+    names.join(" or ")
+});
+
 pub(crate) fn parse(json: &[u8]) -> Result<Raw, PlanError> {
     // The derived readers take an array of the values too.
     match json.iter().find(|byte| !byte.is_ascii_whitespace()) {
@@ -54,11 +61,7 @@ pub(crate) fn parse(json: &[u8]) -> Result<Raw, PlanError> {
     for (key, found, known) in [
         ("format", head.format.0, "\"tch-init plan\""),
         ("version", head.version.0, "1 or 2"),
-        (
-            "semantics",
-            head.semantics.0,
-            "\"2.0\" or \"2.11\" or \"2.12\" or \"2.13\"",
-        ),
+        ("semantics", head.semantics.0, SEMANTICS.as_str()),
     ] {
         if !known.split(" or ").any(|known| known == found) {
             return Err(PlanError::Version { key, found, known });

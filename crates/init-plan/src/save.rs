@@ -132,12 +132,8 @@ impl InitPlan {
         let mut tensors = self.written(save, |name| wanted(&name.name))?;
         self.check_data_of(tensors.iter().map(|tensor| tensor.root))?;
         let mut places = self.places(generator)?;
-        write_tensors(&mut places, &metadata, &mut tensors, &mut file).map_err(
-            |error| match error {
-                NotWritten::Plan(error) => error,
-                NotWritten::Write(source) => failed(source),
-            },
-        )?;
+        write_tensors(&mut places, &metadata, &mut tensors, &mut file)
+            .map_err(|error| error.at(path))?;
         let end = places.end()?;
         let bytes = file.finish().map_err(failed)?;
         generator.set_position(&end).map_err(PlanError::Generator)?;
@@ -230,6 +226,19 @@ impl<'a> Written<'a> {
 pub(crate) enum NotWritten {
     Plan(PlanError),
     Write(io::Error),
+}
+
+impl NotWritten {
+    /// The error for the file of this path.
+    pub(crate) fn at(self, path: &Path) -> PlanError {
+        match self {
+            NotWritten::Plan(error) => error,
+            NotWritten::Write(source) => PlanError::Write {
+                path: path.to_owned(),
+                source,
+            },
+        }
+    }
 }
 
 /// The size of each of the two buffers: one is filled while the other is written.

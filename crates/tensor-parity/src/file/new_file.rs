@@ -75,8 +75,7 @@ impl NewFile {
     ///
     /// If the data cannot be written to the disk, or the file cannot be renamed.
     pub fn finish(self) -> io::Result<u64> {
-        self.file.as_file().sync_all()?;
-        let bytes = self.file.as_file().metadata()?.len();
+        let bytes = self.sync()?;
         self.file.persist(&self.path).map_err(|error| error.error)?;
         Ok(bytes)
     }
@@ -99,11 +98,16 @@ impl NewFile {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn finish_new(self) -> io::Result<u64> {
-        self.file.as_file().sync_all()?;
-        let bytes = self.file.as_file().metadata()?.len();
+        let bytes = self.sync()?;
         let persisted = self.file.persist_noclobber(&self.path);
         persisted.map_err(|error| error.error)?;
         Ok(bytes)
+    }
+
+    /// Writes the data to the disk and returns its size.
+    fn sync(&self) -> io::Result<u64> {
+        self.file.as_file().sync_all()?;
+        Ok(self.file.as_file().metadata()?.len())
     }
 }
 
