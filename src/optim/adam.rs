@@ -1,7 +1,7 @@
 //! `torch.optim.Adam` and `AdamW`, `torch/optim/adam.py` and `adamw.py` of PyTorch 2.13.
 
 use super::error::OptimError;
-use super::fused::{self, Chunk, Real, Step};
+use super::fused::{self, Chunk, Real, Step, bits};
 use super::python_number::{divide, pow, require_adam};
 use super::rule::{OptionValue, Rule, options};
 use super::state::{Numbers, ParamState, add, addcdiv_, addcmul_, view_as_real};
@@ -154,6 +154,13 @@ struct AdamStep {
     bias_correction2_sqrt: f64,
 }
 
+impl AdamStep {
+    /// Whether `lerp_` begins at the gradient, which is the nearer end.
+    fn is_near_the_end(&self) -> bool {
+        1.0 - self.options.betas.0 >= 0.5
+    }
+}
+
 impl Step for AdamStep {
     const OPTIMIZER: &'static str = "Adam";
 
@@ -162,31 +169,21 @@ impl Step for AdamStep {
     }
 
     fn branches(&self) -> u8 {
-        let Adam {
-            weight_decay,
-            decoupled_weight_decay,
-            maximize,
-            betas,
-            ..
-        } = self.options;
-        let decays = weight_decay != 0.0;
-        let near_the_end = 1.0 - betas.0 >= 0.5;
-        [
+        let options = &self.options;
+        let decays = options.weight_decay != 0.0;
+        bits([
             decays,
-            decays && decoupled_weight_decay,
-            maximize,
-            near_the_end,
-        ]
-        .into_iter()
-        .fold(0, |bits, branch| 2 * bits + u8::from(branch))
+            decays && options.decoupled_weight_decay,
+            options.maximize,
+            self.is_near_the_end(),
+        ])
     }
 
     fn trial(&self) -> AdamStep {
-        let near_the_end = self.options.betas.0 <= 0.5;
         AdamStep {
             options: Adam {
                 lr: 0.013,
-                betas: (if near_the_end { 0.3 } else { 0.9 }, 0.99),
+                betas: (if self.is_near_the_end() { 0.3 } else { 0.9 }, 0.99),
                 eps: 1e-6,
                 weight_decay: if self.options.weight_decay == 0.0 {
                     0.0

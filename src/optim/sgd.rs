@@ -1,7 +1,7 @@
 //! `torch.optim.SGD`, `torch/optim/sgd.py` of PyTorch 2.13.
 
 use super::error::OptimError;
-use super::fused::{self, Chunk, Real, Step};
+use super::fused::{self, Chunk, Real, Step, bits};
 use super::python_number::require;
 use super::rule::{OptionValue, Rule, options};
 use super::state::{Numbers, ParamState, add, add_, clone};
@@ -110,14 +110,12 @@ impl Step for SGD {
     }
 
     fn branches(&self) -> u8 {
-        [
+        bits([
             self.momentum != 0.0,
             self.nesterov,
             self.weight_decay != 0.0,
             self.maximize,
-        ]
-        .into_iter()
-        .fold(0, |bits, branch| 2 * bits + u8::from(branch))
+        ])
     }
 
     fn trial(&self) -> SGD {

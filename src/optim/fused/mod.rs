@@ -17,7 +17,7 @@ mod step;
 mod threads;
 
 pub(super) use real::Real;
-pub(super) use step::{Chunk, Step};
+pub(super) use step::{Chunk, Step, bits};
 
 use super::error::OptimError;
 use crate::ffi::{self, Fact};
@@ -140,7 +140,7 @@ fn has_default_control() -> bool {
 ///
 /// # Safety
 ///
-/// Nobody else uses the memory of the arrays.
+/// No other code uses the memory of the arrays.
 unsafe fn run<S: Step>(
     step: &S,
     arrays: &Arrays<'_>,
@@ -158,7 +158,7 @@ unsafe fn run<S: Step>(
 
 /// # Safety
 ///
-/// Nobody else uses the memory of the arrays, whose elements are `T`.
+/// No other code uses the memory of the arrays, whose elements are `T`.
 unsafe fn run_typed<S: Step, T: Real>(
     step: &S,
     arrays: &Arrays<'_>,

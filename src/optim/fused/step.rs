@@ -29,6 +29,12 @@ pub(in crate::optim) trait Step: Copy + Sync {
     fn compute<T: Real, const FMA: bool>(&self, chunk: Chunk<'_, T>, sqrt: impl Fn(&[T], &mut [T]));
 }
 
+/// [`Step::branches`] from the branches themselves.
+pub(in crate::optim) fn bits<const N: usize>(branches: [bool; N]) -> u8 {
+    let add = |bits, branch| 2 * bits + u8::from(branch);
+    branches.into_iter().fold(0, add)
+}
+
 /// A part of a parameter, of its gradient, and of its state.
 pub(in crate::optim) struct Chunk<'a, T> {
     pub(in crate::optim) param: &'a mut [T],
