@@ -247,7 +247,7 @@ fn values_rounded_by_another_erfinv_are_explained() {
     }
 }
 
-/// PyTorch before 2.12 keeps a value that rounds up to the upper bound. It is no constant that was filled in.
+/// PyTorch before 2.12 keeps a value that rounds up to the upper bound. It was not filled with a constant.
 #[test]
 fn one_value_at_the_upper_bound_is_an_older_draw() {
     let mut tried = 0;

@@ -421,21 +421,28 @@ fn text(explanations: &[Explanation], unpaired: &Unpaired, dtype: Option<&DtypeH
         text.push_str(&line);
         text.push('\n');
     };
-    let shared: Vec<Option<String>> = explanations.iter().map(shared_cause).collect();
-    for (number, explanation) in explanations.iter().enumerate().filter(|(_, e)| !e.equal) {
-        let cause = shared[number].as_ref();
-        let same = (0..explanations.len()).filter(|other| shared[*other].as_ref() == cause);
-        let same: Vec<usize> = same.collect();
-        if let (Some(cause), [first, _, ..]) = (cause, same.as_slice()) {
-            if *first == number {
-                let names = same
-                    .iter()
-                    .map(|other| explanations[*other].tensor.as_str());
-                let names: Vec<&str> = names.collect();
+    // The tensors of each cause.
+    let mut shared: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    let mut causes = Vec::new();
+    for explanation in explanations {
+        let cause = shared_cause(explanation);
+        if let Some(cause) = &cause {
+            let tensors = shared.entry(cause.clone()).or_default();
+            tensors.push(&explanation.tensor);
+        }
+        causes.push(cause);
+    }
+    let all = explanations.iter().zip(&causes);
+    for (explanation, cause) in all.filter(|(explanation, _)| !explanation.equal) {
+        let tensors = cause.as_ref().and_then(|cause| shared.get_key_value(cause));
+        if let Some((cause, tensors)) = tensors
+            && tensors.len() > 1
+        {
+            if tensors[0] == explanation.tensor {
                 line(format!(
                     "{} tensors: {}",
-                    names.len(),
-                    one_line(&list(&names))
+                    tensors.len(),
+                    one_line(&list(tensors))
                 ));
                 cause.lines().for_each(|text| line(format!("  {text}")));
             }

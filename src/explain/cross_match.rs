@@ -63,19 +63,22 @@ pub(super) fn has_varying_values(view: &TensorView<'_>) -> bool {
 }
 
 /// The shape that determines the fans: for a bias that of its weight, otherwise the tensor's own.
-pub(super) fn weight_shape(own: &Expected<'_>, all: &[Expected<'_>]) -> Vec<usize> {
-    let shape = own.tensor.view.shape();
-    let (path, last) = match own.tensor.name.rsplit_once('.') {
+pub(super) fn weight_shape<'t>(
+    own: &'t NamedView<'_>,
+    all: impl IntoIterator<Item = &'t NamedView<'t>>,
+) -> Vec<usize> {
+    let shape = own.view.shape();
+    let (path, last) = match own.name.rsplit_once('.') {
         Some((path, last)) => (Some(path), last),
-        None => (None, own.tensor.name.as_str()),
+        None => (None, own.name.as_str()),
     };
     let weight = last.replace("bias", "weight");
     let name = match path {
         Some(path) => format!("{path}.{weight}"),
         None => weight,
     };
-    all.iter()
-        .find(|e| shape.len() == 1 && e.tensor.name == name)
-        .map_or(shape, |e| e.tensor.view.shape())
+    all.into_iter()
+        .find(|other| shape.len() == 1 && other.name == name)
+        .map_or(shape, |other| other.view.shape())
         .to_vec()
 }

@@ -2,14 +2,15 @@
 
 use super::Options;
 use super::candidate::{rng_dtype, words};
+use super::cross_match::weight_shape;
 use super::draw_fit::Head;
 use super::known_draws::{KnownDraw, describe, known_draws};
 use super::located::{Located, Place};
-use super::permutation::inverse;
+use super::permutation::{add_transposed, inverse};
 use super::reference::NamedView;
 use super::replay::Method;
 use super::stream_search::StreamSearch;
-use super::values::{epsilon, values, varies};
+use super::values::{bits_of_value, values, varies};
 use super::word_prediction::WordPattern;
 use crate::tensor::{Dtype, TensorView};
 use half::{bf16, f16};
@@ -101,7 +102,7 @@ impl<'a> Search<'a> {
     fn new(tensors: &[NamedView<'a>]) -> Search<'a> {
         let opened: Vec<Open<'a>> = tensors
             .par_iter()
-            .map(|tensor| Open::new(&tensor.view, &known_draws(&fan_shape(tensor, tensors))))
+            .map(|tensor| Open::new(&tensor.view, &known_draws(&weight_shape(tensor, tensors))))
             .collect();
         let mut search = Search {
             tensors: opened,
@@ -392,7 +393,10 @@ impl<'a> Open<'a> {
         if let Some(value) = constant(view) {
             return settled(Place::Constant { value });
         }
-        let views = orders(view.shape().len()).into_iter().filter_map(|order| {
+        let dimensions = view.shape().len();
+        let mut orders = vec![(0..dimensions).collect()];
+        add_transposed(&mut orders, dimensions);
+        let views = orders.into_iter().filter_map(|order: Vec<usize>| {
             let is_own = order.iter().copied().eq(0..order.len());
             let view = view.permute(&order).ok()?;
             let head = head(&view)?;
@@ -583,7 +587,7 @@ fn slice(view: &TensorView<'_>, elements: std::ops::Range<usize>) -> Option<Vec<
     elements.map(|bytes| view.dtype().to_f64(bytes)).collect()
 }
 
-/// The value that all elements have. One element is no constant unless it is 0 or 1.
+/// The value that all elements have. A single element counts only if it is 0 or 1.
 fn constant(view: &TensorView<'_>) -> Option<f64> {
     let head = slice(view, 0..HEAD)?;
     let first = *head.first()?;
@@ -592,37 +596,4 @@ fn constant(view: &TensorView<'_>) -> Option<f64> {
     }
     let all_equal = view.numel() <= HEAD || values(view).is_some_and(|values| !varies(&values));
     all_equal.then_some(first)
-}
-
-/// The bits of a word that a value shows, at least, on average.
-fn bits_of_value(dtype: Dtype) -> f64 {
-    1.0 - epsilon(dtype).max(f64::from(f32::EPSILON)).log2()
-}
-
-/// The orders of dimensions in which a tensor may have been drawn: its own, with the first two exchanged, and reversed.
-fn orders(dimensions: usize) -> Vec<Vec<usize>> {
-    let own: Vec<usize> = (0..dimensions).collect();
-    let mut orders = vec![own];
-    if dimensions >= 2 {
-        let swapped = [1, 0].into_iter().chain(2..dimensions).collect();
-        let reversed = (0..dimensions).rev().collect();
-        for order in [swapped, reversed] {
-            if !orders.contains(&order) {
-                orders.push(order);
-            }
-        }
-    }
-    orders
-}
-
-/// The shape that determines the fans: for a bias that of its weight, otherwise the tensor's own.
-fn fan_shape(tensor: &NamedView<'_>, all: &[NamedView<'_>]) -> Vec<usize> {
-    let weight = |name: &str| match name.rsplit_once('.') {
-        Some((path, last)) => format!("{path}.{}", last.replace("bias", "weight")),
-        None => name.replace("bias", "weight"),
-    };
-    let name = weight(&tensor.name);
-    let is_vector = tensor.view.shape().len() == 1;
-    let weight = all.iter().find(|other| is_vector && other.name == name);
-    weight.unwrap_or(tensor).view.shape().to_vec()
 }

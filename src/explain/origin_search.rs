@@ -4,7 +4,7 @@ use super::candidate::{Candidate, Origin, SearchTarget};
 use super::orthogonal::find_orthogonal;
 use super::replay::Position;
 use super::stream_search::StreamSearch;
-use super::values::{epsilon, values};
+use super::values::{bits_of_value, values};
 use super::word_prediction::WordPattern;
 use crate::error::InitError;
 use crate::tensor::TensorView;
@@ -144,8 +144,7 @@ fn find_near_expected(
 fn bits_of_evidence(view: &TensorView<'_>) -> f64 {
     let values = values(view).unwrap_or_default();
     let drawn = values.iter().filter(|value| **value != 0.0).count();
-    // The digits of the dtype, and a sign.
-    drawn as f64 * (1.0 - epsilon(view.dtype()).max(f64::from(f32::EPSILON)).log2())
+    drawn as f64 * bits_of_value(view.dtype())
 }
 
 /// The candidates of tensors without an origin that a search can find.

@@ -76,3 +76,17 @@ pub(super) fn equal_bytes(a: &TensorView<'_>, b: &TensorView<'_>) -> bool {
             a.read(start..start + CHUNK, &mut left) == b.read(start..start + CHUNK, &mut right)
         })
 }
+
+/// Adds the orders of a transposed shape, unless they are there: the first two dimensions exchanged, and all reversed.
+pub(super) fn add_transposed(orders: &mut Vec<Vec<usize>>, dimensions: usize) {
+    if dimensions < 2 {
+        return;
+    }
+    let swapped = [1, 0].into_iter().chain(2..dimensions).collect();
+    let reversed = (0..dimensions).rev().collect();
+    for order in [swapped, reversed] {
+        if !orders.contains(&order) {
+            orders.push(order);
+        }
+    }
+}

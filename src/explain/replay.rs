@@ -48,10 +48,12 @@ pub(super) enum Method {
 impl Method {
     /// Whether `trunc_normal_` is the inverse error function of uniforms.
     pub(super) fn is_inverse_erf(self) -> bool {
-        matches!(
-            self,
-            Method::InverseErf | Method::Version(Semantics::PyTorch2_0 | Semantics::PyTorch2_11)
-        )
+        self == Method::InverseErf || self.is_up_to_2_11()
+    }
+
+    /// Whether halves have the words of PyTorch up to 2.11.
+    pub(super) fn is_up_to_2_11(self) -> bool {
+        matches!(self, Method::Version(semantics) if semantics <= Semantics::PyTorch2_11)
     }
 }
 

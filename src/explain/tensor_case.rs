@@ -5,7 +5,7 @@ use super::cast::cast;
 use super::cross_match::{differing, exchanged, has_varying_values, weight_shape};
 use super::finding::{Displacement, Explanation, Finding, Whose};
 use super::known_draws::{describe, known_draws};
-use super::permutation::{inverse, permutation, permutations};
+use super::permutation::{add_transposed, inverse, permutation, permutations};
 use super::reference::{Drawn, Expected, NamedView};
 use super::replay::{Method, Position};
 use super::scale::{ratio, scaled};
@@ -51,7 +51,7 @@ impl<'a> TensorCase<'a> {
             expected: own,
             origin: None,
             expected_origin: None,
-            weight: weight_shape(own, all_expected),
+            weight: weight_shape(&own.tensor, all_expected.iter().map(|e| &e.tensor)),
             equal,
             differing,
             findings: Vec::new(),
@@ -148,17 +148,8 @@ impl<'a> TensorCase<'a> {
 
     /// The orders of dimensions in which yours may have been drawn: also those of a transposed shape.
     fn drawn_orders(&self) -> Vec<Vec<usize>> {
-        let dimensions = self.yours.view.shape().len();
         let mut orders = self.orders();
-        if dimensions >= 2 {
-            let reversed: Vec<usize> = (0..dimensions).rev().collect();
-            let swapped: Vec<usize> = [1, 0].into_iter().chain(2..dimensions).collect();
-            for order in [swapped, reversed] {
-                if !orders.contains(&order) {
-                    orders.push(order);
-                }
-            }
-        }
+        add_transposed(&mut orders, self.yours.view.shape().len());
         orders
     }
 
@@ -221,7 +212,7 @@ impl<'a> TensorCase<'a> {
     }
 
     /// Prefers the draw of the reference, as another PyTorch or another CPU makes it at its place, to causes that the values
-    /// show: one value at an upper bound is no constant then.
+    /// show: a single value at an upper bound is then not taken for a constant.
     pub(super) fn redraw(&mut self) -> Result<(), InitError> {
         let (view, reference) = (&self.yours.view, &self.expected.tensor.view);
         let is_comparable = view.shape() == reference.shape() && view.dtype() == reference.dtype();

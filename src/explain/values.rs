@@ -24,6 +24,11 @@ pub(super) fn epsilon(dtype: Dtype) -> f64 {
     }
 }
 
+/// The bits of evidence of a value with the bits of a draw: the digits of the dtype, at most those of f32, and a sign.
+pub(super) fn bits_of_value(dtype: Dtype) -> f64 {
+    1.0 - epsilon(dtype).max(f64::from(f32::EPSILON)).log2()
+}
+
 /// The largest magnitude; 0 for an empty slice.
 pub(super) fn max_abs(values: &[f64]) -> f64 {
     values

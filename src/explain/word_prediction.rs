@@ -10,7 +10,7 @@ use super::values::epsilon;
 use crate::distribution::erf;
 use crate::tensor::Dtype;
 use std::f64::consts::{SQRT_2, TAU};
-use torch_rng::{Draw, Normal, Semantics, TruncNormal, Uniform};
+use torch_rng::{Draw, Normal, TruncNormal, Uniform};
 
 /// Which bits of a word hold the fraction that a uniform value is computed from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,7 +121,7 @@ impl WordPattern {
                 let precision = precision * (1.0 + mean.abs() / std);
                 // Every operation is rounded.
                 let precision = match method {
-                    method if is_old(method) => 8.0 * precision,
+                    method if method.is_up_to_2_11() => 8.0 * precision,
                     _ => precision,
                 };
                 let serial = match method {
@@ -274,7 +274,7 @@ fn block_normal(
     };
     // f32 and f64 draw all values first, the 16-bit dtypes only whole blocks since PyTorch 2.12.
     let redrawn = match drawn {
-        _ if is_old(method) => numel,
+        _ if method.is_up_to_2_11() => numel,
         Dtype::Float16 | Dtype::Bfloat16 => numel - rest,
         _ => numel,
     };
@@ -418,16 +418,8 @@ fn inverse_erf(
 fn word_bits(drawn: Dtype, method: Method) -> (WordBits, u64) {
     match drawn {
         Dtype::Float64 => (WordBits::Double, 2),
-        Dtype::Bfloat16 if is_old(method) => (WordBits::OldBfloat16, 1),
-        Dtype::Float16 if is_old(method) => (WordBits::OldFloat16, 1),
+        Dtype::Bfloat16 if method.is_up_to_2_11() => (WordBits::OldBfloat16, 1),
+        Dtype::Float16 if method.is_up_to_2_11() => (WordBits::OldFloat16, 1),
         _ => (WordBits::Single, 1),
     }
-}
-
-/// Whether halves are drawn with the words of PyTorch up to 2.11.
-fn is_old(method: Method) -> bool {
-    matches!(
-        method,
-        Method::Version(Semantics::PyTorch2_0 | Semantics::PyTorch2_11)
-    )
 }
