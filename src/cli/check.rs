@@ -11,7 +11,6 @@ use std::num::NonZero;
 use std::path::PathBuf;
 use tch_init::file::TensorFile;
 use tch_init::plan::{InitPlan, Places, Stream};
-use tch_init::rng::Seed;
 use tch_init::tensor::TensorView;
 
 #[derive(Args)]
@@ -21,16 +20,8 @@ pub struct Arguments {
     /// The plan
     #[arg(long)]
     plan: PathBuf,
-    /// The seed, as torch.manual_seed takes it
-    #[arg(
-        long,
-        allow_negative_numbers = true,
-        required_unless_present = "state_in"
-    )]
-    seed: Option<Seed>,
-    /// Instead of a seed: a file with the generator state to start from
-    #[arg(long, value_name = "FILE", conflicts_with = "seed")]
-    state_in: Option<PathBuf>,
+    #[command(flatten)]
+    start: state_file::Start,
     /// The number of samples, at equal distances through all elements; each is 1024 elements
     #[arg(long, value_name = "N", default_value = "1000")]
     sample: NonZero<u32>,
@@ -44,7 +35,7 @@ const SAMPLE: u64 = 1024;
 
 pub fn run(arguments: &Arguments) -> Result<Report> {
     let plan = InitPlan::load(&arguments.plan)?;
-    let position = state_file::start(arguments.seed, arguments.state_in.as_deref())?;
+    let position = arguments.start.generator()?;
     let generator = generator(position, arguments.threads)?;
     let index = arguments.weights.join("model.safetensors.index.json");
     let single = arguments.weights.join("model.safetensors");
@@ -116,13 +107,7 @@ fn samples<S: Stream>(
     tensors: &BTreeMap<&str, TensorView<'_>>,
     count: u32,
 ) -> Result<Vec<String>> {
-    let numel = |tensor: &TensorView<'_>| {
-        tensor
-            .shape()
-            .iter()
-            .map(|size| *size as u64)
-            .product::<u64>()
-    };
+    let numel = |tensor: &TensorView<'_>| tensor.numel() as u64;
     let total: u64 = tensors.values().map(numel).sum();
     if total == 0 {
         bail!("no elements to compare");

@@ -14,19 +14,14 @@ use tch_init::file::NewFile;
 #[cfg(not(feature = "tch"))]
 use tch_init::plan::CpuStream;
 use tch_init::plan::{FolderEvent, InitPlan, Part, Save, Stream};
-use tch_init::rng::{Mt19937, Seed};
+use tch_init::rng::Mt19937;
 
 #[derive(Args)]
 pub struct Arguments {
     /// The plan, as `tch-init record` writes it
     plan: PathBuf,
-    /// The seed, as torch.manual_seed takes it
-    #[arg(
-        long,
-        allow_negative_numbers = true,
-        required_unless_present = "state_in"
-    )]
-    seed: Option<Seed>,
+    #[command(flatten)]
+    start: state_file::Start,
     /// The safetensors file to write; or a folder, if it ends with / or is one: files as huggingface_hub splits them, of which
     /// several processes make a part each
     #[arg(short, long, value_name = "FILE|DIR/")]
@@ -41,10 +36,6 @@ pub struct Arguments {
     /// Of a folder: write tied weights under each of their names, not only under the first
     #[arg(long)]
     tied: bool,
-    /// Instead of a seed: a file with the generator state to start from, as torch.get_rng_state() returns it: raw bytes, npy,
-    /// what torch.save wrote of it, or a checkpoint that has it
-    #[arg(long, value_name = "FILE", conflicts_with = "seed")]
-    state_in: Option<PathBuf>,
     /// The file for the generator state that PyTorch's constructor leaves
     #[arg(long, value_name = "FILE")]
     state_out: Option<PathBuf>,
@@ -84,7 +75,7 @@ pub fn generator(position: Mt19937, threads: Option<NonZero<u16>>) -> Result<imp
 
 pub fn run(arguments: &Arguments) -> Result<Report> {
     let plan = InitPlan::load(&arguments.plan)?;
-    let position = state_file::start(arguments.seed, arguments.state_in.as_deref())?;
+    let position = arguments.start.generator()?;
     let generator = generator(position, arguments.threads)?;
     let only: Vec<_> = arguments.only.iter().map(Glob::compile_matcher).collect();
     for (glob, matcher) in arguments.only.iter().zip(&only) {

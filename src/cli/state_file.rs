@@ -1,7 +1,7 @@
 //! `--state-in`: the state of PyTorch's CPU generator, from the files in which people keep it.
 
 use anyhow::{Context, Result, anyhow, bail};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use tch_init::file::{FileError, TensorFile};
 use tch_init::rng::{Mt19937, STATE_LEN, Seed, State};
 use tch_init::tensor::Dtype;
@@ -64,11 +64,29 @@ fn in_tensor_file(path: &Path) -> Result<Vec<u8>> {
     }
 }
 
-/// The generator that `--seed` or `--state-in` names.
-pub fn start(seed: Option<Seed>, state: Option<&Path>) -> Result<Mt19937> {
-    match (state, seed) {
-        (Some(path), _) => read(path),
-        (None, Some(seed)) => Ok(Mt19937::new(seed)),
-        (None, None) => bail!("give --seed or --state-in"),
+/// Where a plan starts in the stream.
+#[derive(clap::Args)]
+pub struct Start {
+    /// The seed, as torch.manual_seed takes it
+    #[arg(
+        long,
+        allow_negative_numbers = true,
+        required_unless_present = "state_in"
+    )]
+    seed: Option<Seed>,
+    /// Instead of a seed: a file with the generator state to start from, as torch.get_rng_state() returns it: raw bytes, npy,
+    /// what torch.save wrote of it, or a checkpoint that has it
+    #[arg(long, value_name = "FILE", conflicts_with = "seed")]
+    state_in: Option<PathBuf>,
+}
+
+impl Start {
+    /// The generator that `--seed` or `--state-in` names.
+    pub fn generator(&self) -> Result<Mt19937> {
+        match (&self.state_in, self.seed) {
+            (Some(path), _) => read(path),
+            (None, Some(seed)) => Ok(Mt19937::new(seed)),
+            (None, None) => bail!("give --seed or --state-in"),
+        }
     }
 }
