@@ -7,6 +7,7 @@ cargo's output.
 """
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -16,7 +17,9 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 from tests.python.versions import matrix  # noqa: E402
 
-LIBTORCH = {"0.24.0": "2.11.0", "0.26.0": "2.13.0"}
+# As build.rs has them: (libtorch, tch).
+PAIRS = re.findall(r'\("([\d.]+)", "([\d.]+)"\)', (ROOT / "build.rs").read_text())
+LIBTORCH = {f"{tch}.0": libtorch for libtorch, tch in PAIRS}
 
 
 def main():

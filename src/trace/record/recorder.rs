@@ -157,7 +157,7 @@ impl Current {
 }
 
 /// What a trace says of a tensor.
-struct Told {
+struct Description {
     text: String,
     /// Whether its elements are hashed.
     has_value: bool,
@@ -320,9 +320,9 @@ impl Recorder {
         let mut finals = String::new();
         for store in std::mem::take(&mut self.stores) {
             for (name, tensor) in &store.variables {
-                let told =
+                let description =
                     mode::describe(tensor, |described| self.tensor(&described, false, false))??;
-                let text = told.text;
+                let text = description.text;
                 let separator = if finals.is_empty() { "" } else { "," };
                 finals += &format!("{separator}{}:{text}", quoted(name));
             }
@@ -446,7 +446,7 @@ impl Recorder {
         described: &Described<'_>,
         is_overwritten: bool,
         is_root: bool,
-    ) -> Result<Told, Failure> {
+    ) -> Result<Description, Failure> {
         let mut text = format!(
             "{{\"dtype\":\"{}\",\"shape\":{}",
             described.dtype,
@@ -459,7 +459,7 @@ impl Recorder {
             Ok(memory) => memory,
             Err(layout) => {
                 text += &format!(",\"opaque\":{}}}", quoted(layout));
-                return Ok(Told {
+                return Ok(Description {
                     text,
                     has_value: false,
                 });
@@ -480,7 +480,7 @@ impl Recorder {
         }
         if is_overwritten || storage.is_some_and(|storage| !storage.has(start, end)) {
             text += ",\"uninitialized\":true}";
-            return Ok(Told {
+            return Ok(Description {
                 text,
                 has_value: false,
             });
@@ -499,7 +499,7 @@ impl Recorder {
             }
         }
         text.push('}');
-        Ok(Told {
+        Ok(Description {
             text,
             has_value: true,
         })
@@ -529,7 +529,7 @@ impl Recorder {
         let part = self.current.part;
         if part == Part::Arguments {
             let is_overwritten = self.current.is_overwritten;
-            let Told { text, has_value } = self.tensor(described, is_overwritten, true)?;
+            let Description { text, has_value } = self.tensor(described, is_overwritten, true)?;
             if let Ok(memory) = described.memory {
                 let current = &mut self.current;
                 current.is_tainted |= !is_overwritten && !has_value;
@@ -579,7 +579,7 @@ impl Recorder {
             }
             self.current.result_storage = Some(memory.storage);
         }
-        let Told { text, has_value } = self.tensor(described, false, false)?;
+        let Description { text, has_value } = self.tensor(described, false, false)?;
         let stats = match self.has_stats && part == Part::Results && has_value {
             true => statistics(described.dtype, described.elements()?),
             false => None,
