@@ -5,12 +5,13 @@ PYTHON ?= python3
 # The interpreter with PyTorch that `./setup --reference` makes.
 TCH_INIT_PYTHON ?= .venv/bin/python
 
-.PHONY: help demo test test-models test-versions test-tch versions-page sweep bench setup reference models doc api house lint clean
+.PHONY: help demo test test-models test-scale test-versions test-tch versions-page sweep bench setup reference models doc api house lint clean
 
 help:
 	@echo 'make demo       run the experiment; fetches libtorch if there is none (540 MB)'
 	@echo 'make test       all tests, including the live ones; fetches PyTorch (0.6 GB)'
 	@echo 'make test-models  compare models of torchvision, timm and transformers with PyTorch'
+	@echo 'make test-scale  make models by many processes, and load them with PyTorch and transformers'
 	@echo 'make test-tch [TCH=0.24.0]  build with another tch and its libtorch, and test the draws (fetches 0.9 GB)'
 	@echo 'make test-versions [VERSIONS="2.15.0 2.0.1"]  record under other versions of PyTorch (fetches 0.6 to 0.9 GB each)'
 	@echo 'make versions-page  print the table of versions into docs/versions.md'
@@ -46,6 +47,11 @@ test-models: models
 	$(CARGO) build --features cli
 	PYTHONPATH=.models $(TCH_INIT_PYTHON) -m unittest tests.python.libraries.test_models tests.python.libraries.test_shards
 	PYTHONPATH=.models $(CARGO) test --features cli --test main -- --include-ignored vision_forward
+
+# What many processes make, read by PyTorch.
+test-scale: models
+	$(CARGO) build --features cli
+	PYTHONPATH=.models $(TCH_INIT_PYTHON) -m unittest discover -s tests/python/scale -t .
 
 # Each version is installed alone and deleted after. WRITE=1 writes the table of docs/versions.md.
 test-versions: reference

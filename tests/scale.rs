@@ -87,7 +87,7 @@ fn ranks_of_a_launcher_make_the_bytes_of_one_process() {
     };
     let one = said(&materialize("one").output().unwrap(), 0);
     assert!(
-        one.ends_with("one: part 0/1 (default) made 3 of 3 files, 720720 bytes; complete\n"),
+        one.ends_with("one: part 0/1 (default) made 4 of 4 files, 720720 bytes; complete\n"),
         "{one}"
     );
     let expected = content(directory.path().join("one").as_ref());
@@ -182,7 +182,7 @@ fn folders_are_assembled_and_checked() {
     assert!(said(&part("1", "1/2"), 0).ends_with("not there yet\n"));
     let lacks = program(&["assemble", &folder]).output().unwrap();
     assert!(said(&lacks, 2).contains(
-        "1 of 2 files are missing or not whole, the first is model-00001-of-00002.safetensors"
+        "1 of 3 files are missing or not whole, the first is model-00001-of-00002.safetensors"
     ));
     let other = said(&part("2", "0/2"), 2);
     assert!(
@@ -192,7 +192,7 @@ fn folders_are_assembled_and_checked() {
     said(&part("1", "0/2"), 0);
     for _ in 0..2 {
         let output = program(&["assemble", &folder]).output().unwrap();
-        assert!(said(&output, 0).ends_with("start: 2 files, 360360 bytes; complete\n"));
+        assert!(said(&output, 0).ends_with("start: 3 files, 360360 bytes; complete\n"));
     }
     let check = |seed: &str| {
         let arguments = [
@@ -225,6 +225,38 @@ fn folders_are_assembled_and_checked() {
         differ.contains("layers.5.weight: element 29999 differs"),
         "{differ}"
     );
+}
+
+#[test]
+fn layouts_are_named_with_their_files() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    let model = path("model.plan.json");
+    plan(model.as_ref(), 3, 30);
+    let materialize = |output: &str, options: &[&str]| {
+        let arguments = ["materialize", &model, "--seed", "1", "-o", output];
+        program(&[&arguments, options].concat()).output().unwrap()
+    };
+    let rows = materialize(
+        &format!("{}/", path("rows")),
+        &["--layout", "rows", "--shards", "3"],
+    );
+    assert!(said(&rows, 0).contains("made 3 of 3 files, 360360 bytes; complete"));
+    let files = content(path("rows").as_ref());
+    assert!(files.contains_key("shard-00003-model-00001-of-00001.safetensors"));
+    let whole = materialize(&format!("{}/", path("dcp")), &["--layout", "dcp"]);
+    assert!(said(&whole, 0).contains("made 2 of 2 files"));
+    let files = content(path("dcp").as_ref());
+    assert!(files.contains_key(".metadata") && files.contains_key("__0_0.distcp"));
+    for (output, options, problem) in [
+        ("a/", &["--layout", "rows"][..], "say --shards S"),
+        ("a/", &["--shards", "3"], "the layout hf has whole tensors"),
+        ("a/", &["--layout", "dcp", "--shards", "0"], "invalid value"),
+        ("a", &["--layout", "dcp"], "a folder ends with /"),
+    ] {
+        let output = materialize(&path(output), options);
+        assert!(said(&output, 2).contains(problem), "{output:?}");
+    }
 }
 
 /// Killed at any moment, and gone on with by any number of processes.

@@ -4,7 +4,7 @@ use super::dtype::FloatDtype;
 use super::report::{Report, spinner};
 use super::state_file;
 use anyhow::{Context, Result, bail};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use globset::Glob;
 use std::io::{IsTerminal as _, Write as _};
 use std::num::NonZero;
@@ -13,7 +13,7 @@ use std::time::Instant;
 use tch_init::file::NewFile;
 #[cfg(not(feature = "tch"))]
 use tch_init::plan::CpuStream;
-use tch_init::plan::{FolderEvent, InitPlan, Part, Save, Stream};
+use tch_init::plan::{FolderEvent, InitPlan, Layout, Part, Save, Stream};
 use tch_init::rng::Mt19937;
 
 #[derive(Args)]
@@ -22,7 +22,7 @@ pub struct Arguments {
     plan: PathBuf,
     #[command(flatten)]
     start: state_file::Start,
-    /// The safetensors file to write; or a folder, if it ends with / or is one: files as huggingface_hub splits them, of which
+    /// The safetensors file to write; or a folder, if it ends with / or is one: files of which
     /// several processes make a part each
     #[arg(short, long, value_name = "FILE|DIR/")]
     output: PathBuf,
@@ -30,6 +30,13 @@ pub struct Arguments {
     /// (OMPI_COMM_WORLD_RANK, _SIZE), MPICH (PMI_RANK, PMI_SIZE) or srun (SLURM_PROCID, SLURM_STEP_NUM_TASKS) says, else all]
     #[arg(long, value_name = "I/N")]
     part: Option<Part>,
+    /// Of a folder: what its files are
+    #[arg(long, value_enum, default_value_t)]
+    layout: LayoutName,
+    /// Of the layouts rows and dcp: the number of files, each of which has rows of each tensor, as FSDP2 cuts them for so many
+    /// processes [default for dcp: whole tensors, by --max-shard-size]
+    #[arg(long, value_name = "S")]
+    shards: Option<NonZero<u32>>,
     /// Of a folder: the size of the tensors of a file, unless one tensor is larger
     #[arg(long, value_name = "SIZE", default_value = "5GB", value_parser = size)]
     max_shard_size: u64,
@@ -51,6 +58,32 @@ pub struct Arguments {
     /// Also make buffers that are not in the state_dict (persistent=False)
     #[arg(long)]
     non_persistent: bool,
+}
+
+/// The layouts, by name.
+#[derive(Clone, Copy, Default, ValueEnum)]
+enum LayoutName {
+    /// Whole tensors and their index, as transformers and huggingface_hub have them
+    #[default]
+    Hf,
+    /// --shards files of rows, for HuggingFaceStorageReader of torch.distributed.checkpoint and for transformers
+    Rows,
+    /// A checkpoint of torch.distributed.checkpoint, such as torchtitan's step-0
+    Dcp,
+}
+
+impl LayoutName {
+    fn layout(self, shards: Option<NonZero<u32>>) -> Result<Layout> {
+        match (self, shards) {
+            (LayoutName::Hf, None) => Ok(Layout::Hf),
+            (LayoutName::Hf, Some(_)) => {
+                bail!("--shards: the layout hf has whole tensors; --layout rows or dcp has rows")
+            }
+            (LayoutName::Rows, Some(shards)) => Ok(Layout::Rows { shards }),
+            (LayoutName::Rows, None) => bail!("--layout rows: how many files? say --shards S"),
+            (LayoutName::Dcp, shards) => Ok(Layout::Dcp { shards }),
+        }
+    }
 }
 
 /// libtorch's generator. The number of threads is libtorch's.
@@ -87,6 +120,7 @@ pub fn run(arguments: &Arguments) -> Result<Report> {
     }
     let wanted = |name: &str| only.is_empty() || only.iter().any(|glob| glob.is_match(name));
     let save = Save::default()
+        .layout(arguments.layout.layout(arguments.shards)?)
         .dtype(arguments.dtype.map(FloatDtype::dtype))
         .non_persistent(arguments.non_persistent)
         .max_shard_size(arguments.max_shard_size)
@@ -95,6 +129,11 @@ pub fn run(arguments: &Arguments) -> Result<Report> {
         true => write_folder(arguments, &plan, &generator, save, wanted),
         false if arguments.part.is_some() => bail!(
             "--part: {} is one file, which one process makes; a folder ends with /",
+            arguments.output.display()
+        ),
+        false if save.layout != Layout::Hf => bail!(
+            "--layout {}: {} is one file; a folder ends with /",
+            save.layout.name(),
             arguments.output.display()
         ),
         false => write_file(arguments, &plan, generator, save, wanted),

@@ -2,14 +2,15 @@
 //!
 //! All write under `FOLDER.partial`: a manifest, which the first creates and the others compare with theirs; each file
 //! under a temporary name, then renamed, then its SHA-256 beside it, which says that the file is whole. A process that
-//! sees all files whole writes the index and the sums, and renames the folder.
+//! sees all files whole writes the sums, and renames the folder.
 
+use crate::dcp_metadata::METADATA;
 use crate::error::PlanError;
 use crate::hexadecimal::hexadecimal;
+use crate::layout::{Files, Shard};
 use crate::part::Part;
 use crate::plan::InitPlan;
-use crate::save::{Save, write_tensors};
-use crate::shards::{INDEX, Layout, Shard};
+use crate::save::Save;
 use crate::stream::Stream;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -17,6 +18,7 @@ use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use tensor_parity::file::NewFile;
 
@@ -97,7 +99,7 @@ pub enum FolderEvent<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Assembled {
-    /// The number of files of tensors.
+    /// The number of files of tensors, and their index.
     pub files: usize,
     /// How many of them are not there yet; 0 if the folder has its name.
     pub missing: usize,
@@ -117,6 +119,7 @@ struct Manifest {
     format: String,
     version: u64,
     layout: String,
+    shards: Option<u32>,
     metadata: Value,
     dtype: Option<String>,
     max_shard_size: u64,
@@ -124,25 +127,22 @@ struct Manifest {
     non_persistent: bool,
     /// Names, and the bytes of the tensors.
     files: Vec<(String, u64)>,
-    index: Option<Value>,
 }
 
 impl Manifest {
-    fn new(layout: &Layout, metadata: &Value, save: Save) -> Manifest {
-        let files = layout.shards.iter();
+    fn new(files: &Files<'_>, metadata: &Value, save: Save) -> Manifest {
+        let shards = (0..files.count()).map(|file| files.shard(file));
         Manifest {
             format: "tch-init manifest".to_owned(),
             version: 1,
-            layout: "hf".to_owned(),
+            layout: save.layout.name().to_owned(),
+            shards: save.layout.shards().map(NonZero::get),
             metadata: metadata.clone(),
             dtype: save.dtype.map(|dtype| dtype.name().to_owned()),
             max_shard_size: save.max_shard_size,
             tied: save.tied,
             non_persistent: save.non_persistent,
-            files: files
-                .map(|shard| (shard.file.clone(), shard.bytes))
-                .collect(),
-            index: layout.index.clone(),
+            files: shards.map(|shard| (shard.file, shard.bytes)).collect(),
         }
     }
 
@@ -154,13 +154,16 @@ impl Manifest {
         };
         let manifest: Manifest =
             serde_json::from_slice(&text).map_err(|error| invalid(error.to_string()))?;
-        let known = ("tch-init manifest", 1, "hf");
-        let found = (&*manifest.format, manifest.version, &*manifest.layout);
+        let known = ("tch-init manifest", 1);
+        let found = (&*manifest.format, manifest.version);
         if found != known {
             return Err(invalid(format!("expected {known:?}, found {found:?}")));
         }
         // They become paths.
-        let is_name = |file: &str| file.starts_with("model") && !file.contains(['/', '\\']);
+        let is_name = |file: &str| {
+            let known = ["model", "shard-", "__", METADATA];
+            known.iter().any(|start| file.starts_with(start)) && !file.contains(['/', '\\'])
+        };
         match manifest.files.iter().find(|(file, _)| !is_name(file)) {
             Some((file, _)) => Err(invalid(format!("unexpected file {file:?}"))),
             None => Ok(manifest),
@@ -184,9 +187,9 @@ impl Manifest {
         };
         let (here, there) = (keys(self), keys(there));
         let all = here.keys().chain(there.keys());
-        let key = all
-            .into_iter()
-            .find(|key| here.get(*key) != there.get(*key));
+        let mut other = all.filter(|key| here.get(*key) != there.get(*key));
+        // The files follow from what else differs.
+        let key = other.clone().find(|key| *key != "files").or(other.next());
         let key = key.cloned().unwrap_or_default();
         let shown = |keys: &BTreeMap<String, Value>| match keys.get(&key) {
             None | Some(Value::Null) => "not given".to_owned(),
@@ -247,9 +250,8 @@ impl Write for Hashed {
 }
 
 impl InitPlan {
-    /// Makes the files of a folder that are this part's, in the layout that transformers and huggingface_hub read, and
-    /// completes the folder if all others are there: the index, `SHA256SUMS`, and its name, until which it is
-    /// `FOLDER.partial`.
+    /// Makes the files of a folder that are this part's, in the [layout](Save::layout), and completes the folder if all
+    /// others are there: `SHA256SUMS`, and its name, until which it is `FOLDER.partial`.
     ///
     /// The bytes of the files do not depend on the parts. Files that are there and whole are not made again, so that
     /// the same call resumes a run that was stopped, with any number of parts. Each file is the work of one part: more
@@ -293,13 +295,10 @@ impl InitPlan {
     ) -> Result<Assembled, FolderError> {
         let folder = folder.as_ref();
         let metadata = self.metadata(generator)?;
-        let layout = self.layout(save, wanted)?;
-        let manifest = Manifest::new(&layout, &metadata, save);
+        let files = self.files(save, wanted)?;
+        let manifest = Manifest::new(&files, &metadata, save);
         if let Some(assembled) = finished(folder, Some(&manifest))? {
-            layout
-                .shards
-                .iter()
-                .for_each(|shard| progress(FolderEvent::Present(shard)));
+            (0..files.count()).for_each(|file| progress(FolderEvent::Present(&files.shard(file))));
             return Ok(assembled);
         }
         let partial = partial(folder);
@@ -318,17 +317,17 @@ impl InitPlan {
             return Ok(assembled);
         }
         created?;
-        let sizes: Vec<u64> = layout.shards.iter().map(|shard| shard.bytes).collect();
+        let sizes: Vec<u64> = manifest.files.iter().map(|(_, bytes)| *bytes).collect();
         let mut places = self.places(generator)?;
         for i in part.share(&sizes) {
-            let shard = &layout.shards[i];
+            let shard = files.shard(i);
             let path = partial.join(&shard.file);
             if is_whole(&path) {
-                progress(FolderEvent::Present(shard));
+                progress(FolderEvent::Present(&shard));
                 continue;
             }
             remove_temporaries(&partial, &format!(".{}.", shard.file))?;
-            progress(FolderEvent::Start(shard));
+            progress(FolderEvent::Start(&shard));
             let failed = |source| PlanError::Write {
                 path: path.clone(),
                 source,
@@ -338,27 +337,22 @@ impl InitPlan {
                 hash: Sha256::new(),
                 bytes: 0,
             };
-            let mut names: Vec<&str> = shard.names.iter().map(String::as_str).collect();
-            names.sort_unstable();
-            let is_here = |name: &crate::plan::Name| names.binary_search(&&*name.name).is_ok();
-            let mut tensors = self.written(save, is_here)?;
-            self.check_data_of(tensors.iter().map(|tensor| tensor.root))?;
-            write_tensors(&mut places, &metadata, &mut tensors, &mut file)
-                .map_err(|error| error.at(&path))?;
+            let written = files.write(i, &mut places, &metadata, &mut file);
+            written.map_err(|error| error.at(&path))?;
             let sum = hexadecimal(&file.hash.finalize());
             file.file.finish().map_err(failed)?;
             write_file(
                 &sum_path(&path),
                 format!("{sum} {}\n", file.bytes).as_bytes(),
             )?;
-            progress(FolderEvent::Made(shard));
+            progress(FolderEvent::Made(&shard));
         }
         complete(folder, &manifest)
     }
 }
 
-/// Completes a folder whose files are all there and whole: writes the index and the sums, and gives it its name. Does
-/// nothing if it has it.
+/// Completes a folder whose files are all there and whole: writes the sums, and gives it its name. Does nothing if it
+/// has it.
 ///
 /// # Errors
 ///
@@ -532,13 +526,6 @@ fn rename(folder: &Path, partial: &Path, manifest: &Manifest) -> Result<(), Fold
         let path = partial.join(file);
         let gone = || io("read", &sum_path(&path))(io::ErrorKind::NotFound.into());
         sums.insert(file.as_str(), sum(&path).ok_or_else(gone)?.0);
-    }
-    if let Some(index) = &manifest.index {
-        let path = partial.join(INDEX);
-        let text = serde_json::to_string_pretty(index);
-        let text = text.map_err(|error| io("written", &path)(error.into()))? + "\n";
-        write_file(&path, text.as_bytes())?;
-        sums.insert(INDEX, hexadecimal(&Sha256::digest(text)));
     }
     let lines = sums.iter().map(|(file, sum)| format!("{sum}  {file}\n"));
     write_file(&partial.join(SUMS), lines.collect::<String>().as_bytes())?;

@@ -2,18 +2,14 @@
 
 use crate::error::PlanError;
 use crate::hexadecimal::hexadecimal;
-use crate::places::Places;
+use crate::layout::Layout;
+use crate::piece::Piece;
 use crate::plan::{Entry, InitPlan, Name};
-use crate::stored_dtype::stored;
 use crate::stream::Stream;
-use crate::view::View;
-use safetensors::Dtype as Stored;
+use crate::write::write_safetensors;
 use serde_json::json;
 use sha2::{Digest, Sha256};
-use std::io::{self, Write};
 use std::path::Path;
-use std::sync::mpsc;
-use std::thread;
 use tensor_parity::Dtype;
 use tensor_parity::file::NewFile;
 use torch_rng::Mt19937;
@@ -31,6 +27,8 @@ pub struct Save {
     pub max_shard_size: u64,
     /// Whether the files of a folder have tied weights under each of their names; otherwise under the first.
     pub tied: bool,
+    /// What the files of a folder are.
+    pub layout: Layout,
 }
 
 impl Default for Save {
@@ -40,6 +38,7 @@ impl Default for Save {
             non_persistent: false,
             max_shard_size: 5_000_000_000,
             tied: false,
+            layout: Layout::Hf,
         }
     }
 }
@@ -70,6 +69,13 @@ impl Save {
     #[must_use]
     pub fn tied(mut self, tied: bool) -> Save {
         self.tied = tied;
+        self
+    }
+
+    /// Sets what the files of a folder are.
+    #[must_use]
+    pub fn layout(mut self, layout: Layout) -> Save {
+        self.layout = layout;
         self
     }
 }
@@ -132,7 +138,7 @@ impl InitPlan {
         let mut tensors = self.written(save, |name| wanted(&name.name))?;
         self.check_data_of(tensors.iter().map(|tensor| tensor.root))?;
         let mut places = self.places(generator)?;
-        write_tensors(&mut places, &metadata, &mut tensors, &mut file)
+        write_safetensors(&mut places, &metadata, &mut tensors, &mut file)
             .map_err(|error| error.at(path))?;
         let end = places.end()?;
         let bytes = file.finish().map_err(failed)?;
@@ -148,12 +154,12 @@ impl InitPlan {
         &self,
         save: Save,
         mut wanted: impl FnMut(&Name) -> bool,
-    ) -> Result<Vec<Written<'_>>, PlanError> {
+    ) -> Result<Vec<Piece<'_>>, PlanError> {
         let written = |entry: &Entry| entry.persistent || save.non_persistent;
         let names = self.names.iter();
         let names = names.filter(|name| written(&name.entry) && wanted(name));
         names
-            .map(|name| Written::new(&name.name, &self.views[name.view], name.view, save.dtype))
+            .map(|name| Piece::new(&name.name, &self.views[name.view], name.view, save.dtype))
             .collect()
     }
 
@@ -179,178 +185,4 @@ impl InitPlan {
             "tch_init": env!("CARGO_PKG_VERSION"),
         }))
     }
-}
-
-/// A tensor of a file.
-pub(crate) struct Written<'a> {
-    pub(crate) name: &'a str,
-    view: &'a View,
-    /// The number of the view.
-    pub(crate) root: usize,
-    dtype: Dtype,
-    stored: Stored,
-    pub(crate) bytes: u64,
-}
-
-impl<'a> Written<'a> {
-    fn new(
-        name: &'a str,
-        view: &'a View,
-        root: usize,
-        dtype: Option<Dtype>,
-    ) -> Result<Written<'a>, PlanError> {
-        // `Module.to(dtype)` discards imaginary parts.
-        let is_cast = view.dtype.is_floating_point() || view.dtype.part().is_some();
-        let dtype = dtype.filter(|_| is_cast).unwrap_or(view.dtype);
-        let stored = stored(dtype).ok_or_else(|| PlanError::NotStored {
-            name: name.to_owned(),
-            dtype,
-        })?;
-        Ok(Written {
-            name,
-            view,
-            root,
-            dtype,
-            stored,
-            bytes: view.numel() * dtype.size() as u64,
-        })
-    }
-
-    /// The number of elements.
-    pub(crate) fn numel(&self) -> u64 {
-        self.view.numel()
-    }
-}
-
-/// Why tensors were not written.
-pub(crate) enum NotWritten {
-    Plan(PlanError),
-    Write(io::Error),
-}
-
-impl NotWritten {
-    /// The error for the file of this path.
-    pub(crate) fn at(self, path: &Path) -> PlanError {
-        match self {
-            NotWritten::Plan(error) => error,
-            NotWritten::Write(source) => PlanError::Write {
-                path: path.to_owned(),
-                source,
-            },
-        }
-    }
-}
-
-/// The size of each of the two buffers: one is filled while the other is written.
-const BUFFER: usize = 8 << 20;
-
-/// Bytes that elements of any dtype are aligned in.
-type Buffer = Vec<[u64; 2]>;
-
-fn bytes_mut(buffer: &mut Buffer, length: usize) -> &mut [u8] {
-    // SAFETY: numbers, all of whose bytes are initialized and may be any; they are borrowed uniquely.
-    let bytes = unsafe {
-        std::slice::from_raw_parts_mut(buffer.as_mut_ptr().cast(), size_of_val(&**buffer))
-    };
-    &mut bytes[..length]
-}
-
-/// Writes a safetensors file of some tensors, in the order of `safetensors.torch.save_file`, which they then have.
-pub(crate) fn write_tensors<S: Stream>(
-    places: &mut Places<'_, S>,
-    metadata: &serde_json::Value,
-    tensors: &mut [Written<'_>],
-    file: &mut (impl Write + Send),
-) -> Result<(), NotWritten> {
-    tensors.sort_by(|a, b| b.stored.cmp(&a.stored).then_with(|| a.name.cmp(b.name)));
-    let header = header(metadata, tensors).map_err(NotWritten::Write)?;
-    file.write_all(&header).map_err(NotWritten::Write)?;
-    let (filled, to_write) = mpsc::sync_channel::<(Buffer, usize)>(1);
-    let (written, to_fill) = mpsc::channel();
-    thread::scope(|scope| {
-        let writer = scope.spawn(move || {
-            for (mut buffer, length) in to_write {
-                file.write_all(bytes_mut(&mut buffer, length))?;
-                // The other side is gone if it failed.
-                if written.send(buffer).is_err() {
-                    break;
-                }
-            }
-            io::Result::Ok(())
-        });
-        let made = fill_buffers(places, tensors, &filled, &to_fill);
-        drop(filled);
-        let result = writer.join();
-        let result = result.unwrap_or_else(|_| Err(io::Error::other("the writer panicked")));
-        made.map_err(NotWritten::Plan)?;
-        result.map_err(NotWritten::Write)
-    })
-}
-
-/// Fills buffers with tensors, one after the other, and sends them; stops early if the writer has failed.
-fn fill_buffers<S: Stream>(
-    places: &mut Places<'_, S>,
-    tensors: &[Written<'_>],
-    filled: &mpsc::SyncSender<(Buffer, usize)>,
-    to_fill: &mpsc::Receiver<Buffer>,
-) -> Result<(), PlanError> {
-    let total: u64 = tensors.iter().map(|tensor| tensor.bytes).sum();
-    let size = total.min(BUFFER as u64) as usize;
-    let mut fresh = vec![(); 2];
-    let mut next = || match fresh.pop() {
-        Some(()) => Some(vec![[0; 2]; size.div_ceil(16)]),
-        None => to_fill.recv().ok(),
-    };
-    let Some(mut buffer) = next() else {
-        return Ok(());
-    };
-    let mut used = 0;
-    for tensor in tensors {
-        let element = tensor.dtype.size();
-        let mut start = 0;
-        while start < tensor.numel() {
-            if size - used < element {
-                if filled.send((buffer, used)).is_err() {
-                    return Ok(());
-                }
-                let Some(again) = next() else {
-                    return Ok(());
-                };
-                (buffer, used) = (again, 0);
-            }
-            let room = ((size - used) / element) as u64;
-            let end = tensor.numel().min(start + room);
-            let length = (end - start) as usize * element;
-            let target = &mut bytes_mut(&mut buffer, used + length)[used..];
-            places.fill(tensor.name, start..end, tensor.dtype, target)?;
-            (start, used) = (end, used + length);
-        }
-    }
-    // If the writer has failed, it says why.
-    if filled.send((buffer, used)).is_err() {
-        return Ok(());
-    }
-    Ok(())
-}
-
-/// The length of the header, then the header.
-fn header(metadata: &serde_json::Value, tensors: &[Written<'_>]) -> io::Result<Vec<u8>> {
-    let mut json = Vec::new();
-    write!(json, "{{\"__metadata__\":{metadata}")?;
-    let mut offset = 0;
-    for tensor in tensors {
-        let info = json!({
-            "dtype": tensor.stored,
-            "shape": tensor.view.shape,
-            "data_offsets": [offset, offset + tensor.bytes],
-        });
-        write!(json, ",{}:{info}", json!(tensor.name))?;
-        offset += tensor.bytes;
-    }
-    json.push(b'}');
-    // The tensors begin at a multiple of 8.
-    json.resize(json.len().next_multiple_of(8), b' ');
-    let mut header = (json.len() as u64).to_le_bytes().to_vec();
-    header.append(&mut json);
-    Ok(header)
 }

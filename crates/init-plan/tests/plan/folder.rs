@@ -1,11 +1,12 @@
 //! Folders of files that several processes make.
 
 use crate::build::Builder;
-use init_plan::{Assembled, FolderError, FolderEvent, InitPlan, Part, Save, assemble};
+use init_plan::{Assembled, FolderError, FolderEvent, InitPlan, Layout, Part, Save, assemble};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fs;
+use std::num::NonZero;
 use std::path::Path;
 use tensor_parity::Dtype;
 use tensor_parity::file::TensorFile;
@@ -38,7 +39,16 @@ fn save() -> Save {
 }
 
 fn make(plan: &InitPlan, folder: &Path, part: Part) -> Result<Assembled, FolderError> {
-    plan.save_part(folder, &Mt19937::new(1), save(), part, |_| true, |_| ())
+    make_as(plan, folder, save(), part)
+}
+
+fn make_as(
+    plan: &InitPlan,
+    folder: &Path,
+    save: Save,
+    part: Part,
+) -> Result<Assembled, FolderError> {
+    plan.save_part(folder, &Mt19937::new(1), save, part, |_| true, |_| ())
 }
 
 /// The content of all files.
@@ -74,16 +84,16 @@ fn bytes_do_not_depend_on_the_number_of_parts() {
     let files = first.unwrap();
     let shards = plan.shards(save(), |_| true).unwrap();
     assert!(shards.len() > 3, "{}", shards.len());
-    let others = [
-        "SHA256SUMS",
-        "model.safetensors.index.json",
-        "tch-init.manifest.json",
-    ];
+    assert_eq!(
+        shards[shards.len() - 1].file,
+        "model.safetensors.index.json"
+    );
+    let others = ["SHA256SUMS", "tch-init.manifest.json"];
     let names = shards.iter().map(|shard| shard.file.as_str()).chain(others);
     assert_eq!(files.len(), names.clone().count());
     assert!(names.into_iter().all(|name| files.contains_key(name)));
     let sums = String::from_utf8(files["SHA256SUMS"].clone()).unwrap();
-    assert_eq!(sums.lines().count(), shards.len() + 1);
+    assert_eq!(sums.lines().count(), shards.len());
     for line in sums.lines() {
         let (sum, name) = line.split_once("  ").unwrap();
         let found: String = Sha256::digest(&files[name])
@@ -107,6 +117,52 @@ fn bytes_do_not_depend_on_the_number_of_parts() {
     for name in map.keys() {
         let [made, expected] = [&folder, &single].map(|file| file.get(name).unwrap().to_bytes());
         assert_eq!(made, expected, "{name}");
+    }
+}
+
+#[test]
+fn no_layout_depends_on_the_number_of_parts() {
+    let (plan, directory) = (plan(), tempfile::tempdir().unwrap());
+    let shards = NonZero::new(7).unwrap();
+    for (layout, expected) in [
+        (Layout::Rows { shards }, 7),
+        (
+            Layout::Dcp {
+                shards: Some(shards),
+            },
+            8,
+        ),
+        (Layout::Dcp { shards: None }, 6),
+    ] {
+        let save = save().layout(layout);
+        let mut first = None;
+        for count in [1, 2, 3, 5, 8, 64] {
+            let folder = directory.path().join(format!("{layout:?} {count}"));
+            for index in (0..count).rev() {
+                make_as(&plan, &folder, save, Part::new(index, count).unwrap()).unwrap();
+            }
+            let mut files = content(&folder);
+            let expected = first.get_or_insert_with(|| files.clone());
+            assert!(files == *expected, "{layout:?}, {count} parts");
+            files.retain(|name, _| name != "SHA256SUMS" && name != "tch-init.manifest.json");
+            assert!(files.keys().all(|name| {
+                let is_ours = |shard: init_plan::Shard| shard.file == *name;
+                plan.shards(save, |_| true)
+                    .unwrap()
+                    .into_iter()
+                    .any(is_ours)
+            }));
+        }
+        let count = plan.shards(save, |_| true).unwrap().len();
+        assert_eq!(count, expected, "{layout:?}");
+        assert_eq!(first.unwrap().len(), expected + 2);
+        // Of another layout, though the files may have the same names.
+        let folder = directory.path().join(format!("{layout:?} 1"));
+        let other = make_as(&plan, &folder, self::save(), Part::WHOLE).unwrap_err();
+        assert!(
+            other.to_string().contains("layout of the files there is"),
+            "{other}"
+        );
     }
 }
 
@@ -221,7 +277,11 @@ fn another_run_is_refused() {
         save().dtype(None),
         "dtype of the files there is \"bfloat16\", and here it is not given",
     );
-    refused(1, save().max_shard_size(9000), "a list of");
+    refused(
+        1,
+        save().max_shard_size(9000),
+        "max_shard_size of the files there is 5000, and here it is 9000",
+    );
     make(&plan, &folder, Part::new(1, 2).unwrap()).unwrap();
     refused(2, save(), "seed");
     let other = directory.path().join("other");
@@ -255,7 +315,9 @@ fn files_are_split_as_huggingface_hub_splits_them() {
             .plan()
             .shards(Save::default().max_shard_size(limit), |_| true)
             .unwrap();
-        shards.into_iter().map(|shard| shard.names).collect()
+        let is_index = |shard: &init_plan::Shard| shard.names.is_empty();
+        let files = shards.into_iter().filter(|shard| !is_index(shard));
+        files.map(|shard| shard.names).collect()
     };
     assert_eq!(
         split(&[4, 4, 30, 2, 1, 9], 10),

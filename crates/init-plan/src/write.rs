@@ -1,0 +1,230 @@
+//! Writes tensors to a file, one after the other, while the next are made.
+
+use crate::error::PlanError;
+use crate::piece::Piece;
+use crate::places::Places;
+use crate::stream::Stream;
+use crate::torch_archive::Archive;
+use serde_json::json;
+use std::io::{self, Write};
+use std::path::Path;
+use std::sync::mpsc;
+use std::thread;
+
+/// Why tensors were not written.
+pub(crate) enum NotWritten {
+    Plan(PlanError),
+    Write(io::Error),
+}
+
+impl NotWritten {
+    /// The error for the file of this path.
+    pub(crate) fn at(self, path: &Path) -> PlanError {
+        match self {
+            NotWritten::Plan(error) => error,
+            NotWritten::Write(source) => PlanError::Write {
+                path: path.to_owned(),
+                source,
+            },
+        }
+    }
+}
+
+/// Writes a safetensors file, in the order of `safetensors.torch.save_file`.
+pub(crate) fn write_safetensors<S: Stream>(
+    places: &mut Places<'_, S>,
+    metadata: &serde_json::Value,
+    pieces: &mut [Piece<'_>],
+    file: &mut (impl Write + Send),
+) -> Result<(), NotWritten> {
+    pieces.sort_by(|a, b| b.stored.cmp(&a.stored).then_with(|| a.name.cmp(b.name)));
+    let header = header(metadata, pieces).map_err(NotWritten::Write)?;
+    file.write_all(&header).map_err(NotWritten::Write)?;
+    let total = pieces.iter().map(Piece::bytes).sum();
+    write_buffers(total, file, |buffers| {
+        for piece in &*pieces {
+            buffers.piece(places, piece, |_| ())?;
+        }
+        Ok(())
+    })
+}
+
+/// Writes what `torch.save` writes for each tensor, one after the other, as the files of torch.distributed.checkpoint
+/// have them.
+pub(crate) fn write_archives<S: Stream>(
+    places: &mut Places<'_, S>,
+    pieces: &[Piece<'_>],
+    file: &mut (impl Write + Send),
+) -> Result<(), NotWritten> {
+    let total = pieces.iter().fold(0, |offset, piece| {
+        offset + Archive::new(piece, offset).bytes()
+    });
+    write_buffers(total, file, |buffers| {
+        let mut offset = 0;
+        for piece in pieces {
+            let archive = Archive::new(piece, offset);
+            buffers.bytes(archive.head())?;
+            let mut crc = crc32fast::Hasher::new();
+            buffers.piece(places, piece, |bytes| crc.update(bytes))?;
+            buffers.bytes(&archive.tail(crc.finalize()))?;
+            offset += archive.bytes();
+        }
+        Ok(())
+    })
+}
+
+/// The length of the header, then the header.
+fn header(metadata: &serde_json::Value, pieces: &[Piece<'_>]) -> io::Result<Vec<u8>> {
+    let mut json = Vec::new();
+    write!(json, "{{\"__metadata__\":{metadata}")?;
+    let mut offset = 0;
+    for piece in pieces {
+        let info = json!({
+            "dtype": piece.stored,
+            "shape": piece.shape,
+            "data_offsets": [offset, offset + piece.bytes()],
+        });
+        write!(json, ",{}:{info}", json!(piece.name))?;
+        offset += piece.bytes();
+    }
+    json.push(b'}');
+    // The tensors begin at a multiple of 8.
+    json.resize(json.len().next_multiple_of(8), b' ');
+    let mut header = (json.len() as u64).to_le_bytes().to_vec();
+    header.append(&mut json);
+    Ok(header)
+}
+
+/// The size of each of the two buffers: one is filled while the other is written.
+const BUFFER: usize = 8 << 20;
+
+/// Bytes that elements of any dtype are aligned in.
+type Buffer = Vec<[u64; 2]>;
+
+fn bytes_mut(buffer: &mut Buffer, length: usize) -> &mut [u8] {
+    // SAFETY: numbers, all of whose bytes are initialized and may be any; they are borrowed uniquely.
+    let bytes = unsafe {
+        std::slice::from_raw_parts_mut(buffer.as_mut_ptr().cast(), size_of_val(&**buffer))
+    };
+    &mut bytes[..length]
+}
+
+/// Writes `total` bytes that `fill` puts into buffers.
+fn write_buffers(
+    total: u64,
+    file: &mut (impl Write + Send),
+    fill: impl FnOnce(&mut Buffers) -> Result<(), Stopped>,
+) -> Result<(), NotWritten> {
+    let (filled, to_write) = mpsc::sync_channel::<(Buffer, usize)>(1);
+    let (written, to_fill) = mpsc::channel();
+    thread::scope(|scope| {
+        let writer = scope.spawn(move || {
+            for (mut buffer, length) in to_write {
+                file.write_all(bytes_mut(&mut buffer, length))?;
+                // The other side is gone if it failed.
+                if written.send(buffer).is_err() {
+                    break;
+                }
+            }
+            io::Result::Ok(())
+        });
+        let mut buffers = Buffers {
+            size: total.min(BUFFER as u64) as usize,
+            fresh: 2,
+            current: None,
+            filled,
+            to_fill,
+        };
+        let made = fill(&mut buffers).and_then(|()| buffers.send());
+        drop(buffers);
+        let result = writer.join();
+        let result = result.unwrap_or_else(|_| Err(io::Error::other("the writer panicked")));
+        match made {
+            Err(Stopped::Plan(error)) => Err(NotWritten::Plan(error)),
+            // If the writer has failed, it says why.
+            Ok(()) | Err(Stopped::Writer) => result.map_err(NotWritten::Write),
+        }
+    })
+}
+
+/// Why no more buffers are filled.
+enum Stopped {
+    Plan(PlanError),
+    /// The writer has failed.
+    Writer,
+}
+
+/// Two buffers between the side that fills them and the one that writes them.
+struct Buffers {
+    size: usize,
+    /// How many of them do not exist yet.
+    fresh: u32,
+    /// The one that is being filled, and how far it is.
+    current: Option<(Buffer, usize)>,
+    filled: mpsc::SyncSender<(Buffer, usize)>,
+    to_fill: mpsc::Receiver<Buffer>,
+}
+
+impl Buffers {
+    /// Room for at least `least` bytes; what the caller has used of it is added to the number beside it.
+    fn room(&mut self, least: usize) -> Result<(&mut Buffer, &mut usize), Stopped> {
+        let is_full = |(_, used): &(Buffer, usize)| self.size - used < least;
+        if self.current.as_ref().is_some_and(is_full) {
+            self.send()?;
+        }
+        let current = match self.current.take() {
+            Some(current) => current,
+            None if self.fresh > 0 => {
+                self.fresh -= 1;
+                (vec![[0; 2]; self.size.div_ceil(16)], 0)
+            }
+            None => (self.to_fill.recv().map_err(|_| Stopped::Writer)?, 0),
+        };
+        let (buffer, used) = self.current.insert(current);
+        Ok((buffer, used))
+    }
+
+    /// Hands over what has been filled.
+    fn send(&mut self) -> Result<(), Stopped> {
+        match self.current.take() {
+            Some(current) => self.filled.send(current).map_err(|_| Stopped::Writer),
+            None => Ok(()),
+        }
+    }
+
+    fn bytes(&mut self, mut bytes: &[u8]) -> Result<(), Stopped> {
+        while !bytes.is_empty() {
+            let size = self.size;
+            let (buffer, used) = self.room(1)?;
+            let length = bytes.len().min(size - *used);
+            bytes_mut(buffer, *used + length)[*used..].copy_from_slice(&bytes[..length]);
+            *used += length;
+            bytes = &bytes[length..];
+        }
+        Ok(())
+    }
+
+    /// The elements of a piece, which `made` sees too.
+    fn piece<S: Stream>(
+        &mut self,
+        places: &mut Places<'_, S>,
+        piece: &Piece<'_>,
+        mut made: impl FnMut(&[u8]),
+    ) -> Result<(), Stopped> {
+        let element = piece.dtype.size();
+        let (mut start, last) = (piece.start, piece.start + piece.numel());
+        while start < last {
+            let size = self.size;
+            let (buffer, used) = self.room(element)?;
+            let end = last.min(start + ((size - *used) / element) as u64);
+            let length = (end - start) as usize * element;
+            let target = &mut bytes_mut(buffer, *used + length)[*used..];
+            let filled = places.fill(piece.name, start..end, piece.dtype, target);
+            filled.map_err(Stopped::Plan)?;
+            made(target);
+            *used += length;
+            start = end;
+        }
+        Ok(())
+    }
+}
