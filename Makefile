@@ -50,6 +50,7 @@ test-models: models
 
 # What many processes make, read by PyTorch.
 test-scale: models
+	$(PYTHON) tools/launchers.py
 	$(CARGO) build --features cli
 	PYTHONPATH=.models $(TCH_INIT_PYTHON) -m unittest discover -s tests/python/scale -t .
 

@@ -41,13 +41,14 @@ WHEELS = [f"torch=={VERSION}", "nvidia-cuda-runtime==13.0.96", "nvidia-cuda-cupt
 REFERENCE_WHEELS = [f"torch=={VERSION}", "numpy", "safetensors"]
 # What the marker of a reference without CUDA says.
 WITHOUT_CUDA = "without CUDA"
-# The packages that `import torchvision, timm, transformers` needs in addition to the reference. They are installed
-# without dependencies, since pip would install another torch.
+# The packages that `import torchvision, timm, transformers` needs in addition to the reference, and accelerate, without
+# which transformers places no model on several processes. They are installed without dependencies, since pip would
+# install another torch.
 MODELS_WHEELS = [
     "torchvision==0.28.0", "timm==1.0.31", "transformers==5.23.0",
-    "anyio==4.16.0", "h11==0.16.0", "httpcore2==2.16.2", "httpx2==2.16.2",
+    "accelerate==1.15.0", "anyio==4.16.0", "h11==0.16.0", "httpcore2==2.16.2", "httpx2==2.16.2",
     "huggingface_hub==2.4.0", "idna==3.20", "packaging==26.3", "pillow==13.0.0", "pyyaml==6.0.3",
-    "regex==2026.11.15", "tokenizers==0.23.3", "tqdm==4.70.1", "truststore==0.10.5",
+    "psutil==7.2.2", "regex==2026.11.15", "tokenizers==0.23.3", "tqdm==4.70.1", "truststore==0.10.5",
 ]
 # Free space needed, in GB: the measured peak of wheels and unpacked files, and a margin. pip's cache, which may be on the
 # same disk, is not used if there is no space for it.

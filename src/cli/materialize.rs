@@ -40,7 +40,7 @@ pub struct Arguments {
     /// Of a folder: the size of the tensors of a file, unless one tensor is larger
     #[arg(long, value_name = "SIZE", default_value = "5GB", value_parser = size)]
     max_shard_size: u64,
-    /// Of a folder: write tied weights under each of their names, not only under the first
+    /// Of the layout hf: write tied weights under each of their names, not only under the first
     #[arg(long)]
     tied: bool,
     /// The file for the generator state that PyTorch's constructor leaves

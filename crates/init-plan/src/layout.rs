@@ -23,12 +23,13 @@ pub enum Layout {
     Hf,
     /// Safetensors files of rows, as `HuggingFaceStorageWriter` of torch.distributed.checkpoint writes them from so many
     /// processes of FSDP2: each tensor is cut along dimension 0, as `torch.chunk` cuts it, and where that has fewer rows
-    /// than there are files, along dimension 1 too.
+    /// than there are files, along dimension 1 too. Tied weights are there under all of their names.
     Rows {
         /// The number of files.
         shards: NonZero<u32>,
     },
-    /// The files of torch.distributed.checkpoint (`.metadata` and `*.distcp`), with tied weights under all of their names.
+    /// The files of torch.distributed.checkpoint (`.metadata` and `*.distcp`), with tied weights under all of their
+    /// names, and their bytes once.
     Dcp {
         /// The number of files, each of which has rows as in [`Rows`](Self::Rows); `None` for whole tensors, by
         /// [`Save::max_shard_size`].
@@ -134,11 +135,13 @@ impl InitPlan {
         let all = self.written(save, |name: &Name| wanted(&name.name))?;
         let (mut tensors, mut names, mut numbers) = (Vec::new(), Vec::new(), BTreeMap::new());
         let mut parameters = 0;
+        // What reads rows asks for every name.
+        let has_copies = save.tied || matches!(save.layout, Layout::Rows { .. });
         for tensor in in_state_dict_order(all) {
             let view = tensor.view;
             let place = (view.storage, view.offset, &view.shape, &view.stride);
             let next = tensors.len();
-            let number = match save.tied {
+            let number = match has_copies {
                 true => next,
                 false => *numbers.entry(place).or_insert(next),
             };

@@ -102,8 +102,11 @@ mod tests {
     use super::*;
     use crate::view::row_major;
 
-    /// Offsets, shape and first element of what each file has.
-    fn pieces(shape: &[u64], count: u64) -> Vec<Option<(Vec<u64>, Vec<u64>, u64)>> {
+    /// Offsets, shape and first element.
+    type Rectangle = (Vec<u64>, Vec<u64>, u64);
+
+    /// What each file has.
+    fn pieces(shape: &[u64], count: u64) -> Vec<Option<Rectangle>> {
         let numel: u64 = shape.iter().product();
         let view = View::new(
             0,

@@ -25,7 +25,8 @@ pub struct Save {
     /// The bytes of tensors that a file of a folder has at most, unless one tensor is larger: 5 GB, as in
     /// huggingface_hub.
     pub max_shard_size: u64,
-    /// Whether the files of a folder have tied weights under each of their names; otherwise under the first.
+    /// Whether the files of a folder have tied weights under each of their names; otherwise under the first. The layouts
+    /// [`Rows`](Layout::Rows) and [`Dcp`](Layout::Dcp) always have each name.
     pub tied: bool,
     /// What the files of a folder are.
     pub layout: Layout,

@@ -5,6 +5,7 @@ Run after `cargo build --features cli`: make test-scale.
 
 import pickletools
 import re
+import subprocess
 import tempfile
 import unittest
 import warnings
@@ -17,7 +18,7 @@ from torch.distributed.checkpoint._consolidate_hf_safetensors import consolidate
 from torch.distributed.checkpoint.format_utils import dcp_to_torch_save
 from safetensors.torch import load_file, safe_open
 
-from .models import TIED, Odd, constructed, different, materialize, plan
+from .models import TIED, Odd, constructed, different, materialize, plan, program
 
 COUNTS = (1, 2, 3, 4, 7, 64)
 
@@ -48,11 +49,16 @@ class Layouts(unittest.TestCase):
                     options = ("--dtype", dtype) if dtype else ()
                     expected = constructed(Odd, dtype)
                     rows = ("--layout", "rows", "--shards", count, *options)
-                    once = materialize(self.plan, self.folder / f"rows{count}{dtype}", *rows)
-                    self.assertEqual(len(list(once.glob("shard-*.safetensors"))), count)
-                    self.read(once, {name: t for name, t in expected.items() if name != TIED}, dcp.HuggingFaceStorageReader)
-                    tied = materialize(self.plan, self.folder / f"tied{count}{dtype}", "--tied", *rows)
-                    self.read(tied, expected, dcp.HuggingFaceStorageReader)
+                    folder = materialize(self.plan, self.folder / f"rows{count}{dtype}", *rows)
+                    self.assertEqual(len(list(folder.glob("shard-*.safetensors"))), count)
+                    self.read(folder, expected, dcp.HuggingFaceStorageReader)
+
+    def test_whole_tensors(self):
+        expected = constructed(Odd)
+        once = materialize(self.plan, self.folder / "once", "--max-shard-size", "1KB")
+        self.read(once, {name: tensor for name, tensor in expected.items() if name != TIED}, dcp.HuggingFaceStorageReader)
+        twice = materialize(self.plan, self.folder / "twice", "--max-shard-size", "1KB", "--tied")
+        self.read(twice, expected, dcp.HuggingFaceStorageReader)
 
     def test_rows_are_those_of_torch_chunk(self):
         expected = constructed(Odd)
@@ -63,7 +69,7 @@ class Layouts(unittest.TestCase):
                 self.assertEqual(opened.metadata()["format"], "pt")
                 self.assertEqual(opened.metadata()["DCP_VERSION"], "1.0")
             for name, tensor in expected.items():
-                if name in (TIED, "experts", "bias") or not tensor.numel() or not tensor.dim():
+                if name in ("experts", "bias") or not tensor.numel() or not tensor.dim():
                     continue
                 chunks = tensor.chunk(4)
                 rows = {name: chunks[number]} if number < len(chunks) else {}
@@ -135,8 +141,6 @@ class Layouts(unittest.TestCase):
 
     def test_a_missing_middle_file_is_refused(self):
         """PyTorch itself reads other tensors, without a word."""
-        from .models import program
-        import subprocess
         folder = self.folder / "missing"
         for part in ("0/3", "2/3"):
             materialize(self.plan, folder, "--layout", "rows", "--shards", 3, "--part", part)
