@@ -35,7 +35,13 @@ mod libtorch {
         };
         check_version(&include)?;
 
-        for file in ["argument.h", "libtorch.cpp", "replay.cpp", "trace.cpp"] {
+        for file in [
+            "argument.h",
+            "words.h",
+            "libtorch.cpp",
+            "replay.cpp",
+            "trace.cpp",
+        ] {
             println!("cargo:rerun-if-changed=cpp/{file}");
         }
         println!("cargo:rerun-if-env-changed=LIBTORCH_CXX11_ABI");

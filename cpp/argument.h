@@ -10,6 +10,8 @@
 #include <ATen/ops/scalar_tensor.h>
 #include <c10/core/ScalarType.h>
 
+#include "words.h"
+
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
@@ -63,18 +65,6 @@ c10::ScalarType scalar_type_of(const std::string& name) {
   }();
   const auto found = types.find(name);
   TORCH_CHECK(found != types.end(), "unknown dtype ", name);
-  return found->second;
-}
-
-at::MemoryFormat memory_format_of(const std::string& name) {
-  static const std::unordered_map<std::string, at::MemoryFormat> formats = {
-      {"contiguous_format", at::MemoryFormat::Contiguous},
-      {"preserve_format", at::MemoryFormat::Preserve},
-      {"channels_last", at::MemoryFormat::ChannelsLast},
-      {"channels_last_3d", at::MemoryFormat::ChannelsLast3d},
-  };
-  const auto found = formats.find(name);
-  TORCH_CHECK(found != formats.end(), "unknown memory format ", name);
   return found->second;
 }
 
@@ -141,11 +131,10 @@ c10::IValue value_of(
       return at::Device(argument.text);
     case c10::TypeKind::LayoutType:
       TORCH_CHECK(argument.kind == 5, "expected the name of a layout");
-      TORCH_CHECK(std::string(argument.text) == "strided", "unknown layout ", argument.text);
-      return at::kStrided;
+      return value_of_word(LAYOUTS, argument.text, "layout");
     case c10::TypeKind::MemoryFormatType:
       TORCH_CHECK(argument.kind == 5, "expected the name of a memory format");
-      return memory_format_of(argument.text);
+      return value_of_word(MEMORY_FORMATS, argument.text, "memory format");
     case c10::TypeKind::GeneratorType:
       return generator != nullptr ? c10::IValue(*generator) : c10::IValue();
     case c10::TypeKind::ListType: {

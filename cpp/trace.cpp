@@ -21,7 +21,6 @@
 #include <torch/headeronly/version.h>
 
 #include <algorithm>
-#include <cctype>
 #include <cstring>
 #include <string>
 #include <unordered_map>
@@ -110,17 +109,12 @@ struct Recorder {
   size_t storages_limit = 4096;
   // The logical elements of the tensor that was read last.
   at::Tensor elements;
-  // The texts of the tensor that was described last on demand.
-  std::string device, layout;
+  // The device of the tensor that was described last on demand.
+  std::string device;
 };
 
 // One recording for each thread.
 thread_local Recorder* active = nullptr;
-
-std::string lower(std::string text) {
-  for (char& letter : text) letter = static_cast<char>(std::tolower(static_cast<unsigned char>(letter)));
-  return text;
-}
 
 // PyTorch's name of a dtype. It lives as long as the thread.
 const char* dtype_name(at::ScalarType type) {
@@ -201,12 +195,11 @@ void show_value(Recorder& r, const IValue& v, c10::TypeKind kind, bool is_argume
     value.integer = v.toBool();
   } else if (v.isInt() || v.isSymInt()) {
     const int64_t i = v.isInt() ? v.toInt() : v.toSymInt().guard_int(__FILE__, __LINE__);
-    static const char* formats[] = {"contiguous_format", "preserve_format", "channels_last", "channels_last_3d"};
     // Python shows these by name.
     switch (kind) {
       case c10::TypeKind::ScalarTypeType: return show_text(r, dtype_name(static_cast<at::ScalarType>(i)));
-      case c10::TypeKind::LayoutType: return show_text(r, lower(c10::str(static_cast<at::Layout>(i))));
-      case c10::TypeKind::MemoryFormatType: return show_text(r, i >= 0 && i < 4 ? formats[i] : "unknown");
+      case c10::TypeKind::LayoutType: return show_text(r, word_of(LAYOUTS, static_cast<at::Layout>(i)));
+      case c10::TypeKind::MemoryFormatType: return show_text(r, word_of(MEMORY_FORMATS, static_cast<at::MemoryFormat>(i)));
       default: break;
     }
     value.tag = Int;
@@ -243,8 +236,8 @@ void show_value(Recorder& r, const IValue& v, c10::TypeKind kind, bool is_argume
   show(r, value);
 }
 
-// `device` and `layout` keep the texts.
-Tensor describe(Recorder& r, const at::Tensor& t, std::string& device, std::string& layout) {
+// `device` keeps the text.
+Tensor describe(Recorder& r, const at::Tensor& t, std::string& device) {
   Tensor described{};
   described.tensor = &t;
   described.identity = t.unsafeGetTensorImpl();
@@ -257,8 +250,7 @@ Tensor describe(Recorder& r, const at::Tensor& t, std::string& device, std::stri
   }
   if (t.layout() != at::kStrided || t.is_quantized() || !t.has_storage() ||
       !(t.device().is_cpu() || t.device().is_cuda())) {
-    layout = lower(c10::str(t.layout()));
-    described.opaque = layout.c_str();
+    described.opaque = word_of(LAYOUTS, t.layout());
   } else {
     described.strides = t.strides().data();
     described.offset = t.storage_offset();
@@ -277,8 +269,8 @@ void show_tensor(Recorder& r, const at::Tensor& t, bool is_argument) {
   }
   // Python's modes see the number that this was made of.
   if (is_argument && t.unsafeGetTensorImpl()->is_wrapped_number()) return show_scalar(r, t.item());
-  std::string device, layout;
-  const Tensor described = describe(r, t, device, layout);
+  std::string device;
+  const Tensor described = describe(r, t, device);
   value.tag = IsTensor;
   value.tensor = &described;
   show(r, value);
@@ -317,11 +309,11 @@ void record(Recorder& r, const OperatorHandle& op, torch::jit::Stack* stack) {
     call.node = node_name.c_str();
     call.node_sequence = node->sequence_nr() + 1;
   }
-  std::string device, layout;
+  std::string device;
   Tensor accumulated{};
   if (auto* accumulate = dynamic_cast<torch::autograd::AccumulateGrad*>(node.get());
       accumulate != nullptr && accumulate->variable.defined()) {
-    accumulated = describe(r, accumulate->variable, device, layout);
+    accumulated = describe(r, accumulate->variable, device);
     call.accumulated = &accumulated;
   }
   const int is_recorded = r.callbacks.begins(r.recorder, &call);
@@ -463,7 +455,7 @@ char* tch_init_trace_end() {
 char* tch_init_trace_describe(const at::Tensor* tensor, Tensor* out) {
   return guarded([&] {
     TORCH_CHECK(active != nullptr, "no recording is under way");
-    *out = describe(*active, *tensor, active->device, active->layout);
+    *out = describe(*active, *tensor, active->device);
   });
 }
 

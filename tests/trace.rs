@@ -59,6 +59,83 @@ fn diff_names_the_first_difference() {
     assert_eq!(json["outcome"], "differs");
 }
 
+/// A program in Rust is called so, and what comes after the departure is measured.
+#[test]
+fn reports_name_languages_and_say_what_follows() {
+    let folder = tempfile::tempdir().unwrap();
+    let rust = changed(folder.path(), "rust.trace", |whole| {
+        whole
+            .replacen("\"language\":\"python\"", "\"language\":\"rust\"", 1)
+            .replace("4a04519f3aab1f386eaf8b8aa7746fda", &"0".repeat(32))
+            .replace("8.272989273071289", "8.272990226745605")
+    });
+    let python = format!("{DATA}/tiny.trace");
+    let shown = text(&run(&["trace", "diff", &python, &rust]).stdout);
+    let lines: Vec<&str> = shown.lines().collect();
+    assert_eq!(
+        lines[0], "19 of 21 operations give the same bits",
+        "{shown}"
+    );
+    assert!(lines[3].starts_with("  Python  sum("), "{shown}");
+    assert!(lines[4].starts_with("  Rust    sum("), "{shown}");
+    // A loss is an output, though no gradient depends on its value.
+    let after = "  after it: 1 operation departs, by up to 1 ULPs; the loss of step 1 by 9.5e-7 (8.272989 in Python, 8.27299 in Rust)\n\
+                 the parameters and buffers at the end are equal all the same\n";
+    assert!(shown.contains(after), "{shown}");
+    let json = run(&["trace", "diff", &rust, &python, "--json"]);
+    let json: Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!(
+        json["labels"],
+        serde_json::json!({ "a": "Rust", "b": "Python" })
+    );
+    assert_eq!(json["after"]["ulps"], 1);
+    assert_eq!(json["after"]["loss"]["b"], 8.272989273071289);
+    let words: Value = serde_json::from_slice(
+        &run(&[
+            "trace",
+            "diff",
+            &python,
+            &format!("{DATA}/tiny-lr.trace"),
+            "--json",
+        ])
+        .stdout,
+    )
+    .unwrap();
+    assert_eq!(words["labels"]["b"], "B");
+}
+
+/// Names differ between languages; values tell which are the same.
+#[test]
+fn names_are_paired_by_content() {
+    let folder = tempfile::tempdir().unwrap();
+    let rust = changed(folder.path(), "rust.trace", |_| {
+        let other = root().join(DATA).join("tiny-lr.trace");
+        std::fs::read_to_string(other)
+            .unwrap()
+            .replacen("\"language\":\"python\"", "\"language\":\"rust\"", 1)
+            .replace("\"module\":\"0\",", "")
+            .replace("\"module\":\"1\",", "")
+            .replace("\"0.", "\"net.fc.")
+    });
+    let python = format!("{DATA}/tiny.trace");
+    let shown = text(&run(&["trace", "diff", &python, &rust]).stdout);
+    let lines: Vec<&str> = shown.lines().collect();
+    assert!(lines[3].contains("  of 0.weight"), "{shown}");
+    assert!(lines[4].contains("  of net.fc.weight"), "{shown}");
+    let other = format!("{DATA}/tiny-p.trace");
+    for (a, b, side) in [(&other, &rust, "b"), (&rust, &other, "a")] {
+        let json = run(&["trace", "diff", a, b, "--json"]);
+        let json: Value = serde_json::from_slice(&json.stdout).unwrap();
+        let names = &json["names"][0];
+        assert_eq!(names[side], "net.fc.weight", "{json}");
+        let first = &json["departures"][0];
+        assert_eq!(first["subject"], "p", "{json}");
+        // A program in Rust has no module; the other one's is shown.
+        assert_eq!(first[side]["module"], Value::Null);
+        assert_eq!(first[side]["layer"], "1");
+    }
+}
+
 #[test]
 fn show_counts_operations() {
     let shown = run(&["trace", "show", &format!("{DATA}/tiny.trace")]);

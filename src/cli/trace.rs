@@ -1,8 +1,12 @@
 //! `tch-init trace`: records the operations of a Python program, shows them, and compares two such traces.
 
+mod aftermath;
 mod diff;
+mod differences;
 mod html;
 mod layers;
+mod losses;
+mod numbers;
 #[cfg_attr(not(feature = "tch"), path = "trace/no_proof.rs")]
 mod proof;
 mod python;

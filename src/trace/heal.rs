@@ -5,7 +5,7 @@
 
 use super::prove::Proof;
 use super::replay::{NotRun, Replay, Seen, output_tensors};
-use op_trace::{Comparison, Departure, Outcome, Place, Trace};
+use op_trace::{Comparison, Departure, Outcome, Place, Sides, Trace};
 use serde_json::{Map, Value as Json, json};
 use std::collections::HashMap;
 use std::fs::File;
@@ -160,7 +160,7 @@ pub fn heal(
             break;
         }
         if healing.runs >= most {
-            healing.stopped = Some(format!("B was healed {most} times"));
+            healing.stopped = Some(format!("{} was healed {most} times", first.labels.b));
             break;
         }
         let before = replaced.len();
@@ -172,7 +172,7 @@ pub fn heal(
             if replaced.contains_key(&r) {
                 continue;
             }
-            match results_of(&mut of_a, a.1, p, b.1, r) {
+            match results_of(&mut of_a, a.1, p, b.1, r, first.labels) {
                 Ok(results) => {
                     replaced.insert(r, results);
                 }
@@ -214,6 +214,7 @@ fn results_of(
     p: usize,
     b: &Trace,
     r: usize,
+    labels: Sides<&str>,
 ) -> Result<Vec<Tensor>, String> {
     let error = |error: &dyn std::fmt::Display| error.to_string();
     let (x, y) = (
@@ -247,12 +248,14 @@ fn results_of(
             continue;
         }
         let Some(value) = computed.tensors.get(from) else {
-            return Err("A's operation has other results".to_owned());
+            return Err(format!("{}'s operation has other results", labels.a));
         };
         if value.size() != tensor.shape {
             return Err(format!(
-                "A's result has shape {:?}, B's {:?}",
+                "{}'s result has shape {:?}, {}'s {:?}",
+                labels.a,
                 value.size(),
+                labels.b,
                 tensor.shape
             ));
         }

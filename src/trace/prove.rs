@@ -27,6 +27,8 @@ pub struct Proof {
 pub enum Verdict {
     /// B's operation gives A's bits with these arguments of A.
     Arguments(Vec<Replaced>),
+    /// B's operation gives A's bits on as many threads as A has: the environment.
+    Threads(Sides<i32>),
     /// A's operation gives A's bits of B's inputs.
     Operation {
         /// A's operation.
@@ -89,7 +91,10 @@ impl Verdict {
     pub fn is_proved(&self) -> bool {
         matches!(
             self,
-            Verdict::Arguments(_) | Verdict::Operation { .. } | Verdict::Only { .. }
+            Verdict::Arguments(_)
+                | Verdict::Threads(_)
+                | Verdict::Operation { .. }
+                | Verdict::Only { .. }
         )
     }
 }
@@ -198,6 +203,15 @@ fn proof(x: &Call, y: &Call, of_b: Option<&Replay<'_>>) -> Result<Proof, (&'stat
     };
     if !same.a || !same.b {
         return Ok(proof(Verdict::Environment { same }));
+    }
+    if let (Some(a), Some(b)) = (x.threads(), y.threads())
+        && a != b
+        && is_kin(&x.operation, &y.operation)
+        && y.with(&[], x)
+            .run()
+            .is_ok_and(|computed| computed.has_results_of(&x.operation))
+    {
+        return Ok(proof(Verdict::Threads(Sides { a, b })));
     }
     let mut sets: Vec<Vec<String>> = Vec::new();
     if is_kin(&x.operation, &y.operation) {

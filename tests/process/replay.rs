@@ -31,7 +31,6 @@ fn plant(folder: &Path, arguments: &[&str]) {
 #[ignore = "needs PyTorch"]
 fn operations_give_the_same_bits_again() {
     let _stream = default_stream();
-    tch::set_num_threads(1);
     let folder = tempfile::tempdir().unwrap();
     plant(folder.path(), &["--originals"]);
     for name in [
@@ -68,7 +67,6 @@ fn operations_give_the_same_bits_again() {
 #[ignore = "needs PyTorch"]
 fn planted_mistakes_are_proved() {
     let _stream = default_stream();
-    tch::set_num_threads(1);
     let folder = tempfile::tempdir().unwrap();
     plant(folder.path(), &[]);
     let cases = std::fs::read(folder.path().join("cases.json")).unwrap();
@@ -106,7 +104,6 @@ fn planted_mistakes_are_proved() {
 #[ignore = "needs PyTorch"]
 fn healing_shows_later_causes() {
     let _stream = default_stream();
-    tch::set_num_threads(1);
     let folder = tempfile::tempdir().unwrap();
     plant(folder.path(), &["--two"]);
     let cases = std::fs::read(folder.path().join("cases.json")).unwrap();

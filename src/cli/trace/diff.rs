@@ -1,13 +1,15 @@
 //! `tch-init trace diff`: names where two programs first compute something else.
 
+use super::aftermath::Aftermath;
 use super::html;
+use super::numbers::grouped;
 use super::proof;
 use super::said::{Healed, Said};
 use crate::cli::report::{Report, one_line, spinner};
 use anstyle::{AnsiColor, Style};
 use anyhow::Result;
 use clap::Args;
-use op_trace::{Class, Comparison, Departure, Outcome, Place, Trace};
+use op_trace::{Class, Comparison, Departure, Outcome, Place, Sides, Trace};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
@@ -60,7 +62,7 @@ pub fn run(arguments: &Arguments) -> Result<Report> {
     };
     let said = match proved {
         0 => Vec::new(),
-        _ => proof::prove(named.0, named.1, &comparison.departures[..proved]),
+        _ => proof::prove(named.0, named.1, &comparison, proved),
     };
     let healed = match arguments.heal && !comparison.departures.is_empty() {
         true => Some(proof::heal(named.0, named.1, &comparison)?),
@@ -70,8 +72,9 @@ pub fn run(arguments: &Arguments) -> Result<Report> {
         complete(departure, said);
     }
     let said = merged(&mut comparison.departures, said);
+    let labels = comparison.labels;
     let mut notes = Vec::new();
-    for (label, trace) in [("A", &a), ("B", &b)] {
+    for (label, trace) in [(labels.a, &a), (labels.b, &b)] {
         match &trace.end {
             None => notes.push(format!("{label} has no end: its program was killed")),
             Some(end) if end.reason.starts_with("error") => {
@@ -82,10 +85,14 @@ pub fn run(arguments: &Arguments) -> Result<Report> {
     }
     match (comparison.steps.a, comparison.steps.b) {
         (Some(in_a), Some(in_b)) if in_a != in_b => {
-            notes.push(format!("A has {in_a} steps, B {in_b}"));
+            notes.push(format!(
+                "{} has {in_a} steps, {} {in_b}",
+                labels.a, labels.b
+            ));
         }
         _ => {}
     }
+    let after = Aftermath::of((&a, &b), &comparison)?;
     if let Some((path, file)) = html {
         let names = [&arguments.a, &arguments.b].map(|path| html::file_name(path));
         let page = html::diff(&html::Compared {
@@ -101,7 +108,7 @@ pub fn run(arguments: &Arguments) -> Result<Report> {
         found: !comparison.is_same(),
         text: match arguments.json {
             true => {
-                let json = to_json(&comparison, &notes, &said, healed.as_ref());
+                let json = to_json(&comparison, &notes, &said, healed.as_ref(), &after);
                 serde_json::to_string_pretty(&json)? + "\n"
             }
             false => to_text(
@@ -110,6 +117,7 @@ pub fn run(arguments: &Arguments) -> Result<Report> {
                 arguments.all || arguments.heal,
                 &said,
                 healed.as_ref(),
+                &after,
             ),
         },
     })
@@ -117,24 +125,35 @@ pub fn run(arguments: &Arguments) -> Result<Report> {
 
 /// What is said before the differences.
 fn introduction(comparison: &Comparison, notes: &[String]) -> Vec<String> {
+    let labels = comparison.labels;
     let mut lines: Vec<String> = Vec::new();
     for difference in &comparison.environment {
         let value = |value: &Option<String>| value.clone().unwrap_or_else(|| "nothing".to_owned());
         lines.push(format!(
-            "environment: {} is {} in A, {} in B",
+            "environment: {} is {} in {}, {} in {}",
             difference.name,
             value(&difference.a),
-            value(&difference.b)
+            labels.a,
+            value(&difference.b),
+            labels.b
         ));
     }
     lines.extend(notes.iter().cloned());
-    let same = comparison.operations.a - comparison.departed.a;
-    lines.push(format!(
-        "{same} of {} operations of A and {} of {} of B have results that the other has too",
-        comparison.operations.a,
-        comparison.operations.b - comparison.departed.b,
-        comparison.operations.b
-    ));
+    let same = [
+        (comparison.operations.a, comparison.departed.a),
+        (comparison.operations.b, comparison.departed.b),
+    ];
+    let counted = same.map(|(all, departed)| match departed {
+        0 => format!("all {}", grouped(all)),
+        _ => format!("{} of {}", grouped(all - departed), grouped(all)),
+    });
+    lines.push(match same[0] == same[1] {
+        true => format!("{} operations give the same bits", counted[0]),
+        false => format!(
+            "{} operations of {} and {} of {} give bits that the other program has too",
+            counted[0], labels.a, counted[1], labels.b
+        ),
+    });
     lines
 }
 
@@ -185,6 +204,7 @@ fn to_text(
     all: bool,
     said: &[Said],
     healed: Option<&Healed>,
+    after: &Aftermath,
 ) -> String {
     let mut lines = introduction(comparison, notes);
     if let Some(said) = said.iter().find(|said| said.environment) {
@@ -205,7 +225,12 @@ fn to_text(
             _ => "another departure",
         };
         lines.push(String::new());
-        lines.extend(departure_lines(title, departure));
+        // What is measured is all that departs.
+        let after = (comparison.departures.len() == 1).then_some(after);
+        lines.extend(departure_lines(title, departure, comparison.labels, after));
+    }
+    if comparison.departures.len() != 1 {
+        lines.extend(after.line(comparison.labels));
     }
     let rest = comparison.departures.len().saturating_sub(shown);
     if rest > 0 {
@@ -215,7 +240,7 @@ fn to_text(
     }
     if let Some(healed) = healed {
         lines.push(String::new());
-        lines.extend(healed_lines(healed));
+        lines.extend(healed_lines(healed, comparison.labels));
     }
     let width =
         terminal_size::terminal_size().map_or(usize::MAX, |(width, _)| usize::from(width.0));
@@ -234,9 +259,14 @@ fn to_text(
     text
 }
 
-fn departure_lines(title: &str, departure: &Departure) -> Vec<String> {
-    let mut lines = vec![format!("{title}: {}", departure.class)];
-    lines.extend(places(departure));
+fn departure_lines(
+    title: &str,
+    departure: &Departure,
+    labels: Sides<&'static str>,
+    after: Option<&Aftermath>,
+) -> Vec<String> {
+    let mut lines = vec![format!("{title}: {}", departure.class.text(labels))];
+    lines.extend(places(departure, labels));
     lines.extend(departure.details.iter().map(|detail| format!("  {detail}")));
     if departure.similar > 0 {
         lines.push(format!(
@@ -245,10 +275,14 @@ fn departure_lines(title: &str, departure: &Departure) -> Vec<String> {
         ));
     }
     if departure.consequences > 0 {
-        lines.push(format!(
-            "  after it {} operations depart",
-            departure.consequences
-        ));
+        let mut line = match departure.consequences {
+            1 => "  after it: 1 operation departs".to_owned(),
+            count => format!("  after it: {} operations depart", grouped(count)),
+        };
+        if let Some(after) = after {
+            line += &after.text(labels);
+        }
+        lines.push(line);
     }
     if matches!(departure.class, Class::Weights) {
         lines.push("  `tch-init explain` says where weights come from".to_owned());
@@ -256,13 +290,13 @@ fn departure_lines(title: &str, departure: &Departure) -> Vec<String> {
     lines
 }
 
-fn healed_lines(healed: &Healed) -> Vec<String> {
+fn healed_lines(healed: &Healed, labels: Sides<&'static str>) -> Vec<String> {
     let mut lines = Vec::new();
     for round in &healed.rounds {
         for (departure, said) in round {
             let mut departure = departure.clone();
             complete(&mut departure, said);
-            lines.extend(departure_lines("after healing", &departure));
+            lines.extend(departure_lines("after healing", &departure, labels, None));
             lines.push(String::new());
         }
     }
@@ -272,7 +306,10 @@ fn healed_lines(healed: &Healed) -> Vec<String> {
         (None, false) => lines.push("no further cause found".to_owned()),
     }
     if healed.ends_equal {
-        lines.push("healed, B ends in A's parameters and buffers".to_owned());
+        lines.push(format!(
+            "healed, {} ends in {}'s parameters and buffers",
+            labels.b, labels.a
+        ));
     }
     lines
 }
@@ -312,8 +349,8 @@ fn verdict(comparison: &Comparison) -> &'static str {
 }
 
 /// The two places, in columns.
-fn places(departure: &Departure) -> Vec<String> {
-    let rows: Vec<(&str, [String; 4])> = [("A", &departure.a), ("B", &departure.b)]
+fn places(departure: &Departure, labels: Sides<&'static str>) -> Vec<String> {
+    let rows: Vec<(&str, [String; 4])> = [(labels.a, &departure.a), (labels.b, &departure.b)]
         .iter()
         .filter_map(|(label, place)| Some((*label, columns(place.as_ref()?))))
         .collect();
@@ -323,10 +360,11 @@ fn places(departure: &Departure) -> Vec<String> {
         cells.max().unwrap_or(0).min(48)
     };
     let widths = [width(0), width(1), width(2)];
+    let label_width = rows.iter().map(|(label, _)| label.len()).max().unwrap_or(0);
     rows.iter()
         .enumerate()
         .map(|(index, (label, cells))| {
-            let mut line = format!("  {label}");
+            let mut line = format!("  {label:label_width$}");
             for (cell, width) in cells.iter().zip(widths) {
                 if width > 0 {
                     line += &format!("  {cell:width$}");
@@ -341,7 +379,7 @@ fn places(departure: &Departure) -> Vec<String> {
 }
 
 fn columns(place: &Place) -> [String; 4] {
-    let module = match (&place.module, &place.parameter) {
+    let module = match (&place.layer, &place.parameter) {
         (_, Some(parameter)) => format!("of {parameter}"),
         (Some(module), None) => module.clone(),
         (None, None) => String::new(),
@@ -363,7 +401,9 @@ fn to_json(
     notes: &[String],
     said: &[Said],
     healed: Option<&Healed>,
+    after: &Aftermath,
 ) -> Value {
+    let labels = comparison.labels;
     json!({
         "same": comparison.is_same(),
         "outcome": match comparison.outcome {
@@ -376,6 +416,9 @@ fn to_json(
         "departed_a": comparison.departed.a,
         "departed_b": comparison.departed.b,
         "notes": notes,
+        "labels": { "a": labels.a, "b": labels.b },
+        "after": after.json(),
+        "names": comparison.names.iter().map(|names| json!({ "a": names.a, "b": names.b })).collect::<Vec<_>>(),
         "environment": comparison.environment.iter().map(|difference| {
             json!({ "name": difference.name, "a": difference.a, "b": difference.b })
         }).collect::<Vec<_>>(),
@@ -383,11 +426,11 @@ fn to_json(
             .departures
             .iter()
             .enumerate()
-            .map(|(index, departure)| departure_json(departure, said.get(index)))
+            .map(|(index, departure)| departure_json(departure, said.get(index), labels))
             .collect::<Vec<_>>(),
         "healed": healed.map(|healed| json!({
             "rounds": healed.rounds.iter().map(|round| {
-                round.iter().map(|(departure, said)| departure_json(departure, Some(said))).collect::<Vec<_>>()
+                round.iter().map(|(departure, said)| departure_json(departure, Some(said), labels)).collect::<Vec<_>>()
             }).collect::<Vec<_>>(),
             "first": healed.first,
             "runs": healed.runs,
@@ -397,17 +440,21 @@ fn to_json(
     })
 }
 
-fn departure_json(departure: &Departure, said: Option<&Said>) -> Value {
+fn departure_json(
+    departure: &Departure,
+    said: Option<&Said>,
+    labels: Sides<&'static str>,
+) -> Value {
     let place = |place: &Option<Place>| {
         place.as_ref().map(|place| {
             json!({
-                "operation": place.index, "call": place.call, "module": place.module, "at": place.at, "step": place.step,
+                "operation": place.index, "call": place.call, "module": place.module, "layer": place.layer, "at": place.at, "step": place.step,
                 "phase": place.phase, "parameter": place.parameter, "backward_of": place.backward_of,
             })
         })
     };
     json!({
-        "class": departure.class.name(), "subject": departure.class.subject(), "text": departure.class.to_string(),
+        "class": departure.class.name(), "subject": departure.class.subject(), "text": departure.class.text(labels),
         "a": place(&departure.a), "b": place(&departure.b), "details": departure.details,
         "consequences": departure.consequences, "similar": departure.similar,
         "proved": said.is_some_and(|said| said.proved), "proof": said.map(|said| &said.json),

@@ -88,6 +88,15 @@ fn owner(operation: &Operation, language: &str) -> Layer {
     }
 }
 
+/// Forward, backward, optimizer.
+pub fn phase_number(phase: Phase) -> usize {
+    match phase {
+        Phase::Forward => 0,
+        Phase::Backward => 1,
+        _ => 2,
+    }
+}
+
 /// The statistics of a tensor, with the number of its elements.
 #[derive(Debug, Clone, Copy)]
 pub struct Measured {

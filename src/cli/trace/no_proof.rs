@@ -1,11 +1,11 @@
 //! Stands in for `proof` in a program without libtorch.
 
 use super::said::{Healed, Named, Said};
-use op_trace::{Comparison, Departure};
+use op_trace::Comparison;
 
-pub fn prove(_: Named<'_>, _: Named<'_>, departures: &[Departure]) -> Vec<Said> {
+pub fn prove(_: Named<'_>, _: Named<'_>, _: &Comparison, count: usize) -> Vec<Said> {
     let not_run = Said::not_run("this program was built without libtorch");
-    vec![not_run; departures.len()]
+    vec![not_run; count]
 }
 
 pub fn heal(_: Named<'_>, _: Named<'_>, _: &Comparison) -> anyhow::Result<Healed> {

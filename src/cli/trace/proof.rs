@@ -1,8 +1,9 @@
 //! What running operations again says of departures, in words.
 
+use super::numbers::{grouped, short};
 use super::said::{Healed, Named, Said};
 use crate::cli::report::spinner;
-use op_trace::{Class, Comparison, Departure, Outcome};
+use op_trace::{Class, Comparison, Departure, Outcome, Sides};
 use serde_json::json;
 use tch_init::trace::replay::{GENERATOR, Replay};
 use tch_init::trace::{Distance, Proof, Replaced, Verdict, replay::NotRun};
@@ -10,13 +11,14 @@ use tch_init::trace::{Distance, Proof, Replaced, Verdict, replay::NotRun};
 /// How often B is healed at most.
 const MOST: usize = 50;
 
-pub fn prove(a: Named<'_>, b: Named<'_>, departures: &[Departure]) -> Vec<Said> {
+pub fn prove(a: Named<'_>, b: Named<'_>, comparison: &Comparison, count: usize) -> Vec<Said> {
+    let (departures, labels) = (&comparison.departures[..count], comparison.labels);
     let _running = spinner("running operations again");
     let replays = Replay::new(a.0, a.1).and_then(|a| Ok((a, Replay::new(b.0, b.1)?)));
     match replays {
         Ok((mut a, mut b)) => departures
             .iter()
-            .map(|departure| said(departure, &Proof::new(&mut a, &mut b, departure)))
+            .map(|departure| said(departure, &Proof::new(&mut a, &mut b, departure), labels))
             .collect(),
         Err(reason) => departures
             .iter()
@@ -36,7 +38,10 @@ pub fn heal(a: Named<'_>, b: Named<'_>, first: &Comparison) -> anyhow::Result<He
             return Ok(Healed {
                 first: (0..first.departures.len()).collect(),
                 rounds: Vec::new(),
-                stopped: Some(format!("B cannot be run again here: {reason}")),
+                stopped: Some(format!(
+                    "{} cannot be run again here: {reason}",
+                    first.labels.b
+                )),
                 ends_equal: false,
                 runs: 0,
             });
@@ -50,7 +55,9 @@ pub fn heal(a: Named<'_>, b: Named<'_>, first: &Comparison) -> anyhow::Result<He
             .map(|round| {
                 round
                     .iter()
-                    .map(|(departure, proof)| (departure.clone(), said(departure, proof)))
+                    .map(|(departure, proof)| {
+                        (departure.clone(), said(departure, proof, first.labels))
+                    })
                     .collect()
             })
             .collect(),
@@ -60,49 +67,68 @@ pub fn heal(a: Named<'_>, b: Named<'_>, first: &Comparison) -> anyhow::Result<He
     })
 }
 
-fn said(departure: &Departure, proof: &Proof) -> Said {
+fn said(departure: &Departure, proof: &Proof, labels: Sides<&'static str>) -> Said {
+    let (a_label, b_label) = (labels.a, labels.b);
+    let of_side = |side: &str| if side == "A" { a_label } else { b_label };
     let (word, sentence) = match &proof.verdict {
-            Verdict::Arguments(replaced) => ("proved", arguments(departure, proof, replaced)),
-            Verdict::Operation { a, b } => (
-                "proved",
-                format!("cause: {b} instead of {a}. Run again here, {a} of B's input gives A's bits."),
+        Verdict::Arguments(replaced) => ("proved", arguments(departure, proof, replaced, labels)),
+        Verdict::Threads(threads) => (
+            "environment",
+            format!(
+                "cause: the threads. Run again here on {} of them, {b_label}'s operation gives {a_label}'s bits of {b_label}'s input.",
+                threads.a
             ),
-            Verdict::Environment { same } => (
-                "environment",
-                match (same.a, same.b) {
-                    (false, true) => {
-                        "the environment: run again here, A's operation gives other bits of A's own input than A's trace has"
-                    }
-                    (true, false) => {
-                        "the environment: run again here, B's operation gives other bits of B's own input than B's trace has"
-                    }
-                    _ => "the environment: run again here, both operations give other bits than the traces have",
-                }
-                .to_owned(),
+        ),
+        Verdict::Operation { a, b } => (
+            "proved",
+            format!(
+                "cause: {b} instead of {a}. Run again here, {a} of {b_label}'s input gives {a_label}'s bits."
             ),
-            Verdict::NotProved => (
-                "not-proved",
-                "the cause is not proved: B's operation does not give A's bits with A's arguments and input either".to_owned(),
-            ),
-            Verdict::Only { side, operation } => {
-                let other = if *side == "A" { "B" } else { "A" };
-                (
-                    "proved",
-                    format!(
-                        "cause: {operation}, which only {side} has. Run again here of values that {other} has too, it gives {side}'s bits."
-                    ),
+        ),
+        Verdict::Environment { same } => ("environment", {
+            let other = |label: &str| {
+                format!(
+                    "the environment: run again here, {label}'s operation gives other bits of {label}'s own input than {label}'s trace has"
                 )
-            }
-            // What ran before it gives other bits here.
-            Verdict::NotRun { side, reason: reason @ NotRun::OtherBits(_) } => (
-                "environment",
-                format!("the environment: run again here, {side}: {reason}"),
+            };
+            match (same.a, same.b) {
+                        (false, true) => other(a_label),
+                        (true, false) => other(b_label),
+                        _ => "the environment: run again here, both operations give other bits than the traces have".to_owned(),
+                    }
+        }),
+        Verdict::NotProved => (
+            "not-proved",
+            format!(
+                "the cause is not proved: {b_label}'s operation does not give {a_label}'s bits with {a_label}'s arguments and input either"
             ),
-            Verdict::NotRun { side, reason } => {
-                return Said::not_run(&format!("{side}: {reason}"));
-            }
-            _ => ("not-proved", "the cause is not proved".to_owned()),
-        };
+        ),
+        Verdict::Only { side, operation } => {
+            let other = if *side == "A" { b_label } else { a_label };
+            let side = of_side(side);
+            (
+                "proved",
+                format!(
+                    "cause: {operation}, which only {side} has. Run again here of values that {other} has too, it gives {side}'s bits."
+                ),
+            )
+        }
+        // What ran before it gives other bits here.
+        Verdict::NotRun {
+            side,
+            reason: reason @ NotRun::OtherBits(_),
+        } => (
+            "environment",
+            format!(
+                "the environment: run again here, {}: {reason}",
+                of_side(side)
+            ),
+        ),
+        Verdict::NotRun { side, reason } => {
+            return Said::not_run(&format!("{}: {reason}", of_side(side)));
+        }
+        _ => ("not-proved", "the cause is not proved".to_owned()),
+    };
     Said {
         proved: proof.verdict.is_proved(),
         reordered: proof.reordered && departure.class == Class::Data,
@@ -134,31 +160,41 @@ fn said(departure: &Departure, proof: &Proof) -> Said {
     }
 }
 
-fn arguments(departure: &Departure, proof: &Proof, replaced: &[Replaced]) -> String {
+fn arguments(
+    departure: &Departure,
+    proof: &Proof,
+    replaced: &[Replaced],
+    labels: Sides<&'static str>,
+) -> String {
+    let (in_a, in_b) = (labels.a, labels.b);
     let names: Vec<&str> = replaced.iter().map(|one| one.name.as_str()).collect();
     let values: Option<Vec<&str>> = replaced.iter().map(|one| one.a.as_deref()).collect();
     let names = names.join(" and ");
     match values.as_deref() {
         _ if replaced.iter().any(|one| one.name == GENERATOR) => format!(
-            "cause: {}. Run again here from A's state of the generator, B's operation gives A's bits.",
-            departure.class
+            "cause: {}. Run again here from {in_a}'s state of the generator, {in_b}'s operation gives {in_a}'s bits.",
+            departure.class.text(labels)
         ),
         Some([value]) => {
-            format!("cause: {names}. Run again here with {value}, B's input gives A's bits.")
+            format!(
+                "cause: {names}. Run again here with {value}, {in_b}'s input gives {in_a}'s bits."
+            )
         }
         Some(values) => format!(
-            "cause: {names}. Run again here with {}, B's input gives A's bits.",
+            "cause: {names}. Run again here with {}, {in_b}'s input gives {in_a}'s bits.",
             values.join(" and ")
         ),
         None => {
             let what = match &departure.class {
-                Class::OnlyInA(step) => format!("{step}, which only A has"),
-                Class::OnlyInB(step) => format!("{step}, which only B has"),
+                Class::OnlyInA(step) => format!("{step}, which only {in_a} has"),
+                Class::OnlyInB(step) => format!("{step}, which only {in_b} has"),
                 Class::Data if proof.reordered => Class::DataOrder.to_string(),
                 Class::Input(_) => "another value goes in".to_owned(),
-                class => class.to_string(),
+                class => class.text(labels),
             };
-            format!("cause: {what}. Run again here with A's {names}, B's operation gives A's bits.")
+            format!(
+                "cause: {what}. Run again here with {in_a}'s {names}, {in_b}'s operation gives {in_a}'s bits."
+            )
         }
     }
 }
@@ -175,25 +211,4 @@ fn shown(distance: &Distance) -> String {
         _ => {}
     }
     text
-}
-
-/// `24,576`.
-fn grouped(number: usize) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-/// `311`, `9.1e4`.
-fn short(number: u64) -> String {
-    match number < 10_000 {
-        true => grouped(number as usize),
-        false => format!("{:.1e}", number as f64),
-    }
 }

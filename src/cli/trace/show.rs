@@ -1,12 +1,12 @@
 //! `tch-init trace show`: counts the operations of a trace.
 
 use super::html;
-use super::layers::{Layer, Layers, Measured, Signals, Summary};
+use super::layers::{Layer, Layers, Measured, Signals, Summary, phase_number};
 use crate::cli::report::{Report, one_line, spinner};
 use anyhow::Result;
 use clap::Args;
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
-use op_trace::{Operation, Phase, SharedStr, Trace};
+use op_trace::{Operation, SharedStr, Trace};
 use std::collections::HashMap;
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -87,11 +87,7 @@ impl Counts {
         if row == next {
             self.rows.push((layer, name, [0; 3]));
         }
-        self.rows[row].2[match operation.phase {
-            Phase::Forward => 0,
-            Phase::Backward => 1,
-            _ => 2,
-        }] += 1;
+        self.rows[row].2[phase_number(operation.phase)] += 1;
     }
 
     /// Layers together, in the order of their first operation.

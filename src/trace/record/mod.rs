@@ -319,8 +319,14 @@ fn described(comparison: &Comparison) -> String {
         return "the parameters or buffers at the end differ, though no operation was found that makes them differ"
             .to_owned();
     };
-    let mut text = format!("first difference: {}", departure.class);
-    for (side, place) in [("A", &departure.a), ("B", &departure.b)] {
+    let mut text = format!(
+        "first difference: {}",
+        departure.class.text(comparison.labels)
+    );
+    for (side, place) in [
+        (comparison.labels.a, &departure.a),
+        (comparison.labels.b, &departure.b),
+    ] {
         if let Some(place) = place {
             let at = place.at.as_ref().map(|at| format!(" at {at}"));
             text += &format!(

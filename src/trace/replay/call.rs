@@ -16,6 +16,8 @@ pub struct Call {
     pub(super) arguments: Vec<(String, Argument)>,
     /// The state of the generator before a draw.
     pub(super) state: Option<Vec<u8>>,
+    /// The number of threads that the program had, which affects the bits.
+    pub(super) threads: Option<i32>,
 }
 
 /// What an operation computes.
@@ -38,7 +40,7 @@ impl Computed {
 }
 
 impl Call {
-    /// The same call with some arguments, or with the state of the generator, of another one.
+    /// The same call with some arguments, or with the state of the generator, of another one, on as many threads as that.
     ///
     /// A name that neither has is ignored.
     #[must_use]
@@ -58,6 +60,7 @@ impl Call {
                 true => other.state.clone(),
                 false => self.state.clone(),
             },
+            threads: other.threads,
         }
     }
 
@@ -67,7 +70,13 @@ impl Call {
         self.state.as_deref()
     }
 
-    /// Runs the operation on copies of its arguments.
+    /// The number of threads that the program had, if its trace says so.
+    #[must_use]
+    pub fn threads(&self) -> Option<i32> {
+        self.threads
+    }
+
+    /// Runs the operation on copies of its arguments, on as many threads as the program had.
     ///
     /// # Errors
     ///
@@ -82,7 +91,7 @@ impl Call {
             Some(state) => Some(Restored::new(state)?),
             None => None,
         };
-        let results = execute(&self.operation, &arguments);
+        let results = execute(&self.operation, &arguments, self.threads);
         if let Some(generator) = &mut generator {
             generator.restore()?;
         }
@@ -180,10 +189,11 @@ fn copied(argument: &Argument) -> Result<Argument, NotRun> {
     })
 }
 
-/// Calls the operator; the results that are defined.
+/// Calls the operator on a number of threads; the results that are defined.
 pub fn execute(
     operation: &Operation,
     arguments: &[(String, Argument)],
+    threads: Option<i32>,
 ) -> Result<Vec<Tensor>, NotRun> {
     let text = |text: &str| {
         CString::new(text).map_err(|_| NotRun::Libtorch(format!("unknown operator {text:?}")))
@@ -195,10 +205,33 @@ pub fn execute(
         .iter()
         .map(|(_, argument)| argument.raw(&mut lists))
         .collect();
+    let _threads = Threads::new(threads);
     // SAFETY: the arguments, and the items of lists, live until the end of this function; all tensors are libtorch's own
     // memory, to which no reference lives.
     let results = unsafe { memory::call(&name, &overload, &raw, operation.grad == Grad::On) }?;
     Ok(results.into_iter().flatten().collect())
+}
+
+/// libtorch with another number of threads, until the end.
+struct Threads(Option<i32>);
+
+impl Threads {
+    fn new(wanted: Option<i32>) -> Threads {
+        let current = tch::get_num_threads();
+        let wanted = wanted.filter(|wanted| *wanted > 0 && *wanted != current);
+        Threads(wanted.map(|wanted| {
+            tch::set_num_threads(wanted);
+            current
+        }))
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        if let Some(before) = self.0 {
+            tch::set_num_threads(before);
+        }
+    }
 }
 
 /// The default generator with another state; `restore` and the end give it back its own.

@@ -19,6 +19,7 @@ const MAX_STATES: usize = 4096;
 /// A trace that is executed. Operations are run in order; [`Replay::call`] gives any one of them with its arguments.
 pub struct Replay<'t> {
     trace: &'t Trace,
+    threads: Option<i32>,
     slice: Arc<Slice>,
     values: Option<Arc<TensorFile>>,
     needed: Vec<usize>,
@@ -70,6 +71,10 @@ impl<'t> Replay<'t> {
         };
         Ok(Replay {
             trace,
+            threads: trace
+                .environment
+                .get("threads")
+                .and_then(|threads| threads.parse().ok()),
             slice: Arc::new(Slice::new(trace)?),
             values,
             needed: Vec::new(),
@@ -184,6 +189,7 @@ impl<'t> Replay<'t> {
             operation,
             arguments,
             state,
+            threads: self.threads,
         })
     }
 
@@ -275,7 +281,7 @@ impl<'t> Replay<'t> {
                 None => self.generator = Some(Restored::new(&state)?),
             }
         }
-        let results = execute(operation, &arguments)?;
+        let results = execute(operation, &arguments, self.threads)?;
         if let (Some([_, after]), Some(generator)) =
             (operation.generator.as_deref(), &self.generator)
         {

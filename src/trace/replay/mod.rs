@@ -2,7 +2,7 @@
 //!
 //! A [`Replay`] executes a trace's operations in order through libtorch's dispatcher, with the storages, views, writes and draws that
 //! the program had. What no operation made comes from the file beside the trace. Only operations are run that the asked-for one
-//! needs; each result is compared with the trace by its hash.
+//! needs, on as many threads as the program had; each result is compared with the trace by its hash.
 
 mod arguments;
 mod call;

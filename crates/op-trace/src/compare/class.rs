@@ -1,5 +1,6 @@
 //! What kind of difference two programs have.
 
+use super::sides::Sides;
 use std::fmt;
 
 /// The kind of a difference, as far as the operations and their arguments tell it.
@@ -86,13 +87,36 @@ impl Class {
     }
 }
 
+/// With `A` and `B` for the programs, unlike [`Class::text`].
 impl fmt::Display for Class {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write(f, Sides { a: "A", b: "B" })
+    }
+}
+
+/// A class with labels.
+struct Labelled<'c>(&'c Class, Sides<&'static str>);
+
+impl fmt::Display for Labelled<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.write(f, self.1)
+    }
+}
+
+impl Class {
+    /// The class in words, with these names of the programs.
+    #[must_use]
+    pub fn text(&self, labels: Sides<&'static str>) -> String {
+        Labelled(self, labels).to_string()
+    }
+
+    fn write(&self, f: &mut fmt::Formatter<'_>, labels: Sides<&str>) -> fmt::Result {
+        let (in_a, in_b) = (labels.a, labels.b);
         match self {
             Class::Argument(name) => write!(f, "argument {name}"),
-            Class::OnlyInA(step) => write!(f, "a step only in A: {step}"),
-            Class::OnlyInB(step) => write!(f, "a step only in B: {step}"),
-            Class::Exchanged(a, b) => write!(f, "another operation: {a} in A, {b} in B"),
+            Class::OnlyInA(step) => write!(f, "a step only in {in_a}: {step}"),
+            Class::OnlyInB(step) => write!(f, "a step only in {in_b}: {step}"),
+            Class::Exchanged(a, b) => write!(f, "another operation: {a} in {in_a}, {b} in {in_b}"),
             Class::Order(a, b) => write!(f, "the order of {a} and {b}"),
             Class::Input(name) => write!(f, "another value for argument {name}"),
             Class::Mode => f.write_str("training or evaluation mode"),

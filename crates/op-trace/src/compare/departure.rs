@@ -2,6 +2,7 @@
 
 use super::class::Class;
 use super::expression::{Expander, shown_scalars};
+use super::names;
 use super::side::Side;
 use super::sides::Sides;
 use crate::{Phase, SharedStr};
@@ -36,6 +37,8 @@ pub struct Place {
     pub call: String,
     /// The module.
     pub module: Option<String>,
+    /// The module; of a program without modules, that of the parameters that the operation takes, or the module of the other program.
+    pub layer: Option<String>,
     /// The user's line.
     pub at: Option<String>,
     /// The training step.
@@ -93,14 +96,27 @@ pub fn place_of(side: &Side<'_>, index: usize) -> Place {
     let scalars = shown_scalars(side, index);
     let site = operation.site;
     let text = |text: Option<&SharedStr>| text.map(SharedStr::to_string);
+    let module = text(
+        site.module
+            .as_ref()
+            .or(forward.and_then(|forward| forward.site.module.as_ref())),
+    );
+    let named = || {
+        let mut names = node.inputs.iter().filter_map(|input| {
+            let name = input.tensor.name.as_ref()?.as_str();
+            names::module(name).map(str::to_owned)
+        });
+        names.next()
+    };
+    let layer = match side.has_modules {
+        true => module.clone(),
+        false => named(),
+    };
     Place {
         index: operation.index,
         call: format!("{}({})", node.canon, scalars.join(", ")),
-        module: text(
-            site.module
-                .as_ref()
-                .or(forward.and_then(|forward| forward.site.module.as_ref())),
-        ),
+        module,
+        layer,
         at: text(site.at.as_ref()),
         step: operation.step,
         phase: match operation.phase {

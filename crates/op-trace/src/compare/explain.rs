@@ -11,6 +11,7 @@ use crate::calls::{Call, Site};
 impl<'s, 'a> Pairing<'s, 'a> {
     pub fn explain(&self, p: usize, r: usize) -> Explanation {
         let sides = (self.a, self.b);
+        let (in_a, in_b) = (self.a.label, self.b.label);
         let (x, y) = (&self.a.node(p), &self.b.node(r));
         let mut explanation = Explanation::default();
         let (ea, eb) = (self.expander(Which::A), self.expander(Which::B));
@@ -33,32 +34,33 @@ impl<'s, 'a> Pairing<'s, 'a> {
             explanation.class = Class::Exchanged(x.canon.to_owned(), y.canon.to_owned());
             explanation
                 .details
-                .push(format!("A computes {}", call_text(&ea, p)));
+                .push(format!("{in_a} computes {}", call_text(&ea, p)));
             explanation
                 .details
-                .push(format!("B computes {}", call_text(&eb, r)));
+                .push(format!("{in_b} computes {}", call_text(&eb, r)));
             self.refine(&mut explanation, x, y);
             return explanation;
         }
         for (name, (a, b)) in scalar_differences(sides, p, r) {
             explanation
                 .details
-                .push(format!("argument {name}: {a} in A, {b} in B"));
+                .push(format!("argument {name}: {a} in {in_a}, {b} in {in_b}"));
             explanation.propose(argument_class(&name));
         }
         // Tensors by their argument, where one side may have none.
         for input in &x.inputs {
             let Some(other) = y.inputs.iter().find(|other| other.name == input.name) else {
-                explanation
-                    .details
-                    .push(format!("argument {} is a tensor only in A", input.name));
+                explanation.details.push(format!(
+                    "argument {} is a tensor only in {in_a}",
+                    input.name
+                ));
                 explanation.propose(Class::Argument(input.name.to_owned()));
                 continue;
             };
             if input.key == other.key {
                 if input.tensor.shape != other.tensor.shape {
                     explanation.details.push(format!(
-                        "argument {}: the same elements in shape {:?} in A, {:?} in B",
+                        "argument {}: the same elements in shape {:?} in {in_a}, {:?} in {in_b}",
                         input.name, input.tensor.shape, other.tensor.shape
                     ));
                     explanation.propose(Class::Argument("shape".to_owned()));
@@ -67,7 +69,7 @@ impl<'s, 'a> Pairing<'s, 'a> {
             }
             if input.tensor.dtype != other.tensor.dtype {
                 explanation.details.push(format!(
-                    "argument {}: {} in A, {} in B",
+                    "argument {}: {} in {in_a}, {} in {in_b}",
                     input.name, input.tensor.dtype, other.tensor.dtype
                 ));
                 explanation.propose(Class::Dtype);
@@ -82,9 +84,10 @@ impl<'s, 'a> Pairing<'s, 'a> {
         }
         for other in &y.inputs {
             if !x.inputs.iter().any(|input| input.name == other.name) {
-                explanation
-                    .details
-                    .push(format!("argument {} is a tensor only in B", other.name));
+                explanation.details.push(format!(
+                    "argument {} is a tensor only in {in_b}",
+                    other.name
+                ));
                 explanation.propose(Class::Argument(other.name.to_owned()));
             }
         }
@@ -96,7 +99,7 @@ impl<'s, 'a> Pairing<'s, 'a> {
             for (input, other) in x.inputs.iter().zip(&y.inputs) {
                 if input.tensor.strides != other.tensor.strides {
                     explanation.details.push(format!(
-                        "argument {} lies otherwise in memory: strides {:?} in A, {:?} in B",
+                        "argument {} lies otherwise in memory: strides {:?} in {in_a}, {:?} in {in_b}",
                         input.name, input.tensor.strides, other.tensor.strides
                     ));
                 }
@@ -233,12 +236,13 @@ impl<'s, 'a> Pairing<'s, 'a> {
     }
 
     fn describe(&self, difference: &Difference<'_>, argument: &str, explanation: &mut Explanation) {
+        let (in_a, in_b) = (self.a.label, self.b.label);
         match difference {
             Difference::Scalar { a, b, name, values } => {
                 explanation.places = explanation.places.or(Some((*a, *b)));
                 let node = &self.a.node(*a);
                 explanation.details.push(format!(
-                    "argument {name} of {}: {} in A, {} in B",
+                    "argument {name} of {}: {} in {in_a}, {} in {in_b}",
                     node.canon, values.0, values.1
                 ));
                 explanation.propose(argument_class(name));
@@ -259,7 +263,7 @@ impl<'s, 'a> Pairing<'s, 'a> {
                 explanation.parts.push((a.key, b.key));
                 let texts = (a.text(self.a, 3), b.text(self.b, 3));
                 explanation.details.push(format!(
-                    "argument {argument}: {} in A, {} in B",
+                    "argument {argument}: {} in {in_a}, {} in {in_b}",
                     texts.0, texts.1
                 ));
                 let steps = match (a.contains(b.key), b.contains(a.key)) {
@@ -341,7 +345,7 @@ impl<'s, 'a> Pairing<'s, 'a> {
             (None, None) if a.origin.is_none() && b.origin.is_none() => match (&a.name, &b.name) {
                 (None, None) if self.b.has(a.key) && self.a.has(b.key) => Class::DataOrder,
                 (None, None) => Class::Data,
-                (Some(x), Some(y)) if x == y => Class::Weights,
+                (Some(x), Some(y)) if self.names.is_same(x, y) => Class::Weights,
                 _ => Class::Input(argument.to_owned()),
             },
             _ => Class::Input(argument.to_owned()),

@@ -69,11 +69,30 @@ impl<'s, 'a> Pairing<'s, 'a> {
                         b: b.map(|node| self.b.operation(node).index),
                     })
                     .collect();
+                // A program without modules is where the other one is.
+                match (&mut departure.a, &mut departure.b) {
+                    (Some(a), Some(b)) if self.a.has_modules != self.b.has_modules => {
+                        let (own, other) = match self.a.has_modules {
+                            true => (&a.layer, &mut b.layer),
+                            false => (&b.layer, &mut a.layer),
+                        };
+                        *other = other.take().or_else(|| own.clone());
+                    }
+                    _ => {}
+                }
                 // Counted for what is reported only.
                 departure.consequences = self.after(from);
                 departure
             })
             .collect()
+    }
+
+    /// A name, with that of the other side if it is another one.
+    fn both_names(&self, a: &str, b: &str) -> String {
+        match a == b || b.is_empty() {
+            true => a.to_owned(),
+            false => format!("{a} ({b} in {})", self.b.label),
+        }
     }
 
     /// Parameters that are trained on one side only.
@@ -87,14 +106,18 @@ impl<'s, 'a> Pairing<'s, 'a> {
         let others = names(self.b);
         let mut found = Vec::new();
         for (name, trained) in names(self.a) {
-            let Some((_, other)) = others.iter().find(|(other, _)| *other == name) else {
+            let Some((twin, other)) = others
+                .iter()
+                .find(|(other, _)| self.names.is_same(&name, other))
+            else {
                 continue;
             };
             let (Some(in_a), Some(in_b)) = (trained, *other) else {
                 continue;
             };
             if in_a != in_b {
-                let (with, without) = if in_a { ("A", "B") } else { ("B", "A") };
+                let labels = (self.a.label, self.b.label);
+                let (with, without) = if in_a { labels } else { (labels.1, labels.0) };
                 found.push(Found {
                     position: -1.0,
                     from: (None, None),
@@ -104,7 +127,8 @@ impl<'s, 'a> Pairing<'s, 'a> {
                         None,
                         None,
                         vec![format!(
-                            "{name} has requires_grad=True in {with} and False in {without}"
+                            "{} has requires_grad=True in {with} and False in {without}",
+                            self.both_names(&name, twin)
                         )],
                     ),
                 });
@@ -131,7 +155,8 @@ impl<'s, 'a> Pairing<'s, 'a> {
             let input = &node.inputs[position];
             let named_twin = input.tensor.name.as_ref().and_then(|name| {
                 in_b.iter().position(|(_, other, place)| {
-                    self.b.node(*other).inputs[*place].tensor.name.as_ref() == Some(name)
+                    let twin = &self.b.node(*other).inputs[*place];
+                    self.is_same_name(Which::A, Some(name), twin.tensor.name.as_ref())
                 })
             });
             let twin = named_twin.or_else(|| {
@@ -162,17 +187,21 @@ impl<'s, 'a> Pairing<'s, 'a> {
             let mut details = Vec::new();
             let class = match &input.tensor.name {
                 Some(name) => {
-                    details.push(format!("{name} has other values at the start"));
+                    let twin = tensor.name.as_ref().map_or("", SharedStr::as_str);
+                    let names = self.both_names(name.as_str(), twin);
+                    details.push(format!("{names} has other values at the start"));
                     Class::Weights
                 }
                 None => {
                     details.push(format!(
-                        "argument {} is from outside: {}{:?} in A, {}{:?} in B, with other values",
+                        "argument {} is from outside: {}{:?} in {}, {}{:?} in {}, with other values",
                         input.name,
                         input.tensor.dtype,
                         input.tensor.shape,
+                        self.a.label,
                         tensor.dtype,
-                        tensor.shape
+                        tensor.shape,
+                        self.b.label
                     ));
                     Class::Data
                 }
@@ -217,7 +246,10 @@ impl<'s, 'a> Pairing<'s, 'a> {
         let (class, detail) = match (seed(self.a, index), seed(self.b, other)) {
             (Some(a), Some(b)) if a != b => (
                 Class::Seed,
-                format!("the generator has seed {a} in A, {b} in B"),
+                format!(
+                    "the generator has seed {a} in {}, {b} in {}",
+                    self.a.label, self.b.label
+                ),
             ),
             _ => (
                 Class::Stream,

@@ -11,6 +11,7 @@ mod departure;
 mod explain;
 mod expression;
 mod find;
+mod names;
 mod pairing;
 mod side;
 mod sides;
@@ -22,6 +23,7 @@ pub use sides::Sides;
 pub use verdict::{Verdict, Verdicts};
 
 use crate::{EnvironmentDifference, Trace};
+use names::Names;
 use pairing::Pairing;
 use side::{Keys, Side};
 use std::collections::HashMap;
@@ -35,6 +37,10 @@ pub(crate) fn computes(name: &str) -> bool {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Comparison {
+    /// What the programs are called: by their languages if these differ, else `A` and `B`.
+    pub labels: Sides<&'static str>,
+    /// The names of each parameter and buffer that both programs have, paired by content.
+    pub names: Vec<Sides<String>>,
     /// The number of operations that compute something.
     pub operations: Sides<usize>,
     /// How many of them have results that the other side lacks.
@@ -68,19 +74,24 @@ impl Comparison {
     #[must_use]
     pub fn new(a: &Trace, b: &Trace) -> Comparison {
         let keys = Keys::new(a, b);
-        let mut side_a = Side::a(a, &keys);
-        let mut side_b = Side::b(b, &keys);
+        let labels = labels(a, b);
+        let mut side_a = Side::a(a, labels.a, &keys);
+        let mut side_b = Side::b(b, labels.b, &keys);
         side_a.judge(&side_b, &keys.weak);
         side_b.judge(&side_a, &keys.weak);
         let environment = a.environment.differences(&b.environment);
         let outcome = outcome(a, b);
+        let names = Names::new(a, b);
         let departures = find::departures(&Pairing::new(
             &side_a,
             &side_b,
             &keys,
+            &names,
             !environment.is_empty(),
         ));
         Comparison {
+            labels,
+            names: names.pairs(a),
             operations: Sides {
                 a: side_a.len(),
                 b: side_b.len(),
@@ -108,6 +119,15 @@ impl Comparison {
     pub fn is_same(&self) -> bool {
         self.departures.is_empty() && self.outcome != Outcome::Differs
     }
+}
+
+fn labels(a: &Trace, b: &Trace) -> Sides<&'static str> {
+    let (a, b) = match (a.language.as_str(), b.language.as_str()) {
+        ("python", "rust") => ("Python", "Rust"),
+        ("rust", "python") => ("Rust", "Python"),
+        _ => ("A", "B"),
+    };
+    Sides { a, b }
 }
 
 fn outcome(a: &Trace, b: &Trace) -> Outcome {

@@ -1,6 +1,7 @@
 //! Pairs the operations of two traces.
 
 use super::expression::Expander;
+use super::names::Names;
 use super::side::{Key, Keys, Node, Pairs, Side, canon};
 use crate::{Phase, SharedStr};
 use std::collections::HashSet;
@@ -106,6 +107,7 @@ pub struct Pairing<'s, 'a> {
     pub a: &'s Side<'a>,
     pub b: &'s Side<'a>,
     pub keys: &'s Keys,
+    pub names: &'s Names,
     pub environment_differs: bool,
     /// Where each node of A would be in B, and the reverse.
     pub pairs: Pairs,
@@ -117,12 +119,14 @@ impl<'s, 'a> Pairing<'s, 'a> {
         a: &'s Side<'a>,
         b: &'s Side<'a>,
         keys: &'s Keys,
+        names: &'s Names,
         environment_differs: bool,
     ) -> Pairing<'s, 'a> {
         Pairing {
             a,
             b,
             keys,
+            names,
             environment_differs,
             pairs: a.pairs(b),
             back: b.pairs(a),
@@ -133,6 +137,22 @@ impl<'s, 'a> Pairing<'s, 'a> {
         match which {
             Which::A => (self.a, self.b),
             Which::B => (self.b, self.a),
+        }
+    }
+
+    /// Whether a name of one side and one of the other are those of the same parameter, buffer or gradient.
+    pub fn is_same_name(
+        &self,
+        which: Which,
+        own: Option<&SharedStr>,
+        other: Option<&SharedStr>,
+    ) -> bool {
+        let (Some(own), Some(other)) = (own, other) else {
+            return false;
+        };
+        match which {
+            Which::A => self.names.is_same(own.as_str(), other.as_str()),
+            Which::B => self.names.is_same(other.as_str(), own.as_str()),
         }
     }
 
@@ -223,9 +243,11 @@ impl<'s, 'a> Pairing<'s, 'a> {
                 let (mut shared, mut named) = (0, 0);
                 for (input, other_input) in node.inputs.iter().zip(&twin.inputs) {
                     shared += i32::from(input.key == other_input.key && is_shared(input.key));
-                    named += i32::from(
-                        input.tensor.name.is_some() && input.tensor.name == other_input.tensor.name,
-                    );
+                    named += i32::from(self.is_same_name(
+                        which,
+                        input.tensor.name.as_ref(),
+                        other_input.tensor.name.as_ref(),
+                    ));
                 }
                 let more = deep
                     .intersection(&self.leaves(candidate, reverse, 5))
@@ -306,7 +328,12 @@ impl<'s, 'a> Pairing<'s, 'a> {
             if x.canon != "_to_copy" {
                 let named = x.outputs.iter().any(|(_, tensor)| tensor.name.is_some());
                 let mut outputs = x.outputs.iter();
-                ends |= named || outputs.all(|(key, _)| side.consumers(*key, node).len() == 0);
+                // A loss is an output: the backward pass begins with its shape, not its value.
+                let is_output = |key: Key| {
+                    let mut consumers = side.consumers(key, node);
+                    consumers.all(|taken| side.canon(taken) == "ones_like")
+                };
+                ends |= named || outputs.all(|(key, _)| is_output(*key));
             }
             shared && ends
         })
@@ -341,10 +368,10 @@ impl<'s, 'a> Pairing<'s, 'a> {
         });
         updates.map(|node| other.node(node)).any(|node| {
             node.outputs.iter().any(|(_, tensor)| {
-                tensor
-                    .name
-                    .as_ref()
-                    .is_some_and(|name| names.contains(&name))
+                let name = tensor.name.as_ref();
+                names
+                    .iter()
+                    .any(|own| self.is_same_name(which, Some(*own), name))
             }) || node
                 .inputs
                 .iter()

@@ -201,7 +201,10 @@ pub fn is_quiet(name: &str) -> bool {
 /// A trace, indexed by value.
 pub struct Side<'a> {
     pub trace: &'a Trace,
+    /// What the program is called in sentences.
     pub label: &'static str,
+    /// Whether the program has modules: one in Rust does not.
+    pub has_modules: bool,
     /// The keys of the trace's values and states, unless they are the same.
     keys: Option<(&'a [Key], &'a [u32])>,
     /// The operations that compute something.
@@ -245,12 +248,12 @@ pub fn canon(name: &str) -> Option<&str> {
 }
 
 impl<'a> Side<'a> {
-    pub fn a(trace: &'a Trace, keys: &'a Keys) -> Side<'a> {
-        Side::new(trace, "A", None, keys)
+    pub fn a(trace: &'a Trace, label: &'static str, keys: &'a Keys) -> Side<'a> {
+        Side::new(trace, label, None, keys)
     }
 
-    pub fn b(trace: &'a Trace, keys: &'a Keys) -> Side<'a> {
-        Side::new(trace, "B", Some((&keys.values, &keys.states)), keys)
+    pub fn b(trace: &'a Trace, label: &'static str, keys: &'a Keys) -> Side<'a> {
+        Side::new(trace, label, Some((&keys.values, &keys.states)), keys)
     }
 
     fn new(
@@ -262,6 +265,7 @@ impl<'a> Side<'a> {
         let mut side = Side {
             trace,
             label,
+            has_modules: trace.language == "python",
             keys: own,
             operations: Vec::new(),
             passes: Vec::new(),
@@ -335,6 +339,11 @@ impl<'a> Side<'a> {
     /// The operation of a node.
     pub fn operation(&self, node: usize) -> Call<'a> {
         self.trace.calls.call(self.operations[node] as usize)
+    }
+
+    /// What a node computes.
+    pub fn canon(&self, node: usize) -> &'a str {
+        canon(self.operation(node).site.name.as_str()).unwrap_or_default()
     }
 
     pub fn pass(&self, node: usize) -> Pass {

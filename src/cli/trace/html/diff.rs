@@ -1,12 +1,12 @@
 //! The comparison of two traces as a page.
 
 use super::chart::{Scale, Series, chart, table};
-use super::differences::{Difference, Differences};
 use super::page::{breakable, escape, page, sentences};
 use super::source::excerpt;
 use super::tree::Tree;
+use crate::cli::trace::differences::{Difference, Differences};
 use anyhow::Result;
-use op_trace::{Comparison, Departure, Place, Trace};
+use op_trace::{Comparison, Departure, Place, Sides, Trace};
 
 /// Two traces, the names of their files, and what was found.
 pub struct Compared<'a> {
@@ -39,6 +39,7 @@ pub fn diff(compared: &Compared<'_>) -> Result<String> {
             let path = layers.names[layer as usize].path();
             tree.add(layer, &path, operation, verdicts.of(operation.index));
         })?;
+    let labels = comparison.labels;
     let class = if comparison.is_same() { "good" } else { "bad" };
     let mut body = format!(
         "<p class=\"verdict {class}\">{}</p>\n",
@@ -46,14 +47,14 @@ pub fn diff(compared: &Compared<'_>) -> Result<String> {
     );
     body += &sentences(compared.notes);
     body += &departures(comparison);
-    body += &charts(&differences);
+    body += &charts(&differences, labels.a);
     body += "<h2>Operations</h2>\n<p class=\"soft\">Green: the other program has the results, too. Red: it lacks one.</p>\n<div class=\"sides\">\n";
     let first = comparison.departures.first();
     let places = [
         first.and_then(|first| first.a.as_ref()),
         first.and_then(|first| first.b.as_ref()),
     ];
-    for ((tree, place), label) in trees.iter_mut().zip(places).zip(["A", "B"]) {
+    for ((tree, place), label) in trees.iter_mut().zip(places).zip([labels.a, labels.b]) {
         let module = place.and_then(|place| place.module.as_deref());
         let open: Vec<&str> = module.map_or_else(Vec::new, |module| module.split('.').collect());
         body += &format!(
@@ -62,7 +63,10 @@ pub fn diff(compared: &Compared<'_>) -> Result<String> {
         );
     }
     body += "</div>\n";
-    Ok(page(&format!("A: {name_a}, B: {name_b}"), &body))
+    Ok(page(
+        &format!("{}: {name_a}, {}: {name_b}", labels.a, labels.b),
+        &body,
+    ))
 }
 
 fn departures(comparison: &Comparison) -> String {
@@ -78,7 +82,7 @@ fn departures(comparison: &Comparison) -> String {
         }
     );
     for departure in all.iter().take(MAX_DEPARTURES) {
-        html += &card(departure);
+        html += &card(departure, comparison.labels);
     }
     if all.len() > MAX_DEPARTURES {
         html += &format!(
@@ -89,13 +93,13 @@ fn departures(comparison: &Comparison) -> String {
     html
 }
 
-fn card(departure: &Departure) -> String {
+fn card(departure: &Departure, labels: Sides<&'static str>) -> String {
     let mut html = format!(
         "<section class=\"card\">\n<h3>{}</h3>\n",
-        escape(&departure.class.to_string())
+        escape(&departure.class.text(labels))
     );
     html += "<div class=\"sides\">\n";
-    for (label, place) in [("A", &departure.a), ("B", &departure.b)] {
+    for (label, place) in [(labels.a, &departure.a), (labels.b, &departure.b)] {
         if let Some(place) = place {
             html += &side(label, place);
         }
@@ -122,7 +126,7 @@ fn side(label: &str, place: &Place) -> String {
     let mut facts = Vec::new();
     facts.extend(
         place
-            .module
+            .layer
             .as_ref()
             .map(|module| format!("in <span class=\"name\">{}</span>", breakable(module))),
     );
@@ -154,7 +158,7 @@ fn side(label: &str, place: &Place) -> String {
     html + "</div>\n"
 }
 
-fn charts(differences: &Differences) -> String {
+fn charts(differences: &Differences, label: &str) -> String {
     if differences.compared == 0 {
         return String::new();
     }
@@ -193,7 +197,7 @@ fn charts(differences: &Differences) -> String {
     let ulps: fn(&Difference) -> f64 = |difference| difference.ulps;
     let part: fn(&Difference) -> f64 = |difference| difference.part;
     let [title_ulps, title_part] = ["in ULPs", "as a part of the largest element"]
-        .map(|unit| format!("Largest difference by layer of A, {unit}"));
+        .map(|unit| format!("Largest difference by layer of {label}, {unit}"));
     html += &chart(
         &title_ulps,
         &layers,

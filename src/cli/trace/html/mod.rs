@@ -2,7 +2,6 @@
 
 mod chart;
 mod diff;
-mod differences;
 mod page;
 mod show;
 mod source;

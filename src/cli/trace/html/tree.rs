@@ -1,7 +1,8 @@
 //! The operations as a tree of modules.
 
 use super::page::{breakable, escape};
-use op_trace::{Operation, Phase, Verdict};
+use crate::cli::trace::layers::phase_number;
+use op_trace::{Operation, Verdict};
 use std::collections::HashMap;
 
 /// Operations, counted by module and kind.
@@ -190,14 +191,5 @@ impl Tree {
             html.push('\n');
         }
         html + "</table></div>\n"
-    }
-}
-
-/// Forward, backward, optimizer.
-pub fn phase_number(phase: Phase) -> usize {
-    match phase {
-        Phase::Forward => 0,
-        Phase::Backward => 1,
-        _ => 2,
     }
 }

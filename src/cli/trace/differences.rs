@@ -1,7 +1,7 @@
 //! How far the results of two programs are apart, by layer and by step.
 
-use super::tree::phase_number;
-use crate::cli::trace::layers::Layers;
+use super::layers::{Layers, phase_number};
+use super::losses::{Loss, Losses};
 use op_trace::{Comparison, Operation, Trace, TraceError, Value, Verdict};
 use std::collections::HashMap;
 use std::iter::Peekable;
@@ -25,6 +25,8 @@ pub struct Differences {
     /// How many results are compared, and how many of one program have no counterpart or no known elements.
     pub compared: usize,
     pub left_out: usize,
+    /// The last loss that both programs have.
+    pub losses: Option<(Loss, Loss)>,
 }
 
 /// The same work in both programs: the n-th operation of a kind and shape in a phase of a step.
@@ -46,6 +48,7 @@ impl Differences {
     ) -> Result<Differences, TraceError> {
         let mut found = Differences::default();
         let mut in_b = Layers::default();
+        let (mut losses_a, mut losses_b) = (Losses::default(), Losses::default());
         let mut a = traces.0.operations().peekable();
         let mut b = traces.1.operations().peekable();
         // Steps have the same numbers; within one, all is in memory.
@@ -53,6 +56,7 @@ impl Differences {
             let mut places: HashMap<(Place, usize), Sampled> = HashMap::new();
             let mut counts = HashMap::new();
             while let Some(operation) = next_of(&mut b, step)? {
+                losses_b.add(&operation);
                 let layer = in_b.add(&operation, &traces.1.language);
                 see(false, &in_b, layer, &operation);
                 let place = place(&operation, &mut counts);
@@ -65,6 +69,7 @@ impl Differences {
             let mut counts = HashMap::new();
             let mut largest = [None; 3];
             while let Some(operation) = next_of(&mut a, step)? {
+                losses_a.add(&operation);
                 let layer = found.layers.add(&operation, &traces.0.language);
                 see(true, &found.layers, layer, &operation);
                 found.by_layer.resize(found.layers.names.len(), [None; 3]);
@@ -98,7 +103,15 @@ impl Differences {
             }
             found.by_step.push((step, largest));
         }
+        found.losses = Losses::last_of(&losses_a, &losses_b);
         Ok(found)
+    }
+
+    /// The largest difference in units in the last place, if any result is known to differ.
+    pub fn ulps(&self) -> Option<f64> {
+        let of_steps = self.by_step.iter().flat_map(|(_, phases)| phases);
+        let ulps = of_steps.flatten().map(|difference| difference.ulps);
+        ulps.reduce(f64::max).filter(|ulps| *ulps > 0.0)
     }
 }
 
