@@ -50,6 +50,8 @@ mod libtorch {
             .cpp(true)
             .std("c++17")
             .pic(true)
+            // Traces of programs that are not optimized are hashed at the speed of memory all the same.
+            .opt_level(2)
             // libtorch's headers cause warnings.
             .warnings(false)
             .include(&include)

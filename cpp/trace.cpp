@@ -486,6 +486,20 @@ char* tch_init_trace_elements(const at::Tensor* tensor, const void** data, size_
   });
 }
 
+// Of each row of 1024 words: the sum of the words times the keys, modulo 2^64.
+void tch_init_trace_row_sums(const uint8_t* rows, size_t count, const uint64_t* keys, uint64_t* sums) {
+  for (size_t row = 0; row < count; row++, rows += 8192) {
+    // Independent sums, which the processor adds at once.
+    uint64_t sum[4] = {0, 0, 0, 0};
+    for (size_t i = 0; i < 1024; i += 4) {
+      uint64_t words[4];
+      std::memcpy(words, rows + 8 * i, sizeof(words));
+      for (size_t j = 0; j < 4; j++) sum[j] += words[j] * keys[i + j];
+    }
+    sums[row] = sum[0] + sum[1] + sum[2] + sum[3];
+  }
+}
+
 struct TraceEnvironment {
   const char* version;
   const char* default_dtype;

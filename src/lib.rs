@@ -70,7 +70,7 @@ pub use generator::{Generator, get_rng_state, initial_seed, manual_seed, set_rng
 #[cfg(feature = "tch")]
 pub use libtorch_info::{LIBTORCH_VERSION, LibtorchInfo};
 #[cfg(feature = "tch")]
-pub use walk::{Layer, VisitError, Walk, apply, reset_parameters};
+pub use walk::{Layer, VisitError, Walk, apply, parameters, reset_parameters};
 
 /// The samples of the pages in docs are tests.
 #[cfg(all(doctest, feature = "tch"))]

@@ -7,6 +7,7 @@ mod model;
 mod optim;
 #[path = "../table/mod.rs"]
 mod table;
+mod trace;
 
 use std::path::Path;
 use std::process::Command;
@@ -201,6 +202,11 @@ fn main() {
     {
         return model::run(memory == "fresh");
     }
+    if let [_, trace, what] = &arguments[..]
+        && trace == "trace"
+    {
+        return trace::gpt2_steps(what == "recorded");
+    }
     table::print_head();
     let mut rows = Vec::new();
     let wanted = |name: &str| arguments.len() < 2 || arguments[1..].iter().any(|a| a == name);
@@ -221,6 +227,9 @@ fn main() {
     }
     if wanted("optim") {
         optim::compare(&mut rows);
+    }
+    if wanted("trace") {
+        trace::compare(&mut rows);
     }
     table::save(rows);
 }

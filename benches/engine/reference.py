@@ -2,13 +2,16 @@
 
     reference.py FUNCTION DTYPE THREADS     the median of filling 2^24 elements
     reference.py adamw default|foreach|fused THREADS   the median of steps of AdamW on parameters of GPT-2's shape
+    reference.py resnet18 recorded|unrecorded THREADS  the median of a forward and backward pass
     reference.py model warm|fresh THREADS   one initialization of a model of GPT-2's shape
 """
 
 import math
 import statistics
 import sys
+import tempfile
 import time
+from pathlib import Path
 
 import torch
 from torch.nn import init
@@ -74,9 +77,31 @@ def adamw(variant):
     return statistics.median(timed(opt.step) for _ in range(7))
 
 
+def resnet18(what):
+    from torchvision.models import resnet18
+
+    model = resnet18()
+    images, labels = torch.randn(8, 3, 224, 224), torch.randint(1000, (8,))
+    step = lambda: torch.nn.functional.cross_entropy(model(images), labels).backward()
+    with torch.enable_grad():
+        step()
+        if what == "unrecorded":
+            return statistics.median(timed(step) for _ in range(7))
+        sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "python"))
+        import trace as tch_trace
+
+        times = []
+        for _ in range(7):
+            with tempfile.TemporaryDirectory() as folder, tch_trace.record(f"{folder}/trace", model=model):
+                times.append(timed(step))
+        return statistics.median(times)
+
+
 def run(what, argument):
     if what == "model":
         return model(argument)
+    if what == "resnet18":
+        return resnet18(argument)
     return adamw(argument) if what == "adamw" else fill(what, argument)
 
 

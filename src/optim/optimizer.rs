@@ -92,8 +92,8 @@ impl Optimizer {
         Ok(optimizer)
     }
 
-    /// Creates an optimizer of the trainable variables of a `VarStore`, in their order of creation and in the groups that
-    /// `Path::set_group` gave them. Variables that are made later are added when the optimizer is used next.
+    /// Creates an optimizer of the trainable variables of a `VarStore`, in the order of [`parameters`](crate::parameters) and in the
+    /// groups that `Path::set_group` gave them. Variables that are made later are added when the optimizer is used next.
     ///
     /// # Errors
     ///
@@ -188,16 +188,21 @@ impl Optimizer {
         let variables = source.variables.lock();
         let variables = variables.unwrap_or_else(PoisonError::into_inner);
         let all = &variables.trainable_variables;
-        let missing: Vec<(Tensor, usize)> = all
-            .iter()
-            .skip(source.seen)
-            .map(|variable| (variable.tensor.shallow_clone(), variable.group))
-            .collect();
-        source.seen = source.seen.max(all.len());
-        drop(variables);
-        if missing.is_empty() {
+        let seen = source.seen;
+        if seen >= all.len() {
             return Ok(());
         }
+        source.seen = all.len();
+        let trainable: Vec<Tensor> = all.iter().map(|v| v.tensor.shallow_clone()).collect();
+        let groups: Vec<usize> = all.iter().map(|variable| variable.group).collect();
+        let named = variables.named_variables.iter();
+        let named: Vec<_> = named
+            .map(|(name, t)| (name.clone(), t.shallow_clone()))
+            .collect();
+        drop(variables);
+        let order = crate::walk::order_of_parameters(&trainable, named);
+        let missing = order.into_iter().filter(|index| *index >= seen);
+        let missing = missing.map(|index| (trainable[index].shallow_clone(), groups[index]));
         // A tied variable is one parameter, as in `Module.parameters()`.
         let mut known: BTreeSet<usize> = self.known().into_keys().collect();
         for (param, group) in missing {

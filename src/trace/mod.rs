@@ -7,6 +7,7 @@
 //! Format and rules: [docs/trace.md](https://docs.rs/crate/tch-init/latest/source/docs/trace.md).
 
 mod elements;
+mod hash;
 mod heal;
 mod prove;
 mod record;

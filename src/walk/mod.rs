@@ -21,9 +21,11 @@ pub(crate) use variable::variables_in_order;
 use crate::error::InitError;
 use crate::generator::Generator;
 use crate::nn::LayerKind;
+use crate::nn::registry;
 use globset::{Glob, GlobMatcher};
 use hint::Hint;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use tch::Tensor;
 use tch::nn::VarStore;
 use variable::Variables;
 
@@ -320,6 +322,61 @@ impl<'g> Walk<'g> {
         }
         Ok(())
     }
+}
+
+/// The trainable variables of a `VarStore` in the order of `Module.parameters()`: that of their creation, and within a layer
+/// PyTorch's.
+///
+/// `VarStore::trainable_variables` has them in the order of creation, in which the bias of a linear layer or convolution of plain tch
+/// is before its weight. The total norm of gradients has other bits then, and the state of an optimizer other numbers.
+///
+/// ```
+/// let vs = tch::nn::VarStore::new(tch::Device::Cpu);
+/// let fc = tch::nn::linear(vs.root() / "fc", 3, 2, Default::default());
+/// assert_eq!(vs.trainable_variables()[0].size(), [2]);
+/// assert_eq!(tch_init::parameters(&vs)[0].size(), [2, 3]);
+/// ```
+pub fn parameters(vs: &VarStore) -> Vec<Tensor> {
+    let trainable = vs.trainable_variables();
+    let order = order_of_parameters(&trainable, vs.variables());
+    let tensors = order
+        .into_iter()
+        .map(|index| trainable[index].shallow_clone());
+    tensors.collect()
+}
+
+/// The order of [`parameters`], as indices of the trainable variables.
+pub(crate) fn order_of_parameters(
+    trainable: &[Tensor],
+    named: impl IntoIterator<Item = (String, Tensor)>,
+) -> Vec<usize> {
+    let variables = Variables::new(trainable, named.into_iter().collect());
+    let mut order: Vec<usize> = (0..trainable.len()).collect();
+    let mut index_of = BTreeMap::new();
+    for (index, tensor) in trainable.iter().enumerate() {
+        index_of.entry(registry::identity(tensor)).or_insert(index);
+    }
+    let mut placed = BTreeSet::new();
+    for layer in group::layers(&variables, &[]) {
+        let tensors = layer
+            .parameters()
+            .map(|(_, tensor)| registry::identity(tensor));
+        let indices: Option<Vec<usize>> = tensors
+            .map(|identity| index_of.get(&identity).copied())
+            .collect();
+        // A tied variable belongs to the layer that was made first.
+        let Some(indices) =
+            indices.filter(|indices| indices.iter().all(|index| placed.insert(*index)))
+        else {
+            continue;
+        };
+        let mut places = indices.clone();
+        places.sort_unstable();
+        for (place, index) in places.into_iter().zip(indices) {
+            order[place] = index;
+        }
+    }
+    order
 }
 
 /// Settles the kind of the layer that a hint is about.

@@ -50,15 +50,21 @@ pub(crate) fn variables_in_order(vs: &VarStore) -> Vec<(String, Tensor)> {
 
 impl Variables {
     pub(super) fn of(vs: &VarStore) -> Variables {
-        let trainable = vs.trainable_variables();
+        // Sorted, since the map that tch returns has no order.
+        Variables::new(
+            &vs.trainable_variables(),
+            vs.variables().into_iter().collect(),
+        )
+    }
+
+    /// Of the trainable variables in order of creation, and all by their names.
+    pub(super) fn new(trainable: &[Tensor], named: BTreeMap<String, Tensor>) -> Variables {
         // Tied variables are one tensor under several names.
         let mut created: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
         for (index, tensor) in trainable.iter().enumerate() {
             let positions = created.entry(registry::identity(tensor)).or_default();
             positions.push(index);
         }
-        // Sorted, since the map that tch returns has no order.
-        let named: BTreeMap<String, Tensor> = vs.variables().into_iter().collect();
         let mut sorted: Vec<Variable> = named
             .iter()
             .map(|(full, tensor)| {

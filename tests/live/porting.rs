@@ -14,7 +14,7 @@ use tch_init::{manual_seed, optim};
 type Program = fn() -> Vec<Tensor>;
 
 /// A function of tests/python/porting.py, what is natural to write with tch, and what the page says.
-const TRAPS: [(&str, Program, Program); 8] = [
+const TRAPS: [(&str, Program, Program); 9] = [
     (
         "adam",
         || adam(|vs| Box::new(step_of(tch::nn::Adam::default().build(vs, 0.1).unwrap()))),
@@ -27,6 +27,11 @@ const TRAPS: [(&str, Program, Program); 8] = [
         },
     ),
     ("clip_grad_norm", || clip(true), || clip(false)),
+    (
+        "parameters",
+        || norms(VarStore::trainable_variables),
+        || norms(tch_init::parameters),
+    ),
     (
         "avg_pool2d",
         || vec![randn(&[1, 2, 6, 6]).avg_pool2d_default(2)],
@@ -116,6 +121,25 @@ const TRAPS: [(&str, Program, Program); 8] = [
         },
     ),
 ];
+
+/// The norms of the gradients of layers of plain tch.
+fn norms(parameters: fn(&VarStore) -> Vec<Tensor>) -> Vec<Tensor> {
+    let norms = (0..30).map(|_| {
+        let state = tch_init::get_rng_state().unwrap();
+        let vs = VarStore::new(Device::Cpu);
+        let layers = [(9, 8), (8, 7), (7, 6)]
+            .map(|(from, to)| tch::nn::linear(vs.root() / from, from, to, Default::default()));
+        // tch has drawn weights of its own.
+        tch_init::set_rng_state(&state).unwrap();
+        tch_init::reset_parameters(&vs).unwrap();
+        let x = layers
+            .iter()
+            .fold(randn(&[5, 9]), |x, layer| x.apply(layer));
+        x.square().mean(Kind::Float).backward();
+        optim::clip_grad_norm_(&parameters(&vs), 1.0, 2.0, false).unwrap()
+    });
+    vec![Tensor::stack(&norms.collect::<Vec<_>>(), 0)]
+}
 
 fn randn(shape: &[i64]) -> Tensor {
     Tensor::randn(shape, FLOAT_CPU)

@@ -31,6 +31,15 @@ def clip_grad_norm():
     return [torch.cat(clipped)]
 
 
+def parameters():
+    norms = []
+    for _ in range(30):
+        model = nn.Sequential(nn.Linear(9, 8), nn.Linear(8, 7), nn.Linear(7, 6))
+        model(torch.randn(5, 9)).square().mean().backward()
+        norms.append(nn.utils.clip_grad_norm_(model.parameters(), 1.0))
+    return [torch.stack(norms)]
+
+
 def avg_pool2d():
     return [F.avg_pool2d(torch.randn(1, 2, 6, 6), 2)]
 

@@ -5,6 +5,7 @@ use super::mode::{self, Call, Described, GradMode, Observer, Value};
 use super::site::{Caller, Sites};
 use super::values::Values;
 use crate::trace::elements::{Layout, number, shown};
+use crate::trace::hash::value_hash;
 use op_trace::ValueHash;
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
@@ -486,7 +487,7 @@ impl Recorder {
             });
         }
         let elements = described.elements()?;
-        let hash = ValueHash::of(elements);
+        let hash = value_hash(elements);
         write!(text, ",\"hash\":\"{hash}\"").map_err(io::Error::other)?;
         let key = (self.dtype(described.dtype), hash);
         if self.made.insert(key) {
@@ -752,7 +753,7 @@ impl Observer for Recorder {
         } else {
             ","
         };
-        let hash = ValueHash::of(state);
+        let hash = value_hash(state);
         self.current.generator += &format!("{separator}{{\"seed\":{seed},\"state\":\"{hash}\"}}");
     }
 

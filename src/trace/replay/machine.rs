@@ -6,6 +6,7 @@ use super::call::{Call, Restored, execute};
 use super::memory::{self, Layout};
 use super::slice::{Slice, argument_tensors};
 use crate::trace::elements;
+use crate::trace::hash::value_hash;
 use op_trace::{Operation, TensorValue, Trace, Value, ValueHash};
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -286,7 +287,7 @@ impl<'t> Replay<'t> {
             (operation.generator.as_deref(), &self.generator)
         {
             let state = generator.get()?;
-            if ValueHash::of(&state) == after.state {
+            if value_hash(&state) == after.state {
                 if self.states.len() >= MAX_STATES {
                     self.states.clear();
                 }
@@ -379,7 +380,7 @@ impl<'t> Replay<'t> {
                 continue;
             };
             let bytes = memory::read(&self.current(tensor)?)?;
-            let found = ValueHash::of(&bytes);
+            let found = value_hash(&bytes);
             is_same &= found == hash;
             if found == hash && self.slice.is_twin(hash) {
                 self.twins.insert(hash, bytes);
@@ -552,7 +553,7 @@ impl<'t> Replay<'t> {
         let mut fresh = Restored::current()?;
         fresh.seed(seed)?;
         let state = fresh.get()?;
-        match ValueHash::of(&state) == hash {
+        match value_hash(&state) == hash {
             true => Ok(state),
             false => Err(NotRun::Generator(index)),
         }
@@ -571,7 +572,7 @@ impl Seen {
     fn of(tensor: &Tensor) -> Result<Seen, NotRun> {
         let bytes = memory::read(tensor)?;
         Ok(Seen {
-            hash: ValueHash::of(&bytes),
+            hash: value_hash(&bytes),
             elements: elements::shown(&memory::dtype(tensor)?, &bytes),
         })
     }

@@ -2,6 +2,7 @@
 
 use super::NotRun;
 use crate::ffi::{CArgument, CGenerator, check, new_tensor};
+use crate::trace::hash::value_hash;
 use op_trace::{TensorValue, ValueHash};
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use tch::Tensor;
@@ -184,7 +185,7 @@ pub fn read(tensor: &Tensor) -> Result<Vec<u8>, NotRun> {
 }
 
 pub fn hash(tensor: &Tensor) -> Result<ValueHash, NotRun> {
-    Ok(ValueHash::of(&read(tensor)?))
+    Ok(value_hash(&read(tensor)?))
 }
 
 /// PyTorch's name of the dtype.

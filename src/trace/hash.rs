@@ -1,0 +1,53 @@
+//! Hashes of tensors at the speed of memory, also in a program that is not optimized, as those that are recorded often are.
+
+use op_trace::ValueHash;
+use rayon::prelude::*;
+
+unsafe extern "C" {
+    fn tch_init_trace_row_sums(rows: *const u8, count: usize, keys: *const u64, sums: *mut u64);
+}
+
+const ROW: usize = 8192;
+/// So many rows are worth a thread.
+const ROWS_OF_THREAD: usize = 256;
+
+/// [`ValueHash::of`].
+pub(super) fn value_hash(bytes: &[u8]) -> ValueHash {
+    in_threads(bytes, usize::try_from(tch::get_num_threads()).unwrap_or(1))
+}
+
+fn in_threads(bytes: &[u8], threads: usize) -> ValueHash {
+    ValueHash::with_row_sums(bytes, |rows, keys| {
+        let mut sums = vec![0; rows.len() / ROW];
+        let part = sums.len().div_ceil(threads.max(1)).max(ROWS_OF_THREAD);
+        let parts = sums.par_chunks_mut(part).zip(rows.par_chunks(part * ROW));
+        parts.for_each(|(sums, rows)| {
+            // SAFETY: the rows have `ROW` bytes each, and there are as many sums as rows, and 1024 keys.
+            unsafe {
+                tch_init_trace_row_sums(
+                    rows.as_ptr(),
+                    sums.len(),
+                    keys.as_ptr(),
+                    sums.as_mut_ptr(),
+                );
+            }
+        });
+        sums
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::in_threads;
+    use op_trace::ValueHash;
+
+    #[test]
+    fn hashes_are_those_of_the_format() {
+        for size in [0, 8, 8191, 8192, 8193, 16380, 16384, 3 << 20, (9 << 20) + 5] {
+            let bytes: Vec<u8> = (0..size).map(|i| (i * 7 + i / 251) as u8).collect();
+            for threads in [1, 2, 3] {
+                assert_eq!(in_threads(&bytes, threads), ValueHash::of(&bytes), "{size}");
+            }
+        }
+    }
+}
