@@ -391,7 +391,7 @@ class StepsDone(SystemExit):
 class Recorder(TorchDispatchMode):
     """Writes a line for each operation."""
 
-    def __init__(self, path, models, steps, max_values, end_program=False, stats=False):
+    def __init__(self, path, models, steps, max_values, end_program=False, stats=False, keep=None):
         super().__init__()
         self.path, self.steps, self.end_program = path, steps, end_program
         self.thread = threading.get_ident()
@@ -402,6 +402,8 @@ class Recorder(TorchDispatchMode):
         self.storages = Storages()
         self.stats = stats
         self.values = Values(f"{path}.safetensors", max_values)
+        # The operations whose inputs are kept, and the one that runs.
+        self.keep, self.index = keep, None
         self.operators, self.composite, self.codes = {}, {}, {}
         self.modules, self.roots, self.stack, self.tensors = {}, {}, [], {}
         self.count, self.step, self.done, self.busy, self.made, self.states = 0, 1, False, False, set(), set()
@@ -499,13 +501,19 @@ class Recorder(TorchDispatchMode):
             hashes[layout] = known
         digest = known[1]
         key = (t.dtype, digest)
+        # What an operation has made can be made again.
+        if root and self.keeps(key in self.made):
+            self.values.keep(digest, t, contiguous)
         if key in self.made:
             return digest, None
-        if root:
-            # What an operation has made can be made again.
-            self.values.keep(digest, t, contiguous)
         self.made.add(key)
         return digest, contiguous
+
+    def keeps(self, is_made):
+        """Whether an input goes to the file of values."""
+        if self.keep is None:
+            return not is_made
+        return self.index is not None and self.keep[0] <= self.index < self.keep[1]
 
     def tensor(self, t, uninitialized=False, root=False):
         """What a trace says of a tensor."""
@@ -584,7 +592,7 @@ class Recorder(TorchDispatchMode):
         raw = ctypes.string_at(state.data_ptr(), state.numel())
         seed = struct.unpack_from("<Q", raw)[0] if len(raw) >= 8 else 0
         digest = self.hasher.memory(state.data_ptr(), state.numel())[1]
-        if before and digest not in self.states:
+        if before and self.keeps(digest in self.states):
             self.values.keep(digest, state, state)
         self.states.add(digest)
         return {"seed": seed, "state": digest}
@@ -708,6 +716,7 @@ class Recorder(TorchDispatchMode):
             self.forward_of.setdefault(_sequence(), self.count)
             if len(self.forward_of) > 1 << 20:
                 self.forward_of.clear()
+        self.index = self.count
         self.count += 1
         given, device, written, tainted, described = None, None, [], False, {}
         for index, name, kwarg_only, default, writes, overwrites, kind, is_float in operator.arguments:
@@ -855,17 +864,19 @@ def count_optimizers(storages):
 
 
 @contextlib.contextmanager
-def record(path, model=None, steps=None, max_values=MAX_VALUES, stats=False):
+def record(path, model=None, steps=None, max_values=MAX_VALUES, stats=False, keep=None):
     """Records what runs inside to `path`, and what no operation made to `path.safetensors`.
 
     `model` is a module, a list of them, or a dict of names and modules; without it, modules are named when they are called
     first. After `steps` training steps the rest of the block runs without being recorded. `max_values` limits the size of the
-    file of values, in bytes. With `stats`, the mean, standard deviation,
-    zeros and largest magnitude of each floating-point result are recorded.
+    file of values, in bytes; `keep=(n, m)` instead puts all inputs of the operations from number n to before m there, and no
+    others. With `stats`, the mean, standard deviation, zeros and largest magnitude of each floating-point result are recorded.
     """
+    if keep is not None and not (len(keep) == 2 and all(isinstance(number, int) for number in keep) and 0 <= keep[0] < keep[1]):
+        raise ValueError(f"keep: expected the numbers of the first operation and of the one after the last, found {keep!r}")
     if steps is not None and (not isinstance(steps, int) or steps < 1):
         raise ValueError(f"steps: expected a positive integer, found {steps!r}")
-    with Recorder(os.fspath(path), named_models(model), steps, max_values, stats=stats) as recorder:
+    with Recorder(os.fspath(path), named_models(model), steps, max_values, stats=stats, keep=keep) as recorder:
         yield recorder
 
 
@@ -889,6 +900,14 @@ def named_models(model):
 # ---------------------------------------------------------------- the program
 
 
+def operations(text):
+    """The pair of numbers of `N..M`."""
+    first, _, last = text.partition("..")
+    if not (first.isdecimal() and last.isdecimal() and int(first) < int(last)):
+        raise argparse.ArgumentTypeError(f"expected N..M with N below M, found {text!r}")
+    return int(first), int(last)
+
+
 def main(arguments=None):
     parser = argparse.ArgumentParser(prog="trace.py", description="Record the operations of a Python script.")
     parser.add_argument("script")
@@ -896,6 +915,7 @@ def main(arguments=None):
     parser.add_argument("--steps", type=int)
     parser.add_argument("--to-end", action="store_true", help="go on with the script after the recorded steps")
     parser.add_argument("--max-values", type=int, default=MAX_VALUES)
+    parser.add_argument("--keep", type=operations, metavar="N..M", help="the operations whose inputs are kept")
     parser.add_argument("--stats", action="store_true", help="also the mean, standard deviation and zeros of results")
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     # What follows is the script's.
@@ -912,7 +932,9 @@ def main(arguments=None):
     except OSError as error:
         return fail(f"{options.script}: {error.strerror}")
     try:
-        recorder = Recorder(options.output, [], options.steps, options.max_values, end_program=not options.to_end, stats=options.stats)
+        recorder = Recorder(
+            options.output, [], options.steps, options.max_values, end_program=not options.to_end, stats=options.stats, keep=options.keep
+        )
     except OSError as error:
         return fail(f"{options.output}: {error.strerror}")
     sys.argv = [options.script, *rest]

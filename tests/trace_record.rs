@@ -4,7 +4,9 @@ use crate::common::{bytes, default_stream};
 use std::path::Path;
 use tch::nn::{self, Module, ModuleT, OptimizerConfig, VarStore};
 use tch::{Device, Kind, Tensor, kind::FLOAT_CPU, no_grad};
+use tch_init::file::TensorFile;
 use tch_init::trace::file::{Operation, SharedStr, Trace, Value};
+use tch_init::trace::replay::Replay;
 use tch_init::trace::{RecordOptions, RecordProblem, record};
 use tch_init::{get_rng_state, manual_seed};
 
@@ -72,6 +74,53 @@ fn recording_changes_no_bit_and_writes_the_same_bytes_again() {
     assert!(values(&a) == values(&b));
     let names: Vec<_> = std::fs::read_dir(a.parent().unwrap()).unwrap().collect();
     assert_eq!(names.len(), 2, "no temporary file is left: {names:?}");
+}
+
+#[test]
+fn kept_operations_run_again_without_what_came_before() {
+    let _stream = default_stream();
+    let folder = tempfile::tempdir().unwrap();
+    let run = |name: &str, options: RecordOptions| {
+        let path = folder.path().join(name);
+        manual_seed(3).unwrap();
+        let vs = VarStore::new(CPU);
+        let _fc = nn::linear(vs.root() / "fc", 64, 3, Default::default());
+        let x = Tensor::randn([20], FLOAT_CPU);
+        // A state of the generator that no recorded draw leaves.
+        drop(Tensor::rand([7], FLOAT_CPU));
+        let recording = options.record(&path, [&vs]).unwrap();
+        let y = x.exp().dropout(0.5, true);
+        let _z = y.square().sum(Kind::Float);
+        recording.finish().unwrap();
+        path
+    };
+    let runs = |path: &Path| -> Vec<(String, bool)> {
+        let trace = Trace::read(path).unwrap();
+        let mut replay = Replay::new(path, &trace).unwrap();
+        let mut runs = |operation: &Operation| {
+            let call = replay.call(operation.index);
+            call.is_ok_and(|call| call.run().unwrap().has_results_of(operation))
+        };
+        let operations = operations(&trace).into_iter();
+        operations.map(|o| (o.name.to_string(), runs(&o))).collect()
+    };
+    let all = runs(&run("all", RecordOptions::new()));
+    // An empty tensor has no value.
+    let has_values = |name: &str| name != "aten::empty_like";
+    for (name, runs) in &all {
+        assert_eq!(*runs, has_values(name), "{name}");
+    }
+    let hashes = run("hashes", RecordOptions::new().max_values(0));
+    assert!(!runs(&hashes).iter().any(|(_, runs)| *runs));
+    for number in 0..all.len() {
+        let kept = run("kept", RecordOptions::new().keep(number..number + 1));
+        let runs = runs(&kept);
+        assert_eq!(runs.len(), all.len());
+        assert_eq!(runs[number].1, has_values(&runs[number].0), "{runs:?}");
+        // The weights of the model are not among the values.
+        let values = TensorFile::open(kept.with_file_name("kept.safetensors")).unwrap();
+        assert!(values.iter().all(|(_, view)| view.numel() != 64 * 3));
+    }
 }
 
 #[test]

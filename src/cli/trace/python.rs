@@ -5,6 +5,7 @@ use crate::cli::report::Report;
 use anyhow::Result;
 use clap::Args;
 use std::ffi::OsString;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -29,6 +30,10 @@ pub struct Arguments {
     /// The largest size of OUT.safetensors, in MB
     #[arg(long, value_name = "MB", default_value_t = 256)]
     max_values: u32,
+    /// Keep all inputs of the operations N to M-1 in OUT.safetensors, and no others, so that these can be run again without what
+    /// came before
+    #[arg(long, value_name = "N..M", value_parser = operations)]
+    keep: Option<Range<u64>>,
     /// Also record the mean, standard deviation and zeros of results, for `trace show`
     #[arg(long)]
     stats: bool,
@@ -50,6 +55,12 @@ pub fn run(arguments: &Arguments) -> Result<Report> {
             .arg(&arguments.output)
             .args(arguments.steps.map(|steps| format!("--steps={steps}")))
             .args(arguments.to_end.then_some("--to-end"))
+            .args(
+                arguments
+                    .keep
+                    .as_ref()
+                    .map(|keep| format!("--keep={}..{}", keep.start, keep.end)),
+            )
             .args(arguments.stats.then_some("--stats"))
             .arg(format!(
                 "--max-values={}",
@@ -72,4 +83,13 @@ pub fn run(arguments: &Arguments) -> Result<Report> {
             )
         },
     )
+}
+
+fn operations(text: &str) -> Result<Range<u64>, &'static str> {
+    let range = text
+        .split_once("..")
+        .and_then(|(start, end)| Some(start.parse().ok()?..end.parse().ok()?));
+    range
+        .filter(|range: &Range<u64>| !range.is_empty())
+        .ok_or("expected N..M with N below M")
 }

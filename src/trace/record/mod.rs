@@ -12,6 +12,7 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 use std::marker::PhantomData;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use tch::nn::VarStore;
 use thiserror::Error;
@@ -80,6 +81,7 @@ pub struct RecordOptions {
     max_values: u64,
     has_sites: bool,
     has_stats: bool,
+    keep: Option<Range<usize>>,
 }
 
 impl Default for RecordOptions {
@@ -97,6 +99,7 @@ impl RecordOptions {
             max_values: 256 << 20,
             has_sites: true,
             has_stats: false,
+            keep: None,
         }
     }
 
@@ -113,6 +116,29 @@ impl RecordOptions {
     #[must_use]
     pub fn max_values(mut self, bytes: u64) -> RecordOptions {
         self.max_values = bytes;
+        self
+    }
+
+    /// Keeps all inputs of the operations with these numbers in the file of values, and no others, so that they can be run again
+    /// without what came before: for the second run of a large model, around a place that the first one has named.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("rust.trace");
+    /// # let vs = tch::nn::VarStore::new(tch::Device::Cpu);
+    /// let recording = tch_init::trace::RecordOptions::new().keep(1..2).record(&path, [&vs])?;
+    /// let x = tch::Tensor::arange(4, tch::kind::FLOAT_CPU);
+    /// let _y = x.square().exp();
+    /// recording.finish()?;
+    /// let values = tch_init::file::TensorFile::open(path.with_extension("trace.safetensors"))?;
+    /// assert_eq!(values.len(), 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn keep(mut self, operations: Range<usize>) -> RecordOptions {
+        self.keep = Some(operations);
         self
     }
 
@@ -195,6 +221,7 @@ impl RecordOptions {
             self.steps,
             self.has_sites,
             self.has_stats,
+            self.keep.clone(),
         ));
         let recorder = Box::into_raw(recorder);
         // SAFETY: the recorder lives until `Recording::end`, which ends the mode first, and is used by the mode only until then.

@@ -11,6 +11,7 @@ use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
+use std::ops::Range;
 use tch::Tensor;
 
 /// A `VarStore` whose variables have names in the trace.
@@ -24,12 +25,16 @@ pub(super) struct Recorder {
     /// The first failure, which ends the recording.
     failure: Option<Failure>,
     values: Values,
+    /// The operations whose inputs are kept, and no others.
+    keep: Option<Range<usize>>,
     has_stats: bool,
     sites: Option<Sites>,
     stores: Vec<NamedStore>,
     storages: HashMap<u64, Storage>,
     /// What operations made or the file of values has, by dtype and hash.
     made: HashSet<(usize, ValueHash)>,
+    /// The states of generators before and after draws.
+    states: HashSet<ValueHash>,
     /// The dtypes that were met.
     dtypes: Vec<String>,
     /// The operation at which `sequence` was met first.
@@ -224,16 +229,19 @@ impl Recorder {
         limit: Option<u32>,
         has_sites: bool,
         has_stats: bool,
+        keep: Option<Range<usize>>,
     ) -> Recorder {
         Recorder {
             out: BufWriter::new(file),
             failure: None,
             values,
+            keep,
             has_stats,
             sites: has_sites.then(Sites::new),
             stores: Vec::new(),
             storages: HashMap::new(),
             made: HashSet::new(),
+            states: HashSet::new(),
             dtypes: Vec::new(),
             forward_of: HashMap::new(),
             count: 0,
@@ -277,7 +285,8 @@ impl Recorder {
                     let storage = self.storages.entry(memory.storage).or_default();
                     storage.name.get_or_insert_with(|| name.clone());
                     storage.store = Some(number);
-                    Ok(self.tensor(&described, false, true)?.text)
+                    let is_root = self.keep.is_none();
+                    Ok(self.tensor(&described, false, is_root)?.text)
                 })??;
                 let separator = if index == 0 { "" } else { "," };
                 let is_trained = tensor.requires_grad();
@@ -490,11 +499,12 @@ impl Recorder {
         let hash = value_hash(elements);
         write!(text, ",\"hash\":\"{hash}\"").map_err(io::Error::other)?;
         let key = (self.dtype(described.dtype), hash);
-        if self.made.insert(key) {
-            if is_root {
-                let (dtype, shape) = (described.dtype, described.sizes);
-                self.values.keep(dtype, shape, hash, elements)?;
-            }
+        let is_new = self.made.insert(key);
+        if is_root && self.keeps(is_new) {
+            let (dtype, shape) = (described.dtype, described.sizes);
+            self.values.keep(dtype, shape, hash, elements)?;
+        }
+        if is_new {
             if let Some((name, json)) = shown(described.dtype, elements) {
                 text += &format!(",\"{name}\":{json}");
             }
@@ -504,6 +514,14 @@ impl Recorder {
             text,
             has_value: true,
         })
+    }
+
+    /// Whether an input of the operation that begins goes to the file of values. What an operation has made can be made again.
+    fn keeps(&self, is_new: bool) -> bool {
+        match &self.keep {
+            None => is_new,
+            Some(operations) => operations.contains(&self.count),
+        }
     }
 
     /// The number of a dtype; there are some twenty.
@@ -748,12 +766,15 @@ impl Observer for Recorder {
         let seed = state
             .first_chunk()
             .map_or(0, |bytes| u64::from_le_bytes(*bytes));
-        let separator = if self.current.generator.is_empty() {
-            ""
-        } else {
-            ","
-        };
+        let is_before = self.current.generator.is_empty();
+        let separator = if is_before { "" } else { "," };
         let hash = value_hash(state);
+        // A state that no draw has left.
+        let is_new = self.states.insert(hash);
+        if is_before && self.keeps(is_new) {
+            let shape = [state.len() as i64];
+            self.attempt(|recorder| Ok(recorder.values.keep("uint8", &shape, hash, state)?));
+        }
         self.current.generator += &format!("{separator}{{\"seed\":{seed},\"state\":\"{hash}\"}}");
     }
 

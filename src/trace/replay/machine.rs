@@ -114,12 +114,30 @@ impl<'t> Replay<'t> {
     ///
     /// Why it cannot be run here.
     pub fn call(&mut self, index: usize) -> Result<Call, NotRun> {
-        let needed = self.slice.needed(&[index]);
+        let needed = match self.has_kept_inputs_of(&self.operation(index)?) {
+            true => Vec::new(),
+            false => self.slice.needed(&[index]),
+        };
         self.restart(needed, &[index]);
         self.run_before(index)?;
         let call = self.prepared(index, false);
         self.generator = None;
         call
+    }
+
+    /// Whether the file of values has all that an operation takes.
+    fn has_kept_inputs_of(&self, operation: &Operation) -> bool {
+        let has = |dtype: &str, hash: ValueHash| {
+            let values = self.values.as_ref();
+            values.is_some_and(|values| values.get(&format!("{dtype}:{hash}")).is_some())
+        };
+        let mut tensors = argument_tensors(operation).filter(|tensor| !tensor.uninitialized);
+        let state = operation.generator.as_deref().and_then(<[_]>::first);
+        tensors.all(|tensor| {
+            tensor
+                .hash
+                .is_some_and(|hash| has(tensor.dtype.as_str(), hash))
+        }) && state.is_none_or(|state| has("uint8", state.state))
     }
 
     /// Starts a run of all operations.

@@ -299,6 +299,28 @@ class Lines(unittest.TestCase):
                     file.seek(8 + size + entry["data_offsets"][0])
                     self.assertEqual(list(file.read(80)), bits(small))
 
+    def test_inputs_of_kept_operations(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "kept.trace")
+            x = torch.randn(20)
+            with tch_trace.record(path, model=torch.nn.Linear(2, 2), keep=(1, 3)):
+                y = x.exp()
+                z = y.square()
+                dropped = torch.nn.functional.dropout(z, 0.5)
+                dropped.sum()
+            with open(f"{path}.safetensors", "rb") as file:
+                header = json.loads(file.read(struct.unpack("<Q", file.read(8))[0]))
+            # Inputs of square, then of the first operation of dropout.
+            operations = [line for line in lines(path) if line.get("i") in (1, 2)]
+            inputs = {f"{t['dtype']}:{t['hash']}" for line in operations for t in line["args"].values() if isinstance(t, dict) and "hash" in t}
+            states = {f"uint8:{line['generator'][0]['state']}" for line in operations if "generator" in line}
+            self.assertEqual(set(header), inputs | states)
+            self.assertIn("float32:" + plain_hash(bytes(bits(y))), header)
+            self.assertNotIn("float32:" + plain_hash(bytes(bits(x))), header)
+            for keep in [(3, 1), (1,), (1.5, 2), (-1, 2)]:
+                with self.assertRaises(ValueError), tch_trace.record(path, keep=keep):
+                    pass
+
 
 class Scripts(unittest.TestCase):
     SCRIPT = """import sys, torch
