@@ -504,10 +504,8 @@ impl Recorder {
             let (dtype, shape) = (described.dtype, described.sizes);
             self.values.keep(dtype, shape, hash, elements)?;
         }
-        if is_new {
-            if let Some((name, json)) = shown(described.dtype, elements) {
-                text += &format!(",\"{name}\":{json}");
-            }
+        if is_new && let Some((name, json)) = shown(described.dtype, elements) {
+            text += &format!(",\"{name}\":{json}");
         }
         text.push('}');
         Ok(Description {
