@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 use std::thread;
-use std::time::Duration;
+use std::time::Instant;
 
 /// The program without what a launcher of these tests may have set.
 fn program(arguments: &[&str]) -> Command {
@@ -259,6 +259,35 @@ fn layouts_are_named_with_their_files() {
     }
 }
 
+/// A node whose libtorch has other kernels rounds differently. The program that draws by itself has the same bits anywhere.
+#[test]
+fn a_node_with_other_kernels_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    let model = path("model.plan.json");
+    plan(model.as_ref(), 6, 30);
+    let part = |folder: &str, part: &str, variable: &str, value: &str| {
+        let folder = format!("{}/", path(folder));
+        let arguments = ["materialize", &model, "--seed", "3", "-o", &folder];
+        let limited = ["--max-shard-size", "250KB", "--part", part];
+        let mut command = program(&[&arguments[..], &limited].concat());
+        command.env(variable, value).output().unwrap()
+    };
+    said(&part("same", "0/1", "TCH_INIT_BACKEND", "scalar"), 0);
+    said(&part("both", "0/2", "ATEN_CPU_CAPABILITY", "avx2"), 0);
+    if cfg!(feature = "tch") {
+        let other = said(&part("both", "1/2", "ATEN_CPU_CAPABILITY", "default"), 2);
+        assert!(
+            other.contains("kernels of the files there is \"AVX2\", and here it is \"DEFAULT\""),
+            "{other}"
+        );
+    }
+    said(&part("both", "1/2", "TCH_INIT_BACKEND", "scalar"), 0);
+    assert!(content(path("both").as_ref()) == content(path("same").as_ref()));
+    said(&part("avx2", "0/1", "ATEN_CPU_CAPABILITY", "avx2"), 0);
+    assert!(content(path("avx2").as_ref()) == content(path("same").as_ref()));
+}
+
 /// Killed at any moment, and gone on with by any number of processes.
 #[cfg(unix)]
 #[test]
@@ -279,15 +308,18 @@ fn a_killed_run_is_resumed() {
         program(&[&arguments[..], &["--part", part, "-o", &folder]].concat())
     };
     let expected = directory.path().join("expected");
+    let start = Instant::now();
     said(&materialize(&expected, "0/1").output().unwrap(), 0);
+    let longest = start.elapsed();
     let expected = content(&expected);
     let killed = directory.path().join("killed");
     let mut kills = 0;
-    for round in 0u64..40 {
+    // Moments through all of the run, most of which is spent before anything is written.
+    for round in 0..12 {
         let count = 1 + round % 3;
         let part = format!("{}/{count}", round % count);
         let mut child = materialize(&killed, &part).spawn().unwrap();
-        thread::sleep(Duration::from_millis(5 + round * 13 % 40));
+        thread::sleep(longest * (round * 7 % 12) / 12);
         kills += u32::from(child.try_wait().unwrap().is_none());
         child.kill().unwrap();
         child.wait().unwrap();

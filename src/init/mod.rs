@@ -42,7 +42,7 @@
 #[cfg(feature = "tch")]
 mod constant;
 #[cfg(feature = "tch")]
-mod cpu_engine;
+pub(crate) mod cpu_engine;
 #[cfg(feature = "tch")]
 pub(crate) mod cpu_fast_path;
 #[cfg(feature = "tch")]

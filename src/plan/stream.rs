@@ -7,6 +7,7 @@ use super::{
 };
 use crate::error::InitError;
 use crate::generator::Generator;
+use crate::init::cpu_engine::kernels;
 use crate::init::cpu_fast_path::engine_for;
 use crate::init::orthogonal::orthogonal;
 use crate::init::trunc_normal::trunc_normal;
@@ -53,6 +54,10 @@ impl Stream for Generator {
 
     fn engine(&self, draw: &Draw, target: Target<'_>) -> Option<Engine> {
         engine_for(*draw, target)
+    }
+
+    fn kernels(&self) -> String {
+        kernels()
     }
 
     unsafe fn allocate(

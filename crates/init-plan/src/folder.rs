@@ -121,6 +121,7 @@ struct Manifest {
     layout: String,
     shards: Option<u32>,
     metadata: Value,
+    kernels: String,
     dtype: Option<String>,
     max_shard_size: u64,
     tied: bool,
@@ -130,7 +131,7 @@ struct Manifest {
 }
 
 impl Manifest {
-    fn new(files: &Files<'_>, metadata: &Value, save: Save) -> Manifest {
+    fn new(files: &Files<'_>, metadata: &Value, kernels: String, save: Save) -> Manifest {
         let shards = (0..files.count()).map(|file| files.shard(file));
         Manifest {
             format: "tch-init manifest".to_owned(),
@@ -138,6 +139,7 @@ impl Manifest {
             layout: save.layout.name().to_owned(),
             shards: save.layout.shards().map(NonZero::get),
             metadata: metadata.clone(),
+            kernels,
             dtype: save.dtype.map(|dtype| dtype.name().to_owned()),
             max_shard_size: save.max_shard_size,
             tied: save.tied,
@@ -296,7 +298,7 @@ impl InitPlan {
         let folder = folder.as_ref();
         let metadata = self.metadata(generator)?;
         let files = self.files(save, wanted)?;
-        let manifest = Manifest::new(&files, &metadata, save);
+        let manifest = Manifest::new(&files, &metadata, generator.kernels(), save);
         if let Some(assembled) = finished(folder, Some(&manifest))? {
             (0..files.count()).for_each(|file| progress(FolderEvent::Present(&files.shard(file))));
             return Ok(assembled);
@@ -405,7 +407,10 @@ fn finished(folder: &Path, expected: Option<&Manifest>) -> Result<Option<Assembl
         .filter(|(file, _)| !folder.join(file).is_file());
     let absent: Vec<&str> = absent.map(|(file, _)| file.as_str()).collect();
     match absent.first() {
-        None => Ok(Some(assembled(&manifest, 0))),
+        None => {
+            tidy(folder, &manifest)?;
+            Ok(Some(assembled(&manifest, 0)))
+        }
         Some(first) => Err(FolderError::Incomplete {
             path: folder.to_owned(),
             missing: absent.len(),
@@ -512,12 +517,21 @@ fn complete(folder: &Path, manifest: &Manifest) -> Result<Assembled, FolderError
         Err(_) if folder.join(MANIFEST).is_file() => return Ok(assembled(manifest, 0)),
         Err(error) => return Err(error),
     }
-    // Temporary files of processes that were killed, or that completed it at the same time.
+    tidy(folder, manifest)?;
+    Ok(assembled(manifest, 0))
+}
+
+/// Removes from a complete folder what was needed to make it, and what processes that were killed have left.
+fn tidy(folder: &Path, manifest: &Manifest) -> Result<(), FolderError> {
     remove_temporaries(folder, ".")?;
     for (file, _) in &manifest.files {
-        remove(&sum_path(&folder.join(file)))?;
+        let sum = sum_path(&folder.join(file));
+        // Nothing is removed from a folder of another user.
+        if sum.exists() {
+            remove(&sum)?;
+        }
     }
-    Ok(assembled(manifest, 0))
+    Ok(())
 }
 
 fn rename(folder: &Path, partial: &Path, manifest: &Manifest) -> Result<(), FolderError> {

@@ -45,6 +45,12 @@ pub trait Stream: Sized {
     /// [`draw`](Self::draw) has to. Never affects the bits.
     fn engine(&self, draw: &Draw, target: Target<'_>) -> Option<Engine>;
 
+    /// Whose roundings the values have: `AVX2`, those of PyTorch's kernels for AVX2 and AVX-512, unless it is libtorch that
+    /// draws and computes, with other kernels. Files of both are not mixed.
+    fn kernels(&self) -> String {
+        "AVX2".to_owned()
+    }
+
     /// Allocates a storage, of zeros or of anything.
     ///
     /// # Errors

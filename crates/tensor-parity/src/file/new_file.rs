@@ -112,11 +112,12 @@ impl NewFile {
 }
 
 impl Write for NewFile {
+    // The error does not name the temporary file.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.file.write(bytes)
+        self.file.as_file_mut().write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
+        self.file.as_file_mut().flush()
     }
 }
