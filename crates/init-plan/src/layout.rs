@@ -12,8 +12,9 @@ use crate::torch_archive::Archive;
 use crate::write::{NotWritten, write_archives, write_safetensors};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::io::{self, Write};
 use std::num::NonZero;
+use std::path::Path;
 
 /// What the files of a folder are, and who reads them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,6 +126,47 @@ impl InitPlan {
     ) -> Result<Vec<Shard>, PlanError> {
         let files = self.files(save, wanted)?;
         Ok((0..files.count()).map(|file| files.shard(file)).collect())
+    }
+
+    /// Writes file number `number` of [`shards`](Self::shards) to anything, such as the client of an object store, with
+    /// the bytes that it has in a folder. The generator is not moved.
+    ///
+    /// # Errors
+    ///
+    /// [`PlanError::Write`] if it cannot be written, or there is no such file; otherwise as [`save`](Self::save).
+    ///
+    /// ```
+    /// use init_plan::{PlanBuilder, Save};
+    /// use tensor_parity::Dtype;
+    /// use torch_rng::{Mt19937, Uniform};
+    ///
+    /// let mut plan = PlanBuilder::new();
+    /// let weight = plan.parameter("weight", Dtype::Float32, &[300])?;
+    /// plan.draw(weight, Uniform { from: 0.0, to: 1.0 })?;
+    /// let plan = plan.finish("a vector")?;
+    /// let mut bytes = Vec::new();
+    /// plan.write_shard(&Mt19937::new(1), Save::default(), |_| true, 0, &mut bytes)?;
+    /// assert!(bytes.len() > 1200);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn write_shard<S: Stream>(
+        &self,
+        generator: &S,
+        save: Save,
+        wanted: impl FnMut(&str) -> bool,
+        number: usize,
+        out: &mut (impl Write + Send),
+    ) -> Result<(), PlanError> {
+        let files = self.files(save, wanted)?;
+        let failed = |error: NotWritten| error.at(Path::new(&files.file_name(number)));
+        if number >= files.count() {
+            let none = io::Error::new(io::ErrorKind::NotFound, "no such file in this layout");
+            return Err(failed(NotWritten::Write(none)));
+        }
+        let metadata = self.metadata(generator)?;
+        let mut places = self.places(generator)?;
+        let written = files.write(number, &mut places, &metadata, out);
+        written.map_err(failed)
     }
 
     pub(crate) fn files(
@@ -261,7 +303,7 @@ impl<'p> Files<'p> {
         }
     }
 
-    fn write_index(&self, out: &mut impl Write) -> std::io::Result<()> {
+    fn write_index(&self, out: &mut impl Write) -> io::Result<()> {
         match self.layout {
             Layout::Dcp { .. } => self.write_dcp_metadata(out),
             _ => {
@@ -280,7 +322,7 @@ impl<'p> Files<'p> {
         }
     }
 
-    fn write_dcp_metadata(&self, out: &mut impl Write) -> std::io::Result<()> {
+    fn write_dcp_metadata(&self, out: &mut impl Write) -> io::Result<()> {
         let mut chunks: Vec<Vec<Chunk>> = self.tensors.iter().map(|_| Vec::new()).collect();
         let numbers = self.tensors.iter().enumerate();
         let numbers: BTreeMap<&str, usize> = numbers.map(|(i, tensor)| (tensor.name, i)).collect();
