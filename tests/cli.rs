@@ -388,7 +388,7 @@ fn explain_as_json() {
 fn tensors_that_are_shifted_alike_are_one_finding() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
-    let linear = "Linear(in_features=30, out_features=20, bias=True)";
+    let linear = "Linear(in_features=30, out_features=50, bias=True)";
     std::fs::write(
         path("net.txt"),
         format!("Net(\n  (a): {linear}\n  (b): {linear}\n)"),
@@ -399,10 +399,10 @@ fn tensors_that_are_shifted_alike_are_one_finding() {
         generator.skip(shift);
         let mut tensors = Vec::new();
         for (name, shape) in [
-            ("a.weight", vec![20, 30]),
-            ("a.bias", vec![20]),
-            ("b.weight", vec![20, 30]),
-            ("b.bias", vec![20]),
+            ("a.weight", vec![50, 30]),
+            ("a.bias", vec![50]),
+            ("b.weight", vec![50, 30]),
+            ("b.bias", vec![50]),
         ] {
             let mut values = vec![0f32; shape.iter().product()];
             let bound = 1.0 / 30f64.sqrt();
@@ -431,6 +431,12 @@ fn tensors_that_are_shifted_alike_are_one_finding() {
             2,
             0,
             "  drawn with another seed: 2, not 1, each bit for bit\n",
+        ),
+        (
+            // The weights show it; the biases then follow.
+            3_141_592_653,
+            0,
+            "  drawn with another seed: 3141592653, not 1, each bit for bit\n",
         ),
     ] {
         std::fs::write(path("yours.safetensors"), draw(seed, shift)).unwrap();

@@ -1,5 +1,6 @@
 //! Candidates: the ways in which a tensor may have been drawn.
 
+use super::draw_fit::Head;
 use super::known_draws::{known_draws, may_hold};
 use super::replay::{Method, Position, replay};
 use super::values::{epsilon, values, varies};
@@ -7,6 +8,7 @@ use super::word_prediction::WordPattern;
 use crate::error::InitError;
 use crate::tensor::{Dtype, TensorView};
 use half::{bf16, f16};
+use torch_rng::recovery::find_seed;
 use torch_rng::{Consumed, Draw, Semantics, Target, TruncNormal, Uniform};
 
 /// A tensor whose origin is looked for.
@@ -133,6 +135,25 @@ impl Candidate {
     /// Whether it is the draw of the reference, as libtorch makes it.
     pub(super) fn is_expected(&self, target: &SearchTarget<'_>) -> bool {
         self.method == Method::Libtorch && target.expected_draw == Some(self.draw)
+    }
+
+    /// The position at which the values were drawn, if they are enough to determine the generator.
+    pub(super) fn recovered(&self, target: &SearchTarget<'_>, words: u64) -> Option<Position> {
+        /// Positions beyond those that are searched; they take a tenth of a second.
+        const MORE: u64 = 1 << 28;
+        if self.method != Method::Libtorch {
+            return None;
+        }
+        let head = Head::of(&target.views[self.view])?;
+        if !head.shows_grid() || !head.fits(self.draw) {
+            return None;
+        }
+        let (generator, first) = head.generator(self.draw).ok()?;
+        let origin = find_seed(&generator, words.max(MORE).saturating_add(first))?;
+        Some(Position {
+            seed: origin.seed.into(),
+            word: origin.words.checked_sub(first)?,
+        })
     }
 
     /// The view that the candidate is about.

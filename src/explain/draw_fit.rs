@@ -4,11 +4,12 @@
 
 use super::candidate::rng_dtype;
 use super::known_draws::{KnownDraw, may_hold};
-use super::values::{epsilon, max_abs};
-use crate::tensor::Dtype;
+use super::values::{epsilon, max_abs, range};
+use crate::tensor::{Dtype, TensorView};
 use rayon::prelude::*;
-use torch_rng::recovery::shown_words;
-use torch_rng::{Draw, Normal, Uniform};
+use std::collections::BTreeSet;
+use torch_rng::recovery::{KnownBits, RecoveryError, agreement, recover, shown_words};
+use torch_rng::{Draw, Mt19937, Normal, Uniform};
 
 /// The first values of a tensor, in an order in which it may have been drawn.
 #[derive(Debug, Clone)]
@@ -24,7 +25,46 @@ pub(super) struct Head {
 /// The values that decide whether a draw fits.
 const SAMPLE: usize = 512;
 
+/// The values of a tensor that are read to find its draw: more than enough for a state.
+pub(super) const HEAD: usize = 8192;
+
+/// Why a tensor does not give a generator.
+pub(super) enum Unrecovered {
+    /// The values are too few.
+    TooFew,
+    /// The values are not those of a stream of MT19937.
+    OtherData,
+}
+
 impl Head {
+    /// The first values of a tensor, after zeros; `None` if there are no others.
+    pub(super) fn of(view: &TensorView<'_>) -> Option<Head> {
+        let numel = view.numel();
+        let mut first = 0;
+        loop {
+            let values = range(view, first..first + HEAD)?;
+            let zeros = values.iter().take_while(|value| **value == 0.0).count();
+            if zeros < values.len() {
+                let skipped = match zeros < 16 {
+                    true => 0,
+                    false => zeros.next_multiple_of(16),
+                };
+                let first = (first + skipped).min(numel);
+                let values = range(view, first..first + HEAD)?;
+                return (!values.is_empty()).then_some(Head {
+                    dtype: view.dtype(),
+                    numel: numel as u64,
+                    first: first as u64,
+                    values,
+                });
+            }
+            first += values.len();
+            if first >= numel {
+                return None;
+            }
+        }
+    }
+
     /// Whether the values lie on the grid of a draw. Always for dtypes of 16 bits, which have too few digits.
     pub(super) fn fits(&self, draw: Draw) -> bool {
         let share = share_changed(draw);
@@ -129,6 +169,43 @@ impl Head {
                 name: format!("std {name}"),
             })
             .find_first(|known| self.fits(known.draw))
+    }
+
+    /// The generator that draws the values of a draw, and the word of the draw that it draws next.
+    pub(super) fn generator(&self, draw: Draw) -> Result<(Mt19937, u64), Unrecovered> {
+        /// The fewest words that determine a state.
+        const WORDS: usize = 1000;
+        /// The sums that are enough to tell MT19937 from other data.
+        const SUMS: u64 = 64;
+        let Head {
+            dtype,
+            numel,
+            first,
+            values,
+        } = self;
+        if !self.shows_grid() {
+            return Err(Unrecovered::TooFew);
+        }
+        let shown = shown_words(draw, rng_dtype(*dtype), *numel, *first, values);
+        let mut known: Vec<KnownBits> = shown.map(|shown| shown.known).unwrap_or_default();
+        let agreement = agreement(&known);
+        if agreement.sums >= SUMS && 4 * agreement.disagreeing > agreement.sums {
+            return Err(Unrecovered::OtherData);
+        }
+        if known.len() < WORDS {
+            return Err(Unrecovered::TooFew);
+        }
+        if agreement.disagreeing > 0 {
+            let wrong: BTreeSet<u64> = agreement.wrong_words.into_iter().collect();
+            known.retain(|known| !wrong.contains(&known.word));
+        }
+        let first = known.first().map_or(0, |known| known.word);
+        match recover(&known) {
+            Ok(generator) => Ok((generator, first)),
+            Err(RecoveryError::TooFew { .. }) => Err(Unrecovered::TooFew),
+            // A few words are wrong that the sums do not show.
+            Err(_) => Err(Unrecovered::TooFew),
+        }
     }
 
     /// Whether the digits of the dtype show what a value was drawn from.

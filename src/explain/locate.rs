@@ -1,26 +1,23 @@
 //! Finds seed and position of the tensors of one file, without a reference.
 
 use super::Options;
-use super::candidate::{rng_dtype, words};
+use super::candidate::words;
 use super::cross_match::weight_shape;
-use super::draw_fit::Head;
+use super::draw_fit::{HEAD, Head, Unrecovered};
 use super::known_draws::{KnownDraw, describe, known_draws};
 use super::located::{Located, Place};
 use super::permutation::{add_transposed, inverse};
 use super::reference::NamedView;
 use super::replay::Method;
 use super::stream_search::StreamSearch;
-use super::values::{bits_of_value, values, varies};
+use super::values::{bits_of_value, range, values, varies};
 use super::word_prediction::WordPattern;
 use crate::tensor::{Dtype, TensorView};
 use half::{bf16, f16};
 use rayon::prelude::*;
 use std::collections::BTreeSet;
-use torch_rng::recovery::{KnownBits, RecoveryError, agreement, find_seed, recover, shown_words};
+use torch_rng::recovery::find_seed;
 use torch_rng::{Draw, Element, Engine, Mt19937, Target};
-
-/// The values of a tensor that are read to find its draw: more than enough for a state.
-const HEAD: usize = 8192;
 
 /// The bits that show which of some thousand positions and draws a tensor has.
 const BITS_NEAR: f64 = 18.0;
@@ -171,7 +168,7 @@ impl<'a> Search<'a> {
             let view = &self.tensors[index].views[number];
             let draw = view.fits[fit].draw;
             let distribution = || describe(draw, None);
-            let (generator, first) = match view.generator(draw) {
+            let (generator, first) = match view.head.generator(draw) {
                 Ok(recovered) => recovered,
                 Err(Unrecovered::OtherData) => {
                     failed.get_or_insert(Place::OtherGenerator {
@@ -399,7 +396,7 @@ impl<'a> Open<'a> {
         let views = orders.into_iter().filter_map(|order: Vec<usize>| {
             let is_own = order.iter().copied().eq(0..order.len());
             let view = view.permute(&order).ok()?;
-            let head = head(&view)?;
+            let head = Head::of(&view)?;
             let mut fits = head.known_fits(known);
             if !is_own {
                 // The fans of the shape in which it was drawn have other names.
@@ -441,52 +438,7 @@ impl<'a> Open<'a> {
     }
 }
 
-/// Why a tensor does not give a generator.
-enum Unrecovered {
-    /// The values are too few.
-    TooFew,
-    /// The values are not those of a stream of MT19937.
-    OtherData,
-}
-
 impl OrderedView<'_> {
-    /// The generator that draws the values of a draw, and the word of the draw that it draws next.
-    fn generator(&self, draw: Draw) -> Result<(Mt19937, u64), Unrecovered> {
-        /// The fewest words that determine a state.
-        const WORDS: usize = 1000;
-        /// The sums that are enough to tell MT19937 from other data.
-        const SUMS: u64 = 64;
-        let Head {
-            dtype,
-            numel,
-            first,
-            values,
-        } = &self.head;
-        if !self.head.shows_grid() {
-            return Err(Unrecovered::TooFew);
-        }
-        let shown = shown_words(draw, rng_dtype(*dtype), *numel, *first, values);
-        let mut known: Vec<KnownBits> = shown.map(|shown| shown.known).unwrap_or_default();
-        let agreement = agreement(&known);
-        if agreement.sums >= SUMS && 4 * agreement.disagreeing > agreement.sums {
-            return Err(Unrecovered::OtherData);
-        }
-        if known.len() < WORDS {
-            return Err(Unrecovered::TooFew);
-        }
-        if agreement.disagreeing > 0 {
-            let wrong: BTreeSet<u64> = agreement.wrong_words.into_iter().collect();
-            known.retain(|known| !wrong.contains(&known.word));
-        }
-        let first = known.first().map_or(0, |known| known.word);
-        match recover(&known) {
-            Ok(generator) => Ok((generator, first)),
-            Err(RecoveryError::TooFew { .. }) => Err(Unrecovered::TooFew),
-            // A few words are wrong that the sums do not show.
-            Err(_) => Err(Unrecovered::TooFew),
-        }
-    }
-
     /// The words that the first values predict.
     fn pattern(&self, draw: Draw) -> Option<WordPattern> {
         let Head {
@@ -552,44 +504,9 @@ fn equal<T: Element + Default>(
     Some(equal)
 }
 
-/// The first values of a tensor, after zeros; `None` if there are no others.
-fn head(view: &TensorView<'_>) -> Option<Head> {
-    let numel = view.numel();
-    let mut first = 0;
-    loop {
-        let values = slice(view, first..first + HEAD)?;
-        let zeros = values.iter().take_while(|value| **value == 0.0).count();
-        if zeros < values.len() {
-            let skipped = match zeros < 16 {
-                true => 0,
-                false => zeros.next_multiple_of(16),
-            };
-            let first = (first + skipped).min(numel);
-            let values = slice(view, first..first + HEAD)?;
-            return (!values.is_empty()).then_some(Head {
-                dtype: view.dtype(),
-                numel: numel as u64,
-                first: first as u64,
-                values,
-            });
-        }
-        first += values.len();
-        if first >= numel {
-            return None;
-        }
-    }
-}
-
-fn slice(view: &TensorView<'_>, elements: std::ops::Range<usize>) -> Option<Vec<f64>> {
-    let mut buffer = Vec::new();
-    let bytes = view.read(elements, &mut buffer);
-    let elements = bytes.chunks_exact(view.dtype().size());
-    elements.map(|bytes| view.dtype().to_f64(bytes)).collect()
-}
-
 /// The value that all elements have. A single element counts only if it is 0 or 1.
 fn constant(view: &TensorView<'_>) -> Option<f64> {
-    let head = slice(view, 0..HEAD)?;
+    let head = range(view, 0..HEAD)?;
     let first = *head.first()?;
     if varies(&head) || (view.numel() == 1 && first != 0.0 && first != 1.0) {
         return None;

@@ -59,6 +59,22 @@ pub(super) fn find_origins(
     if let Some(seed) = limits.seed {
         search_seed(&mut found, seed, limits.words)?;
     }
+    // Any seed at all, where a tensor has enough values to determine it.
+    for number in 0..targets.len() {
+        if found[number].is_some() {
+            continue;
+        }
+        let own = candidates
+            .iter()
+            .filter(|candidate| candidate.target == number);
+        if let Some(position) = own
+            .into_iter()
+            .find_map(|own| own.recovered(&targets[number], limits.words))
+        {
+            let end = position.word.saturating_add(limits.words);
+            search_seed(&mut found, position.seed, end)?;
+        }
+    }
     let nearest = targets
         .iter()
         .zip(&found)

@@ -40,3 +40,11 @@ pub(super) fn max_abs(values: &[f64]) -> f64 {
 pub(super) fn varies(values: &[f64]) -> bool {
     values.windows(2).any(|pair| pair[0] != pair[1])
 }
+
+/// The numbers of some elements.
+pub(super) fn range(view: &TensorView<'_>, elements: std::ops::Range<usize>) -> Option<Vec<f64>> {
+    let mut buffer = Vec::new();
+    let bytes = view.read(elements, &mut buffer);
+    let elements = bytes.chunks_exact(view.dtype().size());
+    elements.map(|bytes| view.dtype().to_f64(bytes)).collect()
+}
