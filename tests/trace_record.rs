@@ -123,6 +123,48 @@ fn kept_operations_run_again_without_what_came_before() {
     }
 }
 
+/// A large model: hashes first, then the inputs of the operations that `trace diff` names.
+#[test]
+fn a_cause_is_proved_by_a_second_run() {
+    let _stream = default_stream();
+    let folder = tempfile::tempdir().unwrap();
+    let run = |name: &str, eps: f64, options: RecordOptions| {
+        let path = folder.path().join(name);
+        manual_seed(3).unwrap();
+        let vs = VarStore::new(CPU);
+        let fc = nn::linear(vs.root() / "fc", 16, 16, Default::default());
+        let x = Tensor::randn([4, 16], FLOAT_CPU);
+        let recording = options.record(&path, [&vs]).unwrap();
+        let y = fc.forward(&x).tanh();
+        let y = y.layer_norm([16], None::<Tensor>, None::<Tensor>, eps, false);
+        y.square().sum(Kind::Float).backward();
+        recording.finish().unwrap();
+        path
+    };
+    let diff = |[a, b]: [&Path; 2]| {
+        let mut program = std::process::Command::new(env!("CARGO_BIN_EXE_tch-init"));
+        let output = program.args(["trace", "diff"]).args([a, b]).output();
+        String::from_utf8(output.unwrap().stdout).unwrap()
+    };
+    let record = |names: [&str; 2], options: [RecordOptions; 2]| {
+        let [a, b] = options;
+        let (a, b) = (run(names[0], 1e-5, a), run(names[1], 1e-6, b));
+        diff([&a, &b])
+    };
+    let hashes = || RecordOptions::new().max_values(0);
+    let text = record(["a", "b"], [hashes(), hashes()]);
+    assert!(text.contains("not run again"), "{text}");
+    let numbers = text.split("--keep ").skip(1).map(|rest| {
+        let number = rest.split("..").next().unwrap();
+        number.parse::<usize>().unwrap()
+    });
+    let keep: Vec<RecordOptions> = numbers
+        .map(|number| RecordOptions::new().keep(number..number + 1))
+        .collect();
+    let text = record(["kept a", "kept b"], keep.try_into().unwrap());
+    assert!(text.contains("cause: eps"), "{text}");
+}
+
 #[test]
 fn lines_say_what_ran_where_and_when() {
     let _stream = default_stream();

@@ -125,7 +125,11 @@ fn said(departure: &Departure, proof: &Proof, labels: Sides<&'static str>) -> Sa
             ),
         ),
         Verdict::NotRun { side, reason } => {
-            return Said::not_run(&format!("{}: {reason}", of_side(side)));
+            let reason = format!("{}: {reason}", of_side(side));
+            return Said::not_run(&match keep(departure, labels, &proof.verdict) {
+                Some(advice) => format!("{reason}; {advice}"),
+                None => reason,
+            });
         }
         _ => ("not-proved", "the cause is not proved".to_owned()),
     };
@@ -158,6 +162,27 @@ fn said(departure: &Departure, proof: &Proof, labels: Sides<&'static str>) -> Sa
         }),
         sentence,
     }
+}
+
+/// What to record again where values are missing.
+fn keep(departure: &Departure, labels: Sides<&str>, verdict: &Verdict) -> Option<String> {
+    let Verdict::NotRun {
+        reason: NotRun::MissingValue(_) | NotRun::Generator(_),
+        ..
+    } = verdict
+    else {
+        return None;
+    };
+    let keep = |index: usize| format!("--keep {index}..{}", index + 1);
+    let pairs = || departure.pairs.iter();
+    let a = pairs()
+        .find_map(|pair| pair.a)
+        .map(|index| format!("{} with {}", labels.a, keep(index)));
+    let b = pairs()
+        .find_map(|pair| pair.b)
+        .map(|index| format!("{} with {}", labels.b, keep(index)));
+    let both: Vec<String> = a.into_iter().chain(b).collect();
+    Some(format!("record {}", both.join(" and ")))
 }
 
 fn arguments(
