@@ -355,6 +355,29 @@ fn printed_layers_have_the_bits_of_pytorch() {
     }
 }
 
+/// The README's section on `explain`, which begins with two bare files.
+#[test]
+#[ignore = "needs the Python reference: run `make test`"]
+fn two_bare_files_are_explained_as_the_readme_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let written = Command::new(python())
+        .arg(root.join("tests/python/story.py"))
+        .arg(folder.path())
+        .output()
+        .unwrap();
+    assert!(written.status.success(), "{written:?}");
+    let output = Command::new(env!("CARGO_BIN_EXE_tch-init"))
+        .current_dir(folder.path())
+        .args(["explain", "ours.safetensors", "python.safetensors"])
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let readme = std::fs::read_to_string(root.join("README.md")).unwrap();
+    let shown = format!("$ tch-init explain ours.safetensors python.safetensors\n{text}```");
+    assert!(!text.is_empty() && readme.contains(&shown), "{text}");
+}
+
 /// Three wrong ports of a net, from docs/porting.md: the program explains each.
 #[test]
 #[ignore = "needs the Python reference: run `make test`"]

@@ -1,4 +1,4 @@
-"""Writes the weights of three wrong ports and of PyTorch: the README's story.
+"""Writes the weights of three wrong ports and of PyTorch, for docs/porting.md, and the two bare files of the README.
 
     python tests/python/story.py OUT_DIR        (torch 2.13, safetensors)
 
@@ -55,6 +55,11 @@ def main(out):
             name, ["fc1.weight", "fc2.weight"]), (name, wrong)
         save_file(tensors, str(out / f"{name}.safetensors"))
         print(f"{name}.safetensors: {', '.join(wrong)} differ")
+    # Two bare files: a seed that nobody guesses, and five numbers that only ours draws first.
+    for name, draws in (("python", 0), ("ours", 5)):
+        torch.manual_seed(3141592653)
+        torch.randn(draws)
+        save_file(Net().state_dict(), str(out / f"{name}.safetensors"))
 
 
 if __name__ == "__main__":
