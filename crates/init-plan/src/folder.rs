@@ -6,8 +6,8 @@
 
 use crate::dcp_metadata::METADATA;
 use crate::error::PlanError;
+use crate::files::{Files, Shard};
 use crate::hexadecimal::hexadecimal;
-use crate::layout::{Files, Shard};
 use crate::part::Part;
 use crate::plan::InitPlan;
 use crate::save::Save;
