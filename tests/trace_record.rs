@@ -199,6 +199,14 @@ fn lines_say_what_ran_where_and_when() {
     let draw = call(&trace, "aten::bernoulli_");
     let states = draw.generator.unwrap();
     assert!(states.len() == 2 && states[0].seed == 3 && states[0].state != states[1].state);
+    // The state that the first draw began with is kept, so that the draw can be run again.
+    let first = operations(&trace)
+        .into_iter()
+        .find_map(|operation| operation.generator)
+        .unwrap();
+    let values = TensorFile::open(path.with_file_name("t.trace.safetensors")).unwrap();
+    let key = format!("uint8:{}", first[0].state);
+    assert!(values.get(&key).is_some(), "{key}");
     let mut all = operations(&trace).into_iter();
     let update = all.find(|operation| operation.phase.to_string() == "optimizer");
     let update = update.unwrap();

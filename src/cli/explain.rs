@@ -6,16 +6,14 @@ use super::explain_alone;
 use super::rename_hint::{Named, RenameHint};
 use super::report::{Report, one_line, spinner};
 use super::selection::{Names, Selection};
+use super::weights::{Weights, begins_with};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
-use std::fs::File;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use tch_init::explain::{Expected, Explanation, Finding, Model, NamedView, Options, explain};
-use tch_init::file::TensorFile;
 use tch_init::parity::{Compare, Criterion, NotCompared, SourceEntry, SourceError, TensorSource};
 use tch_init::plan::InitPlan;
 use tch_init::rng::Seed;
@@ -23,7 +21,7 @@ use tch_init::tensor::{Dtype, LeftOut, LeftOutKind};
 
 #[derive(Args)]
 pub struct Arguments {
-    /// The tensors to explain: a file of safetensors, npz, npy, pt or ot, or a folder of them
+    /// The tensors to explain: a file of safetensors, npz, npy, pt or ot, a folder of them, or a trace, whose parameters are meant
     yours: PathBuf,
     /// PyTorch's tensors, in a file of any of these formats, or the plan of a model, with --seed. The plan may also be
     /// the first argument. Without a reference, the seeds and positions of the tensors are found from their values
@@ -65,8 +63,9 @@ pub fn run(arguments: &Arguments) -> Result<Report> {
             yours_path.display()
         );
     }
-    let yours_file = TensorFile::open(yours_path)?;
-    let all_yours = named(&yours_file);
+    let yours_weights = Weights::open(yours_path)?;
+    let yours_file = &yours_weights.file;
+    let all_yours = yours_weights.named()?;
     let yours = renamed(all_yours.clone(), &names)?;
     let mut options = Options::default()
         .other_seeds(arguments.other_seeds)
@@ -75,7 +74,7 @@ pub fn run(arguments: &Arguments) -> Result<Report> {
         options = options.seed(seed);
     }
     if reference.is_none() && arguments.layers.is_none() {
-        require_tensors(yours_path, &yours_file)?;
+        require_tensors(yours_path, yours_file)?;
         names.warn_of_unused();
         return explain_alone::run(yours_path, &yours, &options, arguments.json);
     }
@@ -108,7 +107,7 @@ pub fn run(arguments: &Arguments) -> Result<Report> {
         )?;
         names.warn_of_unused();
         if explanations.is_empty() {
-            require_tensors(yours_path, &yours_file)?;
+            require_tensors(yours_path, yours_file)?;
             bail!(
                 "{} and the reference have no tensor of the same name{}",
                 yours_path.display(),
@@ -139,16 +138,16 @@ pub fn run(arguments: &Arguments) -> Result<Report> {
             report(model.expected()?, &[])
         }
         (Some(reference), _, _) => {
-            let file = TensorFile::open(reference)?;
-            require_tensors(reference, &file)?;
-            let tensors = named(&file).into_iter();
+            let weights = Weights::open(reference)?;
+            require_tensors(reference, &weights.file)?;
+            let tensors = weights.named()?.into_iter();
             let expected: Vec<Expected<'_>> = tensors
                 .map(|tensor| Expected {
                     tensor,
                     drawn: None,
                 })
                 .collect();
-            report(expected, file.left_out())
+            report(expected, weights.file.left_out())
         }
         (None, Some(layers), Some(seed)) => {
             let model = printed_model(arguments, layers, seed, &yours)?;
@@ -160,10 +159,7 @@ pub fn run(arguments: &Arguments) -> Result<Report> {
 
 /// Whether a file is a plan: a JSON object with the format of a plan at its start.
 fn is_plan(path: &Path) -> bool {
-    let mut start = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(4096).read_to_end(&mut start));
-    let start = String::from_utf8_lossy(&start);
-    read.is_ok() && start.trim_start().starts_with('{') && start.contains("\"tch-init plan\"")
+    begins_with(path, "\"tch-init plan\"")
 }
 
 fn printed_model(
@@ -188,15 +184,6 @@ fn printed_model(
         }
     }
     Ok(model)
-}
-
-fn named(file: &TensorFile) -> Vec<NamedView<'_>> {
-    file.iter()
-        .map(|(name, view)| NamedView {
-            name: name.to_owned(),
-            view,
-        })
-        .collect()
 }
 
 fn shapes(tensors: &[NamedView<'_>]) -> Vec<Named> {

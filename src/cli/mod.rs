@@ -17,6 +17,8 @@ mod selection;
 mod state_file;
 mod trace;
 mod versions;
+#[cfg(feature = "tch")]
+mod weights;
 
 #[cfg(feature = "tch")]
 mod demo;

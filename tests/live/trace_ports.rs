@@ -200,12 +200,13 @@ fn run(name: &str, folder: &Path, steps: usize) -> PathBuf {
     let trace = folder.join(format!("{name}{}.rust.trace", MISTAKE.get()));
     let weights = folder.join(format!("{name}.safetensors"));
     manual_seed(1).unwrap();
-    let (x, y) = data(name);
+    let (x, y) = data(name.split('-').next().unwrap());
     if name == "dcgan" {
         dcgan(&x, &weights, &trace, steps);
         return trace;
     }
     let vs = VarStore::new(CPU);
+    let (name, optimizer) = name.split_once('-').unwrap_or((name, "sgd"));
     let forward = match name {
         "mlp" => mlp(&vs),
         "lenet" => lenet(&vs),
@@ -218,9 +219,11 @@ fn run(name: &str, folder: &Path, steps: usize) -> PathBuf {
     let momentum = if has("momentum") { 0.8 } else { 0.9 };
     let decay = if has("decay") { 0.0 } else { 1e-4 };
     let lr = if has("lr") { 0.06 } else { 0.05 };
-    let mut optimizer = tch::nn::sgd(momentum, 0., decay, has("nesterov"))
-        .build(&vs, lr)
-        .unwrap();
+    let mut optimizer = match optimizer {
+        "adam" => tch::nn::Adam::default().build(&vs, 1e-3),
+        _ => tch::nn::sgd(momentum, 0., decay, has("nesterov")).build(&vs, lr),
+    }
+    .unwrap();
     manual_seed(if has("seed") { 8 } else { 7 }).unwrap();
     let recording = tch_init::trace::record(&trace, &vs).unwrap();
     for step in 0..steps {
@@ -237,6 +240,8 @@ fn run(name: &str, folder: &Path, steps: usize) -> PathBuf {
         if has("no zero_grad") {
             loss.backward();
             optimizer.step();
+        } else if has("clip") {
+            optimizer.backward_step_clip_norm(&loss, 0.1);
         } else {
             optimizer.backward_step(&loss);
         }
@@ -435,4 +440,31 @@ fn planted_mistakes_are_named() {
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// tch's Adam is libtorch's, whose moments are those of PyTorch's until they round otherwise.
+#[test]
+#[ignore = "needs the Python reference: ./setup --reference, then make test"]
+fn the_adam_of_tch_is_named() {
+    let _stream = default_stream();
+    let temporary = tempfile::tempdir().unwrap();
+    let folder = folder(temporary.path());
+    let trace = run("mlp-adam", &folder, 3);
+    python_traces(&folder, 3, &["mlp-adam"]);
+    let read = |path: &Path| Trace::read(path).unwrap();
+    let python = folder.join("mlp-adam.python.trace");
+    let departures = Comparison::new(&read(&python), &read(&trace)).departures;
+    let [departure] = &departures[..] else {
+        panic!("{departures:#?}");
+    };
+    assert_eq!(departure.class.name(), "optimizer", "{departure:#?}");
+    assert_eq!(departure.class.subject(), Some("lerp"));
+    for place in [&departure.a, &departure.b].into_iter().flatten() {
+        assert_eq!((place.step, place.phase), (2, "optimizer"));
+    }
+    let text = departure.details.join("\n");
+    assert!(
+        text.contains("lerp_") && text.contains("tch_init::optim::Adam"),
+        "{text}"
+    );
 }

@@ -186,3 +186,91 @@ fn invented_mistakes_are_found() {
     // Inputs and labels in another order are two, until their rows are compared.
     assert_eq!(more, ["\"mlp-rows.trace\""]);
 }
+
+/// Dtypes, layouts, memory formats and devices have Python's names: operations that Python recorded are recorded alike when they
+/// run again here.
+#[test]
+#[ignore = "needs PyTorch"]
+fn words_are_those_of_python() {
+    let _stream = default_stream();
+    let folder = tempfile::tempdir().unwrap();
+    let script = r#"
+import sys, torch
+sys.argv[0] = "x"
+sys.path.insert(0, sys.argv[2])
+import trace as tch_trace
+x = torch.arange(24.).view(1, 2, 3, 4)
+with tch_trace.record(sys.argv[1]):
+    for dtype in sorted({str(d) for d in vars(torch).values() if isinstance(d, torch.dtype)}):
+        dtype = getattr(torch, dtype[6:])
+        if not any(word in str(dtype) for word in ("bits", "qint", "quint", "float4", "int1", "int2", "int3", "int4", "int5", "int6", "int7")) or dtype in (torch.int16, torch.int32, torch.int64, torch.uint16, torch.uint32, torch.uint64):
+            torch.empty(2, dtype=dtype)
+    for format in (torch.contiguous_format, torch.channels_last, torch.preserve_format):
+        x.clone(memory_format=format)
+    x[None].clone(memory_format=torch.channels_last_3d)
+    for layout in (torch.sparse_coo, torch.sparse_csr, torch.sparse_csc):
+        x[0, 0].to_sparse(layout=layout)
+    x[0, 0].to_sparse(layout=torch.sparse_bsr, blocksize=(1, 2))
+    x[0, 0].to_sparse(layout=torch.sparse_bsc, blocksize=(1, 2))
+    torch.zeros(2, 2, layout=torch.sparse_coo)
+    torch.zeros(2, layout=torch.strided, device="cpu")
+    x.to_mkldnn()
+"#;
+    let python = folder.path().join("python.trace");
+    let output = Command::new(self::python())
+        .args(["-c", script])
+        .arg(&python)
+        .arg(root().join("python"))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let recorded = Trace::read(&python).unwrap();
+    let rust = folder.path().join("rust.trace");
+    let vs = tch::nn::VarStore::new(tch::Device::Cpu);
+    let mut replay = Replay::new(&python, &recorded).unwrap();
+    let recording = tch_init::trace::record(&rust, &vs).unwrap();
+    replay.start();
+    replay.run_before(recorded.len()).unwrap();
+    recording.finish().unwrap();
+    let again = Trace::read(&rust).unwrap();
+    let words = |trace: &Trace| {
+        let operations = trace.operations().map(Result::unwrap);
+        // What the replay itself computes is no copy of Python's operations.
+        operations
+            .map(|operation| {
+                let arguments = operation.arguments();
+                let texts = arguments.filter_map(|(name, value)| match value {
+                    Value::Text(text) => Some(format!("{name}={text}")),
+                    _ => None,
+                });
+                let results = operation.results.iter().flat_map(Value::tensors);
+                let kinds =
+                    results.map(|(_, tensor)| format!("{} {:?}", tensor.dtype, tensor.opaque));
+                format!(
+                    "{}({}): {}",
+                    operation.schema(),
+                    texts.collect::<Vec<_>>().join(", "),
+                    kinds.collect::<Vec<_>>().join(", ")
+                )
+            })
+            .collect::<Vec<_>>()
+    };
+    let mut missing = words(&recorded);
+    let found = words(&again);
+    let text = missing.join("\n");
+    for word in [
+        "sparse_coo",
+        "sparse_csr",
+        "sparse_bsc",
+        "_mkldnn",
+        "channels_last_3d",
+        "complex32",
+        "float8_e4m3fn",
+        "bfloat16",
+    ] {
+        assert!(text.contains(word), "{word}: {text}");
+    }
+    let mut rest = found.iter();
+    missing.retain(|line| !rest.by_ref().any(|other| other == line));
+    assert!(missing.is_empty(), "{missing:#?}\n{found:#?}");
+}

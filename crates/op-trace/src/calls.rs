@@ -243,6 +243,13 @@ impl Calls {
         Some(value)
     }
 
+    /// Whether an operation takes or gives a value.
+    pub fn has_value(&self, tensor: &TensorValue) -> bool {
+        let dtype = self.dtypes.find(&tensor.dtype);
+        let value = dtype.zip(tensor.hash);
+        value.is_some_and(|value| self.values.find(&value).is_some())
+    }
+
     /// Gives back memory that was kept for more operations.
     pub fn shrink(&mut self) {
         self.values.shrink();

@@ -11,7 +11,7 @@ use anyhow::Result;
 use clap::Args;
 use op_trace::{Class, Comparison, Departure, Outcome, Place, Sides, Trace};
 use serde_json::{Value, json};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 #[derive(Args)]
 pub struct Arguments {
@@ -108,7 +108,14 @@ pub fn run(arguments: &Arguments) -> Result<Report> {
         found: !comparison.is_same(),
         text: match arguments.json {
             true => {
-                let json = to_json(&comparison, &notes, &said, healed.as_ref(), &after);
+                let json = to_json(
+                    &comparison,
+                    &notes,
+                    &said,
+                    healed.as_ref(),
+                    &after,
+                    [&arguments.a, &arguments.b],
+                );
                 serde_json::to_string_pretty(&json)? + "\n"
             }
             false => to_text(
@@ -118,6 +125,7 @@ pub fn run(arguments: &Arguments) -> Result<Report> {
                 &said,
                 healed.as_ref(),
                 &after,
+                [&arguments.a, &arguments.b],
             ),
         },
     })
@@ -205,6 +213,7 @@ fn to_text(
     said: &[Said],
     healed: Option<&Healed>,
     after: &Aftermath,
+    files: [&Path; 2],
 ) -> String {
     let mut lines = introduction(comparison, notes);
     if let Some(said) = said.iter().find(|said| said.environment) {
@@ -227,16 +236,23 @@ fn to_text(
         lines.push(String::new());
         // What is measured is all that departs.
         let after = (comparison.departures.len() == 1).then_some(after);
-        lines.extend(departure_lines(title, departure, comparison.labels, after));
+        lines.extend(departure_lines(
+            title,
+            departure,
+            comparison.labels,
+            after,
+            explain_command(departure, files),
+        ));
     }
     if comparison.departures.len() != 1 {
         lines.extend(after.line(comparison.labels));
     }
     let rest = comparison.departures.len().saturating_sub(shown);
     if rest > 0 {
-        lines.push(format!(
-            "{rest} more independent departures; --all shows them"
-        ));
+        lines.push(match rest {
+            1 => "1 more independent departure; --all shows it".to_owned(),
+            rest => format!("{rest} more independent departures; --all shows them"),
+        });
     }
     if let Some(healed) = healed {
         lines.push(String::new());
@@ -264,6 +280,7 @@ fn departure_lines(
     departure: &Departure,
     labels: Sides<&'static str>,
     after: Option<&Aftermath>,
+    explain: Option<String>,
 ) -> Vec<String> {
     let mut lines = vec![format!("{title}: {}", departure.class.text(labels))];
     lines.extend(places(departure, labels));
@@ -284,10 +301,48 @@ fn departure_lines(
         }
         lines.push(line);
     }
-    if matches!(departure.class, Class::Weights) {
-        lines.push("  `tch-init explain` says where weights come from".to_owned());
-    }
+    lines.extend(explain.map(|command| format!("  {command}")));
     lines
+}
+
+/// More names than a command has.
+const MAX_NAMES: usize = 8;
+
+/// The command that says where weights come from, if the files of values are there.
+fn explain_command(departure: &Departure, [a, b]: [&Path; 2]) -> Option<String> {
+    let beside = |path: &Path| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(".safetensors");
+        Path::new(&name).exists()
+    };
+    if departure.weights.is_empty() || !cfg!(feature = "tch") || !beside(a) || !beside(b) {
+        return None;
+    }
+    let path = |path: &Path| quoted(&path.display().to_string());
+    let mut command = format!("tch-init explain {} {}", path(b), path(a));
+    let few = departure.weights.len() <= MAX_NAMES;
+    for names in departure.weights.iter().take(MAX_NAMES) {
+        if names.a != names.b {
+            let pattern = names.b.replace('.', "\\.");
+            command += &format!(
+                " --rename {}",
+                quoted(&format!("s/^{pattern}$/{}/", names.a))
+            );
+        }
+        if few {
+            command += &format!(" --only {}", quoted(&names.a));
+        }
+    }
+    Some(command)
+}
+
+/// A word as a shell takes it.
+fn quoted(word: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:,@%".contains(c);
+    match !word.is_empty() && word.chars().all(is_plain) {
+        true => word.to_owned(),
+        false => format!("'{}'", word.replace('\'', "'\\''")),
+    }
 }
 
 fn healed_lines(healed: &Healed, labels: Sides<&'static str>) -> Vec<String> {
@@ -296,7 +351,13 @@ fn healed_lines(healed: &Healed, labels: Sides<&'static str>) -> Vec<String> {
         for (departure, said) in round {
             let mut departure = departure.clone();
             complete(&mut departure, said);
-            lines.extend(departure_lines("after healing", &departure, labels, None));
+            lines.extend(departure_lines(
+                "after healing",
+                &departure,
+                labels,
+                None,
+                None,
+            ));
             lines.push(String::new());
         }
     }
@@ -338,6 +399,9 @@ fn verdict(comparison: &Comparison) -> &'static str {
         }
         (true, Outcome::Differs) => {
             "the parameters or buffers at the end differ, and no cause was found"
+        }
+        (true, Outcome::Longer) => {
+            "no difference until the end of the program that ran fewer steps"
         }
         (true, _) => {
             "no difference was found; a trace does not say what its parameters were at the end"
@@ -402,6 +466,7 @@ fn to_json(
     said: &[Said],
     healed: Option<&Healed>,
     after: &Aftermath,
+    files: [&Path; 2],
 ) -> Value {
     let labels = comparison.labels;
     json!({
@@ -409,6 +474,7 @@ fn to_json(
         "outcome": match comparison.outcome {
             Outcome::Equal => "equal",
             Outcome::Differs => "differs",
+            Outcome::Longer => "longer",
             _ => "unknown",
         },
         "operations_a": comparison.operations.a,
@@ -426,11 +492,14 @@ fn to_json(
             .departures
             .iter()
             .enumerate()
-            .map(|(index, departure)| departure_json(departure, said.get(index), labels))
+            .map(|(index, departure)| {
+                let command = explain_command(departure, files);
+                departure_json(departure, said.get(index), labels, command)
+            })
             .collect::<Vec<_>>(),
         "healed": healed.map(|healed| json!({
             "rounds": healed.rounds.iter().map(|round| {
-                round.iter().map(|(departure, said)| departure_json(departure, Some(said), labels)).collect::<Vec<_>>()
+                round.iter().map(|(departure, said)| departure_json(departure, Some(said), labels, None)).collect::<Vec<_>>()
             }).collect::<Vec<_>>(),
             "first": healed.first,
             "runs": healed.runs,
@@ -444,6 +513,7 @@ fn departure_json(
     departure: &Departure,
     said: Option<&Said>,
     labels: Sides<&'static str>,
+    command: Option<String>,
 ) -> Value {
     let place = |place: &Option<Place>| {
         place.as_ref().map(|place| {
@@ -456,7 +526,8 @@ fn departure_json(
     json!({
         "class": departure.class.name(), "subject": departure.class.subject(), "text": departure.class.text(labels),
         "a": place(&departure.a), "b": place(&departure.b), "details": departure.details,
-        "consequences": departure.consequences, "similar": departure.similar,
+        "weights": departure.weights.iter().map(|names| json!({ "a": names.a, "b": names.b })).collect::<Vec<_>>(),
+        "command": command, "consequences": departure.consequences, "similar": departure.similar,
         "proved": said.is_some_and(|said| said.proved), "proof": said.map(|said| &said.json),
     })
 }

@@ -11,7 +11,10 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
 import torch
 
+import further_programs
 import programs
+
+PROGRAMS = {**programs.PROGRAMS, **further_programs.PROGRAMS}
 
 
 def recorder():
@@ -135,7 +138,7 @@ INVENTED = [
     ("lstm", ["rolled"], [("step", "roll", None, 1, "forward")]),
     ("lstm", ["class weights"], [("argument", "weight", None, 1, "forward")]),
     ("lstm", ["lstm smoothing"], [("step", None, None, 1, "forward")]),
-    ("gpt", ["heads"], [("argument", None, "blocks.0.attn", 1, "forward"), ("argument", "other", "blocks.0.attn", 1, "forward")]),
+    ("gpt", ["heads"], [("argument", None, "blocks.0.attn", 1, "forward")]),
     ("gpt", ["mask off by one"], [("weights", None, "blocks.0.attn", 1, "forward")]),
     ("gpt", ["scale of all"], [("argument", "other", "blocks.0.attn", 1, "forward")]),
     ("gpt", ["half scores"], [("dtype", None, "blocks.0.attn", 1, "forward")]),
@@ -169,6 +172,72 @@ INVENTED = [
     ("encoder", ["reduction"], [("operation", "sum", None, 1, "forward")]),
 ]
 
+# Invented after the rules, in programs that these had not seen.
+FURTHER = [
+    ("deep", ["eps of one in twelve"], [("argument", "eps", "layers.7.norm1", None, None)]),
+    ("decoder", ["late eps"], [("argument", "eps", "layers.2.norm2", 1, "forward")]),
+    ("decoder", ["values and keys"], [("input", None, "layers.1", 1, "forward")]),
+    ("decoder", ["reshaped keys"], [("step", None, "layers.0", 1, "forward")]),
+    ("decoder", ["root of width"], [("argument", "other", "layers.0", 1, "forward")]),
+    ("decoder", ["upper mask"], [("operation", "tril", "layers.0", 1, "forward")]),
+    ("decoder", ["mask by one"], [("argument", "diagonal", "layers.0", 1, "forward")]),
+    ("decoder", ["softmax of columns"], [("argument", "dim", "layers.2", 1, "forward")]),
+    ("decoder", ["mix not transposed"], [("step", "t", "layers.1", 1, "forward")]),
+    ("decoder", ["detached"], [("frozen", None, None, 1, None)]),
+    ("decoder", ["one dropout"], [("step", "dropout", "layers.2", 1, "forward")]),
+    ("decoder", ["other buffer"], [("input", None, None, 1, "forward")]),
+    ("decoder", ["first of two dropouts"], [("step", "dropout", None, 1, "forward")]),
+    ("decoder", ["second of two dropouts"], [("step", "dropout", None, 1, "forward")]),
+    ("decoder", ["not tied"], [("tied", None, None, None, None)]),
+    ("decoder", ["batches exchanged"], [("data-order", None, None, 2, "forward")]),
+    ("decoder", ["betas exchanged"], [("optimizer", None, None, 1, "optimizer")]),
+    ("decoder", ["warm-up late"], [("optimizer", None, None, 1, "optimizer")]),
+    ("decoder", ["schedule of epochs"], [("optimizer", None, None, 2, "optimizer")]),
+    ("decoder", ["schedule late"], [("optimizer", None, None, 2, "optimizer")]),
+    ("decoder", ["one more step"], []),
+    ("decoder", ["one step less"], []),
+    ("decoder", ["gradients stay"], [("gradient-not-zeroed", None, None, 2, "backward")]),
+    ("decoder", ["zeroed in each part"], [("gradient-not-zeroed", None, None, 1, "backward")]),
+    ("decoder", ["shifted targets"], [("step", "slice", None, 1, "forward")]),
+    ("decoder", ["smoothing near"], [("argument", None, None, 1, "forward")]),
+    ("decoder", ["parts not averaged"], [("step", "div", None, 1, None)]),
+    ("decoder", ["not clipped"], [("step", None, None, 1, None)]),
+    ("decoder", ["clip near"], [("argument", None, None, 1, None)]),
+    ("decoder", ["clip by sum"], [("argument", "ord", None, 1, None)]),
+    ("decoder", ["late eps", "one more step"], [("argument", "eps", "layers.2.norm2", 1, "forward")]),
+    ("decoder", ["schedule late", "one more step"], [("optimizer", None, None, 2, "optimizer")]),
+    ("vision", ["stride order"], [("argument", "stride", "stem", 1, "forward")]),
+    ("vision", ["padding order"], [("argument", "padding", "stem", 1, "forward")]),
+    ("vision", ["instance eps"], [("argument", "eps", "norm", 1, "forward")]),
+    ("vision", ["nearest"], [("operation", "upsample_bilinear2d", None, 1, "forward")]),
+    ("vision", ["corners"], [("argument", "align_corners", None, 1, "forward")]),
+    ("vision", ["cat order"], [("input", None, None, 1, "forward")]),
+    ("vision", ["space to depth"], [("step", "transpose", None, 1, "forward")]),
+    ("vision", ["mean of channels"], [("argument", "dim", None, 1, "forward")]),
+    ("vision", ["normalize batch"], [("argument", "dim", None, 1, "forward")]),
+    ("vision", ["biased"], [("argument", "correction", None, 1, "forward")]),
+    ("vision", ["added near"], [("argument", "other", None, 1, "forward")]),
+    ("vision", ["clamped"], [("argument", "min", None, 1, "forward")]),
+    ("vision", ["nesterov"], [("optimizer", None, None, 1, "optimizer")]),
+    ("vision", ["dampening"], [("optimizer", None, None, 2, "optimizer")]),
+    ("vision", ["absolute"], [("operation", "smooth_l1_loss", None, 1, "forward")]),
+    ("vision", ["beta"], [("argument", "beta", None, 1, "forward")]),
+    ("vision", ["penalty"], [("argument", "other", None, 1, "forward")]),
+    ("vision", ["stem not trained"], [("step", "fill", None, 2, None)]),
+    ("vision", ["half gradient"], [("step", "mul", None, 1, None)]),
+    ("vision", ["average"], [("argument", "alpha", None, None, None)]),
+    ("vision", ["average used"], [("step", "copy", None, 2, None)]),
+    ("vision", ["instance eps", "beta"], [("argument", "eps", "norm", 1, "forward")]),
+    # The other normalization has the same values, so that nothing differs in the end.
+    ("vision", ["other norm"], []),
+    ("vision", ["stopped"], [("step", "add", None, 1, "forward")]),
+    ("predict", ["smallest"], [("operation", "argmax", None, 1, "forward")]),
+    ("predict", ["top"], [("operation", "argmax", None, 1, "forward")]),
+    ("pick", ["smallest"], [("operation", "argmax", None, 1, "forward")]),
+    ("pick", ["argmax of columns"], [("argument", "dim", None, 1, "forward")]),
+    ("predict", ["argmax of columns"], [("argument", "dim", None, 1, "forward")]),
+]
+
 # They change no bit of what the program ends with.
 HARMLESS = [
     ("mlp", ["relu after dropout"]), ("mlp", ["relu6"]), ("lenet", ["ceil"]), ("gpt", ["large mask"]), ("encoder", ["pool 1"]),
@@ -185,6 +254,7 @@ TWO = [
     ("lenet", ["dim", "adam eps"], ["argument dim", "the optimizer: other"]),
     ("gan", ["slope", "beta1"], ["argument negative_slope", "the optimizer: weight"]),
     ("mlp", ["sum", "lr"], ["argument reduction", "the optimizer: alpha"]),
+    ("vision", ["instance eps", "beta"], ["argument beta", "argument eps"]),
 ]
 
 
@@ -192,7 +262,7 @@ def trace(tch_trace, folder, program, mistakes):
     programs.PLANTED.clear()
     programs.PLANTED.update(mistakes)
     path = os.path.join(folder, "-".join([program, *mistakes]).replace(" ", "_") + ".trace")
-    run = programs.PROGRAMS[program]()
+    run = PROGRAMS[program]()
     model = next(run)
     with tch_trace.record(path, model=model):
         for _ in run:
@@ -221,6 +291,8 @@ def main(folder, only=None):
     chosen = CASES
     if only == ["--invented"]:
         chosen, only = INVENTED + [(program, mistakes, []) for program, mistakes in HARMLESS], None
+    if only == ["--further"]:
+        chosen, only = FURTHER, None
     for program, mistakes, expected in chosen:
         if only and program not in only:
             continue

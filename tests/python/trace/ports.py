@@ -145,9 +145,13 @@ def load(model, tensors, prefix=""):
 
 def train(name, tensors, path, steps):
     x, y = tensors["data.x"], tensors["data.y"]
+    name, _, kind = name.partition("-")
     model = {"mlp": Mlp, "lenet": LeNet, "resnet18": ResNet18, "tagger": Tagger, "gpt": Gpt}[name]()
     load(model, tensors)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, weight_decay=1e-4)
+    if kind == "adam":
+        optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    else:
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, weight_decay=1e-4)
     torch.manual_seed(7)
     with tch_trace.record(path, model=model):
         for _ in range(steps):

@@ -39,6 +39,8 @@ pub enum Class {
     GradientNotZeroed,
     /// A parameter is trained on one side only.
     Frozen,
+    /// Parameters that are one on one side and several on the other: weights that are tied.
+    Tied,
     /// The same operation on the same inputs gives other results, and the environments differ.
     Environment,
     /// The same operation on the same inputs gives other results, and nothing tells why.
@@ -47,7 +49,7 @@ pub enum Class {
 
 impl Class {
     /// A word for the class: `argument`, `step`, `operation`, `order`, `input`, `mode`, `seed`, `stream`, `weights`, `data`,
-    /// `data-order`, `dtype`, `optimizer`, `gradient-not-zeroed`, `frozen`, `environment` or `unknown`.
+    /// `data-order`, `dtype`, `optimizer`, `gradient-not-zeroed`, `frozen`, `tied`, `environment` or `unknown`.
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
@@ -66,6 +68,7 @@ impl Class {
             Class::Optimizer(_) => "optimizer",
             Class::GradientNotZeroed => "gradient-not-zeroed",
             Class::Frozen => "frozen",
+            Class::Tied => "tied",
             Class::Environment => "environment",
             Class::Unknown => "unknown",
         }
@@ -129,6 +132,7 @@ impl Class {
             Class::Optimizer(what) => write!(f, "the optimizer: {what}"),
             Class::GradientNotZeroed => f.write_str("the gradients are not zeroed"),
             Class::Frozen => f.write_str("a parameter is trained on one side only"),
+            Class::Tied => f.write_str("parameters are shared on one side only"),
             Class::Environment => f.write_str("the environment"),
             Class::Unknown => {
                 f.write_str("unknown: the same operation on the same inputs gives other results")

@@ -17,6 +17,8 @@ pub struct Departure {
     pub a: Option<Place>,
     /// The place in B.
     pub b: Option<Place>,
+    /// The parameters and buffers that have other values at the start.
+    pub weights: Vec<Sides<String>>,
     /// What differs, one sentence each.
     pub details: Vec<String>,
     /// The number of operations that differ after it, of the side that has more.
@@ -158,6 +160,7 @@ pub fn departure(
         class,
         a,
         b,
+        weights: Vec::new(),
         details,
         consequences: 0,
         similar: 0,

@@ -41,7 +41,16 @@ impl<'s, 'a> Pairing<'s, 'a> {
             self.refine(&mut explanation, x, y);
             return explanation;
         }
+        let other_elements = x
+            .inputs
+            .iter()
+            .zip(&y.inputs)
+            .any(|(input, other)| input.key != other.key);
         for (name, (a, b)) in scalar_differences(sides, p, r) {
+            // The shape follows from what goes in.
+            if x.view && y.view && name == "size" && other_elements {
+                continue;
+            }
             explanation
                 .details
                 .push(format!("argument {name}: {a} in {in_a}, {b} in {in_b}"));
@@ -79,7 +88,7 @@ impl<'s, 'a> Pairing<'s, 'a> {
             let mut parts = Vec::new();
             differences(&a, &b, sides, &mut parts);
             for part in parts.iter().take(3) {
-                self.describe(part, input.name, &mut explanation);
+                self.describe(part, input.name, (p, r), &mut explanation);
             }
         }
         for other in &y.inputs {
@@ -130,6 +139,9 @@ impl<'s, 'a> Pairing<'s, 'a> {
         let step = explanation.step_operation(self);
         if is_step && step.is_some_and(|(_, operation)| is_accumulation(operation.site)) {
             explanation.class = Class::GradientNotZeroed;
+            return;
+        }
+        if explanation.is_there {
             return;
         }
         if let Some((extra, around)) = self.moved(explanation, x, y) {
@@ -235,9 +247,17 @@ impl<'s, 'a> Pairing<'s, 'a> {
         !side.node(step).operation.eval && eval_in(side) == 0 && eval_in(other) > 0
     }
 
-    fn describe(&self, difference: &Difference<'_>, argument: &str, explanation: &mut Explanation) {
+    fn describe(
+        &self,
+        difference: &Difference<'_>,
+        argument: &str,
+        at: (usize, usize),
+        explanation: &mut Explanation,
+    ) {
         let (in_a, in_b) = (self.a.label, self.b.label);
         match difference {
+            Difference::Scalar { a, b, name, .. }
+                if name == "size" && self.a.node(*a).view && self.b.node(*b).view => {}
             Difference::Scalar { a, b, name, values } => {
                 explanation.places = explanation.places.or(Some((*a, *b)));
                 let node = &self.a.node(*a);
@@ -276,7 +296,7 @@ impl<'s, 'a> Pairing<'s, 'a> {
                         self.extra_steps(which, &steps, explanation);
                     }
                     Some(_) => {}
-                    None => self.other_values(a, b, argument, explanation),
+                    None => self.other_values(a, b, argument, at, explanation),
                 }
             }
         }
@@ -304,6 +324,28 @@ impl<'s, 'a> Pairing<'s, 'a> {
             explanation.propose(Class::Dtype);
             return;
         }
+        if let (Some(twin), Some(step)) = (
+            self.same_values_otherwise(which, &steps),
+            steps.last().copied(),
+        ) {
+            let (p, r) = match which {
+                Which::A => (step, twin),
+                Which::B => (twin, step),
+            };
+            explanation.places = explanation.places.or(Some((p, r)));
+            explanation.is_there = true;
+            for (name, (a, b)) in scalar_differences((self.a, self.b), p, r) {
+                explanation.details.push(format!(
+                    "argument {name} of {}: {a} in {}, {b} in {}",
+                    side.canon(step),
+                    self.a.label,
+                    self.b.label
+                ));
+                explanation.propose(argument_class(&name));
+            }
+            explanation.propose(Class::Input(step_name(side, &steps)));
+            return;
+        }
         let is_dropout = steps.iter().any(|step| {
             let node = &side.node(*step);
             node.states.is_some()
@@ -317,6 +359,9 @@ impl<'s, 'a> Pairing<'s, 'a> {
             true => "dropout".to_owned(),
             false => step_name(side, &steps),
         };
+        explanation
+            .steps
+            .extend(steps.last().map(|step| (*step, which)));
         explanation.step = explanation
             .step
             .or(steps.last().copied().map(|step| (step, which)));
@@ -326,13 +371,128 @@ impl<'s, 'a> Pairing<'s, 'a> {
         });
     }
 
+    /// The operation of the other side that takes the same values as a step, in another order or with other arguments.
+    fn same_values_otherwise(&self, which: Which, steps: &[usize]) -> Option<usize> {
+        let (side, other) = self.sides(which);
+        let [step] = steps else { return None };
+        let sorted = |side: &Side<'a>, node: usize| {
+            let inputs = side.node(node).inputs;
+            let mut keys: Vec<Key> = inputs.iter().map(|input| input.key).collect();
+            keys.sort_unstable();
+            keys
+        };
+        let (node, keys) = (side.node(*step), sorted(side, *step));
+        let mut twins = other.all_consumers(*keys.first()?);
+        let twin = twins.find(|twin| {
+            let (canon, pass) = (other.canon(*twin), other.pass(*twin));
+            canon == node.canon && pass == node.pass && sorted(other, *twin) == keys
+        })?;
+        let (p, r) = match which {
+            Which::A => (*step, twin),
+            Which::B => (twin, *step),
+        };
+        let is_other = keys.len() > 1 || !scalar_differences((self.a, self.b), p, r).is_empty();
+        is_other.then_some(twin)
+    }
+
+    /// The values from outside that a value comes from, and the operations between, in order.
+    fn outside(&self, key: Key, before: usize, side: &Side<'a>) -> Option<(Vec<&'a str>, Key)> {
+        let (mut key, mut before) = (key, before);
+        let mut path = Vec::new();
+        loop {
+            let Some(index) = side.producer(key, before) else {
+                return Some((path, key));
+            };
+            let node = side.node(index);
+            if node.states.is_some() || path.len() > MAX_PATH {
+                return None;
+            }
+            path.push(node.canon);
+            // What is neither a parameter nor drawn.
+            let mut inputs = node.inputs.iter().filter(|input| {
+                let is_parameter = input.tensor.name.is_some();
+                !is_parameter && !self.is_drawn(input.key, index, side)
+            });
+            key = inputs.next()?.key;
+            before = index;
+        }
+    }
+
+    /// Whether two values that both sides have come from data that both have, which is in another order.
+    fn is_other_batch(&self, a: (Key, usize), b: (Key, usize)) -> bool {
+        let both_have = self.b.has(a.0) && self.a.has(b.0);
+        let outside = || {
+            let (path_a, a) = self.outside(a.0, a.1, self.a)?;
+            let (path_b, b) = self.outside(b.0, b.1, self.b)?;
+            Some(path_a == path_b && a != b && self.b.has(a) && self.a.has(b))
+        };
+        both_have && outside().unwrap_or(false)
+    }
+
+    /// The operation that wrote a parameter last, before another one.
+    fn last_write(&self, name: &str, before: usize, side: &Side<'a>) -> Option<usize> {
+        let writes = |node: &usize| {
+            let site = side.operation(*node).site;
+            let updated = site.updated.as_ref();
+            site.writes && updated.is_some_and(|updated| updated.as_str() == name)
+        };
+        (0..before).rev().find(writes)
+    }
+
+    /// Whether a parameter that differs was written last by another operation on one side.
+    fn written_otherwise(
+        &self,
+        a: &Expression,
+        b: &Expression,
+        at: (usize, usize),
+    ) -> Option<(usize, usize)> {
+        let (name_a, name_b) = (a.name.as_ref()?, b.name.as_ref()?);
+        if !self.names.is_same(name_a, name_b) {
+            return None;
+        }
+        let p = self.last_write(name_a, at.0, self.a)?;
+        let r = self.last_write(name_b, at.1, self.b)?;
+        (self.a.canon(p) != self.b.canon(r)).then_some((p, r))
+    }
+
     fn other_values(
         &self,
         a: &Expression,
         b: &Expression,
         argument: &str,
+        at: (usize, usize),
         explanation: &mut Explanation,
     ) {
+        if let Some((p, r)) = self.written_otherwise(a, b, at) {
+            // Where both once wrote it alike, the other write is additional.
+            let name = a.name.as_deref().unwrap_or_default();
+            let twin = b.name.as_deref().unwrap_or_default();
+            let has = |side: &Side<'a>, name: &str, canon: &str| {
+                (0..side.len()).any(|node| {
+                    let site = side.operation(node).site;
+                    let updated = site.updated.as_ref();
+                    side.canon(node) == canon
+                        && updated.is_some_and(|updated| updated.as_str() == name)
+                })
+            };
+            let (canon_a, canon_b) = (self.a.canon(p), self.b.canon(r));
+            if has(self.b, twin, canon_a) {
+                explanation.step = Some((r, Which::B));
+                explanation.propose(Class::OnlyInB(canon_b.to_owned()));
+            } else if has(self.a, name, canon_b) {
+                explanation.step = Some((p, Which::A));
+                explanation.propose(Class::OnlyInA(canon_a.to_owned()));
+            } else {
+                explanation.places = explanation.places.or(Some((p, r)));
+                explanation.propose(Class::Exchanged(canon_a.to_owned(), canon_b.to_owned()));
+            }
+            return;
+        }
+        let unnamed = a.name.is_none() && b.name.is_none();
+        if unnamed && self.is_other_batch((a.key, at.0), (b.key, at.1)) {
+            explanation.propose(Class::DataOrder);
+            return;
+        }
         let class = match (a.node, b.node) {
             (Some(p), Some(r)) if self.a.node(p).canon != self.b.node(r).canon => {
                 explanation.places = explanation.places.or(Some((p, r)));
@@ -354,13 +514,20 @@ impl<'s, 'a> Pairing<'s, 'a> {
     }
 }
 
+/// The longest way from an operation to the data that it comes from.
+const MAX_PATH: usize = 64;
+
 /// What differs between two operations.
 pub struct Explanation {
     pub class: Class,
     pub details: Vec<String>,
     /// The step that only one side has.
     pub step: Option<(usize, Which)>,
+    /// All such steps.
+    pub steps: Vec<(usize, Which)>,
     pub moves_stream: bool,
+    /// Whether the other side has the step with other arguments.
+    pub is_there: bool,
     pub proposed: bool,
     /// The operations that differ, if they are not the pair itself.
     pub places: Option<(usize, usize)>,
@@ -374,7 +541,9 @@ impl Default for Explanation {
             class: Class::Unknown,
             details: Vec::new(),
             step: None,
+            steps: Vec::new(),
             moves_stream: false,
+            is_there: false,
             proposed: false,
             places: None,
             parts: Vec::new(),

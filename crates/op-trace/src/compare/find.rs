@@ -9,7 +9,8 @@ use super::explain::{Explanation, is_accumulation};
 use super::pairing::{Origins, Pairing, Which};
 use super::side::{Key, Node, Side};
 use super::sides::Sides;
-use crate::{Phase, SharedStr};
+use crate::calls::Form;
+use crate::{Phase, SharedStr, ValueHash};
 use std::collections::{HashMap, HashSet};
 
 /// More causes than any user reads.
@@ -34,6 +35,7 @@ pub fn departures(pairing: &Pairing<'_, '_>) -> Vec<Departure> {
 impl<'s, 'a> Pairing<'s, 'a> {
     fn departures(&self) -> Vec<Departure> {
         let mut found = self.trained();
+        found.extend(self.shared_parameters());
         let frozen = !found.is_empty();
         found.extend(self.differing_roots());
         let stream = self.stream();
@@ -42,6 +44,9 @@ impl<'s, 'a> Pairing<'s, 'a> {
         found.extend(self.causes(frozen, stream_differs));
         if found.is_empty() {
             found.extend(self.ends());
+        }
+        if found.is_empty() {
+            found.extend(self.writes());
         }
         if found
             .iter()
@@ -58,7 +63,16 @@ impl<'s, 'a> Pairing<'s, 'a> {
                 !(a.is_none() && is_gradient(b) || b.is_none() && is_gradient(a))
             });
         }
-        found.sort_by(|a, b| a.position.total_cmp(&b.position));
+        self.drop_backward(&mut found);
+        let pass = |found: &Found| {
+            let in_a = found.from.0.map(|node| self.a.pass(node).number);
+            in_a.or(found.from.1.map(|node| self.b.pass(node).number))
+        };
+        found.sort_by(|x, y| {
+            pass(x)
+                .cmp(&pass(y))
+                .then(x.position.total_cmp(&y.position))
+        });
         let merged = merge(found).into_iter();
         merged
             .map(|(mut departure, from, pairs)| {
@@ -85,6 +99,22 @@ impl<'s, 'a> Pairing<'s, 'a> {
                 departure
             })
             .collect()
+    }
+
+    /// Drops what is the same difference as another one, in the backward pass.
+    fn drop_backward(&self, found: &mut Vec<Found>) {
+        let places = |found: &Found| {
+            let Departure { a, b, .. } = &found.departure;
+            [(Which::A, a), (Which::B, b)]
+                .map(|(which, place)| place.as_ref().map(|place| (which, place.index)))
+        };
+        let forward: HashSet<(Which, usize)> = found.iter().flat_map(places).flatten().collect();
+        let is_backward = |(which, index): (Which, usize)| {
+            let calls = &self.sides(which).0.trace.calls;
+            let of = calls.call(index).forward;
+            of.is_some_and(|of| forward.contains(&(which, of)))
+        };
+        found.retain(|found| !places(found).into_iter().flatten().any(is_backward));
     }
 
     /// A name, with that of the other side if it is another one.
@@ -133,6 +163,133 @@ impl<'s, 'a> Pairing<'s, 'a> {
                     ),
                 });
             }
+        }
+        found.extend(self.updated(&found));
+        found
+    }
+
+    /// Parameters that only one side's optimizers update, though both train.
+    fn updated(&self, known: &[Found]) -> Vec<Found> {
+        let updates = |side: &'s Side<'a>| {
+            let mut first: HashMap<&SharedStr, usize> = HashMap::new();
+            for node in 0..side.len() {
+                let operation = side.operation(node);
+                if operation.phase == Phase::Optimizer && operation.writes {
+                    for (_, form) in side.node(node).outputs {
+                        if let Some(name) = &form.name {
+                            first.entry(name).or_insert(node);
+                        }
+                    }
+                }
+            }
+            first
+        };
+        let (in_a, in_b) = (updates(self.a), updates(self.b));
+        // What a program does not use has no gradient: that is another difference.
+        let uses = |side: &'s Side<'a>| {
+            let forward = |node: &usize| side.operation(*node).phase == Phase::Forward;
+            let nodes = (0..side.len()).filter(forward);
+            let inputs = nodes.flat_map(|node| side.node(node).inputs);
+            let names = inputs.filter_map(|input| input.tensor.name.as_ref());
+            names.collect::<HashSet<&SharedStr>>()
+        };
+        let (used_in_a, used_in_b) = (uses(self.a), uses(self.b));
+        let mut found = Vec::new();
+        if in_a.is_empty() || in_b.is_empty() {
+            return found;
+        }
+        for (a, b) in self.names.all() {
+            let (node, which) = match (in_a.get(a), in_b.get(b)) {
+                (Some(node), None) if used_in_b.contains(b) => (*node, Which::A),
+                (None, Some(node)) if used_in_a.contains(a) => (*node, Which::B),
+                _ => continue,
+            };
+            let names = self.both_names(a.as_str(), b.as_str());
+            let is_known = |found: &Found| {
+                let mut details = found.departure.details.iter();
+                details.any(|detail| detail.starts_with(&format!("{names} ")))
+            };
+            if known.iter().any(is_known) {
+                continue;
+            }
+            let (side, _) = self.sides(which);
+            let place = Some(place_of(side, node));
+            let (from, (in_a, in_b)) = match which {
+                Which::A => ((Some(node), None), (place, None)),
+                Which::B => ((None, Some(node)), (None, place)),
+            };
+            found.push(Found {
+                position: node as f64,
+                from,
+                pair: from,
+                departure: departure(
+                    Class::Frozen,
+                    in_a,
+                    in_b,
+                    vec![format!("{names} is updated only in {}", side.label)],
+                ),
+            });
+        }
+        found
+    }
+
+    /// Parameters of one value that are one on one side and several on the other.
+    fn shared_parameters(&self) -> Vec<Found> {
+        let groups = |side: &'s Side<'a>| {
+            let mut groups: Vec<(
+                (&SharedStr, &[i64], ValueHash),
+                Vec<(&SharedStr, Option<u64>)>,
+            )> = Vec::new();
+            let mut known = HashMap::new();
+            let names = side.trace.models.iter().flat_map(|model| &model.names);
+            for named in names.filter(|named| named.requires_grad.is_some()) {
+                let Some(hash) = named.tensor.hash.filter(|_| named.tensor.all.is_none()) else {
+                    continue;
+                };
+                let key = (&named.tensor.dtype, &named.tensor.shape[..], hash);
+                let index = *known.entry(key).or_insert(groups.len());
+                if index == groups.len() {
+                    groups.push((key, Vec::new()));
+                }
+                let names = &mut groups[index].1;
+                // One storage is one parameter, whatever its names.
+                if !names
+                    .iter()
+                    .any(|(_, storage)| *storage == named.tensor.storage)
+                {
+                    names.push((&named.name, named.tensor.storage));
+                }
+            }
+            groups
+        };
+        let in_b: HashMap<_, _> = groups(self.b).into_iter().collect();
+        let mut found = Vec::new();
+        for (key, a) in groups(self.a) {
+            let Some(b) = in_b.get(&key) else { continue };
+            if a.len() == b.len() || (a.len() > 1 && b.len() > 1) {
+                continue;
+            }
+            let (single, several, one, many) = match a.len() {
+                1 => (&a, b, self.a.label, self.b.label),
+                _ => (b, &a, self.b.label, self.a.label),
+            };
+            let names: Vec<&str> = several.iter().map(|(name, _)| name.as_str()).collect();
+            found.push(Found {
+                position: -1.0,
+                from: (None, None),
+                pair: (None, None),
+                departure: departure(
+                    Class::Tied,
+                    None,
+                    None,
+                    vec![format!(
+                        "{} are {} parameters in {many}, one in {one}: {}",
+                        names.join(" and "),
+                        names.len(),
+                        single[0].0
+                    )],
+                ),
+            });
         }
         found
     }
@@ -184,10 +341,14 @@ impl<'s, 'a> Pairing<'s, 'a> {
                 continue;
             }
             let tensor = self.b.node(other).inputs[place].tensor;
-            let mut details = Vec::new();
+            let (mut details, mut weights) = (Vec::new(), Vec::new());
             let class = match &input.tensor.name {
                 Some(name) => {
                     let twin = tensor.name.as_ref().map_or("", SharedStr::as_str);
+                    weights.push(Sides {
+                        a: name.to_string(),
+                        b: twin.to_owned(),
+                    });
                     let names = self.both_names(name.as_str(), twin);
                     details.push(format!("{names} has other values at the start"));
                     Class::Weights
@@ -214,12 +375,15 @@ impl<'s, 'a> Pairing<'s, 'a> {
                 position: index as f64 - 0.25,
                 from: (Some(index), Some(other)),
                 pair: (Some(index), Some(other)),
-                departure: departure(
-                    class,
-                    Some(place_of(self.a, index)),
-                    Some(place_of(self.b, other)),
-                    details,
-                ),
+                departure: Departure {
+                    weights,
+                    ..departure(
+                        class,
+                        Some(place_of(self.a, index)),
+                        Some(place_of(self.b, other)),
+                        details,
+                    )
+                },
             });
         }
         found
@@ -234,6 +398,9 @@ impl<'s, 'a> Pairing<'s, 'a> {
         let jumps = |side: &'s Side<'a>, other: &'s Side<'a>| {
             let mut last = None;
             for (index, (before, after)) in draws(side) {
+                if side.is_after(index, other) {
+                    break;
+                }
                 if last != Some(before) && !other.has_state(before) {
                     return Some(index);
                 }
@@ -269,6 +436,16 @@ impl<'s, 'a> Pairing<'s, 'a> {
         })
     }
 
+    /// Whether all that differs between two operations was drawn.
+    fn are_drawn(&self, explanation: &Explanation, p: usize, r: usize) -> bool {
+        let is_drawn =
+            |(a, b): &(Key, Key)| self.is_drawn(*a, p, self.a) || self.is_drawn(*b, r, self.b);
+        !explanation.parts.is_empty()
+            && explanation.parts.len() == explanation.details.len()
+            && explanation.step.is_none()
+            && explanation.parts.iter().all(is_drawn)
+    }
+
     fn causes(&self, frozen: bool, stream_differs: bool) -> Vec<Found> {
         let mut causes: Vec<(f64, usize, Which)> = Vec::new();
         let draws_in = |side: &Side<'a>| (0..side.len()).any(|node| side.draw(node).is_some());
@@ -277,6 +454,9 @@ impl<'s, 'a> Pairing<'s, 'a> {
             let mut first_draw = true;
             let other_draws = draws_in(other);
             for index in 0..side.len() {
+                if side.is_after(index, other) {
+                    break;
+                }
                 let is_first = side.draw(index).is_some() && std::mem::take(&mut first_draw);
                 // The first draw of a program whose twin never draws.
                 let starts = is_first && !other_draws;
@@ -289,7 +469,11 @@ impl<'s, 'a> Pairing<'s, 'a> {
                 }
             }
         }
-        causes.sort_by(|x, y| x.0.total_cmp(&y.0));
+        // By passes first, since what only one side has is not where it would be on the other.
+        causes.sort_by(|x, y| {
+            let pass = |cause: &(f64, usize, Which)| self.sides(cause.2).0.pass(cause.1).number;
+            pass(x).cmp(&pass(y)).then(x.0.total_cmp(&y.0))
+        });
         causes.truncate(MAX_CAUSES);
         let mut used: HashSet<(bool, usize)> = HashSet::new();
         let mut found: Vec<Found> = Vec::new();
@@ -307,8 +491,10 @@ impl<'s, 'a> Pairing<'s, 'a> {
             if node.states.is_some() && stream_moved {
                 continue;
             }
-            // A parameter that only one side trains makes all later steps differ, whatever their inputs.
-            if frozen_step.is_some_and(|step| node.operation.step > step) {
+            // A parameter that only one side trains makes gradients, updates and all later steps differ, whatever their inputs.
+            if frozen_step.is_some_and(|step| {
+                node.operation.step > step || (frozen && node.operation.phase != Phase::Forward)
+            }) {
                 continue;
             }
             if !self.matters(index, which) || reported.is_repeated(node, which) {
@@ -399,17 +585,40 @@ impl<'s, 'a> Pairing<'s, 'a> {
             {
                 continue;
             }
-            if reported.has(&explanation) {
-                continue;
-            }
-            if let Some((step, of)) = explanation.step
-                && reported.is_repeated_step(&self.sides(of).0.node(step), of)
-            {
-                continue;
-            }
+            let is_known = reported.has(&explanation)
+                || explanation.step.is_some_and(|(step, of)| {
+                    reported.is_repeated_step(&self.sides(of).0.node(step), of)
+                });
+            // Both sides read other parts of the stream.
+            let is_moved = stream_moved && self.are_drawn(&explanation, p, r);
             let weak = &self.keys.weak;
             self.a.reach(p, self.b, weak, &mut reached_a);
             self.b.reach(r, self.a, weak, &mut reached_b);
+            for (step, of) in explanation.steps.iter().copied() {
+                // What one side computes after the step, and the other one of what goes into it.
+                let (side, other) = self.sides(of);
+                let (reached, reached_in_other) = match of {
+                    Which::A => (&mut reached_a, &mut reached_b),
+                    Which::B => (&mut reached_b, &mut reached_a),
+                };
+                side.reach(step, other, weak, reached);
+                let node = side.node(step);
+                for input in node
+                    .inputs
+                    .iter()
+                    .filter(|input| !weak.contains(&input.key))
+                {
+                    for taken in other.all_consumers(input.key) {
+                        if other.is_bad(taken) && other.pass(taken) == node.pass {
+                            reached_in_other.insert(taken);
+                            other.reach(taken, side, weak, reached_in_other);
+                        }
+                    }
+                }
+            }
+            if is_known || is_moved {
+                continue;
+            }
             reported.add_closure(which, side.closure(index));
             reported.parts.extend(explanation.parts.iter().copied());
             stream_moved |= explanation.moves_stream;
@@ -427,6 +636,9 @@ impl<'s, 'a> Pairing<'s, 'a> {
                     Some(subject) if extra.is_some() => subject.to_owned(),
                     _ => step_name(side, &[index]),
                 });
+            }
+            if is_update {
+                explanation.details.extend(self.lerp(p, r));
             }
             // A step that one side lacks is where it is, not where its value is used.
             // In an optimizer, what went in differs too.
@@ -458,15 +670,76 @@ impl<'s, 'a> Pairing<'s, 'a> {
         found
     }
 
+    /// What is to be said of `mul_` and `add_` for `lerp_`: libtorch's own Adam, AdamW and centred RMSprop, which tch has.
+    fn lerp(&self, p: usize, r: usize) -> Option<String> {
+        let is_lerp = |side: &Side<'a>, node| side.canon(node).ends_with("lerp");
+        let is_sum = |side: &Side<'a>, node| matches!(side.canon(node), "mul" | "add");
+        let (with, without) = match (is_lerp(self.a, p), is_lerp(self.b, r)) {
+            (true, false) if is_sum(self.b, r) => (self.a, self.b),
+            (false, true) if is_sum(self.a, p) => (self.b, self.a),
+            _ => return None,
+        };
+        let remedy = match without.has_modules {
+            true => "",
+            false => ", and tch_init::optim::Adam and AdamW compute it as PyTorch does",
+        };
+        Some(format!(
+            "{} updates the moment with lerp_ as torch.optim.Adam does, {} with mul_ and add_, which round otherwise: so do libtorch's optimizers, which tch has{remedy}",
+            with.label, without.label
+        ))
+    }
+
+    /// The first operation that writes a parameter or buffer as the other program never does, if it computes the same otherwise:
+    /// running statistics that only one program has.
+    fn writes(&self) -> Option<Found> {
+        let first = |side: &'s Side<'a>, other: &'s Side<'a>| {
+            (0..side.len()).find(|index| {
+                let node = side.node(*index);
+                let is_other = |(key, form): &(Key, &Form)| {
+                    form.name.is_some() && !self.keys.weak.contains(key) && !other.has(*key)
+                };
+                node.bad
+                    && !node.bad_input
+                    && !side.is_after(*index, other)
+                    && node.operation.writes
+                    && node.outputs.iter().any(is_other)
+            })
+        };
+        let (which, index) = match (first(self.a, self.b), first(self.b, self.a)) {
+            (Some(index), _) => (Which::A, index),
+            (None, index) => (Which::B, index?),
+        };
+        let (side, other) = self.sides(which);
+        let node = side.node(index);
+        // The twin's results are not bad: all are on this side, too.
+        let twin = node.inputs.iter().find_map(|input| {
+            let mut taken = other.all_consumers(input.key);
+            taken.find(|taken| other.canon(*taken) == node.canon && other.pass(*taken) == node.pass)
+        })?;
+        let (p, r) = match which {
+            Which::A => (index, twin),
+            Which::B => (twin, index),
+        };
+        let explanation = self.explain(p, r);
+        (!matches!(explanation.class, Class::Unknown | Class::Environment)).then(|| Found {
+            position: p as f64,
+            from: (Some(p), Some(r)),
+            pair: (Some(p), Some(r)),
+            departure: departure(
+                explanation.class,
+                Some(place_of(self.a, p)),
+                Some(place_of(self.b, r)),
+                explanation.details,
+            ),
+        })
+    }
+
     /// Programs without a backward pass, whose last results differ.
     fn ends(&self) -> Option<Found> {
         let last = |side: &'s Side<'a>| {
             let mut ends = side.nodes().rev().filter(|(index, node)| {
-                let strong = node
-                    .outputs
-                    .iter()
-                    .any(|(key, _)| !self.keys.weak.contains(key));
-                strong
+                // Whole numbers, too, such as those of argmax.
+                !node.outputs.is_empty()
                     && node
                         .outputs
                         .iter()
@@ -502,6 +775,25 @@ impl<'s, 'a> Pairing<'s, 'a> {
             Which::A => (Class::OnlyInA(name), first, other),
             Which::B => (Class::OnlyInB(name), other, first),
         };
+        let keys = |side: &Side<'a>, node: usize| {
+            let inputs = side.node(node).inputs;
+            inputs.iter().map(|input| input.key).collect::<Vec<_>>()
+        };
+        let is_exchanged = self.a.canon(p) != self.b.canon(r) && keys(self.a, p) == keys(self.b, r);
+        if is_exchanged {
+            let explanation = self.explain(p, r);
+            return Some(Found {
+                position: p as f64,
+                from: (None, None),
+                pair: (Some(p), Some(r)),
+                departure: departure(
+                    explanation.class,
+                    Some(place_of(self.a, p)),
+                    Some(place_of(self.b, r)),
+                    explanation.details,
+                ),
+            });
+        }
         let detail = format!(
             "only in {}: {}",
             side.label,
@@ -606,6 +898,18 @@ fn merge(found: Vec<Found>) -> Vec<(Departure, Origins, Vec<Origins>)> {
                     .map(|place| (place.module.clone(), place.call.clone()))
             })
         };
+        let sites = |departure: &Departure| {
+            [&departure.a, &departure.b].map(|place| {
+                place.as_ref().map(|place| {
+                    (
+                        place.module.clone(),
+                        place.at.clone(),
+                        place.phase,
+                        place.step,
+                    )
+                })
+            })
+        };
         let same_kind = |a: &Departure, b: &Departure| match a.class {
             Class::Weights | Class::Environment | Class::Mode => a.class == b.class,
             // Where both have a place, both are the same lines.
@@ -613,7 +917,17 @@ fn merge(found: Vec<Found>) -> Vec<(Departure, Origins, Vec<Origins>)> {
                 let is_same = |(x, y): (Option<_>, Option<_>)| x.is_none() || y.is_none() || x == y;
                 a.class.name() == b.class.name() && lines(a).into_iter().zip(lines(b)).all(is_same)
             }
-            _ => a.class == b.class && modules(a) == modules(b),
+            _ => {
+                let [(a_in_a, a_in_b), (b_in_a, b_in_b)] =
+                    [sites(a), sites(b)].map(|[in_a, in_b]| (in_a, in_b));
+                // A step that one side has is at one line, whatever comes of it.
+                let same_sites = match a.class {
+                    Class::OnlyInA(_) => a_in_a == b_in_a,
+                    Class::OnlyInB(_) => a_in_b == b_in_b,
+                    _ => a_in_a == b_in_a && a_in_b == b_in_b,
+                };
+                a.class == b.class && (modules(a) == modules(b) || same_sites)
+            }
         };
         match merged
             .iter_mut()
@@ -621,6 +935,7 @@ fn merge(found: Vec<Found>) -> Vec<(Departure, Origins, Vec<Origins>)> {
         {
             Some((known, _, pairs)) => {
                 known.similar += 1;
+                known.weights.extend(departure.weights);
                 pairs.push(pair);
             }
             None => merged.push((departure, from, vec![pair])),

@@ -65,6 +65,8 @@ pub enum Outcome {
     Equal,
     /// Some differ.
     Differs,
+    /// One program ran more steps; until the other one ends, all are equal.
+    Longer,
     /// A trace has no end, or no model.
     Unknown,
 }
@@ -117,7 +119,7 @@ impl Comparison {
     /// Whether nothing was found and the outcome does not differ.
     #[must_use]
     pub fn is_same(&self) -> bool {
-        self.departures.is_empty() && self.outcome != Outcome::Differs
+        self.departures.is_empty() && !matches!(self.outcome, Outcome::Differs | Outcome::Longer)
     }
 }
 
@@ -128,6 +130,18 @@ fn labels(a: &Trace, b: &Trace) -> Sides<&'static str> {
         _ => ("A", "B"),
     };
     Sides { a, b }
+}
+
+/// Whether a program ran more steps than another one, in whose end it was, too.
+fn is_longer(longer: &Trace, shorter: &Trace) -> bool {
+    let (Some(long), Some(short)) = (&longer.end, &shorter.end) else {
+        return false;
+    };
+    let is_buffer = |name: &str| name.ends_with("num_batches_tracked");
+    let mut ends = short.outcome().filter(|(name, _)| !is_buffer(name));
+    long.steps > short.steps
+        && short.steps > 0
+        && ends.all(|(_, tensor)| longer.calls.has_value(tensor))
 }
 
 fn outcome(a: &Trace, b: &Trace) -> Outcome {
@@ -152,6 +166,7 @@ fn outcome(a: &Trace, b: &Trace) -> Outcome {
     };
     match (values(a), values(b)) {
         (Some(a), Some(b)) if a == b => Outcome::Equal,
+        (Some(_), Some(_)) if is_longer(a, b) || is_longer(b, a) => Outcome::Longer,
         (Some(_), Some(_)) => Outcome::Differs,
         _ => Outcome::Unknown,
     }

@@ -10,6 +10,9 @@ pub struct Names {
     pairs: Vec<(SharedStr, SharedStr)>,
     of_a: HashMap<SharedStr, SharedStr>,
     of_b: HashSet<SharedStr>,
+    /// The module of B for each one of A, and those of B that have one.
+    modules: HashMap<String, Option<String>>,
+    modules_of_b: HashSet<String>,
 }
 
 /// A parameter or buffer: its name and what it has at the start and at the end.
@@ -73,7 +76,17 @@ impl Names {
             |entry| Some((entry.form.clone(), translated(entry)?)),
             |entry| Some((entry.form.clone(), of_module(entry)?)),
         );
+        names.modules = names.modules();
+        names.modules_of_b = names.modules.values().flatten().cloned().collect();
         names
+    }
+
+    /// Whether the parameters of a module of A are those of another module than this one of B, which has those of another.
+    pub fn are_others(&self, a: &str, b: &str) -> bool {
+        match self.modules.get(a) {
+            Some(Some(twin)) => twin != b && self.modules_of_b.contains(b),
+            _ => false,
+        }
     }
 
     fn pair<K: std::hash::Hash + Eq>(
@@ -148,6 +161,11 @@ impl Names {
             Some(name) => *name == base(b),
             None => a == b && !self.of_b.contains(&base(b)),
         }
+    }
+
+    /// All pairs.
+    pub fn all(&self) -> impl Iterator<Item = (&SharedStr, &SharedStr)> {
+        self.pairs.iter().map(|(a, b)| (a, b))
     }
 
     /// The pairs in the order of A.

@@ -3,6 +3,7 @@
 use super::expression::Expander;
 use super::names::Names;
 use super::side::{Key, Keys, Node, Pairs, Side, canon};
+use crate::calls::Site;
 use crate::{Phase, SharedStr};
 use std::collections::HashSet;
 
@@ -63,6 +64,7 @@ const KIN: &[&[&str]] = &[
     &["_softmax", "_log_softmax"],
     &["add", "sub", "mul", "div", "rsub"],
     &["sum", "mean"],
+    &["lerp", "add"],
 ];
 
 fn kin(a: &str, b: &str) -> bool {
@@ -96,11 +98,23 @@ fn outward(nodes: &[u32], at: f64) -> impl Iterator<Item = usize> {
 }
 
 /// One of the two traces.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Which {
     A,
     B,
 }
+
+impl Which {
+    pub fn other(self) -> Which {
+        match self {
+            Which::A => Which::B,
+            Which::B => Which::A,
+        }
+    }
+}
+
+/// How many operations are considered to be the same as another one.
+const MAX_CANDIDATES: usize = 3;
 
 /// Two traces, and which of their operations are the same.
 pub struct Pairing<'s, 'a> {
@@ -156,6 +170,17 @@ impl<'s, 'a> Pairing<'s, 'a> {
         }
     }
 
+    /// Whether two operations are in modules that have other parameters.
+    fn are_other_modules(&self, which: Which, own: &Site, other: &Site) -> bool {
+        let (Some(own), Some(other)) = (&own.module, &other.module) else {
+            return false;
+        };
+        match which {
+            Which::A => self.names.are_others(own.as_str(), other.as_str()),
+            Which::B => self.names.are_others(other.as_str(), own.as_str()),
+        }
+    }
+
     pub fn expander(&self, which: Which) -> Expander<'s, 'a> {
         let (side, other) = self.sides(which);
         Expander {
@@ -177,7 +202,21 @@ impl<'s, 'a> Pairing<'s, 'a> {
     }
 
     /// The operation of the other side that ought to be this one: of the same kind, in the same pass, from the same values.
+    ///
+    /// Of several, one that has this one as its best is better than the best.
     pub fn partner(&self, index: usize, which: Which) -> Option<usize> {
+        let candidates = self.candidates(index, which);
+        let is_mutual = |candidate: &usize| {
+            let back = self.candidates(*candidate, which.other());
+            back.first().is_none_or(|(_, first)| *first == index)
+        };
+        let (_, best) = *candidates.first()?;
+        let mut nearly = candidates.iter().map(|(_, candidate)| *candidate);
+        Some(nearly.find(is_mutual).unwrap_or(best))
+    }
+
+    /// The best candidates with their scores, best first.
+    fn candidates(&self, index: usize, which: Which) -> Vec<(f64, usize)> {
         let (side, other) = self.sides(which);
         let node = &side.node(index);
         let pairs = if which == Which::A {
@@ -194,11 +233,6 @@ impl<'s, 'a> Pairing<'s, 'a> {
         };
         let shape = shapes(node);
         let deep = self.leaves(index, which, 5);
-        let reverse = if which == Which::A {
-            Which::B
-        } else {
-            Which::A
-        };
         let is_shared =
             |key: Key| !self.keys.weak.contains(&key) && !self.is_drawn(key, index, side);
         let by_values = node.states.is_none() && !node.inputs.is_empty();
@@ -213,15 +247,22 @@ impl<'s, 'a> Pairing<'s, 'a> {
         } else {
             1
         };
-        let mut best: Option<(f64, usize)> = None;
-        for candidate in outward(other.bad_by_pass.get(&node.pass)?, at) {
+        let mut best: Vec<(f64, usize)> = Vec::new();
+        let nodes = other.bad_by_pass.get(&node.pass);
+        for candidate in outward(nodes.map_or(&[], Vec::as_slice), at) {
             let near = 1.0 / (1.0 + (candidate as f64 - at).abs());
-            if best.is_some_and(|(highest, _)| highest >= most as f64 + near) {
+            if best
+                .first()
+                .is_some_and(|(highest, _)| *highest >= most as f64 + near)
+            {
                 break;
             }
             let site = other.operation(candidate).site;
             let kind = canon(site.name.as_str()).unwrap_or_default();
             if !kin(kind, node.canon) || site.phase != node.operation.phase {
+                continue;
+            }
+            if self.are_other_modules(which, node.operation.site, site) {
                 continue;
             }
             let twin = &other.node(candidate);
@@ -250,20 +291,21 @@ impl<'s, 'a> Pairing<'s, 'a> {
                     ));
                 }
                 let more = deep
-                    .intersection(&self.leaves(candidate, reverse, 5))
+                    .intersection(&self.leaves(candidate, which.other(), 5))
                     .count() as i32;
-                if shared + named == 0 && (!same || !node.bad_input || more == 0) {
+                let by_leaves = same && same_shapes && node.bad_input && more > 0;
+                if shared + named == 0 && !by_leaves {
                     continue;
                 }
                 f64::from(
                     8 * i32::from(same) + 4 * shared + 3 * named + more + i32::from(same_shapes),
                 ) + near
             };
-            if best.is_none_or(|(highest, _)| score > highest) {
-                best = Some((score, candidate));
-            }
+            let at = best.partition_point(|(other, _)| *other >= score);
+            best.insert(at, (score, candidate));
+            best.truncate(MAX_CANDIDATES);
         }
-        best.map(|(_, candidate)| candidate)
+        best
     }
 
     /// Whether a value is a mask: drawn, and at most scaled.

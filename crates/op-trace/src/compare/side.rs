@@ -109,17 +109,19 @@ pub struct Input<'a> {
 }
 
 /// What a computation does in a program: the pass number and the kind of the pass. Both languages have it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Pass {
-    number: u32,
+    /// How many backward passes have begun.
+    pub number: u32,
     kind: Kind,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// In the order of a pass, which a backward pass begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Kind {
-    Forward,
     Backward,
     Update,
+    Forward,
 }
 
 /// An operation as it is compared.
@@ -210,6 +212,7 @@ pub struct Side<'a> {
     /// The operations that compute something.
     operations: Vec<u32>,
     passes: Vec<Pass>,
+    last_pass: Pass,
     bad: Bits,
     bad_input: Bits,
     producers: Lists,
@@ -269,6 +272,10 @@ impl<'a> Side<'a> {
             keys: own,
             operations: Vec::new(),
             passes: Vec::new(),
+            last_pass: Pass {
+                number: 0,
+                kind: Kind::Backward,
+            },
             bad: Bits::default(),
             bad_input: Bits::default(),
             producers: Lists::default(),
@@ -299,11 +306,13 @@ impl<'a> Side<'a> {
             if canon(site.name.as_str()).is_none() {
                 continue;
             }
-            side.operations.push(index as u32);
-            side.passes.push(Pass {
+            let pass = Pass {
                 number: passes,
                 kind,
-            });
+            };
+            side.operations.push(index as u32);
+            side.passes.push(pass);
+            side.last_pass = side.last_pass.max(pass);
             for state in trace
                 .calls
                 .draw(index)
@@ -339,6 +348,12 @@ impl<'a> Side<'a> {
     /// The operation of a node.
     pub fn operation(&self, node: usize) -> Call<'a> {
         self.trace.calls.call(self.operations[node] as usize)
+    }
+
+    /// Whether a node is in a pass that the other program, which trains, too, did not come to: it ran fewer steps.
+    pub fn is_after(&self, node: usize, other: &Side<'_>) -> bool {
+        let last = other.last_pass;
+        last.number > 0 && self.passes[node] > last
     }
 
     /// What a node computes.
