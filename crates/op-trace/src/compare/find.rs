@@ -214,9 +214,10 @@ impl<'s, 'a> Pairing<'s, 'a> {
             }
             let (side, _) = self.sides(which);
             let place = Some(place_of(side, node));
+            let first = self.first_of_update(node, side);
             let (from, (in_a, in_b)) = match which {
-                Which::A => ((Some(node), None), (place, None)),
-                Which::B => ((None, Some(node)), (None, place)),
+                Which::A => ((Some(first), None), (place, None)),
+                Which::B => ((None, Some(first)), (None, place)),
             };
             found.push(Found {
                 position: node as f64,
@@ -231,6 +232,23 @@ impl<'s, 'a> Pairing<'s, 'a> {
             });
         }
         found
+    }
+
+    /// The first operation of an update that the other side lacks: it takes what both have.
+    fn first_of_update(&self, update: usize, side: &Side<'a>) -> usize {
+        let mut first = update;
+        loop {
+            let node = side.node(first);
+            let mut producers = node.inputs.iter().filter_map(|input| {
+                let producer = side.producer(input.key, first)?;
+                let is_bad = side.is_bad(producer) && side.pass(producer) == node.pass;
+                is_bad.then_some(producer)
+            });
+            match producers.next() {
+                Some(producer) => first = producer,
+                None => return first,
+            }
+        }
     }
 
     /// Parameters of one value that are one on one side and several on the other.
