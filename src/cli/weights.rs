@@ -54,7 +54,7 @@ impl Weights {
             {
                 start.push(Value {
                     name,
-                    dtype: dtype.clone(),
+                    dtype: *dtype,
                     shape,
                     bytes: value.to_bytes(),
                 });
@@ -90,7 +90,7 @@ impl Weights {
             } = value;
             Ok(NamedView {
                 name: name.clone(),
-                view: TensorView::contiguous(dtype.clone(), shape, bytes)?,
+                view: TensorView::contiguous(*dtype, shape, bytes)?,
             })
         });
         tensors.collect()

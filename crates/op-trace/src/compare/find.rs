@@ -254,10 +254,7 @@ impl<'s, 'a> Pairing<'s, 'a> {
     /// Parameters of one value that are one on one side and several on the other.
     fn shared_parameters(&self) -> Vec<Found> {
         let groups = |side: &'s Side<'a>| {
-            let mut groups: Vec<(
-                (&SharedStr, &[i64], ValueHash),
-                Vec<(&SharedStr, Option<u64>)>,
-            )> = Vec::new();
+            let mut groups: Vec<(Contents<'_>, Vec<Stored<'_>>)> = Vec::new();
             let mut known = HashMap::new();
             let names = side.trace.models.iter().flat_map(|model| &model.names);
             for named in names.filter(|named| named.requires_grad.is_some()) {
@@ -830,6 +827,12 @@ impl<'s, 'a> Pairing<'s, 'a> {
         })
     }
 }
+
+/// What a parameter has at the start.
+type Contents<'t> = (&'t SharedStr, &'t [i64], ValueHash);
+
+/// A parameter's name and storage.
+type Stored<'t> = (&'t SharedStr, Option<u64>);
 
 /// A side, an operation, its module, its line and its phase.
 type Line = (bool, String, Option<SharedStr>, Option<SharedStr>, Phase);
