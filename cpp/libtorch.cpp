@@ -364,6 +364,13 @@ void* tch_init_vml_sqrt(int is_double) noexcept {
   return dlsym(RTLD_DEFAULT, is_double != 0 ? "vmdSqrt" : "vmsSqrt");
 }
 
+// Sets how many threads MKL takes in calls of this thread, 0 for as many as it does otherwise. Returns what it was.
+int tch_init_set_mkl_threads(int threads) noexcept {
+  using Set = int (*)(int);
+  static const Set set = reinterpret_cast<Set>(dlsym(RTLD_DEFAULT, "MKL_Set_Num_Threads_Local"));
+  return set == nullptr ? 0 : set(threads);
+}
+
 // Locks a CPU generator, as libtorch's kernels do, and copies its state. `*locked` must be unlocked by
 // the same thread; it is null, and nothing is locked, for a generator of another device. A null
 // generator means the default one.

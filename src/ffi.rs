@@ -196,6 +196,7 @@ unsafe extern "C" {
     fn tch_init_bump_version(tensor: *const C_tensor) -> Failure;
     fn tch_init_dispatch_is_plain() -> c_int;
     fn tch_init_vml_sqrt(is_double: c_int) -> *mut c_void;
+    fn tch_init_set_mkl_threads(threads: c_int) -> c_int;
     fn tch_init_state_lock(
         generator: Option<&CGenerator>,
         locked: *mut *mut CLockedGenerator,
@@ -506,6 +507,31 @@ pub(crate) fn dispatch_is_plain() -> bool {
 pub(crate) fn vml_sqrt(is_double: bool) -> Option<NonNull<c_void>> {
     // SAFETY: takes a number.
     NonNull::new(unsafe { tch_init_vml_sqrt(c_int::from(is_double)) })
+}
+
+/// Until it is dropped, MKL takes no further threads in calls of this thread: of 128 elements or more it would, which takes longer
+/// than the work.
+#[derive(Debug)]
+pub(crate) struct SingleThreadedMkl {
+    before: c_int,
+    thread: PhantomData<*const ()>,
+}
+
+impl SingleThreadedMkl {
+    pub(crate) fn begin() -> SingleThreadedMkl {
+        SingleThreadedMkl {
+            // SAFETY: takes a number.
+            before: unsafe { tch_init_set_mkl_threads(1) },
+            thread: PhantomData,
+        }
+    }
+}
+
+impl Drop for SingleThreadedMkl {
+    fn drop(&mut self) {
+        // SAFETY: takes a number.
+        unsafe { tch_init_set_mkl_threads(self.before) };
+    }
 }
 
 /// A CPU generator that this thread has locked, and a copy of its state. Dropping it, also while a

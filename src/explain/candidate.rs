@@ -3,7 +3,7 @@
 use super::draw_fit::Head;
 use super::known_draws::{known_draws, may_hold};
 use super::replay::{Method, Position, replay};
-use super::values::{epsilon, values, varies};
+use super::values::{epsilon, rng_dtype, values, varies};
 use super::word_prediction::WordPattern;
 use crate::error::InitError;
 use crate::tensor::{Dtype, TensorView};
@@ -324,11 +324,6 @@ pub(super) fn words(draw: Draw, method: Method, shape: &[usize], dtype: Dtype) -
     };
     let Consumed { words, .. } = draw.consumed(target, Some(false));
     words
-}
-
-/// The dtype of torch-rng. Other dtypes hold permutations only, whose words do not depend on it.
-pub(super) fn rng_dtype(dtype: Dtype) -> torch_rng::Dtype {
-    torch_rng::Dtype::from_name(dtype.name()).unwrap_or(torch_rng::Dtype::Int64)
 }
 
 /// The largest difference between a `trunc_normal_` by `erfinv` and the values of a tensor, if it is that of two

@@ -2,9 +2,8 @@
 //!
 //! Values of f32 and f64 lie on the grid of their draw: about half the values of another one cannot be drawn at all.
 
-use super::candidate::rng_dtype;
 use super::known_draws::{KnownDraw, may_hold};
-use super::values::{epsilon, max_abs, range};
+use super::values::{epsilon, max_abs, range, rng_dtype};
 use crate::tensor::{Dtype, TensorView};
 use rayon::prelude::*;
 use std::collections::BTreeSet;

@@ -1,6 +1,6 @@
 //! The explanation of one tensor, from comparison to findings.
 
-use super::candidate::{Origin, SearchTarget, redraw, rng_dtype, words};
+use super::candidate::{Origin, SearchTarget, redraw, words};
 use super::cast::cast;
 use super::cross_match::{differing, exchanged, has_varying_values, weight_shape};
 use super::finding::{Displacement, Explanation, Finding, Whose};
@@ -12,7 +12,7 @@ use super::scale::{ratio, scaled};
 use super::scaled_float8::scaled_float8;
 use super::stream_order::{Span, StreamOrder};
 use super::value_changes::{self, Pair};
-use super::values::{epsilon, values};
+use super::values::{epsilon, rng_dtype, values};
 use crate::error::InitError;
 use crate::tensor::TensorView;
 use torch_rng::{Draw, Normal, Semantics, Target};

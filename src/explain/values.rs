@@ -48,3 +48,8 @@ pub(super) fn range(view: &TensorView<'_>, elements: std::ops::Range<usize>) -> 
     let elements = bytes.chunks_exact(view.dtype().size());
     elements.map(|bytes| view.dtype().to_f64(bytes)).collect()
 }
+
+/// The dtype of torch-rng. Other dtypes hold permutations only, whose words do not depend on it.
+pub(super) fn rng_dtype(dtype: Dtype) -> torch_rng::Dtype {
+    torch_rng::Dtype::from_name(dtype.name()).unwrap_or(torch_rng::Dtype::Int64)
+}

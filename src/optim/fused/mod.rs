@@ -1,6 +1,6 @@
 //! Updates in one pass over memory, with the bits of the operators that they stand for.
 //!
-//! ATen's operators go through memory once each, eight times in a step of Adam. Here a chunk that fits into the first cache
+//! ATen's operators go through memory once each, eight times in a step of Adam. Here a chunk that fits into the cache
 //! goes through all of them. The operators round after each operation, but for the fused multiply-adds of `add`, `addcmul` and
 //! `lerp` where libtorch runs its AVX2 or AVX-512 kernels, in which the remainder of a vector is computed as the rest
 //! (`ATen/native/cpu/{BinaryOpsKernel,LerpKernel,PointwiseOpsKernel}.cpp` of PyTorch 2.13, and tests here). The square root

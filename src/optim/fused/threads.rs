@@ -1,11 +1,12 @@
 //! Work on chunks of elements over several threads.
 
+use crate::ffi::SingleThreadedMkl;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 /// The chunks that a thread takes at a time.
-const CHUNKS_AT_ONCE: usize = 32;
+const CHUNKS_AT_ONCE: usize = 8;
 
 /// Calls `work` for each chunk of `0..numel`, in `threads` threads, of which this is one. Returns the ranges for which it
 /// was `false`, in order.
@@ -20,6 +21,7 @@ pub(super) fn in_chunks(
     let refused = Mutex::new(Vec::new());
     let next = AtomicUsize::new(0);
     let take = || {
+        let _single = SingleThreadedMkl::begin();
         loop {
             let start = next.fetch_add(1, Ordering::Relaxed) * block;
             if start >= numel {
@@ -58,7 +60,7 @@ mod tests {
     #[test]
     fn chunks_cover_all() {
         for threads in [1, 2, 3] {
-            for numel in [0, 1, 9, 10, 11, 319, 320, 321, 640, 641, 10_000] {
+            for numel in [0, 1, 9, 10, 11, 79, 80, 81, 160, 161, 10_000] {
                 let seen: Vec<AtomicUsize> = (0..numel).map(|_| AtomicUsize::new(0)).collect();
                 let refused = in_chunks(numel, 10, threads, |range| {
                     assert!(range.len() <= 10);
