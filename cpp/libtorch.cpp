@@ -583,7 +583,17 @@ char* tch_init_call(
           values.isfinite().logical_and_(values.gt(0)).all().item<bool>(),
           "expected positive numbers");
     }
+    // The last argument of an LSTM's layer says whether gradients were recorded, which selects oneDNN's kernel.
+    const bool of_lstm = called == "aten::mkldnn_rnn_layer";
+    const at::AutoGradMode mode(of_lstm && stack.back().toBool());
+    if (of_lstm) {
+      stack.back() = false;
+    }
     op->callBoxed(stack);
+    if (of_lstm) {
+      // The memory that training needs.
+      stack.back() = at::Tensor();
+    }
     if (in_place != 0) {
       return;
     }

@@ -1432,7 +1432,8 @@ class Recorder(TorchDispatchMode):
             self.refuse("torch.linalg.lstsq by the driver gelsy (the default on the CPU) reads uninitialized memory in PyTorch, so that its bits are others in each run; driver='gelsd' or 'gels' can be recorded")
         if name == "mkldnn_rnn_layer":  # the same values, without the memory that training needs
             args, kwargs = (*bound(func, args, kwargs).values(),)[:-1] + (False,), {}
-            arguments = bound(func, args, kwargs)
+            # oneDNN's kernel depends on the gradient mode, and on CPUs without AVX-512 the bits on the kernel.
+            arguments = {**bound(func, args, kwargs), "train": torch.is_grad_enabled()}
         if self.values_only and name in VALUES_ONLY:
             args = (args + tuple(a.default_value for a in func._schema.arguments[len(args) :] if not a.kwarg_only))[: VALUES_ONLY[name]]
             args += (False,)

@@ -596,7 +596,7 @@ impl OperatorCall {
     }
 
     /// A layer of an LSTM, whose arguments are the input, two weights, two biases, the hidden and the cell state, then
-    /// whether it is reversed, the sizes of batches, 2 for an LSTM, the size of the state, and last whether it is trained.
+    /// whether it is reversed, the sizes of batches, 2 for an LSTM, the size of the state, and last whether gradients are recorded.
     /// oneDNN does not check the sizes.
     fn check_lstm(&self, outs: &[&View], tensors: &[&[u64]]) -> Result<(), String> {
         let wrong = || "expected the tensors of a layer of an LSTM".to_owned();
@@ -624,7 +624,6 @@ impl OperatorCall {
                 .all(|state| **state == [batch, hidden])
             && self.int(9) == Some(2)
             && self.int(10) == i64::try_from(hidden).ok()
-            && !self.flag(15)
             && ints.is_empty();
         let made: Vec<&[u64]> = outs.iter().map(|out| out.shape()).collect();
         let state = [batch, hidden];

@@ -525,6 +525,7 @@ LIBRARIES = {
     "lib_lstm": kept_forward(lambda: nn.LSTM(6, 5), 4, 2, 6),
     "lib_lstm_layers": kept_forward(lambda: nn.LSTM(6, 5, 2, bidirectional=True, batch_first=True), 3, 4, 6),
     "lib_lstm_plain": kept_forward(lambda: nn.LSTM(6, 5, bias=False).eval().requires_grad_(False), 4, 2, 6),
+    "lib_lstm_no_grad": torch.no_grad()(kept_forward(lambda: nn.LSTM(6, 5, 2), 4, 2, 6)),
     "lib_lstm_projected": kept_forward(lambda: nn.LSTM(6, 5, proj_size=3), 4, 2, 6),
     "lib_gru": kept_forward(lambda: nn.GRU(6, 5, 2, bidirectional=True), 4, 2, 6),
     "lib_rnn": kept_forward(lambda: nn.RNN(6, 5, nonlinearity="relu"), 4, 2, 6),

@@ -72,7 +72,12 @@ def call(name, outs, args):
             keywords[a.name] = value
         else:
             positional.append(value)
-    result = function(*positional, **keywords)
+    if function is torch.ops.aten.mkldnn_rnn_layer.default:
+        # The plan says whether gradients were recorded, which selects the kernel.
+        with torch.set_grad_enabled(positional[-1]):
+            result = (*function(*positional[:-1], False)[:3], None)
+    else:
+        result = function(*positional, **keywords)
     if not in_place:
         results = [] if result is None else [result] if isinstance(result, torch.Tensor) else result
         results = [torch.empty(0, dtype=torch.uint8) if x is None else x for x in results]
