@@ -50,7 +50,7 @@ pub trait RNNT: RNN {
 /// Implements [`RNN`] and [`RNNT`] for a layer by its `forward_t`.
 macro_rules! recurrent {
     ($layer:ident, $state:ty) => {
-        /// As tch's layers; with either `batch_first`, and without a batch in [`RNN::seq`]. Outputs are dropped while
+        /// As tch's layers; with either `batch_first`, and without a batch in [`seq`](tch::nn::RNN::seq). Outputs are dropped while
         /// `config.train` is set.
         ///
         #[doc = concat!("Panics where [`", stringify!($layer), "::forward`] returns an error.")]
