@@ -41,10 +41,13 @@ impl ValueHash {
     /// use op_trace::ValueHash;
     ///
     /// let bytes = vec![7; 20_000];
+    /// let sum = |row: &[u8], keys: &[u64; 1024]| {
+    ///     let words = row.as_chunks().0.iter().map(|word| u64::from_le_bytes(*word));
+    ///     let products = words.zip(keys).map(|(word, key)| word.wrapping_mul(*key));
+    ///     products.fold(0, u64::wrapping_add)
+    /// };
     /// let hash = ValueHash::with_row_sums(&bytes, |rows, keys| {
-    ///     let word = u64::from_le_bytes([7; 8]);
-    ///     let sum = keys.iter().fold(0u64, |sum, key| sum.wrapping_add(key.wrapping_mul(word)));
-    ///     vec![sum; rows.len() / 8192]
+    ///     rows.chunks(8192).map(|row| sum(row, keys)).collect()
     /// });
     /// assert_eq!(hash, ValueHash::of(&bytes));
     /// ```
