@@ -56,18 +56,19 @@ pub(crate) fn write_archives<S: Stream>(
     pieces: &[Piece<'_>],
     file: &mut (impl Write + Send),
 ) -> Result<(), NotWritten> {
-    let total = pieces.iter().fold(0, |offset, piece| {
-        offset + Archive::new(piece, offset).bytes()
-    });
+    let mut total = 0;
+    let mut archives = Vec::new();
+    for piece in pieces {
+        let archive = Archive::new(piece, total);
+        total += archive.bytes();
+        archives.push(archive);
+    }
     write_buffers(total, file, |buffers| {
-        let mut offset = 0;
-        for piece in pieces {
-            let archive = Archive::new(piece, offset);
+        for (piece, archive) in pieces.iter().zip(&archives) {
             buffers.bytes(archive.head())?;
             let mut crc = crc32fast::Hasher::new();
             buffers.piece(places, piece, |bytes| crc.update(bytes))?;
             buffers.bytes(&archive.tail(crc.finalize()))?;
-            offset += archive.bytes();
         }
         Ok(())
     })
@@ -119,14 +120,14 @@ fn write_buffers(
     let (written, to_fill) = mpsc::channel();
     thread::scope(|scope| {
         let writer = scope.spawn(move || {
+            let mut bytes = 0;
             for (mut buffer, length) in to_write {
                 file.write_all(bytes_mut(&mut buffer, length))?;
-                // The other side is gone if it failed.
-                if written.send(buffer).is_err() {
-                    break;
-                }
+                bytes += length as u64;
+                // Once it has filled the last buffer, which may still wait to be written, the other side takes none back.
+                drop(written.send(buffer));
             }
-            io::Result::Ok(())
+            io::Result::Ok(bytes)
         });
         let mut buffers = Buffers {
             size: total.min(BUFFER as u64) as usize,
@@ -142,7 +143,13 @@ fn write_buffers(
         match made {
             Err(Stopped::Plan(error)) => Err(NotWritten::Plan(error)),
             // If the writer has failed, it says why.
-            Ok(()) | Err(Stopped::Writer) => result.map_err(NotWritten::Write),
+            Ok(()) | Err(Stopped::Writer) => match result {
+                Ok(bytes) if bytes == total => Ok(()),
+                Ok(bytes) => Err(NotWritten::Write(io::Error::other(format!(
+                    "{bytes} of {total} bytes were written"
+                )))),
+                Err(error) => Err(NotWritten::Write(error)),
+            },
         }
     })
 }
@@ -226,5 +233,36 @@ impl Buffers {
             start = end;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A file that takes longer to write than the next buffer takes to fill.
+    #[derive(Default)]
+    struct Slow(Vec<u8>);
+
+    impl Write for Slow {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            thread::sleep(std::time::Duration::from_millis(100));
+            self.0.extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_slow_file_has_every_byte() {
+        for extra in [0, 1, BUFFER, 2 * BUFFER + 1] {
+            let bytes: Vec<u8> = (0..BUFFER + extra).map(|byte| byte as u8).collect();
+            let mut file = Slow::default();
+            let written = write_buffers(bytes.len() as u64, &mut file, |to| to.bytes(&bytes));
+            assert!(written.is_ok() && file.0 == bytes, "{extra}");
+        }
     }
 }
