@@ -328,10 +328,7 @@ impl<'s, 'a> Pairing<'s, 'a> {
             self.same_values_otherwise(which, &steps),
             steps.last().copied(),
         ) {
-            let (p, r) = match which {
-                Which::A => (step, twin),
-                Which::B => (twin, step),
-            };
+            let (p, r) = which.in_order(step, twin);
             explanation.places = explanation.places.or(Some((p, r)));
             explanation.is_there = true;
             for (name, (a, b)) in scalar_differences((self.a, self.b), p, r) {
@@ -387,10 +384,7 @@ impl<'s, 'a> Pairing<'s, 'a> {
             let (canon, pass) = (other.canon(*twin), other.pass(*twin));
             canon == node.canon && pass == node.pass && sorted(other, *twin) == keys
         })?;
-        let (p, r) = match which {
-            Which::A => (*step, twin),
-            Which::B => (twin, *step),
-        };
+        let (p, r) = which.in_order(*step, twin);
         let is_other = keys.len() > 1 || !scalar_differences((self.a, self.b), p, r).is_empty();
         is_other.then_some(twin)
     }

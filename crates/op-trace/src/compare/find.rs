@@ -27,6 +27,18 @@ struct Found {
     departure: Departure,
 }
 
+impl Found {
+    /// What differs before the first operation.
+    fn at_start(class: Class, detail: String) -> Found {
+        Found {
+            position: -1.0,
+            from: (None, None),
+            pair: (None, None),
+            departure: departure(class, None, None, vec![detail]),
+        }
+    }
+}
+
 /// Finds all departures, in order.
 pub fn departures(pairing: &Pairing<'_, '_>) -> Vec<Departure> {
     pairing.departures()
@@ -134,7 +146,7 @@ impl<'s, 'a> Pairing<'s, 'a> {
                 .collect::<Vec<_>>()
         };
         let others = names(self.b);
-        let mut found = Vec::new();
+        let (mut found, mut known) = (Vec::new(), HashSet::new());
         for (name, trained) in names(self.a) {
             let Some((twin, other)) = others
                 .iter()
@@ -148,28 +160,20 @@ impl<'s, 'a> Pairing<'s, 'a> {
             if in_a != in_b {
                 let labels = (self.a.label, self.b.label);
                 let (with, without) = if in_a { labels } else { (labels.1, labels.0) };
-                found.push(Found {
-                    position: -1.0,
-                    from: (None, None),
-                    pair: (None, None),
-                    departure: departure(
-                        Class::Frozen,
-                        None,
-                        None,
-                        vec![format!(
-                            "{} has requires_grad=True in {with} and False in {without}",
-                            self.both_names(&name, twin)
-                        )],
-                    ),
-                });
+                let names = self.both_names(&name, twin);
+                found.push(Found::at_start(
+                    Class::Frozen,
+                    format!("{names} has requires_grad=True in {with} and False in {without}"),
+                ));
+                known.insert(name);
             }
         }
-        found.extend(self.updated(&found));
+        found.extend(self.updated(&known));
         found
     }
 
-    /// Parameters that only one side's optimizers update, though both train.
-    fn updated(&self, known: &[Found]) -> Vec<Found> {
+    /// Parameters that only one side's optimizers update, though both train. Those of A that are known to be frozen are left out.
+    fn updated(&self, known: &HashSet<String>) -> Vec<Found> {
         let updates = |side: &'s Side<'a>| {
             let mut first: HashMap<&SharedStr, usize> = HashMap::new();
             for node in 0..side.len() {
@@ -204,21 +208,13 @@ impl<'s, 'a> Pairing<'s, 'a> {
                 (None, Some(node)) if used_in_a.contains(a) => (*node, Which::B),
                 _ => continue,
             };
-            let names = self.both_names(a.as_str(), b.as_str());
-            let is_known = |found: &Found| {
-                let mut details = found.departure.details.iter();
-                details.any(|detail| detail.starts_with(&format!("{names} ")))
-            };
-            if known.iter().any(is_known) {
+            if known.contains(a.as_str()) {
                 continue;
             }
+            let names = self.both_names(a.as_str(), b.as_str());
             let (side, _) = self.sides(which);
-            let place = Some(place_of(side, node));
-            let first = self.first_of_update(node, side);
-            let (from, (in_a, in_b)) = match which {
-                Which::A => ((Some(first), None), (place, None)),
-                Which::B => ((None, Some(first)), (None, place)),
-            };
+            let (in_a, in_b) = which.in_order(Some(place_of(side, node)), None);
+            let from = which.in_order(Some(self.first_of_update(node, side)), None);
             found.push(Found {
                 position: node as f64,
                 from,
@@ -289,22 +285,15 @@ impl<'s, 'a> Pairing<'s, 'a> {
                 _ => (b, &a, self.b.label, self.a.label),
             };
             let names: Vec<&str> = several.iter().map(|(name, _)| name.as_str()).collect();
-            found.push(Found {
-                position: -1.0,
-                from: (None, None),
-                pair: (None, None),
-                departure: departure(
-                    Class::Tied,
-                    None,
-                    None,
-                    vec![format!(
-                        "{} are {} parameters in {many}, one in {one}: {}",
-                        names.join(" and "),
-                        names.len(),
-                        single[0].0
-                    )],
+            found.push(Found::at_start(
+                Class::Tied,
+                format!(
+                    "{} are {} parameters in {many}, one in {one}: {}",
+                    names.join(" and "),
+                    names.len(),
+                    single[0].0
                 ),
-            });
+            ));
         }
         found
     }
@@ -336,8 +325,8 @@ impl<'s, 'a> Pairing<'s, 'a> {
                     let twin = &self.b.node(*other);
                     let other = &twin.inputs[*place];
                     let is_unknown = |name: &SharedStr| {
-                        let names = self.a.trace.models.iter().flat_map(|model| &model.names);
-                        !names.clone().any(|named| named.name == *name)
+                        let mut names = self.a.trace.models.iter().flat_map(|model| &model.names);
+                        !names.any(|named| named.name == *name)
                     };
                     other.tensor.name.is_some() == input.tensor.name.is_some()
                         && other.tensor.name.as_ref().is_none_or(is_unknown)
@@ -564,12 +553,8 @@ impl<'s, 'a> Pairing<'s, 'a> {
                 };
                 let expander = self.expander(which);
                 let detail = format!("only in {}: {}", side.label, call_text(&expander, index));
-                let place = Some(place_of(side, index));
-                let (a, b, from) = if which == Which::A {
-                    (place, None, (Some(index), None))
-                } else {
-                    (None, place, (None, Some(index)))
-                };
+                let (a, b) = which.in_order(Some(place_of(side, index)), None);
+                let from = which.in_order(Some(index), None);
                 reported.add_closure(which, side.closure(index));
                 found.push(Found {
                     position,
@@ -579,11 +564,7 @@ impl<'s, 'a> Pairing<'s, 'a> {
                 });
                 continue;
             };
-            let (p, r) = if which == Which::A {
-                (end, partner)
-            } else {
-                (partner, end)
-            };
+            let (p, r) = which.in_order(end, partner);
             if used.contains(&(true, p)) || used.contains(&(false, r)) {
                 // An earlier cause of the same pair was reported.
                 continue;
@@ -731,10 +712,7 @@ impl<'s, 'a> Pairing<'s, 'a> {
             let mut taken = other.all_consumers(input.key);
             taken.find(|taken| other.canon(*taken) == node.canon && other.pass(*taken) == node.pass)
         })?;
-        let (p, r) = match which {
-            Which::A => (index, twin),
-            Which::B => (twin, index),
-        };
+        let (p, r) = which.in_order(index, twin);
         let explanation = self.explain(p, r);
         (!matches!(explanation.class, Class::Unknown | Class::Environment)).then(|| Found {
             position: p as f64,
@@ -786,10 +764,11 @@ impl<'s, 'a> Pairing<'s, 'a> {
             first = producer;
         }
         let name = step_name(side, &[first]);
-        let (class, p, r) = match which {
-            Which::A => (Class::OnlyInA(name), first, other),
-            Which::B => (Class::OnlyInB(name), other, first),
+        let class = match which {
+            Which::A => Class::OnlyInA(name),
+            Which::B => Class::OnlyInB(name),
         };
+        let (p, r) = which.in_order(first, other);
         let keys = |side: &Side<'a>, node: usize| {
             let inputs = side.node(node).inputs;
             inputs.iter().map(|input| input.key).collect::<Vec<_>>()
@@ -852,30 +831,12 @@ struct Reported {
 impl Reported {
     /// Whether a cause is that of an earlier step again. Remembers it.
     fn is_repeated(&mut self, node: &Node<'_>, which: Which) -> bool {
-        let operation = node.operation;
-        let key = (
-            which == Which::A,
-            node.canon.to_owned(),
-            operation.module.clone(),
-            operation.at.clone(),
-            operation.phase,
-        );
-        let first = *self.steps.entry(key).or_insert(operation.step);
-        first < operation.step
+        is_repeated(&mut self.steps, node, which)
     }
 
     /// Whether a step that one side has was reported in an earlier step. Remembers it.
     fn is_repeated_step(&mut self, node: &Node<'_>, which: Which) -> bool {
-        let site = node.operation.site;
-        let key = (
-            which == Which::A,
-            node.canon.to_owned(),
-            site.module.clone(),
-            site.at.clone(),
-            site.phase,
-        );
-        let first = *self.extra.entry(key).or_insert(node.operation.step);
-        first < node.operation.step
+        is_repeated(&mut self.extra, node, which)
     }
 
     fn add_closure(&mut self, which: Which, nodes: Bits) {
@@ -896,6 +857,20 @@ impl Reported {
                     .iter()
                     .all(|part| self.parts.contains(part)))
     }
+}
+
+/// Whether the line of an operation was met in an earlier step. Remembers it.
+fn is_repeated(steps: &mut HashMap<Line, u32>, node: &Node<'_>, which: Which) -> bool {
+    let operation = node.operation;
+    let key = (
+        which == Which::A,
+        node.canon.to_owned(),
+        operation.module.clone(),
+        operation.at.clone(),
+        operation.phase,
+    );
+    let first = *steps.entry(key).or_insert(operation.step);
+    first < operation.step
 }
 
 /// Joins departures of one kind at the same lines.

@@ -111,6 +111,14 @@ impl Which {
             Which::B => Which::A,
         }
     }
+
+    /// What is of A and what is of B, of this side's own and the other's.
+    pub fn in_order<T>(self, own: T, other: T) -> (T, T) {
+        match self {
+            Which::A => (own, other),
+            Which::B => (other, own),
+        }
+    }
 }
 
 /// How many operations are considered to be the same as another one.
@@ -164,10 +172,8 @@ impl<'s, 'a> Pairing<'s, 'a> {
         let (Some(own), Some(other)) = (own, other) else {
             return false;
         };
-        match which {
-            Which::A => self.names.is_same(own.as_str(), other.as_str()),
-            Which::B => self.names.is_same(other.as_str(), own.as_str()),
-        }
+        let (a, b) = which.in_order(own, other);
+        self.names.is_same(a.as_str(), b.as_str())
     }
 
     /// Whether two operations are in modules that have other parameters.
@@ -175,10 +181,8 @@ impl<'s, 'a> Pairing<'s, 'a> {
         let (Some(own), Some(other)) = (&own.module, &other.module) else {
             return false;
         };
-        match which {
-            Which::A => self.names.are_others(own.as_str(), other.as_str()),
-            Which::B => self.names.are_others(other.as_str(), own.as_str()),
-        }
+        let (a, b) = which.in_order(own, other);
+        self.names.are_others(a.as_str(), b.as_str())
     }
 
     pub fn expander(&self, which: Which) -> Expander<'s, 'a> {
