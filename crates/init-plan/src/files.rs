@@ -1,4 +1,4 @@
-//! The files of a folder. They are a function of the plan and of [`Save`] alone, whoever makes them.
+//! The files of a folder. They are a function of the plan and of [`Save`] alone, not of the process that makes them.
 
 use crate::dcp_metadata::{self, Chunk, Described};
 use crate::error::PlanError;
@@ -82,7 +82,7 @@ impl InitPlan {
     ///
     /// # Errors
     ///
-    /// [`PlanError::Write`] if it cannot be written, or there is no such file; otherwise as [`save`](Self::save).
+    /// [`PlanError::Write`] if it cannot be written, or the layout has fewer files; otherwise as [`save`](Self::save).
     ///
     /// ```
     /// use init_plan::{PlanBuilder, Save};

@@ -8,7 +8,7 @@ use std::num::NonZero;
 pub enum Layout {
     /// Safetensors files of whole tensors and their index, as transformers and huggingface_hub have them.
     Hf,
-    /// Safetensors files of rows, as `HuggingFaceStorageWriter` of torch.distributed.checkpoint writes them from so many
+    /// Safetensors files of rows, as `HuggingFaceStorageWriter` of torch.distributed.checkpoint writes them from as many
     /// processes of FSDP2: each tensor is cut along dimension 0, as `torch.chunk` cuts it, and where that has fewer rows
     /// than there are files, along dimension 1 too. Tied weights are there under all of their names.
     Rows {

@@ -96,14 +96,24 @@ impl<W: Write> Pickle<W> {
         }
     }
 
+    /// Items between opcodes.
+    fn between(
+        &mut self,
+        begin: &[u8],
+        items: impl FnOnce(&mut Self) -> io::Result<()>,
+        end: u8,
+    ) -> io::Result<()> {
+        self.out.write_all(begin)?;
+        items(self)?;
+        self.opcode(end, &[])
+    }
+
     pub(crate) fn tuple(
         &mut self,
         items: impl FnOnce(&mut Self) -> io::Result<()>,
     ) -> io::Result<()> {
         // MARK, TUPLE
-        self.opcode(b'(', &[])?;
-        items(self)?;
-        self.opcode(b't', &[])
+        self.between(b"(", items, b't')
     }
 
     /// A tuple of integers.
@@ -116,9 +126,7 @@ impl<W: Write> Pickle<W> {
         items: impl FnOnce(&mut Self) -> io::Result<()>,
     ) -> io::Result<()> {
         // EMPTY_LIST, MARK, APPENDS
-        self.out.write_all(b"](")?;
-        items(self)?;
-        self.opcode(b'e', &[])
+        self.between(b"](", items, b'e')
     }
 
     /// A dictionary, whose keys and values alternate.
@@ -127,9 +135,7 @@ impl<W: Write> Pickle<W> {
         items: impl FnOnce(&mut Self) -> io::Result<()>,
     ) -> io::Result<()> {
         // EMPTY_DICT, MARK, SETITEMS
-        self.out.write_all(b"}(")?;
-        items(self)?;
-        self.opcode(b'u', &[])
+        self.between(b"}(", items, b'u')
     }
 
     /// Calls the function before with the tuple after it.
@@ -151,8 +157,6 @@ impl<W: Write> Pickle<W> {
     ) -> io::Result<()> {
         self.global(module, class)?;
         // EMPTY_TUPLE, NEWOBJ, BUILD
-        self.out.write_all(b")\x81")?;
-        state(self)?;
-        self.opcode(b'b', &[])
+        self.between(b")\x81", state, b'b')
     }
 }
