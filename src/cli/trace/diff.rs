@@ -92,10 +92,10 @@ pub fn run(arguments: &Arguments) -> Result<Report> {
         }
         _ => {}
     }
-    let after = Aftermath::of((&a, &b), &comparison)?;
+    let mut measured = None;
     if let Some((path, file)) = html {
         let names = [&arguments.a, &arguments.b].map(|path| html::file_name(path));
-        let page = html::diff(&html::Compared {
+        let (page, differences) = html::diff(&html::Compared {
             names: [&names[0], &names[1]],
             traces: [&a, &b],
             comparison: &comparison,
@@ -103,7 +103,9 @@ pub fn run(arguments: &Arguments) -> Result<Report> {
             verdict: verdict(&comparison),
         })?;
         html::write(path, file, &page)?;
+        measured = Some(differences);
     }
+    let after = Aftermath::of((&a, &b), &comparison, measured)?;
     Ok(Report {
         found: !comparison.is_same(),
         text: match arguments.json {

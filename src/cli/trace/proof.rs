@@ -125,11 +125,11 @@ fn said(departure: &Departure, proof: &Proof, labels: Sides<&'static str>) -> Sa
             ),
         ),
         Verdict::NotRun { side, reason } => {
-            let reason = format!("{}: {reason}", of_side(side));
-            return Said::not_run(&match keep(departure, labels, &proof.verdict) {
-                Some(advice) => format!("{reason}; {advice}"),
-                None => reason,
-            });
+            let mut text = format!("{}: {reason}", of_side(side));
+            if matches!(reason, NotRun::MissingValue(_) | NotRun::Generator(_)) {
+                text += &format!("; record {}", keep(departure, labels));
+            }
+            return Said::not_run(&text);
         }
         _ => ("not-proved", "the cause is not proved".to_owned()),
     };
@@ -165,24 +165,16 @@ fn said(departure: &Departure, proof: &Proof, labels: Sides<&'static str>) -> Sa
 }
 
 /// What to record again where values are missing.
-fn keep(departure: &Departure, labels: Sides<&str>, verdict: &Verdict) -> Option<String> {
-    let Verdict::NotRun {
-        reason: NotRun::MissingValue(_) | NotRun::Generator(_),
-        ..
-    } = verdict
-    else {
-        return None;
-    };
-    let keep = |index: usize| format!("--keep {index}..{}", index + 1);
-    let pairs = || departure.pairs.iter();
-    let a = pairs()
-        .find_map(|pair| pair.a)
-        .map(|index| format!("{} with {}", labels.a, keep(index)));
-    let b = pairs()
-        .find_map(|pair| pair.b)
-        .map(|index| format!("{} with {}", labels.b, keep(index)));
-    let both: Vec<String> = a.into_iter().chain(b).collect();
-    Some(format!("record {}", both.join(" and ")))
+fn keep(departure: &Departure, labels: Sides<&str>) -> String {
+    let mut pairs = departure.pairs.iter();
+    let a = pairs.clone().find_map(|pair| pair.a);
+    let b = pairs.find_map(|pair| pair.b);
+    let recordings = [(labels.a, a), (labels.b, b)];
+    let recordings = recordings.into_iter().filter_map(|(label, index)| {
+        let index = index?;
+        Some(format!("{label} with --keep {index}..{}", index + 1))
+    });
+    recordings.collect::<Vec<_>>().join(" and ")
 }
 
 fn arguments(

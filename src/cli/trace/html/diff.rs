@@ -21,8 +21,8 @@ pub struct Compared<'a> {
 /// The most departures that are shown.
 const MAX_DEPARTURES: usize = 200;
 
-/// The page.
-pub fn diff(compared: &Compared<'_>) -> Result<String> {
+/// The page, and what was measured for it.
+pub fn diff(compared: &Compared<'_>) -> Result<(String, Differences)> {
     let Compared {
         names: [name_a, name_b],
         traces: [a, b],
@@ -63,10 +63,8 @@ pub fn diff(compared: &Compared<'_>) -> Result<String> {
         );
     }
     body += "</div>\n";
-    Ok(page(
-        &format!("{}: {name_a}, {}: {name_b}", labels.a, labels.b),
-        &body,
-    ))
+    let title = format!("{}: {name_a}, {}: {name_b}", labels.a, labels.b);
+    Ok((page(&title, &body), differences))
 }
 
 fn departures(comparison: &Comparison) -> String {
