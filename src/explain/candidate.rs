@@ -138,13 +138,15 @@ impl Candidate {
     }
 
     /// The position at which the values were drawn, if they are enough to determine the generator.
-    pub(super) fn recovered(&self, target: &SearchTarget<'_>, words: u64) -> Option<Position> {
+    ///
+    /// `heads` are those of the views of its target.
+    pub(super) fn recovered(&self, heads: &[Option<Head>], words: u64) -> Option<Position> {
         /// Positions beyond those that are searched; they take a tenth of a second.
         const MORE: u64 = 1 << 28;
         if self.method != Method::Libtorch {
             return None;
         }
-        let head = Head::of(&target.views[self.view])?;
+        let head = heads[self.view].as_ref()?;
         if !head.shows_grid() || !head.fits(self.draw) {
             return None;
         }

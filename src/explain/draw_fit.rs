@@ -36,7 +36,7 @@ pub(super) enum Unrecovered {
 }
 
 impl Head {
-    /// The first values of a tensor, after zeros; `None` if there are no others.
+    /// The first values of a tensor, after zeros; `None` if all are zeros.
     pub(super) fn of(view: &TensorView<'_>) -> Option<Head> {
         let numel = view.numel();
         let mut first = 0;

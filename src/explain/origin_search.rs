@@ -1,6 +1,7 @@
 //! Finds the seed and the position that tensors were drawn with.
 
 use super::candidate::{Candidate, Origin, SearchTarget};
+use super::draw_fit::Head;
 use super::orthogonal::find_orthogonal;
 use super::replay::Position;
 use super::stream_search::StreamSearch;
@@ -64,13 +65,12 @@ pub(super) fn find_origins(
         if found[number].is_some() {
             continue;
         }
-        let own = candidates
+        let heads: Vec<_> = targets[number].views.iter().map(Head::of).collect();
+        let mut own = candidates
             .iter()
             .filter(|candidate| candidate.target == number);
-        if let Some(position) = own
-            .into_iter()
-            .find_map(|own| own.recovered(&targets[number], limits.words))
-        {
+        let position = own.find_map(|candidate| candidate.recovered(&heads, limits.words));
+        if let Some(position) = position {
             let end = position.word.saturating_add(limits.words);
             search_seed(&mut found, position.seed, end)?;
         }
