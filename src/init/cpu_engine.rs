@@ -26,11 +26,11 @@ pub(super) fn engine() -> Option<Engine> {
 const SAME: &str = "AVX2";
 
 /// libtorch's kernels. Those for AVX-512 have the bits of those for AVX2.
-pub(crate) fn kernels() -> String {
+pub(crate) fn kernels() -> &'static str {
     static CAPABILITY: OnceLock<String> = OnceLock::new();
     let capability = CAPABILITY.get_or_init(|| ffi::fact(Fact::CpuCapability).unwrap_or_default());
     match capability.as_str() {
-        "AVX512" => SAME.to_owned(),
-        other => other.to_owned(),
+        "AVX512" => SAME,
+        other => other,
     }
 }

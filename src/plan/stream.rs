@@ -57,7 +57,7 @@ impl Stream for Generator {
     }
 
     fn kernels(&self) -> String {
-        kernels()
+        kernels().to_owned()
     }
 
     unsafe fn allocate(
