@@ -33,7 +33,7 @@ pub struct Arguments {
     /// Of a folder: what its files are
     #[arg(long, value_enum, default_value_t)]
     layout: LayoutName,
-    /// Of the layouts rows and dcp: the number of files, each of which has rows of each tensor, as FSDP2 cuts them for so many
+    /// Of the layouts rows and dcp: the number of files, each of which has rows of each tensor, as FSDP2 cuts them for as many
     /// processes [default for dcp: whole tensors, by --max-shard-size]
     #[arg(long, value_name = "S")]
     shards: Option<NonZero<u32>>,

@@ -40,7 +40,7 @@ impl Weights {
         for named in trace.models.iter().flat_map(|model| &model.names) {
             let (name, tensor) = (named.name.to_string(), &named.tensor);
             let dtype = tensor.dtype.as_str();
-            let known = Dtype::ALL.iter().find(|known| known.name() == dtype);
+            let known = Dtype::from_name(dtype);
             let shape: Option<Vec<usize>> = tensor
                 .shape
                 .iter()
@@ -54,7 +54,7 @@ impl Weights {
             {
                 start.push(Value {
                     name,
-                    dtype: *dtype,
+                    dtype,
                     shape,
                     bytes: value.to_bytes(),
                 });

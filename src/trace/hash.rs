@@ -7,8 +7,7 @@ unsafe extern "C" {
     fn tch_init_trace_row_sums(rows: *const u8, count: usize, keys: *const u64, sums: *mut u64);
 }
 
-const ROW: usize = 8192;
-/// So many rows are worth a thread.
+/// The fewest rows for which a thread of their own is worth its cost.
 const ROWS_OF_THREAD: usize = 256;
 
 /// [`ValueHash::of`].
@@ -18,11 +17,12 @@ pub(super) fn value_hash(bytes: &[u8]) -> ValueHash {
 
 fn in_threads(bytes: &[u8], threads: usize) -> ValueHash {
     ValueHash::with_row_sums(bytes, |rows, keys| {
-        let mut sums = vec![0; rows.len() / ROW];
+        let row = size_of_val(keys);
+        let mut sums = vec![0; rows.len() / row];
         let part = sums.len().div_ceil(threads.max(1)).max(ROWS_OF_THREAD);
-        let parts = sums.par_chunks_mut(part).zip(rows.par_chunks(part * ROW));
+        let parts = sums.par_chunks_mut(part).zip(rows.par_chunks(part * row));
         parts.for_each(|(sums, rows)| {
-            // SAFETY: the rows have `ROW` bytes each, and there are as many sums as rows, and 1024 keys.
+            // SAFETY: the rows have 8192 bytes each, and there are as many sums as rows, and 1024 keys.
             unsafe {
                 tch_init_trace_row_sums(
                     rows.as_ptr(),

@@ -115,9 +115,7 @@ pub fn contiguous(shape: &[i64]) -> Vec<i64> {
 }
 
 fn element_size(dtype: &str) -> Option<usize> {
-    let mut all = Dtype::ALL.iter();
-    all.find(|known| known.name() == dtype)
-        .map(|known| known.size())
+    Dtype::from_name(dtype).map(Dtype::size)
 }
 
 /// A tensor in the storage of another.
