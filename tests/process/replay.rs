@@ -235,7 +235,6 @@ with tch_trace.record(sys.argv[1]):
     let again = Trace::read(&rust).unwrap();
     let words = |trace: &Trace| {
         let operations = trace.operations().map(Result::unwrap);
-        // What the replay itself computes is no copy of Python's operations.
         operations
             .map(|operation| {
                 let arguments = operation.arguments();
@@ -270,6 +269,7 @@ with tch_trace.record(sys.argv[1]):
     ] {
         assert!(text.contains(word), "{word}: {text}");
     }
+    // Between Python's operations are those that the replay itself calls.
     let mut rest = found.iter();
     missing.retain(|line| !rest.by_ref().any(|other| other == line));
     assert!(missing.is_empty(), "{missing:#?}\n{found:#?}");

@@ -157,7 +157,7 @@ def values():
         "epoch": 3, "loss": 0.25, "best": None, "big": 10**30, "text": "é", "raw": b"ab", "flag": True,
         "scalar": numpy.float64(1.5), "array": numpy.arange(6.0).reshape(2, 3), "objects": numpy.array([{}, None]),
         "strings": numpy.array(["a", "bc"]), "namespace": argparse.Namespace(lr=0.1, layers=[1, 2]), "simple": types.SimpleNamespace(a=1),
-        "path": pathlib.Path("/tmp/x"), "date": datetime.datetime(2020, 1, 2), "delta": datetime.timedelta(3), "decimal": decimal.Decimal("1.5"),
+        "path": pathlib.Path("folder/x"), "date": datetime.datetime(2020, 1, 2), "delta": datetime.timedelta(3), "decimal": decimal.Decimal("1.5"),
         "config": Config(), "color": Color.RED, "set": {1, 2}, "frozen": frozenset([3]), "size": torch.Size([2, 3]), "dtype": torch.float16,
         "device": torch.device("cpu"), "layout": torch.strided, "function": hook, "partial": functools.partial(hook, 1), "class": Custom,
         "instance": Custom("text"), "range": range(3), "slice": slice(1, 2), "complex": 1 + 2j, "deque": collections.deque([1, 2]),

@@ -55,7 +55,7 @@ def main(out):
             name, ["fc1.weight", "fc2.weight"]), (name, wrong)
         save_file(tensors, str(out / f"{name}.safetensors"))
         print(f"{name}.safetensors: {', '.join(wrong)} differ")
-    # Two bare files: a seed that nobody guesses, and five numbers that only ours draws first.
+    # Two bare files of an uncommon seed. Only ours draws five numbers before its weights.
     for name, draws in (("python", 0), ("ours", 5)):
         torch.manual_seed(3141592653)
         torch.randn(draws)

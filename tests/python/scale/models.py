@@ -1,6 +1,9 @@
 """The models of these tests, their plans, and how a folder is made and compared."""
 
 import subprocess
+import tempfile
+import unittest
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -46,6 +49,19 @@ def plan(construct, path):
     """Records the plan of a model."""
     path.write_text(record.plan_of(construct, "model"), encoding="utf-8")
     return path
+
+
+class Planned(unittest.TestCase):
+    """Tests with a folder and the plan of a model."""
+
+    MODEL = Odd
+
+    @classmethod
+    def setUpClass(cls):
+        folder = tempfile.TemporaryDirectory()
+        cls.addClassCleanup(folder.cleanup)
+        cls.folder = Path(folder.name)
+        cls.plan = plan(cls.MODEL, cls.folder / "plan.json")
 
 
 def constructed(construct, dtype=None, seed=SEED):

@@ -9,14 +9,12 @@ import resource
 import shutil
 import signal
 import subprocess
-import tempfile
 import time
 import unittest
-from pathlib import Path
 
 from torch import nn
 
-from .models import SEED, materialize, plan, program
+from .models import SEED, Planned, materialize, program
 
 LAYOUTS = (("--max-shard-size", "500KB"), ("--layout", "rows", "--shards", "9"), ("--layout", "dcp", "--shards", "9"))
 KILLS = 100
@@ -34,13 +32,8 @@ def content(folder):
     return {file.name: file.read_bytes() for file in folder.iterdir()}
 
 
-class Kills(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        folder = tempfile.TemporaryDirectory()
-        cls.addClassCleanup(folder.cleanup)
-        cls.folder = Path(folder.name)
-        cls.plan = plan(Wide, cls.folder / "wide.plan.json")
+class Kills(Planned):
+    MODEL = Wide
 
     def start(self, folder, layout, part, **options):
         command = [program(), "materialize", self.plan, "--seed", SEED, "-o", f"{folder}/", "--part", part, *layout]

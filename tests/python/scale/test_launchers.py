@@ -7,13 +7,11 @@ import hashlib
 import os
 import subprocess
 import sys
-import tempfile
 import unittest
-from pathlib import Path
 
 from tools.launchers import find
 
-from .models import SEED, Odd, materialize, plan, program
+from .models import SEED, Planned, materialize, program
 from .slurm import slurm
 
 LAYOUTS = (("--max-shard-size", "1KB"), ("--layout", "rows", "--shards", "5"), ("--layout", "dcp", "--shards", "5"))
@@ -35,13 +33,10 @@ def outer_environment():
     return {name: value for name, value in os.environ.items() if name not in names and not name.startswith(prefixes)}
 
 
-class Launchers(unittest.TestCase):
+class Launchers(Planned):
     @classmethod
     def setUpClass(cls):
-        folder = tempfile.TemporaryDirectory()
-        cls.addClassCleanup(folder.cleanup)
-        cls.folder = Path(folder.name)
-        cls.plan = plan(Odd, cls.folder / "odd.plan.json")
+        super().setUpClass()
         cls.expected = [sums(materialize(cls.plan, cls.folder / f"one{i}", *options)) for i, options in enumerate(LAYOUTS)]
 
     def launch(self, launcher, variable, environment=None):

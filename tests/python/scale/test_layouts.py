@@ -6,11 +6,9 @@ Run after `cargo build --features cli`: make test-scale.
 import pickletools
 import re
 import subprocess
-import tempfile
 import unittest
 import warnings
 import zipfile
-from pathlib import Path
 
 import torch
 import torch.distributed.checkpoint as dcp
@@ -18,7 +16,7 @@ from torch.distributed.checkpoint._consolidate_hf_safetensors import consolidate
 from torch.distributed.checkpoint.format_utils import dcp_to_torch_save
 from safetensors.torch import load_file, safe_open
 
-from .models import TIED, Odd, constructed, different, materialize, plan, program
+from .models import TIED, Odd, Planned, constructed, different, materialize, plan, program
 
 COUNTS = (1, 2, 3, 4, 7, 64)
 
@@ -28,14 +26,11 @@ def blank(state):
     return {name: torch.full_like(tensor, 77) for name, tensor in state.items()}
 
 
-class Layouts(unittest.TestCase):
+class Layouts(Planned):
     @classmethod
     def setUpClass(cls):
         warnings.filterwarnings("ignore", message="torch.distributed is disabled")
-        folder = tempfile.TemporaryDirectory()
-        cls.addClassCleanup(folder.cleanup)
-        cls.folder = Path(folder.name)
-        cls.plan = plan(Odd, cls.folder / "odd.plan.json")
+        super().setUpClass()
 
     def read(self, folder, expected, reader):
         state = blank(expected)

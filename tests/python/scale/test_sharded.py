@@ -11,7 +11,6 @@ import tempfile
 import traceback
 import unittest
 import warnings
-from pathlib import Path
 
 import torch
 import torch.distributed as dist
@@ -22,7 +21,7 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 
 from ..libraries.proof import same
-from .models import Block, constructed, materialize, plan
+from .models import Block, Planned, constructed, materialize, plan
 
 # The processes share what is imported before.
 FORK = multiprocessing.get_context("fork")
@@ -130,22 +129,20 @@ def on_processes(count, load, *arguments):
     return {rank: wrong for rank, wrong in found.items() if wrong}
 
 
-class Sharded(unittest.TestCase):
+class Sharded(Planned):
+    MODEL = Model
     maxDiff = None
 
     @classmethod
     def setUpClass(cls):
         # Names of machines need no resolver.
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
-        folder = tempfile.TemporaryDirectory()
-        cls.addClassCleanup(folder.cleanup)
-        cls.folder = Path(folder.name)
+        super().setUpClass()
 
     def test_torch_distributed_checkpoint(self):
         expected = constructed(Model)
-        model = plan(Model, self.folder / "model.plan.json")
         for name, (options, reader) in FOLDERS.items():
-            folder = materialize(model, self.folder / name, *options)
+            folder = materialize(self.plan, self.folder / name, *options)
             for count in RANKS:
                 with self.subTest(folder=name, count=count):
                     self.assertEqual(on_processes(count, load_with_dcp, folder, reader, expected), {})
@@ -161,8 +158,7 @@ class Sharded(unittest.TestCase):
                     self.assertEqual(on_processes(count, load_with_transformers, folder, expected), {})
 
     def test_another_seed_is_seen(self):
-        model = plan(Model, self.folder / "seed.plan.json")
-        folder = materialize(model, self.folder / "seed", "--layout", "dcp", "--shards", 2)
+        folder = materialize(self.plan, self.folder / "seed", "--layout", "dcp", "--shards", 2)
         wrong = on_processes(2, load_with_dcp, folder, DCP, constructed(Model, seed=8))
         self.assertEqual({rank: sorted(names) for rank, names in wrong.items()}, {rank: [
             "blocks.0.down.weight", "blocks.0.up.bias", "blocks.0.up.weight", "blocks.1.down.weight", "blocks.1.up.bias",
