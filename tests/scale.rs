@@ -202,12 +202,14 @@ fn folders_are_assembled_and_checked() {
     };
     let equal = said(&check("1"), 0);
     assert!(
-        equal.ends_with("start: 50 samples of 12 tensors are equal\n"),
+        equal.ends_with(
+            "start: 3 files of layout hf: sizes, headers and 50 of 186 chunks of 12 tensors are equal\n"
+        ),
         "{equal}"
     );
     let differ = said(&check("2"), 1);
     assert!(
-        differ.ends_with("start: 50 of 50 samples differ\n"),
+        differ.ends_with("start: 50 of 50 chunks differ\n"),
         "{differ}"
     );
     // One byte at the end, which the last sample has.
@@ -224,6 +226,136 @@ fn folders_are_assembled_and_checked() {
     assert!(
         differ.contains("layers.5.weight: element 29999 differs"),
         "{differ}"
+    );
+}
+
+/// Each layout, with every element in a sample.
+#[test]
+fn what_is_damaged_is_found_in_every_layout() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    let model = path("model.plan.json");
+    plan(model.as_ref(), 6, 30);
+    for (layout, options, middle) in [
+        (
+            "hf",
+            &["--max-shard-size", "250KB"][..],
+            "model-00002-of-00003.safetensors",
+        ),
+        (
+            "rows",
+            &["--layout", "rows", "--shards", "3", "--dtype", "bfloat16"],
+            "shard-00002-model-00001-of-00001.safetensors",
+        ),
+        ("dcp", &["--layout", "dcp", "--shards", "3"], "__1_0.distcp"),
+        (
+            "whole",
+            &[
+                "--layout",
+                "dcp",
+                "--max-shard-size",
+                "250KB",
+                "--only",
+                "*.weight",
+            ],
+            "__1_0.distcp",
+        ),
+    ] {
+        let folder = path(layout);
+        let output = format!("{folder}/");
+        let arguments = ["materialize", &model, "--seed", "1", "-o", &output];
+        said(
+            &program(&[&arguments, options].concat()).output().unwrap(),
+            0,
+        );
+        let check = |seed: &str, samples: &str, options: &[&str]| {
+            let arguments = ["check", &folder, "--plan", &model, "--seed", seed];
+            let arguments = [&arguments[..], &["--sample", samples], options].concat();
+            program(&arguments).output().unwrap()
+        };
+        let equal = said(&check("1", "70", &["--sums"]), 0);
+        let told = "sizes, headers, SHA256SUMS and 70 of ";
+        assert!(
+            equal.contains(told) && equal.ends_with("tensors are equal\n"),
+            "{equal}"
+        );
+        let all = said(&check("1", "1000", &[]), 0);
+        assert!(all.contains("headers and all chunks of"), "{all}");
+        let other = said(&check("2", "70", &[]), 1);
+        assert!(
+            other.starts_with("the manifest has seed \"1\", and here it is \"2\"\n")
+                && other.ends_with("70 of 70 chunks differ\n"),
+            "{other}"
+        );
+        let file = directory.path().join(layout).join(middle);
+        let whole = fs::read(&file).unwrap();
+        let assemble = || program(&["assemble", &folder]).output().unwrap();
+        // Every kind of byte; and every element is drawn again.
+        for at in [0, 40, whole.len() / 3, whole.len() / 2, whole.len() - 1] {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 0x10;
+            fs::write(&file, bytes).unwrap();
+            let found = said(&check("1", "1000", &[]), 1);
+            assert!(found.starts_with(&format!("{middle}: ")), "{at}: {found}");
+            let found = said(&check("1", "1", &["--sums"]), 1);
+            let sum = format!("{middle}: another SHA-256 than in SHA256SUMS\n");
+            assert!(found.contains(&sum), "{at}: {found}");
+        }
+        for length in [0, 100, whole.len() - 1, whole.len() + 1] {
+            let mut bytes = whole.clone();
+            bytes.resize(length, 0);
+            fs::write(&file, bytes).unwrap();
+            let size = format!("expected {} bytes, found {length}", whole.len());
+            let found = said(&check("1", "5", &[]), 1);
+            assert!(found.starts_with(&format!("{middle}: {size}\n")), "{found}");
+            assert!(said(&assemble(), 2).contains(middle));
+        }
+        fs::remove_file(&file).unwrap();
+        let found = said(&check("1", "5", &[]), 1);
+        assert!(
+            found.starts_with(&format!("{middle}: missing\n")),
+            "{found}"
+        );
+        assert!(said(&assemble(), 2).contains(middle));
+        fs::write(&file, whole).unwrap();
+        said(&assemble(), 0);
+        // What a reader of PyTorch would take for a part.
+        fs::write(directory.path().join(layout).join("old.safetensors"), "").unwrap();
+        let found = said(&check("1", "5", &[]), 1);
+        assert!(
+            found.starts_with("old.safetensors: not a file of this run"),
+            "{found}"
+        );
+    }
+    let (partial, output) = (path("partial"), format!("{}/", path("partial")));
+    let arguments = ["materialize", &model, "--seed", "1", "-o", &output];
+    let part = ["--layout", "rows", "--shards", "3", "--part", "0/2"];
+    said(
+        &program(&[&arguments[..], &part].concat()).output().unwrap(),
+        0,
+    );
+    let arguments = ["check", &partial, "--plan", &model, "--seed", "1"];
+    let found = said(&program(&arguments).output().unwrap(), 2);
+    assert!(
+        found.contains("not complete; `tch-init assemble`"),
+        "{found}"
+    );
+    // The tensors that were chosen are part of what the files are.
+    let only = [
+        "--layout", "rows", "--shards", "3", "--part", "1/2", "--only", "*",
+    ];
+    let arguments = ["materialize", &model, "--seed", "1", "-o", &output];
+    said(
+        &program(&[&arguments[..], &only].concat()).output().unwrap(),
+        0,
+    );
+    let other = path("other.plan.json");
+    plan(other.as_ref(), 5, 30);
+    let arguments = ["check", &partial, "--plan", &other, "--seed", "1"];
+    let found = said(&program(&arguments).output().unwrap(), 1);
+    assert!(
+        found.ends_with("not those that the plan makes\n"),
+        "{found}"
     );
 }
 

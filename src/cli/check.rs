@@ -1,7 +1,7 @@
 //! `tch-init check`: draws samples of saved weights again, and compares.
 
 use super::materialize::generator;
-use super::report::{Report, one_line};
+use super::report::{Report, one_line, spinner};
 use super::state_file;
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 use std::num::NonZero;
 use std::path::PathBuf;
 use tch_init::file::TensorFile;
-use tch_init::plan::{InitPlan, Places, Stream};
+use tch_init::plan::{self, FolderCheck, FolderProblem, InitPlan, Places, Stream};
 use tch_init::tensor::TensorView;
 
 #[derive(Args)]
@@ -22,9 +22,12 @@ pub struct Arguments {
     plan: PathBuf,
     #[command(flatten)]
     start: state_file::Start,
-    /// The number of samples, at equal distances through all elements; each is 1024 elements
+    /// The number of chunks of 1024 elements that are drawn again, at equal distances through all
     #[arg(long, value_name = "N", default_value = "1000")]
     sample: NonZero<u32>,
+    /// Of a folder: also read all bytes, and compare with SHA256SUMS
+    #[arg(long)]
+    sums: bool,
     /// Maximum number of threads [default: one per core]
     #[arg(long, value_name = "N")]
     threads: Option<NonZero<u16>>,
@@ -37,23 +40,100 @@ pub fn run(arguments: &Arguments) -> Result<Report> {
     let plan = InitPlan::load(&arguments.plan)?;
     let position = arguments.start.generator()?;
     let generator = generator(position, arguments.threads)?;
+    let folder: PathBuf = arguments.weights.components().collect();
+    let spinner = spinner("checking");
+    let checked = plan.check_folder(&folder, &generator, arguments.sample.get())?;
+    let checked = match checked {
+        Some(mut checked) if arguments.sums => {
+            checked.problems.extend(plan::check_sums(&folder)?);
+            Some(checked)
+        }
+        None if arguments.sums => bail!(
+            "--sums: {}: not a folder that `tch-init materialize` made",
+            folder.display()
+        ),
+        checked => checked,
+    };
+    spinner.finish_and_clear();
+    match checked {
+        Some(checked) => of_folder(arguments, &checked),
+        None => of_tensors(arguments, &plan, &generator),
+    }
+}
+
+/// What there is to say of a folder that this program made.
+fn of_folder(arguments: &Arguments, checked: &FolderCheck) -> Result<Report> {
+    let FolderCheck {
+        layout,
+        files,
+        tensors,
+        problems,
+        ..
+    } = checked;
+    let weights = arguments.weights.display();
+    let count = match checked.samples {
+        all if all == checked.chunks => "all".to_owned(),
+        count => format!("{count} of {}", checked.chunks),
+    };
+    let mut text = String::new();
+    list(&mut text, problems.iter().map(FolderProblem::to_string))?;
+    let is_element = |problem: &&FolderProblem| matches!(problem, FolderProblem::Element { .. });
+    let sums = match arguments.sums {
+        true => ", SHA256SUMS",
+        false => "",
+    };
+    let layout = layout.name();
+    match (problems.len(), problems.iter().filter(is_element).count()) {
+        (0, _) => writeln!(
+            text,
+            "{weights}: {files} files of layout {layout}: sizes, headers{sums} and {count} chunks of {tensors} tensors are equal"
+        )?,
+        (_, 0) => writeln!(
+            text,
+            "{weights}: {files} files of layout {layout}: not those that the plan makes"
+        )?,
+        (_, wrong) => writeln!(
+            text,
+            "{weights}: {wrong} of {} chunks differ",
+            checked.samples
+        )?,
+    }
+    Ok(Report {
+        text,
+        found: !problems.is_empty(),
+    })
+}
+
+/// The first problems, one a line.
+fn list(text: &mut String, problems: impl ExactSizeIterator<Item = String>) -> Result<()> {
+    const SHOWN: usize = 10;
+    let rest = problems.len().saturating_sub(SHOWN);
+    for problem in problems.take(SHOWN) {
+        writeln!(text, "{}", one_line(&problem))?;
+    }
+    if rest > 0 {
+        writeln!(text, "... and {rest} more")?;
+    }
+    Ok(())
+}
+
+/// Compares a file of tensors, or a folder of whole tensors that another program made.
+fn of_tensors(arguments: &Arguments, plan: &InitPlan, generator: &impl Stream) -> Result<Report> {
     let index = arguments.weights.join("model.safetensors.index.json");
     let single = arguments.weights.join("model.safetensors");
     let path = [&index, &single].into_iter().find(|path| path.is_file());
     let path = path.unwrap_or(&arguments.weights);
     let file = TensorFile::open(path).with_context(|| path.display().to_string())?;
     let tensors: BTreeMap<&str, TensorView<'_>> = file.iter().collect();
-    let mut problems = names(&plan, &tensors);
+    let mut problems = names(plan, &tensors);
     let equal = problems.is_empty();
     if equal {
-        let mut places = plan.places(&generator)?;
+        let mut places = plan.places(generator)?;
         problems = samples(&mut places, &tensors, arguments.sample.get())?;
     }
     let (count, weights) = (arguments.sample, arguments.weights.display());
     let mut text = String::new();
-    for problem in problems.iter().take(10) {
-        writeln!(text, "{}", one_line(problem))?;
-    }
+    list(&mut text, problems.iter().cloned())?;
     match problems.len() {
         0 => writeln!(
             text,

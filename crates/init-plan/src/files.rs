@@ -7,10 +7,11 @@ use crate::piece::Piece;
 use crate::places::Places;
 use crate::plan::{InitPlan, Name};
 use crate::save::Save;
+use crate::section::{self, Section};
 use crate::shards::{in_state_dict_order, split};
 use crate::stream::Stream;
 use crate::torch_archive::Archive;
-use crate::write::{NotWritten, write_archives, write_safetensors};
+use crate::write::{NotWritten, write_sections};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -39,6 +40,8 @@ pub(crate) struct Files<'p> {
     shards: u64,
     /// All names and their tensors, in the order of the `state_dict`.
     names: Vec<(&'p str, usize)>,
+    /// Whether these are all names of the plan that are written.
+    is_all: bool,
     /// The total of parameters.
     parameters: u64,
 }
@@ -123,7 +126,12 @@ impl InitPlan {
         save: Save,
         mut wanted: impl FnMut(&str) -> bool,
     ) -> Result<Files<'_>, PlanError> {
-        let all = self.written(save, |name: &Name| wanted(&name.name))?;
+        let mut is_all = true;
+        let all = self.written(save, |name: &Name| {
+            let is_wanted = wanted(&name.name);
+            is_all &= is_wanted;
+            is_wanted
+        })?;
         let (mut tensors, mut names, mut numbers) = (Vec::new(), Vec::new(), BTreeMap::new());
         let mut parameters = 0;
         // What reads rows asks for every name.
@@ -159,6 +167,7 @@ impl InitPlan {
             split,
             shards,
             names,
+            is_all,
             parameters,
         })
     }
@@ -168,6 +177,17 @@ impl<'p> Files<'p> {
     /// The number of files, with the index.
     pub(crate) fn count(&self) -> usize {
         self.shards as usize + usize::from(self.index().is_some())
+    }
+
+    /// The names, if they are not all of the plan.
+    pub(crate) fn chosen_names(&self) -> Option<Vec<String>> {
+        let names = self.names.iter().map(|(name, _)| (*name).to_owned());
+        (!self.is_all).then(|| names.collect())
+    }
+
+    /// The number of tensors, of which tied ones are written once or under each name, as the layout has them.
+    pub(crate) fn tensors(&self) -> usize {
+        self.tensors.len()
     }
 
     /// The name of the index.
@@ -226,6 +246,21 @@ impl<'p> Files<'p> {
         }
     }
 
+    /// The parts of a file.
+    pub(crate) fn sections(&self, file: usize, metadata: &Value) -> io::Result<Vec<Section<'p>>> {
+        if file as u64 == self.shards {
+            let mut index = Vec::new();
+            self.write_index(&mut index)?;
+            return Ok(vec![Section::Header(index)]);
+        }
+        let pieces = self.pieces(file);
+        match self.layout {
+            Layout::Hf => section::safetensors(metadata, pieces),
+            Layout::Rows { .. } => section::safetensors(&with_offsets(metadata, &pieces), pieces),
+            Layout::Dcp { .. } => Ok(section::archives(pieces)),
+        }
+    }
+
     /// Writes a file.
     pub(crate) fn write<S: Stream>(
         &self,
@@ -234,22 +269,11 @@ impl<'p> Files<'p> {
         metadata: &Value,
         out: &mut (impl Write + Send),
     ) -> Result<(), NotWritten> {
-        if file as u64 == self.shards {
-            return self.write_index(out).map_err(NotWritten::Write);
-        }
-        let mut pieces = self.pieces(file);
-        let checked = places
-            .plan()
-            .check_data_of(pieces.iter().map(|piece| piece.root));
+        let sections = self.sections(file, metadata).map_err(NotWritten::Write)?;
+        let roots = sections.iter().filter_map(Section::piece);
+        let checked = places.plan().check_data_of(roots.map(|piece| piece.root));
         checked.map_err(NotWritten::Plan)?;
-        match self.layout {
-            Layout::Hf => write_safetensors(places, metadata, &mut pieces, out),
-            Layout::Rows { .. } => {
-                let metadata = with_offsets(metadata, &pieces);
-                write_safetensors(places, &metadata, &mut pieces, out)
-            }
-            Layout::Dcp { .. } => write_archives(places, &pieces, out),
-        }
+        write_sections(places, &sections, out)
     }
 
     fn write_index(&self, out: &mut impl Write) -> io::Result<()> {

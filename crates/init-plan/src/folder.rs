@@ -4,21 +4,18 @@
 //! under a temporary name, then renamed, then its SHA-256 beside it, which says that the file is whole. A process that
 //! sees all files whole writes the sums, and renames the folder.
 
-use crate::dcp_metadata::METADATA;
 use crate::error::PlanError;
-use crate::files::{Files, Shard};
+use crate::files::Shard;
 use crate::hexadecimal::hexadecimal;
+use crate::manifest::{MANIFEST, Manifest};
 use crate::part::Part;
 use crate::plan::InitPlan;
 use crate::save::Save;
 use crate::stream::Stream;
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use tensor_parity::file::NewFile;
 
@@ -75,6 +72,12 @@ pub enum FolderError {
         /// The first that is missing.
         first: String,
     },
+    /// The folder has not got its name yet.
+    #[error("{}: not complete; `tch-init assemble` completes it, or says what is missing", path.display())]
+    NotComplete {
+        /// The folder while it is made.
+        path: PathBuf,
+    },
     /// The folder has content that is not of this run.
     #[error("{}: exists, and is not empty; choose another folder", path.display())]
     Exists {
@@ -107,108 +110,10 @@ pub struct Assembled {
     pub bytes: u64,
 }
 
-/// The name of the manifest.
-const MANIFEST: &str = "tch-init.manifest.json";
 /// The name of the file of sums.
-const SUMS: &str = "SHA256SUMS";
+pub(crate) const SUMS: &str = "SHA256SUMS";
 
-/// What the files of a folder are: the same for all processes that make them.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Manifest {
-    format: String,
-    version: u64,
-    layout: String,
-    shards: Option<u32>,
-    metadata: Value,
-    kernels: String,
-    dtype: Option<String>,
-    max_shard_size: u64,
-    tied: bool,
-    non_persistent: bool,
-    /// Names, and the bytes of the tensors.
-    files: Vec<(String, u64)>,
-}
-
-impl Manifest {
-    fn new(files: &Files<'_>, metadata: &Value, kernels: String, save: Save) -> Manifest {
-        let shards = (0..files.count()).map(|file| files.shard(file));
-        Manifest {
-            format: "tch-init manifest".to_owned(),
-            version: 1,
-            layout: save.layout.name().to_owned(),
-            shards: save.layout.shards().map(NonZero::get),
-            metadata: metadata.clone(),
-            kernels,
-            dtype: save.dtype.map(|dtype| dtype.name().to_owned()),
-            max_shard_size: save.max_shard_size,
-            tied: save.tied,
-            non_persistent: save.non_persistent,
-            files: shards.map(|shard| (shard.file, shard.bytes)).collect(),
-        }
-    }
-
-    fn read(path: &Path) -> Result<Manifest, FolderError> {
-        let text = fs::read(path).map_err(io("read", path))?;
-        let invalid = |problem: String| FolderError::Manifest {
-            path: path.to_owned(),
-            problem,
-        };
-        let manifest: Manifest =
-            serde_json::from_slice(&text).map_err(|error| invalid(error.to_string()))?;
-        let known = ("tch-init manifest", 1);
-        let found = (&*manifest.format, manifest.version);
-        if found != known {
-            return Err(invalid(format!("expected {known:?}, found {found:?}")));
-        }
-        // They become paths.
-        let is_name = |file: &str| {
-            let known = ["model", "shard-", "__", METADATA];
-            known.iter().any(|start| file.starts_with(start)) && !file.contains(['/', '\\'])
-        };
-        match manifest.files.iter().find(|(file, _)| !is_name(file)) {
-            Some((file, _)) => Err(invalid(format!("unexpected file {file:?}"))),
-            None => Ok(manifest),
-        }
-    }
-
-    /// Rejects the manifest of other files.
-    fn check(&self, there: &Manifest, path: &Path) -> Result<(), FolderError> {
-        if self == there {
-            return Ok(());
-        }
-        let keys = |manifest: &Manifest| {
-            let mut keys = BTreeMap::new();
-            for (key, value) in json!(manifest).as_object().into_iter().flatten() {
-                match value {
-                    Value::Object(object) if key == "metadata" => keys.extend(object.clone()),
-                    _ => drop(keys.insert(key.clone(), value.clone())),
-                }
-            }
-            keys
-        };
-        let (here, there) = (keys(self), keys(there));
-        let all = here.keys().chain(there.keys());
-        let mut other = all.filter(|key| here.get(*key) != there.get(*key));
-        // The files follow from what else differs.
-        let key = other.clone().find(|key| *key != "files").or(other.next());
-        let key = key.cloned().unwrap_or_default();
-        let shown = |keys: &BTreeMap<String, Value>| match keys.get(&key) {
-            None | Some(Value::Null) => "not given".to_owned(),
-            Some(Value::Array(list)) => format!("a list of {}", list.len()),
-            Some(Value::Object(_)) => "another one".to_owned(),
-            Some(value) => value.to_string(),
-        };
-        Err(FolderError::OtherRun {
-            path: path.to_owned(),
-            there: shown(&there),
-            here: shown(&here),
-            key,
-        })
-    }
-}
-
-fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> FolderError {
+pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> FolderError {
     let path = path.to_owned();
     move |source| FolderError::Io {
         path,
@@ -218,7 +123,7 @@ fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> FolderErro
 }
 
 /// The folder while it is made.
-fn partial(folder: &Path) -> PathBuf {
+pub(crate) fn partial(folder: &Path) -> PathBuf {
     let mut name = folder.as_os_str().to_owned();
     name.push(".partial");
     PathBuf::from(name)
@@ -401,11 +306,19 @@ fn finished(folder: &Path, expected: Option<&Manifest>) -> Result<Option<Assembl
     if let Some(expected) = expected {
         expected.check(&manifest, &path)?;
     }
-    let absent = manifest
-        .files
-        .iter()
-        .filter(|(file, _)| !folder.join(file).is_file());
-    let absent: Vec<&str> = absent.map(|(file, _)| file.as_str()).collect();
+    let files = manifest.files.iter().enumerate();
+    let absent = files.filter(|(i, (file, _))| {
+        let found = fs::metadata(folder.join(file)).ok();
+        let found = found.filter(|found| found.is_file());
+        let is_size = |size: u64| {
+            manifest
+                .sizes
+                .as_ref()
+                .is_none_or(|sizes| sizes[*i] == size)
+        };
+        !found.is_some_and(|found| is_size(found.len()))
+    });
+    let absent: Vec<&str> = absent.map(|(_, (file, _))| file.as_str()).collect();
     match absent.first() {
         None => {
             tidy(folder, &manifest)?;
@@ -443,9 +356,7 @@ fn discard(partial: &Path) -> Result<(), FolderError> {
 /// Creates the manifest, or compares it with that of whoever was first.
 fn create(manifest: &Manifest, path: &Path) -> Result<(), FolderError> {
     let mut file = NewFile::create(path).map_err(io("created", path))?;
-    let mut text =
-        serde_json::to_vec_pretty(manifest).map_err(|error| io("written", path)(error.into()))?;
-    text.push(b'\n');
+    let text = manifest.text().map_err(io("written", path))?;
     file.write_all(&text).map_err(io("written", path))?;
     match file.finish_new() {
         Ok(_) => Ok(()),
@@ -535,12 +446,21 @@ fn tidy(folder: &Path, manifest: &Manifest) -> Result<(), FolderError> {
 }
 
 fn rename(folder: &Path, partial: &Path, manifest: &Manifest) -> Result<(), FolderError> {
-    let mut sums = BTreeMap::new();
+    let (mut sums, mut sizes) = (BTreeMap::new(), Vec::new());
     for (file, _) in &manifest.files {
         let path = partial.join(file);
         let gone = || io("read", &sum_path(&path))(io::ErrorKind::NotFound.into());
-        sums.insert(file.as_str(), sum(&path).ok_or_else(gone)?.0);
+        let (sum, bytes) = sum(&path).ok_or_else(gone)?;
+        sums.insert(file.as_str(), sum);
+        sizes.push(bytes);
     }
+    let complete = Manifest {
+        sizes: Some(sizes),
+        ..manifest.clone()
+    };
+    let path = partial.join(MANIFEST);
+    let text = complete.text().map_err(io("written", &path))?;
+    write_file(&path, &text)?;
     let lines = sums.iter().map(|(file, sum)| format!("{sum}  {file}\n"));
     write_file(&partial.join(SUMS), lines.collect::<String>().as_bytes())?;
     sync(partial)?;

@@ -5,8 +5,9 @@ use crate::hexadecimal::hexadecimal;
 use crate::layout::Layout;
 use crate::piece::Piece;
 use crate::plan::{Entry, InitPlan, Name};
+use crate::section;
 use crate::stream::Stream;
-use crate::write::write_safetensors;
+use crate::write::write_sections;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use std::path::Path;
@@ -136,16 +137,17 @@ impl InitPlan {
         };
         let mut file = NewFile::create(path).map_err(failed)?;
         let metadata = self.metadata(generator)?;
-        let mut tensors = self.written(save, |name| wanted(&name.name))?;
+        let tensors = self.written(save, |name| wanted(&name.name))?;
         self.check_data_of(tensors.iter().map(|tensor| tensor.root))?;
+        let count = tensors.len();
+        let sections = section::safetensors(&metadata, tensors).map_err(failed)?;
         let mut places = self.places(generator)?;
-        write_safetensors(&mut places, &metadata, &mut tensors, &mut file)
-            .map_err(|error| error.at(path))?;
+        write_sections(&mut places, &sections, &mut file).map_err(|error| error.at(path))?;
         let end = places.end()?;
         let bytes = file.finish().map_err(failed)?;
         generator.set_position(&end).map_err(PlanError::Generator)?;
         Ok(Saved {
-            tensors: tensors.len(),
+            tensors: count,
             bytes,
         })
     }

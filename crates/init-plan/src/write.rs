@@ -1,11 +1,10 @@
-//! Writes tensors to a file, one after the other, while the next are made.
+//! Writes the parts of a file, one after the other, while the next elements are made.
 
 use crate::error::PlanError;
 use crate::piece::Piece;
 use crate::places::Places;
+use crate::section::Section;
 use crate::stream::Stream;
-use crate::torch_archive::Archive;
-use serde_json::json;
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::mpsc;
@@ -30,79 +29,37 @@ impl NotWritten {
     }
 }
 
-/// Writes a safetensors file, in the order of `safetensors.torch.save_file`.
-pub(crate) fn write_safetensors<S: Stream>(
+/// Writes the parts of a file.
+pub(crate) fn write_sections<S: Stream>(
     places: &mut Places<'_, S>,
-    metadata: &serde_json::Value,
-    pieces: &mut [Piece<'_>],
+    sections: &[Section<'_>],
     file: &mut (impl Write + Send),
 ) -> Result<(), NotWritten> {
-    pieces.sort_by(|a, b| b.stored.cmp(&a.stored).then_with(|| a.name.cmp(b.name)));
-    let header = header(metadata, pieces).map_err(NotWritten::Write)?;
-    file.write_all(&header).map_err(NotWritten::Write)?;
-    let total = pieces.iter().map(Piece::bytes).sum();
+    let total = sections.iter().map(Section::bytes).sum();
     write_buffers(total, file, |buffers| {
-        for piece in &*pieces {
-            buffers.piece(places, piece, |_| ())?;
+        for section in sections {
+            match section {
+                Section::Header(bytes) => buffers.bytes(bytes)?,
+                Section::Elements(piece) => buffers.piece(places, piece, |_| ())?,
+                Section::Archive(archive, piece) => {
+                    buffers.bytes(archive.head())?;
+                    let mut crc = crc32fast::Hasher::new();
+                    buffers.piece(places, piece, |bytes| crc.update(bytes))?;
+                    buffers.bytes(&archive.tail(crc.finalize()))?;
+                }
+            }
         }
         Ok(())
     })
-}
-
-/// Writes what `torch.save` writes for each tensor, one after the other, as the files of torch.distributed.checkpoint
-/// have them.
-pub(crate) fn write_archives<S: Stream>(
-    places: &mut Places<'_, S>,
-    pieces: &[Piece<'_>],
-    file: &mut (impl Write + Send),
-) -> Result<(), NotWritten> {
-    let mut total = 0;
-    let mut archives = Vec::new();
-    for piece in pieces {
-        let archive = Archive::new(piece, total);
-        total += archive.bytes();
-        archives.push(archive);
-    }
-    write_buffers(total, file, |buffers| {
-        for (piece, archive) in pieces.iter().zip(&archives) {
-            buffers.bytes(archive.head())?;
-            let mut crc = crc32fast::Hasher::new();
-            buffers.piece(places, piece, |bytes| crc.update(bytes))?;
-            buffers.bytes(&archive.tail(crc.finalize()))?;
-        }
-        Ok(())
-    })
-}
-
-/// The length of the header, then the header.
-fn header(metadata: &serde_json::Value, pieces: &[Piece<'_>]) -> io::Result<Vec<u8>> {
-    let mut json = Vec::new();
-    write!(json, "{{\"__metadata__\":{metadata}")?;
-    let mut offset = 0;
-    for piece in pieces {
-        let info = json!({
-            "dtype": piece.stored,
-            "shape": piece.shape,
-            "data_offsets": [offset, offset + piece.bytes()],
-        });
-        write!(json, ",{}:{info}", json!(piece.name))?;
-        offset += piece.bytes();
-    }
-    json.push(b'}');
-    // The tensors begin at a multiple of 8.
-    json.resize(json.len().next_multiple_of(8), b' ');
-    let mut header = (json.len() as u64).to_le_bytes().to_vec();
-    header.append(&mut json);
-    Ok(header)
 }
 
 /// The size of each of the two buffers: one is filled while the other is written.
 const BUFFER: usize = 8 << 20;
 
 /// Bytes that elements of any dtype are aligned in.
-type Buffer = Vec<[u64; 2]>;
+pub(crate) type Buffer = Vec<[u64; 2]>;
 
-fn bytes_mut(buffer: &mut Buffer, length: usize) -> &mut [u8] {
+pub(crate) fn bytes_mut(buffer: &mut Buffer, length: usize) -> &mut [u8] {
     // SAFETY: numbers, all of whose bytes are initialized and may be any; they are borrowed uniquely.
     let bytes = unsafe {
         std::slice::from_raw_parts_mut(buffer.as_mut_ptr().cast(), size_of_val(&**buffer))
