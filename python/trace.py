@@ -404,7 +404,7 @@ class Recorder(TorchDispatchMode):
         self.values = Values(f"{path}.safetensors", max_values)
         # The operations whose inputs are kept, and the one that runs.
         self.keep, self.index = keep, None
-        self.operators, self.composite, self.codes = {}, {}, {}
+        self.operators, self.composite, self.loops, self.codes = {}, {}, {}, {}
         self.modules, self.roots, self.stack, self.tensors = {}, {}, [], {}
         self.count, self.step, self.done, self.busy, self.made, self.states = 0, 1, False, False, set(), set()
         self.forward_of, self.after_backward = {}, False
@@ -636,6 +636,10 @@ class Recorder(TorchDispatchMode):
             # In inference mode nothing is decomposed yet. (Not func.decompose: decompositions in Python compute other bits.)
             with self.pushed():
                 return func._op_dk(torch._C.DispatchKey.CompositeImplicitAutograd, *args, **kwargs)
+        if self.is_loop(func) and on_cpu(args):
+            # An operation of each tensor, as a program in Rust calls them.
+            with self.pushed():
+                return func._op_dk(torch._C.DispatchKey.CompositeExplicitAutograd, *args, **kwargs)
         operator = self.operators.get(func)
         if operator is None:
             operator = self.operators[func] = Operator(func)
@@ -659,6 +663,16 @@ class Recorder(TorchDispatchMode):
         self.name_gradient(node, result)
         self.write(line)
         return result
+
+    def is_loop(self, func):
+        """Whether an operator of lists of tensors calls, on the CPU, an operator for each."""
+        found = self.loops.get(func)
+        if found is None:
+            keys = torch._C.DispatchKey
+            found = self.loops[func] = func._schema.name.startswith("aten::_foreach_") \
+                and func.has_kernel_for_dispatch_key(keys.CompositeExplicitAutograd) \
+                and not func.has_kernel_for_dispatch_key(keys.CPU)
+        return found
 
     def is_composite(self, func):
         found = self.composite.get(func)
@@ -878,6 +892,12 @@ def record(path, model=None, steps=None, max_values=MAX_VALUES, stats=False, kee
         raise ValueError(f"steps: expected a positive integer, found {steps!r}")
     with Recorder(os.fspath(path), named_models(model), steps, max_values, stats=stats, keep=keep) as recorder:
         yield recorder
+
+
+def on_cpu(args):
+    """Whether the first argument, a list of tensors, has those of the CPU alone."""
+    first = args[0] if args else None
+    return isinstance(first, (list, tuple)) and all(isinstance(x, torch.Tensor) and x.device.type == "cpu" for x in first)
 
 
 def named_models(model):

@@ -318,6 +318,19 @@ fn steps_are_counted_with_and_without_an_optimizer() {
     };
     assert_eq!(steps(None, &by_optimizer), (4, "finished".to_owned(), 4));
     assert_eq!(steps(Some(2), &by_optimizer), (2, "steps".to_owned(), 2));
+    // Before an optimizer has stepped for the first time, nothing is a step.
+    let looks_and_clips = |vs: &VarStore, w: &Tensor| {
+        let mut optimizer = nn::Sgd::default().build(vs, 0.1).unwrap();
+        for _ in 0..4 {
+            let loss = (w * 2.0).sum(Kind::Float);
+            optimizer.zero_grad();
+            loss.backward();
+            assert!((&loss + 1.0).double_value(&[]).is_finite());
+            optimizer.clip_grad_value(0.5);
+            optimizer.step();
+        }
+    };
+    assert_eq!(steps(None, &looks_and_clips), (4, "finished".to_owned(), 4));
     let by_ours = |vs: &VarStore, w: &Tensor| {
         use tch_init::optim::OptimizerConfig;
         let mut optimizer = tch_init::optim::AdamW::default().build(vs, 0.1).unwrap();

@@ -233,8 +233,9 @@ fn proof(x: &Call, y: &Call, of_b: Option<&Replay<'_>>) -> Result<Proof, (&'stat
         }
     }
     for set in sets {
-        // Another argument may not fit the rest.
-        let Ok(computed) = y.with(&set, x).run() else {
+        // Another argument may not fit the rest, or needs A's overload: a tensor instead of a number.
+        let computed = y.with(&set, x).run();
+        let Ok(computed) = computed.or_else(|_| x.with(&rest(x, &set), y).run()) else {
             continue;
         };
         if computed.has_results_of(&x.operation) {
@@ -301,6 +302,13 @@ fn differing(x: &Call, y: &Call) -> Differing {
         }
     }
     found
+}
+
+/// The arguments of a call, and the generator, that are not in a set.
+fn rest(call: &Call, set: &[String]) -> Vec<String> {
+    let names = call.operation.arguments().map(|(name, _)| name);
+    let names = names.chain([GENERATOR]).map(str::to_owned);
+    names.filter(|name| !set.contains(name)).collect()
 }
 
 /// Whether both are the same operator, in place or not.

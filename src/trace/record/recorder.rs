@@ -71,6 +71,7 @@ struct Storage {
     /// The variable, or the gradient of one, and the number of its `VarStore`.
     name: Option<String>,
     store: Option<usize>,
+    is_variable: bool,
     /// The intervals of bytes that were written since the memory was allocated; `None` if all of it has values.
     written: Option<Vec<(u64, u64)>>,
 }
@@ -110,6 +111,8 @@ struct Steps {
     /// Whether operations of an optimizer's step run, and whether that was counted.
     in_optimizer: Option<bool>,
     after_backward: bool,
+    /// Whether the program has written to a variable since.
+    is_updated: bool,
 }
 
 /// The operation that runs.
@@ -143,6 +146,8 @@ struct Current {
     /// The storages of arguments that have values.
     read: Vec<u64>,
     store: Option<usize>,
+    /// Whether a variable went in.
+    has_variable: bool,
     written: Vec<Written>,
     result: usize,
     result_storage: Option<u64>,
@@ -253,6 +258,7 @@ impl Recorder {
                 has_optimizer: false,
                 in_optimizer: None,
                 after_backward: false,
+                is_updated: false,
             },
             is_done: false,
             current: Current::default(),
@@ -285,6 +291,7 @@ impl Recorder {
                     let storage = self.storages.entry(memory.storage).or_default();
                     storage.name.get_or_insert_with(|| name.clone());
                     storage.store = Some(number);
+                    storage.is_variable = true;
                     let is_root = self.keep.is_none();
                     Ok(self.tensor(&described, false, is_root)?.text)
                 })??;
@@ -378,7 +385,8 @@ impl Recorder {
     fn count_step(&mut self) -> Result<&'static str, Failure> {
         let current = &self.current;
         let (is_backward, caller, store) = (current.is_backward, current.caller, current.store);
-        let grad = current.grad;
+        let (grad, has_variable) = (current.grad, current.has_variable);
+        let is_written = !current.written.is_empty();
         if caller == Caller::OptimizerStep {
             if self.steps.in_optimizer.is_none() {
                 self.steps.in_optimizer = Some(false);
@@ -398,9 +406,14 @@ impl Recorder {
             self.steps.after_backward = true;
             return Ok("backward");
         }
-        // A program that updates its variables itself makes a step from one backward pass to the next forward pass.
-        if self.steps.after_backward && !self.steps.has_optimizer && grad == Some(GradMode::On) {
+        // A program that updates its variables itself makes a step from one backward pass to the next forward pass. What a program
+        // does with a loss or gradients before its optimizer steps for the first time is none.
+        let is_by_hand = self.steps.after_backward && !self.steps.has_optimizer;
+        let is_on = grad == Some(GradMode::On);
+        if is_by_hand && is_on && (self.steps.is_updated || has_variable) {
             self.next_step()?;
+        } else if is_by_hand && has_variable && is_written {
+            self.steps.is_updated = true;
         }
         Ok(match caller {
             Caller::Optimizer => "optimizer",
@@ -426,6 +439,7 @@ impl Recorder {
     fn next_step(&mut self) -> Result<(), Failure> {
         self.steps.now += 1;
         self.steps.after_backward = false;
+        self.steps.is_updated = false;
         if self.steps.limit.is_some_and(|limit| self.steps.now > limit) {
             self.end("steps")?;
         }
@@ -555,6 +569,7 @@ impl Recorder {
                 }
                 let storage = self.storages.get(&memory.storage);
                 current.store = current.store.or(storage.and_then(|storage| storage.store));
+                current.has_variable |= storage.is_some_and(|storage| storage.is_variable);
                 if current.is_written {
                     current.written.push(Written {
                         identity: described.identity(),

@@ -158,6 +158,8 @@ def train(name, tensors, path, steps):
             loss = F.cross_entropy(model(x), y)
             optimizer.zero_grad()
             loss.backward()
+            if kind == "clip":
+                nn.utils.clip_grad_norm_(model.parameters(), 0.1)
             optimizer.step()
 
 

@@ -244,6 +244,27 @@ class Lines(unittest.TestCase):
         self.assertEqual({line["args"]["self"]["name"] for line in updates}, {"0.weight", "0.bias", "1.weight", "1.bias"})
         self.assertTrue(all(line["args"]["other"]["name"].endswith(".grad") for line in updates))
 
+    def test_lists_are_operations_of_each_tensor(self):
+        def run():
+            model = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2))
+            optimizer = torch.optim.Adam(model.parameters(), lr=0.1, foreach=True)
+            for step in range(3):
+                optimizer.zero_grad()
+                model(torch.full((2, 3), float(step))).sum().backward()
+                nn.utils.clip_grad_norm_(model.parameters(), 0.1)
+                optimizer.step()
+            found.append([bits(p) for p in model.parameters()])
+        found = []
+        torch.manual_seed(1)
+        run()
+        torch.manual_seed(1)
+        names = [line["op"] for line in operations(traced(run))]
+        self.assertEqual(found[0], found[1])
+        self.assertFalse([name for name in names if "_foreach" in name])
+        # Of four parameters in three steps, and of the norms.
+        self.assertEqual(names.count("aten::linalg_vector_norm"), 15)
+        self.assertEqual(names.count("aten::addcdiv_"), 12)
+
     def test_steps_end_the_recording(self):
         model = nn.Linear(2, 2)
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1)

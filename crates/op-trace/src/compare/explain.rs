@@ -15,7 +15,8 @@ impl<'s, 'a> Pairing<'s, 'a> {
         let (x, y) = (&self.a.node(p), &self.b.node(r));
         let mut explanation = Explanation::default();
         let (ea, eb) = (self.expander(Which::A), self.expander(Which::B));
-        if x.canon != y.canon {
+        let is_other = x.canon != y.canon;
+        if is_other || self.updates_one(x, y) {
             if let Some((step, which)) = self.precedes(p, r) {
                 let (side, _) = self.sides(which);
                 explanation.step = Some((step, which));
@@ -31,6 +32,8 @@ impl<'s, 'a> Pairing<'s, 'a> {
                 self.refine(&mut explanation, x, y);
                 return explanation;
             }
+        }
+        if is_other {
             explanation.class = Class::Exchanged(x.canon.to_owned(), y.canon.to_owned());
             explanation
                 .details
@@ -208,6 +211,15 @@ impl<'s, 'a> Pairing<'s, 'a> {
         let is_forward = side.operation(step).phase == Phase::Forward;
         let as_often = computes && is_forward && count(self.a) == count(self.b);
         ((without && !with) || as_often).then(|| (name.to_owned(), x.canon.to_owned()))
+    }
+
+    /// Whether only one of two operations updates a parameter: the other one's result is used for it.
+    fn updates_one(&self, x: &Node<'a>, y: &Node<'a>) -> bool {
+        let updates = |node: &Node<'a>| {
+            let site = node.operation.site;
+            site.phase == Phase::Optimizer && site.writes && site.updated.is_some()
+        };
+        updates(x) != updates(y)
     }
 
     /// Of two operations of the same values, the one that only comes before the other's twin: `_softmax` before `_log_softmax`.

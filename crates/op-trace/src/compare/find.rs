@@ -636,6 +636,7 @@ impl<'s, 'a> Pairing<'s, 'a> {
             if is_update {
                 explanation.details.extend(self.lerp(p, r));
             }
+            explanation.details.extend(self.clipping(p, r));
             // A step that one side lacks is where it is, not where its value is used.
             // In an optimizer, what went in differs too.
             let places = explanation.places.filter(|_| !is_optimizer);
@@ -681,6 +682,31 @@ impl<'s, 'a> Pairing<'s, 'a> {
         };
         Some(format!(
             "{} updates the moment with lerp_ as torch.optim.Adam does, {} with mul_ and add_, which round otherwise: so do libtorch's optimizers, which tch has{remedy}",
+            with.label, without.label
+        ))
+    }
+
+    /// What is to be said of gradients that one program multiplies by a tensor and the other by a number: tch's `clip_grad_norm`.
+    fn clipping(&self, p: usize, r: usize) -> Option<String> {
+        let is_factor = |side: &Side<'a>, node: usize| {
+            let node = side.node(node);
+            let gradient = node.inputs.first()?.tensor.name.as_ref()?;
+            let is_clipped = node.canon == "mul" && gradient.as_str().ends_with(".grad");
+            is_clipped.then(|| node.inputs.len() > 1)
+        };
+        let (with, without) = match (is_factor(self.a, p)?, is_factor(self.b, r)?) {
+            (true, false) => (self.a, self.b),
+            (false, true) => (self.b, self.a),
+            _ => return None,
+        };
+        let remedy = match without.has_modules {
+            true => "",
+            false => {
+                ", as the clip_grad_norm of tch's optimizers does; tch_init::optim::clip_grad_norm_ computes it as PyTorch does"
+            }
+        };
+        Some(format!(
+            "{} clips by a factor of the gradients' dtype, as torch.nn.utils.clip_grad_norm_ does, {} by a number in double precision{remedy}",
             with.label, without.label
         ))
     }
