@@ -16,22 +16,22 @@ impl<'s, 'a> Pairing<'s, 'a> {
         let mut explanation = Explanation::default();
         let (ea, eb) = (self.expander(Which::A), self.expander(Which::B));
         let is_other = x.canon != y.canon;
-        if is_other || self.updates_one(x, y) {
-            if let Some((step, which)) = self.precedes(p, r) {
-                let (side, _) = self.sides(which);
-                explanation.step = Some((step, which));
-                explanation.class = match which {
-                    Which::A => Class::OnlyInA(side.node(step).canon.to_owned()),
-                    Which::B => Class::OnlyInB(side.node(step).canon.to_owned()),
-                };
-                explanation.details.push(format!(
-                    "only in {}: {}",
-                    side.label,
-                    call_text(&self.expander(which), step)
-                ));
-                self.refine(&mut explanation, x, y);
-                return explanation;
-            }
+        if (is_other || self.updates_one(x, y))
+            && let Some((step, which)) = self.precedes(p, r)
+        {
+            let (side, _) = self.sides(which);
+            explanation.step = Some((step, which));
+            explanation.class = match which {
+                Which::A => Class::OnlyInA(side.node(step).canon.to_owned()),
+                Which::B => Class::OnlyInB(side.node(step).canon.to_owned()),
+            };
+            explanation.details.push(format!(
+                "only in {}: {}",
+                side.label,
+                call_text(&self.expander(which), step)
+            ));
+            self.refine(&mut explanation, x, y);
+            return explanation;
         }
         if is_other {
             explanation.class = Class::Exchanged(x.canon.to_owned(), y.canon.to_owned());

@@ -692,7 +692,7 @@ impl<'s, 'a> Pairing<'s, 'a> {
             let node = side.node(node);
             let gradient = node.inputs.first()?.tensor.name.as_ref()?;
             let is_clipped = node.canon == "mul" && gradient.as_str().ends_with(".grad");
-            is_clipped.then(|| node.inputs.len() > 1)
+            is_clipped.then_some(node.inputs.len() > 1)
         };
         let (with, without) = match (is_factor(self.a, p)?, is_factor(self.b, r)?) {
             (true, false) => (self.a, self.b),
