@@ -18,11 +18,19 @@ fn at(seed: u64, word: u64) -> Generator {
 }
 
 fn located(tensors: &[(&str, &[usize], Vec<u8>)], options: &Options) -> Vec<Located> {
+    located_in(Dtype::Float32, tensors, options)
+}
+
+fn located_in(
+    dtype: Dtype,
+    tensors: &[(&str, &[usize], Vec<u8>)],
+    options: &Options,
+) -> Vec<Located> {
     let views: Vec<NamedView<'_>> = tensors
         .iter()
         .map(|(name, shape, bytes)| NamedView {
             name: (*name).to_owned(),
-            view: TensorView::contiguous(Dtype::Float32, shape, bytes).unwrap(),
+            view: TensorView::contiguous(dtype, shape, bytes).unwrap(),
         })
         .collect();
     locate(&views, options)
@@ -146,4 +154,118 @@ fn no_seed_is_found_where_there_is_none() {
         };
         assert!(is_expected, "{number}: {found:?}");
     }
+}
+
+/// A tensor of a kind, drawn by `init`.
+fn drawn(
+    kind: Kind,
+    shape: &[usize],
+    generator: &mut Generator,
+    init: impl FnOnce(&mut Tensor, &mut Generator) -> Result<(), InitError>,
+) -> Vec<u8> {
+    let sizes: Vec<i64> = shape.iter().map(|size| *size as i64).collect();
+    let mut tensor = Tensor::zeros(&sizes[..], (kind, Device::Cpu));
+    init(&mut tensor, generator).unwrap();
+    bytes(&tensor)
+}
+
+#[test]
+fn tensors_of_16_bits_show_any_seed_alone() {
+    let (seed, word) = (3_141_592_653, 1_000_003);
+    let normal: fn(&mut Tensor, &mut Generator) -> Result<(), InitError> =
+        |tensor, generator| init::normal_(tensor, 0.0, 0.02, Some(generator));
+    let uniform: fn(&mut Tensor, &mut Generator) -> Result<(), InitError> =
+        |tensor, generator| init::xavier_uniform_(tensor, 1.0, Some(generator));
+    for (kind, dtype, init) in [
+        (Kind::BFloat16, Dtype::Bfloat16, uniform),
+        (Kind::BFloat16, Dtype::Bfloat16, normal),
+        (Kind::Half, Dtype::Float16, uniform),
+        (Kind::Half, Dtype::Float16, normal),
+    ] {
+        let values = drawn(kind, &[96, 64], &mut at(seed, word), init);
+        let found = located_in(dtype, &[("w", &[96, 64], values)], &Options::default());
+        assert_eq!(origin(&found[0]), Some((seed, word, 0)), "{found:?}");
+    }
+    // Half as many are too few.
+    let values = drawn(Kind::BFloat16, &[48, 64], &mut at(seed, word), normal);
+    let found = located_in(
+        Dtype::Bfloat16,
+        &[("w", &[48, 64], values)],
+        &Options::default(),
+    );
+    assert_eq!(found[0].place, Place::TooLittle);
+}
+
+/// Linear layers as PyTorch draws them: weight, then bias.
+fn linears(
+    kind: Kind,
+    layers: usize,
+    features: usize,
+    generator: &mut Generator,
+) -> Vec<(String, Vec<usize>, Vec<u8>)> {
+    let bound = 1.0 / (features as f64).sqrt();
+    let mut tensors = Vec::new();
+    // As safetensors sorts names; the tenth layer comes second.
+    for layer in 0..layers {
+        for (name, shape) in [
+            ("weight", vec![features, features]),
+            ("bias", vec![features]),
+        ] {
+            let values = drawn(kind, &shape, generator, |tensor, generator| {
+                init::uniform_(tensor, -bound, bound, Some(generator))
+            });
+            tensors.push((format!("layers.{layer}.{name}"), shape, values));
+        }
+    }
+    tensors.sort_by(|(a, ..), (b, ..)| a.cmp(b));
+    tensors
+}
+
+#[test]
+fn small_tensors_show_a_seed_together() {
+    let (seed, word) = (2_718_281_828, 12_345);
+    for (kind, dtype, layers, features) in [
+        (Kind::Float, Dtype::Float32, 2, 30),
+        (Kind::Float, Dtype::Float32, 12, 12),
+        (Kind::BFloat16, Dtype::Bfloat16, 12, 24),
+    ] {
+        let tensors = linears(kind, layers, features, &mut at(seed, word));
+        let tensors: Vec<(&str, &[usize], Vec<u8>)> = tensors
+            .iter()
+            .map(|(name, shape, bytes)| (name.as_str(), shape.as_slice(), bytes.clone()))
+            .collect();
+        let found = located_in(dtype, &tensors, &Options::default());
+        let layer_words = (features * features + features) as u64;
+        for found in &found {
+            let mut parts = found.tensor.split('.').skip(1);
+            let layer: u64 = parts.next().unwrap().parse().unwrap();
+            let own = match parts.next() {
+                Some("bias") => (features * features) as u64,
+                _ => 0,
+            };
+            let expected = word + layer * layer_words + own;
+            assert_eq!(origin(found), Some((seed, expected, 0)), "{found:?}");
+        }
+        // One layer is too little, and none is claimed.
+        let found = located_in(dtype, &tensors[..2], &Options::default());
+        assert!(found.iter().all(|found| found.place == Place::TooLittle));
+    }
+}
+
+#[test]
+fn biases_that_were_set_to_zero_still_took_words() {
+    let (seed, word) = (99, 7);
+    let mut tensors = linears(Kind::Float, 3, 30, &mut at(seed, word));
+    for (name, _, bytes) in &mut tensors {
+        if name.ends_with("bias") {
+            bytes.fill(0);
+        }
+    }
+    let tensors: Vec<(&str, &[usize], Vec<u8>)> = tensors
+        .iter()
+        .map(|(name, shape, bytes)| (name.as_str(), shape.as_slice(), bytes.clone()))
+        .collect();
+    let found = located(&tensors, &Options::default());
+    let places: Vec<_> = found.iter().filter_map(origin).collect();
+    assert_eq!(places, [(99, 7, 0), (99, 937, 0), (99, 1867, 0)]);
 }

@@ -147,7 +147,7 @@ impl Candidate {
             return None;
         }
         let head = heads[self.view].as_ref()?;
-        if !head.shows_grid() || !head.fits(self.draw) {
+        if !head.fits(self.draw) {
             return None;
         }
         let (generator, first) = head.generator(self.draw).ok()?;

@@ -27,12 +27,57 @@ const SAMPLE: usize = 512;
 /// The values of a tensor that are read to find its draw: more than enough for a state.
 pub(super) const HEAD: usize = 8192;
 
-/// Why a tensor does not give a generator.
+/// Why values do not give a generator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Unrecovered {
     /// The values are too few.
     TooFew,
     /// The values are not those of a stream of MT19937.
     OtherData,
+    /// Some words are wrong, and which ones cannot be told.
+    WrongWords,
+}
+
+/// The known bits of a word from which on three earlier words and a few more show the others.
+const MANY_BITS: u32 = 16;
+
+/// About the share of a state that words show. Those of 1 may still be too few, as known bits depend on others.
+pub(super) fn share_of_state(known: &[KnownBits]) -> f64 {
+    // The words that determine a state, measured with uniform_ and normal_ of each dtype.
+    let share = |known: &KnownBits| match known.mask.count_ones() >= MANY_BITS {
+        true => 1.0 / 1000.0,
+        false => 1.0 / 4200.0,
+    };
+    known.iter().map(share).sum()
+}
+
+/// The generator that draws words of which these bits are known, and the position of the word that it draws next.
+pub(super) fn generator(mut known: Vec<KnownBits>) -> Result<(Mt19937, u64), Unrecovered> {
+    /// The sums that are enough to tell MT19937 from other data.
+    const SUMS: u64 = 64;
+    let agreement = agreement(&known);
+    if agreement.sums >= SUMS && 4 * agreement.disagreeing > agreement.sums {
+        return Err(Unrecovered::OtherData);
+    }
+    if share_of_state(&known) < 1.0 || agreement.sums < SUMS {
+        return Err(Unrecovered::TooFew);
+    }
+    if agreement.disagreeing > 0 {
+        let many = known.iter().filter(|k| k.mask.count_ones() >= MANY_BITS);
+        // Of words of few bits, the sums are too few to tell which are wrong, and a state costs seconds.
+        if 2 * many.count() < known.len() {
+            return Err(Unrecovered::WrongWords);
+        }
+        let wrong: BTreeSet<u64> = agreement.wrong_words.into_iter().collect();
+        known.retain(|known| !wrong.contains(&known.word));
+    }
+    let first = known.first().map_or(0, |known| known.word);
+    match recover(&known) {
+        Ok(generator) => Ok((generator, first)),
+        Err(RecoveryError::TooFew { .. }) => Err(Unrecovered::TooFew),
+        // A few words are wrong that the sums do not show.
+        Err(_) => Err(Unrecovered::WrongWords),
+    }
 }
 
 impl Head {
@@ -170,41 +215,16 @@ impl Head {
             .find_first(|known| self.fits(known.draw))
     }
 
+    /// What the values show of the words of a draw, counted from its first word.
+    pub(super) fn shown(&self, draw: Draw) -> Vec<KnownBits> {
+        let dtype = rng_dtype(self.dtype);
+        let shown = shown_words(draw, dtype, self.numel, self.first, &self.values);
+        shown.map(|shown| shown.known).unwrap_or_default()
+    }
+
     /// The generator that draws the values of a draw, and the word of the draw that it draws next.
     pub(super) fn generator(&self, draw: Draw) -> Result<(Mt19937, u64), Unrecovered> {
-        /// The fewest words that determine a state.
-        const WORDS: usize = 1000;
-        /// The sums that are enough to tell MT19937 from other data.
-        const SUMS: u64 = 64;
-        let Head {
-            dtype,
-            numel,
-            first,
-            values,
-        } = self;
-        if !self.shows_grid() {
-            return Err(Unrecovered::TooFew);
-        }
-        let shown = shown_words(draw, rng_dtype(*dtype), *numel, *first, values);
-        let mut known: Vec<KnownBits> = shown.map(|shown| shown.known).unwrap_or_default();
-        let agreement = agreement(&known);
-        if agreement.sums >= SUMS && 4 * agreement.disagreeing > agreement.sums {
-            return Err(Unrecovered::OtherData);
-        }
-        if known.len() < WORDS {
-            return Err(Unrecovered::TooFew);
-        }
-        if agreement.disagreeing > 0 {
-            let wrong: BTreeSet<u64> = agreement.wrong_words.into_iter().collect();
-            known.retain(|known| !wrong.contains(&known.word));
-        }
-        let first = known.first().map_or(0, |known| known.word);
-        match recover(&known) {
-            Ok(generator) => Ok((generator, first)),
-            Err(RecoveryError::TooFew { .. }) => Err(Unrecovered::TooFew),
-            // A few words are wrong that the sums do not show.
-            Err(_) => Err(Unrecovered::TooFew),
-        }
+        generator(self.shown(draw))
     }
 
     /// Whether the digits of the dtype show what a value was drawn from.

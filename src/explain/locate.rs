@@ -10,6 +10,7 @@ use super::permutation::{add_transposed, inverse};
 use super::reference::NamedView;
 use super::replay::Method;
 use super::stream_search::StreamSearch;
+use super::together::{Segment, orders, runs};
 use super::values::{bits_of_value, range, values, varies};
 use super::word_prediction::WordPattern;
 use crate::tensor::{Dtype, TensorView};
@@ -27,8 +28,9 @@ const STRIDE: u64 = 1 << 22;
 
 /// Finds the seed and the position of each tensor from its values alone.
 ///
-/// A tensor of at least some 1,300 f32 values of `uniform_` or `normal_` shows enough bits of its words to determine the state of
-/// the generator, and with it seed and position, whatever they are. The other tensors of the file, of any floating-point dtype, are then looked for in the
+/// A tensor of at least some 1,300 f32 values of `uniform_` or `normal_`, or 5,000 of f16 or bf16, shows enough bits of its words to
+/// determine the state of the generator, and with it seed and position, whatever they are. Smaller tensors that were drawn one after the
+/// other show them together, if they were drawn in the order of the file or in that of their names. The other tensors of the file, of any floating-point dtype, are then looked for in the
 /// streams of these seeds, and in that of [`Options::seed`]. Nothing is reported as drawn that does not have the bits that drawing it again
 /// gives. [`Options::other_seeds`] is not used.
 ///
@@ -60,6 +62,7 @@ pub fn locate(tensors: &[NamedView<'_>], options: &Options) -> Vec<Located> {
         search.search_stream(seed, end);
     }
     search.fit_found();
+    search.recover_together(options.max_words);
     search.search_near();
     let places = search.places();
     tensors
@@ -77,6 +80,8 @@ pub fn locate(tensors: &[NamedView<'_>], options: &Options) -> Vec<Located> {
 /// A tensor whose place is looked for.
 struct Open<'a> {
     views: Vec<OrderedView<'a>>,
+    /// The elements, if all have one value.
+    constants: u64,
     place: Option<Place>,
 }
 
@@ -90,6 +95,7 @@ struct OrderedView<'a> {
 }
 
 struct Search<'a> {
+    names: Vec<String>,
     tensors: Vec<Open<'a>>,
     /// The seeds whose streams were searched.
     seeds: BTreeSet<u64>,
@@ -102,6 +108,7 @@ impl<'a> Search<'a> {
             .map(|tensor| Open::new(&tensor.view, &known_draws(&weight_shape(tensor, tensors))))
             .collect();
         let mut search = Search {
+            names: tensors.iter().map(|tensor| tensor.name.clone()).collect(),
             tensors: opened,
             seeds: BTreeSet::new(),
         };
@@ -171,12 +178,15 @@ impl<'a> Search<'a> {
             let (generator, first) = match view.head.generator(draw) {
                 Ok(recovered) => recovered,
                 Err(Unrecovered::OtherData) => {
-                    failed.get_or_insert(Place::OtherGenerator {
-                        distribution: distribution(),
+                    failed.get_or_insert(match view.head.shows_grid() {
+                        true => Place::OtherGenerator {
+                            distribution: distribution(),
+                        },
+                        false => Place::NoDraw,
                     });
                     continue;
                 }
-                Err(Unrecovered::TooFew) => {
+                Err(Unrecovered::TooFew | Unrecovered::WrongWords) => {
                     failed = Some(Place::TooLittle);
                     continue;
                 }
@@ -205,6 +215,80 @@ impl<'a> Search<'a> {
             self.tensors[index].place = Some(place);
         }
         None
+    }
+
+    /// Recovers generators from tensors that were drawn one after the other.
+    fn recover_together(&mut self, max_words: u64) {
+        let names: Vec<&str> = self.names.iter().map(String::as_str).collect();
+        let orders = orders(&names);
+        let mut in_vain = 0;
+        // Some initializers set biases to zero that the layer drew.
+        for (order, are_zeros_drawn) in orders
+            .iter()
+            .flat_map(|order| [(order, false), (order, true)])
+        {
+            for segments in self.segments(order, are_zeros_drawn) {
+                for run in runs(&segments, &mut in_vain) {
+                    let Some(origin) =
+                        find_seed(&run.generator, max_words.saturating_add(run.next))
+                    else {
+                        continue;
+                    };
+                    let Some(start) = origin.words.checked_sub(run.next) else {
+                        continue;
+                    };
+                    let seed = u64::from(origin.seed);
+                    let mut end = None;
+                    for (index, word) in run.tensors {
+                        let word = start.saturating_add(word);
+                        if let Some(number) = self.tensors[index].first_fit()
+                            && self.place(index, number, 0, (seed, word))
+                        {
+                            end = Some(word);
+                        }
+                    }
+                    if let Some(end) = end {
+                        self.search_stream(seed, end);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The open tensors in an order, in parts between which something of unknown length may have been drawn.
+    fn segments(&self, order: &[usize], are_zeros_drawn: bool) -> Vec<Vec<Segment>> {
+        let mut parts = vec![Vec::new()];
+        let mut before = 0;
+        for &index in order {
+            let open = &self.tensors[index];
+            let segment = match (&open.place, open.first_fit()) {
+                (Some(Place::NotDrawn), _) => continue,
+                (Some(Place::Constant { .. }), _) => {
+                    if are_zeros_drawn && self.names[index].ends_with("bias") {
+                        before += open.constants;
+                    }
+                    continue;
+                }
+                (None | Some(Place::TooLittle), Some(number)) => {
+                    let view = &open.views[number];
+                    let draw = view.fits[0].draw;
+                    let shape = view.view.shape();
+                    words(draw, Method::Libtorch, shape, view.view.dtype()).map(|words| Segment {
+                        tensor: index,
+                        known: view.head.shown(draw),
+                        before,
+                        words,
+                    })
+                }
+                _ => None,
+            };
+            before = 0;
+            match (segment, parts.last_mut()) {
+                (Some(segment), Some(part)) => part.push(segment),
+                _ => parts.push(Vec::new()),
+            }
+        }
+        parts
     }
 
     /// Places a tensor if drawing it again at a position gives its bits.
@@ -379,6 +463,7 @@ impl<'a> Open<'a> {
     fn new(view: &TensorView<'a>, known: &[KnownDraw]) -> Open<'a> {
         let settled = |place| Open {
             views: Vec::new(),
+            constants: view.numel() as u64,
             place: Some(place),
         };
         if !matches!(
@@ -417,6 +502,7 @@ impl<'a> Open<'a> {
         });
         Open {
             views: views.collect(),
+            constants: 0,
             place: None,
         }
     }
@@ -425,8 +511,13 @@ impl<'a> Open<'a> {
     fn is_open(&self) -> bool {
         matches!(
             self.place,
-            None | Some(Place::TooLittle | Place::OtherGenerator { .. })
+            None | Some(Place::TooLittle | Place::OtherGenerator { .. } | Place::NoDraw)
         ) && !self.views.is_empty()
+    }
+
+    /// The first view that a known draw fits.
+    fn first_fit(&self) -> Option<usize> {
+        self.views.iter().position(|view| !view.fits.is_empty())
     }
 
     fn is_without_fit(&self) -> bool {

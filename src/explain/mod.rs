@@ -28,6 +28,7 @@ mod scaled_float8;
 mod stream_order;
 mod stream_search;
 mod tensor_case;
+mod together;
 mod value_changes;
 mod values;
 mod word_prediction;
@@ -103,7 +104,7 @@ impl Options {
 /// Explains the tensors that both sets have, in the order of `yours`.
 ///
 /// Searches the stream of [`Options::seed`], about twice as far as all tensors draw, that of any seed that
-/// some 1,300 `f32` values of a tensor determine, and the beginnings of [`Options::other_seeds`] other streams. Tensors of integers are only compared, and
+/// some 1,300 `f32` values of a tensor determine, or 5,000 of `bf16` or `f16`, and the beginnings of [`Options::other_seeds`] other streams. Tensors of integers are only compared, and
 /// checked for permuted dimensions and exchanged tensors. Takes a few times the memory of the
 /// largest tensor.
 ///
