@@ -125,7 +125,7 @@ impl InitPlan {
     /// plan.save_part(&folder, &Mt19937::new(1), save, Part::WHOLE, |_| true, |_| ())?;
     /// let found = plan.check_folder(&folder, &Mt19937::new(1), 10)?;
     /// assert!(found.is_some_and(|found| found.problems.is_empty()));
-    /// // Another seed: the header and all six chunks.
+    /// // Another seed than the manifest has, and six chunks.
     /// let found = plan.check_folder(&folder, &Mt19937::new(2), 10)?;
     /// assert!(found.is_some_and(|found| found.problems.len() == 7));
     /// # Ok::<(), Box<dyn std::error::Error>>(())

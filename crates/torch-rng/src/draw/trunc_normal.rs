@@ -13,6 +13,7 @@ use super::rule::{Consumed, Rule, Target};
 use super::uniform::words_per_value;
 use crate::arch::Isa;
 use crate::box_muller::LARGEST_F64;
+use crate::box_muller_simd::BoxMullerIsa;
 use crate::dtype::Dtype;
 use crate::element::{Element, ElementIsa, InSingle};
 use crate::engine::Engine;
@@ -23,6 +24,7 @@ use crate::parallel::{Chunk, Cost};
 use crate::semantics::Semantics;
 use crate::simd::{FullIsa, Simd};
 use crate::stream::{Consume, MAX_CONSUMED, WordConsumer};
+use crate::twist::temper_low_24;
 use half::{bf16, f16};
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
@@ -146,7 +148,7 @@ impl TruncNormal {
                 _ => start + COUNTED,
             };
             let part = &mut values[..(end - start) as usize];
-            let (count, _) = truncation.fill_part(engine, generator, &passes, start, part);
+            let (count, _) = truncation.fill_part(engine, generator, &passes, start, part, true);
             most = most.max(count);
             start = end;
         }
@@ -342,7 +344,7 @@ impl Rule for TruncNormal {
         let drawn = passes.whole_blocks(range.clone());
         let first = drawn.start;
         fill_within(drawn, range, values, |values| {
-            truncation.fill_part(engine, start, &passes, first, values);
+            truncation.fill_part(engine, start, &passes, first, values, false);
             Ok(())
         })
     }
@@ -475,6 +477,8 @@ struct Pass<'a, T> {
     pending: &'a mut [u16],
     /// Whether all elements are pending.
     is_first: bool,
+    /// Whether no values are wanted.
+    is_count: bool,
 }
 
 impl<T: Element> Truncation<T> {
@@ -506,7 +510,7 @@ impl<T: Element> Truncation<T> {
     /// Fills at least 16 values in blocks.
     fn fill(&self, engine: &Engine, generator: &mut Mt19937, values: &mut [T]) {
         let passes = Passes::new::<T>(self.semantics, values.len() as u64);
-        let (count, end) = self.fill_part(engine, generator, &passes, 0, values);
+        let (count, end) = self.fill_part(engine, generator, &passes, 0, values, false);
         match end {
             Some(end) => *generator = end,
             None => engine.skip(generator, count * passes.words),
@@ -515,7 +519,7 @@ impl<T: Element> Truncation<T> {
 
     /// Fills the elements from `first` on, as [`Passes::whole_blocks`] has them, with a generator before the whole
     /// draw. Returns the number of passes, and the generator after the last one if one thread has drawn all
-    /// elements.
+    /// elements. If passes are only counted, the values may be anything after.
     fn fill_part(
         &self,
         engine: &Engine,
@@ -523,6 +527,7 @@ impl<T: Element> Truncation<T> {
         passes: &Passes,
         first: u64,
         values: &mut [T],
+        is_count: bool,
     ) -> (u64, Option<Mt19937>) {
         let is_old = has_old_blocks(self.semantics, T::DTYPE);
         let simd = engine.simd().filter(|_| !is_old);
@@ -545,6 +550,7 @@ impl<T: Element> Truncation<T> {
                     values: &mut part[..whole],
                     pending: &mut pending,
                     is_first: count == 0,
+                    is_count,
                 };
                 self.draw(simd, &mut generator, pass);
                 // The last 16 elements are redrawn if those are not a block: in the last whole block
@@ -599,6 +605,7 @@ impl<T: Element> Truncation<T> {
                 values,
                 pending,
                 is_first: pass.is_first,
+                is_count: pass.is_count,
             };
             self.draw_group(simd, generator, group);
         }
@@ -610,6 +617,7 @@ impl<T: Element> Truncation<T> {
             values,
             pending,
             is_first,
+            is_count,
         } = pass;
         if let Some(simd) = simd {
             let in_single = T::in_single(SinglePass {
@@ -620,6 +628,7 @@ impl<T: Element> Truncation<T> {
                     values: &mut *values,
                     pending: &mut *pending,
                     is_first,
+                    is_count,
                 },
             });
             if in_single == Some(true) {
@@ -696,39 +705,59 @@ impl<T: Element> InSingle<T> for SinglePass<'_, T> {
         };
         let blocks = pass.pending.len();
         assert!(pass.values.len() == blocks * BLOCK);
-        let is_first = pass.is_first;
         let bounds = (truncation.low.to_opmath(), truncation.high.to_opmath());
         let cursor = Cursor {
             values: pass.values.as_mut_ptr(),
             pending: pass.pending.as_mut_ptr(),
             _pass: PhantomData,
         };
-        if is_first {
-            let consumer = FirstPass {
-                normal,
-                bounds,
-                cursor,
-            };
-            simd.run(Consume {
+        let radius = largest_radius(truncation.mean, truncation.std, bounds);
+        let radius = radius.filter(|_| pass.is_count);
+        match (pass.is_first, radius) {
+            (true, None) => simd.run(Consume {
                 generator,
-                consumer,
+                consumer: FirstPass {
+                    normal,
+                    bounds,
+                    cursor,
+                },
                 blocks,
-            });
-        } else {
-            let consumer = RedrawPass {
-                normal,
-                bounds,
-                cursor,
-                list: [0; LIST],
-            };
-            simd.run(Consume {
+            }),
+            (true, Some(radius)) => simd.run(Consume {
                 generator,
-                consumer,
+                consumer: FirstCount {
+                    radius,
+                    redraw: RedrawPass::new(normal, bounds, cursor),
+                },
                 blocks,
-            });
+            }),
+            (false, None) => simd.run(Consume {
+                generator,
+                consumer: RedrawPass::<_, true>::new(normal, bounds, cursor),
+                blocks,
+            }),
+            (false, Some(_)) => simd.run(Consume {
+                generator,
+                consumer: RedrawPass::<_, false>::new(normal, bounds, cursor),
+                blocks,
+            }),
         }
         true
     }
+}
+
+/// The largest word of a radius, of 24 bits, with which surely no value is outside the bounds; `None` if so many have a
+/// larger one that it is faster to compute all.
+fn largest_radius(mean: f32, std: f32, (low, high): (f32, f32)) -> Option<f32> {
+    let [mean, std, low, high] = [mean, std, low, high].map(f64::from);
+    // Rounding to the dtype, as the bounds are, brings no value outside. The radius, its product and the sum are
+    // rounded by much less than these margins.
+    let sigmas = (high - mean).min(mean - low) / std;
+    let rounding = (mean.abs() / std + 8.0) / f64::from(1 << 20);
+    let radius = sigmas * (1.0 - 1e-4) - rounding;
+    let larger = (-radius * radius / 2.0).exp();
+    let units = f64::from(1 << 24);
+    (radius > 0.0 && larger < 0.25).then(|| (units * (1.0 - larger)).floor() as f32 - 2.0)
 }
 
 /// The next block of a pass.
@@ -795,11 +824,43 @@ impl<T: Element<Opmath = f32>> WordConsumer for FirstPass<'_, T> {
     }
 }
 
+/// Marks the elements outside the bounds as pending. Only those are computed whose radius is large enough.
+struct FirstCount<'a, T> {
+    radius: f32,
+    redraw: RedrawPass<'a, T, false>,
+}
+
+impl<T: Element<Opmath = f32>> WordConsumer for FirstCount<'_, T> {
+    const BLOCK: usize = BLOCK;
+
+    #[inline(always)]
+    unsafe fn consume<I: FullIsa>(&mut self, isa: I, raw: *const u32, blocks: usize) {
+        const HALF: usize = BLOCK / 2;
+        const { assert!(I::Wide::LANES <= MAX_WIDE_LANES && I::Wide::LANES.is_multiple_of(HALF)) };
+        // SAFETY: the cursor is at `blocks` blocks of the pass, which has bits for each.
+        let pending = unsafe { std::slice::from_raw_parts_mut(self.redraw.cursor.pending, blocks) };
+        let wide = isa.wide();
+        let (low, high) = (wide.splat_f32(0.0), wide.splat_f32(self.radius));
+        for (step, pending) in pending.chunks_mut(I::Wide::LANES / HALF).enumerate() {
+            // SAFETY: after the words of the blocks, at least those of a step can be read.
+            let (first, _) = unsafe { wide.load_blocks(raw.add(step * 2 * I::Wide::LANES)) };
+            let radii = wide.to_f32(temper_low_24(wide, first));
+            let outside = wide.outside(radii, low, high);
+            for (i, pending) in pending.iter_mut().enumerate() {
+                // Both elements of a pair have its radius.
+                *pending = u16::from((outside >> (i * HALF)) as u8) * 0x0101;
+            }
+        }
+        // SAFETY: the caller's promise.
+        unsafe { self.redraw.consume(isa, raw, blocks) };
+    }
+}
+
 /// The most elements that are consumed at a time, and a vector more.
 const LIST: usize = MAX_CONSUMED + MAX_LANES;
 
-/// Computes the pending elements only.
-struct RedrawPass<'a, T> {
+/// Computes the pending elements only, and stores them if they are wanted.
+struct RedrawPass<'a, T, const STORES: bool> {
     normal: NormalTransform<T>,
     bounds: (f32, f32),
     cursor: Cursor<'a, T>,
@@ -807,7 +868,18 @@ struct RedrawPass<'a, T> {
     list: [u16; LIST],
 }
 
-impl<T: Element<Opmath = f32>> WordConsumer for RedrawPass<'_, T> {
+impl<'a, T, const STORES: bool> RedrawPass<'a, T, STORES> {
+    fn new(normal: NormalTransform<T>, bounds: (f32, f32), cursor: Cursor<'a, T>) -> Self {
+        RedrawPass {
+            normal,
+            bounds,
+            cursor,
+            list: [0; LIST],
+        }
+    }
+}
+
+impl<T: Element<Opmath = f32>, const STORES: bool> WordConsumer for RedrawPass<'_, T, STORES> {
     const BLOCK: usize = BLOCK;
 
     #[inline(always)]
@@ -864,8 +936,10 @@ impl<T: Element<Opmath = f32>> WordConsumer for RedrawPass<'_, T> {
                 let element = usize::from(*element);
                 let is_inside = !outside >> lane & 1;
                 pending[element / BLOCK] &= !((is_inside as u16) << (element % BLOCK));
-                // SAFETY: `items` was stored to; the element is one of the pass.
-                unsafe { *self.cursor.values.add(element) = *items.add(lane) };
+                if STORES {
+                    // SAFETY: `items` was stored to; the element is one of the pass.
+                    unsafe { *self.cursor.values.add(element) = *items.add(lane) };
+                }
             }
         }
         // SAFETY: the next blocks, or the end of the pass.
@@ -1001,6 +1075,45 @@ mod tests {
         assert!(!unbounded.is_one_pass(half.with_semantics(Semantics::PyTorch2_11)));
     }
 
+    /// No value of a smaller radius is outside the bounds, and of a slightly larger one some are.
+    #[test]
+    fn passes_are_counted_from_radii() {
+        for (mean, std, sigmas) in [
+            (0.0, 0.02, 3.0),
+            (0.0, 1.0, 2.0),
+            (1.0, 0.5, 4.5),
+            (-3.0, 1e-3, 2.5),
+            (100.0, 1e-3, 3.0),
+        ] {
+            let (low, high) = ((mean - sigmas * std) as f32, (mean + sigmas * std) as f32);
+            let radius = largest_radius(mean as f32, std as f32, (low, high)).unwrap();
+            let value = |unit: u32, quarter: u32| {
+                let words = [[unit; BLOCK / 2], [quarter << 22; BLOCK / 2]].concat();
+                let mut values = [0f32; BLOCK];
+                let normal = Normal { mean, std };
+                let target = Target::new(Dtype::Float32, &[16]);
+                let drawn =
+                    normal.fill(&Engine::default(), &mut before(&words), target, &mut values);
+                drawn.unwrap();
+                values
+            };
+            let is_inside = |unit: u32| {
+                let all = (0..4).flat_map(|quarter| value(unit, quarter));
+                all.into_iter().all(|value| low <= value && value <= high)
+            };
+            for below in [0, 1, 2, 3, 5, 1000, 1_000_000] {
+                assert!(is_inside(radius as u32 - below), "{mean} {std} {sigmas}");
+            }
+            let larger = (-(1.001 * sigmas).powi(2) / 2.0).exp() * f64::from(1 << 24);
+            let unit = (1 << 24) - larger as u32;
+            assert!(!is_inside(unit), "{mean} {std} {sigmas}");
+        }
+        // Computing all is faster, or necessary.
+        assert_eq!(largest_radius(0.0, 1.0, (-1.0, 9.0)), None);
+        assert_eq!(largest_radius(5.0, 1.0, (-1.0, 1.0)), None);
+        assert_eq!(largest_radius(1e6, 1e-3, (999_999.5, 1_000_000.5)), None);
+    }
+
     /// Every draw ends where its fill ends, whether its words are known or counted.
     #[test]
     fn skips_end_where_fills_end() {
@@ -1012,6 +1125,9 @@ mod tests {
                 a,
                 b,
             };
+            check_draw::<T>(draw, shape, threads);
+        }
+        fn check_draw<T: Element>(draw: TruncNormal, shape: &[u64], threads: usize) {
             let engine = Engine::default().with_threads(std::num::NonZero::new(threads).unwrap());
             let target = Target::new(T::DTYPE, shape);
             let mut start = Mt19937::new(7);
@@ -1042,6 +1158,17 @@ mod tests {
                 check::<bf16>(bounds, shape, 2);
                 check::<f16>(bounds, shape, 1);
             }
+        }
+        for (mean, std, sigmas) in [(0.0, 0.02, 3.0), (-7.0, 1e-3, 2.0), (0.5, 0.25, 5.0)] {
+            let draw = TruncNormal {
+                mean,
+                std,
+                a: mean - sigmas * std,
+                b: mean + 1.1 * sigmas * std,
+            };
+            check_draw::<f32>(draw, &[301, 1024], 1);
+            check_draw::<bf16>(draw, &[70_007], 1);
+            check_draw::<f16>(draw, &[70_016], 2);
         }
         // More than two parts.
         let large = [2 * COUNTED + COUNTED / 2 + 5];
