@@ -391,6 +391,50 @@ fn layouts_are_named_with_their_files() {
     }
 }
 
+/// Where a tensor begins depends on how often those before it are drawn again.
+#[test]
+fn processes_count_truncated_draws_together() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    let model = path("model.plan.json");
+    plan(model.as_ref(), 3, 9_000);
+    let text = fs::read_to_string(&model).unwrap();
+    let text = text.replace("\"normal_\"", "\"trunc_normal_\"");
+    let text = text.replace("0.0,0.02]", "0.0,0.02,-0.05,0.06]");
+    fs::write(&model, text).unwrap();
+    let materialize = |folder: &str, part: &str| {
+        let folder = format!("{}/", path(folder));
+        let arguments = ["materialize", &model, "--seed", "3", "--dtype", "bfloat16"];
+        let rows = [
+            "--layout", "rows", "--shards", "3", "--part", part, "-o", &folder,
+        ];
+        program(&[&arguments[..], &rows].concat())
+    };
+    said(&materialize("one", "0/1").output().unwrap(), 0);
+    let expected = content(path("one").as_ref());
+    assert_eq!(expected.len(), 5, "{:?}", expected.keys());
+    let children: Vec<_> = ["0/3", "1/3", "2/3"]
+        .into_iter()
+        .map(|part| {
+            let mut command = materialize("three", part);
+            thread::spawn(move || command.output().unwrap())
+        })
+        .collect();
+    for child in children {
+        said(&child.join().unwrap(), 0);
+    }
+    assert!(content(path("three").as_ref()) == expected);
+    // Later, by what the first one has counted.
+    said(&materialize("apart", "0/3").output().unwrap(), 0);
+    let counted = || fs::read_to_string(path("apart.partial/tch-init.scout")).unwrap();
+    let before = counted();
+    assert_eq!(before.lines().count(), 6, "{before}");
+    said(&materialize("apart", "1/3").output().unwrap(), 0);
+    assert_eq!(counted(), before);
+    said(&materialize("apart", "2/3").output().unwrap(), 0);
+    assert!(content(path("apart").as_ref()) == expected);
+}
+
 /// A node whose libtorch has other kernels rounds differently. The program that draws by itself has the same bits anywhere.
 #[test]
 fn a_node_with_other_kernels_is_refused() {

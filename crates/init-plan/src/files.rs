@@ -185,6 +185,11 @@ impl<'p> Files<'p> {
         (!self.is_all).then(|| names.collect())
     }
 
+    /// The views of all tensors.
+    pub(crate) fn roots(&self) -> Vec<usize> {
+        self.tensors.iter().map(|tensor| tensor.root).collect()
+    }
+
     /// The number of tensors, of which tied ones are written once or under each name, as the layout has them.
     pub(crate) fn tensors(&self) -> usize {
         self.tensors.len()

@@ -11,6 +11,7 @@ use crate::manifest::{MANIFEST, Manifest};
 use crate::part::Part;
 use crate::plan::InitPlan;
 use crate::save::Save;
+use crate::scout::{SCOUT, Scout};
 use crate::stream::Stream;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -226,7 +227,13 @@ impl InitPlan {
         created?;
         let sizes: Vec<u64> = manifest.files.iter().map(|(_, bytes)| *bytes).collect();
         let mut places = self.places(generator)?;
-        for i in part.share(&sizes) {
+        let share = part.share(&sizes);
+        let is_missing = |i: &usize| !is_whole(&partial.join(files.file_name(*i)));
+        if share.iter().any(is_missing) {
+            let scout = Scout::open(&partial, part, &metadata);
+            places.scout(scout, &files.roots())?;
+        }
+        for i in share {
             let shard = files.shard(i);
             let path = partial.join(&shard.file);
             if is_whole(&path) {
@@ -435,9 +442,13 @@ fn complete(folder: &Path, manifest: &Manifest) -> Result<Assembled, FolderError
 /// Removes from a complete folder what was needed to make it, and what processes that were killed have left.
 fn tidy(folder: &Path, manifest: &Manifest) -> Result<(), FolderError> {
     remove_temporaries(folder, ".")?;
+    let scout = folder.join(SCOUT);
+    // Nothing is removed from a folder of another user.
+    if scout.exists() {
+        remove(&scout)?;
+    }
     for (file, _) in &manifest.files {
         let sum = sum_path(&folder.join(file));
-        // Nothing is removed from a folder of another user.
         if sum.exists() {
             remove(&sum)?;
         }
@@ -463,6 +474,7 @@ fn rename(folder: &Path, partial: &Path, manifest: &Manifest) -> Result<(), Fold
     write_file(&path, &text)?;
     let lines = sums.iter().map(|(file, sum)| format!("{sum}  {file}\n"));
     write_file(&partial.join(SUMS), lines.collect::<String>().as_bytes())?;
+    remove(&partial.join(SCOUT))?;
     sync(partial)?;
     fs::rename(partial, folder).map_err(io("renamed", partial))?;
     sync(

@@ -32,6 +32,7 @@ mod places;
 mod plan;
 mod save;
 mod scalar;
+mod scout;
 mod section;
 mod shape;
 mod shards;

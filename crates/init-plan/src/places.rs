@@ -2,13 +2,14 @@
 
 use crate::error::PlanError;
 use crate::plan::InitPlan;
+use crate::scout::Scout;
 use crate::step::{Op, Step, StreamChange};
 use crate::storage::Storage;
 use crate::storage_lifetimes::check_memory;
 use crate::stream::{Storages, Stream, StreamError};
 use crate::stream_cursor::Cursor;
 use std::collections::BTreeMap;
-use torch_rng::{Engine, Mt19937};
+use torch_rng::{Draw, Engine, Mt19937};
 
 /// Makes any elements of a plan's tensors, with the bits that [`InitPlan::materialize`] gives them, from one
 /// generator: it knows where in the stream each step begins.
@@ -27,7 +28,9 @@ pub struct Places<'p, S: Stream> {
     /// Memory that is used again.
     pub(crate) spare: Vec<Storage<S::Memory>>,
     /// The last position, which the next range of the same step needs again.
-    last: Option<(usize, Mt19937)>,
+    last: Option<(usize, Position, Mt19937)>,
+    /// What other processes have counted.
+    pub(crate) scout: Option<Scout>,
 }
 
 /// A tensor that was made as a whole.
@@ -139,6 +142,7 @@ impl InitPlan {
             made: None,
             spare: Vec::new(),
             last: None,
+            scout: None,
         })
     }
 }
@@ -163,29 +167,32 @@ impl<'p, S: Stream> Places<'p, S> {
 
     /// The generator before a step.
     pub(crate) fn position(&mut self, step: usize) -> Result<Mt19937, PlanError> {
-        if let Some((last, generator)) = &self.last
+        if let Some((last, _, generator)) = &self.last
             && *last == step
         {
             return Ok(generator.clone());
         }
-        self.extend(step + 1)?;
-        let Position { base, words } = self.positions.steps[step];
+        // Where the step itself ends need not be known.
+        self.extend(step)?;
+        let known = self.positions.steps.get(step).copied();
+        let here = known.or_else(|| self.positions.here());
+        let here = here.ok_or_else(|| {
+            self.plan
+                .failed_step(step, "a stream lacks a position".into())
+        })?;
         // Mostly not far from the last one.
-        let near = self.last.take().and_then(|(last, mut generator)| {
-            let from = self.positions.steps[last];
-            let words = words
-                .checked_sub(from.words)
-                .filter(|_| from.base == base)?;
+        let near = self.last.take().and_then(|(_, from, mut generator)| {
+            let words = here.words.checked_sub(from.words);
+            let words = words.filter(|_| from.base == here.base)?;
             Engine::default().skip(&mut generator, words);
             Some(generator)
         });
-        let here = Position { base, words };
         let generator = near.unwrap_or_else(|| self.positions.generator(here));
-        self.last = Some((step, generator.clone()));
+        self.last = Some((step, here, generator.clone()));
         Ok(generator)
     }
 
-    /// Finds the positions of the steps before `end`.
+    /// Finds where the steps before `end` begin and end.
     fn extend(&mut self, end: usize) -> Result<(), PlanError> {
         let plan = self.plan;
         for i in self.positions.steps.len()..end {
@@ -234,6 +241,13 @@ impl<'p, S: Stream> Places<'p, S> {
                 .insert(self.positions.current, position);
             return Ok(());
         }
+        if !cached && let Some(words) = self.counted(i, step, here) {
+            let position = Position { words, ..here };
+            self.positions
+                .streams
+                .insert(self.positions.current, position);
+            return Ok(());
+        }
         check_memory(plan.scratch(step, &self.stream))?;
         let before = self.positions.generator(here);
         self.stream.set_position(&before).map_err(failed)?;
@@ -242,6 +256,39 @@ impl<'p, S: Stream> Places<'p, S> {
         let end = skipped.and_then(|()| cursor.flush(&mut []).cloned());
         self.positions
             .put(self.positions.current, end.map_err(failed)?);
+        Ok(())
+    }
+
+    /// The words from the base to the end of a truncated normal draw, how often it is repeated being counted.
+    fn counted(&mut self, i: usize, step: &Step, here: Position) -> Option<u64> {
+        let (Op::Draw(Draw::TruncNormal(draw)), [out]) = (&step.op, &*step.outs) else {
+            return None;
+        };
+        let target = self.plan.views[*out].target(self.plan.semantics)?;
+        let words = draw.pass_words(target)?;
+        let engine = self.stream.engine(&Draw::from(*draw), target)?;
+        let start = self.positions.generator(here);
+        let passes = match &mut self.scout {
+            Some(scout) => scout.count(i, draw, &engine, &start, target),
+            None => draw.passes(&engine, &start, target, 0..target.numel()),
+        };
+        here.words.checked_add(passes.checked_mul(words)?)
+    }
+
+    /// Counts, with other processes, what has to be counted before some tensors can be made.
+    pub(crate) fn scout(&mut self, scout: Scout, roots: &[usize]) -> Result<(), PlanError> {
+        let plan = self.plan;
+        let is_counted = |step: &Step| {
+            matches!((&step.op, &*step.outs), (Op::Draw(Draw::TruncNormal(draw)), [out])
+                if plan.views[*out].target(plan.semantics).is_some_and(|target| draw.pass_words(target).is_some()))
+        };
+        let storages = roots.iter().map(|root| plan.views[*root].storage);
+        let last = storages.filter_map(|storage| self.writers[storage].last());
+        let end = last.max().map_or(0, |last| *last);
+        if plan.steps[..end].iter().any(is_counted) {
+            self.scout = Some(scout);
+            self.extend(end)?;
+        }
         Ok(())
     }
 

@@ -123,6 +123,101 @@ impl TruncNormal {
         is_redrawn && !Normal::is_serial(target)
     }
 
+    /// The words of each draw of normal values, if their number is all that [`Draw::skip`](crate::Draw::skip) has to
+    /// compute: a tensor of at least 16 elements, some of which may be [outside](Self::is_one_pass) the bounds. The whole
+    /// draw consumes them as often as the element needs that is redrawn most, see [`passes`](Self::passes).
+    ///
+    /// ```
+    /// use torch_rng::{Dtype, Target, TruncNormal};
+    ///
+    /// let draw = TruncNormal { mean: 0.0, std: 0.02, a: -0.06, b: 0.06 };
+    /// assert_eq!(draw.pass_words(Target::new(Dtype::Float32, &[64, 64])), Some(4096));
+    /// assert_eq!(draw.pass_words(Target::new(Dtype::Float32, &[15])), None);
+    /// ```
+    pub fn pass_words(&self, target: Target<'_>) -> Option<u64> {
+        let has_passes =
+            self.can_skip_values(target) && self.has_blocks(target) && !self.is_one_pass(target);
+        let words = || match target.dtype {
+            Dtype::Float16 => Some(Passes::new::<f16>(target.semantics, target.numel()).words),
+            Dtype::Bfloat16 => Some(Passes::new::<bf16>(target.semantics, target.numel()).words),
+            Dtype::Float32 => Some(Passes::new::<f32>(target.semantics, target.numel()).words),
+            Dtype::Float64 => Some(Passes::new::<f64>(target.semantics, target.numel()).words),
+            Dtype::Int64 => None,
+        };
+        has_passes.then(words).flatten()
+    }
+
+    /// How often the elements `range` of a draw with [`pass_words`](Self::pass_words) are drawn, until none of them is
+    /// outside the bounds; 0 without it. `start` is the generator before the whole draw. No memory is needed for the
+    /// elements.
+    ///
+    /// ```
+    /// use torch_rng::{Draw, Dtype, Engine, Mt19937, Target, TruncNormal};
+    ///
+    /// let draw = TruncNormal { mean: 0.0, std: 0.02, a: -0.06, b: 0.06 };
+    /// let target = Target::new(Dtype::Float32, &[300, 300]);
+    /// let (engine, start) = (Engine::default(), Mt19937::new(1));
+    /// // By two processes.
+    /// let first = draw.passes(&engine, &start, target, 0..50_000);
+    /// let second = draw.passes(&engine, &start, target, 50_000..90_000);
+    /// let words = first.max(second) * draw.pass_words(target).unwrap();
+    ///
+    /// let (mut skipped, mut drawn) = (start.clone(), start);
+    /// skipped.skip(words);
+    /// Draw::from(draw).fill(&engine, &mut drawn, target, &mut vec![0f32; 90_000])?;
+    /// assert_eq!(skipped, drawn);
+    /// # Ok::<(), torch_rng::DrawError>(())
+    /// ```
+    pub fn passes(
+        &self,
+        engine: &Engine,
+        start: &Mt19937,
+        target: Target<'_>,
+        range: Range<u64>,
+    ) -> u64 {
+        if self.pass_words(target).is_none() || range.end > target.numel() {
+            return 0;
+        }
+        match target.dtype {
+            Dtype::Float16 => self.count::<f16>(engine, start, target, range),
+            Dtype::Bfloat16 => self.count::<bf16>(engine, start, target, range),
+            Dtype::Float32 => self.count::<f32>(engine, start, target, range),
+            Dtype::Float64 => self.count::<f64>(engine, start, target, range),
+            Dtype::Int64 => 0,
+        }
+    }
+
+    /// The passes of some elements, a part at a time.
+    fn count<T: Element>(
+        &self,
+        engine: &Engine,
+        start: &Mt19937,
+        target: Target<'_>,
+        range: Range<u64>,
+    ) -> u64 {
+        if range.is_empty() {
+            return 0;
+        }
+        let truncation = Truncation::<T>::new(target.semantics, *self);
+        let passes = Passes::new::<T>(target.semantics, target.numel());
+        let range = passes.whole_blocks(range);
+        let numel = range.end - range.start;
+        let mut values = vec![T::from_f64(0.0); numel.min(2 * COUNTED) as usize];
+        let (mut first, mut most) = (range.start, 0);
+        while first < range.end {
+            // The last part is at least as long as the others, so that it has the last whole block.
+            let end = match range.end - first {
+                rest if rest < 2 * COUNTED => range.end,
+                _ => first + COUNTED,
+            };
+            let part = &mut values[..(end - first) as usize];
+            let (count, _) = truncation.fill_part(engine, start, &passes, first, part, true);
+            most = most.max(count);
+            first = end;
+        }
+        most
+    }
+
     /// Moves the generator past all passes, whatever memory the tensor would take.
     fn count_passes<T: Element>(
         &self,
@@ -130,29 +225,16 @@ impl TruncNormal {
         generator: &mut Mt19937,
         target: Target<'_>,
     ) {
-        let truncation = Truncation::<T>::new(target.semantics, *self);
-        let zero = T::from_f64(0.0);
         if Normal::is_serial(target) {
-            let mut values = [zero; BLOCK];
+            let truncation = Truncation::<T>::new(target.semantics, *self);
+            let mut values = [T::from_f64(0.0); BLOCK];
             let values = &mut values[..target.numel() as usize];
             truncation.fill_serial(generator, values, self.mean, self.std);
             return;
         }
+        let count = self.count::<T>(engine, generator, target, 0..target.numel());
         let passes = Passes::new::<T>(target.semantics, target.numel());
-        let mut values = vec![zero; target.numel().min(2 * COUNTED) as usize];
-        let (mut start, mut most) = (0, 0);
-        while start < target.numel() {
-            // The last part is at least as long as the others, so that it has the last whole block.
-            let end = match target.numel() - start {
-                rest if rest < 2 * COUNTED => target.numel(),
-                _ => start + COUNTED,
-            };
-            let part = &mut values[..(end - start) as usize];
-            let (count, _) = truncation.fill_part(engine, generator, &passes, start, part, true);
-            most = most.max(count);
-            start = end;
-        }
-        engine.skip(generator, most * passes.words);
+        engine.skip(generator, count * passes.words);
     }
 }
 
