@@ -444,7 +444,8 @@ char* tch_init_add(const at::Tensor* a, const at::Tensor* b, const at::Scalar* n
   });
 }
 
-// In place, with the number that torch-sys lacks: `self + value * a`, `self + value * a * b`, `self + value * a / b`.
+// In place, with the number that torch-sys lacks: `self + value * a`, `self + value * a * b`, `self + value * a / b`. And
+// `lerp_`, which torch-sys has, but a number that does not fit makes tch panic.
 char* tch_init_scaled_(at::Tensor* self, const at::Tensor* a, const at::Tensor* b, double value, int operation) {
   return guarded([&] {
     switch (operation) {
@@ -454,8 +455,11 @@ char* tch_init_scaled_(at::Tensor* self, const at::Tensor* a, const at::Tensor* 
       case 1:
         self->addcmul_(*a, *b, value);
         break;
-      default:
+      case 2:
         self->addcdiv_(*a, *b, value);
+        break;
+      default:
+        self->lerp_(*a, value);
     }
   });
 }
@@ -467,29 +471,44 @@ char* tch_init_scaled(const at::Tensor* self, const at::Tensor* a, const at::Ten
     *out = new at::Tensor(
         operation == 0       ? self->add(*a, value)
             : operation == 1 ? self->addcmul(*a, *b, value)
-                             : self->addcdiv(*a, *b, value));
+            : operation == 2 ? self->addcdiv(*a, *b, value)
+                             : self->lerp(*a, value));
   });
 }
 
-// `self + number` or `self * number` in place, as Python calls them: with the number as a tensor. torch-sys calls
-// `mul_(Scalar)`, which exchanges the factors, and in bfloat16 and float16 rounds the number first.
+// `self + number`, `self * number` or `self / number` in place, as Python calls them: with the number as a tensor. torch-sys calls
+// `mul_(Scalar)`, which exchanges the factors, and in bfloat16 and float16 rounds the number first. Or with elements limited by it.
 char* tch_init_number_(at::Tensor* self, double number, int operation) {
   return guarded([&] {
-    const auto other = at::native::wrapped_scalar_tensor(number);
-    if (operation == 0) {
-      self->add_(other);
-    } else {
-      self->mul_(other);
+    switch (operation) {
+      case 0:
+        self->add_(at::native::wrapped_scalar_tensor(number));
+        break;
+      case 1:
+        self->mul_(at::native::wrapped_scalar_tensor(number));
+        break;
+      case 2:
+        self->div_(at::native::wrapped_scalar_tensor(number));
+        break;
+      case 3:
+        self->clamp_min_(number);
+        break;
+      default:
+        self->clamp_max_(number);
     }
   });
 }
 
-// `self + number`, `self * number` or `self / number`, as Python calls them.
+// The same into a new tensor.
 char* tch_init_number(const at::Tensor* self, double number, int operation, at::Tensor** out) {
   return guarded([&] {
     const auto other = at::native::wrapped_scalar_tensor(number);
     *out = new at::Tensor(
-        operation == 0 ? self->add(other) : operation == 1 ? self->mul(other) : self->div(other));
+        operation == 0       ? self->add(other)
+            : operation == 1 ? self->mul(other)
+            : operation == 2 ? self->div(other)
+            : operation == 3 ? self->clamp_min(number)
+                             : self->clamp_max(number));
   });
 }
 

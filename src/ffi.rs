@@ -315,6 +315,8 @@ pub(crate) enum Scaled<'a> {
     Product(&'a Tensor, &'a Tensor),
     /// `a / b`, of `addcdiv`.
     Quotient(&'a Tensor, &'a Tensor),
+    /// `a` less the tensor itself, of `lerp`.
+    Difference(&'a Tensor),
 }
 
 impl Scaled<'_> {
@@ -323,14 +325,15 @@ impl Scaled<'_> {
             Scaled::Tensor(a) => (a.as_ptr(), std::ptr::null(), 0),
             Scaled::Product(a, b) => (a.as_ptr(), b.as_ptr(), 1),
             Scaled::Quotient(a, b) => (a.as_ptr(), b.as_ptr(), 2),
+            Scaled::Difference(a) => (a.as_ptr(), std::ptr::null(), 3),
         }
     }
 }
 
-/// `add_(a, alpha=value)`, `addcmul_(a, b, value=value)` or `addcdiv_(a, b, value=value)`.
+/// `add_(a, alpha=value)`, `addcmul_(a, b, value=value)`, `addcdiv_(a, b, value=value)` or `lerp_(a, value)`.
 pub(crate) fn scaled_(tensor: &mut Tensor, what: Scaled<'_>, value: f64) -> Result<(), String> {
     let (a, b, operation) = what.parts();
-    // SAFETY: the tensors are live for the call; `b` is null only for the operation that does not read it.
+    // SAFETY: the tensors are live for the call; `b` is null only for the operations that do not read it.
     unsafe {
         check(tch_init_scaled_(
             tensor.as_mut_ptr(),
@@ -342,23 +345,25 @@ pub(crate) fn scaled_(tensor: &mut Tensor, what: Scaled<'_>, value: f64) -> Resu
     }
 }
 
-/// `add`, `addcmul` or `addcdiv` of the same.
+/// `add`, `addcmul`, `addcdiv` or `lerp` of the same.
 pub(crate) fn scaled(tensor: &Tensor, what: Scaled<'_>, value: f64) -> Result<Tensor, String> {
     let (a, b, operation) = what.parts();
     // SAFETY: as for `scaled_`; the function writes a new tensor or fails.
     unsafe { new_tensor(|out| tch_init_scaled(tensor.as_ptr(), a, b, value, operation, out)) }
 }
 
-/// An operation of a tensor and a Python number.
+/// An operation of a tensor and a Python number. tch's fallible calls panic where libtorch rejects the number: its `Scalar` is
+/// dropped, and finds the error, before the call returns it.
 #[derive(Clone, Copy)]
 pub(crate) enum WithNumber {
     Add = 0,
     Mul = 1,
-    /// Not in place.
     Div = 2,
+    ClampMin = 3,
+    ClampMax = 4,
 }
 
-/// `tensor += number` or `tensor *= number`, as Python calls it.
+/// `tensor += number` and so on, as Python calls it.
 pub(crate) fn number_(
     tensor: &mut Tensor,
     operation: WithNumber,
@@ -374,7 +379,7 @@ pub(crate) fn number_(
     }
 }
 
-/// `tensor + number`, `tensor * number` or `tensor / number`, as Python calls it.
+/// `tensor + number` and so on, as Python calls it.
 pub(crate) fn number(
     tensor: &Tensor,
     operation: WithNumber,

@@ -2,6 +2,7 @@
 //! which applies the inverse of the distribution function to uniform values.
 
 use crate::distribution::erf;
+use crate::ffi::{self, WithNumber};
 use crate::rng::{Semantics, TruncNormal, Uniform};
 use tch::{TchError, Tensor};
 
@@ -30,6 +31,9 @@ pub(crate) fn transform(
     }
     // Not `f_mul_scalar_`, which rounds the number to the dtype first; Python's `mul_` does not.
     let scaled = tensor.f_erfinv_()?.f_mul_scalar(factor)?;
-    let values = scaled.f_add_scalar(mean)?.f_clamp(a, b)?;
+    let mut values = scaled.f_add_scalar(mean)?;
+    for (bound, number) in [(WithNumber::ClampMin, a), (WithNumber::ClampMax, b)] {
+        ffi::number_(&mut values, bound, number).map_err(TchError::Torch)?;
+    }
     tensor.f_copy_(&values)
 }

@@ -3,7 +3,7 @@
 use super::error::OptimError;
 use super::python_number::{divide, require};
 use super::rule::{OptionValue, Rule, options};
-use super::state::{Numbers, ParamState, add, add_, addcdiv_, addcmul_, view_as_real};
+use super::state::{Numbers, ParamState, add, add_, addcdiv_, addcmul_, fill_, view_as_real};
 use tch::Tensor;
 
 options! {
@@ -62,7 +62,7 @@ impl Rule for Adagrad {
     fn new_state(&self, param: &Tensor) -> Result<ParamState, OptimError> {
         let zeros = param.f_zeros_like()?;
         let mut parts = view_as_real(&zeros)?;
-        let _same = parts.f_fill_(self.initial_accumulator_value)?;
+        fill_(&mut parts, self.initial_accumulator_value)?;
         Ok(ParamState::with_step()?.tensor("sum", zeros))
     }
 

@@ -4,7 +4,7 @@ use super::error::OptimError;
 use super::fused::{self, Chunk, Real, Step, bits};
 use super::python_number::{divide, pow, require_adam};
 use super::rule::{OptionValue, Rule, options};
-use super::state::{Numbers, ParamState, add, addcdiv_, addcmul_, view_as_real};
+use super::state::{Numbers, ParamState, add, addcdiv_, addcmul_, lerp_, view_as_real};
 use tch::Tensor;
 
 options! {
@@ -98,7 +98,7 @@ pub(super) fn average(
     grad: &Tensor,
     betas: (f64, f64),
 ) -> Result<(), OptimError> {
-    let _same = exp_avg.f_lerp_(grad, 1.0 - betas.0)?;
+    lerp_(exp_avg, grad, 1.0 - betas.0)?;
     exp_avg_sq.times_(betas.1)?;
     addcmul_(exp_avg_sq, grad, grad, 1.0 - betas.1)
 }

@@ -3,7 +3,7 @@
 use super::error::OptimError;
 use super::python_number::{divide, pow, require_adam};
 use super::rule::{OptionValue, Rule, options};
-use super::state::{Numbers, ParamState, add, addcdiv_, view_as_real};
+use super::state::{Numbers, ParamState, add, addcdiv_, lerp_, view_as_real};
 use tch::Tensor;
 
 options! {
@@ -56,7 +56,7 @@ impl Rule for Adamax {
         let mut exp_avg = state.get_real("exp_avg")?;
         let mut exp_inf = state.get_real("exp_inf")?;
 
-        let _same = exp_avg.f_lerp_(&grad, 1.0 - self.betas.0)?;
+        lerp_(&mut exp_avg, &grad, 1.0 - self.betas.0)?;
         exp_inf.times_(self.betas.1)?;
         let mut magnitude = grad.f_abs()?;
         magnitude.plus_(self.eps)?;

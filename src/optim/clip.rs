@@ -108,7 +108,8 @@ pub fn clip_grads_with_norm_<T: Borrow<Tensor>>(
     no_grad(|| {
         // Python divides a number by a tensor as `tensor.reciprocal() * number`.
         let factor = total_norm.plus(1e-6)?.f_reciprocal()?;
-        let factor = factor.times(max_norm)?.f_clamp_max(1.0)?;
+        let mut factor = factor.times(max_norm)?;
+        factor.at_most_(1.0)?;
         for mut gradient in gradients(parameters)? {
             let _same = gradient.f_mul_(&factor.f_to(gradient.device())?)?;
         }
@@ -158,9 +159,8 @@ pub fn clip_grad_value_<T: Borrow<Tensor>>(
 ) -> Result<(), OptimError> {
     no_grad(|| {
         for mut gradient in gradients(parameters)? {
-            let _same = gradient
-                .f_clamp_min_(-clip_value)?
-                .f_clamp_max_(clip_value)?;
+            gradient.at_least_(-clip_value)?;
+            gradient.at_most_(clip_value)?;
         }
         Ok(())
     })

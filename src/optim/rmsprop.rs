@@ -3,7 +3,9 @@
 use super::error::OptimError;
 use super::python_number::require;
 use super::rule::{OptionValue, Rule, options};
-use super::state::{Numbers, ParamState, add, add_, addcdiv_, addcmul, addcmul_, view_as_real};
+use super::state::{
+    Numbers, ParamState, add, add_, addcdiv_, addcmul, addcmul_, lerp_, view_as_real,
+};
 use tch::Tensor;
 
 options! {
@@ -73,7 +75,7 @@ impl Rule for RMSprop {
         addcmul_(&mut square_avg, &grad, &grad, 1.0 - self.alpha)?;
         let mut avg = if self.centered {
             let mut grad_avg = state.get_real("grad_avg")?;
-            let _same = grad_avg.f_lerp_(&grad, 1.0 - self.alpha)?;
+            lerp_(&mut grad_avg, &grad, 1.0 - self.alpha)?;
             addcmul(&square_avg, &grad_avg, &grad_avg, -1.0)?.f_sqrt_()?
         } else {
             square_avg.f_sqrt()?

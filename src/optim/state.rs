@@ -121,6 +121,17 @@ pub(super) fn addcdiv_(
         .map_err(|message| OptimError::libtorch("addcdiv_", &message))
 }
 
+/// `tensor.lerp_(end, weight)`
+pub(super) fn lerp_(tensor: &mut Tensor, end: &Tensor, weight: f64) -> Result<(), OptimError> {
+    ffi::scaled_(tensor, Scaled::Difference(end), weight)
+        .map_err(|message| OptimError::libtorch("lerp_", &message))
+}
+
+/// `tensor.fill_(number)`
+pub(super) fn fill_(tensor: &mut Tensor, number: f64) -> Result<(), OptimError> {
+    ffi::fill_(tensor, number).map_err(|message| OptimError::libtorch("fill_", &message))
+}
+
 /// `tensor.detach().clone()`
 pub(super) fn clone(tensor: &Tensor) -> Result<Tensor, OptimError> {
     ffi::clone(tensor).map_err(|message| OptimError::libtorch("clone", &message))
@@ -129,6 +140,10 @@ pub(super) fn clone(tensor: &Tensor) -> Result<Tensor, OptimError> {
 /// Operations with numbers as Python calls them: with the number as a tensor. tch's `mul_scalar_` and others round it to
 /// `bfloat16` or `float16` first.
 pub(super) trait Numbers {
+    /// `tensor.clamp_min_(number)`
+    fn at_least_(&mut self, number: f64) -> Result<(), OptimError>;
+    /// `tensor.clamp_max_(number)`
+    fn at_most_(&mut self, number: f64) -> Result<(), OptimError>;
     /// `tensor += number`
     fn plus_(&mut self, number: f64) -> Result<(), OptimError>;
     /// `tensor *= number`
@@ -142,6 +157,16 @@ pub(super) trait Numbers {
 }
 
 impl Numbers for Tensor {
+    fn at_least_(&mut self, number: f64) -> Result<(), OptimError> {
+        ffi::number_(self, WithNumber::ClampMin, number)
+            .map_err(|message| OptimError::libtorch("clamp_min_", &message))
+    }
+
+    fn at_most_(&mut self, number: f64) -> Result<(), OptimError> {
+        ffi::number_(self, WithNumber::ClampMax, number)
+            .map_err(|message| OptimError::libtorch("clamp_max_", &message))
+    }
+
     fn plus_(&mut self, number: f64) -> Result<(), OptimError> {
         ffi::number_(self, WithNumber::Add, number)
             .map_err(|message| OptimError::libtorch("add_", &message))

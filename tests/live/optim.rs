@@ -783,6 +783,110 @@ fn rejected_options() {
     }
 }
 
+/// Every number of an optimizer at the edge of what it takes, alone: the same errors in the same words, and the same bits
+/// where it is taken. Budget: 10 s.
+#[test]
+#[ignore = "needs the Python reference: ./setup --reference, then make test"]
+fn numbers_at_the_edge() {
+    const EDGES: [f64; 9] = [
+        0.0,
+        -0.0,
+        5e-324,
+        1.0,
+        -1e-300,
+        1e300,
+        f64::INFINITY,
+        f64::NEG_INFINITY,
+        f64::NAN,
+    ];
+    // JSON lacks infinities and NaN: a text is a number here.
+    let python = |value: f64| json!(value.to_string());
+    let mut given = Vec::new();
+    macro_rules! edges {
+        ($name:ident: $($field:ident)*; $($pair:ident)*) => {
+            for value in EDGES {
+                $(given.push(Given {
+                    optimizer: stringify!($name),
+                    python: json!({ stringify!($field): python(value) }),
+                    rust: optim::$name::default().$field(value).into(),
+                });)*
+                $(for pair in [(value, 0.9), (0.9, value)] {
+                    given.push(Given {
+                        optimizer: stringify!($name),
+                        python: json!({ stringify!($pair): [python(pair.0), python(pair.1)] }),
+                        rust: optim::$name::default().$pair(pair).into(),
+                    });
+                })*
+            }
+        };
+    }
+    edges!(SGD: lr momentum dampening weight_decay;);
+    edges!(Adam: lr eps weight_decay; betas);
+    edges!(AdamW: lr eps weight_decay; betas);
+    edges!(RMSprop: lr alpha eps momentum weight_decay;);
+    edges!(Adagrad: lr lr_decay initial_accumulator_value eps weight_decay;);
+    edges!(NAdam: lr eps weight_decay momentum_decay; betas);
+    edges!(RAdam: lr eps weight_decay; betas);
+    edges!(Adadelta: lr rho eps weight_decay;);
+    edges!(Adamax: lr eps weight_decay; betas);
+    let cases: Vec<Case> = given
+        .iter()
+        .flat_map(|given| {
+            ["f32", "bf16"].map(|dtype| Case {
+                steps: 3,
+                variants: false,
+                ..Case::dense(given, dtype, 2)
+            })
+        })
+        .collect();
+    let _stream = default_stream();
+    let request: Vec<Value> = cases.iter().map(Case::to_json).collect();
+    let mut failures = Vec::new();
+    for (case, expected) in cases
+        .iter()
+        .zip(expected_of("tests/python/optim.py", &request))
+    {
+        match (case.train(), expected.error) {
+            (Ok((chunks, _)), None) => {
+                if let Some(difference) = first_difference(&chunks, &expected.chunks) {
+                    failures.push(format!("{}: {difference}", case.name()));
+                }
+            }
+            (Err(error), Some((kind, message))) => {
+                let theirs = format!("{}: {message}", case.given.optimizer);
+                if kind == "ValueError" && error.to_string() != theirs {
+                    failures.push(format!("{}: {error}, in Python {theirs}", case.name()));
+                }
+            }
+            (Ok(_), Some(error)) => failures.push(format!("{}: Python has {error:?}", case.name())),
+            (Err(error), None) => failures.push(format!("{}: {}", case.name(), chain(&error))),
+        }
+    }
+    let count = (failures.len(), cases.len());
+    assert!(failures.is_empty(), "{count:?}: {}", failures.join("\n"));
+}
+
+/// A number that the dtype lacks is an error of libtorch, in Rust as in Python, and no panic.
+#[test]
+fn numbers_that_a_dtype_lacks_are_errors() {
+    let param = Tensor::ones([3], (Kind::Half, Device::Cpu)).set_requires_grad(true);
+    (&param * 2).sum(Kind::Float).backward();
+    let error = optim::clip_grad_value_(&[&param], 1e6).unwrap_err();
+    assert!(
+        error.to_string().contains("without overflow"),
+        "{}",
+        chain(&error)
+    );
+    assert!(optim::clip_grad_value_(&[&param], 1.0).is_ok());
+    let options = optim::Adagrad::default().initial_accumulator_value(1e300);
+    let error = Optimizer::new([param], options).unwrap_err();
+    assert!(
+        error.to_string().contains("without overflow"),
+        "{}",
+        chain(&error)
+    );
+}
+
 /// One of each optimizer, whose state is handed over in the middle of training, from Python to Rust and from Rust to Python:
 /// the parameters are those of a run without a break. Budget: 6 s.
 #[test]

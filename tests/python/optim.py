@@ -59,7 +59,10 @@ def state_of(opt):
 
 
 def options_of(options):
-    return {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
+    """The options as Python takes them; a text is a number that JSON may lack."""
+    def value(v):
+        return tuple(map(value, v)) if isinstance(v, list) else float(v) if isinstance(v, str) else v
+    return {k: value(v) for k, v in options.items()}
 
 
 def train(case, steps, **more):
