@@ -17,6 +17,7 @@ mod family;
 mod golden;
 mod init;
 mod isclose;
+mod large_archives;
 mod layers;
 mod lazy;
 #[cfg(feature = "cli")]

@@ -5,8 +5,10 @@
 
 import hashlib
 import os
+import shlex
 import subprocess
 import sys
+import time
 import unittest
 
 from tools.launchers import find
@@ -68,6 +70,51 @@ class Launchers(Planned):
             names = outer_environment().keys() | {"SLURM_CONF"}
             environment = {name: value for name, value in environment.items() if name in names}
             self.launch(lambda count: [find("srun"), "-n", str(count)], "SLURM_PROCID", environment)
+
+    def test_slurm_requeues(self):
+        """A job is stopped and queued again while one process has not begun and others have written their files."""
+        folder, partial = self.folder / "requeued", self.folder / "requeued.partial"
+        log = self.folder / "requeued.log"
+        make = [program(), "materialize", self.plan, "--seed", SEED, "-o", f"{folder}/", *LAYOUTS[1]]
+        make = shlex.join(map(str, make))
+        script = self.folder / "job.sh"
+        script.write_text('#!/bin/sh\n'
+                          'echo "restart ${SLURM_RESTART_COUNT:-0}"\n'
+                          f'[ -n "$SLURM_RESTART_COUNT" ] && exec {find("srun")} -n 2 {make}\n'
+                          f"exec {find('srun')} -n 3 sh -c '[ $SLURM_PROCID = 1 ] && sleep 600; exec \"$@\"' sh {make}\n")
+        with slurm() as environment:
+            def run(*command):
+                done = subprocess.run(list(map(str, command)), env=environment, capture_output=True, text=True, timeout=100)
+                self.assertEqual(done.returncode, 0, done.stderr)
+                return done.stdout.strip()
+
+            options = ["--parsable", "--requeue", "--ntasks=3", f"--output={log}", "--open-mode=append"]
+            job = run(find("sbatch"), *options, script)
+            try:
+                # Three of five files: what processes 0 and 2 have.
+                self.wait(lambda: len(list(partial.glob("*.sha256"))) >= 3, log)
+                before = {path.name: path.stat().st_mtime_ns for path in partial.glob("shard-*.safetensors")}
+                run(find("scontrol"), "requeue", job)
+                # Slurm waits two minutes by default.
+                self.wait(lambda: "PENDING" in run(find("scontrol"), "show", "job", job), log)
+                run(find("scontrol"), "update", f"JobId={job}", "StartTime=now")
+                self.wait(folder.exists, log)
+                self.wait(lambda: "COMPLETED" in run(find("scontrol"), "show", "job", job), log)
+            finally:
+                # Processes outlive their job's step if the daemons end first.
+                subprocess.run([find("scancel"), job], env=environment, check=False)
+        said = log.read_text()
+        self.assertIn("restart 1", said)
+        self.assertIn("part 1/2 (SLURM_PROCID) made", said)
+        self.assertEqual(sums(folder), self.expected[1])
+        after = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+        self.assertEqual(before, {name: after[name] for name in before})
+
+    def wait(self, ready, log):
+        end = time.monotonic() + 60
+        while not ready():
+            self.assertLess(time.monotonic(), end, log.read_text() if log.exists() else "the job has not begun")
+            time.sleep(0.1)
 
     def test_torchrun_restarts(self):
         """The first time, one process is killed, and torchrun starts all of them again."""
