@@ -5,13 +5,14 @@ PYTHON ?= python3
 # The interpreter with PyTorch that `./setup --reference` makes.
 TCH_INIT_PYTHON ?= .venv/bin/python
 
-.PHONY: help demo test test-models test-scale test-versions test-tch versions-page sweep bench setup reference models doc api house lint clean
+.PHONY: help demo test test-models test-scale test-explain test-versions test-tch versions-page sweep bench setup reference models doc api house lint clean
 
 help:
 	@echo 'make demo       run the experiment; fetches libtorch if there is none (540 MB)'
 	@echo 'make test       all tests, including the live ones; fetches PyTorch (0.6 GB)'
 	@echo 'make test-models  compare models of torchvision, timm and transformers with PyTorch'
 	@echo 'make test-scale  make models by many processes, and load them with PyTorch and transformers'
+	@echo 'make test-explain  find 1,000 random draws from their values, and no seed in 10,000 other tensors (half an hour)'
 	@echo 'make test-tch [TCH=0.24.0]  build with another tch and its libtorch, and test the draws (fetches 0.9 GB)'
 	@echo 'make test-versions [VERSIONS="2.15.0 2.0.1"]  record under other versions of PyTorch (fetches 0.6 to 0.9 GB each)'
 	@echo 'make versions-page  print the table of versions into docs/versions.md'
@@ -53,6 +54,10 @@ test-scale: models
 	$(PYTHON) tools/launchers.py
 	$(CARGO) build --features cli
 	PYTHONPATH=.models $(TCH_INIT_PYTHON) -m unittest discover -s tests/python/scale -t .
+
+# The same tests take fewer in `make test`.
+test-explain: reference
+	TCH_INIT_CASES=1000 TCH_INIT_FILES=100 $(CARGO) test --features cli --test main -- --ignored --nocapture random_draws_are_found no_seed_is_found
 
 # Each version is installed alone and deleted after. WRITE=1 writes the table of docs/versions.md.
 test-versions: reference

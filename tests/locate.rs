@@ -97,11 +97,40 @@ fn the_given_seed_is_searched_for_what_is_too_small() {
     let mut tensor = Tensor::zeros([4, 5], (Kind::Float, Device::Cpu));
     init::uniform_(&mut tensor, -1.0, 1.0, Some(&mut generator)).unwrap();
     let tensors: [(&str, &[usize], Vec<u8>); 1] = [("w", &[4, 5], bytes(&tensor))];
-    let found = located(&tensors, &Options::default().seed(5));
-    assert_eq!(origin(&found[0]), Some((5, 1000, 0)));
-    for options in [Options::default(), Options::default().seed(6)] {
+    let few = Options::default().other_seeds(0);
+    for options in [few.seed(5), few.other_seeds(6)] {
+        let found = located(&tensors, &options);
+        assert_eq!(origin(&found[0]), Some((5, 1000, 0)));
+    }
+    for options in [few, few.seed(6), few.other_seeds(5)] {
         let found = located(&tensors, &options);
         assert_eq!(found[0].place, Place::TooLittle);
+    }
+}
+
+#[test]
+fn small_networks_are_found_by_trying_small_seeds() {
+    for (kind, dtype) in [
+        (Kind::Float, Dtype::Float32),
+        (Kind::BFloat16, Dtype::Bfloat16),
+    ] {
+        let mut tensors = linears(kind, 3, 6, &mut at(1729, 0));
+        // A constant and values that are not drawn.
+        tensors.push((
+            "norm.weight".to_owned(),
+            vec![6],
+            drawn(kind, &[6], &mut at(0, 0), |tensor, _| init::ones_(tensor)),
+        ));
+        let tensors: Vec<(&str, &[usize], Vec<u8>)> = tensors
+            .iter()
+            .map(|(name, shape, bytes)| (name.as_str(), shape.as_slice(), bytes.clone()))
+            .collect();
+        let found = located_in(dtype, &tensors, &Options::default().other_seeds(2000));
+        let places: Vec<_> = found.iter().filter_map(origin).collect();
+        let words = [36, 0, 78, 42, 120, 84];
+        assert_eq!(places, words.map(|word| (1729, word, 0)), "{found:?}");
+        let found = located_in(dtype, &tensors, &Options::default().other_seeds(1729));
+        assert!(found.iter().all(|found| origin(found).is_none()));
     }
 }
 

@@ -24,6 +24,8 @@ mod live;
 mod load;
 #[cfg(feature = "tch")]
 mod locate;
+#[cfg(feature = "tch")]
+mod locate_cases;
 #[cfg(feature = "cli")]
 mod odd_members;
 #[cfg(all(feature = "cli", feature = "tch"))]

@@ -38,7 +38,7 @@ pub struct Arguments {
     /// The dtype of the model of --layers
     #[arg(long, value_enum, default_value = "float32")]
     dtype: FloatDtype,
-    /// Number of other seeds to try, starting from 0
+    /// Number of other seeds to try, starting from 0; with a plan or --layers, 16 times as many at the positions that these tell
     #[arg(long, value_name = "N", default_value_t = Options::default().other_seeds)]
     other_seeds: u64,
     /// Without a reference, the most words after a seed

@@ -32,7 +32,9 @@ const STRIDE: u64 = 1 << 22;
 /// determine the state of the generator, and with it seed and position, whatever they are. Smaller tensors that were drawn one after the
 /// other show them together, if they were drawn in the order of the file or in that of their names. The other tensors of the file, of any floating-point dtype, are then looked for in the
 /// streams of these seeds, and in that of [`Options::seed`]. Nothing is reported as drawn that does not have the bits that drawing it again
-/// gives. [`Options::other_seeds`] is not used.
+/// gives.
+///
+/// If no tensor shows a seed, the beginnings of [`Options::other_seeds`] streams are searched.
 ///
 /// ```
 /// use tch_init::explain::{NamedView, Options, Place, locate};
@@ -63,6 +65,7 @@ pub fn locate(tensors: &[NamedView<'_>], options: &Options) -> Vec<Located> {
     }
     search.fit_found();
     search.recover_together(options.max_words);
+    search.search_small_seeds(options.other_seeds);
     search.search_near();
     let places = search.places();
     tensors
@@ -317,6 +320,39 @@ impl<'a> Search<'a> {
             changed: numel - equal,
         });
         true
+    }
+
+    /// Looks for open tensors at the beginnings of the streams of small seeds, if none was found otherwise.
+    fn search_small_seeds(&mut self, seeds: u64) {
+        /// The words of each stream.
+        const WORDS: u64 = 2048;
+        /// The patterns that are searched. One tensor that is found shows where the others may be.
+        const PATTERNS: usize = 64;
+        if self.drawn().next().is_some() {
+            return;
+        }
+        let found = self.patterns(seeds.saturating_mul(WORDS).saturating_mul(1000));
+        let (owners, patterns): (Vec<_>, Vec<_>) = found.into_iter().take(PATTERNS).unzip();
+        if patterns.is_empty() {
+            return;
+        }
+        let search = StreamSearch::new(&patterns);
+        let hits: Vec<(u64, usize, u64)> = (0..seeds)
+            .into_par_iter()
+            .flat_map_iter(|seed| {
+                let hits = search.scan(seed, WORDS).into_iter();
+                hits.map(move |(pattern, word)| (seed, pattern, word))
+            })
+            .collect();
+        for (seed, pattern, word) in hits {
+            let (index, number, fit) = owners[pattern];
+            let before = self.tensors[index].views[number].words_before();
+            if let (true, Some(word)) = (self.tensors[index].is_open(), word.checked_sub(before))
+                && self.place(index, number, fit, (seed, word))
+            {
+                self.search_stream(seed, word);
+            }
+        }
     }
 
     /// Looks for all open tensors in the stream of a seed: as far as a tensor was found, and as all of them may draw after.

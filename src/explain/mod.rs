@@ -58,7 +58,8 @@ use tensor_case::TensorCase;
 pub struct Options {
     /// The seed that yours should have been drawn with, if known.
     pub seed: Option<u64>,
-    /// The number of other seeds to try, from 0 on. Some ten thousand take a second.
+    /// The number of other seeds to try, from 0 on, and 16 times as many where a model tells the positions of the tensors. Some ten
+    /// thousand take a second, or some hundred thousand.
     pub other_seeds: u64,
     /// The most words after a seed that [`locate`] finds the seed from. A second takes two thousand million.
     pub max_words: u64,

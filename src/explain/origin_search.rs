@@ -8,6 +8,7 @@ use super::stream_search::StreamSearch;
 use super::values::{bits_of_value, values};
 use super::word_prediction::WordPattern;
 use crate::error::InitError;
+use crate::rng::Mt19937;
 use crate::tensor::TensorView;
 use rayon::prelude::*;
 
@@ -34,6 +35,9 @@ const COMMON_SEEDS: [u64; 10] = [
     0xdead_beef,
     0xffff_ffff,
 ];
+
+/// How many times as many seeds are tried for tensors with known positions: of each, only a few words are drawn.
+const SEEDS_AT_POSITIONS: u64 = 16;
 
 /// The largest expected number of accidental matches in one search.
 const ACCIDENTS: f64 = 1e-3;
@@ -75,6 +79,18 @@ pub(super) fn find_origins(
             search_seed(&mut found, position.seed, end)?;
         }
     }
+    for (seed, position) in seeds_at_positions(targets, &candidates, &patterns, &found, limits) {
+        let (candidate, word) = position;
+        let origin = &mut found[candidates[candidate].target];
+        if origin.is_some() {
+            continue;
+        }
+        let target = &targets[candidates[candidate].target];
+        *origin = candidates[candidate].replay(target, Position { seed, word })?;
+        if origin.is_some() {
+            search_seed(&mut found, seed, limits.words)?;
+        }
+    }
     let nearest = targets
         .iter()
         .zip(&found)
@@ -109,6 +125,64 @@ pub(super) fn find_origins(
     find_near_expected(targets, &candidates, &mut found)?;
     find_orthogonal(targets, limits.seed, limits.seeds, &mut found)?;
     Ok(found)
+}
+
+/// Finds other seeds with which tensors may have been drawn at their positions in the reference: each with a candidate and its
+/// word.
+///
+/// Only the words at the first positions are drawn.
+fn seeds_at_positions(
+    targets: &[SearchTarget<'_>],
+    candidates: &[Candidate],
+    patterns: &[Option<WordPattern>],
+    found: &[Option<Origin>],
+    limits: &SearchLimits,
+) -> Vec<(u64, (usize, u64))> {
+    /// The words that are drawn of each stream: two blocks.
+    const WINDOW: u64 = 1248;
+    /// What the seeds may cost, and what a seed and a word do, in nanoseconds.
+    const BUDGET: f64 = 3e10;
+    const SEED: f64 = 3000.0;
+    const WORD: f64 = 0.2;
+    /// What a jump costs, which skips any number of words.
+    const JUMP: f64 = 120_000.0;
+    let seeds = limits.seeds.saturating_mul(SEEDS_AT_POSITIONS);
+    let open = OpenCandidates::new(candidates, patterns, found, seeds);
+    let placed: Vec<(usize, &WordPattern, u64)> = open
+        .candidates
+        .iter()
+        .zip(&open.patterns)
+        .filter_map(|(candidate, pattern)| {
+            let position = targets[candidates[*candidate].target].expected_position?;
+            Some((*candidate, pattern, position.word))
+        })
+        .collect();
+    let Some(first) = placed.iter().map(|(_, _, word)| *word).min() else {
+        return Vec::new();
+    };
+    let affordable = BUDGET / (SEED + (first as f64 * WORD).min(JUMP));
+    let near = placed
+        .iter()
+        .filter(|(_, pattern, word)| word - first + pattern.span() <= WINDOW);
+    let near: Vec<_> = near.collect();
+    (0..seeds.min(affordable as u64))
+        .into_par_iter()
+        .filter(|seed| Some(*seed) != limits.seed)
+        .map_init(
+            || vec![0; WINDOW as usize],
+            |window, seed| {
+                let mut stream = Mt19937::new(seed);
+                stream.skip(first);
+                stream.fill_words(window);
+                let fits = near
+                    .iter()
+                    .filter(|(_, pattern, word)| pattern.fits(window, (word - first) as usize));
+                fits.map(|(candidate, _, word)| (seed, (*candidate, *word)))
+                    .collect::<Vec<_>>()
+            },
+        )
+        .flatten_iter()
+        .collect()
 }
 
 /// Finds tensors with too few values for a search, at the position where they are expected or

@@ -95,6 +95,39 @@ fn missing_dead_draws_are_explained_as_a_shift() {
     assert_eq!(offset, Some((0, Some(2200))), "{:?}", explained[0].findings);
 }
 
+/// Where a printed model tells the positions, a million seeds are tried for tensors that are too small for more.
+#[test]
+fn a_million_seeds_are_tried_at_known_positions() {
+    const SEED: u64 = 1_048_570;
+    let layer = |name: &str, features| {
+        format!("  ({name}): Linear(in_features={features}, out_features=3, bias=True)\n")
+    };
+    let printed = format!("Net(\n{}{})", layer("a", 4), layer("b", 3));
+    let drawn = Model::draw(&printed, SEED, Kind::Float).unwrap();
+    let expected = Model::draw(&printed, 1, Kind::Float).unwrap();
+    let yours: Vec<NamedView<'_>> = drawn
+        .expected()
+        .unwrap()
+        .into_iter()
+        .map(|e| e.tensor)
+        .collect();
+    let expected = expected.expected().unwrap();
+    let seeds_found = |other_seeds| -> Vec<u64> {
+        let options = Options::default().other_seeds(other_seeds);
+        let explained = explain(&yours, &expected, &options).unwrap();
+        let findings = explained
+            .iter()
+            .flat_map(|explanation| &explanation.findings);
+        let seeds = findings.filter_map(|finding| match finding {
+            Finding::OtherSeed { seed, .. } => Some(*seed),
+            _ => None,
+        });
+        seeds.collect()
+    };
+    assert_eq!(seeds_found(1 << 16), [SEED; 4]);
+    assert!(seeds_found(100).is_empty());
+}
+
 /// Another thread, drawing from the default generator at the same time, gets the values of its seed.
 #[test]
 fn printed_models_leave_the_default_generator_alone() {

@@ -132,5 +132,19 @@ write(
     },
 )
 
+# Two shards: the weight that shows the seed is not in the same as the others.
+torch.manual_seed(77)
+first, second = nn.Linear(50, 40), nn.Linear(20, 10)
+shards = os.path.join(folder, "shards")
+os.mkdir(shards)
+parts = {
+    "model-00001-of-00002.safetensors": {"fc1.weight": first.weight, "fc2.bias": second.bias},
+    "model-00002-of-00002.safetensors": {"fc1.bias": first.bias, "fc2.weight": second.weight},
+}
+for name, part in parts.items():
+    save_file({key: tensor.detach() for key, tensor in part.items()}, os.path.join(shards, name))
+with open(os.path.join(shards, "model.safetensors.index.json"), "w") as file:
+    json.dump({"metadata": {}, "weight_map": {key: name for name, part in parts.items() for key in part}}, file)
+
 with open(results_path, "w") as file:
     json.dump(files, file)

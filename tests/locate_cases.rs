@@ -1,0 +1,162 @@
+//! `locate` finds random draws of libtorch, and says no seed that is not theirs: `make test-explain` takes 1,000 of them.
+
+use crate::common::bytes;
+use std::collections::BTreeMap;
+use tch::{Device, Kind, Tensor};
+use tch_init::explain::{NamedView, Options, Place, locate};
+use tch_init::init::{self, FanMode, Nonlinearity};
+use tch_init::rng::Mt19937;
+use tch_init::tensor::{Dtype, TensorView};
+use tch_init::{Generator, InitError};
+
+/// The most words after a seed that are searched here: a second takes 2,000 million.
+const MAX_WORDS: u64 = 1 << 26;
+
+type Init = fn(&mut Tensor, &mut Generator) -> Result<(), InitError>;
+
+const INITS: [(&str, Init); 8] = [
+    ("uniform_(0, 1)", |tensor, generator| {
+        init::uniform_(tensor, 0.0, 1.0, Some(generator))
+    }),
+    ("uniform_(-0.1, 0.1)", |tensor, generator| {
+        init::uniform_(tensor, -0.1, 0.1, Some(generator))
+    }),
+    ("kaiming_uniform_", |tensor, generator| {
+        let negative_slope = 5f64.sqrt();
+        let leaky = Nonlinearity::LeakyRelu { negative_slope };
+        init::kaiming_uniform_(tensor, FanMode::FanIn, leaky, Some(generator))
+    }),
+    ("xavier_uniform_", |tensor, generator| {
+        init::xavier_uniform_(tensor, 1.0, Some(generator))
+    }),
+    ("normal_(0, 0.02)", |tensor, generator| {
+        init::normal_(tensor, 0.0, 0.02, Some(generator))
+    }),
+    ("normal_(0, 1)", |tensor, generator| {
+        init::normal_(tensor, 0.0, 1.0, Some(generator))
+    }),
+    ("kaiming_normal_", |tensor, generator| {
+        init::kaiming_normal_(tensor, FanMode::FanOut, Nonlinearity::Relu, Some(generator))
+    }),
+    ("trunc_normal_", |tensor, generator| {
+        init::trunc_normal_(tensor, 0.0, 0.02, -2.0, 2.0, Some(generator))
+    }),
+];
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Later {
+    Nothing,
+    /// One element in a hundred is changed.
+    Changed,
+    /// The five elements in a hundred that are farthest from the mean, or fewer.
+    Clamped,
+    Transposed,
+}
+
+#[test]
+#[ignore = "takes half a minute, and many with TCH_INIT_CASES=1000: make test-explain"]
+fn random_draws_are_found() {
+    let cases = std::env::var("TCH_INIT_CASES").map_or(40, |count| count.parse().unwrap());
+    let mut random = Mt19937::new(20_261_130);
+    let mut found: BTreeMap<String, (usize, usize)> = BTreeMap::new();
+    for case in 0..cases {
+        let mut below = |n: u64| random.random64() % n;
+        let seed = below(1 << 32);
+        let word = (1_u64 << below(41)) - below(2);
+        let word = word - below(word.max(2) / 2);
+        let (kind, dtype) = match below(8) {
+            0 => (Kind::BFloat16, Dtype::Bfloat16),
+            1 => (Kind::Half, Dtype::Float16),
+            _ => (Kind::Float, Dtype::Float32),
+        };
+        let is_half = dtype != Dtype::Float32;
+        let (name, init) = INITS[below(INITS.len() as u64) as usize];
+        let rows = below(100) + 8;
+        let least = if is_half { 5300 } else { 1500 };
+        let columns = (least + below(8000)).div_ceil(rows);
+        let later = match below(4) {
+            0 => Later::Transposed,
+            1 if !is_half => Later::Changed,
+            2 if !is_half => Later::Clamped,
+            _ => Later::Nothing,
+        };
+
+        let mut stream = Mt19937::new(seed);
+        stream.skip(word);
+        let mut generator = Generator::new(Device::Cpu).unwrap();
+        generator.set_state(&stream.to_state().to_bytes()).unwrap();
+        let mut drawn = Tensor::zeros([rows as i64, columns as i64], (kind, Device::Cpu));
+        init(&mut drawn, &mut generator).unwrap();
+        let yours = match later {
+            Later::Nothing => drawn.copy(),
+            Later::Changed => {
+                let changed = drawn.copy();
+                let mut some = changed.view([-1]).slice(0, below(100) as i64, None, 100);
+                some += 1e-3;
+                changed
+            }
+            Later::Clamped => {
+                let (deviation, mean) = (drawn.std(true), drawn.mean(None));
+                let far = if name.contains("uniform") { 1.65 } else { 2.0 };
+                drawn.clamp_tensor(
+                    Some(&mean - &deviation * far),
+                    Some(&mean + &deviation * far),
+                )
+            }
+            Later::Transposed => drawn.tr().contiguous(),
+        };
+        let shape: Vec<usize> = yours.size().iter().map(|size| *size as usize).collect();
+        let changed = match later {
+            Later::Changed | Later::Clamped => {
+                i64::try_from(yours.not_equal_tensor(&drawn).sum(Kind::Int64)).unwrap()
+            }
+            _ => 0,
+        };
+        let values = bytes(&yours);
+        let view = TensorView::contiguous(dtype, &shape, &values).unwrap();
+        let name_in_file = "weight".to_owned();
+        let tensors = [NamedView {
+            name: name_in_file,
+            view,
+        }];
+        let options = Options::default().other_seeds(0).max_words(MAX_WORDS);
+        let located = &locate(&tensors, &options)[0];
+        let what =
+            format!("case {case}: {dtype} {shape:?} {name} {later:?} of seed {seed}, word {word}");
+        let is_found = match &located.place {
+            Place::Drawn {
+                seed: s,
+                word: w,
+                changed: c,
+                order,
+                ..
+            } => {
+                let is_transposed = later == Later::Transposed && rows != columns;
+                let expected = (seed, word, changed as usize, is_transposed);
+                // Square ones are as they were drawn, transposed or not.
+                let order = order.is_some() && rows != columns;
+                assert_eq!((*s, *w, *c, order), expected, "{what}: {located:?}");
+                true
+            }
+            Place::NoSeed { .. } => {
+                assert!(word > MAX_WORDS, "{what}: {located:?}");
+                true
+            }
+            Place::TooLittle if word > MAX_WORDS => later != Later::Nothing || is_half,
+            _ => {
+                println!("{what}: {located:?}");
+                false
+            }
+        };
+        let (all, found) = found.entry(format!("{dtype}, {later:?}")).or_default();
+        *all += 1;
+        *found += usize::from(is_found);
+    }
+    println!("found of all: {found:#?}");
+    // What was clamped may look like no draw, and halves may be too few.
+    let is_sure = |kind: &str| kind.starts_with("float32") && !kind.ends_with("Clamped");
+    for (kind, (all, found)) in &found {
+        assert!(all == found || !is_sure(kind), "{kind}");
+        assert!(4 * found >= *all, "{kind}");
+    }
+}
