@@ -12,7 +12,7 @@ help:
 	@echo 'make test       all tests, including the live ones; fetches PyTorch (0.6 GB)'
 	@echo 'make test-models  compare models of torchvision, timm and transformers with PyTorch'
 	@echo 'make test-scale  make models by many processes, and load them with PyTorch and transformers'
-	@echo 'make test-explain  find 1,000 random draws from their values, and no seed in 10,000 other tensors (half an hour)'
+	@echo 'make test-explain  find 1,000 random draws from their values, and no seed in 10,000 other tensors (hours)'
 	@echo 'make test-tch [TCH=0.24.0]  build with another tch and its libtorch, and test the draws (fetches 0.9 GB)'
 	@echo 'make test-versions [VERSIONS="2.15.0 2.0.1"]  record under other versions of PyTorch (fetches 0.6 to 0.9 GB each)'
 	@echo 'make versions-page  print the table of versions into docs/versions.md'
