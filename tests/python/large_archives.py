@@ -10,7 +10,7 @@ import torch.distributed.checkpoint as dcp
 
 warnings.filterwarnings("ignore", message="torch.distributed is disabled")
 folder = Path(sys.argv[1])
-NUMEL = {"a": 2**29 + 1, "b": 2**29 - 8, "c": 5}
+NUMEL = {"a": 2**29 + 1, "b": 2**29 - 8}
 
 metadata = dcp.FileSystemReader(str(folder / "apart")).read_metadata()
 places = {index.fqn: place for index, place in metadata.storage_data.items()}
@@ -31,7 +31,7 @@ for name, numel in NUMEL.items():
 together = dcp.FileSystemReader(str(folder / "together"))
 places = {index.fqn: place for index, place in together.read_metadata().storage_data.items()}
 assert len({place.relative_path for place in places.values()}) == 1
-assert places["b"].offset > 2**32 and places["c"].offset > 2**33
+assert places["c"].offset > 2**32
 state = {"c": torch.full((5,), 7.0, dtype=torch.float64)}
 dcp.load(state, storage_reader=together, no_dist=True)
 assert state["c"].tolist() == [0, 0, 0, 0, 1.5], state
