@@ -1,9 +1,9 @@
 //! Candidates: the ways in which a tensor may have been drawn.
 
-use super::draw_fit::Head;
+use super::draw_fit::{Head, share_of_state};
 use super::known_draws::{known_draws, may_hold};
 use super::replay::{Method, Position, replay};
-use super::values::{epsilon, rng_dtype, values, varies};
+use super::values::{Sample, epsilon, rng_dtype, values, varies};
 use super::word_prediction::WordPattern;
 use crate::error::InitError;
 use crate::tensor::{Dtype, TensorView};
@@ -137,6 +137,14 @@ impl Candidate {
         self.method == Method::Libtorch && target.expected_draw == Some(self.draw)
     }
 
+    /// Whether the values may be enough to determine the generator.
+    ///
+    /// `heads` are those of the views of its target.
+    pub(super) fn is_enough(&self, heads: &[Option<Head>]) -> bool {
+        let head = heads[self.view].as_ref();
+        head.is_some_and(|head| share_of_state(&head.shown(self.draw)) >= 1.0)
+    }
+
     /// The position at which the values were drawn, if they are enough to determine the generator.
     ///
     /// `heads` are those of the views of its target.
@@ -157,29 +165,22 @@ impl Candidate {
             word: origin.words.checked_sub(first)?,
         })
     }
-
-    /// The view that the candidate is about.
-    pub(super) fn view<'t, 'a>(&self, target: &'t SearchTarget<'a>) -> &'t TensorView<'a> {
-        &target.views[self.view]
-    }
 }
 
 impl SearchTarget<'_> {
     /// All candidates of the tensor, the likeliest first, each with the words that it predicts if
     /// they are sufficient evidence for a search.
     pub(super) fn candidates(&self, number: usize) -> Vec<(Candidate, Option<WordPattern>)> {
-        // Enough values for `may_hold`; word patterns use fewer.
-        const SAMPLE: usize = 1 << 16;
         let mut candidates = Vec::new();
         let known = known_draws(&self.weight);
         for (view_number, view) in self.views.iter().enumerate() {
-            let Some(all) = values(view) else {
+            let Some(sample) = Sample::of(view) else {
                 continue;
             };
-            if !varies(&all) && all.len() > 1 {
+            let all_vary = || values(view).is_some_and(|all| varies(&all));
+            if sample.numel > 1 && !varies(&sample.head) && !all_vary() {
                 continue;
             }
-            let sample = &all[..all.len().min(SAMPLE)];
             let dtype = view.dtype();
             let expected = self.expected_draw.map(|draw| {
                 let known = known.iter().find(|known| known.draw == draw);
@@ -190,10 +191,10 @@ impl SearchTarget<'_> {
                 .filter(|known| self.expected_draw != Some(known.draw))
                 .map(|known| (known.draw, Some(known.name.clone())));
             for (draw, name) in expected.into_iter().chain(others) {
-                if !may_hold(draw, sample) {
+                if !may_hold(draw, &sample.head) {
                     continue;
                 }
-                for method in methods(draw, &all, dtype, self.other_methods) {
+                for method in methods(draw, &sample, dtype, self.other_methods) {
                     let candidate = Candidate {
                         target: number,
                         view: view_number,
@@ -201,7 +202,7 @@ impl SearchTarget<'_> {
                         name: name.clone(),
                         method,
                     };
-                    candidates.push((candidate, WordPattern::new(draw, method, &all, dtype)));
+                    candidates.push((candidate, WordPattern::new(draw, method, &sample, dtype)));
                 }
             }
         }
@@ -217,7 +218,7 @@ pub(super) fn redraw(
     name: Option<String>,
     position: Position,
 ) -> Result<Option<Origin>, InitError> {
-    let Some(values) = values(view) else {
+    let Some(sample) = Sample::of(view) else {
         return Ok(None);
     };
     let is_equal = |drawn: &[u8], view: &TensorView<'_>| *drawn == *view.to_bytes();
@@ -234,7 +235,7 @@ pub(super) fn redraw(
     ) {
         return Ok(None);
     }
-    let methods = methods(draw, &values, view.dtype(), true);
+    let methods = methods(draw, &sample, view.dtype(), true);
     for method in methods.into_iter().filter(is_pytorchs) {
         let candidate = Candidate {
             target: 0,
@@ -253,8 +254,8 @@ pub(super) fn redraw(
 }
 
 /// The methods that draw different words.
-fn methods(draw: Draw, values: &[f64], dtype: Dtype, other_methods: bool) -> Vec<Method> {
-    let numel = values.len();
+fn methods(draw: Draw, sample: &Sample, dtype: Dtype, other_methods: bool) -> Vec<Method> {
+    let numel = sample.numel;
     let mut methods = vec![Method::Libtorch];
     if !other_methods {
         return methods;
@@ -288,9 +289,9 @@ fn methods(draw: Draw, values: &[f64], dtype: Dtype, other_methods: bool) -> Vec
     if epsilon(dtype) <= epsilon(Dtype::Float32) {
         let is_bf16 = |value: &f64| f64::from(bf16::from_f64(*value)) == *value;
         let is_f16 = |value: &f64| f64::from(f16::from_f64(*value)) == *value;
-        if values.iter().all(is_bf16) {
+        if sample.head.iter().all(is_bf16) {
             methods.push(Method::In(Dtype::Bfloat16));
-        } else if values.iter().all(is_f16) {
+        } else if sample.head.iter().all(is_f16) {
             methods.push(Method::In(Dtype::Float16));
         }
     }

@@ -11,7 +11,7 @@ use super::reference::NamedView;
 use super::replay::Method;
 use super::stream_search::StreamSearch;
 use super::together::{Segment, orders, runs};
-use super::values::{bits_of_value, range, values, varies};
+use super::values::{Sample, bits_of_value, range, values, varies};
 use super::word_prediction::WordPattern;
 use crate::tensor::{Dtype, TensorView};
 use half::{bf16, f16};
@@ -577,7 +577,10 @@ impl OrderedView<'_> {
         // A search for those after zeros needs blocks that begin there.
         let has_all = *first == 0 || values.len() >= 16;
         has_all
-            .then(|| WordPattern::new(draw, Method::Libtorch, values, *dtype))
+            .then(|| {
+                let sample = Sample::all(values.clone());
+                WordPattern::new(draw, Method::Libtorch, &sample, *dtype)
+            })
             .flatten()
     }
 

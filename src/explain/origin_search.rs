@@ -5,7 +5,7 @@ use super::draw_fit::Head;
 use super::orthogonal::find_orthogonal;
 use super::replay::Position;
 use super::stream_search::StreamSearch;
-use super::values::{bits_of_value, values};
+use super::values::{Sample, bits_of_value, values};
 use super::word_prediction::WordPattern;
 use crate::error::InitError;
 use crate::rng::Mt19937;
@@ -61,7 +61,23 @@ pub(super) fn find_origins(
         let hits = StreamSearch::new(&open.patterns).scan(seed, words);
         confirm_hits(targets, &candidates, &open, seed, &hits, found)
     };
-    if let Some(seed) = limits.seed {
+    let evidence: Vec<f64> = targets
+        .iter()
+        .map(|target| target.views.first().map_or(0.0, bits_of_evidence))
+        .collect();
+    if let Some(shift) = first_shift(targets, &candidates, limits, &mut found)? {
+        find_at(
+            targets,
+            &candidates,
+            &patterns,
+            &evidence,
+            shift,
+            &mut found,
+        )?;
+    }
+    if let Some(seed) = limits.seed
+        && found.contains(&None)
+    {
         search_seed(&mut found, seed, limits.words)?;
     }
     // Any seed at all, where a tensor has enough values to determine it.
@@ -122,7 +138,7 @@ pub(super) fn find_origins(
             search_seed(&mut found, seed, limits.words)?;
         }
     }
-    find_near_expected(targets, &candidates, &mut found)?;
+    find_near_expected(targets, &candidates, &patterns, &evidence, &mut found)?;
     find_orthogonal(targets, limits.seed, limits.seeds, &mut found)?;
     Ok(found)
 }
@@ -185,15 +201,96 @@ fn seeds_at_positions(
         .collect()
 }
 
+/// The seed of a stream, and how many words later than in the reference tensors were drawn from it.
+type Shift = (u64, i64);
+
+/// Recovers the generator of one of the first tensors that were drawn as in the reference.
+///
+/// Most often all tensors were drawn from one stream, with the same shift: this finds it without a search.
+fn first_shift(
+    targets: &[SearchTarget<'_>],
+    candidates: &[Candidate],
+    limits: &SearchLimits,
+    found: &mut [Option<Origin>],
+) -> Result<Option<Shift>, InitError> {
+    /// How many tensors are tried.
+    const TRIES: usize = 4;
+    let is_tried = |candidate: &&Candidate| {
+        let target = &targets[candidate.target];
+        target.expected_position.is_some() && candidate.is_expected(target)
+    };
+    let mut tried = Vec::new();
+    for candidate in candidates.iter().filter(is_tried) {
+        let target = &targets[candidate.target];
+        let heads: Vec<_> = target.views.iter().map(Head::of).collect();
+        if !candidate.is_enough(&heads) {
+            continue;
+        }
+        if !tried.contains(&candidate.target) {
+            tried.push(candidate.target);
+        }
+        if tried.len() > TRIES {
+            break;
+        }
+        let Some(position) = candidate.recovered(&heads, limits.words) else {
+            continue;
+        };
+        let origin = candidate.replay(target, position)?;
+        if let (Some(expected), true) = (target.expected_position, origin.is_some()) {
+            found[candidate.target] = origin;
+            return Ok(Some((
+                position.seed,
+                position.word as i64 - expected.word as i64,
+            )));
+        }
+    }
+    Ok(None)
+}
+
+/// Finds the tensors that were drawn with a shift.
+fn find_at(
+    targets: &[SearchTarget<'_>],
+    candidates: &[Candidate],
+    patterns: &[Option<WordPattern>],
+    evidence: &[f64],
+    (seed, shift): Shift,
+    found: &mut [Option<Origin>],
+) -> Result<(), InitError> {
+    for (candidate, pattern) in candidates.iter().zip(patterns) {
+        let target = &targets[candidate.target];
+        let expected = target.expected_position;
+        let Some(word) = expected.and_then(|at| at.word.checked_add_signed(shift)) else {
+            continue;
+        };
+        let position = Position { seed, word };
+        // The draw of the reference is a single try.
+        let needed = match candidate.is_expected(target) {
+            true => BITS_OF_TRIES + 1.0,
+            false => 2.0 * BITS_OF_TRIES,
+        };
+        if found[candidate.target].is_none()
+            && evidence[candidate.target] >= needed
+            && pattern
+                .as_ref()
+                .is_none_or(|pattern| pattern.fits_at(position))
+        {
+            found[candidate.target] = candidate.replay(target, position)?;
+        }
+    }
+    Ok(())
+}
+
 /// Finds tensors with too few values for a search, at the position where they are expected or
 /// shifted from it as another tensor is: for so few positions, few values are evidence.
 fn find_near_expected(
     targets: &[SearchTarget<'_>],
     candidates: &[Candidate],
+    patterns: &[Option<WordPattern>],
+    evidence: &[f64],
     found: &mut [Option<Origin>],
 ) -> Result<(), InitError> {
     const SHIFTS: usize = 4;
-    let mut shifts: Vec<(u64, i64)> = Vec::new();
+    let mut shifts: Vec<Shift> = Vec::new();
     for (target, origin) in targets.iter().zip(&*found) {
         if let (Some(expected), Some(origin)) = (target.expected_position, origin) {
             let shift = (
@@ -205,35 +302,25 @@ fn find_near_expected(
             }
         }
     }
-    for candidate in candidates {
-        let target = &targets[candidate.target];
-        let Some(expected) = target.expected_position else {
-            continue;
-        };
-        let shifted = shifts.iter().filter_map(|(seed, shift)| {
-            let word = expected.word.checked_add_signed(*shift)?;
-            Some(Position { seed: *seed, word })
-        });
-        for position in [expected].into_iter().chain(shifted) {
-            let found = &mut found[candidate.target];
-            // The draw of the reference is a single try.
-            let needed = match candidate.is_expected(target) {
-                true => BITS_OF_TRIES + 1.0,
-                false => 2.0 * BITS_OF_TRIES,
-            };
-            let is_evidence = || bits_of_evidence(candidate.view(target)) >= needed;
-            if found.is_none() && is_evidence() {
-                *found = candidate.replay(target, position)?;
-            }
-        }
+    let expected = targets.iter().filter_map(|target| target.expected_position);
+    let mut seeds: Vec<u64> = expected.map(|position| position.seed).collect();
+    seeds.sort_unstable();
+    seeds.dedup();
+    let unshifted = seeds.into_iter().map(|seed| (seed, 0));
+    for shift in unshifted.chain(shifts) {
+        find_at(targets, candidates, patterns, evidence, shift, found)?;
     }
     Ok(())
 }
 
-/// The evidence of a match of all values, in bits.
+/// The evidence of a match of all values, in bits; of a large tensor, of some.
 fn bits_of_evidence(view: &TensorView<'_>) -> f64 {
-    let values = values(view).unwrap_or_default();
-    let drawn = values.iter().filter(|value| **value != 0.0).count();
+    let sample = Sample::of(view).map(|sample| sample.head);
+    let drawn = |values: Vec<f64>| values.iter().filter(|value| **value != 0.0).count();
+    let drawn = match sample.map(drawn) {
+        Some(0) => values(view).map_or(0, drawn),
+        some => some.unwrap_or(0),
+    };
     drawn as f64 * bits_of_value(view.dtype())
 }
 

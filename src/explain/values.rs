@@ -14,6 +14,43 @@ pub(super) fn values(view: &TensorView<'_>) -> Option<Vec<f64>> {
         .collect()
 }
 
+/// The elements that searches look at: of a large tensor not all.
+pub(super) struct Sample {
+    /// The number of elements of the tensor.
+    pub numel: usize,
+    /// The first elements.
+    pub head: Vec<f64>,
+    /// The last elements, at most 16: the last block of a `normal_`.
+    pub tail: Vec<f64>,
+}
+
+impl Sample {
+    /// The most elements of the head.
+    const HEAD: usize = 1 << 16;
+
+    /// All elements of a tensor of these.
+    pub(super) fn all(values: Vec<f64>) -> Sample {
+        Sample {
+            numel: values.len(),
+            tail: values[values.len().saturating_sub(16)..].to_vec(),
+            head: values,
+        }
+    }
+
+    /// Reads the elements; `None` for dtypes that are not floating-point.
+    pub(super) fn of(view: &TensorView<'_>) -> Option<Sample> {
+        if !view.dtype().is_floating_point() {
+            return None;
+        }
+        let numel = view.numel();
+        Some(Sample {
+            numel,
+            head: range(view, 0..numel.min(Sample::HEAD))?,
+            tail: range(view, numel.saturating_sub(16)..numel)?,
+        })
+    }
+}
+
 /// The distance from 1 to the next number of the dtype.
 pub(super) fn epsilon(dtype: Dtype) -> f64 {
     match dtype {

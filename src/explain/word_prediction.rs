@@ -5,12 +5,12 @@
 //! `stream_search` looks for. A match is only a candidate: it counts once
 //! `replay` makes the same bits.
 
-use super::replay::Method;
-use super::values::epsilon;
+use super::replay::{Method, Position};
+use super::values::{Sample, epsilon};
 use crate::distribution::erf;
 use crate::tensor::Dtype;
 use std::f64::consts::{SQRT_2, TAU};
-use torch_rng::{Draw, Normal, TruncNormal, Uniform};
+use torch_rng::{Draw, Mt19937, Normal, TruncNormal, Uniform};
 
 /// Which bits of a word hold the fraction that a uniform value is computed from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,6 +85,9 @@ pub(super) struct WordPattern {
 /// The maximum number of predictions.
 const PREDICTIONS: usize = 48;
 
+/// The number of blocks of a `normal_` among which one with few zeros is looked for; a padding row is all zeros.
+const BLOCKS: usize = 512;
+
 /// The minimum evidence, in bits: patterns that match random words more easily are not used.
 const BITS: f64 = 16.0;
 
@@ -94,9 +97,10 @@ impl WordPattern {
     pub(super) fn new(
         draw: Draw,
         method: Method,
-        values: &[f64],
+        sample: &Sample,
         dtype: Dtype,
     ) -> Option<WordPattern> {
+        let values = &sample.head[..];
         let drawn = match method {
             Method::In(drawn) => drawn,
             _ => dtype,
@@ -117,7 +121,12 @@ impl WordPattern {
                 | Draw::TruncNormal(TruncNormal { mean, std, .. }),
                 _,
             ) => {
-                let normals: Vec<f64> = values.iter().map(|v| (v - mean) / std).collect();
+                let normal = |values: &[f64]| values.iter().map(|v| (v - mean) / std).collect();
+                let normals = Sample {
+                    numel: sample.numel,
+                    head: normal(&values[..values.len().min(16 * BLOCKS)]),
+                    tail: normal(&sample.tail),
+                };
                 let precision = precision * (1.0 + mean.abs() / std);
                 // Every operation is rounded.
                 let precision = match method {
@@ -127,10 +136,10 @@ impl WordPattern {
                 let serial = match method {
                     Method::Serial => true,
                     Method::Block => false,
-                    _ => values.len() < 16,
+                    _ => sample.numel < 16,
                 };
                 match serial {
-                    true => serial_normal(&normals, precision),
+                    true => serial_normal(&normals.head, precision),
                     false => {
                         // Some elements of a truncated normal were redrawn.
                         let blocks = if matches!(draw, Draw::Normal(_)) {
@@ -182,6 +191,25 @@ impl WordPattern {
                 return true;
             }
             let tolerated = spare > 0;
+            spare = spare.saturating_sub(1);
+            tolerated
+        })
+    }
+
+    /// Whether the words at a position fit.
+    pub(super) fn fits_at(&self, position: Position) -> bool {
+        let mut predictions: Vec<&Prediction> = self.predictions.iter().collect();
+        predictions.sort_by_key(|p| p.offset);
+        let mut stream = Mt19937::new(position.seed);
+        stream.skip(position.word);
+        let (mut at, mut spare) = (0, self.predictions.len() - self.needed);
+        predictions.into_iter().all(|p| {
+            stream.skip(p.offset - at);
+            at = p.offset + 1;
+            let tolerated = spare > 0;
+            if p.holds(stream.next_u32()) {
+                return true;
+            }
             spare = spare.saturating_sub(1);
             tolerated
         })
@@ -252,21 +280,19 @@ fn uniform(
 /// elements are one block, drawn last, and only whole blocks before them keep their pairs.
 /// Predicts the words of the first `blocks` that are not mostly zeros.
 fn block_normal(
-    normals: &[f64],
+    normals: &Sample,
     drawn: Dtype,
     method: Method,
     precision: f64,
     blocks: usize,
 ) -> Vec<Prediction> {
-    /// The number of blocks among which one with few zeros is looked for; a padding row is all zeros.
-    const BLOCKS: usize = 512;
     /// The number of pairs without zeros that a block must have.
     const PAIRS: usize = 5;
     let (bits, step) = word_bits(drawn, method);
-    let numel = normals.len();
+    let numel = normals.numel;
     let rest = numel % 16;
     if numel < 16 {
-        return short_block(normals, bits, step, precision);
+        return short_block(&normals.head, bits, step, precision);
     }
     let whole_blocks = match rest {
         0 => numel / 16,
@@ -283,7 +309,8 @@ fn block_normal(
         .map(|block| (16 * block, 16 * block))
         .chain(tail)
         .map(|(word, element)| {
-            let block = &normals[element..element + 16];
+            let block = normals.head.get(element..element + 16);
+            let block = block.unwrap_or(&normals.tail);
             block_predictions(block, word as u64, bits, step, precision)
         })
         .filter(|predictions| predictions.len() >= 2 * PAIRS)

@@ -77,11 +77,13 @@ fn large_archives_are_read_by_pytorch() {
         &plan,
         &folder.path().join("apart"),
         save.max_shard_size(1000),
+        ["a", "b"],
     );
     write(
         &plan,
         &folder.path().join("together"),
         save.max_shard_size(1 << 40),
+        ["a", "c"],
     );
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/large_archives.py");
     let output = Command::new(python())
