@@ -3,6 +3,7 @@
 use crate::distinct::Distinct;
 use crate::operation::schema;
 use crate::{GeneratorState, Grad, Operation, Phase, SharedStr, TensorValue, Value, ValueHash};
+use std::collections::HashSet;
 use std::hash::{Hash, Hasher};
 
 /// What calls at one line of a program have in common.
@@ -103,6 +104,10 @@ pub struct Calls {
     dtypes: Distinct<SharedStr>,
     /// By value: whether it says little, since programs meet it by chance. All elements are one whole number, or there are none.
     weak: Vec<bool>,
+    /// The storages that an operation wrote.
+    written: HashSet<u64>,
+    /// Values that are met first in such a storage: what was written through a view of it, so not data from outside.
+    inner: HashSet<u32>,
     states: Distinct<GeneratorState>,
     draws: Vec<(u32, u32, u32)>,
     entries: Vec<Entry>,
@@ -201,7 +206,12 @@ impl Calls {
 
     fn add_values(&mut self, operation: &Operation) {
         for (name, tensor) in taken(operation) {
+            let known = self.values();
             if let Some(value) = self.value(tensor) {
+                let is_written = |storage| self.written.contains(&storage);
+                if value as usize >= known && tensor.storage.is_some_and(is_written) {
+                    self.inner.insert(value);
+                }
                 let form = self.form(tensor);
                 let name = name.as_str().into();
                 let what = self.ports.number(Port { name, form });
@@ -217,6 +227,8 @@ impl Calls {
                 self.outputs.push(Slot { what, value });
             }
         }
+        let written = operation.writes().filter_map(|(_, tensor)| tensor.storage);
+        self.written.extend(written);
     }
 
     fn form(&mut self, tensor: &TensorValue) -> u32 {
@@ -252,6 +264,7 @@ impl Calls {
 
     /// Gives back memory that was kept for more operations.
     pub fn shrink(&mut self) {
+        self.written = HashSet::new();
         self.values.shrink();
         self.states.shrink();
         self.weak.shrink_to_fit();
@@ -263,6 +276,11 @@ impl Calls {
     /// The number of different values.
     pub fn values(&self) -> usize {
         self.values.items().len()
+    }
+
+    /// Whether a value was met first in memory that an operation had written.
+    pub fn is_inner(&self, value: u32) -> bool {
+        self.inner.contains(&value)
     }
 
     pub fn is_weak(&self, value: usize) -> bool {

@@ -547,7 +547,9 @@ class Normed(nn.Module):
         from torch.nn.utils import parametrizations
         first, second = nn.Linear(6, 8), nn.Linear(8, 4)
         self.first = first if has("no weight norm") else parametrizations.weight_norm(first)
-        self.second = second if has("no spectral norm") else parametrizations.spectral_norm(second, n_power_iterations=2 if has("iterations") else 1)
+        self.second = second if has("no spectral norm") else parametrizations.spectral_norm(second)
+        if has("iterations"):
+            self.second.parametrizations.weight[0].n_power_iterations = 2
         if has("magnitude of one"):
             self.first.parametrizations.weight.original0.data.fill_(1.0)
         self.norm = nn.BatchNorm1d(8)
@@ -561,6 +563,8 @@ def trainer(steps=2):
     torch.manual_seed(0)
     model = Normed()
     average = copy.deepcopy(model).requires_grad_(False)
+    # spectral_norm has drawn.
+    torch.manual_seed(1)
     batches = [(torch.randn(5, 6), torch.randn(5, 4)) for _ in range(2 * steps)]
     parameters = list((copy.deepcopy(model) if has("copy trained") else model).parameters())
     optimizer = torch.optim.SGD(parameters, lr=0.2, momentum=0.9, foreach=has("written differently"))

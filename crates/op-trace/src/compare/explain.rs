@@ -3,7 +3,7 @@
 use super::class::Class;
 use super::departure::{call_text, sample_difference, step_name};
 use super::expression::{Difference, Expression, differences, scalar_differences};
-use super::pairing::{Pairing, Which};
+use super::pairing::{Pairing, Which, is_arithmetic};
 use super::side::{Key, Node, Side};
 use crate::Phase;
 use crate::calls::{Call, Site};
@@ -58,6 +58,22 @@ impl<'s, 'a> Pairing<'s, 'a> {
                 .details
                 .push(format!("argument {name}: {a} in {in_a}, {b} in {in_b}"));
             explanation.propose(argument_class(&name));
+        }
+        if let Some((term, which)) = self.extra_term(p, r) {
+            let (side, _) = self.sides(which);
+            let name = step_name(side, &[term]);
+            explanation.details.push(format!(
+                "only in {}: the term {}",
+                side.label,
+                call_text(&self.expander(which), term)
+            ));
+            explanation.step = Some((term, which));
+            explanation.steps.push((term, which));
+            explanation.propose(match which {
+                Which::A => Class::OnlyInA(name),
+                Which::B => Class::OnlyInB(name),
+            });
+            return explanation;
         }
         // Tensors by their argument, where one side may have none.
         for input in &x.inputs {
@@ -128,6 +144,47 @@ impl<'s, 'a> Pairing<'s, 'a> {
         explanation
     }
 
+    /// Of two sums in a backward pass, the term that only one of them has, whatever the order: a way to a value that only one program's
+    /// gradient takes.
+    fn extra_term(&self, p: usize, r: usize) -> Option<(usize, Which)> {
+        let is_sum = |side: &Side<'a>, node: usize| {
+            let operation = side.operation(node);
+            side.canon(node) == "add"
+                && operation.phase == Phase::Backward
+                && !is_accumulation(operation.site)
+        };
+        if !is_sum(self.a, p) || !is_sum(self.b, r) {
+            return None;
+        }
+        // A sum that the other sum has as a whole is not opened.
+        let terms = |side: &Side<'a>, node: usize| {
+            let mut terms: Vec<(Key, usize)> = Vec::new();
+            let mut todo = vec![node];
+            while let Some(node) = todo.pop() {
+                for input in side.node(node).inputs {
+                    match side.producer(input.key, node) {
+                        Some(made) if is_sum(side, made) && side.is_bad(made) && todo.len() < 8 => {
+                            todo.push(made);
+                        }
+                        Some(made) => terms.push((input.key, made)),
+                        None => return None,
+                    }
+                }
+            }
+            Some(terms)
+        };
+        let (mut a, mut b) = (terms(self.a, p)?, terms(self.b, r)?);
+        let in_both: Vec<Key> = a.iter().map(|(key, _)| *key).collect();
+        let of_b: Vec<Key> = b.iter().map(|(key, _)| *key).collect();
+        a.retain(|(key, _)| !of_b.contains(key));
+        b.retain(|(key, _)| !in_both.contains(key));
+        match (&a[..], &b[..]) {
+            ([(_, term)], []) => Some((*term, Which::A)),
+            ([], [(_, term)]) => Some((*term, Which::B)),
+            _ => None,
+        }
+    }
+
     /// The largest difference of the sampled elements of two first results.
     fn result_difference(&self, p: usize, r: usize) -> Option<String> {
         sample_difference(&self.a.output_sample(p), &self.b.output_sample(r))
@@ -136,12 +193,15 @@ impl<'s, 'a> Pairing<'s, 'a> {
     /// What phases and modes say about a difference.
     fn refine(&self, explanation: &mut Explanation, x: &Node<'a>, y: &Node<'a>) {
         let is_optimizer = |node: &Node<'_>| node.operation.phase == Phase::Optimizer;
-        let is_mode_step = matches!(&explanation.class, Class::OnlyInA(step) | Class::OnlyInB(step) if step == "dropout")
-            || explanation.class == Class::Argument("training".to_owned());
+        let is_mode_step = matches!(&explanation.class, Class::OnlyInA(step) | Class::OnlyInB(step) if step == "dropout");
         let is_step = matches!(explanation.class, Class::OnlyInA(_) | Class::OnlyInB(_));
         let step = explanation.step_operation(self);
         if is_step && step.is_some_and(|(_, operation)| is_accumulation(operation.site)) {
             explanation.class = Class::GradientNotZeroed;
+            return;
+        }
+        if explanation.class == Class::Argument("training".to_owned()) {
+            explanation.class = Class::Mode;
             return;
         }
         if explanation.is_there {
@@ -154,11 +214,14 @@ impl<'s, 'a> Pairing<'s, 'a> {
         let has_modules = x.operation.site.module.is_some() && y.operation.site.module.is_some();
         let is_other_path = matches!(
             explanation.class,
-            Class::OnlyInA(_) | Class::OnlyInB(_) | Class::Exchanged(..) | Class::Argument(_)
+            Class::OnlyInA(_)
+                | Class::OnlyInB(_)
+                | Class::Exchanged(..)
+                | Class::Argument(_)
+                | Class::Input(_)
         );
         if (is_mode_step && self.modes_differ(explanation, x, y))
             || (is_other_path && has_modules && x.operation.site.eval != y.operation.site.eval)
-            || explanation.class == Class::Argument("training".to_owned())
         {
             explanation.class = Class::Mode;
         } else if is_optimizer(x)
@@ -188,12 +251,21 @@ impl<'s, 'a> Pairing<'s, 'a> {
             return None;
         }
         let (side, _) = self.sides(which);
-        let name = side.node(step).canon;
+        let (name, of_step) = (side.node(step).canon, side);
         let follows = |side: &Side<'a>, node: &Node<'a>| {
             let outputs = node.outputs.iter();
             let mut consumers = outputs.flat_map(|(key, _)| side.all_consumers(*key));
+            let scalars = |side: &Side<'a>, node: usize| {
+                let node = side.node(node);
+                let mut scalars = node.scalars.into_iter();
+                scalars.any(|(_, value)| value.as_number().is_some())
+            };
+            let factor = scalars(of_step, step);
+            // A step by a number is not one by a tensor.
             consumers.any(|consumer| {
-                side.node(consumer).canon == name && side.pass(consumer) == node.pass
+                side.canon(consumer) == name
+                    && side.pass(consumer) == node.pass
+                    && (!is_arithmetic(name) || scalars(side, consumer) == factor)
             })
         };
         let (with, without) = match which {
@@ -225,14 +297,26 @@ impl<'s, 'a> Pairing<'s, 'a> {
     /// Of two operations of the same values, the one that only comes before the other's twin: `_softmax` before `_log_softmax`.
     fn precedes(&self, p: usize, r: usize) -> Option<(usize, Which)> {
         let is_followed = |side: &Side<'a>, node: usize, canon: &str| {
-            let outputs = side.node(node).outputs;
-            outputs.iter().any(|(key, _)| {
-                side.all_consumers(*key).any(|consumer| {
-                    consumer > node
-                        && side.pass(consumer) == side.pass(node)
-                        && side.node(consumer).canon == canon
-                })
-            })
+            // Through what only moves elements.
+            let mut todo = vec![(node, 0)];
+            while let Some((from, depth)) = todo.pop() {
+                for (key, _) in side.node(from).outputs {
+                    for consumer in side.consumers(key, from) {
+                        if side.pass(consumer) != side.pass(node) {
+                            continue;
+                        }
+                        if side.canon(consumer) == canon {
+                            return true;
+                        }
+                        if depth < 3
+                            && matches!(side.canon(consumer), "clone" | "contiguous" | "view")
+                        {
+                            todo.push((consumer, depth + 1));
+                        }
+                    }
+                }
+            }
+            false
         };
         let (x, y) = (self.a.node(p), self.b.node(r));
         if is_followed(self.b, r, x.canon) {
@@ -301,11 +385,24 @@ impl<'s, 'a> Pairing<'s, 'a> {
                 let steps = match (a.contains(b.key), b.contains(a.key)) {
                     (true, _) => Some((Which::A, a.path_to(b.key))),
                     (_, true) => Some((Which::B, b.path_to(a.key))),
-                    _ => None,
+                    _ => self.opened(a, b),
                 };
+                let steps = steps.or_else(|| {
+                    let shared = self.shared_step(a, b, at)?;
+                    explanation.is_there = true;
+                    Some(shared)
+                });
                 match steps {
                     Some((which, steps)) if !steps.is_empty() => {
                         self.extra_steps(which, &steps, explanation);
+                        let whole = match which {
+                            Which::A => a,
+                            Which::B => b,
+                        };
+                        let mut nodes = Vec::new();
+                        whole.nodes(&mut nodes);
+                        let covered = nodes.into_iter().map(|node| (node, which));
+                        explanation.covered.extend(covered);
                     }
                     Some(_) => {}
                     None => self.other_values(a, b, argument, at, explanation),
@@ -314,9 +411,105 @@ impl<'s, 'a> Pairing<'s, 'a> {
         }
     }
 
+    /// The steps that one side has before an operation, of which the other side's result is no departure, since both have it elsewhere:
+    /// `exp(mul(x))` and `exp(x)`.
+    fn opened(&self, a: &Expression, b: &Expression) -> Option<(Which, Vec<usize>)> {
+        let (which, whole, part, opened) = match (a.node, b.node) {
+            (Some(node), None) => (Which::A, a, b, node),
+            (None, Some(node)) => (Which::B, b, a, node),
+            _ => return None,
+        };
+        let (side, other) = self.sides(which);
+        let origin = part.origin?;
+        let (node, twin) = (side.node(opened), other.node(origin));
+        if node.canon != twin.canon
+            || node.view
+            || node.pass != twin.pass
+            || node.inputs.len() != twin.inputs.len()
+        {
+            return None;
+        }
+        let (p, r) = which.in_order(opened, origin);
+        if !scalar_differences((self.a, self.b), p, r).is_empty() {
+            return None;
+        }
+        let inputs = whole.inputs.iter().zip(&twin.inputs);
+        let mut differ = inputs.filter(|((_, input), other)| input.key != other.key);
+        let ((_, input), other) = differ.next()?;
+        let is_one = differ.next().is_none() && input.contains(other.key);
+        is_one.then(|| (which, input.path_to(other.key)))
+    }
+
+    /// The one step between two values that both sides have, of which each side takes another one: an activation before or after which
+    /// a value is taken.
+    fn shared_step(
+        &self,
+        a: &Expression,
+        b: &Expression,
+        at: (usize, usize),
+    ) -> Option<(Which, Vec<usize>)> {
+        let step = |side: &Side<'a>, own: &Expression, other: &Expression, before: usize| {
+            let index = own.origin?;
+            let node = side.node(index);
+            let is_step = node.pass == side.pass(before)
+                && node.operation.phase == Phase::Forward
+                && node.states.is_none()
+                && !node.view
+                && !matches!(node.canon, "clone" | "contiguous" | "_to_copy");
+            let [input] = &node.inputs[..] else {
+                return None;
+            };
+            (is_step && input.key == other.key).then(|| vec![index])
+        };
+        let in_a = step(self.a, a, b, at.0).map(|steps| (Which::A, steps));
+        in_a.or_else(|| step(self.b, b, a, at.1).map(|steps| (Which::B, steps)))
+    }
+
+    /// Explains what differs between the losses of the pass of two operations, if a difference of values or in the backward pass comes from that:
+    /// a term, a factor or a step before the loss that one side lacks.
+    pub fn by_loss(&self, p: usize, r: usize, explanation: Explanation) -> Explanation {
+        let is_backward = |side: &Side<'a>, node| side.operation(node).phase == Phase::Backward;
+        let is_asked = match &explanation.class {
+            Class::Input(_) => true,
+            Class::OnlyInA(_) | Class::OnlyInB(_) | Class::Exchanged(..) => {
+                is_backward(self.a, p) && is_backward(self.b, r)
+            }
+            _ => false,
+        };
+        let (Some(in_a), Some(in_b), true) = (self.a.loss_of(p), self.b.loss_of(r), is_asked)
+        else {
+            return explanation;
+        };
+        let (x, y) = (self.a.node(in_a), self.b.node(in_b));
+        let (Some(a), Some(b)) = (x.inputs.first(), y.inputs.first()) else {
+            return explanation;
+        };
+        let (a, b) = (
+            self.expander(Which::A).expand(a.key, a.tensor, in_a),
+            self.expander(Which::B).expand(b.key, b.tensor, in_b),
+        );
+        let mut parts = Vec::new();
+        differences(&a, &b, (self.a, self.b), &mut parts);
+        let [part] = &parts[..] else {
+            return explanation;
+        };
+        let mut other = Explanation::default();
+        self.describe(part, "loss", (in_a, in_b), &mut other);
+        if other.class == Class::Argument("training".to_owned()) {
+            other.class = Class::Mode;
+        }
+        match other.class {
+            Class::OnlyInA(_) | Class::OnlyInB(_) | Class::Argument(_) | Class::Mode => {
+                other.parts.extend(explanation.parts);
+                other
+            }
+            _ => explanation,
+        }
+    }
+
     /// Names the steps between a value and one that it is computed from, outermost first.
     fn extra_steps(&self, which: Which, path: &[usize], explanation: &mut Explanation) {
-        let (side, _) = self.sides(which);
+        let (side, other) = self.sides(which);
         let is_copy = |index: &usize| matches!(side.node(*index).canon, "clone" | "contiguous");
         let select = |keep: &dyn Fn(&usize) -> bool| {
             path.iter().copied().filter(keep).collect::<Vec<usize>>()
@@ -355,15 +548,24 @@ impl<'s, 'a> Pairing<'s, 'a> {
             explanation.propose(Class::Input(step_name(side, &steps)));
             return;
         }
-        let is_dropout = steps.iter().any(|step| {
-            let node = &side.node(*step);
-            node.states.is_some()
-                || node
-                    .inputs
-                    .iter()
-                    .any(|input| self.is_drawn(input.key, *step, side))
+        // What the other side has drawn there, too, is no draw of these steps.
+        let is_drawn_there = |key: Key, step: usize| {
+            let mut makers = other.makers(key);
+            makers.any(|maker| other.pass(maker) == side.pass(step))
+        };
+        let draws = steps.iter().flat_map(|step| {
+            let node = side.node(*step);
+            let own = node.states.map(|_| node.canon);
+            let inputs = node.inputs.into_iter();
+            let taken = inputs
+                .filter(|input| !is_drawn_there(input.key, *step))
+                .filter_map(|input| self.drawn_by(input.key, *step, side));
+            own.into_iter().chain(taken).collect::<Vec<_>>()
         });
-        explanation.moves_stream |= is_dropout;
+        let draws: Vec<&str> = draws.collect();
+        let is_mask = |canon: &&str| canon.contains("bernoulli") || canon.contains("dropout");
+        let is_dropout = draws.iter().any(is_mask);
+        explanation.moves_stream |= !draws.is_empty();
         let name = match is_dropout {
             true => "dropout".to_owned(),
             false => step_name(side, &steps),
@@ -531,6 +733,8 @@ pub struct Explanation {
     pub step: Option<(usize, Which)>,
     /// All such steps.
     pub steps: Vec<(usize, Which)>,
+    /// All operations that only one side has for these steps.
+    pub covered: Vec<(usize, Which)>,
     pub moves_stream: bool,
     /// Whether the other side has the step with other arguments.
     pub is_there: bool,
@@ -548,6 +752,7 @@ impl Default for Explanation {
             details: Vec::new(),
             step: None,
             steps: Vec::new(),
+            covered: Vec::new(),
             moves_stream: false,
             is_there: false,
             proposed: false,

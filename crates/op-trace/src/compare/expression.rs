@@ -154,6 +154,14 @@ impl Expression {
             .any(|(_, input)| input.key == key || input.contains(key))
     }
 
+    /// The operations that are expanded.
+    pub fn nodes(&self, found: &mut Vec<usize>) {
+        found.extend(self.node);
+        for (_, input) in &self.inputs {
+            input.nodes(found);
+        }
+    }
+
     /// The operations between this value and one that it is computed from, outermost first.
     pub fn path_to(&self, key: Key) -> Vec<usize> {
         let mut path = Vec::new();

@@ -7,7 +7,7 @@ use super::departure::{
 };
 use super::explain::{Explanation, is_accumulation};
 use super::pairing::{Origins, Pairing, Which};
-use super::side::{Key, Node, Side};
+use super::side::{Key, Node, Pass, Side};
 use super::sides::Sides;
 use crate::calls::Form;
 use crate::{Phase, SharedStr, ValueHash};
@@ -53,12 +53,21 @@ impl<'s, 'a> Pairing<'s, 'a> {
         let stream = self.stream();
         let stream_differs = stream.is_some();
         found.extend(stream);
-        found.extend(self.causes(frozen, stream_differs));
+        let is_root =
+            |found: &&Found| matches!(found.departure.class, Class::Weights | Class::Data);
+        let roots = found.iter().filter(is_root);
+        let roots: Vec<_> = roots
+            .map(|found| (found.pair, found.departure.class == Class::Weights))
+            .collect();
+        found.extend(self.causes(frozen, stream_differs, &roots));
         if found.is_empty() {
             found.extend(self.ends());
         }
         if found.is_empty() {
             found.extend(self.writes());
+        }
+        if found.is_empty() {
+            found.extend(self.written_once());
         }
         if found
             .iter()
@@ -172,6 +181,16 @@ impl<'s, 'a> Pairing<'s, 'a> {
         found
     }
 
+    /// Whether a program writes none of the parameters that the other one's optimizer updates, in whatever way.
+    fn never_writes(&self, which: Which, updated: &HashMap<&SharedStr, usize>) -> bool {
+        let (side, _) = self.sides(which);
+        let nodes = (0..side.len()).filter_map(|node| side.operation(node).site.updated.as_ref());
+        let written: HashSet<&SharedStr> = nodes.collect();
+        let mut pairs = self.names.all().map(|(a, b)| which.in_order(a, b));
+        !updated.is_empty()
+            && !pairs.any(|(own, other)| updated.contains_key(other) && written.contains(own))
+    }
+
     /// Parameters that only one side's optimizers update, though both train. Those of A that are known to be frozen are left out.
     fn updated(&self, known: &HashSet<String>) -> Vec<Found> {
         let updates = |side: &'s Side<'a>| {
@@ -198,8 +217,18 @@ impl<'s, 'a> Pairing<'s, 'a> {
             names.collect::<HashSet<&SharedStr>>()
         };
         let (used_in_a, used_in_b) = (uses(self.a), uses(self.b));
+        // Nor has it one if its use does not lead to the loss.
+        let mut unled = None;
+        let mut leads = |a: &'s SharedStr, b: &'s SharedStr, which: Which| {
+            let unled = unled.get_or_insert_with(|| self.not_leading());
+            let (own, _) = which.in_order(a, b);
+            !unled.contains(&(which, own))
+        };
         let mut found = Vec::new();
-        if in_a.is_empty() || in_b.is_empty() {
+        // One that updates by hand has no optimizer.
+        if (in_a.is_empty() && !self.never_writes(Which::A, &in_b))
+            || (in_b.is_empty() && !self.never_writes(Which::B, &in_a))
+        {
             return found;
         }
         for (a, b) in self.names.all() {
@@ -208,7 +237,7 @@ impl<'s, 'a> Pairing<'s, 'a> {
                 (None, Some(node)) if used_in_a.contains(a) => (*node, Which::B),
                 _ => continue,
             };
-            if known.contains(a.as_str()) {
+            if known.contains(a.as_str()) || !leads(a, b, which) {
                 continue;
             }
             let names = self.both_names(a.as_str(), b.as_str());
@@ -228,6 +257,33 @@ impl<'s, 'a> Pairing<'s, 'a> {
             });
         }
         found
+    }
+
+    /// The parameters from which operations of the forward pass lead to the gradient of a loss.
+    fn leading_to_loss(&self, side: &'s Side<'a>) -> HashSet<&'s SharedStr> {
+        let mut leads = Bits::new(side.len());
+        let mut names = HashSet::new();
+        for node in (0..side.len()).rev() {
+            if side.operation(node).phase != Phase::Forward {
+                continue;
+            }
+            let of = side.node(node);
+            let is_loss = of.canon == "ones_like" && side.loss_of(node) == Some(node);
+            let mut outputs = of.outputs.iter();
+            let is_strong = |key: Key| !self.keys.weak.contains(&key);
+            let is_leading = outputs.any(|(key, _)| {
+                is_strong(*key) && side.consumers(*key, node).any(|taken| leads.has(taken))
+            });
+            if is_loss || is_leading {
+                leads.insert(node);
+                names.extend(
+                    of.inputs
+                        .iter()
+                        .filter_map(|input| input.tensor.name.as_ref()),
+                );
+            }
+        }
+        names
     }
 
     /// The first operation of an update that the other side lacks: it takes what both have.
@@ -252,9 +308,15 @@ impl<'s, 'a> Pairing<'s, 'a> {
         let groups = |side: &'s Side<'a>| {
             let mut groups: Vec<(Contents<'_>, Vec<Stored<'_>>)> = Vec::new();
             let mut known = HashMap::new();
-            let names = side.trace.models.iter().flat_map(|model| &model.names);
-            for named in names.filter(|named| named.requires_grad.is_some()) {
-                let Some(hash) = named.tensor.hash.filter(|_| named.tensor.all.is_none()) else {
+            let names = || side.trace.models.iter().flat_map(|model| &model.names);
+            // Said only where a value is met first.
+            let alike: HashSet<_> = names()
+                .filter(|named| named.tensor.all.is_some())
+                .map(|named| named.tensor.hash)
+                .collect();
+            for named in names().filter(|named| named.requires_grad.is_some()) {
+                let is_alike = alike.contains(&named.tensor.hash);
+                let Some(hash) = named.tensor.hash.filter(|_| !is_alike) else {
                     continue;
                 };
                 let key = (&named.tensor.dtype, &named.tensor.shape[..], hash);
@@ -300,16 +362,40 @@ impl<'s, 'a> Pairing<'s, 'a> {
 
     /// Weights and data that the sides do not share.
     fn differing_roots(&self) -> Vec<Found> {
-        let only = |side: &'s Side<'a>, other: &'s Side<'a>| {
+        let starts = |side: &'s Side<'a>| {
+            let names = side.trace.models.iter().flat_map(|model| &model.names);
+            names
+                .map(|named| {
+                    (
+                        named.name.as_str(),
+                        (&named.tensor.dtype, named.tensor.hash),
+                    )
+                })
+                .collect::<HashMap<_, _>>()
+        };
+        // Values of which the other side has the parameter with another value, though it has this one elsewhere, too: ones.
+        let (starts_a, starts_b) = (starts(self.a), starts(self.b));
+        let others = self.names.all().filter(|(a, b)| {
+            let (a, b) = (starts_a.get(a.as_str()), starts_b.get(b.as_str()));
+            a.is_some() && b.is_some() && a != b
+        });
+        let (others_a, others_b): (HashSet<_>, HashSet<_>) = others.unzip();
+        let only = |side: &'s Side<'a>, other: &'s Side<'a>, others: &HashSet<&SharedStr>| {
             let roots = side.roots.iter().copied();
             roots
                 .filter(|(key, node, position)| {
                     let tensor = side.node(*node).inputs[*position].tensor;
-                    !other.has(*key) && (!self.keys.weak.contains(key) || tensor.name.is_some())
+                    let is_other = tensor
+                        .name
+                        .as_ref()
+                        .is_some_and(|name| others.contains(name));
+                    let is_weak = self.keys.weak.contains(key);
+                    is_other || (!other.has(*key) && (!is_weak || tensor.name.is_some()))
                 })
                 .collect::<Vec<_>>()
         };
-        let (in_a, mut in_b) = (only(self.a, self.b), only(self.b, self.a));
+        let in_a = only(self.a, self.b, &others_a);
+        let mut in_b = only(self.b, self.a, &others_b);
         let mut found = Vec::new();
         for (key, index, position) in in_a {
             let node = &self.a.node(index);
@@ -450,7 +536,8 @@ impl<'s, 'a> Pairing<'s, 'a> {
             && explanation.parts.iter().all(is_drawn)
     }
 
-    fn causes(&self, frozen: bool, stream_differs: bool) -> Vec<Found> {
+    /// `roots` are the operations that take other values from outside, and whether these are parameters.
+    fn causes(&self, frozen: bool, stream_differs: bool, roots: &[(Origins, bool)]) -> Vec<Found> {
         let mut causes: Vec<(f64, usize, Which)> = Vec::new();
         let draws_in = |side: &Side<'a>| (0..side.len()).any(|node| side.draw(node).is_some());
         for (which, pairs) in [(Which::A, None), (Which::B, Some(&self.back))] {
@@ -480,18 +567,39 @@ impl<'s, 'a> Pairing<'s, 'a> {
         });
         causes.truncate(MAX_CAUSES);
         let mut used: HashSet<(bool, usize)> = HashSet::new();
+        let mut unled = None;
         let mut found: Vec<Found> = Vec::new();
         let mut reported = Reported::default();
         let (mut reached_a, mut reached_b) = (Bits::new(self.a.len()), Bits::new(self.b.len()));
         let mut frozen_step = frozen.then_some(1);
+        // The pass in which a module of each side first departed.
+        let mut modules: HashMap<(Which, &SharedStr), Pass> = HashMap::new();
+        let mut lines: [HashSet<Spot>; 2] = Default::default();
+        let weak = &self.keys.weak;
+        for ((a, b), is_weights) in roots {
+            for node in a.iter() {
+                self.a.reach(*node, self.b, weak, &mut reached_a);
+            }
+            for node in b.iter() {
+                self.b.reach(*node, self.a, weak, &mut reached_b);
+            }
+            if *is_weights {
+                used.extend(a.map(|node| (true, node)));
+                used.extend(b.map(|node| (false, node)));
+            }
+        }
+        add_spots(&mut lines, self, &reached_a, &reached_b);
+        let of_weights = used.clone();
         // After a draw that one side lacks, both read other parts of the stream.
         let mut stream_moved = stream_differs;
         for (position, index, which) in causes {
             let (side, other) = self.sides(which);
+            let node = &side.node(index);
             if used.contains(&(which == Which::A, index)) {
+                // Of a later step, it is the same again.
+                reported.is_repeated(node, which);
                 continue;
             }
-            let node = &side.node(index);
             if node.states.is_some() && stream_moved {
                 continue;
             }
@@ -528,7 +636,15 @@ impl<'s, 'a> Pairing<'s, 'a> {
                 chain.push(next);
                 partner = self.partner(next, which);
             }
-            let end = *chain.last().unwrap_or(&index);
+            let mut end = *chain.last().unwrap_or(&index);
+            if partner.is_none()
+                && node.states.is_none()
+                && !self.reaches_parameter(index, side)
+                && let Some((own, twin)) = self.losses(index, which)
+            {
+                // What only goes into the value of a loss.
+                (end, partner) = (own, Some(twin));
+            }
             let is_optimizer = node.operation.phase == Phase::Optimizer;
             let is_accumulation = is_accumulation(node.operation.site);
             let Some(partner) = partner else {
@@ -537,10 +653,38 @@ impl<'s, 'a> Pairing<'s, 'a> {
                 }
                 let is_frozen = is_optimizer && !self.is_updated(index, which);
                 if is_frozen {
+                    // That no gradient comes to it follows from an operation of the forward pass.
+                    let unled = unled.get_or_insert_with(|| self.not_leading());
+                    let updates = side.closure(index);
+                    let mut updated = updates
+                        .iter()
+                        .filter_map(|node| side.operation(node).site.updated.as_ref());
+                    if updated.any(|name| unled.contains(&(which, name))) {
+                        continue;
+                    }
                     frozen_step = frozen_step.or(Some(node.operation.step));
                 }
                 if node.states.is_none() && !self.reaches_parameter(index, side) {
                     continue;
+                }
+                let reached = match which {
+                    Which::A => &reached_a,
+                    Which::B => &reached_b,
+                };
+                if node.states.is_none() && !is_optimizer && !is_accumulation {
+                    let is_backward = node.operation.phase == Phase::Backward;
+                    let unled = unled.get_or_insert_with(|| self.not_leading());
+                    // The way back of what does not lead to the other side's loss.
+                    let is_unled = is_backward && unled.iter().any(|(of, _)| *of == which);
+                    // In a later pass of a module that departed, too.
+                    let module = node.operation.site.module.as_ref();
+                    let departed_before = module.is_some_and(|module| {
+                        let pass = modules.get(&(which, module));
+                        pass.is_some_and(|pass| *pass < node.pass)
+                    });
+                    if reached.has(index) || is_unled || departed_before {
+                        continue;
+                    }
                 }
                 stream_moved |= node.states.is_some();
                 let class = match (which, is_accumulation, is_optimizer) {
@@ -555,6 +699,10 @@ impl<'s, 'a> Pairing<'s, 'a> {
                 let detail = format!("only in {}: {}", side.label, call_text(&expander, index));
                 let (a, b) = which.in_order(Some(place_of(side, index)), None);
                 let from = which.in_order(Some(index), None);
+                if !is_optimizer && !is_accumulation {
+                    self.spread((index, which), &mut reached_a, &mut reached_b);
+                    add_spots(&mut lines, self, &reached_a, &reached_b);
+                }
                 reported.add_closure(which, side.closure(index));
                 found.push(Found {
                     position,
@@ -574,7 +722,20 @@ impl<'s, 'a> Pairing<'s, 'a> {
             if reached_a.has(p) && reached_b.has(r) {
                 continue;
             }
-            let mut explanation = self.explain(p, r);
+            let mut explanation = self.by_loss(p, r, self.explain(p, r));
+            let is_of_weights = explanation
+                .step
+                .is_some_and(|(step, of)| of_weights.contains(&(of == Which::A, step)));
+            if is_of_weights || self.follows(&explanation, (p, r), (&reached_a, &reached_b), &lines)
+            {
+                continue;
+            }
+            used.extend(
+                explanation
+                    .covered
+                    .iter()
+                    .map(|(node, of)| (*of == Which::A, *node)),
+            );
             if frozen
                 && matches!(explanation.class, Class::OnlyInA(_) | Class::OnlyInB(_))
                 && node.operation.phase != Phase::Forward
@@ -582,6 +743,7 @@ impl<'s, 'a> Pairing<'s, 'a> {
                 continue;
             }
             let is_known = reported.has(&explanation)
+                || reported.is_exchanged(&self.a.node(p), &self.b.node(r))
                 || explanation.step.is_some_and(|(step, of)| {
                     reported.is_repeated_step(&self.sides(of).0.node(step), of)
                 });
@@ -591,29 +753,23 @@ impl<'s, 'a> Pairing<'s, 'a> {
             self.a.reach(p, self.b, weak, &mut reached_a);
             self.b.reach(r, self.a, weak, &mut reached_b);
             for (step, of) in explanation.steps.iter().copied() {
-                // What one side computes after the step, and the other one of what goes into it.
-                let (side, other) = self.sides(of);
-                let (reached, reached_in_other) = match of {
-                    Which::A => (&mut reached_a, &mut reached_b),
-                    Which::B => (&mut reached_b, &mut reached_a),
-                };
-                side.reach(step, other, weak, reached);
-                let node = side.node(step);
-                for input in node
-                    .inputs
-                    .iter()
-                    .filter(|input| !weak.contains(&input.key))
-                {
-                    for taken in other.all_consumers(input.key) {
-                        if other.is_bad(taken) && other.pass(taken) == node.pass {
-                            reached_in_other.insert(taken);
-                            other.reach(taken, side, weak, reached_in_other);
-                        }
-                    }
-                }
+                self.spread((step, of), &mut reached_a, &mut reached_b);
             }
             if is_known || is_moved {
                 continue;
+            }
+            add_spots(&mut lines, self, &reached_a, &reached_b);
+            for (node, of) in [(p, Which::A), (r, Which::B)] {
+                let side = self.sides(of).0;
+                lines[usize::from(of == Which::B)].insert(Spot::of(side, node));
+                let operation = side.operation(node);
+                // In a backward pass, that of the operation whose gradient is computed.
+                let calls = &side.trace.calls;
+                let forward = operation.forward.map(|forward| calls.call(forward).site);
+                let own = operation.site.module.as_ref();
+                if let Some(module) = own.or_else(|| forward?.module.as_ref()) {
+                    modules.entry((of, module)).or_insert(side.pass(node));
+                }
             }
             reported.add_closure(which, side.closure(index));
             reported.parts.extend(explanation.parts.iter().copied());
@@ -665,6 +821,81 @@ impl<'s, 'a> Pairing<'s, 'a> {
             });
         }
         found
+    }
+
+    /// The losses of both sides in the pass of an operation, if it goes into that of its own.
+    fn losses(&self, index: usize, which: Which) -> Option<(usize, usize)> {
+        let (side, other) = self.sides(which);
+        if side.operation(index).phase != Phase::Forward {
+            return None;
+        }
+        let own = side.loss_of(index)?;
+        let number = side.pass(own).number + 1;
+        let twin = *other.losses.get(&number)?;
+        let key = side.node(own).inputs.first()?.key;
+        let gives = |node: usize| side.node(node).outputs.iter().any(|(made, _)| *made == key);
+        side.walk(index).any(gives).then_some((own, twin))
+    }
+
+    /// Adds what one side computes after a step that only it has, and the other one of what goes into it.
+    fn spread(&self, (step, which): (usize, Which), reached_a: &mut Bits, reached_b: &mut Bits) {
+        let (side, other) = self.sides(which);
+        let weak = &self.keys.weak;
+        let (reached, reached_in_other) = match which {
+            Which::A => (reached_a, reached_b),
+            Which::B => (reached_b, reached_a),
+        };
+        side.reach(step, other, weak, reached);
+        let node = side.node(step);
+        let inputs = node.inputs.iter();
+        for input in inputs.filter(|input| !weak.contains(&input.key)) {
+            for taken in other.all_consumers(input.key) {
+                if other.is_bad(taken) && other.pass(taken) == node.pass {
+                    reached_in_other.insert(taken);
+                    other.reach(taken, side, weak, reached_in_other);
+                }
+            }
+        }
+    }
+
+    /// Whether a difference only seems to be one more: of other steps or values in a computation that departed before on either side, or of
+    /// an argument of an operation there.
+    fn follows(
+        &self,
+        explanation: &Explanation,
+        (p, r): (usize, usize),
+        (reached_a, reached_b): (&Bits, &Bits),
+        lines: &[HashSet<Spot<'a>>; 2],
+    ) -> bool {
+        if let Some((p, r)) = explanation.places
+            && (reached_a.has(p) || reached_b.has(r))
+        {
+            return true;
+        }
+        let is_structure = matches!(
+            explanation.class,
+            Class::Input(_)
+                | Class::OnlyInA(_)
+                | Class::OnlyInB(_)
+                | Class::Exchanged(..)
+                | Class::Order(..)
+        );
+        let same_lines =
+            lines[0].contains(&Spot::of(self.a, p)) && lines[1].contains(&Spot::of(self.b, r));
+        is_structure && (reached_a.has(p) || reached_b.has(r) || same_lines)
+    }
+
+    /// The parameters that one program uses without an effect on a loss.
+    fn not_leading(&self) -> HashSet<(Which, &'s SharedStr)> {
+        let (in_a, in_b) = (self.leading_to_loss(self.a), self.leading_to_loss(self.b));
+        let pairs = self.names.all();
+        pairs
+            .filter_map(|(a, b)| match (in_a.get(a), in_b.get(b)) {
+                (Some(a), None) => Some((Which::A, *a)),
+                (None, Some(b)) => Some((Which::B, *b)),
+                _ => None,
+            })
+            .collect()
     }
 
     /// What is to be said of `mul_` and `add_` for `lerp_`: libtorch's own Adam, AdamW and centred RMSprop, which tch has.
@@ -750,6 +981,60 @@ impl<'s, 'a> Pairing<'s, 'a> {
                 Some(place_of(self.b, r)),
                 explanation.details,
             ),
+        })
+    }
+
+    /// The first write of a parameter or buffer that only one program writes, with a value that both have, if it ends in another one.
+    fn written_once(&self) -> Option<Found> {
+        let first_writes = |side: &'s Side<'a>| {
+            let mut first = HashMap::new();
+            for node in 0..side.len() {
+                if let Some(name) = &side.operation(node).site.updated {
+                    first.entry(name).or_insert(node);
+                }
+            }
+            first
+        };
+        let ends = |side: &'s Side<'a>| {
+            let end = side.trace.end.iter();
+            let outcome = end.flat_map(|end| end.outcome());
+            outcome
+                .map(|(name, tensor)| (name.to_string(), tensor.hash))
+                .collect::<HashMap<_, _>>()
+        };
+        let (in_a, in_b) = (first_writes(self.a), first_writes(self.b));
+        let (end_a, end_b) = (ends(self.a), ends(self.b));
+        let mut only: Vec<(usize, Which)> = Vec::new();
+        for (a, b) in self.names.all() {
+            if end_a.get(a.as_str()) == end_b.get(b.as_str()) {
+                continue;
+            }
+            match (in_a.get(a), in_b.get(b)) {
+                (Some(node), None) => only.push((*node, Which::A)),
+                (None, Some(node)) => only.push((*node, Which::B)),
+                _ => {}
+            }
+        }
+        let (node, which) = only.into_iter().min_by_key(|(node, _)| *node)?;
+        let (side, _) = self.sides(which);
+        let name = step_name(side, &[node]);
+        let (a, b) = which.in_order(Some(place_of(side, node)), None);
+        let class = match which {
+            Which::A => Class::OnlyInA(name),
+            Which::B => Class::OnlyInB(name),
+        };
+        let call = call_text(&self.expander(which), node);
+        let updated = side.operation(node).site.updated.as_ref();
+        let detail = format!(
+            "only in {}: {call} writes {}",
+            side.label,
+            updated.map_or("", SharedStr::as_str)
+        );
+        Some(Found {
+            position: node as f64,
+            from: (None, None),
+            pair: (None, None),
+            departure: departure(class, a, b, vec![detail]),
         })
     }
 
@@ -842,6 +1127,30 @@ type Stored<'t> = (&'t SharedStr, Option<u64>);
 /// A side, an operation, its module, its line and its phase.
 type Line = (bool, String, Option<SharedStr>, Option<SharedStr>, Phase);
 
+/// Where operations of one line are called: in a pass, a module and a line.
+#[derive(PartialEq, Eq, Hash)]
+struct Spot<'a>(Pass, Option<&'a SharedStr>, Option<&'a SharedStr>);
+
+impl<'a> Spot<'a> {
+    fn of(side: &Side<'a>, node: usize) -> Spot<'a> {
+        let site = side.operation(node).site;
+        Spot(side.pass(node), site.module.as_ref(), site.at.as_ref())
+    }
+}
+
+/// Adds the lines of what comes from departures, in A and in B.
+fn add_spots<'a>(
+    lines: &mut [HashSet<Spot<'a>>; 2],
+    pairing: &Pairing<'_, 'a>,
+    reached_a: &Bits,
+    reached_b: &Bits,
+) {
+    let sides = [(pairing.a, reached_a), (pairing.b, reached_b)];
+    for (lines, (side, reached)) in lines.iter_mut().zip(sides) {
+        lines.extend(reached.iter().map(|node| Spot::of(side, node)));
+    }
+}
+
 /// What was reported.
 #[derive(Default)]
 struct Reported {
@@ -876,12 +1185,23 @@ impl Reported {
             .is_some_and(|(step, which)| self.closures[usize::from(which == Which::A)].has(step));
         let only_parts =
             !explanation.parts.is_empty() && explanation.parts.len() == explanation.details.len();
-        is_step
-            || (only_parts
-                && explanation
-                    .parts
-                    .iter()
-                    .all(|part| self.parts.contains(part)))
+        is_step || (only_parts && explanation.parts.iter().all(|part| self.has_part(*part)))
+    }
+
+    /// Whether two values were reported, in whichever order: each side may have one for the other.
+    fn has_part(&self, (a, b): (Key, Key)) -> bool {
+        self.parts.contains(&(a, b)) || self.parts.contains(&(b, a))
+    }
+
+    /// Whether two operations only seem to be the same, since each takes one of two values that are exchanged.
+    fn is_exchanged(&self, x: &Node<'_>, y: &Node<'_>) -> bool {
+        let takes = |node: &Node<'_>, key: Key| node.inputs.iter().any(|input| input.key == key);
+        let either = |node: &Node<'_>, (a, b): (Key, Key)| takes(node, a) || takes(node, b);
+        x.inputs.len() != y.inputs.len()
+            && self
+                .parts
+                .iter()
+                .any(|part| either(x, *part) && either(y, *part))
     }
 }
 
@@ -932,7 +1252,20 @@ fn merge(found: Vec<Found>) -> Vec<(Departure, Origins, Vec<Origins>)> {
                 })
             })
         };
+        // At one line and in one pass, in whatever modules.
+        let same_lines = |a: &Departure, b: &Departure| {
+            let steps = |departure: &Departure| {
+                [&departure.a, &departure.b].map(|place| place.as_ref().map(|place| place.step))
+            };
+            lines(a) == lines(b) && steps(a) == steps(b)
+        };
+        let dtypes = |departure: &Departure| {
+            let first = departure.details.first()?;
+            first.split_once(": ").map(|(_, dtypes)| dtypes.to_owned())
+        };
         let same_kind = |a: &Departure, b: &Departure| match a.class {
+            Class::Dtype if b.class == Class::Dtype && dtypes(a) == dtypes(b) => true,
+            Class::Input(_) if a.class == b.class && same_lines(a, b) => true,
             Class::Weights | Class::Environment | Class::Mode => a.class == b.class,
             // Where both have a place, both are the same lines.
             Class::Optimizer(_) | Class::GradientNotZeroed | Class::Frozen => {

@@ -74,7 +74,8 @@ fn kin(a: &str, b: &str) -> bool {
             .any(|kind| kind.contains(&a) && kind.contains(&b))
 }
 
-fn is_arithmetic(canon: &str) -> bool {
+/// Whether an operation may take a number or a tensor.
+pub fn is_arithmetic(canon: &str) -> bool {
     matches!(canon, "add" | "sub" | "mul" | "div" | "rsub")
 }
 
@@ -199,8 +200,12 @@ impl<'s, 'a> Pairing<'s, 'a> {
         let outputs = node.outputs.iter();
         outputs
             .filter_map(|(key, _)| {
-                side.consumers(*key, index)
-                    .find(|consumer| side.is_bad(*consumer))
+                // Ones are met again in each pass.
+                let is_weak = self.keys.weak.contains(key);
+                let last = node.pass.number + 1;
+                side.consumers(*key, index).find(|consumer| {
+                    side.is_bad(*consumer) && !(is_weak && side.pass(*consumer).number > last)
+                })
             })
             .min()
     }
@@ -314,19 +319,24 @@ impl<'s, 'a> Pairing<'s, 'a> {
 
     /// Whether a value is a mask: drawn, and at most scaled.
     pub fn is_drawn(&self, key: Key, before: usize, side: &Side<'a>) -> bool {
+        self.drawn_by(key, before, side).is_some()
+    }
+
+    /// The operation that drew a value.
+    pub fn drawn_by(&self, key: Key, before: usize, side: &Side<'a>) -> Option<&'a str> {
         let mut producer = side.producer(key, before);
         for _ in 0..3 {
-            let Some(index) = producer else { return false };
+            let index = producer?;
             let node = &side.node(index);
             if node.states.is_some() {
-                return true;
+                return Some(node.canon);
             }
             producer = match &node.inputs[..] {
                 [input] => side.producer(input.key, index),
                 _ => None,
             };
         }
-        false
+        None
     }
 
     /// The good values that a bad operation comes from.
@@ -364,12 +374,18 @@ impl<'s, 'a> Pairing<'s, 'a> {
             return true;
         }
         let (mut shared, mut ends) = (false, false);
+        let is_loss = |side: &Side<'a>, key: Key| {
+            let mut taken = side.all_consumers(key);
+            taken.any(|taken| side.canon(taken) == "ones_like")
+        };
+        // The loss of one program is a part of that of the other.
+        let is_only_loss = |key: Key| is_loss(other, key) && !is_loss(side, key);
         side.walk(index).any(|node| {
             let x = side.node(node);
             shared |= x.inputs.iter().any(|input| {
                 !self.keys.weak.contains(&input.key)
                     && other.has(input.key)
-                    && other.is_taken_by_bad(input.key)
+                    && (other.is_taken_by_bad(input.key) || is_only_loss(input.key))
             });
             if x.canon != "_to_copy" {
                 let named = x.outputs.iter().any(|(_, tensor)| tensor.name.is_some());

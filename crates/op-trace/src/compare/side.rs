@@ -227,6 +227,8 @@ pub struct Side<'a> {
     signatures: Vec<u128>,
     /// The nodes in the order of their signatures.
     by_signature: Vec<u32>,
+    /// What makes the gradient of a loss, with which a backward pass begins, by the number of the pass.
+    pub losses: HashMap<u32, usize>,
     /// Bad nodes by pass.
     pub bad_by_pass: HashMap<Pass, Vec<u32>>,
 }
@@ -286,6 +288,7 @@ impl<'a> Side<'a> {
             states: Bits::new(keys.state_count),
             signatures: Vec::new(),
             by_signature: Vec::new(),
+            losses: HashMap::new(),
             bad_by_pass: HashMap::new(),
         };
         let (mut passes, mut last) = (0, Kind::Forward);
@@ -301,6 +304,10 @@ impl<'a> Side<'a> {
             };
             if kind == Kind::Backward && last != Kind::Backward {
                 passes += 1;
+                // It is called before the pass.
+                let before = side.len().checked_sub(1);
+                let loss = before.filter(|node| side.canon(*node) == "ones_like");
+                side.losses.extend(loss.map(|node| (passes, node)));
             }
             last = kind;
             if canon(site.name.as_str()).is_none() {
@@ -359,6 +366,13 @@ impl<'a> Side<'a> {
     /// What a node computes.
     pub fn canon(&self, node: usize) -> &'a str {
         canon(self.operation(node).site.name.as_str()).unwrap_or_default()
+    }
+
+    /// The operation that begins the backward pass to which a node leads or belongs, if that has a loss.
+    pub fn loss_of(&self, node: usize) -> Option<usize> {
+        let pass = self.passes[node];
+        let number = pass.number + u32::from(pass.kind == Kind::Forward);
+        self.losses.get(&number).copied()
     }
 
     pub fn pass(&self, node: usize) -> Pass {
@@ -482,10 +496,13 @@ impl<'a> Side<'a> {
         self.consumers = consumers;
         let (mut roots, mut root_keys) = (Vec::new(), Bits::new(keys));
         for node in 0..self.len() {
-            for (position, key) in self.inputs(node).enumerate() {
+            let at = self.operations[node] as usize;
+            for (position, (_, value, form)) in self.trace.calls.inputs(at).enumerate() {
+                let key = self.key(value);
                 let made = self.producers.of(key).first();
                 if made.is_none_or(|first| *first as usize >= node)
                     && root_keys.insert(key as usize)
+                    && (form.name.is_some() || !self.trace.calls.is_inner(value))
                 {
                     roots.push((key, node, position));
                 }
@@ -508,6 +525,11 @@ impl<'a> Side<'a> {
 
     pub fn has_state(&self, state: u32) -> bool {
         self.states.contains(&state)
+    }
+
+    /// All nodes that make a value.
+    pub fn makers(&self, key: Key) -> impl Iterator<Item = usize> {
+        self.producers.of(key).iter().map(|index| *index as usize)
     }
 
     /// The last node before `before` that made a value.
@@ -545,8 +567,11 @@ impl<'a> Side<'a> {
         for (which, half) in halves.iter_mut().enumerate() {
             let mut hasher = DefaultHasher::new();
             (which, canon, scalars).hash(&mut hasher);
-            for key in self.inputs(index) {
-                key.hash(&mut hasher);
+            // The gradient of a loss has nothing of its value.
+            if canon != Some("ones_like") {
+                for key in self.inputs(index) {
+                    key.hash(&mut hasher);
+                }
             }
             // No key.
             Key::MAX.hash(&mut hasher);
