@@ -551,7 +551,9 @@ impl<'s, 'a> Pairing<'s, 'a> {
                 let is_first = side.draw(index).is_some() && std::mem::take(&mut first_draw);
                 // The first draw of a program whose twin never draws.
                 let starts = is_first && !other_draws;
-                if side.is_bad(index) && (!side.has_bad_input(index) || starts) {
+                // The gradient of a loss has nothing of its value.
+                let is_cause = !side.has_bad_input(index) && side.canon(index) != "ones_like";
+                if side.is_bad(index) && (is_cause || starts) {
                     let position = match pairs {
                         None => index as f64,
                         Some(back) => back.position(index) + 0.5,

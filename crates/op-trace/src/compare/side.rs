@@ -567,11 +567,8 @@ impl<'a> Side<'a> {
         for (which, half) in halves.iter_mut().enumerate() {
             let mut hasher = DefaultHasher::new();
             (which, canon, scalars).hash(&mut hasher);
-            // The gradient of a loss has nothing of its value.
-            if canon != Some("ones_like") {
-                for key in self.inputs(index) {
-                    key.hash(&mut hasher);
-                }
+            for key in self.inputs(index) {
+                key.hash(&mut hasher);
             }
             // No key.
             Key::MAX.hash(&mut hasher);
@@ -602,9 +599,10 @@ impl<'a> Side<'a> {
             let mut bad_input = states.is_some_and(|(before, _)| !other.has_state(before));
             for key in self.inputs(index) {
                 bad_input |= match weak.contains(&key) {
-                    true => self
-                        .producer(key, index)
-                        .is_some_and(|producer| self.is_bad(producer)),
+                    // The gradient of a loss has nothing of its value.
+                    true => self.producer(key, index).is_some_and(|producer| {
+                        self.is_bad(producer) && self.canon(producer) != "ones_like"
+                    }),
                     false => !other.has(key),
                 };
             }
