@@ -2785,10 +2785,12 @@ def write(text, parts, path):
         else:
             sys.stdout.write(text)
             sys.stdout.flush()
-    except BrokenPipeError:
-        # The pipe is closed. Without this, Python would report an error when it closes stdout.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
+        if path is None:
+            # What is left in the buffer would fail again when Python closes stdout, with exit code 120.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):
+            return
         raise Refused(f"{path or 'stdout'} cannot be written: {error.strerror or error}") from None
 
 

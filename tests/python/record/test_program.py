@@ -129,15 +129,20 @@ class Program(unittest.TestCase):
         self.assertEqual(os.listdir(path("plans")), ["a.json"])
 
     def test_stdout_may_be_full_or_closed(self):
-        with open("/dev/full", "w") as full:
-            run = subprocess.run([sys.executable, SCRIPT, "nn.Linear(2, 2)"], stdout=full, stderr=subprocess.PIPE, text=True)
-        self.assertEqual(run.returncode, 2)
-        self.assertEqual(run.stderr, "record.py: stdout cannot be written: No space left on device\n")
-        read, write = os.pipe()
-        os.close(read)
-        run = subprocess.run([sys.executable, SCRIPT, "nn.Linear(2, 2)"], stdout=write, stderr=subprocess.PIPE, text=True)
-        os.close(write)
-        self.assertEqual((run.returncode, run.stderr), (0, ""))
+        command = [sys.executable, SCRIPT, "nn.Linear(2, 2)"]
+        # What is buffered is written once more when Python ends.
+        for unbuffered in ("", "1"):
+            options = {"env": {**os.environ, "PYTHONUNBUFFERED": unbuffered}, "stderr": subprocess.PIPE, "text": True}
+            with self.subTest(unbuffered=unbuffered):
+                with open("/dev/full", "w") as full:
+                    run = subprocess.run(command, stdout=full, **options)
+                self.assertEqual(run.returncode, 2)
+                self.assertEqual(run.stderr, "record.py: stdout cannot be written: No space left on device\n")
+                read, write = os.pipe()
+                os.close(read)
+                run = subprocess.run(command, stdout=write, **options)
+                os.close(write)
+                self.assertEqual((run.returncode, run.stderr), (0, ""))
 
     def test_seventy_billion_parameters(self):
         start = time.perf_counter()

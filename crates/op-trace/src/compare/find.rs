@@ -590,7 +590,6 @@ impl<'s, 'a> Pairing<'s, 'a> {
                 used.extend(b.map(|node| (false, node)));
             }
         }
-        add_spots(&mut lines, self, &reached_a, &reached_b);
         let of_weights = used.clone();
         // After a draw that one side lacks, both read other parts of the stream.
         let mut stream_moved = stream_differs;
@@ -703,7 +702,6 @@ impl<'s, 'a> Pairing<'s, 'a> {
                 let from = which.in_order(Some(index), None);
                 if !is_optimizer && !is_accumulation {
                     self.spread((index, which), &mut reached_a, &mut reached_b);
-                    add_spots(&mut lines, self, &reached_a, &reached_b);
                 }
                 reported.add_closure(which, side.closure(index));
                 found.push(Found {
@@ -760,7 +758,6 @@ impl<'s, 'a> Pairing<'s, 'a> {
             if is_known || is_moved {
                 continue;
             }
-            add_spots(&mut lines, self, &reached_a, &reached_b);
             for (node, of) in [(p, Which::A), (r, Which::B)] {
                 let side = self.sides(of).0;
                 lines[usize::from(of == Which::B)].insert(Spot::of(side, node));
@@ -882,9 +879,14 @@ impl<'s, 'a> Pairing<'s, 'a> {
                 | Class::Exchanged(..)
                 | Class::Order(..)
         );
+        let is_at = |side: &Side<'a>, node, lines: &HashSet<Spot<'a>>, reached: &Bits| {
+            let spot = Spot::of(side, node);
+            let mut reached = side.of_pass(spot.0).filter(|node| reached.has(*node));
+            lines.contains(&spot) || reached.any(|node| Spot::of(side, node) == spot)
+        };
         let same_lines =
-            lines[0].contains(&Spot::of(self.a, p)) && lines[1].contains(&Spot::of(self.b, r));
-        is_structure && (reached_a.has(p) || reached_b.has(r) || same_lines)
+            || is_at(self.a, p, &lines[0], reached_a) && is_at(self.b, r, &lines[1], reached_b);
+        is_structure && (reached_a.has(p) || reached_b.has(r) || same_lines())
     }
 
     /// The parameters that one program uses without an effect on a loss.
@@ -1137,19 +1139,6 @@ impl<'a> Spot<'a> {
     fn of(side: &Side<'a>, node: usize) -> Spot<'a> {
         let site = side.operation(node).site;
         Spot(side.pass(node), site.module.as_ref(), site.at.as_ref())
-    }
-}
-
-/// Adds the lines of what comes from departures, in A and in B.
-fn add_spots<'a>(
-    lines: &mut [HashSet<Spot<'a>>; 2],
-    pairing: &Pairing<'_, 'a>,
-    reached_a: &Bits,
-    reached_b: &Bits,
-) {
-    let sides = [(pairing.a, reached_a), (pairing.b, reached_b)];
-    for (lines, (side, reached)) in lines.iter_mut().zip(sides) {
-        lines.extend(reached.iter().map(|node| Spot::of(side, node)));
     }
 }
 

@@ -379,6 +379,14 @@ impl<'a> Side<'a> {
         self.passes[node]
     }
 
+    /// The nodes of a pass.
+    pub fn of_pass(&self, pass: Pass) -> impl Iterator<Item = usize> {
+        // Backward passes are counted in the order of nodes.
+        let start = self.passes.partition_point(|p| p.number < pass.number);
+        let end = self.passes.partition_point(|p| p.number <= pass.number);
+        (start..end).filter(move |node| self.passes[*node] == pass)
+    }
+
     pub fn is_bad(&self, node: usize) -> bool {
         self.bad.has(node)
     }
