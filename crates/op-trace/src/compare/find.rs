@@ -1010,7 +1010,8 @@ impl<'s, 'a> Pairing<'s, 'a> {
         let (end_a, end_b) = (ends(self.a), ends(self.b));
         let mut only: Vec<(usize, Which)> = Vec::new();
         for (a, b) in self.names.all() {
-            if end_a.get(a.as_str()) == end_b.get(b.as_str()) {
+            let is_same = end_a.get(a.as_str()) == end_b.get(b.as_str());
+            if is_same || super::is_batch_counter(a.as_str()) {
                 continue;
             }
             match (in_a.get(a), in_b.get(b)) {

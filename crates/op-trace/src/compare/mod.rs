@@ -137,11 +137,15 @@ fn is_longer(longer: &Trace, shorter: &Trace) -> bool {
     let (Some(long), Some(short)) = (&longer.end, &shorter.end) else {
         return false;
     };
-    let is_buffer = |name: &str| name.ends_with("num_batches_tracked");
-    let mut ends = short.outcome().filter(|(name, _)| !is_buffer(name));
+    let mut ends = short.outcome().filter(|(name, _)| !is_batch_counter(name));
     long.steps > short.steps
         && short.steps > 0
         && ends.all(|(_, tensor)| longer.calls.has_value(tensor))
+}
+
+/// Whether a buffer counts batches, which tch's layers do not.
+fn is_batch_counter(name: &str) -> bool {
+    name.ends_with("num_batches_tracked")
 }
 
 fn outcome(a: &Trace, b: &Trace) -> Outcome {
@@ -156,8 +160,7 @@ fn outcome(a: &Trace, b: &Trace) -> Outcome {
         }
         let mut values: Vec<_> = end
             .outcome()
-            // Another language may not have it.
-            .filter(|(name, _)| !name.ends_with("num_batches_tracked"))
+            .filter(|(name, _)| !is_batch_counter(name))
             .filter(|(name, tensor)| start.get(name) != Some(&tensor.hash))
             .map(|(_, tensor)| (tensor.dtype.to_string(), tensor.hash, tensor.elements()))
             .collect();
