@@ -144,7 +144,11 @@ pub fn heal(
         for departure in &departures {
             let this = Known::new(departure);
             let is_known = known.iter().any(|known| known.is(&this));
-            if !is_known && !is_backward_of(departure, a.1, trace, &sites) {
+            let follows = || {
+                is_backward_of(departure, a.1, trace, &sites)
+                    || takes_known(departure, a.1, trace, &sites)
+            };
+            if !is_known && !follows() {
                 new.push((
                     departure.clone(),
                     // Its inputs are those of the healed run.
@@ -294,6 +298,36 @@ fn is_backward_of(departure: &Departure, a: &Trace, b: &Trace, sites: &[Site]) -
             sites.contains(&(is_a, text(&forward.at)))
         })
     })
+}
+
+/// Whether a departure is another value that the line of a known departure makes: of a later step, where the other program has the right
+/// value already, as of a batch that is trained on again.
+fn takes_known(departure: &Departure, a: &Trace, b: &Trace, sites: &[Site]) -> bool {
+    /// How many operations before are looked at.
+    const BEFORE: usize = 1000;
+    let taken = |place: &Option<Place>, trace: &Trace| -> Vec<op_trace::ValueHash> {
+        let operation = place
+            .as_ref()
+            .and_then(|place| trace.operation(place.index).ok());
+        let arguments = operation.iter().flat_map(|operation| operation.arguments());
+        let tensors = arguments.flat_map(|(_, value)| value.tensors());
+        tensors.filter_map(|(_, tensor)| tensor.hash).collect()
+    };
+    let (in_a, in_b) = (taken(&departure.a, a), taken(&departure.b, b));
+    let is_made = |is_a: bool, place: &Option<Place>, trace: &Trace, own: &[_], other: &[_]| {
+        let before = place.as_ref().map_or(0, |place| place.index);
+        (0..before).rev().take(BEFORE).any(|index| {
+            trace.operation(index).is_ok_and(|operation| {
+                let at = operation.at.as_ref().map(ToString::to_string);
+                let mut made = output_tensors(&operation).filter_map(|tensor| tensor.hash);
+                made.any(|hash| own.contains(&hash) && !other.contains(&hash))
+                    && sites.contains(&(is_a, at))
+            })
+        })
+    };
+    departure.class.name() == "input"
+        && (is_made(true, &departure.a, a, &in_a, &in_b)
+            || is_made(false, &departure.b, b, &in_b, &in_a))
 }
 
 /// The trace of a run of B with some results replaced.
