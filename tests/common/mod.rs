@@ -7,6 +7,7 @@ pub mod case;
 pub mod reference;
 
 use serde_json::Value;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -29,26 +30,32 @@ pub fn python() -> PathBuf {
     python
 }
 
+/// Runs a Python script of this repository, and returns what it printed.
+pub fn run_script<A: AsRef<OsStr>>(
+    script: &str,
+    arguments: impl IntoIterator<Item = A>,
+) -> Vec<u8> {
+    let mut command = Command::new(python());
+    command
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join(script))
+        .args(arguments);
+    let output = command.output().unwrap();
+    assert!(
+        output.status.success(),
+        "{command:?} failed:\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    output.stdout
+}
+
 /// Runs a script of this repository on `cases` in one Python process, and returns what it wrote:
 /// a JSON value and a file of bytes.
 pub fn run_reference(script: &str, cases: &Value) -> (Value, Vec<u8>) {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
     std::fs::write(path("cases.json"), serde_json::to_vec(cases).unwrap()).unwrap();
-    let output = Command::new(python())
-        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join(script))
-        .args([
-            path("cases.json"),
-            path("results.json"),
-            path("results.bin"),
-        ])
-        .output()
-        .unwrap();
-    assert!(
-        output.status.success(),
-        "{script} failed:\n{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    let files = ["cases.json", "results.json", "results.bin"];
+    run_script(script, files.map(path));
     let results = serde_json::from_slice(&std::fs::read(path("results.json")).unwrap()).unwrap();
     (results, std::fs::read(path("results.bin")).unwrap())
 }

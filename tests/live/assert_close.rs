@@ -1,9 +1,7 @@
 //! `Criterion::Close` against `torch.testing.assert_close`: `assert_close.py`.
 
-use crate::common::python;
+use crate::common::run_script;
 use serde_json::Value;
-use std::path::Path;
-use std::process::Command;
 use tch_init::file::TensorFile;
 use tch_init::parity::{AssertClose, Criterion, TensorComparison};
 
@@ -11,17 +9,7 @@ use tch_init::parity::{AssertClose, Criterion, TensorComparison};
 #[ignore = "needs the Python reference: run `make test`"]
 fn verdicts_and_figures_are_assert_closes() {
     let folder = tempfile::tempdir().unwrap();
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/assert_close.py");
-    let output = Command::new(python())
-        .arg(script)
-        .arg(folder.path())
-        .output()
-        .unwrap();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    run_script("tests/python/assert_close.py", [folder.path()]);
     let open = |name: &str| TensorFile::open(folder.path().join(name)).unwrap();
     let (a, b) = (open("a.safetensors"), open("b.safetensors"));
     let verdicts = std::fs::read(folder.path().join("verdicts.json")).unwrap();

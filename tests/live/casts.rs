@@ -1,8 +1,7 @@
 //! `explain` of a model that was cast, or made in another dtype, as PyTorch does either.
 
-use crate::common::python;
+use crate::common::run_script;
 use serde_json::Value;
-use std::path::Path;
 use std::process::Command;
 
 struct Casts(tempfile::TempDir);
@@ -10,17 +9,7 @@ struct Casts(tempfile::TempDir);
 impl Casts {
     fn new() -> Casts {
         let folder = tempfile::tempdir().unwrap();
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/casts.py");
-        let output = Command::new(python())
-            .arg(script)
-            .arg(folder.path())
-            .output();
-        let output = output.unwrap();
-        assert!(
-            output.status.success(),
-            "{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
+        run_script("tests/python/casts.py", [folder.path()]);
         Casts(folder)
     }
 

@@ -1,6 +1,6 @@
 //! `explain` finds the causes that `tests/python/plant.py` planted.
 
-use crate::common::python;
+use crate::common::run_script;
 use safetensors::SafeTensors;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -23,16 +23,7 @@ struct Planted {
 fn plant() -> Planted {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("planted");
-    let output = Command::new(python())
-        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/plant.py"))
-        .arg(&out)
-        .output()
-        .unwrap();
-    assert!(
-        output.status.success(),
-        "plant.py failed:\n{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    run_script("tests/python/plant.py", [&out]);
     let text = std::fs::read(out.join("cases.json")).unwrap();
     let mut parsed: Value = serde_json::from_slice(&text).unwrap();
     let Value::Array(cases) = parsed["cases"].take() else {
@@ -332,9 +323,7 @@ fn wrong_judgements(planted: &Planted, case: &Value) -> Vec<String> {
 fn printed_layers_have_the_bits_of_pytorch() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("printed");
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/printed.py");
-    let python = Command::new(python()).arg(script).arg(&out).output();
-    assert!(python.unwrap().status.success());
+    run_script("tests/python/printed.py", [&out]);
     let cases: Vec<String> =
         serde_json::from_slice(&std::fs::read(out.join("cases.json")).unwrap()).unwrap();
     assert!(cases.len() >= 18);
@@ -361,12 +350,7 @@ fn printed_layers_have_the_bits_of_pytorch() {
 fn two_bare_files_are_explained_as_the_readme_says() {
     let folder = tempfile::tempdir().unwrap();
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let written = Command::new(python())
-        .arg(root.join("tests/python/story.py"))
-        .arg(folder.path())
-        .output()
-        .unwrap();
-    assert!(written.status.success(), "{written:?}");
+    run_script("tests/python/story.py", [folder.path()]);
     let output = Command::new(env!("CARGO_BIN_EXE_tch-init"))
         .current_dir(folder.path())
         .args(["explain", "ours.safetensors", "python.safetensors"])
@@ -383,14 +367,8 @@ fn two_bare_files_are_explained_as_the_readme_says() {
 #[ignore = "needs the Python reference: run `make test`"]
 fn three_wrong_ports_are_explained() {
     let folder = tempfile::tempdir().unwrap();
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/story.py");
     let out = folder.path().join("story");
-    let planted = Command::new(python())
-        .arg(script)
-        .arg(&out)
-        .output()
-        .unwrap();
-    assert!(planted.status.success());
+    run_script("tests/python/story.py", [&out]);
     let run = |arguments: &[&str]| {
         let output = Command::new(env!("CARGO_BIN_EXE_tch-init"))
             .current_dir(&out)

@@ -1,11 +1,10 @@
 //! Archives of torch.distributed.checkpoint whose numbers exceed 32 bits, read by PyTorch: `large_archives.py`. The files
 //! are sparse, and take no room on the disk.
 
-use crate::common::python;
+use crate::common::run_script;
 use std::fs::File;
 use std::io::{self, Seek as _, SeekFrom, Write};
 use std::path::Path;
-use std::process::Command;
 use tch_init::plan::{CpuStream, InitPlan, Layout, Save};
 use tch_init::rng::Mt19937;
 
@@ -85,15 +84,5 @@ fn large_archives_are_read_by_pytorch() {
         save.max_shard_size(1 << 40),
         ["a", "c"],
     );
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/large_archives.py");
-    let output = Command::new(python())
-        .arg(script)
-        .arg(folder.path())
-        .output()
-        .unwrap();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    run_script("tests/python/large_archives.py", [folder.path()]);
 }

@@ -2,11 +2,9 @@
 //! compared with what Python's constructor makes there.
 
 use crate::common::reference::{expected_of, first_difference};
-use crate::common::{bytes, python};
+use crate::common::{bytes, run_script};
 use crate::plan::build::seeded;
 use serde_json::{Value, json};
-use std::path::Path;
-use std::process::Command;
 use tch::{Kind, Tensor};
 use tch_init::init;
 use tch_init::plan::InitPlan;
@@ -40,20 +38,10 @@ const MODELS: [&str; 22] = [
 const STARTS: [(i64, i64); 3] = [(1, 0), (-7, 1), (1 << 40, 2)];
 
 fn record(model: &str) -> InitPlan {
-    let recorder = Path::new(env!("CARGO_MANIFEST_DIR")).join("python/record.py");
-    let output = Command::new(python())
-        .arg(recorder)
-        .arg(model)
-        .output()
-        .unwrap();
-    assert!(
-        output.status.success(),
-        "{model}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    let plan = InitPlan::from_json(&output.stdout);
+    let json = run_script("python/record.py", [model]);
+    let plan = InitPlan::from_json(&json);
     let plan = plan.unwrap_or_else(|error| panic!("{model}: {error}"));
-    assert_eq!(plan.to_json().as_bytes(), output.stdout, "{model}");
+    assert_eq!(plan.to_json().as_bytes(), json, "{model}");
     plan
 }
 

@@ -1,12 +1,11 @@
 //! Models with data that is neither drawn nor computed, uninitialized memory, lazy modules and dtypes
 //! of every kind: recorded once, materialized at other seeds, compared with what Python makes there.
 
-use crate::common::{bytes, chain, python};
+use crate::common::{bytes, chain, run_script};
 use crate::plan::build::seeded;
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 use tch_init::file::TensorFile;
 use tch_init::plan::{InitPlan, NeedsLibtorch, PlanError, Save};
 use tch_init::rng::Mt19937;
@@ -52,15 +51,9 @@ pub(super) fn check(made: &[(String, Vec<u8>)], expected: &Expected, how: &str) 
 /// The plans of all models of a kind, and the folder with what Python makes of them at [`SEEDS`].
 pub(super) fn recorded(kind: &str) -> (TempDir, Vec<InitPlan>) {
     let folder = tempfile::tempdir().unwrap();
-    let output = Command::new(python())
-        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/data_plans.py"))
-        .arg(kind)
-        .arg(folder.path())
-        .args(SEEDS.map(|seed| seed.to_string()))
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{said}");
+    let mut arguments = vec![kind.into(), folder.path().as_os_str().to_owned()];
+    arguments.extend(SEEDS.map(|seed| seed.to_string().into()));
+    run_script("tests/python/data_plans.py", arguments);
     let paths = (0..).map(|number| folder.path().join(format!("{number}.plan.json")));
     let plans = paths.take_while(|path| path.exists()).map(|path| {
         let plan = InitPlan::load(&path).unwrap_or_else(|error| panic!("{}", chain(&error)));

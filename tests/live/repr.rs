@@ -1,10 +1,9 @@
 //! `tch_init::repr` against a live Python: new cases, and whether the stored ones are up to date.
 
-use crate::common::{bytes, python};
+use crate::common::{bytes, run_script};
 use crate::repr::{DTYPES, GOLDEN, in_repository, printed};
 use serde_json::{Value, json};
 use std::path::Path;
-use std::process::Command;
 use tch::{Kind, Tensor};
 
 const GENERATOR: &str = "tests/python/repr_golden.py";
@@ -171,11 +170,5 @@ fn the_stored_cases_are_what_the_generator_writes() {
 }
 
 fn run_generator(arguments: &[&Path]) {
-    let output = Command::new(python())
-        .arg(in_repository(GENERATOR))
-        .args(arguments)
-        .output()
-        .unwrap();
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{GENERATOR} failed:\n{stderr}");
+    run_script(GENERATOR, arguments);
 }

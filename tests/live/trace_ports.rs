@@ -1,9 +1,9 @@
 //! Ports of Python programs, traced on both sides: nothing differs, and planted mistakes are named.
 
-use crate::common::{default_stream, python};
+use crate::common::{default_stream, run_script};
 use std::cell::Cell;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use tch::nn::{Module, ModuleT, OptimizerConfig, RNN, VarStore};
 use tch::{Device, Kind, Tensor, kind::FLOAT_CPU, vision};
 use tch_init::trace::file::{Comparison, Outcome, Trace};
@@ -319,16 +319,13 @@ fn folder(temporary: &Path) -> PathBuf {
 
 /// Records programs in Python.
 fn python_traces(folder: &Path, steps: usize, names: &[&str]) {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/trace/ports.py");
-    let output = Command::new(python())
-        .arg(script)
-        .arg(folder)
-        .args([tch::get_num_threads().to_string(), steps.to_string()])
-        .args(names)
-        .output()
-        .unwrap();
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{stderr}");
+    let mut arguments = vec![
+        folder.as_os_str().to_owned(),
+        tch::get_num_threads().to_string().into(),
+        steps.to_string().into(),
+    ];
+    arguments.extend(names.iter().map(OsString::from));
+    run_script("tests/python/trace/ports.py", arguments);
 }
 
 #[test]

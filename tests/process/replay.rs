@@ -1,8 +1,9 @@
 //! Recorded operations, run again here.
 
-use crate::common::default_stream;
+use crate::common::{default_stream, run_script};
 use op_trace::{Comparison, Outcome, Trace, Value};
-use std::path::{Path, PathBuf};
+use std::ffi::OsStr;
+use std::path::Path;
 use std::process::Command;
 use tch_init::trace::replay::Replay;
 use tch_init::trace::{Proof, Verdict, heal};
@@ -11,19 +12,12 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-fn python() -> PathBuf {
-    std::env::var_os("TCH_INIT_PYTHON")
-        .map_or_else(|| root().join(".venv/bin/python"), PathBuf::from)
-}
-
 fn plant(folder: &Path, arguments: &[&str]) {
-    let output = Command::new(python())
-        .arg(root().join("tests/python/trace/plant.py"))
-        .arg(folder)
-        .args(arguments)
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{output:?}");
+    let arguments = arguments.iter().map(OsStr::new);
+    run_script(
+        "tests/python/trace/plant.py",
+        [folder.as_os_str()].into_iter().chain(arguments),
+    );
 }
 
 /// All operations of the programs, draws included, give the bits of the trace.
@@ -217,7 +211,7 @@ with tch_trace.record(sys.argv[1]):
     x.to_mkldnn()
 "#;
     let python = folder.path().join("python.trace");
-    let output = Command::new(self::python())
+    let output = Command::new(crate::common::python())
         .args(["-c", script])
         .arg(&python)
         .arg(root().join("python"))
