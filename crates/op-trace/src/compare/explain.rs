@@ -21,10 +21,7 @@ impl<'s, 'a> Pairing<'s, 'a> {
         {
             let (side, _) = self.sides(which);
             explanation.step = Some((step, which));
-            explanation.class = match which {
-                Which::A => Class::OnlyInA(side.node(step).canon.to_owned()),
-                Which::B => Class::OnlyInB(side.node(step).canon.to_owned()),
-            };
+            explanation.class = which.only(side.node(step).canon.to_owned());
             explanation.details.push(format!(
                 "only in {}: {}",
                 side.label,
@@ -69,10 +66,7 @@ impl<'s, 'a> Pairing<'s, 'a> {
             ));
             explanation.step = Some((term, which));
             explanation.steps.push((term, which));
-            explanation.propose(match which {
-                Which::A => Class::OnlyInA(name),
-                Which::B => Class::OnlyInB(name),
-            });
+            explanation.propose(which.only(name));
             return explanation;
         }
         // Tensors by their argument, where one side may have none.
@@ -174,10 +168,10 @@ impl<'s, 'a> Pairing<'s, 'a> {
             Some(terms)
         };
         let (mut a, mut b) = (terms(self.a, p)?, terms(self.b, r)?);
-        let in_both: Vec<Key> = a.iter().map(|(key, _)| *key).collect();
+        let of_a: Vec<Key> = a.iter().map(|(key, _)| *key).collect();
         let of_b: Vec<Key> = b.iter().map(|(key, _)| *key).collect();
         a.retain(|(key, _)| !of_b.contains(key));
-        b.retain(|(key, _)| !in_both.contains(key));
+        b.retain(|(key, _)| !of_a.contains(key));
         match (&a[..], &b[..]) {
             ([(_, term)], []) => Some((*term, Which::A)),
             ([], [(_, term)]) => Some((*term, Which::B)),
@@ -251,21 +245,20 @@ impl<'s, 'a> Pairing<'s, 'a> {
             return None;
         }
         let (side, _) = self.sides(which);
-        let (name, of_step) = (side.node(step).canon, side);
+        let name = side.canon(step);
+        let takes_number = |side: &Side<'a>, node: usize| {
+            let mut scalars = side.node(node).scalars.into_iter();
+            scalars.any(|(_, value)| value.as_number().is_some())
+        };
+        let is_by_number = takes_number(side, step);
         let follows = |side: &Side<'a>, node: &Node<'a>| {
             let outputs = node.outputs.iter();
             let mut consumers = outputs.flat_map(|(key, _)| side.all_consumers(*key));
-            let scalars = |side: &Side<'a>, node: usize| {
-                let node = side.node(node);
-                let mut scalars = node.scalars.into_iter();
-                scalars.any(|(_, value)| value.as_number().is_some())
-            };
-            let factor = scalars(of_step, step);
             // A step by a number is not one by a tensor.
             consumers.any(|consumer| {
                 side.canon(consumer) == name
                     && side.pass(consumer) == node.pass
-                    && (!is_arithmetic(name) || scalars(side, consumer) == factor)
+                    && (!is_arithmetic(name) || takes_number(side, consumer) == is_by_number)
             })
         };
         let (with, without) = match which {
@@ -275,9 +268,8 @@ impl<'s, 'a> Pairing<'s, 'a> {
         // Or it is as often on both sides, elsewhere.
         let count = |side: &Side<'a>| {
             let pass = side.pass(step.min(side.len().saturating_sub(1)));
-            (0..side.len())
-                .filter(|node| side.pass(*node) == pass && side.node(*node).canon == name)
-                .count()
+            let nodes = side.of_pass(pass);
+            nodes.filter(|node| side.canon(*node) == name).count()
         };
         let computes = side.node(step).states.is_none() && !side.node(step).view;
         let is_forward = side.operation(step).phase == Phase::Forward;
@@ -411,7 +403,7 @@ impl<'s, 'a> Pairing<'s, 'a> {
         }
     }
 
-    /// The steps that one side has before an operation, of which the other side's result is no departure, since both have it elsewhere:
+    /// The steps that one side has before an operation, where the other side's result does not depart, since both have it elsewhere:
     /// `exp(mul(x))` and `exp(x)`.
     fn opened(&self, a: &Expression, b: &Expression) -> Option<(Which, Vec<usize>)> {
         let (which, whole, part, opened) = match (a.node, b.node) {
@@ -548,7 +540,7 @@ impl<'s, 'a> Pairing<'s, 'a> {
             explanation.propose(Class::Input(step_name(side, &steps)));
             return;
         }
-        // What the other side has drawn there, too, is no draw of these steps.
+        // What the other side has drawn there, too, was not drawn by these steps.
         let is_drawn_there = |key: Key, step: usize| {
             let mut makers = other.makers(key);
             makers.any(|maker| other.pass(maker) == side.pass(step))
@@ -576,10 +568,7 @@ impl<'s, 'a> Pairing<'s, 'a> {
         explanation.step = explanation
             .step
             .or(steps.last().copied().map(|step| (step, which)));
-        explanation.propose(match which {
-            Which::A => Class::OnlyInA(name),
-            Which::B => Class::OnlyInB(name),
-        });
+        explanation.propose(which.only(name));
     }
 
     /// The operation of the other side that takes the same values as a step, in another order or with other arguments.

@@ -688,13 +688,12 @@ impl<'s, 'a> Pairing<'s, 'a> {
                     }
                 }
                 stream_moved |= node.states.is_some();
-                let class = match (which, is_accumulation, is_optimizer) {
+                let class = match (is_accumulation, is_optimizer) {
                     _ if node.states.is_some() => Class::Stream,
-                    (_, true, _) => Class::GradientNotZeroed,
+                    (true, _) => Class::GradientNotZeroed,
                     _ if is_frozen => Class::Frozen,
-                    (_, _, true) => Class::Optimizer(node.canon.to_owned()),
-                    (Which::A, ..) => Class::OnlyInA(step_name(side, &[index])),
-                    (Which::B, ..) => Class::OnlyInB(step_name(side, &[index])),
+                    (_, true) => Class::Optimizer(node.canon.to_owned()),
+                    _ => which.only(step_name(side, &[index])),
                 };
                 let expander = self.expander(which);
                 let detail = format!("only in {}: {}", side.label, call_text(&expander, index));
@@ -1024,10 +1023,7 @@ impl<'s, 'a> Pairing<'s, 'a> {
         let (side, _) = self.sides(which);
         let name = step_name(side, &[node]);
         let (a, b) = which.in_order(Some(place_of(side, node)), None);
-        let class = match which {
-            Which::A => Class::OnlyInA(name),
-            Which::B => Class::OnlyInB(name),
-        };
+        let class = which.only(name);
         let call = call_text(&self.expander(which), node);
         let updated = side.operation(node).site.updated.as_ref();
         let detail = format!(
@@ -1080,10 +1076,7 @@ impl<'s, 'a> Pairing<'s, 'a> {
             first = producer;
         }
         let name = step_name(side, &[first]);
-        let class = match which {
-            Which::A => Class::OnlyInA(name),
-            Which::B => Class::OnlyInB(name),
-        };
+        let class = which.only(name);
         let (p, r) = which.in_order(first, other);
         let keys = |side: &Side<'a>, node: usize| {
             let inputs = side.node(node).inputs;

@@ -1,5 +1,6 @@
 //! Pairs the operations of two traces.
 
+use super::class::Class;
 use super::expression::Expander;
 use super::names::Names;
 use super::side::{Key, Keys, Node, Pairs, Side, canon};
@@ -118,6 +119,14 @@ impl Which {
         match self {
             Which::A => (own, other),
             Which::B => (other, own),
+        }
+    }
+
+    /// The class of a step that only this side has.
+    pub fn only(self, step: String) -> Class {
+        match self {
+            Which::A => Class::OnlyInA(step),
+            Which::B => Class::OnlyInB(step),
         }
     }
 }
