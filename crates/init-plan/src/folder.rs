@@ -73,7 +73,7 @@ pub enum FolderError {
         /// The first that is missing.
         first: String,
     },
-    /// The folder has not got its name yet.
+    /// The folder does not have its final name yet.
     #[error("{}: not complete; `tch-init assemble` completes it, or says what is missing", path.display())]
     NotComplete {
         /// The folder while it is made.
@@ -315,15 +315,10 @@ fn finished(folder: &Path, expected: Option<&Manifest>) -> Result<Option<Assembl
     }
     let files = manifest.files.iter().enumerate();
     let absent = files.filter(|(i, (file, _))| {
-        let found = fs::metadata(folder.join(file)).ok();
-        let found = found.filter(|found| found.is_file());
-        let is_size = |size: u64| {
-            manifest
-                .sizes
-                .as_ref()
-                .is_none_or(|sizes| sizes[*i] == size)
-        };
-        !found.is_some_and(|found| is_size(found.len()))
+        let expected = manifest.sizes.as_ref().map(|sizes| sizes[*i]);
+        let is_there = fs::metadata(folder.join(file))
+            .is_ok_and(|found| found.is_file() && expected.is_none_or(|size| size == found.len()));
+        !is_there
     });
     let absent: Vec<&str> = absent.map(|(_, (file, _))| file.as_str()).collect();
     match absent.first() {

@@ -102,12 +102,12 @@ const CHUNK: u64 = 1024;
 impl InitPlan {
     /// Compares the files of a folder that [`save_part`](Self::save_part) has made with what this plan makes from this
     /// generator: all sizes, all bytes that describe tensors, and samples of the elements. What a file has of a tensor is cut
-    /// into chunks of 1,024 elements, of which so many are drawn again, at equal distances through all files; or all. Any
+    /// into chunks of 1,024 elements; `samples` of them, or all, are drawn again, at equal distances through all files. Any
     /// layout; `None` for a folder without a manifest. The memory that it takes does not depend on the files' size.
     ///
     /// # Errors
     ///
-    /// [`FolderError::NotComplete`] for a folder that has not been assembled; [`FolderError::Io`] if a file cannot be
+    /// [`FolderError::NotComplete`] for a folder that is not assembled yet; [`FolderError::Io`] if a file cannot be
     /// read; and as [`materialize`](Self::materialize).
     ///
     /// ```

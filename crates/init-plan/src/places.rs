@@ -9,7 +9,7 @@ use crate::storage_lifetimes::check_memory;
 use crate::stream::{Storages, Stream, StreamError};
 use crate::stream_cursor::Cursor;
 use std::collections::BTreeMap;
-use torch_rng::{Draw, Engine, Mt19937};
+use torch_rng::{Draw, Engine, Mt19937, Target, TruncNormal};
 
 /// Makes any elements of a plan's tensors, with the bits that [`InitPlan::materialize`] gives them, from one
 /// generator: it knows where in the stream each step begins.
@@ -209,7 +209,7 @@ impl<'p, S: Stream> Places<'p, S> {
     }
 
     /// Finds where a step ends.
-    fn skip(&mut self, i: usize, step: &Step, here: Position) -> Result<(), PlanError> {
+    fn skip(&mut self, i: usize, step: &'p Step, here: Position) -> Result<(), PlanError> {
         let plan = self.plan;
         let failed = |source| plan.failed_step(i, source);
         match &step.op {
@@ -259,13 +259,18 @@ impl<'p, S: Stream> Places<'p, S> {
         Ok(())
     }
 
-    /// The words from the base to the end of a truncated normal draw, how often it is repeated being counted.
-    fn counted(&mut self, i: usize, step: &Step, here: Position) -> Option<u64> {
+    /// A truncated normal draw that is repeated, with the words of each time.
+    fn repeated(&self, step: &'p Step) -> Option<(&'p TruncNormal, Target<'p>, u64)> {
         let (Op::Draw(Draw::TruncNormal(draw)), [out]) = (&step.op, &*step.outs) else {
             return None;
         };
         let target = self.plan.views[*out].target(self.plan.semantics)?;
-        let words = draw.pass_words(target)?;
+        Some((draw, target, draw.pass_words(target)?))
+    }
+
+    /// The words from the base to the end of a truncated normal draw, how often it is repeated being counted.
+    fn counted(&mut self, i: usize, step: &'p Step, here: Position) -> Option<u64> {
+        let (draw, target, words) = self.repeated(step)?;
         let engine = self.stream.engine(&Draw::from(*draw), target)?;
         let start = self.positions.generator(here);
         let passes = match &mut self.scout {
@@ -278,14 +283,11 @@ impl<'p, S: Stream> Places<'p, S> {
     /// Counts, with other processes, what has to be counted before some tensors can be made.
     pub(crate) fn scout(&mut self, scout: Scout, roots: &[usize]) -> Result<(), PlanError> {
         let plan = self.plan;
-        let is_counted = |step: &Step| {
-            matches!((&step.op, &*step.outs), (Op::Draw(Draw::TruncNormal(draw)), [out])
-                if plan.views[*out].target(plan.semantics).is_some_and(|target| draw.pass_words(target).is_some()))
-        };
         let storages = roots.iter().map(|root| plan.views[*root].storage);
         let last = storages.filter_map(|storage| self.writers[storage].last());
         let end = last.max().map_or(0, |last| *last);
-        if plan.steps[..end].iter().any(is_counted) {
+        let mut before = plan.steps[..end].iter();
+        if before.any(|step| self.repeated(step).is_some()) {
             self.scout = Some(scout);
             self.extend(end)?;
         }

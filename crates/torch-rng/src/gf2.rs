@@ -264,7 +264,7 @@ fn add_vectors<I: FullIsa>(isa: I, limbs: &[u64], to: &mut [u64]) {
     }
 }
 
-/// The limbs of an equation in so many unknowns: whole vectors.
+/// The number of limbs of an equation in `unknowns` unknowns: whole vectors.
 pub(crate) fn limbs(unknowns: usize) -> usize {
     (unknowns + 1).div_ceil(64).next_multiple_of(VECTOR)
 }

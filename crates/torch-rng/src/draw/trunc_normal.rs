@@ -828,8 +828,8 @@ impl<T: Element> InSingle<T> for SinglePass<'_, T> {
     }
 }
 
-/// The largest word of a radius, of 24 bits, with which surely no value is outside the bounds; `None` if so many have a
-/// larger one that it is faster to compute all.
+/// The largest word of a radius, of 24 bits, with which surely no value is outside the bounds; `None` if it is faster to compute
+/// all values, since many words are larger.
 fn largest_radius(mean: f32, std: f32, (low, high): (f32, f32)) -> Option<f32> {
     let [mean, std, low, high] = [mean, std, low, high].map(f64::from);
     // Rounding to the dtype, as the bounds are, brings no value outside. The radius, its product and the sum are
