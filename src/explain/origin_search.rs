@@ -215,33 +215,31 @@ fn first_shift(
 ) -> Result<Option<Shift>, InitError> {
     /// How many tensors are tried.
     const TRIES: usize = 4;
-    let is_tried = |candidate: &&Candidate| {
-        let target = &targets[candidate.target];
-        target.expected_position.is_some() && candidate.is_expected(target)
-    };
-    let mut tried = Vec::new();
-    for candidate in candidates.iter().filter(is_tried) {
-        let target = &targets[candidate.target];
-        let heads: Vec<_> = target.views.iter().map(Head::of).collect();
-        if !candidate.is_enough(&heads) {
-            continue;
-        }
-        if !tried.contains(&candidate.target) {
-            tried.push(candidate.target);
-        }
-        if tried.len() > TRIES {
-            break;
-        }
-        let Some(position) = candidate.recovered(&heads, limits.words) else {
+    let mut tried = 0;
+    for (number, target) in targets.iter().enumerate() {
+        let Some(expected) = target.expected_position else {
             continue;
         };
-        let origin = candidate.replay(target, position)?;
-        if let (Some(expected), true) = (target.expected_position, origin.is_some()) {
-            found[candidate.target] = origin;
-            return Ok(Some((
-                position.seed,
-                position.word as i64 - expected.word as i64,
-            )));
+        let heads: Vec<_> = target.views.iter().map(Head::of).collect();
+        let is_tried = |candidate: &&Candidate| {
+            candidate.target == number
+                && candidate.is_expected(target)
+                && candidate.is_enough(&heads)
+        };
+        let own: Vec<_> = candidates.iter().filter(is_tried).collect();
+        for candidate in &own {
+            let Some(position) = candidate.recovered(&heads, limits.words) else {
+                continue;
+            };
+            found[number] = candidate.replay(target, position)?;
+            if found[number].is_some() {
+                let shift = position.word as i64 - expected.word as i64;
+                return Ok(Some((position.seed, shift)));
+            }
+        }
+        tried += usize::from(!own.is_empty());
+        if tried == TRIES {
+            break;
         }
     }
     Ok(None)
