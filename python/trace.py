@@ -404,7 +404,7 @@ class Recorder(TorchDispatchMode):
         self.values = Values(f"{path}.safetensors", max_values)
         # The operations whose inputs are kept, and the one that runs.
         self.keep, self.index = keep, None
-        self.operators, self.composite, self.loops, self.codes = {}, {}, {}, {}
+        self.operators, self.composite, self.codes = {}, {}, {}
         self.modules, self.roots, self.stack, self.tensors = {}, {}, [], {}
         self.count, self.step, self.done, self.busy, self.made, self.states = 0, 1, False, False, set(), set()
         self.forward_of, self.after_backward = {}, False
@@ -632,14 +632,15 @@ class Recorder(TorchDispatchMode):
         kwargs = kwargs or {}
         if self.done or self.busy or threading.get_ident() != self.thread:
             return func(*args, **kwargs)
-        if torch.is_inference_mode_enabled() and self.is_composite(func):
+        keys = torch._C.DispatchKey
+        if torch.is_inference_mode_enabled() and self.is_composite(func, keys.CompositeImplicitAutograd):
             # In inference mode nothing is decomposed yet. (Not func.decompose: decompositions in Python compute other bits.)
             with self.pushed():
-                return func._op_dk(torch._C.DispatchKey.CompositeImplicitAutograd, *args, **kwargs)
-        if self.is_loop(func) and on_cpu(args):
+                return func._op_dk(keys.CompositeImplicitAutograd, *args, **kwargs)
+        if on_cpu(args) and is_loop(func) and self.is_composite(func, keys.CompositeExplicitAutograd):
             # An operation of each tensor, as a program in Rust calls them.
             with self.pushed():
-                return func._op_dk(torch._C.DispatchKey.CompositeExplicitAutograd, *args, **kwargs)
+                return func._op_dk(keys.CompositeExplicitAutograd, *args, **kwargs)
         operator = self.operators.get(func)
         if operator is None:
             operator = self.operators[func] = Operator(func)
@@ -664,23 +665,12 @@ class Recorder(TorchDispatchMode):
         self.write(line)
         return result
 
-    def is_loop(self, func):
-        """Whether an operator of lists of tensors calls, on the CPU, an operator for each."""
-        found = self.loops.get(func)
+    def is_composite(self, func, key):
+        """Whether an operator's kernel of this kind, which calls other operators, is that of the CPU."""
+        found = self.composite.get((func, key))
         if found is None:
-            keys = torch._C.DispatchKey
-            found = self.loops[func] = func._schema.name.startswith("aten::_foreach_") \
-                and func.has_kernel_for_dispatch_key(keys.CompositeExplicitAutograd) \
-                and not func.has_kernel_for_dispatch_key(keys.CPU)
-        return found
-
-    def is_composite(self, func):
-        found = self.composite.get(func)
-        if found is None:
-            keys = torch._C.DispatchKey
-            found = func.has_kernel_for_dispatch_key(keys.CompositeImplicitAutograd) \
-                and not func.has_kernel_for_dispatch_key(keys.CPU)
-            self.composite[func] = found
+            found = self.composite[func, key] = func.has_kernel_for_dispatch_key(key) \
+                and not func.has_kernel_for_dispatch_key(torch._C.DispatchKey.CPU)
         return found
 
     @contextlib.contextmanager
@@ -892,6 +882,11 @@ def record(path, model=None, steps=None, max_values=MAX_VALUES, stats=False, kee
         raise ValueError(f"steps: expected a positive integer, found {steps!r}")
     with Recorder(os.fspath(path), named_models(model), steps, max_values, stats=stats, keep=keep) as recorder:
         yield recorder
+
+
+def is_loop(func):
+    """Whether an operator of lists calls an operator for each tensor."""
+    return func._schema.name.startswith("aten::_foreach_")
 
 
 def on_cpu(args):

@@ -5,7 +5,7 @@
 
 use super::prove::Proof;
 use super::replay::{NotRun, Replay, Seen, output_tensors};
-use op_trace::{Comparison, Departure, Outcome, Place, Sides, Trace};
+use op_trace::{Comparison, Departure, Operation, Outcome, Place, Sides, Trace};
 use serde_json::{Map, Value as Json, json};
 use std::collections::HashMap;
 use std::fs::File;
@@ -271,6 +271,11 @@ fn results_of(
     Ok(found)
 }
 
+/// The line of an operation.
+fn line(operation: &Operation) -> Option<String> {
+    operation.at.as_ref().map(ToString::to_string)
+}
+
 /// The lines of the operations that a departure is about.
 fn sites_of(departure: &Departure, a: &Trace, b: &Trace) -> Vec<Site> {
     let sides = [(true, &departure.a, a), (false, &departure.b, b)];
@@ -279,8 +284,7 @@ fn sites_of(departure: &Departure, a: &Trace, b: &Trace) -> Vec<Site> {
         .filter_map(|(is_a, place, trace)| {
             let place = place.as_ref()?;
             let operation = trace.operation(place.index).ok()?;
-            let text = |text: &Option<op_trace::SharedStr>| text.as_ref().map(ToString::to_string);
-            Some((is_a, text(&operation.at)))
+            Some((is_a, line(&operation)))
         })
         .collect()
 }
@@ -293,10 +297,7 @@ fn is_backward_of(departure: &Departure, a: &Trace, b: &Trace, sites: &[Site]) -
             let operation = trace.operation(place.as_ref()?.index).ok()?;
             trace.operation(operation.forward?).ok()
         };
-        forward().is_some_and(|forward| {
-            let text = |text: &Option<op_trace::SharedStr>| text.as_ref().map(ToString::to_string);
-            sites.contains(&(is_a, text(&forward.at)))
-        })
+        forward().is_some_and(|forward| sites.contains(&(is_a, line(&forward))))
     })
 }
 
@@ -318,10 +319,9 @@ fn takes_known(departure: &Departure, a: &Trace, b: &Trace, sites: &[Site]) -> b
         let before = place.as_ref().map_or(0, |place| place.index);
         (0..before).rev().take(BEFORE).any(|index| {
             trace.operation(index).is_ok_and(|operation| {
-                let at = operation.at.as_ref().map(ToString::to_string);
                 let mut made = output_tensors(&operation).filter_map(|tensor| tensor.hash);
                 made.any(|hash| own.contains(&hash) && !other.contains(&hash))
-                    && sites.contains(&(is_a, at))
+                    && sites.contains(&(is_a, line(&operation)))
             })
         })
     };
