@@ -72,7 +72,7 @@ class Launchers(Planned):
             self.launch(lambda count: [find("srun"), "-n", str(count)], "SLURM_PROCID", environment)
 
     def test_slurm_requeues(self):
-        """A job is stopped and queued again while one process has not begun and others have written their files."""
+        """A job is stopped and queued again while one process has yet to start and others have written their files."""
         folder, partial = self.folder / "requeued", self.folder / "requeued.partial"
         log = self.folder / "requeued.log"
         make = [program(), "materialize", self.plan, "--seed", SEED, "-o", f"{folder}/", *LAYOUTS[1]]
@@ -113,7 +113,7 @@ class Launchers(Planned):
     def wait(self, ready, log):
         end = time.monotonic() + 60
         while not ready():
-            self.assertLess(time.monotonic(), end, log.read_text() if log.exists() else "the job has not begun")
+            self.assertLess(time.monotonic(), end, log.read_text() if log.exists() else "the job did not start")
             time.sleep(0.1)
 
     def test_torchrun_restarts(self):

@@ -252,7 +252,7 @@ HELD_BACK = [
     ("vae", ["no one"], [("step", "add", None, 1, "forward")]),
     ("vae", ["sign"], [("argument", "other", None, 1, "forward")]),
     ("vae", ["mean of divergence"], [("operation", "sum", None, 1, "forward")]),
-    # The second is behind the first.
+    # The first hides the second.
     ("vae", ["half near", "mean of pixels"], [("argument", "other", None, 1, "forward")]),
     ("vae", ["written differently"], []),
     # Step 1 gives the same bits.
