@@ -81,6 +81,7 @@ sweep: models
 bench: models
 	$(CARGO) bench --features cli --bench engine
 	PYTHONPATH=.models $(CARGO) bench --features cli --bench models
+	$(CARGO) bench --no-default-features --bench ranks
 
 setup:
 	$(PYTHON) tools/setup.py

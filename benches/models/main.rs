@@ -2,6 +2,8 @@
 //!
 //! Each runs in its own process with its libraries loaded, up to tensors in memory: tch-init reads the plan, Python
 //! constructs the classes, and both touch the memory for the first time. Needs the libraries of `./setup --models`.
+//!
+//! GPT-2 is also made and written to a file, beside `torch.save` of Python's `state_dict` and beside `cp` of the file.
 
 #[path = "../table/mod.rs"]
 mod table;
@@ -11,15 +13,17 @@ use std::process::Command;
 use std::time::Instant;
 use table::{Row, median, python, row};
 use tch::{Device, Kind, Tensor};
-use tch_init::plan::InitPlan;
+use tch_init::plan::{InitPlan, Save};
 use tch_init::{Generator, init};
 
 const THREADS: i32 = 2;
 
+const GPT2: &str = "GPT-2 124M (transformers)";
+
 /// The names in the table and in Python.
 const MODELS: [(&str, &str); 4] = [
     (
-        "GPT-2 124M (transformers)",
+        GPT2,
         "transformers.GPT2LMHeadModel(transformers.GPT2Config())",
     ),
     (
@@ -47,24 +51,66 @@ fn nanoseconds(command: &mut Command) -> f64 {
     output(command).trim().parse().unwrap()
 }
 
-/// Measured alternately, so that other load affects both.
-fn compare(name: &str, expression: &str, plan: &Path) -> Row {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/models/reference.py");
-    let program = std::env::current_exe().unwrap();
-    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-    for _ in 0..7 {
-        ours.push(nanoseconds(Command::new(&program).arg("run").arg(plan)));
-        theirs.push(nanoseconds(
-            Command::new(python())
-                .arg(&script)
-                .args([expression, &THREADS.to_string()]),
-        ));
-    }
-    row(name, median(ours), median(theirs), THREADS)
+/// This program, which prints the nanoseconds that a plan takes.
+fn ours(plan: &Path) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.arg("run").arg(plan);
+    command
 }
 
-/// Prints the nanoseconds of materializing a plan.
-fn run(plan: &str) {
+/// Python, which prints the nanoseconds that a constructor takes.
+fn theirs(expression: &str) -> Command {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/models/reference.py");
+    let mut command = Command::new(python());
+    command.arg(script).args([expression, &THREADS.to_string()]);
+    command
+}
+
+/// Measured alternately, so that other load affects both.
+fn compare(name: &str, expression: &str, plan: &Path) -> Row {
+    let (mut our_times, mut their_times) = (Vec::new(), Vec::new());
+    for _ in 0..7 {
+        our_times.push(nanoseconds(&mut ours(plan)));
+        their_times.push(nanoseconds(&mut theirs(expression)));
+    }
+    row(name, median(our_times), median(their_times), THREADS)
+}
+
+/// As [`compare`], up to a file, which each time is a new one.
+fn compare_files(name: &str, expression: &str, plan: &Path) -> [Row; 2] {
+    let folder = plan.parent().unwrap();
+    let (file, other) = (folder.join("file"), folder.join("other"));
+    let (mut our_times, mut their_times, mut copies) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..7 {
+        our_times.push(nanoseconds(ours(plan).arg(&file)));
+        let start = Instant::now();
+        output(Command::new("cp").args([&file, &other]));
+        copies.push(start.elapsed().as_nanos() as f64);
+        std::fs::remove_file(&other).unwrap();
+        their_times.push(nanoseconds(theirs(expression).arg(&other)));
+        for file in [&file, &other] {
+            std::fs::remove_file(file).unwrap();
+        }
+    }
+    let our_time = median(our_times);
+    [
+        row(
+            format!("{name} to a file"),
+            our_time,
+            median(their_times),
+            THREADS,
+        ),
+        row(
+            format!("{name} to a file, cp"),
+            our_time,
+            median(copies),
+            THREADS,
+        ),
+    ]
+}
+
+/// Prints the nanoseconds of materializing a plan, to a file if one is given.
+fn run(plan: &str, file: Option<&str>) {
     tch::set_num_threads(THREADS);
     // Work that is done once per process is not measured.
     let mut once = Tensor::zeros([1 << 22], (Kind::Float, Device::Cpu));
@@ -74,9 +120,19 @@ fn run(plan: &str) {
     let plan = InitPlan::load(plan).unwrap();
     let mut generator = Generator::new(Device::Cpu).unwrap();
     generator.manual_seed(1).unwrap();
-    let tensors = plan.materialize(&mut generator).unwrap();
-    let time = start.elapsed();
-    assert_eq!(tensors.len(), plan.names().count());
+    let time = match file {
+        None => {
+            let tensors = plan.materialize(&mut generator).unwrap();
+            let time = start.elapsed();
+            assert_eq!(tensors.len(), plan.names().count());
+            time
+        }
+        Some(file) => {
+            let save = Save::default();
+            plan.save(file, &mut generator, save, |_| true).unwrap();
+            start.elapsed()
+        }
+    };
     println!("{}", time.as_nanos());
 }
 
@@ -86,10 +142,10 @@ fn main() {
         .skip(1)
         .filter(|a| a != "--bench")
         .collect();
-    if let [run_, plan] = &arguments[..]
-        && run_ == "run"
+    if let [first, plan, file @ ..] = &arguments[..]
+        && first == "run"
     {
-        return run(plan);
+        return run(plan, file.first().map(String::as_str));
     }
     table::print_head();
     let folder = tempfile::tempdir().unwrap();
@@ -106,6 +162,9 @@ fn main() {
                     .arg(&plan),
             );
             rows.push(compare(name, expression, &plan));
+            if name == GPT2 {
+                rows.extend(compare_files(name, expression, &plan));
+            }
         }
     }
     table::save(rows);

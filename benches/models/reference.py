@@ -1,4 +1,6 @@
-"""Prints the nanoseconds that Python takes to construct a model: reference.py EXPR THREADS."""
+"""Prints the nanoseconds that Python takes to construct a model, and to save it if a file is given:
+reference.py EXPR THREADS [FILE].
+"""
 
 import importlib
 import sys
@@ -6,7 +8,7 @@ import time
 
 import torch
 
-expression, threads = sys.argv[1:]
+expression, threads, *file = sys.argv[1:]
 library = expression.split(".")[0]
 scope = {library: importlib.import_module(library)}
 if library == "torchvision":
@@ -21,4 +23,6 @@ torch.nn.init.uniform_(torch.zeros(1 << 20))
 torch.manual_seed(1)
 start = time.perf_counter_ns()
 model = eval(expression, scope)
+if file:
+    torch.save(model.state_dict(), *file)
 print(time.perf_counter_ns() - start)

@@ -65,6 +65,7 @@ pub fn median(mut times: Vec<f64>) -> f64 {
 }
 
 /// The interpreter of the Python reference.
+#[allow(dead_code, reason = "a bench without libtorch is without Python")]
 pub fn python() -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     std::env::var_os("TCH_INIT_PYTHON").map_or_else(|| root.join(".venv/bin/python"), PathBuf::from)

@@ -26,6 +26,9 @@ const MAX_READS: u32 = 4096;
 /// Bytes of an operand that is read whole, and of a view that is gathered from.
 const GATHERED: u64 = 16 << 20;
 
+/// Elements of which copies in both dtypes are held to cast them: enough for several threads to draw.
+const CAST: u64 = 1 << 20;
+
 /// How far the reads of one range have gone.
 struct Reads {
     depth: u32,
@@ -42,7 +45,8 @@ impl<S: Stream> Places<'_, S> {
     /// Writes the elements `range`, in row-major order, of a parameter or buffer to `bytes`, as `dtype`: that of the
     /// tensor, or another one that floating-point and complex tensors are cast to, as `Tensor.to(dtype)` casts them.
     ///
-    /// Memory of about the size of `bytes` is used besides, once for each tensor that is read to make another one.
+    /// Memory of about the size of `bytes` is used besides, once for each tensor that is read to make another one; a
+    /// cast uses less.
     /// The elements of `uniform_`, `normal_` and `trunc_normal_` of contiguous tensors (of at least 16 elements unless
     /// they are uniform), constants, data, copies, casts, `cat`, `stack`, sums, products and quotients are made alone;
     /// what else writes a tensor is made as a whole and retained until another such tensor is needed.
@@ -83,17 +87,37 @@ impl<S: Stream> Places<'_, S> {
         dtype: Dtype,
         bytes: &mut [u8],
     ) -> Result<(), PlanError> {
-        let end = self.plan.steps.len();
-        let from = self.plan.views[known.view].dtype;
-        let mut reads = Reads { depth: 0, count: 0 };
-        if from == dtype || bytes.is_empty() {
+        if self.plan.views[known.view].dtype == dtype || bytes.is_empty() {
+            let end = self.plan.steps.len();
+            let mut reads = Reads { depth: 0, count: 0 };
             return self.read(known.view, range, end, bytes, &mut reads);
         }
+        for (start, bytes) in (range.start..range.end)
+            .step_by(CAST as usize)
+            .zip(bytes.chunks_mut(CAST as usize * dtype.size()))
+        {
+            let part = start..range.end.min(start + CAST);
+            self.fill_cast_part(known.view, part, dtype, bytes)?;
+        }
+        Ok(())
+    }
+
+    /// Casts a range of which a copy in each dtype is held.
+    fn fill_cast_part(
+        &mut self,
+        view: usize,
+        range: Range<u64>,
+        dtype: Dtype,
+        bytes: &mut [u8],
+    ) -> Result<(), PlanError> {
+        let end = self.plan.steps.len();
+        let from = self.plan.views[view].dtype;
         let numel = range.end - range.start;
-        let mut source = self.buffer(numel * from.size() as u64)?;
+        let mut reads = Reads { depth: 0, count: 0 };
         let length = (numel * from.size() as u64) as usize;
+        let mut source = self.buffer(length as u64)?;
         self.read(
-            known.view,
+            view,
             range,
             end,
             &mut source.bytes_mut()[..length],

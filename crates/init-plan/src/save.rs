@@ -98,8 +98,8 @@ impl InitPlan {
     /// each of their names.
     ///
     /// The file is written under a temporary name in the same folder and then renamed, so that an
-    /// existing file stays whole or is replaced by a whole one. The same plan and generator give the
-    /// same bytes. The metadata say what made the file: `seed`, or `state_sha256` for a generator that
+    /// existing file stays whole or is replaced by a whole one. The disk is not waited for, as by `cp` and
+    /// `torch.save`. The same plan and generator give the same bytes. The metadata say what made the file: `seed`, or `state_sha256` for a generator that
     /// had been drawn from; `plan_sha256`; versions.
     ///
     /// # Errors
@@ -144,7 +144,7 @@ impl InitPlan {
         let mut places = self.places(generator)?;
         write_sections(&mut places, &sections, &mut file).map_err(|error| error.at(path))?;
         let end = places.end()?;
-        let bytes = file.finish().map_err(failed)?;
+        let bytes = file.finish_unsynced().map_err(failed)?;
         generator.set_position(&end).map_err(PlanError::Generator)?;
         Ok(Saved {
             tensors: count,

@@ -56,6 +56,9 @@ pub(crate) fn write_sections<S: Stream>(
 /// The size of each of the two buffers: one is filled while the other is written.
 const BUFFER: usize = 8 << 20;
 
+/// The normal values that libtorch draws at a time.
+const BLOCK: u64 = 16;
+
 /// Bytes that elements of any dtype are aligned in.
 pub(crate) type Buffer = Vec<[u64; 2]>;
 
@@ -179,8 +182,11 @@ impl Buffers {
         let (mut start, last) = (piece.start, piece.start + piece.numel());
         while start < last {
             let size = self.size;
-            let (buffer, used) = self.room(element)?;
-            let end = last.min(start + ((size - *used) / element) as u64);
+            // A range that begins or ends within a block is drawn beside, and copied.
+            let block = last.min((start + 1).next_multiple_of(BLOCK)) - start;
+            let (buffer, used) = self.room(block as usize * element)?;
+            let end = start + ((size - *used) / element) as u64;
+            let end = if end < last { end - end % BLOCK } else { last };
             let length = (end - start) as usize * element;
             let target = &mut bytes_mut(buffer, *used + length)[*used..];
             let filled = places.fill(piece.name, start..end, piece.dtype, target);

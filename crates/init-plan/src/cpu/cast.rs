@@ -130,11 +130,30 @@ pub(super) fn copy(
         // The imaginary part is discarded.
         (Some([real, _]), None) => return copy(source, &real, target, out),
     }
+    if (view.dtype(), out.dtype()) == (Dtype::Float32, Dtype::Bfloat16)
+        && out.is_contiguous()
+        && let Some(elements) = contiguous_mut(target, out)
+    {
+        return round_to_bf16(&gather(source, view), elements).ok_or(NeedsLibtorch);
+    }
     let copied = match (view.dtype(), out.dtype()) {
         (from, Dtype::Bool) => for_dtype!(from, copy_truth(source, view, target, out)),
         (from, _) => for_dtype!(from, copy_from(source, view, target, out)),
     };
     copied.flatten().ok_or(NeedsLibtorch)
+}
+
+/// The cast of most large models. As [`Cast::from_value`], without branches, so that it becomes vector instructions.
+fn round_to_bf16(values: &[f32], elements: &mut [bf16]) -> Option<()> {
+    let mut has_nan = false;
+    for (element, value) in elements.iter_mut().zip(values) {
+        has_nan |= value.is_nan();
+        let bits = value.to_bits();
+        // To the nearest, and between two of them to the even one.
+        let half = 0x7fff + (bits >> 16 & 1);
+        *element = bf16::from_bits((bits.wrapping_add(half) >> 16) as u16);
+    }
+    (!has_nan).then_some(())
 }
 
 fn copy_same<T: Plain>(source: &[u8], view: &View, target: &mut [u8], out: &View) {
@@ -211,4 +230,28 @@ fn fill_with<T: Cast>(value: Value, target: &mut [u8], out: &View) -> Option<()>
         scatter(target, out, &vec![value; out.numel() as usize]);
     }
     Some(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_of_value_is_rounded_to_bf16() {
+        // Each upper half, with lower halves around what rounds up.
+        for lower in [0, 1, 0x7fff, 0x8000, 0x8001, 0xffff] {
+            for upper in 0..=u16::MAX {
+                let value = f32::from_bits(u32::from(upper) << 16 | lower);
+                let mut rounded = [bf16::ZERO; 3];
+                let all = round_to_bf16(&[1.0, value, 2.0], &mut rounded);
+                let expected = bf16::from_value(value.to_value());
+                assert_eq!(all.is_some(), expected.is_some(), "{value:e}");
+                let bits = expected.map(bf16::to_bits);
+                assert!(
+                    bits.is_none_or(|bits| bits == rounded[1].to_bits()),
+                    "{value:e}"
+                );
+            }
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! Atomic replacement of files.
 
+use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
@@ -80,6 +81,34 @@ impl NewFile {
         Ok(bytes)
     }
 
+    /// As [`finish`](Self::finish), but does not wait for the disk, as copying a file does not: if the power fails within
+    /// the next seconds, the file can be lost. Errors that a file system reports late (NFS, when a file is closed) are
+    /// still found before the file is renamed.
+    ///
+    /// # Errors
+    ///
+    /// As [`finish`](Self::finish).
+    ///
+    /// ```
+    /// use std::io::Write as _;
+    /// use tensor_parity::file::NewFile;
+    ///
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("state.bin");
+    /// let mut file = NewFile::create(&path)?;
+    /// file.write_all(b"1234")?;
+    /// assert_eq!(file.finish_unsynced()?, 4);
+    /// assert_eq!(std::fs::read(&path)?, b"1234");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn finish_unsynced(self) -> io::Result<u64> {
+        let bytes = self.file.as_file().metadata()?.len();
+        let (file, temporary) = self.file.into_parts();
+        close(file)?;
+        temporary.persist(&self.path).map_err(|error| error.error)?;
+        Ok(bytes)
+    }
+
     /// As [`finish`](Self::finish), but never replaces an existing file.
     ///
     /// # Errors
@@ -109,6 +138,23 @@ impl NewFile {
         self.file.as_file().sync_all()?;
         Ok(self.file.as_file().metadata()?.len())
     }
+}
+
+/// Closes a file and returns the error that dropping it ignores.
+#[cfg(unix)]
+fn close(file: File) -> io::Result<()> {
+    use std::os::fd::IntoRawFd;
+    // SAFETY: the file gave up its descriptor, which nothing uses after.
+    match unsafe { libc::close(file.into_raw_fd()) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Where closing a file tells nothing, the data are written to the disk first.
+#[cfg(not(unix))]
+fn close(file: File) -> io::Result<()> {
+    file.sync_all()
 }
 
 impl Write for NewFile {
