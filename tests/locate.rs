@@ -91,6 +91,47 @@ fn any_seed_and_position_is_found() {
     }
 }
 
+/// Values that were cut at bounds show nothing, and the others the seed.
+#[test]
+fn clamped_tensors_show_their_seed() {
+    let (seed, word) = (3_735_928_559, 70_001);
+    type Draw = fn(&mut Tensor, &mut Generator) -> Result<(), InitError>;
+    let uniform: Draw = |tensor, generator| init::uniform_(tensor, -0.1, 0.1, Some(generator));
+    let xavier: Draw = |tensor, generator| init::xavier_uniform_(tensor, 1.0, Some(generator));
+    let normal: Draw = |tensor, generator| init::normal_(tensor, 0.0, 0.02, Some(generator));
+    for (draw, low, high) in [
+        (uniform, -0.09, 0.09),
+        (uniform, -0.1, 0.06),
+        (uniform, -0.07, 0.1),
+        (xavier, -0.15, 0.15),
+        (normal, -0.04, 0.04),
+        (normal, -1.0, 0.03),
+    ] {
+        let shape: [usize; 2] = [60, 80];
+        let mut tensor = Tensor::zeros([60, 80], (Kind::Float, Device::Cpu));
+        draw(&mut tensor, &mut at(seed, word)).unwrap();
+        let clamped = tensor.clamp(low, high);
+        let changed = i64::try_from(clamped.not_equal_tensor(&tensor).sum(Kind::Int64)).unwrap();
+        assert!(changed > 100);
+        let found = located(&[("w", &shape, bytes(&clamped))], &Options::default());
+        let expected = Some((seed, word, changed as usize));
+        assert_eq!(origin(&found[0]), expected, "{low} {high}: {found:?}");
+    }
+    // Of values that no generator of PyTorch drew, nothing is claimed.
+    let mut state = 1_u64;
+    let values = (0..4800).map(|_| {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(3);
+        ((state >> 40) as f32 / 16_777_216.0)
+            .mul_add(0.2, -0.1)
+            .clamp(-0.09, 0.09)
+    });
+    let values: Vec<u8> = values.flat_map(f32::to_le_bytes).collect();
+    let found = located(&[("w", &[60, 80], values)], &Options::default());
+    assert_eq!(origin(&found[0]), None, "{found:?}");
+}
+
 #[test]
 fn the_given_seed_is_searched_for_what_is_too_small() {
     let mut generator = at(5, 1000);

@@ -3,8 +3,10 @@
 //! Each runs in its own process with its libraries loaded, up to tensors in memory: tch-init reads the plan, Python
 //! constructs the classes, and both touch the memory for the first time. Needs the libraries of `./setup --models`.
 //!
-//! GPT-2 is also made and written to a file, beside `torch.save` of Python's `state_dict` and beside `cp` of the file.
+//! GPT-2 is also made and written to a file, beside `torch.save` of Python's `state_dict` and beside `cp` of the file;
+//! and its weights are explained.
 
+mod explain;
 #[path = "../table/mod.rs"]
 mod table;
 
@@ -167,5 +169,6 @@ fn main() {
             }
         }
     }
+    rows.extend(explain::rows(wanted, folder.path()));
     table::save(rows);
 }

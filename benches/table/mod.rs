@@ -14,6 +14,9 @@ pub struct Row {
     pub torch_ns: f64,
     pub ratio: f64,
     pub threads: i32,
+    /// The most bytes in memory, and the size of the file that was read, if they were measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<(u64, u64)>,
 }
 
 pub fn print_head() {
@@ -31,12 +34,36 @@ pub fn row(name: impl Into<String>, ours_ns: f64, torch_ns: f64, threads: i32) -
         torch_ns,
         ratio: torch_ns / ours_ns,
         threads,
+        bytes: None,
     };
     println!(
         "{:34} {:2} {:>14.3} {:>14.3} {:>8.1}",
         row.name, row.threads, row.ours_ns, row.torch_ns, row.ratio
     );
     row
+}
+
+#[allow(dead_code, reason = "not all benches measure memory")]
+pub fn print_memory_head() {
+    println!(
+        "{:38} {:>2} {:>14} {:>10} {:>10}",
+        "", "th", "ours, ns", "peak, MB", "file, MB"
+    );
+}
+
+/// Makes a line of a program whose memory was measured, and prints it.
+#[allow(dead_code, reason = "not all benches measure memory")]
+pub fn memory_row(name: &str, ours_ns: f64, bytes: (u64, u64), threads: i32) -> Row {
+    let [peak, file] = [bytes.0, bytes.1].map(|bytes| bytes as f64 / 1e6);
+    println!("{name:38} {threads:2} {ours_ns:>14.3} {peak:>10.0} {file:>10.0}");
+    Row {
+        name: name.to_owned(),
+        ours_ns,
+        torch_ns: 0.0,
+        ratio: 0.0,
+        threads,
+        bytes: Some(bytes),
+    }
 }
 
 /// Saves the rows in the files, replacing rows of the same name and number of threads.

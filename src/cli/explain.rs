@@ -4,7 +4,7 @@ use super::diff::{json as diff_json, require_tensors, table};
 use super::dtype::FloatDtype;
 use super::explain_alone;
 use super::rename_hint::{Named, RenameHint};
-use super::report::{Report, one_line, spinner};
+use super::report::{Report, TensorBar, one_line};
 use super::selection::{Names, Selection};
 use super::weights::{Weights, begins_with};
 use anyhow::{Context, Result, bail};
@@ -13,7 +13,9 @@ use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
-use tch_init::explain::{Expected, Explanation, Finding, Model, NamedView, Options, explain};
+use tch_init::explain::{
+    Expected, Explanation, Finding, Model, NamedView, Options, Reference, explain_with_progress,
+};
 use tch_init::parity::{Compare, Criterion, NotCompared, SourceEntry, SourceError, TensorSource};
 use tch_init::plan::InitPlan;
 use tch_init::rng::Seed;
@@ -51,7 +53,7 @@ pub struct Arguments {
 
 pub fn run(arguments: &Arguments) -> Result<Report> {
     let names = Names::new(&arguments.names)?;
-    let (yours_path, reference) = match &arguments.reference {
+    let (yours_path, reference_path) = match &arguments.reference {
         Some(weights) if is_plan(&arguments.yours) && !is_plan(weights) => {
             (weights, Some(&arguments.yours))
         }
@@ -73,25 +75,28 @@ pub fn run(arguments: &Arguments) -> Result<Report> {
     if let Some(seed) = arguments.seed {
         options = options.seed(seed);
     }
-    if reference.is_none() && arguments.layers.is_none() {
+    if reference_path.is_none() && arguments.layers.is_none() {
         require_tensors(yours_path, yours_file)?;
         names.warn_of_unused();
         return explain_alone::run(yours_path, &yours, &options, arguments.json);
     }
-    let report = |mut expected: Vec<Expected<'_>>, left_out: &[LeftOut]| -> Result<Report> {
-        let paired = |name: &str| expected.iter().any(|e| e.tensor.name == name);
-        let hint = match yours.iter().all(|tensor| paired(&tensor.name)) && !yours.is_empty() {
+    // Of all tensors of the reference, before some are selected.
+    let hint = |reference: Reference<'_>| {
+        let reference: Vec<Named> = shapes(reference.shapes());
+        let paired = |name: &str| reference.iter().any(|tensor| tensor.name == name);
+        match yours.iter().all(|tensor| paired(&tensor.name)) && !yours.is_empty() {
             true => None,
             false => {
-                let reference: Vec<_> = expected.iter().map(|e| e.tensor.clone()).collect();
-                RenameHint::find(&shapes(&all_yours), &shapes(&reference), &names)
+                let all_yours = all_yours.iter().map(|t| (t.name.as_str(), t.view.shape()));
+                RenameHint::find(&shapes(all_yours), &reference, &names)
             }
-        };
-        expected.retain(|e| names.keep(&e.tensor.name));
-        let expected = expected.as_slice();
-        let spinner = spinner("searching random streams");
-        let explanations = explain(&yours, expected, &options);
-        spinner.finish_and_clear();
+        }
+    };
+    let report = |reference: Reference<'_>, hint: Option<RenameHint>, left_out: &[LeftOut]| {
+        let expected: Vec<&str> = reference.shapes().map(|(name, _)| name).collect();
+        let bar = TensorBar::new();
+        let explanations = explain_with_progress(&yours, reference, &options, |p| bar.show(p));
+        bar.finish();
         let explanations = explanations?;
         let in_yours = yours_file.left_out().iter().cloned().map(|mut member| {
             member.name = names.rename(&member.name);
@@ -101,7 +106,7 @@ pub fn run(arguments: &Arguments) -> Result<Report> {
             [in_yours.collect(), left_out.to_vec()],
             [
                 yours.iter().map(|t| t.name.clone()).collect(),
-                expected.iter().map(|e| e.tensor.name.clone()).collect(),
+                expected.iter().map(|name| (*name).to_owned()).collect(),
             ],
             &names,
         )?;
@@ -117,8 +122,8 @@ pub fn run(arguments: &Arguments) -> Result<Report> {
                 }
             );
         }
-        let unpaired = Unpaired::new(&yours, expected, left_out, hint);
-        let dtype = dtype_hint(&explanations, arguments, reference);
+        let unpaired = Unpaired::new(&yours, &expected, left_out, hint);
+        let dtype = dtype_hint(&explanations, arguments, reference_path);
         Ok(Report {
             found: explanations.iter().any(|e| !e.equal) || unpaired.differ(),
             text: match arguments.json {
@@ -127,7 +132,12 @@ pub fn run(arguments: &Arguments) -> Result<Report> {
             },
         })
     };
-    match (reference, &arguments.layers, arguments.seed) {
+    let report_model = |mut model: Model| {
+        let hint = hint((&model).into());
+        model.retain(|name| names.keep(name));
+        report((&model).into(), hint, &[])
+    };
+    match (reference_path, &arguments.layers, arguments.seed) {
         (Some(reference), _, seed) if is_plan(reference) => {
             let Some(seed) = seed else {
                 bail!("{}: give the --seed of the plan", reference.display());
@@ -135,23 +145,24 @@ pub fn run(arguments: &Arguments) -> Result<Report> {
             let plan = InitPlan::load(reference)?;
             let model = Model::of_plan(&plan, seed);
             let model = model.with_context(|| reference.display().to_string())?;
-            report(model.expected()?, &[])
+            report_model(model)
         }
         (Some(reference), _, _) => {
             let weights = Weights::open(reference)?;
             require_tensors(reference, &weights.file)?;
             let tensors = weights.named()?.into_iter();
-            let expected: Vec<Expected<'_>> = tensors
+            let mut expected: Vec<Expected<'_>> = tensors
                 .map(|tensor| Expected {
                     tensor,
                     drawn: None,
                 })
                 .collect();
-            report(expected, weights.file.left_out())
+            let hint = hint((&expected).into());
+            expected.retain(|e| names.keep(&e.tensor.name));
+            report((&expected).into(), hint, weights.file.left_out())
         }
         (None, Some(layers), Some(seed)) => {
-            let model = printed_model(arguments, layers, seed, &yours)?;
-            report(model.expected()?, &[])
+            report_model(printed_model(arguments, layers, seed, &yours)?)
         }
         _ => bail!("give a file of PyTorch's tensors, or --layers and --seed"),
     }
@@ -186,10 +197,10 @@ fn printed_model(
     Ok(model)
 }
 
-fn shapes(tensors: &[NamedView<'_>]) -> Vec<Named> {
-    let named = tensors.iter().map(|tensor| Named {
-        name: tensor.name.clone(),
-        shape: tensor.view.shape().to_vec(),
+fn shapes<'t>(tensors: impl Iterator<Item = (&'t str, &'t [usize])>) -> Vec<Named> {
+    let named = tensors.map(|(name, shape)| Named {
+        name: name.to_owned(),
+        shape: shape.to_vec(),
     });
     named.collect()
 }
@@ -299,7 +310,7 @@ fn left_out<S: serde::Serializer>(members: &[LeftOut], serializer: S) -> Result<
 impl Unpaired {
     fn new(
         yours: &[NamedView<'_>],
-        expected: &[Expected<'_>],
+        theirs: &[&str],
         left_out: LeftOutMembers,
         hint: Option<RenameHint>,
     ) -> Unpaired {
@@ -308,7 +319,6 @@ impl Unpaired {
             values: [left_out_a, left_out_b],
         } = left_out;
         let yours: Vec<&str> = yours.iter().map(|tensor| tensor.name.as_str()).collect();
-        let theirs: Vec<&str> = expected.iter().map(|e| e.tensor.name.as_str()).collect();
         let without = |names: &[&str], others: &[&str]| {
             let is_read = |name: &str| not_compared.iter().all(|member| member.name != name);
             let alone = names
@@ -317,8 +327,8 @@ impl Unpaired {
             alone.map(|name| (*name).to_owned()).collect()
         };
         Unpaired {
-            only_yours: without(&yours, &theirs),
-            only_reference: without(&theirs, &yours),
+            only_yours: without(&yours, theirs),
+            only_reference: without(theirs, &yours),
             not_compared,
             left_out_a,
             left_out_b,

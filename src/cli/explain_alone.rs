@@ -1,11 +1,11 @@
 //! `tch-init explain` of one file: where its tensors were drawn.
 
-use super::report::{Report, one_line, spinner};
+use super::report::{Report, TensorBar, one_line};
 use anyhow::{Result, bail};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::Path;
-use tch_init::explain::{Located, NamedView, Options, Place, locate};
+use tch_init::explain::{Located, NamedView, Options, Place, locate_with_progress};
 
 /// Reports where the tensors of a file were drawn.
 pub fn run(
@@ -17,9 +17,9 @@ pub fn run(
     if tensors.is_empty() {
         bail!("{}: no tensor is selected", path.display());
     }
-    let spinner = spinner("recovering random streams");
-    let located = locate(tensors, options);
-    spinner.finish_and_clear();
+    let bar = TensorBar::new();
+    let located = locate_with_progress(tensors, options, |progress| bar.show(progress));
+    bar.finish();
     Ok(Report {
         found: false,
         text: match json {

@@ -1,7 +1,9 @@
 //! What subcommands return, and what they show while they run.
 
-use indicatif::ProgressBar;
+use indicatif::{ProgressBar, ProgressStyle};
 use std::time::Duration;
+#[cfg(feature = "tch")]
+use tch_init::explain::{Progress, Stage};
 
 /// The output of a subcommand.
 pub struct Report {
@@ -30,4 +32,37 @@ pub fn spinner(message: &'static str) -> ProgressBar {
     let spinner = ProgressBar::new_spinner().with_message(message);
     spinner.enable_steady_tick(Duration::from_millis(200));
     spinner
+}
+
+/// Shows on a terminal how many tensors are done. A pipe shows nothing.
+#[cfg(feature = "tch")]
+pub struct TensorBar(ProgressBar);
+
+#[cfg(feature = "tch")]
+impl TensorBar {
+    pub fn new() -> TensorBar {
+        let bar = ProgressBar::new(0);
+        let template = "{spinner} {msg} {wide_bar} {pos}/{len} tensors";
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style);
+        }
+        bar.enable_steady_tick(Duration::from_millis(200));
+        TensorBar(bar)
+    }
+
+    pub fn show(&self, progress: Progress) {
+        let Progress {
+            stage, done, of, ..
+        } = progress;
+        self.0.set_message(match stage {
+            Stage::Compare => "compared",
+            _ => "found in random streams",
+        });
+        self.0.set_length(of as u64);
+        self.0.set_position(done as u64);
+    }
+
+    pub fn finish(self) {
+        self.0.finish_and_clear();
+    }
 }

@@ -3,11 +3,12 @@
 use super::draw_fit::{Head, share_of_state};
 use super::known_draws::{known_draws, may_hold};
 use super::replay::{Method, Position, replay};
-use super::values::{Sample, epsilon, rng_dtype, values, varies};
+use super::values::{Sample, epsilon, rng_dtype, tensor_varies, values, varies};
 use super::word_prediction::WordPattern;
 use crate::error::InitError;
 use crate::tensor::{Dtype, TensorView};
 use half::{bf16, f16};
+use rayon::prelude::*;
 use torch_rng::recovery::find_seed;
 use torch_rng::{Consumed, Draw, Semantics, Target, TruncNormal, Uniform};
 
@@ -177,8 +178,7 @@ impl SearchTarget<'_> {
             let Some(sample) = Sample::of(view) else {
                 continue;
             };
-            let all_vary = || values(view).is_some_and(|all| varies(&all));
-            if sample.numel > 1 && !varies(&sample.head) && !all_vary() {
+            if sample.numel > 1 && !varies(&sample.head) && tensor_varies(view) != Some(true) {
                 continue;
             }
             let dtype = view.dtype();
@@ -221,7 +221,6 @@ pub(super) fn redraw(
     let Some(sample) = Sample::of(view) else {
         return Ok(None);
     };
-    let is_equal = |drawn: &[u8], view: &TensorView<'_>| *drawn == *view.to_bytes();
     let is_pytorchs = |method: &Method| {
         matches!(
             method,
@@ -342,7 +341,7 @@ fn rounding_of_erfinv(draw: Draw, drawn: &[u8], view: &TensorView<'_>) -> Option
     let (ours, theirs) = (values(view).filter(|_| is_wide)?, values(&again)?);
     let ulp = ULPS * epsilon(view.dtype());
     let mut largest = 0_f64;
-    for (ours, theirs) in ours.iter().zip(&theirs) {
+    for (ours, theirs) in ours.zip(theirs) {
         // The product is rounded before the mean is added.
         let size = (theirs - mean).abs().max(theirs.abs());
         let difference = (ours - theirs).abs();
@@ -354,20 +353,45 @@ fn rounding_of_erfinv(draw: Draw, drawn: &[u8], view: &TensorView<'_>) -> Option
     Some(largest)
 }
 
+/// Whether a tensor has the bits of a draw.
+fn is_equal(drawn: &[u8], view: &TensorView<'_>) -> bool {
+    compare(drawn, view, |drawn, elements| {
+        (drawn == elements).then_some(0)
+    })
+    .is_some()
+}
+
 /// Whether a tensor has the bits of a draw, except for zeros that were set later, as in a padding
 /// row.
 fn equal_except_zeros(drawn: &[u8], view: &TensorView<'_>) -> bool {
-    let bytes = view.to_bytes();
     let size = view.dtype().size();
     let is_zero = |element: &[u8]| element.iter().all(|byte| *byte == 0);
-    let zeros = bytes
-        .chunks_exact(size)
-        .filter(|element| is_zero(element))
-        .count();
-    drawn.len() == bytes.len()
-        && zeros * 2 <= view.numel()
-        && drawn
-            .chunks_exact(size)
-            .zip(bytes.chunks_exact(size))
-            .all(|(drawn, element)| drawn == element || is_zero(element))
+    let zeros = compare(drawn, view, |drawn, elements| {
+        let (drawn, elements) = (drawn.chunks_exact(size), elements.chunks_exact(size));
+        let zeros = elements.clone().filter(|element| is_zero(element)).count();
+        let mut both = drawn.zip(elements);
+        let is_equal = both.all(|(drawn, element)| drawn == element || is_zero(element));
+        is_equal.then_some(zeros)
+    });
+    zeros.is_some_and(|zeros| zeros * 2 <= view.numel())
+}
+
+/// Compares the elements of a draw with those of a tensor, some at a time. The sum of what `piece` counts, or `None` if it does for any.
+fn compare(
+    drawn: &[u8],
+    view: &TensorView<'_>,
+    piece: impl Fn(&[u8], &[u8]) -> Option<usize> + Sync,
+) -> Option<usize> {
+    const CHUNK: usize = 1 << 16;
+    let size = view.dtype().size();
+    if drawn.len() != view.numel() * size {
+        return None;
+    }
+    let pieces = drawn.par_chunks(CHUNK * size).enumerate();
+    pieces
+        .map_init(Vec::new, |buffer, (number, drawn)| {
+            let start = number * CHUNK;
+            piece(drawn, view.read(start..start + CHUNK, buffer))
+        })
+        .try_reduce(|| 0, |a, b| Some(a + b))
 }

@@ -2,75 +2,114 @@
 
 use super::finding::Finding;
 use super::permutation::equal_bytes;
-use super::reference::{Expected, NamedView};
-use super::values::{values, varies};
+use super::reference::{ExplainError, NamedView, Tensors};
+use super::values::tensor_varies;
 use crate::tensor::TensorView;
+use rayon::prelude::*;
 
 /// Counts the elements with different bits of two tensors of one shape and dtype.
 pub(super) fn differing(a: &TensorView<'_>, b: &TensorView<'_>) -> usize {
     const CHUNK: usize = 1 << 16;
     let size = a.dtype().size();
-    let (mut left, mut right) = (Vec::new(), Vec::new());
-    (0..a.numel())
-        .step_by(CHUNK)
-        .map(|start| {
-            let left = a.read(start..start + CHUNK, &mut left);
-            let right = b.read(start..start + CHUNK, &mut right);
+    let counts = (0..a.numel().div_ceil(CHUNK)).into_par_iter().map_init(
+        || (Vec::new(), Vec::new()),
+        |(left, right), piece| {
+            let elements = piece * CHUNK..(piece + 1) * CHUNK;
+            let left = a.read(elements.clone(), left);
+            let right = b.read(elements, right);
             if left == right {
                 return 0;
             }
-            let pairs = left.chunks_exact(size).zip(right.chunks_exact(size));
-            pairs.filter(|(a, b)| a != b).count()
-        })
-        .sum()
+            match size {
+                2 => count_differing::<2>(left, right),
+                4 => count_differing::<4>(left, right),
+                _ => {
+                    let pairs = left.chunks_exact(size).zip(right.chunks_exact(size));
+                    pairs.filter(|(a, b)| a != b).count()
+                }
+            }
+        },
+    );
+    counts.sum()
 }
 
-/// The finding if another tensor of the reference has the values of this one.
+fn count_differing<const SIZE: usize>(left: &[u8], right: &[u8]) -> usize {
+    let (left, right) = (left.as_chunks::<SIZE>().0, right.as_chunks().0);
+    left.iter().zip(right).filter(|(a, b)| a != b).count()
+}
+
+/// The finding if another tensor of the reference has the values of this one, which is number `own` of the reference.
 pub(super) fn exchanged(
     yours: &NamedView<'_>,
+    own: usize,
     all_yours: &[NamedView<'_>],
-    all_expected: &[Expected<'_>],
-) -> Option<Finding> {
+    reference: &mut Tensors<'_>,
+) -> Result<Option<Finding>, ExplainError> {
     if !has_varying_values(&yours.view) {
-        return None;
+        return Ok(None);
     }
-    let same = |a: &TensorView<'_>, b: &TensorView<'_>| a.shape() == b.shape() && equal_bytes(a, b);
-    let other = all_expected
-        .iter()
-        .find(|e| e.tensor.name != yours.name && same(&yours.view, &e.tensor.view))?;
-    let own = all_expected.iter().find(|e| e.tensor.name == yours.name)?;
-    let with = other.tensor.name.clone();
-    let yours_with = all_yours.iter().find(|y| y.name == with);
-    if yours_with.is_some_and(|tensor| same(&tensor.view, &other.tensor.view)) {
-        return Some(Finding::Copied { from: with });
+    let mut found = None;
+    for other in (0..reference.infos.len()).filter(|other| *other != own) {
+        if is_equal(&yours.view, other, reference)? {
+            found = Some(other);
+            break;
+        }
     }
-    let mutual = yours_with.is_some_and(|tensor| same(&tensor.view, &own.tensor.view));
-    Some(Finding::Exchanged { with, mutual })
+    let Some(other) = found else {
+        return Ok(None);
+    };
+    let with = reference.infos[other].name.to_owned();
+    let Some(yours_with) = all_yours.iter().find(|tensor| tensor.name == with) else {
+        return Ok(Some(Finding::Exchanged {
+            with,
+            mutual: false,
+        }));
+    };
+    if is_equal(&yours_with.view, other, reference)? {
+        return Ok(Some(Finding::Copied { from: with }));
+    }
+    let mutual = is_equal(&yours_with.view, own, reference)?;
+    Ok(Some(Finding::Exchanged { with, mutual }))
+}
+
+/// Whether a tensor has shape and elements of one of the reference.
+fn is_equal(
+    view: &TensorView<'_>,
+    index: usize,
+    reference: &mut Tensors<'_>,
+) -> Result<bool, ExplainError> {
+    let info = reference.infos[index];
+    if view.shape() != info.shape || view.dtype() != info.dtype {
+        return Ok(false);
+    }
+    // Almost always, the first elements tell that it is another, which is then not drawn.
+    let mut buffer = Vec::new();
+    if reference.head(index)? != view.read(0..Tensors::HEAD, &mut buffer) {
+        return Ok(false);
+    }
+    reference.with(index, |other| equal_bytes(view, other))
 }
 
 /// Whether a tensor's values vary, so that it can be recognized by them.
 pub(super) fn has_varying_values(view: &TensorView<'_>) -> bool {
-    match values(view) {
-        Some(values) => varies(&values),
-        None => {
-            let bytes = view.to_bytes();
-            let size = view.dtype().size();
-            bytes
-                .chunks_exact(size)
-                .any(|element| element != &bytes[..size])
-        }
-    }
+    tensor_varies(view).unwrap_or_else(|| {
+        let bytes = view.to_bytes();
+        let size = view.dtype().size();
+        bytes
+            .chunks_exact(size)
+            .any(|element| element != &bytes[..size])
+    })
 }
 
 /// The shape that determines the fans: for a bias that of its weight, otherwise the tensor's own.
 pub(super) fn weight_shape<'t>(
-    own: &'t NamedView<'_>,
-    all: impl IntoIterator<Item = &'t NamedView<'t>>,
+    name: &str,
+    shape: &'t [usize],
+    all: impl IntoIterator<Item = (&'t str, &'t [usize])>,
 ) -> Vec<usize> {
-    let shape = own.view.shape();
-    let (path, last) = match own.name.rsplit_once('.') {
+    let (path, last) = match name.rsplit_once('.') {
         Some((path, last)) => (Some(path), last),
-        None => (None, own.name.as_str()),
+        None => (None, name),
     };
     let weight = last.replace("bias", "weight");
     let name = match path {
@@ -78,7 +117,7 @@ pub(super) fn weight_shape<'t>(
         None => weight,
     };
     all.into_iter()
-        .find(|other| shape.len() == 1 && other.name == name)
-        .map_or(shape, |other| other.view.shape())
+        .find(|(other, _)| shape.len() == 1 && *other == name)
+        .map_or(shape, |(_, other)| other)
         .to_vec()
 }

@@ -4,11 +4,13 @@
 
 use super::known_draws::{KnownDraw, may_hold};
 use super::values::{epsilon, max_abs, range, rng_dtype};
+use crate::distribution::erf;
 use crate::tensor::{Dtype, TensorView};
 use rayon::prelude::*;
 use std::collections::BTreeSet;
+use std::f64::consts::SQRT_2;
 use torch_rng::recovery::{KnownBits, RecoveryError, agreement, recover, shown_words};
-use torch_rng::{Draw, Mt19937, Normal, Uniform};
+use torch_rng::{Draw, Mt19937, Normal, TruncNormal, Uniform};
 
 /// The first values of a tensor, in an order in which it may have been drawn.
 #[derive(Debug, Clone)]
@@ -19,6 +21,69 @@ pub(super) struct Head {
     /// The element that `values` begin with: a multiple of 16 after zeros, such as those of a padding row.
     pub first: u64,
     pub values: Vec<f64>,
+    /// The bounds that the values were cut at later.
+    cut: Option<Cut>,
+}
+
+/// Bounds of values that were cut, as `torch.clamp` does.
+#[derive(Debug, Clone)]
+struct Cut {
+    low: f64,
+    high: f64,
+    /// The share of the values on each.
+    shares: [f64; 2],
+    /// The values, with NaN for those on the bounds, which show nothing.
+    inner: Vec<f64>,
+}
+
+impl Cut {
+    /// `None` for values that are not cut. Values of 16 bits are often equal.
+    fn of(dtype: Dtype, values: &[f64]) -> Option<Cut> {
+        /// The values on a bound that are no accident.
+        const LEAST: usize = 4;
+        let (low, high) = values
+            .iter()
+            .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| {
+                (low.min(*v), high.max(*v))
+            });
+        let on = |bound: f64| values.iter().filter(|value| **value == bound).count();
+        let counts = [on(low), on(high)].map(|count| if count < LEAST { 0 } else { count });
+        if epsilon(dtype) > epsilon(Dtype::Float32) || low >= high || counts == [0, 0] {
+            return None;
+        }
+        let is_cut =
+            |value: f64| (value == low && counts[0] > 0) || (value == high && counts[1] > 0);
+        let inner = values
+            .iter()
+            .map(|v| if is_cut(*v) { f64::NAN } else { *v });
+        Some(Cut {
+            low,
+            high,
+            shares: counts.map(|count| count as f64 / values.len() as f64),
+            inner: inner.collect(),
+        })
+    }
+
+    /// Whether as many values lie on the bounds as a draw has beyond them.
+    fn may_hold(&self, draw: Draw) -> bool {
+        let beyond: [f64; 2] = match draw {
+            Draw::Uniform(Uniform { from, to }) if to > from => {
+                [self.low - from, to - self.high].map(|length| length / (to - from))
+            }
+            Draw::Normal(Normal { mean, std })
+            | Draw::TruncNormal(TruncNormal { mean, std, .. }) => {
+                [self.low - mean, mean - self.high]
+                    .map(|distance| (1.0 + erf(distance / std / SQRT_2)) / 2.0)
+            }
+            _ => return false,
+        };
+        let n = self.inner.len() as f64;
+        beyond.iter().zip(self.shares).all(|(beyond, share)| {
+            let deviation = (beyond * (1.0 - beyond) / n).sqrt();
+            // NaN, of a share that no draw has, is not near.
+            (beyond - share).abs() <= 6.0 * deviation + 16.0 / n
+        })
+    }
 }
 
 /// The values that decide whether a draw fits.
@@ -99,6 +164,7 @@ impl Head {
                     dtype: view.dtype(),
                     numel: numel as u64,
                     first: first as u64,
+                    cut: Cut::of(view.dtype(), &values),
                     values,
                 });
             }
@@ -117,12 +183,33 @@ impl Head {
     }
 
     fn fits_sample(&self, draw: Draw, count: usize, changed: f64) -> bool {
-        let values = &self.values[..self.values.len().min(count)];
+        let values = self.known_values();
+        let values = &values[..values.len().min(count)];
         let shown = shown_words(draw, rng_dtype(self.dtype), self.numel, self.first, values);
         match shown {
-            Some(shown) => shown.impossible as f64 <= changed * shown.values as f64,
+            Some(shown) => {
+                // Those that were cut are not told apart from those that the draw cannot give.
+                let unknown = match self.cut {
+                    Some(_) => unknown(draw, &values[..shown.values as usize]),
+                    None => 0,
+                };
+                let known = (shown.values - unknown) as f64;
+                (shown.impossible - unknown) as f64 <= changed * known
+            }
             // Fewer than 16 normal values do not show it.
             None => self.numel < 16,
+        }
+    }
+
+    /// The values, with NaN for those that were changed later and show nothing.
+    pub(super) fn known_values(&self) -> &[f64] {
+        self.cut.as_ref().map_or(&self.values, |cut| &cut.inner)
+    }
+
+    fn may_hold(&self, draw: Draw) -> bool {
+        match &self.cut {
+            Some(cut) => cut.may_hold(draw),
+            None => may_hold(draw, &self.values),
         }
     }
 
@@ -130,7 +217,7 @@ impl Head {
     pub(super) fn known_fits(&self, known: &[KnownDraw]) -> Vec<KnownDraw> {
         let fits = known
             .iter()
-            .filter(|known| may_hold(known.draw, &self.values) && self.fits(known.draw));
+            .filter(|known| self.may_hold(known.draw) && self.fits(known.draw));
         fits.cloned().collect()
     }
 
@@ -218,7 +305,7 @@ impl Head {
     /// What the values show of the words of a draw, counted from its first word.
     pub(super) fn shown(&self, draw: Draw) -> Vec<KnownBits> {
         let dtype = rng_dtype(self.dtype);
-        let shown = shown_words(draw, dtype, self.numel, self.first, &self.values);
+        let shown = shown_words(draw, dtype, self.numel, self.first, self.known_values());
         shown.map(|shown| shown.known).unwrap_or_default()
     }
 
@@ -231,6 +318,23 @@ impl Head {
     pub(super) fn shows_grid(&self) -> bool {
         epsilon(self.dtype) <= epsilon(Dtype::Float32)
     }
+}
+
+/// How many values of a draw do not show their words because they, or those beside them in a block, are NaN.
+fn unknown(draw: Draw, values: &[f64]) -> u64 {
+    let unknown = match draw {
+        Draw::Uniform(_) => values.iter().filter(|value| value.is_nan()).count(),
+        _ => {
+            let pairs = values.as_chunks::<16>().0.iter().flat_map(|block| {
+                let (cos, sin) = block.split_at(8);
+                cos.iter().zip(sin)
+            });
+            2 * pairs
+                .filter(|(cos, sin)| cos.is_nan() || sin.is_nan())
+                .count()
+        }
+    };
+    unknown as u64
 }
 
 /// The largest share of the values of a draw that are impossible, as values are that were changed later.

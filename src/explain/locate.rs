@@ -7,11 +7,12 @@ use super::draw_fit::{HEAD, Head, Unrecovered};
 use super::known_draws::{KnownDraw, describe, known_draws};
 use super::located::{Located, Place};
 use super::permutation::{add_transposed, inverse};
+use super::progress::{Progress, Stage};
 use super::reference::NamedView;
 use super::replay::Method;
 use super::stream_search::StreamSearch;
 use super::together::{Segment, orders, runs};
-use super::values::{Sample, bits_of_value, range, values, varies};
+use super::values::{Sample, bits_of_value, range, tensor_varies, varies};
 use super::word_prediction::WordPattern;
 use crate::tensor::{Dtype, TensorView};
 use half::{bf16, f16};
@@ -53,11 +54,26 @@ const STRIDE: u64 = 1 << 22;
 /// ```
 #[must_use]
 pub fn locate(tensors: &[NamedView<'_>], options: &Options) -> Vec<Located> {
+    locate_with_progress(tensors, options, |_| ())
+}
+
+/// As [`locate`], and calls `progress` now and then.
+#[must_use]
+pub fn locate_with_progress(
+    tensors: &[NamedView<'_>],
+    options: &Options,
+    mut progress: impl FnMut(Progress),
+) -> Vec<Located> {
     let mut search = Search::new(tensors);
     if let Some(seed) = options.seed {
         search.search_stream(seed, 0);
     }
     for index in 0..tensors.len() {
+        progress(Progress {
+            stage: Stage::Search,
+            done: search.drawn().count(),
+            of: tensors.len(),
+        });
         let Some((seed, end)) = search.recover(index, options.max_words) else {
             continue;
         };
@@ -108,7 +124,11 @@ impl<'a> Search<'a> {
     fn new(tensors: &[NamedView<'a>]) -> Search<'a> {
         let opened: Vec<Open<'a>> = tensors
             .par_iter()
-            .map(|tensor| Open::new(&tensor.view, &known_draws(&weight_shape(tensor, tensors))))
+            .map(|tensor| {
+                let shapes = tensors.iter().map(|t| (t.name.as_str(), t.view.shape()));
+                let weight = weight_shape(&tensor.name, tensor.view.shape(), shapes);
+                Open::new(&tensor.view, &known_draws(&weight))
+            })
             .collect();
         let mut search = Search {
             names: tensors.iter().map(|tensor| tensor.name.clone()).collect(),
@@ -267,7 +287,7 @@ impl<'a> Search<'a> {
             let segment = match (&open.place, open.first_fit()) {
                 (Some(Place::NotDrawn), _) => continue,
                 (Some(Place::Constant { .. }), _) => {
-                    if are_zeros_drawn && self.names[index].ends_with("bias") {
+                    if are_zeros_drawn && self.is_drawn_before_zeros(index) {
                         before += open.constants;
                     }
                     continue;
@@ -292,6 +312,18 @@ impl<'a> Search<'a> {
             }
         }
         parts
+    }
+
+    /// Whether a constant may have been drawn first: a bias whose weight was. PyTorch's attention does not draw that of its projections.
+    fn is_drawn_before_zeros(&self, index: usize) -> bool {
+        let (path, last) = split_name(&self.names[index]);
+        let is_bias = last.starts_with("bias");
+        let weight = format!("{path}{}", last.replace("bias", "weight"));
+        let weight = self.names.iter().position(|name| *name == weight);
+        is_bias
+            && weight.is_some_and(|weight| {
+                !matches!(self.tensors[weight].place, Some(Place::Constant { .. }))
+            })
     }
 
     /// Places a tensor if drawing it again at a position gives its bits.
@@ -568,17 +600,13 @@ impl<'a> Open<'a> {
 impl OrderedView<'_> {
     /// The words that the first values predict.
     fn pattern(&self, draw: Draw) -> Option<WordPattern> {
-        let Head {
-            dtype,
-            first,
-            values,
-            ..
-        } = &self.head;
+        let Head { dtype, first, .. } = &self.head;
+        let values = self.head.known_values();
         // A search for those after zeros needs blocks that begin there.
         let has_all = *first == 0 || values.len() >= 16;
         has_all
             .then(|| {
-                let sample = Sample::all(values.clone());
+                let sample = Sample::all(values.to_vec());
                 WordPattern::new(draw, Method::Libtorch, &sample, *dtype)
             })
             .flatten()
@@ -634,6 +662,11 @@ fn equal<T: Element + Default>(
     Some(equal)
 }
 
+/// Splits a name behind its last dot.
+fn split_name(name: &str) -> (&str, &str) {
+    name.split_at(name.rfind('.').map_or(0, |dot| dot + 1))
+}
+
 /// The value that all elements have. A single element counts only if it is 0 or 1.
 fn constant(view: &TensorView<'_>) -> Option<f64> {
     let head = range(view, 0..HEAD)?;
@@ -641,6 +674,6 @@ fn constant(view: &TensorView<'_>) -> Option<f64> {
     if varies(&head) || (view.numel() == 1 && first != 0.0 && first != 1.0) {
         return None;
     }
-    let all_equal = view.numel() <= HEAD || values(view).is_some_and(|values| !varies(&values));
+    let all_equal = view.numel() <= HEAD || tensor_varies(view) == Some(false);
     all_equal.then_some(first)
 }

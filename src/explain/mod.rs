@@ -21,6 +21,7 @@ mod model;
 mod origin_search;
 mod orthogonal;
 mod permutation;
+mod progress;
 mod reference;
 mod replay;
 mod scale;
@@ -34,14 +35,15 @@ mod values;
 mod word_prediction;
 
 pub use finding::{Change, Displacement, Explanation, Finding, Region, Whose};
-pub use locate::locate;
+pub use locate::{locate, locate_with_progress};
 pub use located::{Located, Place};
 pub use model::{Model, ModelError};
-pub use reference::{Drawn, Expected, NamedView};
+pub use progress::{Progress, Stage};
+pub use reference::{Drawn, Expected, ExplainError, NamedView, Reference};
 
-use crate::error::InitError;
 use crate::rng::Seed;
 use origin_search::{SearchLimits, find_origins};
+use reference::Tensors;
 use stream_order::{StreamOrder, displaced};
 use tensor_case::TensorCase;
 
@@ -106,12 +108,12 @@ impl Options {
 ///
 /// Searches the stream of [`Options::seed`], about twice as far as all tensors draw, that of any seed that
 /// some 1,300 `f32` values of a tensor determine, or 5,000 of `bf16` or `f16`, and the beginnings of [`Options::other_seeds`] other streams. Tensors of integers are only compared, and
-/// checked for permuted dimensions and exchanged tensors. Takes a few times the memory of the
-/// largest tensor.
+/// checked for permuted dimensions and exchanged tensors. Takes about twice the memory of the largest tensor; with a [`Model`] also that
+/// of the tensors whose draws are not known, such as products of draws.
 ///
 /// # Errors
 ///
-/// [`InitError::Libtorch`] if libtorch fails, as when memory runs out.
+/// [`ExplainError`] if libtorch fails, as when memory runs out, or if the tensors of a model cannot be drawn.
 ///
 /// ```
 /// use tch_init::explain::{Expected, Finding, NamedView, Options, explain};
@@ -132,22 +134,47 @@ impl Options {
 /// );
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub fn explain(
-    yours: &[NamedView<'_>],
-    expected: &[Expected<'_>],
+pub fn explain<'a>(
+    yours: &'a [NamedView<'a>],
+    reference: impl Into<Reference<'a>>,
     options: &Options,
-) -> Result<Vec<Explanation>, InitError> {
-    let mut cases: Vec<TensorCase<'_>> = yours
-        .iter()
-        .filter_map(|tensor| {
-            let own = expected.iter().find(|e| e.tensor.name == tensor.name)?;
-            Some(TensorCase::new(tensor, own, yours, expected))
-        })
-        .collect();
-    search_streams(&mut cases, options)?;
+) -> Result<Vec<Explanation>, ExplainError> {
+    explain_with_progress(yours, reference, options, |_| ())
+}
+
+/// As [`explain`], and calls `progress` now and then.
+///
+/// # Errors
+///
+/// As [`explain`].
+pub fn explain_with_progress<'a>(
+    yours: &'a [NamedView<'a>],
+    reference: impl Into<Reference<'a>>,
+    options: &Options,
+    mut progress: impl FnMut(Progress),
+) -> Result<Vec<Explanation>, ExplainError> {
+    let mut reference = Tensors::new(reference.into());
+    let pairs = yours.iter().filter_map(|tensor| {
+        let index = reference.find(&tensor.name)?;
+        Some((tensor, index))
+    });
+    let pairs: Vec<(&NamedView<'_>, usize)> = pairs.collect();
+    let mut cases: Vec<TensorCase<'a>> = Vec::new();
+    for (tensor, index) in &pairs {
+        cases.push(TensorCase::new(tensor, *index, yours, &mut reference)?);
+        progress(Progress {
+            stage: Stage::Compare,
+            done: cases.len(),
+            of: pairs.len(),
+        });
+    }
+    for case in &mut cases {
+        case.find_exchange(yours, &mut reference)?;
+    }
+    search_streams(&mut cases, &mut reference, options, &mut progress)?;
     for case in &mut cases {
         case.redraw()?;
-        case.conclude();
+        case.conclude(&mut reference)?;
     }
     let displacements: Vec<_> = {
         let orders: Vec<StreamOrder<'_>> = cases.iter().map(TensorCase::stream_order).collect();
@@ -161,14 +188,19 @@ pub fn explain(
 
 /// Searches for the draws of the tensors that their values do not explain, and of the references
 /// whose draws are not given.
-fn search_streams(cases: &mut [TensorCase<'_>], options: &Options) -> Result<(), InitError> {
+fn search_streams<'a>(
+    cases: &mut [TensorCase<'a>],
+    reference: &mut Tensors<'a>,
+    options: &Options,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<(), ExplainError> {
     let known_seed = cases
         .iter()
         .find_map(|case| case.expected.drawn.map(|d| d.seed));
     let mut targets = Vec::new();
     let mut owners = Vec::new();
     for (index, case) in cases.iter().enumerate() {
-        if let Some(target) = case.search_expected() {
+        if let Some(target) = case.search_expected(reference)? {
             targets.push(target);
             owners.push((index, Whose::Reference));
         }
@@ -177,6 +209,7 @@ fn search_streams(cases: &mut [TensorCase<'_>], options: &Options) -> Result<(),
             owners.push((index, Whose::Yours));
         }
     }
+    reference.release();
     let numel: u64 = cases
         .iter()
         .map(|case| case.yours.view.numel() as u64)
@@ -195,7 +228,12 @@ fn search_streams(cases: &mut [TensorCase<'_>], options: &Options) -> Result<(),
             .saturating_add(1 << 16),
         seeds: options.other_seeds,
     };
-    for ((index, whose), origin) in owners.into_iter().zip(find_origins(&targets, &limits)?) {
+    let of = targets.len();
+    let found = find_origins(&targets, &limits, &mut |done| {
+        let stage = Stage::Search;
+        progress(Progress { stage, done, of });
+    })?;
+    for ((index, whose), origin) in owners.into_iter().zip(found) {
         match whose {
             Whose::Yours => cases[index].origin = origin,
             Whose::Reference => cases[index].expected_origin = origin,

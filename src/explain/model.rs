@@ -1,12 +1,12 @@
 //! A model as a reference: its tensors as PyTorch draws them, each with its draw.
 
-use super::reference::{Drawn, Expected, NamedView};
-use super::replay::bytes;
+use super::reference::{Drawn, Expected, ExplainError, Info, NamedView};
 use crate::generator::Generator;
 use crate::nn::{LayerSpec, PrintError, Printed};
-use crate::plan::{InitPlan, PlanBuilder, PlanError};
+use crate::plan::{InitPlan, Places, PlanBuilder, PlanError};
 use crate::rng::Seed;
 use crate::tensor::{Dtype, TensorView, ViewError};
+use std::sync::OnceLock;
 use tch::{Device, Kind};
 
 /// A model as PyTorch draws it, from what Python prints of it or from a plan.
@@ -24,18 +24,21 @@ use tch::{Device, Kind};
 /// ```
 #[derive(Debug)]
 pub struct Model {
-    tensors: Vec<StoredTensor>,
+    plan: InitPlan,
+    seed: Seed,
+    tensors: Vec<PlannedTensor>,
     /// Path and class.
     opaque: Vec<(String, String)>,
 }
 
 #[derive(Debug)]
-struct StoredTensor {
+struct PlannedTensor {
     name: String,
     dtype: Dtype,
     shape: Vec<usize>,
-    bytes: Vec<u8>,
     drawn: Option<Drawn>,
+    /// The elements, if they stay in memory.
+    bytes: OnceLock<Vec<u8>>,
 }
 
 impl Model {
@@ -65,17 +68,17 @@ impl Model {
         let plan = plan.finish("a printed model")?;
         Ok(Model {
             opaque,
-            ..Model::of_plan(&plan, seed)?
+            ..Model::new(plan, seed.into())?
         })
     }
 
-    /// Draws the model of a plan. It has the tensors of the `state_dict`.
+    /// The model of a plan. It has the tensors of the `state_dict`, which are drawn when they are needed.
     ///
     /// The default generator is neither read nor moved.
     ///
     /// # Errors
     ///
-    /// As [`InitPlan::materialize`].
+    /// As [`InitPlan::draw_positions`].
     ///
     /// ```
     /// use tch_init::explain::Model;
@@ -92,34 +95,40 @@ impl Model {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn of_plan(plan: &InitPlan, seed: impl Into<Seed>) -> Result<Model, PlanError> {
-        let seed = seed.into();
-        let mut generator = Generator::new(Device::Cpu)?;
-        generator.manual_seed(seed)?;
-        let draws = plan.draw_positions(&mut generator.clone_state()?)?;
-        let tensors = plan.materialize(&mut generator)?;
-        let mut stored = Vec::new();
-        for (((_, entry), (name, tensor)), draw) in plan.names().zip(tensors).zip(draws) {
-            if !entry.persistent {
+        Model::new(plan.clone(), seed.into())
+    }
+
+    fn new(plan: InitPlan, seed: Seed) -> Result<Model, PlanError> {
+        let draws = plan.draw_positions(&mut seeded(seed)?)?;
+        let mut tensors = Vec::new();
+        for ((name, entry), draw) in plan.names().zip(draws) {
+            let Some(view) = plan.view(name).filter(|_| entry.persistent) else {
                 continue;
-            }
-            let drawn = draw.map(|position| Drawn {
-                draw: position.draw,
-                seed: seed.value(),
-                word: position.word,
-                semantics: plan.semantics(),
-            });
-            stored.push(StoredTensor {
-                name,
+            };
+            tensors.push(PlannedTensor {
+                name: name.to_owned(),
                 dtype: entry.dtype,
-                shape: tensor.size().iter().map(|size| *size as usize).collect(),
-                bytes: bytes(&tensor, entry.dtype)?,
-                drawn,
+                shape: view.shape().iter().map(|size| *size as usize).collect(),
+                drawn: draw.map(|position| Drawn {
+                    draw: position.draw,
+                    seed: seed.value(),
+                    word: position.word,
+                    semantics: plan.semantics(),
+                }),
+                bytes: OnceLock::new(),
             });
         }
         Ok(Model {
-            tensors: stored,
+            plan,
+            seed,
+            tensors,
             opaque: Vec::new(),
         })
+    }
+
+    /// Keeps only the tensors for whose name `wanted` returns `true`. The others are still drawn, as far as these depend on them.
+    pub fn retain(&mut self, mut wanted: impl FnMut(&str) -> bool) {
+        self.tensors.retain(|tensor| wanted(&tensor.name));
     }
 
     /// The names of the tensors: the parameters in the order of the layers, then the buffers.
@@ -136,24 +145,107 @@ impl Model {
             .map(|(path, class)| (path.as_str(), class.as_str()))
     }
 
-    /// The tensors as [`explain`](super::explain) takes them.
+    /// All tensors, drawn, in memory. [`explain`](super::explain()) of the model itself needs less memory.
     ///
     /// # Errors
     ///
-    /// None, for tensors that were drawn here.
-    pub fn expected(&self) -> Result<Vec<Expected<'_>>, ViewError> {
-        self.tensors
-            .iter()
-            .map(|tensor| {
-                Ok(Expected {
-                    tensor: NamedView {
-                        name: tensor.name.clone(),
-                        view: TensorView::contiguous(tensor.dtype, &tensor.shape, &tensor.bytes)?,
-                    },
-                    drawn: tensor.drawn,
-                })
+    /// As [`InitPlan::materialize`].
+    pub fn expected(&self) -> Result<Vec<Expected<'_>>, ExplainError> {
+        let mut drawing = Drawing::new(self)?;
+        let expected = self.tensors.iter().enumerate().map(|(index, tensor)| {
+            Ok(Expected {
+                tensor: NamedView {
+                    name: tensor.name.clone(),
+                    view: drawing.keep(index)?,
+                },
+                drawn: tensor.drawn,
             })
-            .collect()
+        });
+        expected.collect()
+    }
+
+    pub(super) fn infos(&self) -> impl Iterator<Item = Info<'_>> {
+        self.tensors.iter().map(|tensor| Info {
+            name: &tensor.name,
+            dtype: tensor.dtype,
+            shape: &tensor.shape,
+            drawn: tensor.drawn,
+        })
+    }
+
+    /// A tensor, if it is in memory.
+    pub(super) fn drawn_view(&self, index: usize) -> Result<Option<TensorView<'_>>, ViewError> {
+        let PlannedTensor {
+            dtype,
+            shape,
+            bytes,
+            ..
+        } = &self.tensors[index];
+        let view = |bytes| TensorView::contiguous(*dtype, shape, bytes);
+        bytes.get().map(|bytes| view(bytes)).transpose()
+    }
+}
+
+fn seeded(seed: Seed) -> Result<Generator, PlanError> {
+    let mut generator = Generator::new(Device::Cpu)?;
+    generator.manual_seed(seed)?;
+    Ok(generator)
+}
+
+/// Draws the tensors of a model, one at a time.
+pub(super) struct Drawing<'a> {
+    model: &'a Model,
+    places: Places<'a, Generator>,
+    bytes: Vec<u8>,
+}
+
+impl<'a> Drawing<'a> {
+    pub(super) fn new(model: &'a Model) -> Result<Drawing<'a>, PlanError> {
+        Ok(Drawing {
+            model,
+            places: model.plan.places(&seeded(model.seed)?)?,
+            bytes: Vec::new(),
+        })
+    }
+
+    /// Draws a tensor over the one before it.
+    pub(super) fn read(&mut self, index: usize) -> Result<TensorView<'_>, ExplainError> {
+        let PlannedTensor { dtype, shape, .. } = &self.model.tensors[index];
+        self.fill(index, usize::MAX)?;
+        Ok(TensorView::contiguous(*dtype, shape, &self.bytes)?)
+    }
+
+    /// Draws the first elements of a tensor.
+    pub(super) fn head(&mut self, index: usize, elements: usize) -> Result<Vec<u8>, ExplainError> {
+        self.fill(index, elements)?;
+        Ok(self.bytes.clone())
+    }
+
+    /// Draws a tensor that stays in memory.
+    pub(super) fn keep(&mut self, index: usize) -> Result<TensorView<'a>, ExplainError> {
+        let model = self.model;
+        let PlannedTensor {
+            dtype,
+            shape,
+            bytes,
+            ..
+        } = &model.tensors[index];
+        if bytes.get().is_none() {
+            self.bytes = Vec::new();
+            self.fill(index, usize::MAX)?;
+        }
+        let bytes = bytes.get_or_init(|| std::mem::take(&mut self.bytes));
+        Ok(TensorView::contiguous(*dtype, shape, bytes)?)
+    }
+
+    fn fill(&mut self, index: usize, elements: usize) -> Result<(), PlanError> {
+        let PlannedTensor {
+            name, dtype, shape, ..
+        } = &self.model.tensors[index];
+        let numel = shape.iter().product::<usize>().min(elements);
+        self.bytes.resize(numel * dtype.size(), 0);
+        let range = 0..numel as u64;
+        self.places.fill(name, range, *dtype, &mut self.bytes)
     }
 }
 

@@ -45,10 +45,11 @@ const ACCIDENTS: f64 = 1e-3;
 /// The bits of evidence that some thousand tries cost: methods times positions.
 const BITS_OF_TRIES: f64 = 11.0;
 
-/// Finds the origin of each tensor; `None` for those that are not found.
+/// Finds the origin of each tensor; `None` for those that are not found. Calls `progress` with the number of those that are.
 pub(super) fn find_origins(
     targets: &[SearchTarget<'_>],
     limits: &SearchLimits,
+    progress: &mut dyn FnMut(usize),
 ) -> Result<Vec<Option<Origin>>, InitError> {
     let (candidates, patterns): (Vec<Candidate>, Vec<Option<WordPattern>>) = targets
         .iter()
@@ -73,6 +74,7 @@ pub(super) fn find_origins(
             &evidence,
             shift,
             &mut found,
+            progress,
         )?;
     }
     if let Some(seed) = limits.seed
@@ -80,6 +82,7 @@ pub(super) fn find_origins(
     {
         search_seed(&mut found, seed, limits.words)?;
     }
+    let count = |found: &[Option<Origin>]| found.iter().flatten().count();
     // Any seed at all, where a tensor has enough values to determine it.
     for number in 0..targets.len() {
         if found[number].is_some() {
@@ -93,6 +96,7 @@ pub(super) fn find_origins(
         if let Some(position) = position {
             let end = position.word.saturating_add(limits.words);
             search_seed(&mut found, position.seed, end)?;
+            progress(count(&found));
         }
     }
     for (seed, position) in seeds_at_positions(targets, &candidates, &patterns, &found, limits) {
@@ -105,6 +109,7 @@ pub(super) fn find_origins(
         *origin = candidates[candidate].replay(target, Position { seed, word })?;
         if origin.is_some() {
             search_seed(&mut found, seed, limits.words)?;
+            progress(count(&found));
         }
     }
     let nearest = targets
@@ -136,9 +141,17 @@ pub(super) fn find_origins(
     for (seed, hits) in hits {
         if confirm_hits(targets, &candidates, &open, seed, &hits, &mut found)? {
             search_seed(&mut found, seed, limits.words)?;
+            progress(count(&found));
         }
     }
-    find_near_expected(targets, &candidates, &patterns, &evidence, &mut found)?;
+    find_near_expected(
+        targets,
+        &candidates,
+        &patterns,
+        &evidence,
+        &mut found,
+        progress,
+    )?;
     find_orthogonal(targets, limits.seed, limits.seeds, &mut found)?;
     Ok(found)
 }
@@ -253,7 +266,9 @@ fn find_at(
     evidence: &[f64],
     (seed, shift): Shift,
     found: &mut [Option<Origin>],
+    progress: &mut dyn FnMut(usize),
 ) -> Result<(), InitError> {
+    let mut count = found.iter().flatten().count();
     for (candidate, pattern) in candidates.iter().zip(patterns) {
         let target = &targets[candidate.target];
         let expected = target.expected_position;
@@ -273,6 +288,8 @@ fn find_at(
                 .is_none_or(|pattern| pattern.fits_at(position))
         {
             found[candidate.target] = candidate.replay(target, position)?;
+            count += usize::from(found[candidate.target].is_some());
+            progress(count);
         }
     }
     Ok(())
@@ -286,6 +303,7 @@ fn find_near_expected(
     patterns: &[Option<WordPattern>],
     evidence: &[f64],
     found: &mut [Option<Origin>],
+    progress: &mut dyn FnMut(usize),
 ) -> Result<(), InitError> {
     const SHIFTS: usize = 4;
     let mut shifts: Vec<Shift> = Vec::new();
@@ -306,7 +324,9 @@ fn find_near_expected(
     seeds.dedup();
     let unshifted = seeds.into_iter().map(|seed| (seed, 0));
     for shift in unshifted.chain(shifts) {
-        find_at(targets, candidates, patterns, evidence, shift, found)?;
+        find_at(
+            targets, candidates, patterns, evidence, shift, found, progress,
+        )?;
     }
     Ok(())
 }
@@ -314,9 +334,10 @@ fn find_near_expected(
 /// The evidence of a match of all values, in bits; of a large tensor, of some.
 fn bits_of_evidence(view: &TensorView<'_>) -> f64 {
     let sample = Sample::of(view).map(|sample| sample.head);
-    let drawn = |values: Vec<f64>| values.iter().filter(|value| **value != 0.0).count();
-    let drawn = match sample.map(drawn) {
-        Some(0) => values(view).map_or(0, drawn),
+    let is_drawn = |value: &f64| *value != 0.0;
+    let drawn = sample.map(|values| values.into_iter().filter(is_drawn).count());
+    let drawn = match drawn {
+        Some(0) => values(view).map_or(0, |values| values.filter(is_drawn).count()),
         some => some.unwrap_or(0),
     };
     drawn as f64 * bits_of_value(view.dtype())

@@ -3,7 +3,7 @@
 use super::candidate::{Origin, SearchTarget, words};
 use super::replay::{Method, Position, bytes, generator_at, kind};
 use super::value_changes::is_orthogonal;
-use super::values::{epsilon, max_abs, values};
+use super::values::{epsilon, values};
 use crate::error::InitError;
 use crate::init::orthogonal_;
 use crate::tensor::TensorView;
@@ -65,10 +65,10 @@ fn gain(view: &TensorView<'_>) -> Option<f64> {
     };
     let cols: usize = rest.iter().product();
     let values = values(view).filter(|_| *rows > 1 && cols > 1)?;
-    if !is_orthogonal(&values, *rows, cols) {
+    if !is_orthogonal(view, *rows, cols) {
         return None;
     }
-    let square = values.iter().map(|v| v * v).sum::<f64>() / (*rows).min(cols) as f64;
+    let square = values.map(|v| v * v).sum::<f64>() / (*rows).min(cols) as f64;
     // The norm gives some digits of the gain. Round gains and those of `calculate_gain` are likely.
     let gain = square.sqrt();
     let known = [1.0, 2f64.sqrt(), 5.0 / 3.0, 0.75];
@@ -89,12 +89,11 @@ fn is_drawn_at(view: &TensorView<'_>, gain: f64, position: Position) -> Result<b
     orthogonal_(&mut tensor, gain, Some(&mut generator_at(position)?))?;
     let drawn = bytes(&tensor, view.dtype())?;
     let drawn = TensorView::contiguous(view.dtype(), view.shape(), &drawn);
-    let drawn = drawn.ok().as_ref().and_then(values).unwrap_or_default();
-    let yours = values(view).unwrap_or_default();
-    let allowed = 8192.0 * epsilon(view.dtype()) * max_abs(&yours);
-    Ok(drawn.len() == yours.len()
-        && drawn
-            .iter()
-            .zip(&yours)
-            .all(|(a, b)| (a - b).abs() <= allowed))
+    let (Ok(drawn), Some(all)) = (drawn, values(view)) else {
+        return Ok(false);
+    };
+    let greatest = all.fold(0.0, |greatest: f64, value| greatest.max(value.abs()));
+    let allowed = 8192.0 * epsilon(view.dtype()) * greatest;
+    let both = values(&drawn).zip(values(view));
+    Ok(both.is_some_and(|(drawn, yours)| drawn.zip(yours).all(|(a, b)| (a - b).abs() <= allowed)))
 }

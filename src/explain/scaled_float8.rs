@@ -1,25 +1,25 @@
 //! Weights of one byte that a scale beside them belongs to.
 
 use super::finding::{Finding, Whose};
-use super::reference::{Expected, NamedView};
-use crate::tensor::{Float8Scale, ScaleMatch};
+use super::reference::NamedView;
+use crate::tensor::{Float8Scale, ScaleMatch, TensorView};
 
-/// The finding if one tensor, multiplied by a scale of a usual name beside it, is the other.
+/// The finding if one tensor, multiplied by a scale of a usual name beside it, is the other. `scales` are those beside the reference.
 pub(super) fn scaled_float8(
     yours: &NamedView<'_>,
-    reference: &NamedView<'_>,
+    reference: &TensorView<'_>,
     all_yours: &[NamedView<'_>],
-    all_expected: &[Expected<'_>],
+    scales: &[NamedView<'_>],
 ) -> Option<Finding> {
-    let (own, other) = (&yours.view, &reference.view);
+    let (own, other) = (&yours.view, reference);
     let of_yours = Float8Scale::find(&yours.name, own, other, |name| {
         let scale = all_yours.iter().find(|tensor| tensor.name == name)?;
         Some(scale.view.clone())
     });
     let of_reference = || {
-        Float8Scale::find(&reference.name, other, own, |name| {
-            let scale = all_expected.iter().find(|e| e.tensor.name == name)?;
-            Some(scale.tensor.view.clone())
+        Float8Scale::find(&yours.name, other, own, |name| {
+            let scale = scales.iter().find(|tensor| tensor.name == name)?;
+            Some(scale.view.clone())
         })
     };
     let (whose, (scale, scaled, matches)) = match of_yours {

@@ -6,21 +6,22 @@ use super::cross_match::{differing, exchanged, has_varying_values, weight_shape}
 use super::finding::{Displacement, Explanation, Finding, Whose};
 use super::known_draws::{describe, known_draws};
 use super::permutation::{add_transposed, inverse, permutation, permutations};
-use super::reference::{Drawn, Expected, NamedView};
+use super::reference::{Drawn, ExplainError, Info, NamedView, Tensors};
 use super::replay::{Method, Position};
 use super::scale::{ratio, scaled};
 use super::scaled_float8::scaled_float8;
 use super::stream_order::{Span, StreamOrder};
 use super::value_changes::{self, Pair};
-use super::values::{epsilon, rng_dtype, values};
-use crate::error::InitError;
-use crate::tensor::TensorView;
+use super::values::{epsilon, rng_dtype, tensor_varies};
+use crate::tensor::{Float8Scale, TensorView};
 use torch_rng::{Draw, Normal, Semantics, Target};
 
 /// A tensor of yours with its reference, and what has been found out so far.
 pub(super) struct TensorCase<'a> {
     pub yours: &'a NamedView<'a>,
-    pub expected: &'a Expected<'a>,
+    pub expected: Info<'a>,
+    /// The number of the tensor of the reference.
+    pub index: usize,
     /// Where yours was found in a stream.
     pub origin: Option<Origin>,
     /// Where the reference was found in a stream, if its draw is not given.
@@ -32,53 +33,94 @@ pub(super) struct TensorCase<'a> {
     findings: Vec<Finding>,
     /// Whether yours has the reference's draw, changed or not.
     has_reference_draw: bool,
+    /// Whether the reference has values that a search may find.
+    is_reference_varying: bool,
 }
 
 impl<'a> TensorCase<'a> {
     /// Compares the tensors and finds the causes that their values show.
     pub(super) fn new(
         yours: &'a NamedView<'a>,
-        own: &'a Expected<'a>,
+        index: usize,
         all_yours: &[NamedView<'_>],
-        all_expected: &[Expected<'_>],
-    ) -> TensorCase<'a> {
-        let (view, reference) = (&yours.view, &own.tensor.view);
-        let comparable = view.shape() == reference.shape() && view.dtype() == reference.dtype();
-        let differing = comparable.then(|| differing(view, reference));
-        let equal = differing == Some(0);
+        reference: &mut Tensors<'a>,
+    ) -> Result<TensorCase<'a>, ExplainError> {
+        let expected = reference.infos[index];
+        let shapes = reference.infos.iter().map(|info| (info.name, info.shape));
         let mut case = TensorCase {
             yours,
-            expected: own,
+            expected,
+            index,
             origin: None,
             expected_origin: None,
-            weight: weight_shape(&own.tensor, all_expected.iter().map(|e| &e.tensor)),
-            equal,
-            differing,
+            weight: weight_shape(expected.name, expected.shape, shapes),
+            equal: false,
+            differing: None,
             findings: Vec::new(),
-            has_reference_draw: equal,
+            has_reference_draw: false,
+            is_reference_varying: false,
         };
-        if equal {
-            return case;
+        let mut scales = Vec::new();
+        if expected.dtype.is_float8() {
+            for name in Float8Scale::names(expected.name) {
+                if let Some(scale) = reference.find(&name) {
+                    let view = reference.kept(scale)?;
+                    scales.push(NamedView { name, view });
+                }
+            }
         }
-        if let Some(finding) = scaled_float8(yours, &own.tensor, all_yours, all_expected) {
-            case.findings.push(finding);
-            case.has_reference_draw = true;
-        } else if let Some(finding) = exchanged(yours, all_yours, all_expected) {
-            case.findings.push(finding);
+        reference.with(index, |view| case.compare(view, all_yours, &scales))?;
+        Ok(case)
+    }
+
+    fn compare(
+        &mut self,
+        reference: &TensorView<'_>,
+        all_yours: &[NamedView<'_>],
+        scales: &[NamedView<'_>],
+    ) {
+        let view = &self.yours.view;
+        let comparable = view.shape() == reference.shape() && view.dtype() == reference.dtype();
+        self.differing = comparable.then(|| differing(view, reference));
+        self.equal = self.differing == Some(0);
+        self.has_reference_draw = self.equal;
+        self.is_reference_varying = self.expected.drawn.is_none()
+            && (reference.numel() == 1 || tensor_varies(reference) == Some(true));
+        if self.equal {
+            return;
+        }
+        if let Some(finding) = scaled_float8(self.yours, reference, all_yours, scales) {
+            self.findings.push(finding);
+            self.has_reference_draw = true;
         } else if let Some(finding) =
             permutation(view, reference).filter(|_| has_varying_values(view))
         {
-            case.findings.push(finding);
-            case.has_reference_draw = true;
+            self.findings.push(finding);
+            self.has_reference_draw = true;
         } else {
-            case.compare_values();
+            self.compare_values(reference);
         }
-        case
+    }
+
+    /// Prefers another tensor of the reference with these very values to what they have in common with their own.
+    pub(super) fn find_exchange(
+        &mut self,
+        all_yours: &[NamedView<'_>],
+        reference: &mut Tensors<'_>,
+    ) -> Result<(), ExplainError> {
+        let is_scaled = matches!(self.findings[..], [Finding::ScaledFloat8 { .. }]);
+        if self.equal || is_scaled {
+            return Ok(());
+        }
+        if let Some(finding) = exchanged(self.yours, self.index, all_yours, reference)? {
+            self.findings = vec![finding];
+            self.has_reference_draw = false;
+        }
+        Ok(())
     }
 
     /// Finds the causes that the values show, once yours has the reference's order of dimensions.
-    fn compare_values(&mut self) {
-        let reference = &self.expected.tensor.view;
+    fn compare_values(&mut self, reference: &TensorView<'_>) {
         for order in self.orders() {
             // Any order has the values of a constant.
             let is_own = order.iter().copied().eq(0..order.len());
@@ -92,14 +134,13 @@ impl<'a> TensorCase<'a> {
                 return;
             }
         }
-        let Some(theirs) = values(reference) else {
-            return;
-        };
         for order in self.orders() {
-            let Some(ours) = self.view(&order).as_ref().and_then(values) else {
+            let Some(view) = self.view(&order) else {
                 continue;
             };
-            let pair = self.pair(&ours, &theirs);
+            let Some(pair) = self.pair(&view, reference) else {
+                continue;
+            };
             let mut causes = value_changes::causes(&pair);
             if causes.is_empty() {
                 continue;
@@ -121,22 +162,28 @@ impl<'a> TensorCase<'a> {
         }
     }
 
-    fn pair<'p>(&'p self, yours: &'p [f64], reference: &'p [f64]) -> Pair<'p> {
-        Pair {
-            shape: self.expected.tensor.view.shape(),
-            dtypes: (self.yours.view.dtype(), self.expected.tensor.view.dtype()),
+    /// The two tensors, if they can be compared as numbers.
+    fn pair<'p>(
+        &self,
+        yours: &'p TensorView<'p>,
+        reference: &'p TensorView<'p>,
+    ) -> Option<Pair<'p>> {
+        let is_comparable = yours.dtype().is_floating_point()
+            && reference.dtype().is_floating_point()
+            && yours.shape() == reference.shape();
+        is_comparable.then(|| Pair {
             yours,
             reference,
             normal: self
                 .expected_draw()
                 .map(|draw| matches!(draw, Draw::Normal(_))),
-        }
+        })
     }
 
     /// The orders of dimensions in which yours has the reference's shape, the given order first.
     fn orders(&self) -> Vec<Vec<usize>> {
         const DIMENSIONS: usize = 4;
-        let (from, to) = (self.yours.view.shape(), self.expected.tensor.view.shape());
+        let (from, to) = (self.yours.view.shape(), self.expected.shape);
         if from.len() != to.len() || from.len() > DIMENSIONS {
             return vec![(0..from.len()).collect()];
         }
@@ -159,8 +206,7 @@ impl<'a> TensorCase<'a> {
 
     /// The largest relative error of a factor between the two tensors.
     fn factor_tolerance(&self) -> f64 {
-        let precision =
-            epsilon(self.yours.view.dtype()).max(epsilon(self.expected.tensor.view.dtype()));
+        let precision = epsilon(self.yours.view.dtype()).max(epsilon(self.expected.dtype));
         // A mean over many values has a smaller error; the bounds have been rounded once.
         let values = self.yours.view.numel().max(1) as f64;
         (2.0 * precision / values.sqrt()).max(2.0 * f64::from(f32::EPSILON))
@@ -188,15 +234,21 @@ impl<'a> TensorCase<'a> {
         })
     }
 
-    /// The reference as a target of the search; `None` if its draw is given.
-    pub(super) fn search_expected(&self) -> Option<SearchTarget<'a>> {
-        self.expected.drawn.is_none().then(|| SearchTarget {
-            views: vec![self.expected.tensor.view.clone()],
+    /// The reference as a target of the search; `None` if its draw is given, or it is a constant.
+    pub(super) fn search_expected(
+        &self,
+        reference: &mut Tensors<'a>,
+    ) -> Result<Option<SearchTarget<'a>>, ExplainError> {
+        if self.expected.drawn.is_some() || !self.is_reference_varying {
+            return Ok(None);
+        }
+        Ok(Some(SearchTarget {
+            views: vec![reference.kept(self.index)?],
             expected_draw: None,
             expected_position: None,
             weight: self.weight.clone(),
             other_methods: false,
-        })
+        }))
     }
 
     /// The draw of the reference, as given or as found.
@@ -213,9 +265,9 @@ impl<'a> TensorCase<'a> {
 
     /// Prefers the draw of the reference, as another PyTorch or another CPU makes it at its place, to causes that the values
     /// show: a single value at an upper bound is then not taken for a constant.
-    pub(super) fn redraw(&mut self) -> Result<(), InitError> {
-        let (view, reference) = (&self.yours.view, &self.expected.tensor.view);
-        let is_comparable = view.shape() == reference.shape() && view.dtype() == reference.dtype();
+    pub(super) fn redraw(&mut self) -> Result<(), ExplainError> {
+        let (view, reference) = (&self.yours.view, self.expected);
+        let is_comparable = view.shape() == reference.shape && view.dtype() == reference.dtype;
         if self.equal || self.findings.is_empty() || !is_comparable {
             return Ok(());
         }
@@ -229,18 +281,18 @@ impl<'a> TensorCase<'a> {
     }
 
     /// Turns the origins into findings.
-    pub(super) fn conclude(&mut self) {
+    pub(super) fn conclude(&mut self, reference: &mut Tensors<'_>) -> Result<(), ExplainError> {
         let (drawn, tolerance) = (self.drawn(), self.factor_tolerance());
         if let Some(origin) = self.origin.take() {
             self.findings = self.compare_origin(&origin, drawn);
             if self.findings.is_empty() {
-                self.findings
-                    .extend(self.cause_of_values(value_changes::reference_changed));
+                let cause = self.cause_of_values(reference, value_changes::reference_changed)?;
+                self.findings.extend(cause);
             }
             self.origin = Some(origin);
         } else if !self.equal && self.findings.is_empty() {
-            self.findings
-                .extend(self.cause_of_values(value_changes::overwritten));
+            let cause = self.cause_of_values(reference, value_changes::overwritten)?;
+            self.findings.extend(cause);
             self.has_reference_draw = !self.findings.is_empty();
         } else if let Some(drawn) = drawn {
             // The draw of the reference gives the factor a name.
@@ -255,15 +307,19 @@ impl<'a> TensorCase<'a> {
                 }
             }
         }
+        Ok(())
     }
 
-    fn cause_of_values(&self, cause: fn(&Pair<'_>) -> Option<Finding>) -> Option<Finding> {
-        if self.yours.view.shape() != self.expected.tensor.view.shape() {
-            return None;
+    fn cause_of_values(
+        &self,
+        reference: &mut Tensors<'_>,
+        cause: fn(&Pair<'_>) -> Option<Finding>,
+    ) -> Result<Option<Finding>, ExplainError> {
+        let yours = &self.yours.view;
+        if yours.shape() != self.expected.shape {
+            return Ok(None);
         }
-        let ours = values(&self.yours.view)?;
-        let theirs = values(&self.expected.tensor.view)?;
-        cause(&self.pair(&ours, &theirs))
+        reference.with(self.index, |reference| cause(&self.pair(yours, reference)?))
     }
 
     /// The findings for a tensor that was found in a stream; empty if PyTorch draws it there too.
@@ -273,7 +329,7 @@ impl<'a> TensorCase<'a> {
         let mut findings = Vec::new();
         if let Some(order) = self.drawn_orders().get(origin.view) {
             let shape: Vec<usize> = order.iter().map(|d| self.yours.view.shape()[*d]).collect();
-            let is_other_shape = shape != self.expected.tensor.view.shape();
+            let is_other_shape = shape != self.expected.shape;
             findings.extend(permuted(order, is_other_shape.then_some(shape)));
         }
         if let Some(drawn) = drawn.filter(|drawn| drawn.draw != origin.draw) {
@@ -295,7 +351,7 @@ impl<'a> TensorCase<'a> {
         let sizes: Vec<u64> = sizes.map(|size| *size as u64).collect();
         let target = Target::new(rng_dtype(self.yours.view.dtype()), &sizes);
         findings.extend(method_finding(origin, target.with_semantics(expected)));
-        let (dtype, expected) = (self.yours.view.dtype(), self.expected.tensor.view.dtype());
+        let (dtype, expected) = (self.yours.view.dtype(), self.expected.dtype);
         if dtype != expected && !matches!(origin.method, Method::In(_)) {
             findings.push(Finding::DrawnIn { dtype, expected });
         }
@@ -329,15 +385,10 @@ impl<'a> TensorCase<'a> {
 
     /// The words of the tensor in the two streams.
     pub(super) fn stream_order(&self) -> StreamOrder<'_> {
-        let view = &self.expected.tensor.view;
+        let Info { shape, dtype, .. } = self.expected;
         let reference = self.drawn().map(|drawn| Span {
             word: drawn.word,
-            words: words(
-                drawn.draw,
-                Method::Version(drawn.semantics),
-                view.shape(),
-                view.dtype(),
-            ),
+            words: words(drawn.draw, Method::Version(drawn.semantics), shape, dtype),
         });
         let found = self.origin.as_ref().map(|origin| Span {
             word: origin.position.word,
@@ -373,8 +424,8 @@ impl<'a> TensorCase<'a> {
             tensor: self.yours.name.clone(),
             shape: self.yours.view.shape().to_vec(),
             dtype: self.yours.view.dtype(),
-            reference_shape: self.expected.tensor.view.shape().to_vec(),
-            reference_dtype: self.expected.tensor.view.dtype(),
+            reference_shape: self.expected.shape.to_vec(),
+            reference_dtype: self.expected.dtype,
             equal: self.equal,
             differing: self.differing,
             findings: self.findings,

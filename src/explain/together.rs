@@ -109,13 +109,17 @@ pub(super) fn orders(names: &[&str]) -> Vec<Vec<usize>> {
     orders
 }
 
-/// A part of a name: numbers by value, after it the text.
-type Part<'n> = (Option<u64>, &'n str);
+/// A part of a name: numbers by value, after it the rank among parts beside it, and the text.
+type Part<'n> = (Option<u64>, u8, &'n str);
 
 /// What orders names as their tensors are constructed: by the numbers of layers, and within a layer by kind.
 fn construction_key(name: &str, is_bias_first: bool) -> (Vec<Part<'_>>, u64, bool, u8, bool, &str) {
     let (path, last) = name.rsplit_once('.').unwrap_or(("", name));
-    let path = path.split('.').flat_map(parts).collect();
+    let mut path: Vec<Part<'_>> = path.split('.').flat_map(parts).collect();
+    // PyTorch's attention constructs out_proj, and draws its own after.
+    if last.contains("_proj_") || last == "bias_k" || last == "bias_v" {
+        path.push((None, u8::MAX, ""));
+    }
     // As in weight_ih_l0 and bias_hh_l1_reverse.
     let (layer, is_reverse) = match last.rsplit_once("_l") {
         Some((_, layer)) => (
@@ -125,6 +129,7 @@ fn construction_key(name: &str, is_bias_first: bool) -> (Vec<Part<'_>>, u64, boo
         None => (0, false),
     };
     let kind = match (last.contains("bias"), is_bias_first) {
+        _ if last == "q_proj_weight" => 0,
         (true, true) => 0,
         (false, _) => 1,
         (true, false) => 2,
@@ -140,7 +145,13 @@ fn parts(text: &str) -> impl Iterator<Item = Part<'_>> {
         let end = rest.find(|c: char| c.is_ascii_digit() != is_digit);
         let (part, after) = rest.split_at(end.unwrap_or(rest.len()));
         rest = after;
-        Some((is_digit.then(|| part.parse().ok()).flatten(), part))
+        // The layers of PyTorch's Transformer construct their attention first.
+        let rank = match part {
+            "self_attn" => 0,
+            "multihead_attn" => 1,
+            _ => 2,
+        };
+        Some((is_digit.then(|| part.parse().ok()).flatten(), rank, part))
     })
 }
 
@@ -186,5 +197,36 @@ mod tests {
         assert_eq!(orders[1], (0..names.len()).collect::<Vec<_>>());
         assert_eq!(named(&orders[2])[..2], ["fc2.bias", "fc2.weight"]);
         assert_eq!(super::orders(&["a.weight", "b.weight"]).len(), 1);
+    }
+
+    #[test]
+    fn attention_draws_its_projections_after_the_output() {
+        let names = [
+            "0.linear1.weight",
+            "0.multihead_attn.k_proj_weight",
+            "0.multihead_attn.out_proj.weight",
+            "0.multihead_attn.q_proj_weight",
+            "0.multihead_attn.v_proj_weight",
+            "0.self_attn.in_proj_weight",
+            "0.self_attn.out_proj.bias",
+            "0.self_attn.out_proj.weight",
+            "1.linear1.weight",
+        ];
+        let order = orders(&names)[0].clone();
+        let named: Vec<&str> = order.into_iter().map(|i| names[i]).collect();
+        assert_eq!(
+            named,
+            [
+                "0.self_attn.out_proj.weight",
+                "0.self_attn.out_proj.bias",
+                "0.self_attn.in_proj_weight",
+                "0.multihead_attn.out_proj.weight",
+                "0.multihead_attn.q_proj_weight",
+                "0.multihead_attn.k_proj_weight",
+                "0.multihead_attn.v_proj_weight",
+                "0.linear1.weight",
+                "1.linear1.weight",
+            ]
+        );
     }
 }

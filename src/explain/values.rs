@@ -1,17 +1,68 @@
 //! The values of a tensor, and the precision of dtypes.
 
 use crate::tensor::{Dtype, TensorView};
+use half::{bf16, f16};
+use std::ops::Range;
 
-/// The elements of a floating point tensor in logical order; `None` for other dtypes.
-pub(super) fn values(view: &TensorView<'_>) -> Option<Vec<f64>> {
-    if !view.dtype().is_floating_point() {
-        return None;
+/// The elements that are converted at a time: few enough for a cache, and no whole tensor is ever there in f64.
+pub(super) const CHUNK: usize = 1 << 14;
+
+/// Reads the values of a tensor some at a time.
+#[derive(Default)]
+pub(super) struct Reader {
+    bytes: Vec<u8>,
+    values: Vec<f64>,
+}
+
+impl Reader {
+    /// The values of some elements of a floating-point tensor; NaN for other dtypes.
+    pub(super) fn read(&mut self, view: &TensorView<'_>, elements: Range<usize>) -> &[f64] {
+        let (dtype, values) = (view.dtype(), &mut self.values);
+        let bytes = view.read(elements, &mut self.bytes);
+        values.clear();
+        match dtype {
+            Dtype::Float32 => {
+                let elements = bytes.as_chunks().0.iter();
+                values.extend(elements.map(|bytes| f64::from(f32::from_le_bytes(*bytes))));
+            }
+            Dtype::Bfloat16 => {
+                let elements = bytes.as_chunks().0.iter();
+                values.extend(elements.map(|bytes| bf16::from_le_bytes(*bytes).to_f64()));
+            }
+            Dtype::Float16 => {
+                let elements = bytes.as_chunks().0.iter();
+                values.extend(elements.map(|bytes| f16::from_le_bytes(*bytes).to_f64()));
+            }
+            _ => {
+                let elements = bytes.chunks_exact(dtype.size());
+                values.extend(elements.map(|bytes| dtype.to_f64(bytes).unwrap_or(f64::NAN)));
+            }
+        }
+        values
     }
-    let mut buffer = Vec::new();
-    view.read(0..view.numel(), &mut buffer)
-        .chunks_exact(view.dtype().size())
-        .map(|bytes| view.dtype().to_f64(bytes))
-        .collect()
+}
+
+/// The values of a floating-point tensor in logical order, read as far as they are asked for; `None` for other dtypes.
+pub(super) fn values(view: &TensorView<'_>) -> Option<impl Iterator<Item = f64>> {
+    view.dtype().is_floating_point().then(|| {
+        let (mut reader, mut next, mut read) = (Reader::default(), 0, 0..0);
+        std::iter::from_fn(move || {
+            if next == read.end && next < view.numel() {
+                read = next..(next + CHUNK).min(view.numel());
+                reader.read(view, read.clone());
+            }
+            let value = reader.values.get(next - read.start).copied();
+            next += usize::from(value.is_some());
+            value
+        })
+    })
+}
+
+/// Whether the values of a tensor vary; `None` for dtypes that are not floating-point.
+pub(super) fn tensor_varies(view: &TensorView<'_>) -> Option<bool> {
+    let mut values = values(view)?;
+    let first = values.next();
+    Some(first.is_some_and(|first| values.any(|value| value != first)))
 }
 
 /// The elements that searches look at: of a large tensor not all.
@@ -79,7 +130,7 @@ pub(super) fn varies(values: &[f64]) -> bool {
 }
 
 /// The numbers of some elements.
-pub(super) fn range(view: &TensorView<'_>, elements: std::ops::Range<usize>) -> Option<Vec<f64>> {
+pub(super) fn range(view: &TensorView<'_>, elements: Range<usize>) -> Option<Vec<f64>> {
     let mut buffer = Vec::new();
     let bytes = view.read(elements, &mut buffer);
     let elements = bytes.chunks_exact(view.dtype().size());

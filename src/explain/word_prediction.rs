@@ -265,7 +265,7 @@ fn uniform(
         .iter()
         .enumerate()
         // Zeros may have been set later, as by a padding row or by pruning.
-        .filter(|(_, value)| **value != 0.0 || from == 0.0)
+        .filter(|(_, value)| (**value != 0.0 || from == 0.0) && !value.is_nan())
         .take(PREDICTIONS)
         .map(|(i, value)| Prediction {
             offset: i as u64 * step,
@@ -319,6 +319,11 @@ fn block_normal(
         .collect()
 }
 
+/// Whether a value shows its words. Zeros may have been set later; what is known to be changed is NaN.
+fn is_known(value: f64) -> bool {
+    value != 0.0 && !value.is_nan()
+}
+
 /// The predictions from the pairs without zeros of a block whose first value is number `start`.
 fn block_predictions(
     block: &[f64],
@@ -328,7 +333,7 @@ fn block_predictions(
     precision: f64,
 ) -> Vec<Prediction> {
     (0..8)
-        .filter(|j| block[*j] != 0.0 && block[*j + 8] != 0.0)
+        .filter(|j| is_known(block[*j]) && is_known(block[*j + 8]))
         .flat_map(|j| {
             let (u1, u2) = box_muller(block[j], block[j + 8], bits, precision);
             // `u1 = 1 - u`
