@@ -2,7 +2,10 @@
 
 use crate::common::bytes;
 use tch::{Device, Kind, Tensor};
-use tch_init::explain::{Located, NamedView, Options, Place, locate};
+use tch_init::explain::{
+    Expected, Located, NamedView, Options, Place, Progress, Stage, explain_with_progress, locate,
+    locate_with_progress,
+};
 use tch_init::init::{self, FanMode, Nonlinearity};
 use tch_init::rng::Mt19937;
 use tch_init::tensor::{Dtype, TensorView};
@@ -130,6 +133,45 @@ fn clamped_tensors_show_their_seed() {
     let values: Vec<u8> = values.flat_map(f32::to_le_bytes).collect();
     let found = located(&[("w", &[60, 80], values)], &Options::default());
     assert_eq!(origin(&found[0]), None, "{found:?}");
+}
+
+#[test]
+fn progress_is_told() {
+    let tensors = linears(Kind::Float, 3, 30, &mut at(99, 7));
+    let views: Vec<NamedView<'_>> = tensors
+        .iter()
+        .map(|(name, shape, bytes)| NamedView {
+            name: name.clone(),
+            view: TensorView::contiguous(Dtype::Float32, shape, bytes).unwrap(),
+        })
+        .collect();
+    let mut told: Vec<Progress> = Vec::new();
+    let located = locate_with_progress(&views, &Options::default(), |p| told.push(p));
+    assert_eq!(located.len(), 6);
+    let expected = |p: &Progress| p.stage == Stage::Search && p.of == 6 && p.done <= 6;
+    assert!(told.len() >= 6 && told.iter().all(expected), "{told:?}");
+    // Two tensors of the reference are not there.
+    let expected: Vec<Expected<'_>> = views
+        .iter()
+        .map(|tensor| Expected {
+            tensor: tensor.clone(),
+            drawn: None,
+        })
+        .collect();
+    let mut compared = Vec::new();
+    let options = Options::default().other_seeds(0);
+    let explained = explain_with_progress(&views[..4], &expected, &options, |p| {
+        if p.stage == Stage::Compare {
+            compared.push((p.done, p.of));
+        }
+    });
+    assert!(
+        explained
+            .unwrap()
+            .iter()
+            .all(|explanation| explanation.equal)
+    );
+    assert_eq!(compared, [(1, 4), (2, 4), (3, 4), (4, 4)]);
 }
 
 #[test]

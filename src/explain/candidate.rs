@@ -1,7 +1,7 @@
 //! Candidates: the ways in which a tensor may have been drawn.
 
 use super::draw_fit::{Head, share_of_state};
-use super::known_draws::{known_draws, may_hold};
+use super::known_draws::{Moments, known_draws, may_hold};
 use super::replay::{Method, Position, replay};
 use super::values::{Sample, epsilon, rng_dtype, tensor_varies, values, varies};
 use super::word_prediction::WordPattern;
@@ -84,11 +84,12 @@ impl Candidate {
             let Some(drawn) = replay(self.draw, method, view.numel(), dtype, position)? else {
                 continue;
             };
-            if is_equal(&drawn, view) {
+            let drawn = drawn.bytes(dtype);
+            if is_equal(drawn, view) {
                 return Ok(Some(origin(method, None)));
             }
             if method == Method::InverseErf {
-                near = rounding_of_erfinv(self.draw, &drawn, view).map(|r| (method, r));
+                near = rounding_of_erfinv(self.draw, drawn, view).map(|r| (method, r));
             }
         }
         Ok(near.map(|(method, rounding)| origin(method, Some(rounding))))
@@ -181,6 +182,7 @@ impl SearchTarget<'_> {
             if sample.numel > 1 && !varies(&sample.head) && tensor_varies(view) != Some(true) {
                 continue;
             }
+            let moments = Moments::of(&sample.head);
             let dtype = view.dtype();
             let expected = self.expected_draw.map(|draw| {
                 let known = known.iter().find(|known| known.draw == draw);
@@ -191,7 +193,7 @@ impl SearchTarget<'_> {
                 .filter(|known| self.expected_draw != Some(known.draw))
                 .map(|known| (known.draw, Some(known.name.clone())));
             for (draw, name) in expected.into_iter().chain(others) {
-                if !may_hold(draw, &sample.head) {
+                if !may_hold(draw, &moments) {
                     continue;
                 }
                 for method in methods(draw, &sample, dtype, self.other_methods) {
@@ -364,16 +366,31 @@ fn is_equal(drawn: &[u8], view: &TensorView<'_>) -> bool {
 /// Whether a tensor has the bits of a draw, except for zeros that were set later, as in a padding
 /// row.
 fn equal_except_zeros(drawn: &[u8], view: &TensorView<'_>) -> bool {
-    let size = view.dtype().size();
-    let is_zero = |element: &[u8]| element.iter().all(|byte| *byte == 0);
-    let zeros = compare(drawn, view, |drawn, elements| {
-        let (drawn, elements) = (drawn.chunks_exact(size), elements.chunks_exact(size));
-        let zeros = elements.clone().filter(|element| is_zero(element)).count();
-        let mut both = drawn.zip(elements);
-        let is_equal = both.all(|(drawn, element)| drawn == element || is_zero(element));
-        is_equal.then_some(zeros)
-    });
+    let zeros = match view.dtype().size() {
+        2 => compare(drawn, view, zeros_if_equal::<2>),
+        4 => compare(drawn, view, zeros_if_equal::<4>),
+        8 => compare(drawn, view, zeros_if_equal::<8>),
+        _ => None,
+    };
     zeros.is_some_and(|zeros| zeros * 2 <= view.numel())
+}
+
+/// The number of zeros if the others are those drawn.
+fn zeros_if_equal<const SIZE: usize>(drawn: &[u8], elements: &[u8]) -> Option<usize> {
+    let (drawn, elements) = (drawn.as_chunks().0, elements.as_chunks().0);
+    let zero = [0; SIZE];
+    // Without a branch for each element.
+    let (zeros, other) = drawn.iter().zip(elements).fold(
+        (0, false),
+        |(zeros, other), (drawn, element): (&[u8; SIZE], &[u8; SIZE])| {
+            let is_zero = *element == zero;
+            (
+                zeros + usize::from(is_zero),
+                other | (!is_zero & (drawn != element)),
+            )
+        },
+    );
+    (!other).then_some(zeros)
 }
 
 /// Compares the elements of a draw with those of a tensor, some at a time. The sum of what `piece` counts, or `None` if it does for any.

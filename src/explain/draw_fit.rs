@@ -2,7 +2,7 @@
 //!
 //! Values of f32 and f64 lie on the grid of their draw: about half the values of another one cannot be drawn at all.
 
-use super::known_draws::{KnownDraw, may_hold};
+use super::known_draws::{KnownDraw, Moments, may_hold};
 use super::values::{epsilon, max_abs, range, rng_dtype};
 use crate::distribution::erf;
 use crate::tensor::{Dtype, TensorView};
@@ -23,6 +23,7 @@ pub(super) struct Head {
     pub values: Vec<f64>,
     /// The bounds that the values were cut at later.
     cut: Option<Cut>,
+    moments: Moments,
 }
 
 /// Bounds of values that were cut, as `torch.clamp` does.
@@ -165,6 +166,7 @@ impl Head {
                     numel: numel as u64,
                     first: first as u64,
                     cut: Cut::of(view.dtype(), &values),
+                    moments: Moments::of(&values),
                     values,
                 });
             }
@@ -209,7 +211,7 @@ impl Head {
     fn may_hold(&self, draw: Draw) -> bool {
         match &self.cut {
             Some(cut) => cut.may_hold(draw),
-            None => may_hold(draw, &self.values),
+            None => may_hold(draw, &self.moments),
         }
     }
 

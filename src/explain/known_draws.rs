@@ -226,18 +226,48 @@ pub(super) fn scale_draw(draw: Draw, factor: f64) -> Option<Draw> {
     })
 }
 
-/// Whether values may come from a draw.
+/// The range and the first moments of values, which tell most draws apart.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Moments {
+    pub n: f64,
+    pub low: f64,
+    pub high: f64,
+    sum: f64,
+    squares: f64,
+}
+
+impl Moments {
+    pub(super) fn of(values: &[f64]) -> Moments {
+        let mut moments = Moments {
+            n: values.len() as f64,
+            low: f64::INFINITY,
+            high: f64::NEG_INFINITY,
+            sum: 0.0,
+            squares: 0.0,
+        };
+        for value in values {
+            moments.low = moments.low.min(*value);
+            moments.high = moments.high.max(*value);
+            moments.sum += value;
+            moments.squares += value * value;
+        }
+        moments
+    }
+}
+
+/// Whether values with these moments may come from a draw.
 ///
 /// A quick test that saves a search: it rejects the right draw for fewer than one tensor in a
 /// million. Draws whose values do not show their words are always rejected.
-pub(super) fn may_hold(draw: Draw, values: &[f64]) -> bool {
-    let n = values.len() as f64;
-    let (low, high) = values
-        .iter()
-        .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| {
-            (low.min(*v), high.max(*v))
-        });
-    if values.is_empty() || !low.is_finite() || !high.is_finite() {
+pub(super) fn may_hold(draw: Draw, moments: &Moments) -> bool {
+    let Moments {
+        n,
+        low,
+        high,
+        sum,
+        squares,
+    } = *moments;
+    if n == 0.0 || !low.is_finite() || !high.is_finite() {
         return false;
     }
     // bfloat16 rounds by up to 2^-8 of a bound.
@@ -253,11 +283,8 @@ pub(super) fn may_hold(draw: Draw, values: &[f64]) -> bool {
                 && high - low >= (2.0 * reach - 1.0 - SLACK) * width
         }
         Draw::Normal(Normal { mean, std }) => {
-            let square = values
-                .iter()
-                .map(|v| ((v - mean) / std).powi(2))
-                .sum::<f64>()
-                / n;
+            // The mean of the squares of `(value - mean) / std`.
+            let square = (squares / n - 2.0 * mean * (sum / n) + mean * mean) / (std * std);
             // The mean square has mean 1 and standard deviation sqrt(2 / n).
             let spread = 6.0 * (2.0 / n).sqrt();
             square <= 1.0 + spread.max(36.0 / n) && square >= (1.0 - spread).max(0.0)
@@ -267,7 +294,7 @@ pub(super) fn may_hold(draw: Draw, values: &[f64]) -> bool {
             let nearly_untruncated = (b - a) > 6.0 * std;
             low >= a - slack
                 && high <= b + slack
-                && (!nearly_untruncated || may_hold(Normal { mean, std }.into(), values))
+                && (!nearly_untruncated || may_hold(Normal { mean, std }.into(), moments))
         }
         _ => false,
     }
@@ -275,7 +302,7 @@ pub(super) fn may_hold(draw: Draw, values: &[f64]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Draw, Normal, Short, Uniform, known_draws, may_hold, scale_draw};
+    use super::{Draw, Moments, Normal, Short, Uniform, known_draws, may_hold, scale_draw};
 
     #[test]
     fn short_numbers_have_seven_digits() {
@@ -316,15 +343,16 @@ mod tests {
             from: -1.0,
             to: 1.0,
         });
-        let holds = |draw, factor| scale_draw(draw, factor).is_some_and(|d| may_hold(d, &values));
-        assert!(may_hold(uniform, &values));
+        let moments = Moments::of(&values);
+        let holds = |draw, factor| scale_draw(draw, factor).is_some_and(|d| may_hold(d, &moments));
+        assert!(may_hold(uniform, &moments));
         assert!(!holds(uniform, 2.0));
         assert!(!holds(uniform, 0.5));
         let normal = Draw::from(Normal {
             mean: 0.0,
             std: 0.57,
         });
-        assert!(may_hold(normal, &values));
+        assert!(may_hold(normal, &moments));
         assert!(!holds(normal, 5.0));
         assert!(!holds(normal, 0.2));
     }

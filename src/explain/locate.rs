@@ -623,21 +623,21 @@ impl OrderedView<'_> {
     /// How many elements have the bits of a draw; `None` if the draw does not exist for the dtype.
     fn equal(&self, draw: Draw, stream: Mt19937) -> Option<usize> {
         match self.view.dtype() {
-            Dtype::Float32 => equal(draw, &self.view, stream, |v: f32| v.to_bits().into()),
-            Dtype::Float64 => equal(draw, &self.view, stream, |v: f64| v.to_bits()),
-            Dtype::Float16 => equal(draw, &self.view, stream, |v: f16| v.to_bits().into()),
-            Dtype::Bfloat16 => equal(draw, &self.view, stream, |v: bf16| v.to_bits().into()),
+            Dtype::Float32 => equal(draw, &self.view, stream, f32::to_le_bytes),
+            Dtype::Float64 => equal(draw, &self.view, stream, f64::to_le_bytes),
+            Dtype::Float16 => equal(draw, &self.view, stream, f16::to_le_bytes),
+            Dtype::Bfloat16 => equal(draw, &self.view, stream, bf16::to_le_bytes),
             _ => None,
         }
     }
 }
 
 /// How many elements of a tensor have the bits of a draw.
-fn equal<T: Element + Default>(
+fn equal<T: Element + Default, const SIZE: usize>(
     draw: Draw,
     view: &TensorView<'_>,
     mut stream: Mt19937,
-    bits: fn(T) -> u64,
+    bits: fn(T) -> [u8; SIZE],
 ) -> Option<usize> {
     const CHUNK: usize = 1 << 16;
     let shape: Vec<u64> = view.shape().iter().map(|size| *size as u64).collect();
@@ -645,21 +645,16 @@ fn equal<T: Element + Default>(
     let target = Target::new(T::DTYPE, &shape);
     draw.fill(&Engine::default(), &mut stream, target, &mut drawn)
         .ok()?;
-    let (mut equal, mut buffer) = (0, Vec::new());
-    for (number, drawn) in drawn.chunks(CHUNK).enumerate() {
+    let pieces = drawn.par_chunks(CHUNK).enumerate();
+    let equal = pieces.map_init(Vec::new, |buffer, (number, drawn)| {
         let start = number * CHUNK;
-        let bytes = view.read(start..start + CHUNK, &mut buffer);
-        let elements = bytes.chunks_exact(view.dtype().size()).map(|element| {
-            let mut bytes = [0; 8];
-            bytes[..element.len()].copy_from_slice(element);
-            u64::from_le_bytes(bytes)
-        });
-        equal += elements
-            .zip(drawn)
-            .filter(|(element, drawn)| *element == bits(**drawn))
-            .count();
-    }
-    Some(equal)
+        let elements = view.read(start..start + CHUNK, buffer);
+        let elements = elements.as_chunks::<SIZE>().0.iter();
+        let both = elements.zip(drawn);
+        both.filter(|(element, drawn)| **element == bits(**drawn))
+            .count()
+    });
+    Some(equal.sum())
 }
 
 /// Splits a name behind its last dot.

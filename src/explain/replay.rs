@@ -57,6 +57,29 @@ impl Method {
     }
 }
 
+/// Values that were drawn again.
+pub(super) enum Replayed {
+    /// A contiguous tensor of the CPU.
+    Tensor(Tensor),
+    Bytes(Vec<u8>),
+}
+
+impl Replayed {
+    /// The elements, in order.
+    pub(super) fn bytes(&self, dtype: Dtype) -> &[u8] {
+        match self {
+            Replayed::Bytes(bytes) => bytes,
+            Replayed::Tensor(tensor) if tensor.numel() == 0 => &[],
+            Replayed::Tensor(tensor) => {
+                let length = tensor.numel() * dtype.size();
+                // SAFETY: the tensor is contiguous, of this dtype and of the CPU, so that its elements are that many bytes from
+                // `data_ptr` on; it lives as long as the reference, and nothing else has it.
+                unsafe { std::slice::from_raw_parts(tensor.data_ptr().cast::<u8>(), length) }
+            }
+        }
+    }
+}
+
 /// Draws `numel` values. `None` if the method does not apply to the draw or the dtype.
 pub(super) fn replay(
     draw: Draw,
@@ -64,7 +87,7 @@ pub(super) fn replay(
     numel: usize,
     dtype: Dtype,
     position: Position,
-) -> Result<Option<Vec<u8>>, InitError> {
+) -> Result<Option<Replayed>, InitError> {
     let (Some(kind), Ok(length)) = (kind(dtype), i64::try_from(numel)) else {
         return Ok(None);
     };
@@ -125,11 +148,16 @@ pub(super) fn replay(
             tensor
         }
         (Method::DefaultCapability, _) => {
-            return Ok(default_capability(draw, numel, dtype, position));
+            let drawn = default_capability(draw, numel, dtype, position);
+            return Ok(drawn.map(Replayed::Bytes));
         }
         _ => return Ok(None),
     };
-    bytes(&tensor, dtype).map(Some)
+    let is_plain = tensor.kind() == kind && tensor.is_contiguous();
+    Ok(Some(match is_plain && tensor.device() == Device::Cpu {
+        true => Replayed::Tensor(tensor),
+        false => Replayed::Bytes(bytes(&tensor, dtype)?),
+    }))
 }
 
 /// Draws as the linked libtorch, whatever the semantics of the process.

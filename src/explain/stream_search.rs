@@ -1,19 +1,28 @@
 //! Looks for many word patterns in one pass over a stream.
 
-use super::word_prediction::{WordBits, WordPattern};
+use super::word_prediction::{WordBits, WordPattern, WordRange};
 use crate::rng::Mt19937;
 
 /// An index of word patterns.
 pub(super) struct StreamSearch<'a> {
     patterns: &'a [WordPattern],
-    /// The patterns that predict a fraction with these upper bits, each with the offset of the
-    /// prediction. One table for each kind of [`WordBits`] that is used.
+    /// The predictions of a fraction with these upper bits. One table for each kind of [`WordBits`] that is used.
     tables: Vec<(WordBits, Buckets)>,
     span: u64,
 }
 
-/// Numbers of patterns, each with the offset of its prediction, by bucket.
-type Buckets = Vec<Vec<(u32, u64)>>;
+/// Predictions by bucket.
+type Buckets = Vec<Vec<Pivot>>;
+
+/// A prediction of a pattern.
+#[derive(Debug, Clone, Copy)]
+struct Pivot {
+    pattern: u32,
+    /// The words from the start of the pattern to the predicted one.
+    offset: u32,
+    /// Another prediction that must hold. Few words pass it by chance, and it costs less than all others.
+    check: WordRange,
+}
 
 /// The number of buckets of a table: a power of two, so that a bucket is the upper bits of a fraction.
 const BUCKETS: usize = 1 << 12;
@@ -29,6 +38,7 @@ impl<'a> StreamSearch<'a> {
             span: patterns.iter().map(WordPattern::span).max().unwrap_or(0),
         };
         for (number, pattern) in patterns.iter().enumerate() {
+            let check = pattern.check();
             for pivot in pattern.pivots() {
                 let tables = &mut search.tables;
                 let known = tables.iter().position(|(bits, _)| *bits == pivot.bits);
@@ -42,7 +52,11 @@ impl<'a> StreamSearch<'a> {
                 let high = bucket_of(pivot.fraction + pivot.tolerance);
                 for bucket in low..=high.min(low + BUCKETS as i64 - 1) {
                     let bucket = bucket.rem_euclid(BUCKETS as i64) as usize;
-                    table[bucket].push((number as u32, pivot.offset));
+                    table[bucket].push(Pivot {
+                        pattern: number as u32,
+                        offset: pivot.offset as u32,
+                        check,
+                    });
                 }
             }
         }
@@ -61,6 +75,9 @@ impl<'a> StreamSearch<'a> {
     /// Returns the number of the pattern and its first word, counted from the stream's next one.
     pub(super) fn scan_from(&self, mut stream: Mt19937, words: u64) -> Vec<(usize, u64)> {
         let mut found = Vec::new();
+        if self.patterns.is_empty() {
+            return found;
+        }
         let mut window: Vec<u32> = Vec::new();
         // The position of the window.
         let mut before = 0u64;
@@ -78,14 +95,16 @@ impl<'a> StreamSearch<'a> {
                 let tables = self.tables.iter();
                 let buckets =
                     tables.map(|(bits, table)| &table[bits.fraction_24(word) as usize >> 12]);
-                for (number, offset) in buckets.flatten() {
-                    let Some(start) = (index as u64).checked_sub(*offset) else {
+                for pivot in buckets.flatten() {
+                    let Some(start) = index.checked_sub(pivot.offset as usize) else {
                         continue;
                     };
-                    if before + start < words
-                        && self.patterns[*number as usize].fits(&window, start as usize)
+                    let pattern = pivot.pattern as usize;
+                    if pivot.check.may_hold(&window, start)
+                        && before + (start as u64) < words
+                        && self.patterns[pattern].fits(&window, start)
                     {
-                        found.push((*number as usize, before + start));
+                        found.push((pattern, before + start as u64));
                     }
                 }
             }
@@ -95,5 +114,56 @@ impl<'a> StreamSearch<'a> {
         found.sort_unstable_by_key(|(number, start)| (*start, *number));
         found.dedup();
         found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::explain::replay::Method;
+    use crate::explain::values::Sample;
+    use crate::tensor::Dtype;
+    use torch_rng::{Draw, Normal, TruncNormal, Uniform};
+
+    /// The same matches as of a comparison with all words.
+    #[test]
+    fn all_matches_are_found() {
+        let mut values = Mt19937::new(9);
+        let mut value = || f64::from(values.next_u32() & 0xff) / 256.0 - 0.4999;
+        let uniform = |to| Draw::from(Uniform { from: -to, to });
+        let normal = Draw::from(Normal {
+            mean: 0.0,
+            std: 0.3,
+        });
+        let truncated = Draw::from(TruncNormal {
+            mean: 0.0,
+            std: 0.3,
+            a: -0.5,
+            b: 0.5,
+        });
+        let mut patterns = Vec::new();
+        for (draw, count, dtype) in [
+            (uniform(0.5), 4, Dtype::Bfloat16),
+            (uniform(0.6), 5, Dtype::Bfloat16),
+            (uniform(0.5), 3, Dtype::Float32),
+            (normal, 32, Dtype::Bfloat16),
+            (truncated, 64, Dtype::Bfloat16),
+            (normal, 16, Dtype::Float64),
+        ] {
+            let sample = Sample::all((0..count).map(|_| value()).collect());
+            patterns.extend(WordPattern::new(draw, Method::Libtorch, &sample, dtype));
+        }
+        assert_eq!(patterns.len(), 6);
+        let count = 1 << 22;
+        let mut words = vec![0; count + 1000];
+        Mt19937::new(5).fill_words(&mut words);
+        let mut expected = Vec::new();
+        for start in 0..count {
+            let fits = (0..patterns.len()).filter(|number| patterns[*number].fits(&words, start));
+            expected.extend(fits.map(|number| (number, start as u64)));
+        }
+        assert!(!expected.is_empty());
+        let found = StreamSearch::new(&patterns).scan(5, count as u64);
+        assert_eq!(found, expected);
     }
 }

@@ -63,94 +63,72 @@ pub(super) fn reference_changed(pair: &Pair<'_>) -> Option<Finding> {
 
 /// What one pass over both tensors tells, from which most causes follow or are excluded.
 struct Summary {
+    /// The least and the greatest value of yours.
     min: f64,
     max: f64,
-    /// The largest magnitude of yours.
-    greatest_yours: f64,
-    /// The largest magnitude of the reference, and the first element that has it.
+    /// The largest magnitude of the reference.
     greatest: f64,
-    at_greatest: Option<usize>,
     /// The sums of `yours * reference` and `reference * reference`.
     product: f64,
     square: f64,
-    /// The number of elements with other bits, the first and the last of them, and the first of those whose reference is nearest to
-    /// zero.
+    /// The number of elements with other bits.
     differing: usize,
-    first: Option<usize>,
-    last: Option<usize>,
-    nearest_to_zero: Option<(f64, usize)>,
     /// The number of equal elements that are not zero.
     telling: usize,
 }
 
 impl Summary {
-    fn of(start: usize, yours: &[f64], reference: &[f64]) -> Summary {
-        let mut summary = Summary {
-            min: f64::INFINITY,
-            max: f64::NEG_INFINITY,
-            greatest_yours: 0.0,
-            greatest: -1.0,
-            at_greatest: None,
-            product: 0.0,
-            square: 0.0,
-            differing: 0,
-            first: None,
-            last: None,
-            nearest_to_zero: None,
-            telling: 0,
-        };
-        for (i, (yours, reference)) in (start..).zip(yours.iter().zip(reference)) {
-            summary.min = summary.min.min(*yours);
-            summary.max = summary.max.max(*yours);
-            summary.greatest_yours = summary.greatest_yours.max(yours.abs());
-            if reference.abs() > summary.greatest {
-                summary.greatest = reference.abs();
-                summary.at_greatest = Some(i);
-            }
-            summary.product += yours * reference;
-            summary.square += reference * reference;
-            if yours.to_bits() == reference.to_bits() {
-                summary.telling += usize::from(*yours != 0.0 && !yours.is_nan());
-                continue;
-            }
-            summary.telling += usize::from(yours == reference && *yours != 0.0);
-            summary.differing += 1;
-            summary.first = summary.first.or(Some(i));
-            summary.last = Some(i);
-            let nearest = summary.nearest_to_zero;
-            if nearest.is_none_or(|(nearest, _)| reference.abs().total_cmp(&nearest).is_lt()) {
-                summary.nearest_to_zero = Some((reference.abs(), i));
+    const EMPTY: Summary = Summary {
+        min: f64::INFINITY,
+        max: f64::NEG_INFINITY,
+        greatest: 0.0,
+        product: 0.0,
+        square: 0.0,
+        differing: 0,
+        telling: 0,
+    };
+
+    /// Of some values; in lanes, which become vectors.
+    fn of(yours: &[f64], reference: &[f64]) -> Summary {
+        const LANES: usize = 8;
+        let mut lanes = [Summary::EMPTY; LANES];
+        let (ours, rest) = yours.as_chunks::<LANES>();
+        let (theirs, other_rest) = reference.as_chunks::<LANES>();
+        for (ours, theirs) in ours.iter().zip(theirs) {
+            for lane in 0..LANES {
+                lanes[lane].add(ours[lane], theirs[lane]);
             }
         }
-        summary
+        for (lane, (yours, reference)) in lanes.iter_mut().zip(rest.iter().zip(other_rest)) {
+            lane.add(*yours, *reference);
+        }
+        lanes.into_iter().fold(Summary::EMPTY, Summary::and)
     }
 
-    /// The summary of these elements and of those after them.
-    fn and(self, after: Summary) -> Summary {
-        let is_greater = after.greatest > self.greatest;
-        let is_nearer = match (self.nearest_to_zero, after.nearest_to_zero) {
-            (Some((nearest, _)), Some((other, _))) => other.total_cmp(&nearest).is_lt(),
-            (nearest, _) => nearest.is_none(),
-        };
+    #[inline(always)]
+    fn add(&mut self, yours: f64, reference: f64) {
+        // Without what `f64::min` does for NaN, which is never less.
+        let select = |first: bool, a: f64, b: f64| if first { a } else { b };
+        self.min = select(yours < self.min, yours, self.min);
+        self.max = select(yours > self.max, yours, self.max);
+        let magnitude = reference.abs();
+        self.greatest = select(magnitude > self.greatest, magnitude, self.greatest);
+        self.product += yours * reference;
+        self.square += reference * reference;
+        self.differing += usize::from(yours.to_bits() != reference.to_bits());
+        self.telling += usize::from(yours == reference) & usize::from(yours != 0.0);
+    }
+
+    /// The summary of these elements and of others.
+    fn and(self, other: Summary) -> Summary {
         Summary {
-            min: self.min.min(after.min),
-            max: self.max.max(after.max),
-            greatest_yours: self.greatest_yours.max(after.greatest_yours),
-            greatest: self.greatest.max(after.greatest),
-            at_greatest: match is_greater {
-                true => after.at_greatest,
-                false => self.at_greatest,
-            },
-            product: self.product + after.product,
-            square: self.square + after.square,
-            differing: self.differing + after.differing,
-            first: self.first.or(after.first),
-            last: after.last.or(self.last),
-            nearest_to_zero: match is_nearer {
-                true => after.nearest_to_zero,
-                false => self.nearest_to_zero,
-            },
-            telling: self.telling + after.telling,
+            min: self.min.min(other.min),
+            max: self.max.max(other.max),
+            greatest: self.greatest.max(other.greatest),
+            product: self.product + other.product,
+            square: self.square + other.square,
+            differing: self.differing + other.differing,
+            telling: self.telling + other.telling,
         }
     }
 }
@@ -171,12 +149,12 @@ impl<'a> Compared<'a> {
             pair,
             numel: pair.yours.numel(),
             precision,
-            summary: Summary::of(0, &[], &[]),
+            summary: Summary::EMPTY,
         };
         // Added in the order of the elements, so that sums do not depend on the number of threads.
-        let parts: Vec<Summary> = compared.pieces(Summary::of).collect();
-        compared.summary = parts.into_iter().fold(compared.summary, Summary::and);
-        compared.summary.greatest = compared.summary.greatest.max(0.0);
+        let pieces = compared.pieces(|_, yours, reference| Summary::of(yours, reference));
+        let pieces: Vec<Summary> = pieces.collect();
+        compared.summary = pieces.into_iter().fold(Summary::EMPTY, Summary::and);
         compared
     }
 
@@ -229,6 +207,68 @@ impl<'a> Compared<'a> {
         counts.sum()
     }
 
+    /// The first element that passes a test, and the last.
+    fn ends(&self, test: impl Fn(f64, f64) -> bool + Sync + Send) -> Option<(usize, usize)> {
+        let ends = self.pieces(|start, ours, theirs| {
+            let mut both = ours.iter().zip(theirs);
+            let first = both.position(|(a, b)| test(*a, *b))?;
+            let both = ours.iter().zip(theirs);
+            let last = both.rev().position(|(a, b)| test(*a, *b))?;
+            Some((start + first, start + ours.len() - 1 - last))
+        });
+        ends.flatten()
+            .reduce_with(|a, b| (a.0.min(b.0), a.1.max(b.1)))
+    }
+
+    /// The first element with other bits, and the last.
+    fn differing_ends(&self) -> Option<(usize, usize)> {
+        self.ends(|yours, reference| yours.to_bits() != reference.to_bits())
+    }
+
+    /// The first element with other bits, which almost always is among the first.
+    fn first_differing(&self) -> Option<usize> {
+        let [mut ours, mut theirs] = [Reader::default(), Reader::default()];
+        (0..self.numel).step_by(CHUNK).find_map(|start| {
+            let elements = start..(start + CHUNK).min(self.numel);
+            let ours = ours.read(self.pair.yours, elements.clone());
+            let theirs = theirs.read(self.pair.reference, elements);
+            let mut both = ours.iter().zip(theirs);
+            let first = both.position(|(a, b)| a.to_bits() != b.to_bits())?;
+            Some(start + first)
+        })
+    }
+
+    /// Whether the differences of the first values are about the same, as those of all values are if a number was added.
+    fn may_be_added(&self) -> bool {
+        let [mut ours, mut theirs] = [Reader::default(), Reader::default()];
+        let head = 0..self.numel.min(CHUNK);
+        let theirs = theirs.read(self.pair.reference, head.clone());
+        let both = ours.read(self.pair.yours, head).iter().zip(theirs);
+        let (mut least, mut most, mut size) = (f64::INFINITY, f64::NEG_INFINITY, 0_f64);
+        for (yours, reference) in both.filter(|(a, b)| a.to_bits() != b.to_bits()) {
+            let difference = yours - reference;
+            least = least.min(difference);
+            most = most.max(difference);
+            size = size.max(yours.abs()).max(difference.abs());
+        }
+        // Each is near the number by its own rounding.
+        least >= most || most - least <= 8.0 * self.precision * size
+    }
+
+    /// The element, of those with other bits, whose reference is nearest to zero: the first such one.
+    fn nearest_to_zero(&self) -> Option<usize> {
+        let nearest = self.pieces(|start, ours, theirs| {
+            let both = (start..).zip(ours.iter().zip(theirs));
+            let differing = both.filter(|(_, (a, b))| a.to_bits() != b.to_bits());
+            differing
+                .map(|(i, (_, reference))| (reference.abs(), i))
+                .min_by(|(a, _), (b, _)| a.total_cmp(b))
+        });
+        let nearest: Vec<(f64, usize)> = nearest.flatten().collect();
+        let nearest = nearest.into_iter().min_by(|(a, _), (b, _)| a.total_cmp(b));
+        nearest.map(|(_, index)| index)
+    }
+
     /// The values of an element.
     fn element(&self, index: usize) -> Option<(f64, f64)> {
         let value = |view| {
@@ -251,7 +291,6 @@ impl<'a> Compared<'a> {
     /// units in the last place of the largest, not bit for bit.
     fn scaled(&self) -> Option<Finding> {
         let magnitude = self.summary.greatest;
-        let largest = self.summary.at_greatest?;
         // Least squares over all values gives the factor more digits than a single value has.
         let constant = self.summary.product / self.summary.square;
         if !constant.is_finite() || constant == 0.0 || self.numel < 2 {
@@ -263,17 +302,20 @@ impl<'a> Compared<'a> {
             return None;
         }
         let fits = self.all(|_, yours, reference| (yours - constant * reference).abs() <= allowed);
+        if !fits {
+            return None;
+        }
+        let (largest, _) = self.ends(|_, reference| reference.abs() == magnitude)?;
         // Any two numbers have a ratio: a second value of some size must confirm it.
         let is_telling =
             |i: usize, r: f64| i != largest && r.abs() > magnitude * 0.01 && r.abs() != magnitude;
-        (fits && !self.all(|i, _, reference| !is_telling(i, reference))).then_some(
-            Finding::Scaled {
-                constant,
-                name: None,
-                yours: None,
-                reference: None,
-            },
-        )
+        let is_confirmed = !self.all(|i, _, reference| !is_telling(i, reference));
+        is_confirmed.then_some(Finding::Scaled {
+            constant,
+            name: None,
+            yours: None,
+            reference: None,
+        })
     }
 
     /// All values that differ lie on the minimum or the maximum of yours. The reference lies outside these
@@ -338,7 +380,7 @@ impl<'a> Compared<'a> {
     }
 
     fn filled(&self) -> Option<Change> {
-        let (constant, _) = self.element(self.summary.first?)?;
+        let (constant, _) = self.element(self.first_differing()?)?;
         let same = self.summary.differing >= 2 && self.all_differing(|yours, _| yours == constant);
         same.then(|| Change::Filled {
             constant,
@@ -348,8 +390,10 @@ impl<'a> Compared<'a> {
 
     fn added(&self) -> Option<Change> {
         // The value nearest to zero has the smallest rounding error.
-        let (_, nearest) = self.summary.nearest_to_zero?;
-        let (yours, reference) = self.element(nearest)?;
+        if !self.may_be_added() {
+            return None;
+        }
+        let (yours, reference) = self.element(self.nearest_to_zero()?)?;
         let (constant, precision) = (yours - reference, self.precision);
         // Rounding alone can make a constant difference.
         let is_large = constant.abs() > 64.0 * precision * self.summary.greatest;
@@ -360,7 +404,8 @@ impl<'a> Compared<'a> {
         };
         let varies = || tensor_varies(self.pair.reference) == Some(true);
         (is_evident && self.all_differing(fits) && varies()).then(|| {
-            let nearby = round_number(constant, precision * (1.0 + self.summary.greatest_yours));
+            let greatest = self.summary.min.abs().max(self.summary.max.abs());
+            let nearby = round_number(constant, precision * (1.0 + greatest));
             Change::Added {
                 constant: nearby,
                 region: self.region(),
@@ -369,18 +414,23 @@ impl<'a> Compared<'a> {
     }
 
     fn last_16(&self) -> Option<Finding> {
-        let (numel, first) = (self.numel, self.summary.first?);
+        let numel = self.numel;
         // Only `normal_` draws blocks. The largest of uniform values is sqrt(3) times their root mean
         // square; that of many normal values is larger.
         let square = self.summary.square / numel as f64;
         let looks_normal = self.summary.greatest > 1.9 * square.sqrt();
         let normal = self.pair.normal.unwrap_or(looks_normal);
-        (normal && numel > 16 && !numel.is_multiple_of(16) && first >= numel - 16).then_some(
-            Finding::Last16 {
-                first,
-                differing: self.summary.differing,
-            },
-        )
+        let is_last = |i: usize| i + 16 >= numel;
+        let is_equal =
+            |i, yours: f64, reference: f64| is_last(i) || yours.to_bits() == reference.to_bits();
+        if !normal || numel <= 16 || numel.is_multiple_of(16) || !self.all(is_equal) {
+            return None;
+        }
+        let (first, _) = self.differing_ends()?;
+        Some(Finding::Last16 {
+            first,
+            differing: self.summary.differing,
+        })
     }
 
     fn partly_overwritten(&self) -> Option<Change> {
@@ -399,10 +449,7 @@ impl<'a> Compared<'a> {
 
     fn region(&self) -> Region {
         Region {
-            elements: (
-                self.summary.first.unwrap_or(0),
-                self.summary.last.unwrap_or(0),
-            ),
+            elements: self.differing_ends().unwrap_or_default(),
             count: self.summary.differing,
             of: self.numel,
         }

@@ -74,6 +74,51 @@ impl Prediction {
     }
 }
 
+/// A range of words that a prediction holds for, and a few more, as integers.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct WordRange {
+    offset: u32,
+    bits: WordBits,
+    first: u32,
+    length: u32,
+}
+
+impl WordRange {
+    /// Of all words.
+    const ANY: WordRange = WordRange {
+        offset: 0,
+        bits: WordBits::Single,
+        first: 0,
+        length: u32::MAX,
+    };
+
+    fn of(prediction: &Prediction) -> WordRange {
+        let units = f64::from(1 << 24);
+        let length = 2.0 * prediction.tolerance * units + 4.0;
+        if length >= units {
+            return WordRange::ANY;
+        }
+        let first = ((prediction.fraction - prediction.tolerance) * units).floor() as i64 - 1;
+        WordRange {
+            offset: prediction.offset as u32,
+            bits: prediction.bits,
+            first: first.rem_euclid(1 << 24) as u32,
+            length: length as u32,
+        }
+    }
+
+    /// Whether the word of the prediction is in the range, if the pattern begins at `start`.
+    #[inline(always)]
+    pub(super) fn may_hold(&self, words: &[u32], start: usize) -> bool {
+        let word = words.get(start + self.offset as usize);
+        word.is_some_and(|word| {
+            // Angles wrap around.
+            let after = self.bits.fraction_24(*word).wrapping_sub(self.first);
+            after & 0x00ff_ffff <= self.length
+        })
+    }
+}
+
 /// The words of a tensor, predicted from its values and a draw.
 #[derive(Debug, Clone)]
 pub(super) struct WordPattern {
@@ -224,6 +269,23 @@ impl WordPattern {
             .unwrap_or(0)
     }
 
+    /// A prediction that must hold, besides the one that a scan looks for.
+    pub(super) fn check(&self) -> WordRange {
+        match self.needed == self.predictions.len() {
+            true => self
+                .by_tolerance()
+                .nth(1)
+                .map_or(WordRange::ANY, WordRange::of),
+            false => WordRange::ANY,
+        }
+    }
+
+    fn by_tolerance(&self) -> impl Iterator<Item = &Prediction> {
+        let mut sorted: Vec<&Prediction> = self.predictions.iter().collect();
+        sorted.sort_by(|a, b| a.tolerance.total_cmp(&b.tolerance));
+        sorted.into_iter()
+    }
+
     /// The predictions that a scan looks for: enough for at least one of them to hold.
     pub(super) fn pivots(&self) -> impl Iterator<Item = &Prediction> {
         let spare = self.predictions.len() - self.needed;
@@ -231,9 +293,7 @@ impl WordPattern {
             0 => 1,
             _ => (spare + 1).min(6),
         };
-        let mut sorted: Vec<&Prediction> = self.predictions.iter().collect();
-        sorted.sort_by(|a, b| a.tolerance.total_cmp(&b.tolerance));
-        sorted.into_iter().take(count)
+        self.by_tolerance().take(count)
     }
 }
 

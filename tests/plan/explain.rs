@@ -70,6 +70,55 @@ fn the_draw_and_position_of_each_tensor_follow_from_the_plan() {
     assert_eq!(expected[3].drawn, None);
 }
 
+/// A model whose tensors are drawn one at a time gives the same explanations as its tensors in memory.
+#[test]
+fn a_model_is_a_reference_without_its_tensors_in_memory() {
+    let plan = model().plan();
+    let model = Model::of_plan(&plan, 7).unwrap();
+    let in_memory = Model::of_plan(&plan, 7).unwrap();
+    let expected = in_memory.expected().unwrap();
+    let floats = |index: usize| -> Vec<f32> {
+        let bytes = expected[index].tensor.view.to_bytes();
+        let elements = bytes.as_chunks().0.iter();
+        elements.map(|bytes| f32::from_le_bytes(*bytes)).collect()
+    };
+    let scaled: Vec<f32> = floats(0).iter().map(|value| 2.0 * value).collect();
+    // The values of `computed` under the name of `second`, and the draw of another seed.
+    let exchanged = floats(3);
+    let mut other = Tensor::zeros([50, 20], (Kind::Float, Device::Cpu));
+    let mut generator = seeded(8);
+    init::uniform_(&mut other, 0.0, 1.0, Some(&mut generator)).unwrap();
+    let mut changed = floats(3);
+    changed[17..300].fill(0.5);
+    let bytes_of = |values: &[f32]| values.iter().flat_map(|v| v.to_le_bytes()).collect();
+    let tensors: [(&str, [usize; 2], Vec<u8>); 4] = [
+        ("first", [40, 30], bytes_of(&scaled)),
+        ("second", [50, 20], bytes_of(&exchanged)),
+        ("copy", [50, 20], bytes(&other)),
+        ("computed", [50, 20], bytes_of(&changed)),
+    ];
+    let yours: Vec<NamedView<'_>> = tensors
+        .iter()
+        .map(|(name, shape, bytes)| NamedView {
+            name: (*name).to_owned(),
+            view: TensorView::contiguous(Dtype::Float32, shape, bytes).unwrap(),
+        })
+        .collect();
+    let options = Options::default().other_seeds(20);
+    let lazy = explain(&yours, &model, &options).unwrap();
+    let ids: Vec<Vec<&str>> = lazy
+        .iter()
+        .map(|e| e.findings.iter().map(Finding::id).collect())
+        .collect();
+    assert_eq!(ids[0], ["scaled"]);
+    assert_eq!(ids[1], ["exchanged"]);
+    assert_eq!(ids[2], ["other-seed", "other-offset"]);
+    assert_eq!(ids[3], ["modified"]);
+    let json = |explained| serde_json::to_value(explained).unwrap();
+    let in_memory = explain(&yours, &expected, &options).unwrap();
+    assert_eq!(json(&lazy), json(&in_memory));
+}
+
 /// A port that leaves out the draws that are later overwritten.
 #[test]
 fn missing_dead_draws_are_explained_as_a_shift() {
