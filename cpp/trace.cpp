@@ -20,6 +20,10 @@
 #include <torch/csrc/utils/torch_dispatch_mode.h>
 #include <torch/headeronly/version.h>
 
+#if defined(__x86_64__) && defined(__GNUC__)
+#include <immintrin.h>
+#endif
+
 #include <algorithm>
 #include <cstring>
 #include <string>
@@ -425,6 +429,69 @@ c10::impl::PyInterpreter* interpreter() {
   return interpreter;
 }
 
+// ------------------------------------------------------------ hashes
+
+constexpr size_t ROW = 8192;
+constexpr size_t WORDS = ROW / 8;
+
+void row_sums(const uint8_t* row, const uint64_t* keys, uint64_t* sums) {
+  // Independent sums, which the processor adds at once.
+  uint64_t first[4] = {0, 0, 0, 0};
+  uint64_t second[4] = {0, 0, 0, 0};
+  for (size_t i = 0; i < WORDS; i += 4) {
+    uint64_t words[4];
+    uint64_t before[4];
+    std::memcpy(words, row + 8 * i, sizeof(words));
+    std::memcpy(before, row + 8 * i - 4, sizeof(before));
+    for (size_t j = 0; j < 4; j++) {
+      first[j] += words[j] * keys[i + j];
+      second[j] += before[j] * keys[WORDS + i + j];
+    }
+  }
+  sums[0] = first[0] + first[1] + first[2] + first[3];
+  sums[1] = second[0] + second[1] + second[2] + second[3];
+}
+
+#if defined(__x86_64__) && defined(__GNUC__)
+#define TCH_INIT_AVX2
+
+// AVX2 has no product of 64-bit words. The product of word and key modulo 2^64 is that of their lower halves, plus 2^32 times the
+// products of one's lower and the other's upper half, of which the lower 32 bits count. The loops are unrolled, so that the sums stay in
+// registers.
+template <size_t N>
+__attribute__((target("avx2"))) void row_sums_avx2(const uint8_t* rows, const uint64_t* keys, uint64_t* sums) {
+  __m256i low[2 * N];
+  __m256i high[2 * N];
+#pragma GCC unroll 4
+  for (size_t j = 0; j < 2 * N; j++) low[j] = high[j] = _mm256_setzero_si256();
+  for (size_t i = 0; i < WORDS; i += 4) {
+#pragma GCC unroll 2
+    for (size_t j = 0; j < 2; j++) {
+      const __m256i key = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(keys + j * WORDS + i));
+      const __m256i exchanged = _mm256_shuffle_epi32(key, _MM_SHUFFLE(2, 3, 0, 1));
+#pragma GCC unroll 2
+      for (size_t n = 0; n < N; n++) {
+        const auto* place = rows + n * ROW + 8 * i - 4 * j;
+        const __m256i words = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(place));
+        const size_t k = 2 * n + j;
+        low[k] = _mm256_add_epi64(low[k], _mm256_mul_epu32(words, key));
+        high[k] = _mm256_add_epi32(high[k], _mm256_mullo_epi32(words, exchanged));
+      }
+    }
+  }
+#pragma GCC unroll 4
+  for (size_t k = 0; k < 2 * N; k++) {
+    uint64_t lows[4];
+    uint32_t highs[8];
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(lows), low[k]);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(highs), high[k]);
+    uint32_t upper = 0;
+    for (const uint32_t x : highs) upper += x;
+    sums[k] = lows[0] + lows[1] + lows[2] + lows[3] + (static_cast<uint64_t>(upper) << 32);
+  }
+}
+#endif
+
 }  // namespace
 
 extern "C" {
@@ -486,18 +553,31 @@ char* tch_init_trace_elements(const at::Tensor* tensor, const void** data, size_
   });
 }
 
-// Of each row of 1024 words: the sum of the words times the keys, modulo 2^64.
-void tch_init_trace_row_sums(const uint8_t* rows, size_t count, const uint64_t* keys, uint64_t* sums) {
-  for (size_t row = 0; row < count; row++, rows += 8192) {
-    // Independent sums, which the processor adds at once.
-    uint64_t sum[4] = {0, 0, 0, 0};
-    for (size_t i = 0; i < 1024; i += 4) {
-      uint64_t words[4];
-      std::memcpy(words, rows + 8 * i, sizeof(words));
-      for (size_t j = 0; j < 4; j++) sum[j] += words[j] * keys[i + j];
+// The memory of a tensor whose elements fill it in another order than row-major; null for others.
+char* tch_init_trace_memory(const at::Tensor* tensor, const void** data, size_t* length) {
+  return guarded([&] {
+    *data = nullptr;
+    *length = 0;
+    if (!tensor->device().is_cpu() || tensor->is_conj() || tensor->is_neg() || tensor->is_contiguous() ||
+        !tensor->is_non_overlapping_and_dense()) {
+      return;
     }
-    sums[row] = sum[0] + sum[1] + sum[2] + sum[3];
+    *data = tensor->const_data_ptr();
+    *length = tensor->nbytes();
+  });
+}
+
+// Of each row of 8192 bytes two sums, modulo 2^64: of its 1024 words times the first keys, and of the words that begin four bytes before
+// those of the row times the second keys. So memory is read once.
+void tch_init_trace_row_sums(const uint8_t* rows, size_t count, const uint64_t* keys, uint64_t* sums) {
+#ifdef TCH_INIT_AVX2
+  if (__builtin_cpu_supports("avx2")) {
+    for (; count >= 2; count -= 2, rows += 2 * ROW, sums += 4) row_sums_avx2<2>(rows, keys, sums);
+    for (; count >= 1; count -= 1, rows += ROW, sums += 2) row_sums_avx2<1>(rows, keys, sums);
+    return;
   }
+#endif
+  for (; count > 0; count--, rows += ROW, sums += 2) row_sums(rows, keys, sums);
 }
 
 struct TraceEnvironment {

@@ -10,6 +10,7 @@ since hooks of a module turn off fast paths; no gradient hooks and no change of 
 """
 
 import argparse
+import concurrent.futures
 import contextlib
 import ctypes
 import gc
@@ -38,6 +39,7 @@ FORMAT, VERSION = "tch-init trace", 1
 HASH = "rows-sha256-128"
 MAX_VALUES = 256 << 20  # bytes of the file of values
 SAMPLES = 8
+MAX_ORDERS = 1 << 14
 
 # ---------------------------------------------------------------- hash of bytes
 #
@@ -48,6 +50,8 @@ SAMPLES = 8
 
 ROW = 8192
 CHUNK = 64 * ROW
+# The fewest bytes that two threads share.
+SHARED = 4 * CHUNK
 MASK = (1 << 64) - 1
 
 
@@ -69,39 +73,52 @@ class Hasher:
 
     def __init__(self):
         self.keys = [torch.tensor(split_mix(seed, ROW // 8), dtype=torch.int64) for seed in (1, 2)]
-        self.buffer = torch.zeros(CHUNK // 8, dtype=torch.int64)
-        self.address = self.buffer.data_ptr()
-        self.rows = self.buffer.view(-1, ROW // 8)
+        self.buffers = [torch.zeros(CHUNK // 8, dtype=torch.int64) for _ in range(2)]
+        # A second thread, for a program that has several.
+        self.pool = concurrent.futures.ThreadPoolExecutor(1)
 
-    def copied(self, address, size, start, shift):
+    def close(self):
+        self.pool.shutdown()
+
+    def copied(self, buffer, address, size, start, shift):
         """The rows from `start` of `shift` zeros and the bytes, in the buffer."""
+        to = buffer.data_ptr()
         taken = min(CHUNK, size + shift - start)
         rows = -(-taken // ROW)
         before = shift if start == 0 else 0
         if before:
-            ctypes.memset(self.address, 0, before)
-        ctypes.memmove(self.address + before, address + start - shift + before, taken - before)
+            ctypes.memset(to, 0, before)
+        ctypes.memmove(to + before, address + start - shift + before, taken - before)
         if taken < rows * ROW:
-            ctypes.memset(self.address + taken, 0, rows * ROW - taken)
-        return self.rows[:rows]
+            ctypes.memset(to + taken, 0, rows * ROW - taken)
+        return buffer.view(-1, ROW // 8)[:rows]
 
-    def first_sums(self, t, address, size):
-        """The sums of the rows of the bytes."""
-        out, start = [], 0
-        # Whole rows need no copy.
-        whole = size // ROW if address % 8 == 0 and t is not None else 0
-        if whole:
-            flat = t.reshape(-1).view(torch.uint8)[:whole * ROW].view(torch.int64)
-            out.append(torch.mv(flat.view(whole, ROW // 8), self.keys[0]))
-            start = whole * ROW
-        while start < size:
-            out.append(torch.mv(self.copied(address, size, start, 0), self.keys[0]))
-            start += CHUNK
-        return joined(out)
+    def sums_of(self, buffer, flat, address, size, chunks, both):
+        """The sums of some chunks of rows: of the bytes, and of 4 zeros and the bytes. `flat` is None, or the bytes as a tensor."""
+        out = [[], []]
+        for start in (chunk * CHUNK for chunk in chunks):
+            if start < size:
+                rows = min(size - start, CHUNK) // ROW if flat is not None else 0
+                if rows:
+                    # Whole rows need no copy.
+                    whole = flat[start:start + rows * ROW].view(torch.int64).view(rows, ROW // 8)
+                    out[0].append(torch.mv(whole, self.keys[0]))
+                if start + rows * ROW < min(size, start + CHUNK):
+                    out[0].append(torch.mv(self.copied(buffer, address, size, start + rows * ROW, 0), self.keys[0]))
+            if both:
+                out[1].append(torch.mv(self.copied(buffer, address, size, start, 4), self.keys[1]))
+        return [b"".join(ctypes.string_at(sums.data_ptr(), sums.numel() * 8) for sums in kind) for kind in out]
 
-    def second_sums(self, address, size):
-        """The sums of the rows of 4 zeros and the bytes."""
-        return joined([torch.mv(self.copied(address, size, start, 4), self.keys[1]) for start in range(0, size + 4, CHUNK)])
+    def sums(self, t, address, size, both):
+        """The sums of all rows."""
+        flat = t.reshape(-1).view(torch.uint8) if t is not None and address % 8 == 0 else None
+        chunks = range(-(-(size + 4) // CHUNK))
+        half = len(chunks) // 2 if torch.get_num_threads() > 1 and size >= SHARED else 0
+        if not half:
+            return self.sums_of(self.buffers[0], flat, address, size, chunks, both)
+        other = self.pool.submit(self.sums_of, self.buffers[1], flat, address, size, chunks[:half], both)
+        rest = self.sums_of(self.buffers[0], flat, address, size, chunks[half:], both)
+        return [begin + end for begin, end in zip(other.result(), rest)]
 
     def memory(self, address, size, t=None, known=None):
         """The hash of `size` bytes, as 32 hexadecimal digits. `t` is the contiguous tensor that has them.
@@ -113,17 +130,12 @@ class Hasher:
         if size <= ROW:
             sha.update(ctypes.string_at(address, size) if size else b"")
             return None, sha.hexdigest()[:32]
-        first = self.first_sums(t, address, size)
-        if known is not None and known[0] == first:
+        if known is not None and known[0] == self.sums(t, address, size, both=False)[0]:
             return known
+        first, second = self.sums(t, address, size, both=True)
         sha.update(first)
-        sha.update(self.second_sums(address, size))
+        sha.update(second)
         return first, sha.hexdigest()[:32]
-
-
-def joined(sums):
-    sums = sums[0] if len(sums) == 1 else torch.cat(sums)
-    return ctypes.string_at(sums.data_ptr(), sums.numel() * 8)
 
 
 def logical(t):
@@ -134,6 +146,14 @@ def logical(t):
     if t.is_neg():
         t = t.resolve_neg()
     return t.contiguous().cpu()
+
+
+def reordered(t):
+    """A view of a tensor's elements as they are in memory, if they fill it in another order than row-major; else None."""
+    if t.is_contiguous() or t.device.type != "cpu" or t.is_conj() or t.is_neg() or not dense(t):
+        return None
+    view = t.detach().permute(sorted(range(t.dim()), key=t.stride, reverse=True))
+    return view if view.is_contiguous() else None
 
 
 def statistics(t):
@@ -399,6 +419,8 @@ class Recorder(TorchDispatchMode):
         this = weakref.ref(self)
         os.register_at_fork(after_in_child=lambda: this() and this().stop())
         self.hasher = Hasher()
+        # By the hash in memory and the layout: the hash of the elements in row-major order.
+        self.orders = {}
         self.storages = Storages()
         self.stats = stats
         self.values = Values(f"{path}.safetensors", max_values)
@@ -494,20 +516,39 @@ class Recorder(TorchDispatchMode):
     # -- values ----------------------------------------------------------------------------------
 
     def digest(self, t, storage, root):
-        contiguous = logical(t)
-        hashes, layout = storage.hashes, (t.dtype, t.storage_offset(), t.shape, t.stride(), t.is_conj(), t.is_neg())
-        known = self.hasher.memory(contiguous.data_ptr(), contiguous.nbytes, contiguous, hashes.get(layout))
-        if known[0] is not None:
-            hashes[layout] = known
-        digest = known[1]
+        """The hash, and the elements if no operation has made them before."""
+        contiguous = None
+        in_memory = reordered(t)
+        if in_memory is None:
+            contiguous = logical(t)
+            digest = self.hash(contiguous, storage, (t.dtype, t.storage_offset(), t.shape, t.stride(), t.is_conj(), t.is_neg()))
+        else:
+            # The hash follows from the bytes in memory and the strides, so that equal bytes are put in order once.
+            view = in_memory
+            bytes_ = self.hash(view, storage, (t.dtype, view.storage_offset(), view.shape, view.stride(), False, False))
+            key = (bytes_, t.element_size(), t.shape, t.stride())
+            digest = self.orders.get(key)
+            if digest is None:
+                contiguous = logical(t)
+                digest = self.hasher.memory(contiguous.data_ptr(), contiguous.nbytes, contiguous)[1]
+                if len(self.orders) >= MAX_ORDERS:
+                    self.orders.clear()
+                self.orders[key] = digest
         key = (t.dtype, digest)
         # What an operation has made can be made again.
         if root and self.keeps(key in self.made):
+            contiguous = logical(t) if contiguous is None else contiguous
             self.values.keep(digest, t, contiguous)
         if key in self.made:
             return digest, None
         self.made.add(key)
-        return digest, contiguous
+        return digest, logical(t) if contiguous is None else contiguous
+
+    def hash(self, contiguous, storage, layout):
+        known = self.hasher.memory(contiguous.data_ptr(), contiguous.nbytes, contiguous, storage.hashes.get(layout))
+        if known[0] is not None:
+            storage.hashes[layout] = known
+        return known[1]
 
     def keeps(self, is_made):
         """Whether an input goes to the file of values."""
@@ -852,6 +893,7 @@ class Recorder(TorchDispatchMode):
         self.file.close()
         self.values.finish()
         self.storages.close()
+        self.hasher.close()
 
 
 DESCRIBED = {getattr(torch, name) for name in """bool uint8 int8 int16 int32 int64 float16 bfloat16 float32 float64""".split()}

@@ -5,7 +5,7 @@ use std::path::Path;
 use tch::nn::{self, Module, ModuleT, OptimizerConfig, VarStore};
 use tch::{Device, Kind, Tensor, kind::FLOAT_CPU, no_grad};
 use tch_init::file::TensorFile;
-use tch_init::trace::file::{Operation, SharedStr, Trace, Value};
+use tch_init::trace::file::{Operation, SharedStr, Trace, Value, ValueHash};
 use tch_init::trace::replay::Replay;
 use tch_init::trace::{RecordOptions, RecordProblem, record};
 use tch_init::{get_rng_state, manual_seed};
@@ -362,6 +362,43 @@ fn statistics_of_results_are_recorded_on_demand() {
         (stats.mean, stats.std, stats.zeros, stats.absmax),
         (0.5, 0.5, 2, 1.0)
     );
+}
+
+/// What no operation writes is seen, too, also where the elements are in another order in memory.
+#[test]
+fn transposed_memory_is_hashed_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("t.trace");
+    let _stream = default_stream();
+    let base = Tensor::randn([60, 70], FLOAT_CPU);
+    let view = base.tr();
+    let vs = VarStore::new(CPU);
+    let mut expected = Vec::new();
+    let recording = record(&path, &vs).unwrap();
+    for byte in [0, 1, 1, 2] {
+        // SAFETY: the tensor has more bytes, and nothing else uses them now.
+        unsafe { base.data_ptr().cast::<u8>().add(5000).write(byte) };
+        assert_eq!(view.exp().size(), [70, 60]);
+        expected.push(byte);
+    }
+    recording.finish().unwrap();
+    let expected: Vec<_> = expected
+        .into_iter()
+        .map(|byte| {
+            // SAFETY: as above.
+            unsafe { base.data_ptr().cast::<u8>().add(5000).write(byte) };
+            Some(ValueHash::of(&bytes(&view.contiguous())))
+        })
+        .collect();
+    let trace = Trace::read(&path).unwrap();
+    let taken = operations(&trace)
+        .into_iter()
+        .filter(|op| op.name.as_str() == "aten::exp");
+    let hash = |op: Operation| match op.argument("self") {
+        Some(Value::Tensor(tensor)) => tensor.hash,
+        _ => None,
+    };
+    assert_eq!(taken.map(hash).collect::<Vec<_>>(), expected);
 }
 
 #[test]

@@ -17,21 +17,27 @@ pub(super) fn value_hash(bytes: &[u8]) -> ValueHash {
 
 fn in_threads(bytes: &[u8], threads: usize) -> ValueHash {
     ValueHash::with_row_sums(bytes, |rows, keys| {
-        let row = size_of_val(keys);
-        let mut sums = vec![0; rows.len() / row];
+        let row = size_of_val(&keys[0]);
+        let mut sums = vec![[0; 2]; rows.len() / row];
         let part = sums.len().div_ceil(threads.max(1)).max(ROWS_OF_THREAD);
-        let parts = sums.par_chunks_mut(part).zip(rows.par_chunks(part * row));
-        parts.for_each(|(sums, rows)| {
-            // SAFETY: the rows have 8192 bytes each, and there are as many sums as rows, and 1024 keys.
+        // Each part has the 4 bytes before it, too.
+        let sums_of = |(index, sums): (usize, &mut [[u64; 2]])| {
+            let rows = &rows[index * part * row..][..sums.len() * row + 4];
+            // SAFETY: 4 bytes precede the rows, which have 8192 bytes each; there are two sums for each, and twice 1024 keys.
             unsafe {
                 tch_init_trace_row_sums(
-                    rows.as_ptr(),
+                    rows[4..].as_ptr(),
                     sums.len(),
-                    keys.as_ptr(),
-                    sums.as_mut_ptr(),
+                    keys.as_flattened().as_ptr(),
+                    sums.as_flattened_mut().as_mut_ptr(),
                 );
             }
-        });
+        };
+        match sums.len() <= part {
+            // Another thread would only be waited for.
+            true => sums_of((0, &mut sums)),
+            false => sums.par_chunks_mut(part).enumerate().for_each(sums_of),
+        }
         sums
     })
 }

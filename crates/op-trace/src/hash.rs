@@ -27,54 +27,62 @@ impl ValueHash {
     /// Hashes bytes.
     #[must_use]
     pub fn of(bytes: &[u8]) -> ValueHash {
-        let sums = |rows: &[u8], keys: &[u64; 1024]| {
-            let rows = rows.chunks_exact(ROW);
-            rows.map(|row| sum(row, keys)).collect()
-        };
-        ValueHash::with_row_sums(bytes, sums)
+        ValueHash::with_row_sums(bytes, |rows, keys| {
+            let starts = (4..rows.len()).step_by(ROW);
+            let both = |start| {
+                [
+                    sum(&rows[start..][..ROW], &keys[0]),
+                    sum(&rows[start - 4..][..ROW], &keys[1]),
+                ]
+            };
+            starts.map(both).collect()
+        })
     }
 
-    /// As [`ValueHash::of`], where the caller computes what takes the time: of each row of 8192 bytes, the sum modulo 2^64 of its
-    /// 1024 words (little endian, not aligned) times the keys.
+    /// As [`ValueHash::of`], where the caller computes what takes the time. It gets 4 bytes and rows of 8192 bytes, and gives two sums
+    /// modulo 2^64 for each row: of its 1024 words (little endian, not aligned) times the first keys, and of the 1024 words that
+    /// begin 4 bytes before it times the second keys.
     ///
     /// ```
     /// use op_trace::ValueHash;
     ///
-    /// let bytes = vec![7; 20_000];
+    /// let bytes = vec![7; 40_000];
     /// let sum = |row: &[u8], keys: &[u64; 1024]| {
     ///     let words = row.as_chunks().0.iter().map(|word| u64::from_le_bytes(*word));
     ///     let products = words.zip(keys).map(|(word, key)| word.wrapping_mul(*key));
     ///     products.fold(0, u64::wrapping_add)
     /// };
     /// let hash = ValueHash::with_row_sums(&bytes, |rows, keys| {
-    ///     rows.chunks(8192).map(|row| sum(row, keys)).collect()
+    ///     let firsts = rows[4..].chunks(8192).map(|row| sum(row, &keys[0]));
+    ///     let seconds = rows.chunks_exact(8192).map(|row| sum(row, &keys[1]));
+    ///     firsts.zip(seconds).map(|(first, second)| [first, second]).collect()
     /// });
     /// assert_eq!(hash, ValueHash::of(&bytes));
     /// ```
     #[must_use]
     pub fn with_row_sums(
         bytes: &[u8],
-        row_sums: impl Fn(&[u8], &[u64; 1024]) -> Vec<u64>,
+        row_sums: impl FnOnce(&[u8], &[[u64; WORDS]; 2]) -> Vec<[u64; 2]>,
     ) -> ValueHash {
         let mut sha = Sha256::new();
         sha.update((bytes.len() as u64).to_le_bytes());
         if bytes.len() <= ROW {
             sha.update(bytes);
         } else {
-            let mut add = |bytes: &[u8], keys: &[u64; WORDS]| {
-                let (rows, rest) = bytes.split_at(bytes.len() / ROW * ROW);
-                for sum in row_sums(rows, keys) {
-                    sha.update(sum.to_le_bytes());
-                }
-                if !rest.is_empty() {
-                    sha.update(sum(rest, keys).to_le_bytes());
-                }
-            };
-            add(bytes, &KEYS[0]);
-            let mut first = vec![0; 4];
-            first.extend_from_slice(&bytes[..ROW - 4]);
-            add(&first, &KEYS[1]);
-            add(&bytes[ROW - 4..], &KEYS[1]);
+            let rows = bytes.len() / ROW * ROW;
+            let mut start = vec![0; 4];
+            start.extend_from_slice(&bytes[..ROW - 4]);
+            let mut sums = vec![[sum(&bytes[..ROW], &KEYS[0]), sum(&start, &KEYS[1])]];
+            sums.extend(row_sums(&bytes[ROW - 4..rows], &KEYS));
+            for (index, keys) in KEYS.iter().enumerate() {
+                let mut text: Vec<u8> = sums
+                    .iter()
+                    .flat_map(|both| both[index].to_le_bytes())
+                    .collect();
+                let rest = bytes[rows - 4 * index..].chunks(ROW);
+                text.extend(rest.flat_map(|row| sum(row, keys).to_le_bytes()));
+                sha.update(text);
+            }
         }
         let digest = sha.finalize();
         let mut half = [0; 16];

@@ -128,6 +128,22 @@ impl<'a> Described<'a> {
         self.raw.identity as usize
     }
 
+    /// The memory that the elements fill, if they are in another order there than row-major.
+    pub(super) fn reordered(&self) -> Result<Option<&[u8]>, String> {
+        let (mut data, mut length) = (std::ptr::null(), 0);
+        // SAFETY: the tensor lives as long as its description.
+        unsafe {
+            ffi::check(tch_init_trace_memory(
+                self.raw.tensor,
+                &mut data,
+                &mut length,
+            ))
+        }?;
+        let data = data.cast::<u8>();
+        // SAFETY: the tensor's memory has these bytes, and no operation runs as long as they are borrowed.
+        Ok((!data.is_null()).then(|| unsafe { std::slice::from_raw_parts(data, length) }))
+    }
+
     /// The logical elements in row-major order, valid until the next call in this thread.
     pub(super) fn elements(&self) -> Result<&[u8], String> {
         let (mut data, mut length) = (std::ptr::null(), 0);
@@ -337,6 +353,11 @@ unsafe extern "C" {
     fn tch_init_trace_describe(tensor: *const C_tensor, out: *mut CDescribed) -> ffi::Failure;
     fn tch_init_trace_gradient(tensor: *const C_tensor, out: *mut i64) -> ffi::Failure;
     fn tch_init_trace_elements(
+        tensor: *const C_tensor,
+        data: *mut *const c_void,
+        length: *mut usize,
+    ) -> ffi::Failure;
+    fn tch_init_trace_memory(
         tensor: *const C_tensor,
         data: *mut *const c_void,
         length: *mut usize,

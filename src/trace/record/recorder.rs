@@ -35,6 +35,7 @@ pub(super) struct Recorder {
     made: HashSet<(usize, ValueHash)>,
     /// The states of generators before and after draws.
     states: HashSet<ValueHash>,
+    reordered: Reordered,
     /// The dtypes that were met.
     dtypes: Vec<String>,
     /// The operation at which `sequence` was met first.
@@ -98,6 +99,34 @@ impl Storage {
         }
     }
 }
+
+/// The hashes of tensors that have their elements in another order than row-major, such as transposed weights. They follow from the bytes as
+/// they are in memory and from the strides, so that equal bytes are put in order once.
+#[derive(Default)]
+struct Reordered(HashMap<(ValueHash, u64, Vec<i64>, Vec<i64>), ValueHash>);
+
+impl Reordered {
+    fn hash(&mut self, described: &Described<'_>) -> Result<ValueHash, Failure> {
+        let elements_hash = || Ok(value_hash(described.elements()?));
+        let (Ok(memory), Some(bytes)) = (described.memory, described.reordered()?) else {
+            return elements_hash();
+        };
+        let (sizes, strides) = (described.sizes.to_vec(), memory.strides.to_vec());
+        let key = (value_hash(bytes), memory.element_size, sizes, strides);
+        if let Some(known) = self.0.get(&key) {
+            return Ok(*known);
+        }
+        let hash = elements_hash()?;
+        if self.0.len() >= MAX_REORDERED {
+            self.0.clear();
+        }
+        self.0.insert(key, hash);
+        Ok(hash)
+    }
+}
+
+/// Some 10 MB.
+const MAX_REORDERED: usize = 1 << 16;
 
 /// The training step, and what ends it. tch's optimizers have one `VarStore` each, so a step has ended when each one
 /// that has trainable variables was updated, as in Python when each optimizer has stepped.
@@ -247,6 +276,7 @@ impl Recorder {
             storages: HashMap::new(),
             made: HashSet::new(),
             states: HashSet::new(),
+            reordered: Reordered::default(),
             dtypes: Vec::new(),
             forward_of: HashMap::new(),
             count: 0,
@@ -509,16 +539,16 @@ impl Recorder {
                 has_value: false,
             });
         }
-        let elements = described.elements()?;
-        let hash = value_hash(elements);
+        let hash = self.reordered.hash(described)?;
         write!(text, ",\"hash\":\"{hash}\"").map_err(io::Error::other)?;
         let key = (self.dtype(described.dtype), hash);
         let is_new = self.made.insert(key);
         if is_root && self.keeps(is_new) {
             let (dtype, shape) = (described.dtype, described.sizes);
-            self.values.keep(dtype, shape, hash, elements)?;
+            self.values
+                .keep(dtype, shape, hash, described.elements()?)?;
         }
-        if is_new && let Some((name, json)) = shown(described.dtype, elements) {
+        if is_new && let Some((name, json)) = shown(described.dtype, described.elements()?) {
             text += &format!(",\"{name}\":{json}");
         }
         text.push('}');

@@ -106,6 +106,31 @@ class Hash(unittest.TestCase):
             self.assertEqual(recorder.tensor(t)["hash"], plain_hash(bytes(bits(t))))
             self.assertNotEqual(recorder.tensor(t)["hash"], first)
 
+    def test_writes_to_transposed(self):
+        """What is in another order in memory is hashed by its bytes and its strides, whoever wrote it."""
+        with tempfile.TemporaryDirectory() as folder, tch_trace.record(os.path.join(folder, "t")) as recorder:
+            recorder.busy = True
+            base = torch.randn(60, 70)
+            views = [base.t(), base.view(70, 60).t(), base.view(3, 20, 70).permute(2, 0, 1)]
+            for byte in (0, 1, 2, 1):
+                ctypes.memset(base.data_ptr() + 5000, byte, 1)
+                for t in views:
+                    self.assertEqual(recorder.tensor(t)["hash"], plain_hash(bytes(bits(t))), (byte, t.shape))
+
+    def test_threads(self):
+        """Two threads give the same hash."""
+        threads = torch.get_num_threads()
+        data = torch.randn(tch_trace.SHARED // 4 + 4711)
+        hasher = tch_trace.Hasher()
+        try:
+            for n in (1, 2):
+                torch.set_num_threads(n)
+                for t in (data, data[1:], data[: tch_trace.SHARED // 4]):
+                    self.assertEqual(hasher.memory(t.data_ptr(), t.nbytes, t)[1], plain_hash(bytes(bits(t))), n)
+        finally:
+            torch.set_num_threads(threads)
+            hasher.close()
+
 
 class NothingChanges(unittest.TestCase):
     """Traced and untraced programs end in the same bits and the same state of the generator."""

@@ -4,9 +4,10 @@ use super::class::Class;
 use super::departure::{call_text, sample_difference, step_name};
 use super::expression::{Difference, Expression, differences, scalar_differences};
 use super::pairing::{Pairing, Which, is_arithmetic};
-use super::side::{Key, Node, Side};
+use super::side::{Input, Key, Node, Side};
 use crate::Phase;
 use crate::calls::{Call, Site};
+use std::collections::HashSet;
 
 impl<'s, 'a> Pairing<'s, 'a> {
     pub fn explain(&self, p: usize, r: usize) -> Explanation {
@@ -27,6 +28,19 @@ impl<'s, 'a> Pairing<'s, 'a> {
                 side.label,
                 call_text(&self.expander(which), step)
             ));
+            self.refine(&mut explanation, x, y);
+            return explanation;
+        }
+        if is_other && let Some(products) = self.products(p, r) {
+            // A product whose bias is added by another operation: what is multiplied differs.
+            for (name, a, b) in products {
+                let (a, b) = (ea.expand(a.key, a.tensor, p), eb.expand(b.key, b.tensor, r));
+                let mut parts = Vec::new();
+                differences(&a, &b, sides, &mut parts);
+                for part in parts.iter().take(3) {
+                    self.describe(part, name, (p, r), &mut explanation);
+                }
+            }
             self.refine(&mut explanation, x, y);
             return explanation;
         }
@@ -138,6 +152,27 @@ impl<'s, 'a> Pairing<'s, 'a> {
         explanation
     }
 
+    /// What two matrix products multiply, with and without a bias, if that differs.
+    fn products(&self, p: usize, r: usize) -> Option<[(&'a str, Input<'a>, Input<'a>); 2]> {
+        let factors = |side: &Side<'a>, node: usize| {
+            let node = side.node(node);
+            let factors = match node.canon {
+                "mm" => ["self", "mat2"],
+                "addmm" => ["mat1", "mat2"],
+                "bmm" => ["self", "mat2"],
+                "baddbmm" => ["batch1", "batch2"],
+                _ => return None,
+            };
+            let mut inputs = node
+                .inputs
+                .into_iter()
+                .filter(|input| factors.contains(&input.name));
+            Some([inputs.next()?, inputs.next()?])
+        };
+        let ([a, c], [b, d]) = (factors(self.a, p)?, factors(self.b, r)?);
+        (a.key != b.key || c.key != d.key).then(|| [(a.name, a, b), (c.name, c, d)])
+    }
+
     /// Of two sums in a backward pass, the term that only one of them has, whatever the order: a way to a value that only one program's
     /// gradient takes.
     fn extra_term(&self, p: usize, r: usize) -> Option<(usize, Which)> {
@@ -150,6 +185,17 @@ impl<'s, 'a> Pairing<'s, 'a> {
         if !is_sum(self.a, p) || !is_sum(self.b, r) {
             return None;
         }
+        // A term may be added first on one side and last on the other.
+        let outermost = |side: &Side<'a>, mut sum: usize| {
+            while let Some(next) = self
+                .next_bad(sum, side)
+                .filter(|next| is_sum(side, *next) && side.pass(*next) == side.pass(sum))
+            {
+                sum = next;
+            }
+            sum
+        };
+        let (p, r) = (outermost(self.a, p), outermost(self.b, r));
         // A sum that the other sum has as a whole is not opened.
         let terms = |side: &Side<'a>, node: usize| {
             let mut terms: Vec<(Key, usize)> = Vec::new();
@@ -246,30 +292,33 @@ impl<'s, 'a> Pairing<'s, 'a> {
         }
         let (side, _) = self.sides(which);
         let name = side.canon(step);
-        let takes_number = |side: &Side<'a>, node: usize| {
-            let mut scalars = side.node(node).scalars.into_iter();
-            scalars.any(|(_, value)| value.as_number().is_some())
+        // A step by a tensor or another number is not the same.
+        let numbers = |side: &Side<'a>, node: usize| {
+            let scalars = side.node(node).scalars.into_iter();
+            let numbers = scalars.filter_map(|(_, value)| value.as_number());
+            numbers.map(f64::to_bits).collect::<Vec<_>>()
         };
-        let is_by_number = takes_number(side, step);
+        let own = numbers(side, step);
+        let is_same = |side: &Side<'a>, node: usize| {
+            side.canon(node) == name && (!is_arithmetic(name) || numbers(side, node) == own)
+        };
         let follows = |side: &Side<'a>, node: &Node<'a>| {
             let outputs = node.outputs.iter();
             let mut consumers = outputs.flat_map(|(key, _)| side.all_consumers(*key));
-            // A step by a number is not one by a tensor.
-            consumers.any(|consumer| {
-                side.canon(consumer) == name
-                    && side.pass(consumer) == node.pass
-                    && (!is_arithmetic(name) || takes_number(side, consumer) == is_by_number)
-            })
+            consumers.any(|consumer| is_same(side, consumer) && side.pass(consumer) == node.pass)
         };
         let (with, without) = match which {
             Which::A => (follows(self.a, x), follows(self.b, y)),
             Which::B => (follows(self.b, y), follows(self.a, x)),
         };
         // Or it is as often on both sides, elsewhere.
+        let number = side.pass(step).number;
         let count = |side: &Side<'a>| {
-            let pass = side.pass(step.min(side.len().saturating_sub(1)));
-            let nodes = side.of_pass(pass);
-            nodes.filter(|node| side.canon(*node) == name).count()
+            // Before or after an update of gradients.
+            let nodes = side.of_number(number);
+            let same = nodes.filter(|node| is_same(side, *node));
+            same.filter(|node| side.operation(*node).phase == Phase::Forward)
+                .count()
         };
         let computes = side.node(step).states.is_none() && !side.node(step).view;
         let is_forward = side.operation(step).phase == Phase::Forward;
@@ -380,6 +429,11 @@ impl<'s, 'a> Pairing<'s, 'a> {
                     _ => self.opened(a, b),
                 };
                 let steps = steps.or_else(|| {
+                    let steps = self.further(a, b, at)?;
+                    explanation.ahead = a.origin.zip(b.origin);
+                    Some(steps)
+                });
+                let steps = steps.or_else(|| {
                     let shared = self.shared_step(a, b, at)?;
                     explanation.is_there = true;
                     Some(shared)
@@ -430,6 +484,54 @@ impl<'s, 'a> Pairing<'s, 'a> {
         let ((_, input), other) = differ.next()?;
         let is_one = differ.next().is_none() && input.contains(other.key);
         is_one.then(|| (which, input.path_to(other.key)))
+    }
+
+    /// The steps that one side has between two values of a parameter or buffer, each of which both sides have at some time: an iteration
+    /// more, after which the other side is a pass later.
+    fn further(
+        &self,
+        a: &Expression,
+        b: &Expression,
+        at: (usize, usize),
+    ) -> Option<(Which, Vec<usize>)> {
+        let is_same = self.names.is_same(a.name.as_ref()?, b.name.as_ref()?);
+        if !is_same || self.written_otherwise(a, b, at).is_some() {
+            return None;
+        }
+        let path = |side: &Side<'a>, from: Key, to: &Expression, before: usize| {
+            let number = side.pass(before).number;
+            let mut seen = HashSet::new();
+            let mut todo = vec![(to.key, before, Vec::new())];
+            while let Some((key, before, path)) = todo.pop() {
+                let Some(maker) = side.producer(key, before) else {
+                    continue;
+                };
+                if side.pass(maker).number + 1 < number
+                    || !seen.insert(maker)
+                    || seen.len() > MAX_PATH
+                {
+                    continue;
+                }
+                let path: Vec<usize> = path.iter().copied().chain([maker]).collect();
+                for input in side.node(maker).inputs {
+                    if input.key == from {
+                        return Some(path);
+                    }
+                    todo.push((input.key, maker, path.clone()));
+                }
+            }
+            None
+        };
+        let (which, steps) = match (path(self.a, b.key, a, at.0), path(self.b, a.key, b, at.1)) {
+            (Some(steps), None) => (Which::A, steps),
+            (None, Some(steps)) => (Which::B, steps),
+            _ => return None,
+        };
+        // In evaluation mode, a module does not go on.
+        let (side, other) = self.sides(which);
+        let pass = side.pass(*steps.first()?);
+        let evaluates = |side: &Side<'a>| side.of_pass(pass).any(|node| side.operation(node).eval);
+        (evaluates(side) == evaluates(other)).then_some((which, steps))
     }
 
     /// The one step between two values that both sides have, of which each side takes another one: an activation before or after which
@@ -690,8 +792,10 @@ impl<'s, 'a> Pairing<'s, 'a> {
             explanation.propose(Class::DataOrder);
             return;
         }
+        // Values that both have are made by the same operations on both sides.
+        let both_have = self.b.has(a.key) && self.a.has(b.key);
         let class = match (a.node, b.node) {
-            (Some(p), Some(r)) if self.a.node(p).canon != self.b.node(r).canon => {
+            (Some(p), Some(r)) if !both_have && self.a.node(p).canon != self.b.node(r).canon => {
                 explanation.places = explanation.places.or(Some((p, r)));
                 Class::Exchanged(
                     self.a.node(p).canon.to_owned(),
@@ -724,6 +828,8 @@ pub struct Explanation {
     pub steps: Vec<(usize, Which)>,
     /// All operations that only one side has for these steps.
     pub covered: Vec<(usize, Which)>,
+    /// What made values of one parameter or buffer of which one side's is ahead.
+    pub ahead: Option<(usize, usize)>,
     pub moves_stream: bool,
     /// Whether the other side has the step with other arguments.
     pub is_there: bool,
@@ -742,6 +848,7 @@ impl Default for Explanation {
             step: None,
             steps: Vec::new(),
             covered: Vec::new(),
+            ahead: None,
             moves_stream: false,
             is_there: false,
             proposed: false,

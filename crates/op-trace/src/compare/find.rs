@@ -722,6 +722,7 @@ impl<'s, 'a> Pairing<'s, 'a> {
                 continue;
             }
             let mut explanation = self.by_loss(p, r, self.explain(p, r));
+            self.in_forward(&mut explanation);
             let is_of_weights = explanation
                 .step
                 .is_some_and(|(step, of)| of_weights.contains(&(of == Which::A, step)));
@@ -753,6 +754,10 @@ impl<'s, 'a> Pairing<'s, 'a> {
             self.b.reach(r, self.a, weak, &mut reached_b);
             for (step, of) in explanation.steps.iter().copied() {
                 self.spread((step, of), &mut reached_a, &mut reached_b);
+            }
+            if let Some((p, r)) = explanation.ahead {
+                self.a.follow(p, &mut reached_a);
+                self.b.follow(r, &mut reached_b);
             }
             if is_known || is_moved {
                 continue;
@@ -819,6 +824,29 @@ impl<'s, 'a> Pairing<'s, 'a> {
             });
         }
         found
+    }
+
+    /// Names a step of a backward pass by the operation of the forward pass whose gradient it computes, if only one side has that: its result
+    /// may be a value that both have.
+    fn in_forward(&self, explanation: &mut Explanation) {
+        let (Class::OnlyInA(_) | Class::OnlyInB(_), Some((step, which))) =
+            (&explanation.class, explanation.step)
+        else {
+            return;
+        };
+        let (side, other) = self.sides(which);
+        let Some(forward) = side.forward_of(step) else {
+            return;
+        };
+        let (pass, name) = (side.pass(forward), side.canon(forward));
+        let count = |side: &Side<'a>| {
+            let nodes = side.of_pass(pass);
+            nodes.filter(|node| side.canon(*node) == name).count()
+        };
+        if side.operation(step).phase == Phase::Backward && count(side) > count(other) {
+            explanation.class = which.only(step_name(side, &[forward]));
+            explanation.step = Some((forward, which));
+        }
     }
 
     /// The losses of both sides in the pass of an operation, if it goes into that of its own.

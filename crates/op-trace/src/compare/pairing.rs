@@ -195,6 +195,26 @@ impl<'s, 'a> Pairing<'s, 'a> {
         self.names.are_others(a.as_str(), b.as_str())
     }
 
+    /// Whether two operations of backward passes belong to operations of one kind in forward passes, of which both sides have the results,
+    /// and which are not the same.
+    fn are_of_others(&self, (own, which): (usize, Which), twin: usize) -> bool {
+        let (side, other) = self.sides(which);
+        let (Some(own), Some(twin)) = (side.forward_of(own), other.forward_of(twin)) else {
+            return false;
+        };
+        let is_made_by = |side: &Side<'a>, node: usize, other: &Side<'a>, twin: usize| {
+            let mut outputs = side
+                .outputs(node)
+                .filter(|key| !self.keys.weak.contains(key));
+            outputs.next().is_none_or(|key| {
+                let mut makers = other.makers(key);
+                makers.len() == 0 || makers.any(|maker| maker == twin)
+            })
+        };
+        side.canon(own) == other.canon(twin)
+            && (!is_made_by(side, own, other, twin) || !is_made_by(other, twin, side, own))
+    }
+
     pub fn expander(&self, which: Which) -> Expander<'s, 'a> {
         let (side, other) = self.sides(which);
         Expander {
@@ -280,7 +300,9 @@ impl<'s, 'a> Pairing<'s, 'a> {
             if !kin(kind, node.canon) || site.phase != node.operation.phase {
                 continue;
             }
-            if self.are_other_modules(which, node.operation.site, site) {
+            if self.are_other_modules(which, node.operation.site, site)
+                || self.are_of_others((index, which), candidate)
+            {
                 continue;
             }
             let twin = &other.node(candidate);

@@ -357,6 +357,12 @@ impl<'a> Side<'a> {
         self.trace.calls.call(self.operations[node] as usize)
     }
 
+    /// The node of the forward pass whose gradient a node computes.
+    pub fn forward_of(&self, node: usize) -> Option<usize> {
+        let forward = u32::try_from(self.operation(node).forward?).ok()?;
+        self.operations.binary_search(&forward).ok()
+    }
+
     /// Whether a node is in a pass that the other program, which trains, too, did not come to: it ran fewer steps.
     pub fn is_after(&self, node: usize, other: &Side<'_>) -> bool {
         let last = other.last_pass;
@@ -381,10 +387,15 @@ impl<'a> Side<'a> {
 
     /// The nodes of a pass.
     pub fn of_pass(&self, pass: Pass) -> impl Iterator<Item = usize> {
+        self.of_number(pass.number)
+            .filter(move |node| self.passes[*node] == pass)
+    }
+
+    /// The nodes of passes of all kinds with a number.
+    pub fn of_number(&self, number: u32) -> std::ops::Range<usize> {
         // Backward passes are counted in the order of nodes.
-        let start = self.passes.partition_point(|p| p.number < pass.number);
-        let end = self.passes.partition_point(|p| p.number <= pass.number);
-        (start..end).filter(move |node| self.passes[*node] == pass)
+        let start = self.passes.partition_point(|p| p.number < number);
+        start..self.passes.partition_point(|p| p.number <= number)
     }
 
     pub fn is_bad(&self, node: usize) -> bool {
@@ -433,7 +444,7 @@ impl<'a> Side<'a> {
         values.map(|value| self.key(value))
     }
 
-    fn outputs(&self, node: usize) -> impl Iterator<Item = Key> {
+    pub fn outputs(&self, node: usize) -> impl Iterator<Item = Key> {
         let values = self
             .trace
             .calls
@@ -536,7 +547,7 @@ impl<'a> Side<'a> {
     }
 
     /// All nodes that make a value.
-    pub fn makers(&self, key: Key) -> impl Iterator<Item = usize> {
+    pub fn makers(&self, key: Key) -> impl ExactSizeIterator<Item = usize> {
         self.producers.of(key).iter().map(|index| *index as usize)
     }
 
@@ -697,6 +708,20 @@ impl<'a> Side<'a> {
                 if index == start && other.has(key) && !weak.contains(&key) {
                     continue;
                 }
+                for consumer in self.consumers(key, index) {
+                    if reached.insert(consumer) {
+                        todo.push(consumer);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Adds the nodes that come from a node, good or bad.
+    pub fn follow(&self, start: usize, reached: &mut Bits) {
+        let mut todo = vec![start];
+        while let Some(index) = todo.pop() {
+            for key in self.outputs(index) {
                 for consumer in self.consumers(key, index) {
                     if reached.insert(consumer) {
                         todo.push(consumer);
