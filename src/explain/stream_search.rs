@@ -123,14 +123,36 @@ mod tests {
     use crate::explain::replay::Method;
     use crate::explain::values::Sample;
     use crate::tensor::Dtype;
-    use torch_rng::{Draw, Normal, TruncNormal, Uniform};
+    use half::bf16;
+    use torch_rng::{Draw, Element, Engine, Normal, Semantics, Target, TruncNormal, Uniform};
+
+    const SEED: u64 = 5;
+
+    /// Values that are drawn at a word of the stream.
+    fn values<T: Element + Default + Into<f64>>(draw: Draw, count: usize, word: u64) -> Vec<f64> {
+        let engine = Engine::default();
+        let mut stream = Mt19937::new(SEED);
+        engine.skip(&mut stream, word);
+        let mut values = vec![T::default(); count];
+        let shape = [count as u64];
+        let target = Target {
+            dtype: T::DTYPE,
+            shape: &shape,
+            contiguous: true,
+            semantics: Semantics::NEWEST,
+        };
+        draw.fill(&engine, &mut stream, target, &mut values)
+            .unwrap();
+        values.into_iter().map(T::into).collect()
+    }
 
     /// The same matches as of a comparison with all words.
     #[test]
     fn all_matches_are_found() {
-        let mut values = Mt19937::new(9);
-        let mut value = || f64::from(values.next_u32() & 0xff) / 256.0 - 0.4999;
-        let uniform = |to| Draw::from(Uniform { from: -to, to });
+        let uniform = Draw::from(Uniform {
+            from: -0.5,
+            to: 0.5,
+        });
         let normal = Draw::from(Normal {
             mean: 0.0,
             std: 0.3,
@@ -141,29 +163,68 @@ mod tests {
             a: -0.5,
             b: 0.5,
         });
-        let mut patterns = Vec::new();
-        for (draw, count, dtype) in [
-            (uniform(0.5), 4, Dtype::Bfloat16),
-            (uniform(0.6), 5, Dtype::Bfloat16),
-            (uniform(0.5), 3, Dtype::Float32),
-            (normal, 32, Dtype::Bfloat16),
-            (truncated, 64, Dtype::Bfloat16),
-            (normal, 16, Dtype::Float64),
-        ] {
-            let sample = Sample::all((0..count).map(|_| value()).collect());
-            patterns.extend(WordPattern::new(draw, Method::Libtorch, &sample, dtype));
-        }
-        assert_eq!(patterns.len(), 6);
-        let count = 1 << 22;
+        let samples = [
+            (
+                uniform,
+                values::<f32>(uniform, 5, 1000),
+                1000,
+                Dtype::Float32,
+            ),
+            (
+                uniform,
+                values::<bf16>(uniform, 4, 70_001),
+                70_001,
+                Dtype::Bfloat16,
+            ),
+            (
+                normal,
+                values::<f32>(normal, 16, 140_000),
+                140_000,
+                Dtype::Float32,
+            ),
+            (
+                normal,
+                values::<bf16>(normal, 32, 200_003),
+                200_003,
+                Dtype::Bfloat16,
+            ),
+            (
+                truncated,
+                values::<bf16>(truncated, 64, 230_000),
+                230_000,
+                Dtype::Bfloat16,
+            ),
+            (
+                normal,
+                values::<f64>(normal, 16, 250_000),
+                250_000,
+                Dtype::Float64,
+            ),
+        ];
+        let patterns = samples.iter().map(|(draw, values, _, dtype)| {
+            WordPattern::new(
+                *draw,
+                Method::Libtorch,
+                &Sample::all(values.clone()),
+                *dtype,
+            )
+        });
+        let patterns: Vec<WordPattern> = patterns.collect::<Option<_>>().unwrap();
+        let count = 1 << 18;
         let mut words = vec![0; count + 1000];
-        Mt19937::new(5).fill_words(&mut words);
+        Mt19937::new(SEED).fill_words(&mut words);
         let mut expected = Vec::new();
         for start in 0..count {
             let fits = (0..patterns.len()).filter(|number| patterns[*number].fits(&words, start));
             expected.extend(fits.map(|number| (number, start as u64)));
         }
-        assert!(!expected.is_empty());
-        let found = StreamSearch::new(&patterns).scan(5, count as u64);
+        for (number, (.., word, _)) in samples.iter().enumerate() {
+            assert!(
+                expected.contains(&(number, *word)),
+                "{number}: {expected:?}"
+            );
+        }
+        let found = StreamSearch::new(&patterns).scan(SEED, count as u64);
         assert_eq!(found, expected);
     }
 }
