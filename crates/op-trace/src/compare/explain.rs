@@ -170,7 +170,7 @@ impl<'s, 'a> Pairing<'s, 'a> {
             Some([inputs.next()?, inputs.next()?])
         };
         let ([a, c], [b, d]) = (factors(self.a, p)?, factors(self.b, r)?);
-        (a.key != b.key || c.key != d.key).then(|| [(a.name, a, b), (c.name, c, d)])
+        (a.key != b.key || c.key != d.key).then_some([(a.name, a, b), (c.name, c, d)])
     }
 
     /// Of two sums in a backward pass, the term that only one of them has, whatever the order: a way to a value that only one program's
