@@ -1,6 +1,8 @@
 //! What subcommands return, and what they show while they run.
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
+#[cfg(feature = "tch")]
+use indicatif::ProgressStyle;
 use std::time::Duration;
 #[cfg(feature = "tch")]
 use tch_init::explain::{Progress, Stage};
