@@ -93,11 +93,11 @@ class Hasher:
             ctypes.memset(to + taken, 0, rows * ROW - taken)
         return buffer.view(-1, ROW // 8)[:rows]
 
-    def sums_of(self, buffer, flat, address, size, chunks, both):
-        """The sums of some chunks of rows: of the bytes, and of 4 zeros and the bytes. `flat` is None, or the bytes as a tensor."""
+    def sums_of(self, buffer, flat, address, size, chunks, kinds):
+        """The sums of some chunks of rows: of kind 0 those of the bytes, of kind 1 those of 4 zeros and the bytes. `flat` is None, or the bytes as a tensor."""
         out = [[], []]
         for start in (chunk * CHUNK for chunk in chunks):
-            if start < size:
+            if 0 in kinds and start < size:
                 rows = min(size - start, CHUNK) // ROW if flat is not None else 0
                 if rows:
                     # Whole rows need no copy.
@@ -105,19 +105,19 @@ class Hasher:
                     out[0].append(torch.mv(whole, self.keys[0]))
                 if start + rows * ROW < min(size, start + CHUNK):
                     out[0].append(torch.mv(self.copied(buffer, address, size, start + rows * ROW, 0), self.keys[0]))
-            if both:
+            if 1 in kinds:
                 out[1].append(torch.mv(self.copied(buffer, address, size, start, 4), self.keys[1]))
-        return [b"".join(ctypes.string_at(sums.data_ptr(), sums.numel() * 8) for sums in kind) for kind in out]
+        return [b"".join(ctypes.string_at(sums.data_ptr(), sums.numel() * 8) for sums in out[kind]) for kind in kinds]
 
-    def sums(self, t, address, size, both):
+    def sums(self, t, address, size, *kinds):
         """The sums of all rows."""
         flat = t.reshape(-1).view(torch.uint8) if t is not None and address % 8 == 0 else None
         chunks = range(-(-(size + 4) // CHUNK))
         half = len(chunks) // 2 if torch.get_num_threads() > 1 and size >= SHARED else 0
         if not half:
-            return self.sums_of(self.buffers[0], flat, address, size, chunks, both)
-        other = self.pool.submit(self.sums_of, self.buffers[1], flat, address, size, chunks[:half], both)
-        rest = self.sums_of(self.buffers[0], flat, address, size, chunks[half:], both)
+            return self.sums_of(self.buffers[0], flat, address, size, chunks, kinds)
+        other = self.pool.submit(self.sums_of, self.buffers[1], flat, address, size, chunks[:half], kinds)
+        rest = self.sums_of(self.buffers[0], flat, address, size, chunks[half:], kinds)
         return [begin + end for begin, end in zip(other.result(), rest)]
 
     def memory(self, address, size, t=None, known=None):
@@ -130,9 +130,13 @@ class Hasher:
         if size <= ROW:
             sha.update(ctypes.string_at(address, size) if size else b"")
             return None, sha.hexdigest()[:32]
-        if known is not None and known[0] == self.sums(t, address, size, both=False)[0]:
-            return known
-        first, second = self.sums(t, address, size, both=True)
+        if known is None:
+            first, second = self.sums(t, address, size, 0, 1)
+        else:
+            [first] = self.sums(t, address, size, 0)
+            if known[0] == first:
+                return known
+            [second] = self.sums(t, address, size, 1)
         sha.update(first)
         sha.update(second)
         return first, sha.hexdigest()[:32]

@@ -107,7 +107,7 @@ class Hash(unittest.TestCase):
             self.assertNotEqual(recorder.tensor(t)["hash"], first)
 
     def test_writes_to_transposed(self):
-        """What is in another order in memory is hashed by its bytes and its strides, whoever wrote it."""
+        """What is in another order in memory is hashed by its bytes and its strides, also when no operation wrote it."""
         with tempfile.TemporaryDirectory() as folder, tch_trace.record(os.path.join(folder, "t")) as recorder:
             recorder.busy = True
             base = torch.randn(60, 70)
