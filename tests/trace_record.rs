@@ -373,23 +373,19 @@ fn transposed_memory_is_hashed_as_it_is() {
     let base = Tensor::randn([60, 70], FLOAT_CPU);
     let view = base.tr();
     let vs = VarStore::new(CPU);
-    let mut expected = Vec::new();
+    // SAFETY: the tensor has more bytes, and nothing else uses them now.
+    let write = |byte| unsafe { base.data_ptr().cast::<u8>().add(5000).write(byte) };
+    let written = [0, 1, 1, 2];
     let recording = record(&path, &vs).unwrap();
-    for byte in [0, 1, 1, 2] {
-        // SAFETY: the tensor has more bytes, and nothing else uses them now.
-        unsafe { base.data_ptr().cast::<u8>().add(5000).write(byte) };
+    for byte in written {
+        write(byte);
         assert_eq!(view.exp().size(), [70, 60]);
-        expected.push(byte);
     }
     recording.finish().unwrap();
-    let expected: Vec<_> = expected
-        .into_iter()
-        .map(|byte| {
-            // SAFETY: as above.
-            unsafe { base.data_ptr().cast::<u8>().add(5000).write(byte) };
-            Some(ValueHash::of(&bytes(&view.contiguous())))
-        })
-        .collect();
+    let expected = written.map(|byte| {
+        write(byte);
+        Some(ValueHash::of(&bytes(&view.contiguous())))
+    });
     let trace = Trace::read(&path).unwrap();
     let taken = operations(&trace)
         .into_iter()

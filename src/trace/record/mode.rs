@@ -130,38 +130,29 @@ impl<'a> Described<'a> {
 
     /// The memory that the elements fill, if they are in another order there than row-major.
     pub(super) fn reordered(&self) -> Result<Option<&[u8]>, String> {
-        let (mut data, mut length) = (std::ptr::null(), 0);
-        // SAFETY: the tensor lives as long as its description.
-        unsafe {
-            ffi::check(tch_init_trace_memory(
-                self.raw.tensor,
-                &mut data,
-                &mut length,
-            ))
-        }?;
-        let data = data.cast::<u8>();
-        // SAFETY: the tensor's memory has these bytes, and no operation runs as long as they are borrowed.
-        Ok((!data.is_null()).then(|| unsafe { std::slice::from_raw_parts(data, length) }))
+        self.bytes(tch_init_trace_memory)
     }
 
     /// The logical elements in row-major order, valid until the next call in this thread.
     pub(super) fn elements(&self) -> Result<&[u8], String> {
+        Ok(self.bytes(tch_init_trace_elements)?.unwrap_or_default())
+    }
+
+    /// What a function of ours finds of the tensor; `None` for a null pointer.
+    fn bytes(&self, find: FindBytes) -> Result<Option<&[u8]>, String> {
         let (mut data, mut length) = (std::ptr::null(), 0);
         // SAFETY: the tensor lives as long as its description.
-        unsafe {
-            ffi::check(tch_init_trace_elements(
-                self.raw.tensor,
-                &mut data,
-                &mut length,
-            ))
-        }?;
-        Ok(match length {
-            0 => &[],
-            // SAFETY: libtorch owns these bytes until the next call, which needs another description or ends the borrow.
-            _ => unsafe { std::slice::from_raw_parts(data.cast(), length) },
-        })
+        unsafe { ffi::check(find(self.raw.tensor, &mut data, &mut length)) }?;
+        let data = data.cast::<u8>();
+        // SAFETY: the tensor's memory, or a copy of it that libtorch owns until the next call, has these bytes. Another call needs
+        // another description or ends the borrow, and no operation of the program runs as long as they are borrowed.
+        Ok((!data.is_null()).then(|| unsafe { std::slice::from_raw_parts(data, length) }))
     }
 }
+
+/// Gives a pointer to bytes of a tensor, and their number.
+type FindBytes =
+    unsafe extern "C" fn(*const C_tensor, *mut *const c_void, *mut usize) -> ffi::Failure;
 
 /// Describes a tensor of the program and calls `f` with it.
 pub(super) fn describe<R>(
