@@ -1,16 +1,15 @@
 //! `tch-init explain` of GPT-2, as a program: time, and peak memory beside the size of the file.
 
 use super::table::{self, Row, median, python};
-use super::{THREADS, output};
+use super::{GPT2, THREADS, output, record};
 use std::path::Path;
 use std::process::Command;
-
-const EXPRESSION: &str = "transformers.GPT2LMHeadModel(transformers.GPT2Config())";
 
 /// The seed of the plan.
 const SEED: &str = "1";
 
-/// The name in the table; the seed of the weights and how many words are drawn before; whether there is a plan; and a line of what must be found.
+/// The name in the table; the seed of the weights and how many words are drawn before; whether there is a plan; and text that the output
+/// must have.
 const CASES: [(&str, &str, &str, bool, &str); 3] = [
     (
         "explain GPT-2, shift of 7 words, plan",
@@ -35,7 +34,7 @@ const CASES: [(&str, &str, &str, bool, &str); 3] = [
     ),
 ];
 
-/// Times the cases with these names. `plan` is a file to write to.
+/// Times the cases with these names, with files in a folder.
 pub fn rows(wanted: impl Fn(&str) -> bool, folder: &Path) -> Vec<Row> {
     let cases: Vec<_> = CASES
         .into_iter()
@@ -50,13 +49,7 @@ pub fn rows(wanted: impl Fn(&str) -> bool, folder: &Path) -> Vec<Row> {
     );
     let program = env!("CARGO_BIN_EXE_tch-init");
     let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/models");
-    output(
-        Command::new(program)
-            .args(["record", EXPRESSION, "--python"])
-            .arg(python())
-            .arg("-o")
-            .arg(&plan),
-    );
+    record(GPT2.1, &plan);
     table::print_memory_head();
     let mut written = None;
     let mut rows = Vec::new();
@@ -64,7 +57,7 @@ pub fn rows(wanted: impl Fn(&str) -> bool, folder: &Path) -> Vec<Row> {
         if written != Some((seed, skipped)) {
             let mut write = Command::new(python());
             write.arg(scripts.join("weights.py"));
-            output(write.args([EXPRESSION, seed, skipped]).arg(&weights));
+            output(write.args([GPT2.1, seed, skipped]).arg(&weights));
             written = Some((seed, skipped));
         }
         let (mut times, mut most) = (Vec::new(), 0);
