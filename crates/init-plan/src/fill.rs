@@ -30,6 +30,7 @@ const GATHERED: u64 = 16 << 20;
 const CAST: u64 = 1 << 20;
 
 /// How far the reads of one range have gone.
+#[derive(Default)]
 struct Reads {
     depth: u32,
     count: u32,
@@ -89,7 +90,7 @@ impl<S: Stream> Places<'_, S> {
     ) -> Result<(), PlanError> {
         if self.plan.views[known.view].dtype == dtype || bytes.is_empty() {
             let end = self.plan.steps.len();
-            let mut reads = Reads { depth: 0, count: 0 };
+            let mut reads = Reads::default();
             return self.read(known.view, range, end, bytes, &mut reads);
         }
         for (start, bytes) in (range.start..range.end)
@@ -113,7 +114,7 @@ impl<S: Stream> Places<'_, S> {
         let end = self.plan.steps.len();
         let from = self.plan.views[view].dtype;
         let numel = range.end - range.start;
-        let mut reads = Reads { depth: 0, count: 0 };
+        let mut reads = Reads::default();
         let length = (numel * from.size() as u64) as usize;
         let mut source = self.buffer(length as u64)?;
         self.read(

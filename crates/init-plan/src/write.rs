@@ -9,6 +9,7 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::sync::mpsc;
 use std::thread;
+use torch_rng::Normal;
 
 /// Why tensors were not written.
 pub(crate) enum NotWritten {
@@ -55,9 +56,6 @@ pub(crate) fn write_sections<S: Stream>(
 
 /// The size of each of the two buffers: one is filled while the other is written.
 const BUFFER: usize = 8 << 20;
-
-/// The normal values that libtorch draws at a time.
-const BLOCK: u64 = 16;
 
 /// Bytes that elements of any dtype are aligned in.
 pub(crate) type Buffer = Vec<[u64; 2]>;
@@ -182,6 +180,7 @@ impl Buffers {
         let (mut start, last) = (piece.start, piece.start + piece.numel());
         while start < last {
             let size = self.size;
+            const BLOCK: u64 = Normal::BLOCK as u64;
             // A range that begins or ends within a block is drawn beside, and copied.
             let block = last.min((start + 1).next_multiple_of(BLOCK)) - start;
             let (buffer, used) = self.room(block as usize * element)?;

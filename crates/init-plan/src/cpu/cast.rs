@@ -143,15 +143,12 @@ pub(super) fn copy(
     copied.flatten().ok_or(NeedsLibtorch)
 }
 
-/// The cast of most large models. As [`Cast::from_value`], without branches, so that it becomes vector instructions.
+/// The cast of most large models. As [`Cast::from_value`], without an exit from the loop, so that it becomes vector instructions.
 fn round_to_bf16(values: &[f32], elements: &mut [bf16]) -> Option<()> {
     let mut has_nan = false;
     for (element, value) in elements.iter_mut().zip(values) {
         has_nan |= value.is_nan();
-        let bits = value.to_bits();
-        // To the nearest, and between two of them to the even one.
-        let half = 0x7fff + (bits >> 16 & 1);
-        *element = bf16::from_bits((bits.wrapping_add(half) >> 16) as u16);
+        *element = bf16::from_f32(*value);
     }
     (!has_nan).then_some(())
 }

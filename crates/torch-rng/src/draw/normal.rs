@@ -145,9 +145,12 @@ impl Engine {
 }
 
 /// The elements of a block; the fewest for which libtorch draws blocks.
-pub(super) const BLOCK: usize = 16;
+pub(super) const BLOCK: usize = Normal::BLOCK;
 
 impl Normal {
+    /// The values that libtorch draws at a time, of a contiguous tensor of at least as many elements.
+    pub const BLOCK: usize = 16;
+
     /// Whether libtorch draws the values of `target` one at a time.
     pub fn is_serial(target: Target<'_>) -> bool {
         target.numel() < BLOCK as u64 || !target.contiguous
