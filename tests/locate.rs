@@ -136,7 +136,7 @@ fn clamped_tensors_show_their_seed() {
 }
 
 #[test]
-fn progress_is_told() {
+fn progress_is_reported() {
     let tensors = linears(Kind::Float, 3, 30, &mut at(99, 7));
     let views: Vec<NamedView<'_>> = tensors
         .iter()
@@ -145,11 +145,14 @@ fn progress_is_told() {
             view: TensorView::contiguous(Dtype::Float32, shape, bytes).unwrap(),
         })
         .collect();
-    let mut told: Vec<Progress> = Vec::new();
-    let located = locate_with_progress(&views, &Options::default(), |p| told.push(p));
+    let mut reports: Vec<Progress> = Vec::new();
+    let located = locate_with_progress(&views, &Options::default(), |p| reports.push(p));
     assert_eq!(located.len(), 6);
     let expected = |p: &Progress| p.stage == Stage::Search && p.of == 6 && p.done <= 6;
-    assert!(told.len() >= 6 && told.iter().all(expected), "{told:?}");
+    assert!(
+        reports.len() >= 6 && reports.iter().all(expected),
+        "{reports:?}"
+    );
     // Two tensors of the reference are not there.
     let expected: Vec<Expected<'_>> = views
         .iter()

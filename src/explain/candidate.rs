@@ -2,13 +2,13 @@
 
 use super::draw_fit::{Head, share_of_state};
 use super::known_draws::{Moments, known_draws, may_hold};
+use super::permutation::equal_bytes;
 use super::replay::{Method, Position, replay};
-use super::values::{Sample, epsilon, rng_dtype, tensor_varies, values, varies};
+use super::values::{Sample, epsilon, rng_dtype, sum_of_pieces, tensor_varies, values, varies};
 use super::word_prediction::WordPattern;
 use crate::error::InitError;
 use crate::tensor::{Dtype, TensorView};
 use half::{bf16, f16};
-use rayon::prelude::*;
 use torch_rng::recovery::find_seed;
 use torch_rng::{Consumed, Draw, Semantics, Target, TruncNormal, Uniform};
 
@@ -357,19 +357,24 @@ fn rounding_of_erfinv(draw: Draw, drawn: &[u8], view: &TensorView<'_>) -> Option
 
 /// Whether a tensor has the bits of a draw.
 fn is_equal(drawn: &[u8], view: &TensorView<'_>) -> bool {
-    compare(drawn, view, |drawn, elements| {
-        (drawn == elements).then_some(0)
-    })
-    .is_some()
+    as_drawn(drawn, view).is_some_and(|drawn| equal_bytes(&drawn, view))
+}
+
+/// A draw as a tensor like another one, if it has as many elements.
+fn as_drawn<'d>(drawn: &'d [u8], view: &'d TensorView<'_>) -> Option<TensorView<'d>> {
+    TensorView::contiguous(view.dtype(), view.shape(), drawn).ok()
 }
 
 /// Whether a tensor has the bits of a draw, except for zeros that were set later, as in a padding
 /// row.
 fn equal_except_zeros(drawn: &[u8], view: &TensorView<'_>) -> bool {
+    let Some(drawn) = as_drawn(drawn, view) else {
+        return false;
+    };
     let zeros = match view.dtype().size() {
-        2 => compare(drawn, view, zeros_if_equal::<2>),
-        4 => compare(drawn, view, zeros_if_equal::<4>),
-        8 => compare(drawn, view, zeros_if_equal::<8>),
+        2 => sum_of_pieces(&drawn, view, zeros_if_equal::<2>),
+        4 => sum_of_pieces(&drawn, view, zeros_if_equal::<4>),
+        8 => sum_of_pieces(&drawn, view, zeros_if_equal::<8>),
         _ => None,
     };
     zeros.is_some_and(|zeros| zeros * 2 <= view.numel())
@@ -391,24 +396,4 @@ fn zeros_if_equal<const SIZE: usize>(drawn: &[u8], elements: &[u8]) -> Option<us
         },
     );
     (!other).then_some(zeros)
-}
-
-/// Compares the elements of a draw with those of a tensor, some at a time. The sum of what `piece` counts, or `None` if it does for any.
-fn compare(
-    drawn: &[u8],
-    view: &TensorView<'_>,
-    piece: impl Fn(&[u8], &[u8]) -> Option<usize> + Sync,
-) -> Option<usize> {
-    const CHUNK: usize = 1 << 16;
-    let size = view.dtype().size();
-    if drawn.len() != view.numel() * size {
-        return None;
-    }
-    let pieces = drawn.par_chunks(CHUNK * size).enumerate();
-    pieces
-        .map_init(Vec::new, |buffer, (number, drawn)| {
-            let start = number * CHUNK;
-            piece(drawn, view.read(start..start + CHUNK, buffer))
-        })
-        .try_reduce(|| 0, |a, b| Some(a + b))
 }

@@ -3,34 +3,26 @@
 use super::finding::Finding;
 use super::permutation::equal_bytes;
 use super::reference::{ExplainError, NamedView, Tensors};
-use super::values::tensor_varies;
+use super::values::{sum_of_pieces, tensor_varies};
 use crate::tensor::TensorView;
-use rayon::prelude::*;
 
 /// Counts the elements with different bits of two tensors of one shape and dtype.
 pub(super) fn differing(a: &TensorView<'_>, b: &TensorView<'_>) -> usize {
-    const CHUNK: usize = 1 << 16;
     let size = a.dtype().size();
-    let counts = (0..a.numel().div_ceil(CHUNK)).into_par_iter().map_init(
-        || (Vec::new(), Vec::new()),
-        |(left, right), piece| {
-            let elements = piece * CHUNK..(piece + 1) * CHUNK;
-            let left = a.read(elements.clone(), left);
-            let right = b.read(elements, right);
-            if left == right {
-                return 0;
+    let piece = |left: &[u8], right: &[u8]| {
+        if left == right {
+            return 0;
+        }
+        match size {
+            2 => count_differing::<2>(left, right),
+            4 => count_differing::<4>(left, right),
+            _ => {
+                let pairs = left.chunks_exact(size).zip(right.chunks_exact(size));
+                pairs.filter(|(a, b)| a != b).count()
             }
-            match size {
-                2 => count_differing::<2>(left, right),
-                4 => count_differing::<4>(left, right),
-                _ => {
-                    let pairs = left.chunks_exact(size).zip(right.chunks_exact(size));
-                    pairs.filter(|(a, b)| a != b).count()
-                }
-            }
-        },
-    );
-    counts.sum()
+        }
+    };
+    sum_of_pieces(a, b, |left, right| Some(piece(left, right))).unwrap_or_default()
 }
 
 fn count_differing<const SIZE: usize>(left: &[u8], right: &[u8]) -> usize {
@@ -107,17 +99,20 @@ pub(super) fn weight_shape<'t>(
     shape: &'t [usize],
     all: impl IntoIterator<Item = (&'t str, &'t [usize])>,
 ) -> Vec<usize> {
-    let (path, last) = match name.rsplit_once('.') {
-        Some((path, last)) => (Some(path), last),
-        None => (None, name),
-    };
-    let weight = last.replace("bias", "weight");
-    let name = match path {
-        Some(path) => format!("{path}.{weight}"),
-        None => weight,
-    };
+    let weight = weight_of(name);
     all.into_iter()
-        .find(|(other, _)| shape.len() == 1 && *other == name)
+        .find(|(other, _)| shape.len() == 1 && *other == weight)
         .map_or(shape, |(_, other)| other)
         .to_vec()
+}
+
+/// The name of the weight beside a bias.
+pub(super) fn weight_of(name: &str) -> String {
+    let (path, last) = split_name(name);
+    format!("{path}{}", last.replace("bias", "weight"))
+}
+
+/// Splits a name after its last dot.
+pub(super) fn split_name(name: &str) -> (&str, &str) {
+    name.split_at(name.rfind('.').map_or(0, |dot| dot + 1))
 }

@@ -39,14 +39,10 @@ struct Cut {
 
 impl Cut {
     /// `None` for values that are not cut. Values of 16 bits are often equal.
-    fn of(dtype: Dtype, values: &[f64]) -> Option<Cut> {
-        /// The values on a bound that are no accident.
+    fn of(dtype: Dtype, values: &[f64], moments: &Moments) -> Option<Cut> {
+        /// Fewer values than these on a bound may be equal by chance.
         const LEAST: usize = 4;
-        let (low, high) = values
-            .iter()
-            .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| {
-                (low.min(*v), high.max(*v))
-            });
+        let Moments { low, high, .. } = *moments;
         let on = |bound: f64| values.iter().filter(|value| **value == bound).count();
         let counts = [on(low), on(high)].map(|count| if count < LEAST { 0 } else { count });
         if epsilon(dtype) > epsilon(Dtype::Float32) || low >= high || counts == [0, 0] {
@@ -161,12 +157,13 @@ impl Head {
                 };
                 let first = (first + skipped).min(numel);
                 let values = range(view, first..first + HEAD)?;
+                let moments = Moments::of(&values);
                 return (!values.is_empty()).then_some(Head {
                     dtype: view.dtype(),
                     numel: numel as u64,
                     first: first as u64,
-                    cut: Cut::of(view.dtype(), &values),
-                    moments: Moments::of(&values),
+                    cut: Cut::of(view.dtype(), &values, &moments),
+                    moments,
                     values,
                 });
             }
@@ -190,7 +187,7 @@ impl Head {
         let shown = shown_words(draw, rng_dtype(self.dtype), self.numel, self.first, values);
         match shown {
             Some(shown) => {
-                // Those that were cut are not told apart from those that the draw cannot give.
+                // NaN marks a value that was cut, and is counted as one that the draw cannot give.
                 let unknown = match self.cut {
                     Some(_) => unknown(draw, &values[..shown.values as usize]),
                     None => 0,

@@ -229,9 +229,11 @@ pub(super) fn scale_draw(draw: Draw, factor: f64) -> Option<Draw> {
 /// The range and the first moments of values, which tell most draws apart.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Moments {
-    pub n: f64,
+    n: f64,
     pub low: f64,
     pub high: f64,
+    /// One of the values. The sums are of distances from it, which squares do not round away as they do those of values far from zero.
+    origin: f64,
     sum: f64,
     squares: f64,
 }
@@ -242,14 +244,16 @@ impl Moments {
             n: values.len() as f64,
             low: f64::INFINITY,
             high: f64::NEG_INFINITY,
+            origin: values.first().copied().unwrap_or_default(),
             sum: 0.0,
             squares: 0.0,
         };
         for value in values {
             moments.low = moments.low.min(*value);
             moments.high = moments.high.max(*value);
-            moments.sum += value;
-            moments.squares += value * value;
+            let distance = value - moments.origin;
+            moments.sum += distance;
+            moments.squares += distance * distance;
         }
         moments
     }
@@ -264,6 +268,7 @@ pub(super) fn may_hold(draw: Draw, moments: &Moments) -> bool {
         n,
         low,
         high,
+        origin,
         sum,
         squares,
     } = *moments;
@@ -284,6 +289,7 @@ pub(super) fn may_hold(draw: Draw, moments: &Moments) -> bool {
         }
         Draw::Normal(Normal { mean, std }) => {
             // The mean of the squares of `(value - mean) / std`.
+            let mean = mean - origin;
             let square = (squares / n - 2.0 * mean * (sum / n) + mean * mean) / (std * std);
             // The mean square has mean 1 and standard deviation sqrt(2 / n).
             let spread = 6.0 * (2.0 / n).sqrt();

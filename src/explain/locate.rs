@@ -2,7 +2,7 @@
 
 use super::Options;
 use super::candidate::words;
-use super::cross_match::weight_shape;
+use super::cross_match::{split_name, weight_of, weight_shape};
 use super::draw_fit::{HEAD, Head, Unrecovered};
 use super::known_draws::{KnownDraw, describe, known_draws};
 use super::located::{Located, Place};
@@ -316,9 +316,9 @@ impl<'a> Search<'a> {
 
     /// Whether a constant may have been drawn first: a bias whose weight was. PyTorch's attention does not draw that of its projections.
     fn is_drawn_before_zeros(&self, index: usize) -> bool {
-        let (path, last) = split_name(&self.names[index]);
-        let is_bias = last.starts_with("bias");
-        let weight = format!("{path}{}", last.replace("bias", "weight"));
+        let name = &self.names[index];
+        let is_bias = split_name(name).1.starts_with("bias");
+        let weight = weight_of(name);
         let weight = self.names.iter().position(|name| *name == weight);
         is_bias
             && weight.is_some_and(|weight| {
@@ -655,11 +655,6 @@ fn equal<T: Element + Default, const SIZE: usize>(
             .count()
     });
     Some(equal.sum())
-}
-
-/// Splits a name behind its last dot.
-fn split_name(name: &str) -> (&str, &str) {
-    name.split_at(name.rfind('.').map_or(0, |dot| dot + 1))
 }
 
 /// The value that all elements have. A single element counts only if it is 0 or 1.

@@ -2,6 +2,7 @@
 
 use crate::tensor::{Dtype, TensorView};
 use half::{bf16, f16};
+use rayon::prelude::*;
 use std::ops::Range;
 
 /// The elements that are converted at a time: few enough for a cache, and no whole tensor is ever there in f64.
@@ -56,6 +57,23 @@ pub(super) fn values(view: &TensorView<'_>) -> Option<impl Iterator<Item = f64>>
             value
         })
     })
+}
+
+/// Reads two tensors of as many elements of one dtype, some at a time and by all threads. The sum of what `piece` tells of their bytes, or
+/// `None` if it does of any.
+pub(super) fn sum_of_pieces(
+    a: &TensorView<'_>,
+    b: &TensorView<'_>,
+    piece: impl Fn(&[u8], &[u8]) -> Option<usize> + Sync,
+) -> Option<usize> {
+    const CHUNK: usize = 1 << 16;
+    let pieces = (0..a.numel().div_ceil(CHUNK)).into_par_iter();
+    pieces
+        .map_init(Default::default, |(left, right), number| {
+            let elements = number * CHUNK..(number + 1) * CHUNK;
+            piece(a.read(elements.clone(), left), b.read(elements, right))
+        })
+        .try_reduce(|| 0, |a, b| Some(a + b))
 }
 
 /// Whether the values of a tensor vary; `None` for dtypes that are not floating-point.
