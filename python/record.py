@@ -939,7 +939,6 @@ class Recorder(TorchDispatchMode):
         self.seeded = set()  # Python's and numpy's generators that have a fixed seed
         self.states = set()  # storages of states of generators, which have their values
         self.thread = threading.get_ident()
-        self.token = os.urandom(4).hex()  # of this recording
 
     # ------------------------------------------------ errors
 
@@ -1796,9 +1795,10 @@ def tensor_hooks(recorder):
         return array
 
     def text(self, *args, **kwargs):
-        """As text, tensors decide nothing. What is not known now gets a text that is another in each recording, so that no decision by it goes unseen."""
+        """As text, tensors decide nothing. What is not known now gets a text that is another in each recording and for each view."""
         if not recorder.is_known(self):
-            return f"tensor(<not known while recording, {recorder.token}>, size={tuple(self.shape)}, dtype={self.dtype})"
+            number = ",".join(map(str, recorder.view(self).key()))
+            return f"tensor(<not known while recording, {UNKNOWN_TEXTS[recording]}{number}>, size={tuple(self.shape)}, dtype={self.dtype})"
         return plain_repr(self, *args, **kwargs)
 
     def formatted(self, specification):
@@ -2068,7 +2068,11 @@ ANOTHER_TIME = 34_571_233  # seconds, a prime: 400 days and some hours
 # What has no values that a seed determines, the least predictable first.
 SOURCES = ["urandom getrandom generate_time_safe seed".split(), "initial_seed".split(), "getpid now utcnow today time time_ns localtime gmtime ctime asctime strftime".split(),
            "perf_counter perf_counter_ns monotonic monotonic_ns process_time process_time_ns thread_time times clock_gettime".split()]
+# In the text of a value that is not known, by recording: texts of other lengths, characters and sums of characters, so
+# that a decision by any of these is another one. Not random: two random texts may have the same sum.
+UNKNOWN_TEXTS = ("aaaaaaa", "NNNNNNNNNNNN", "66666666666666666")
 OF_SOURCES = {"posix", "nt", "_uuid", "time", "datetime", "date", "Generator", "Random", "DateTime", "Date"}
+recording = 0  # which of the recordings of a plan this process makes
 noted = None  # in the process that looks for them: calls of sources as (rank, name, place)
 
 
@@ -2078,7 +2082,7 @@ class Again:
     Not in this process, since modules may keep what the first construction made.
     """
 
-    def __init__(self, make, seed, seconds, earlier=()):
+    def __init__(self, make, number, seed, seconds, earlier=()):
         start = time.time()
         asked, self.ask = os.pipe()
         self.answer, answers = os.pipe()
@@ -2098,7 +2102,7 @@ class Again:
                     os.dup2(null, descriptor)
                 with os.fdopen(answers, "w") as file:
                     # As if it began when the first one did, so many seconds later: a difference is not made up by the wait.
-                    json.dump(recorded_again(make, seed, seconds + start - time.time()), file)
+                    json.dump(recorded_again(make, number, seed, seconds + start - time.time()), file)
         finally:
             os._exit(0)
 
@@ -2121,9 +2125,10 @@ class Again:
         os.waitpid(self.process, 0)
 
 
-def recorded_again(make, seed, seconds):
+def recorded_again(make, number, seed, seconds):
     """The plan and hashes of its data, or the error, and the calls that were noted."""
-    global noted
+    global noted, recording
+    recording = number
     if sys.platform.startswith("linux"):
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # ends with its parent
     if seed == Streams.USER:
@@ -2255,9 +2260,9 @@ def checked(make):
         return make()
     with contextlib.suppress(ImportError):
         importlib.import_module("torch._dynamo")  # PyTorch imports it when it records, in each process
-    others = [Again(make, ANOTHER_SEED, ANOTHER_TIME)]
+    others = [Again(make, 1, ANOTHER_SEED, ANOTHER_TIME)]
     try:
-        others.append(Again(make, Streams.USER, 2 * ANOTHER_TIME, others))
+        others.append(Again(make, 2, Streams.USER, 2 * ANOTHER_TIME, others))
         start = time.monotonic()
         text, parts = make()
         limit = 60 + 10 * (time.monotonic() - start)

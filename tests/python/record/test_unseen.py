@@ -177,8 +177,11 @@ class Unseen(unittest.TestCase):
             return nn.Sequential(model, nn.Linear(2, 2))
 
         prove(construct)
-        for f in (lambda w: zlib.crc32(str(w).encode()), lambda w: sum(map(ord, f"{w.mean():.3f}"))):
+        texts = lambda w: (str(w), f"{w.mean():.3f}", repr(w[1:]))  # noqa: E731
+        for f in (lambda w: zlib.crc32(str(w).encode()), *(lambda w, i=i: sum(map(ord, texts(w)[i])) for i in range(3)), lambda w: len(str(w)), lambda w: len(f"{w.mean():.3f}")):
             self.assertIn("made0 depends on", refusal(buffers(lambda m: torch.tensor(f(m.first.weight) % 99991))))
+        # Other values have another text, the same values the same one.
+        prove(buffers(lambda m: torch.tensor([str(m.first.weight) == text for text in (str(m.first.weight), str(m.first.weight[0]), str(m.first.weight * 2))])))
         with self.assertRaisesRegex(ValueError, "not known while recording"):
             record.plan_of(buffers(lambda m: torch.tensor(float(f"{m.first.weight.mean():.3f}"))), "model")
 
