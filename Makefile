@@ -79,7 +79,7 @@ sweep: models
 	PYTHONPATH=.models $(TCH_INIT_PYTHON) -m tests.python.libraries.sweep table
 
 bench: models
-	$(CARGO) bench --features cli --bench engine
+	PYTHONPATH=.models $(CARGO) bench --features cli --bench engine
 	PYTHONPATH=.models $(CARGO) bench --features cli --bench models
 	$(CARGO) bench --no-default-features --bench ranks
 
