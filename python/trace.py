@@ -10,7 +10,6 @@ since hooks of a module turn off fast paths; no gradient hooks and no change of 
 """
 
 import argparse
-import concurrent.futures
 import contextlib
 import ctypes
 import gc
@@ -49,9 +48,12 @@ MAX_ORDERS = 1 << 14
 # change of a lower half there.
 
 ROW = 8192
-CHUNK = 64 * ROW
-# The fewest bytes that two threads share.
-SHARED = 4 * CHUNK
+# From SHARED rows on, several threads of torch make the products of up to PRODUCTS rows, in 4 MB that stay in the cache, and add them.
+# One thread makes and adds them at once.
+SHARED = 128
+PRODUCTS = 512
+# torch reads words from any address, which need not be a multiple of 8.
+EVERYWHERE = ctypes.c_char * (1 << 62)
 MASK = (1 << 64) - 1
 
 
@@ -69,59 +71,41 @@ def split_mix(seed, count):
 
 
 class Hasher:
-    """Hashes memory. Its buffers are made once, before the recording."""
+    """Hashes memory."""
 
     def __init__(self):
         self.keys = [torch.tensor(split_mix(seed, ROW // 8), dtype=torch.int64) for seed in (1, 2)]
-        self.buffers = [torch.zeros(CHUNK // 8, dtype=torch.int64) for _ in range(2)]
-        # A second thread, for a program that has several.
-        self.pool = concurrent.futures.ThreadPoolExecutor(1)
+        self.products = torch.empty(PRODUCTS, ROW // 8, dtype=torch.int64)
+        self.row = torch.zeros(ROW // 8, dtype=torch.int64)
 
-    def close(self):
-        self.pool.shutdown()
+    def padded(self, kind, zeros, address, size):
+        """The sum of one row of some zeros, `size` bytes and zeros."""
+        to = self.row.data_ptr()
+        ctypes.memset(to, 0, ROW)
+        ctypes.memmove(to + zeros, address, size)
+        return bytes_of(torch.mv(self.row.view(1, -1), self.keys[kind]))
 
-    def copied(self, buffer, address, size, start, shift):
-        """The rows from `start` of `shift` zeros and the bytes, in the buffer."""
-        to = buffer.data_ptr()
-        taken = min(CHUNK, size + shift - start)
-        rows = -(-taken // ROW)
-        before = shift if start == 0 else 0
-        if before:
-            ctypes.memset(to, 0, before)
-        ctypes.memmove(to + before, address + start - shift + before, taken - before)
-        if taken < rows * ROW:
-            ctypes.memset(to + taken, 0, rows * ROW - taken)
-        return buffer.view(-1, ROW // 8)[:rows]
+    def sums(self, kind, address, size):
+        """The sums of all rows: of kind 0 of the bytes, of kind 1 of 4 zeros and the bytes. `size` is more than a row."""
+        out = []
+        if kind == 1:
+            out.append(self.padded(kind, 4, address, ROW - 4))
+            address, size = address + ROW - 4, size - (ROW - 4)
+        if size >= ROW:
+            words = torch.frombuffer(EVERYWHERE.from_address(address), dtype=torch.int64, count=size // ROW * (ROW // 8))
+            rows = words.view(-1, ROW // 8)
+            if len(rows) >= SHARED and torch.get_num_threads() > 1:
+                for part in rows.split(PRODUCTS):
+                    products = torch.mul(part, self.keys[kind], out=self.products[:len(part)])
+                    out.append(bytes_of(products.sum(1)))
+            else:
+                out.append(bytes_of(torch.mv(rows, self.keys[kind])))
+        if size % ROW:
+            out.append(self.padded(kind, 0, address + size // ROW * ROW, size % ROW))
+        return b"".join(out)
 
-    def sums_of(self, buffer, flat, address, size, chunks, kinds):
-        """The sums of some chunks of rows: of kind 0 those of the bytes, of kind 1 those of 4 zeros and the bytes. `flat` is None, or the bytes as a tensor."""
-        out = [[], []]
-        for start in (chunk * CHUNK for chunk in chunks):
-            if 0 in kinds and start < size:
-                rows = min(size - start, CHUNK) // ROW if flat is not None else 0
-                if rows:
-                    # Whole rows need no copy.
-                    whole = flat[start:start + rows * ROW].view(torch.int64).view(rows, ROW // 8)
-                    out[0].append(torch.mv(whole, self.keys[0]))
-                if start + rows * ROW < min(size, start + CHUNK):
-                    out[0].append(torch.mv(self.copied(buffer, address, size, start + rows * ROW, 0), self.keys[0]))
-            if 1 in kinds:
-                out[1].append(torch.mv(self.copied(buffer, address, size, start, 4), self.keys[1]))
-        return [b"".join(ctypes.string_at(sums.data_ptr(), sums.numel() * 8) for sums in out[kind]) for kind in kinds]
-
-    def sums(self, t, address, size, *kinds):
-        """The sums of all rows."""
-        flat = t.reshape(-1).view(torch.uint8) if t is not None and address % 8 == 0 else None
-        chunks = range(-(-(size + 4) // CHUNK))
-        half = len(chunks) // 2 if torch.get_num_threads() > 1 and size >= SHARED else 0
-        if not half:
-            return self.sums_of(self.buffers[0], flat, address, size, chunks, kinds)
-        other = self.pool.submit(self.sums_of, self.buffers[1], flat, address, size, chunks[:half], kinds)
-        rest = self.sums_of(self.buffers[0], flat, address, size, chunks[half:], kinds)
-        return [begin + end for begin, end in zip(other.result(), rest)]
-
-    def memory(self, address, size, t=None, known=None):
-        """The hash of `size` bytes, as 32 hexadecimal digits. `t` is the contiguous tensor that has them.
+    def memory(self, address, size, known=None):
+        """The hash of `size` bytes, as 32 hexadecimal digits.
 
         `known` is an earlier (first sums, hash) of this memory, which nothing that the recorder has seen has written since. Equal
         first sums then exclude any other change. Returns what `known` is the next time.
@@ -130,16 +114,16 @@ class Hasher:
         if size <= ROW:
             sha.update(ctypes.string_at(address, size) if size else b"")
             return None, sha.hexdigest()[:32]
-        if known is None:
-            first, second = self.sums(t, address, size, 0, 1)
-        else:
-            [first] = self.sums(t, address, size, 0)
-            if known[0] == first:
-                return known
-            [second] = self.sums(t, address, size, 1)
+        first = self.sums(0, address, size)
+        if known is not None and known[0] == first:
+            return known
         sha.update(first)
-        sha.update(second)
+        sha.update(self.sums(1, address, size))
         return first, sha.hexdigest()[:32]
+
+
+def bytes_of(sums):
+    return ctypes.string_at(sums.data_ptr(), sums.numel() * 8)
 
 
 def logical(t):
@@ -534,7 +518,7 @@ class Recorder(TorchDispatchMode):
             digest = self.orders.get(key)
             if digest is None:
                 contiguous = logical(t)
-                digest = self.hasher.memory(contiguous.data_ptr(), contiguous.nbytes, contiguous)[1]
+                digest = self.hasher.memory(contiguous.data_ptr(), contiguous.nbytes)[1]
                 if len(self.orders) >= MAX_ORDERS:
                     self.orders.clear()
                 self.orders[key] = digest
@@ -549,7 +533,7 @@ class Recorder(TorchDispatchMode):
         return digest, logical(t) if contiguous is None else contiguous
 
     def hash(self, contiguous, storage, layout):
-        known = self.hasher.memory(contiguous.data_ptr(), contiguous.nbytes, contiguous, storage.hashes.get(layout))
+        known = self.hasher.memory(contiguous.data_ptr(), contiguous.nbytes, storage.hashes.get(layout))
         if known[0] is not None:
             storage.hashes[layout] = known
         return known[1]
@@ -897,7 +881,6 @@ class Recorder(TorchDispatchMode):
         self.file.close()
         self.values.finish()
         self.storages.close()
-        self.hasher.close()
 
 
 DESCRIBED = {getattr(torch, name) for name in """bool uint8 int8 int16 int32 int64 float16 bfloat16 float32 float64""".split()}
@@ -909,7 +892,10 @@ def count_optimizers(storages):
     def is_met(t):
         return isinstance(t, torch.Tensor) and t.layout == torch.strided and type(t) in PLAIN and storages.has(t)
 
-    optimizers = [o for o in gc.get_objects() if issubclass(type(o), torch.optim.Optimizer)]
+    # Of hundreds of thousands of objects, the types are looked at once. An object may claim another class than its type.
+    objects = gc.get_objects()
+    classes = tuple(c for c in set(map(type, objects)) if issubclass(c, torch.optim.Optimizer))
+    optimizers = [o for o in objects if type(o) in classes] if classes else []
     return sum(any(is_met(t) for group in getattr(o, "param_groups", []) for t in group["params"]) for o in optimizers)
 
 

@@ -142,12 +142,14 @@ pub fn compare(rows: &mut Vec<Row>) {
             threads,
         ));
     }
-    let recorded = |what: &str| {
-        let arguments = ["resnet18", what, "1"].map(str::to_owned);
-        python(&arguments)
-    };
-    let (traced, plain) = (recorded("recorded"), recorded("unrecorded"));
-    rows.push(row("the same in Python", traced, plain, 1));
+    for threads in [1, 2] {
+        let timed = |what: &str| {
+            let arguments = ["resnet18", what, &threads.to_string()].map(str::to_owned);
+            python(&arguments)
+        };
+        let (traced, plain) = (timed("recorded"), timed("unrecorded"));
+        rows.push(row("the same in Python", traced, plain, threads));
+    }
     let ((traced, memory), (plain, plain_memory)) =
         (gpt2_process("recorded"), gpt2_process("unrecorded"));
     rows.push(row("two steps of GPT-2 124M, unrecorded", traced, plain, 2));
