@@ -113,6 +113,8 @@ struct Recorder {
   size_t storages_limit = 4096;
   // The logical elements of the tensor that was read last.
   at::Tensor elements;
+  // The memory of elements that are not as in the memory of their tensor.
+  at::Tensor copies;
   // The device of the tensor that was described last on demand.
   std::string device;
 };
@@ -545,8 +547,19 @@ char* tch_init_trace_elements(const at::Tensor* tensor, const void** data, size_
     at::NoGradGuard no_grad;
     at::Tensor elements = tensor->detach();
     if (elements.is_conj() || elements.is_neg()) elements = elements.resolve_conj().resolve_neg();
-    elements = elements.contiguous();
-    if (!elements.device().is_cpu()) elements = elements.cpu();
+    if (!elements.device().is_cpu()) elements = elements.contiguous().cpu();
+    if (!elements.is_contiguous()) {
+      // Into memory of an earlier copy: new memory would cost more than the copy.
+      auto& copies = active->copies;
+      const auto bytes = static_cast<int64_t>(elements.nbytes());
+      if (!copies.defined() || copies.numel() < bytes) {
+        // A tensor of inference mode could not be written outside of it.
+        c10::InferenceMode normal(false);
+        copies = at::empty({bytes}, at::kByte);
+      }
+      const at::Tensor copy = copies.narrow(0, 0, bytes).view(elements.scalar_type()).view(elements.sizes());
+      elements = copy.copy_(elements);
+    }
     *data = elements.numel() == 0 ? nullptr : elements.const_data_ptr();
     *length = elements.nbytes();
     active->elements = std::move(elements);

@@ -112,7 +112,11 @@ pub fn shown(dtype: &str, elements: &[u8]) -> Option<(&'static str, String)> {
         k => (0..k).map(|i| at(i * (n - 1) / (k - 1))).collect(),
     };
     let is_first = |element: &Element| *element == picked[0];
-    if picked.iter().all(is_first) && (n <= k || (0..n).all(|i| is_first(&at(i)))) {
+    // Of equal bytes, which are compared at the speed of memory, all are the first, which is no NaN. Those of zeros may differ.
+    let (first, last) = (layout.size(), (n - 1) * layout.size());
+    let all_are_first =
+        || elements[first..] == elements[..last] || (0..n).all(|i| is_first(&at(i)));
+    if picked.iter().all(is_first) && (n <= k || all_are_first()) {
         return Some(("all", picked[0].json()));
     }
     let picked: Vec<String> = picked.iter().map(|element| element.json()).collect();
@@ -135,6 +139,20 @@ pub fn number(value: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn copies_of_one_element_are_shown_as_one() {
+        let bytes = |x: &[f32]| -> Vec<u8> { x.iter().flat_map(|x| x.to_le_bytes()).collect() };
+        let mut elements = vec![0.0; 20];
+        let all = |elements: &[f32]| shown("float32", &bytes(elements)).map(|(name, _)| name);
+        assert_eq!(all(&elements), Some("all"));
+        elements[4] = -0.0;
+        assert_eq!(all(&elements), Some("all"));
+        elements[4] = 1.0;
+        assert_eq!(all(&elements), Some("sample"));
+        assert_eq!(all(&[f32::NAN; 20]), Some("sample"));
+        assert_eq!(all(&[1.5]), Some("all"));
+    }
 
     #[test]
     fn elements_of_all_dtypes_are_read() {

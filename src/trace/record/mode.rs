@@ -1,6 +1,7 @@
 //! The dispatch mode of `cpp/trace.cpp`: every ATen operation of a thread, as calls of an [`Observer`].
 
 use crate::ffi;
+use std::cell::OnceCell;
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use tch::Tensor;
@@ -69,10 +70,11 @@ pub(super) enum Value<'a> {
     Object(&'a str),
 }
 
-/// A tensor.
-#[derive(Clone, Copy)]
+/// A tensor. The elements of one are read at a time.
 pub(super) struct Described<'a> {
     raw: &'a CDescribed,
+    /// Once they were read: a copy, if they are not as in memory, takes time.
+    elements: OnceCell<&'a [u8]>,
     pub(super) dtype: &'a str,
     pub(super) sizes: &'a [i64],
     pub(super) device: Option<&'a str>,
@@ -107,6 +109,7 @@ impl<'a> Described<'a> {
             unsafe { (text(raw.dtype), text(raw.opaque), text(raw.device)) };
         Described {
             raw,
+            elements: OnceCell::new(),
             dtype: dtype.unwrap_or("unknown"),
             sizes: list(raw.sizes),
             device,
@@ -133,19 +136,23 @@ impl<'a> Described<'a> {
         self.bytes(tch_init_trace_memory)
     }
 
-    /// The logical elements in row-major order, valid until the next call in this thread.
+    /// The logical elements in row-major order, valid until those of another tensor are read in this thread.
     pub(super) fn elements(&self) -> Result<&[u8], String> {
-        Ok(self.bytes(tch_init_trace_elements)?.unwrap_or_default())
+        if let Some(elements) = self.elements.get() {
+            return Ok(elements);
+        }
+        let elements = self.bytes(tch_init_trace_elements)?.unwrap_or_default();
+        Ok(self.elements.get_or_init(|| elements))
     }
 
     /// What a function of ours finds of the tensor; `None` for a null pointer.
-    fn bytes(&self, find: FindBytes) -> Result<Option<&[u8]>, String> {
+    fn bytes(&self, find: FindBytes) -> Result<Option<&'a [u8]>, String> {
         let (mut data, mut length) = (std::ptr::null(), 0);
         // SAFETY: the tensor lives as long as its description.
         unsafe { ffi::check(find(self.raw.tensor, &mut data, &mut length)) }?;
         let data = data.cast::<u8>();
-        // SAFETY: the tensor's memory, or a copy of it that libtorch owns until the next call, has these bytes. Another call needs
-        // another description or ends the borrow, and no operation of the program runs as long as they are borrowed.
+        // SAFETY: the tensor's memory, or a copy of it that is kept until another tensor is read, has these bytes. Another tensor has
+        // another description, after this one, and no operation of the program runs as long as there is a description.
         Ok((!data.is_null()).then(|| unsafe { std::slice::from_raw_parts(data, length) }))
     }
 }
