@@ -167,8 +167,9 @@ UNINITIALIZED = ("aten::empty", "aten::new_empty", "aten::resize", "aten::_resiz
 # What is in their first argument does not matter to them.
 OVERWRITES = {f"aten::{name}_" for name in """fill zero copy bernoulli normal uniform random exponential cauchy geometric
     log_normal""".split()}
-# A workspace whose contents are their own affair.
-WORKSPACES = {"aten::mkldnn_rnn_layer": 3, "aten::_cudnn_rnn": 4}
+# A result whose contents are the operation's own affair: a workspace, or memory that is written in part. And what takes it.
+WORKSPACES = {"aten::mkldnn_rnn_layer": 3, "aten::_cudnn_rnn": 4, "aten::_ctc_loss": 1}
+WORKSPACE_ARGUMENTS = {"aten::mkldnn_rnn_layer_backward": "workspace", "aten::_ctc_loss_backward": "log_alpha"}
 INTEGERS = {"ScalarType": {value: str(dtype)[6:] for value, dtype in enumerate(
     [torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.float16, torch.float32, torch.float64])}}
 
@@ -193,7 +194,7 @@ class Operator:
             overwrites = writes and (argument.kwarg_only or (index == 0 and schema.name in OVERWRITES))
             if schema.name in SILENT_WRITES and argument.name.startswith("running_"):
                 writes = True
-            if schema.name.startswith("aten::mkldnn_rnn_layer") and argument.name == "workspace":
+            if WORKSPACE_ARGUMENTS.get(schema.name) == argument.name:
                 overwrites = True
             default = argument.default_value if argument.has_default_value() else None
             kind = "ScalarType" if "ScalarType" in str(argument.real_type) else None
@@ -720,7 +721,8 @@ class Recorder(TorchDispatchMode):
         if backward:
             if not self.after_backward and self.optimizers_alive is None:
                 self.optimizers_alive = count_optimizers(self.storages)
-            self.after_backward = True
+            # Of a gradient that is differentiated again, more of the same step follows.
+            self.after_backward |= not torch.is_grad_enabled()
         elif self.after_backward and self.optimizers_alive == 0 and torch.is_grad_enabled():
             self.next_step()
 

@@ -559,7 +559,11 @@ impl Score {
                 expected.len() <= departures.len()
                     && expected.iter().zip(&departures).all(|(e, d)| same(e, d))
             };
+            let accept = case["accept"].as_array();
             let has_class = |expected: &Value, departure: &Departure| {
+                if accept.is_some_and(|names| names.contains(&departure.class.name().into())) {
+                    return true;
+                }
                 let mut class = expected.clone();
                 for place in ["module", "step", "phase"] {
                     class[place] = Value::Null;
@@ -625,6 +629,30 @@ impl Score {
 fn held_back_mistakes_are_found() {
     let folder = tempfile::tempdir().unwrap();
     Score::of(folder.path(), "--held-back").assert();
+}
+
+/// Of mistakes that were chosen without knowledge of the rules, not all are named as expected. Of equal programs, nothing is said.
+#[test]
+#[ignore = "needs PyTorch"]
+fn unseen_mistakes_are_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let score = Score::of(folder.path(), "--unseen");
+    let said = format!(
+        "{} cases, {} classes, {} places, {} with other causes beside:\n{}",
+        score.cases, score.classes, score.places, score.beside, score.wrong
+    );
+    println!("{said}");
+    assert!(score.classes * 100 >= score.cases * 85, "{said}");
+    assert!(score.places * 100 >= score.cases * 92, "{said}");
+    assert!(score.beside <= 4, "{said}");
+    let equal = cases(folder.path(), "cases.json");
+    let equal = equal
+        .iter()
+        .filter(|case| case["expected"].as_array().is_some_and(Vec::is_empty));
+    for case in equal {
+        let comparison = compare(folder.path(), case);
+        assert!(comparison.is_same(), "{case}: {comparison:#?}");
+    }
 }
 
 /// So with the programs and mistakes that were the first to be held back.

@@ -135,12 +135,7 @@ pub fn compare(rows: &mut Vec<Row>) {
     for threads in [1, 2] {
         tch::set_num_threads(threads);
         let (traced, plain) = resnet18();
-        rows.push(row(
-            "ResNet-18 recorded, unrecorded",
-            traced,
-            plain,
-            threads,
-        ));
+        rows.push(row("ResNet-18, and recorded", plain, traced, threads));
     }
     for threads in [1, 2] {
         let timed = |what: &str| {
@@ -148,11 +143,11 @@ pub fn compare(rows: &mut Vec<Row>) {
             python(&arguments)
         };
         let (traced, plain) = (timed("recorded"), timed("unrecorded"));
-        rows.push(row("the same in Python", traced, plain, threads));
+        rows.push(row("the same in Python", plain, traced, threads));
     }
     let ((traced, memory), (plain, plain_memory)) =
         (gpt2_process("recorded"), gpt2_process("unrecorded"));
-    rows.push(row("two steps of GPT-2 124M, unrecorded", traced, plain, 2));
+    rows.push(row("GPT-2 124M, 2 steps, and recorded", plain, traced, 2));
     println!(
         "  memory of these: {:.2} and {:.2} GiB",
         memory / GIB,

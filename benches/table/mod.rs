@@ -21,9 +21,20 @@ pub struct Row {
 
 pub fn print_head() {
     println!(
-        "{:34} {:>2} {:>14} {:>14} {:>8}",
-        "", "th", "ours, ns", "PyTorch, ns", "ratio"
+        "{:38} {:>2} {:>10} {:>10} {:>8}",
+        "", "th", "ours", "PyTorch", "ratio"
     );
+}
+
+/// A time with a unit; nothing for 0.
+fn time(ns: f64) -> String {
+    if ns == 0.0 {
+        return String::new();
+    }
+    let units = [("ns", 1.0), ("us", 1e3), ("ms", 1e6), ("s", 1e9)];
+    let fits = |(_, size): &&(&str, f64)| ns < 1e3 * size;
+    let (unit, size) = units.iter().find(fits).unwrap_or(&units[3]);
+    format!("{:.2} {unit}", ns / size)
 }
 
 /// Makes a line and prints it.
@@ -37,8 +48,12 @@ pub fn row(name: impl Into<String>, ours_ns: f64, torch_ns: f64, threads: i32) -
         bytes: None,
     };
     println!(
-        "{:34} {:2} {:>14.3} {:>14.3} {:>8.1}",
-        row.name, row.threads, row.ours_ns, row.torch_ns, row.ratio
+        "{:38} {:2} {:>10} {:>10} {:>8.2}",
+        row.name,
+        row.threads,
+        time(row.ours_ns),
+        time(row.torch_ns),
+        row.ratio
     );
     row
 }
@@ -46,8 +61,8 @@ pub fn row(name: impl Into<String>, ours_ns: f64, torch_ns: f64, threads: i32) -
 #[allow(dead_code, reason = "not all benches measure memory")]
 pub fn print_memory_head() {
     println!(
-        "{:38} {:>2} {:>14} {:>10} {:>10}",
-        "", "th", "ours, ns", "peak, MB", "file, MB"
+        "{:38} {:>2} {:>10} {:>10} {:>10}",
+        "", "th", "ours", "peak, MB", "file, MB"
     );
 }
 
@@ -55,7 +70,8 @@ pub fn print_memory_head() {
 #[allow(dead_code, reason = "not all benches measure memory")]
 pub fn memory_row(name: &str, ours_ns: f64, bytes: (u64, u64), threads: i32) -> Row {
     let [peak, file] = [bytes.0, bytes.1].map(|bytes| bytes as f64 / 1e6);
-    println!("{name:38} {threads:2} {ours_ns:>14.3} {peak:>10.0} {file:>10.0}");
+    let ours = time(ours_ns);
+    println!("{name:38} {threads:2} {ours:>10} {peak:>10.0} {file:>10.0}");
     Row {
         name: name.to_owned(),
         ours_ns,

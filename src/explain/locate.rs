@@ -198,7 +198,14 @@ impl<'a> Search<'a> {
             let view = &self.tensors[index].views[number];
             let draw = view.fits[fit].draw;
             let distribution = || describe(draw, None);
-            let (generator, first) = match view.head.generator(draw) {
+            let recovered = view.head.generator(draw).or_else(|error| {
+                let corrected = || view.head.corrected_generator(&view.view, draw);
+                match error {
+                    Unrecovered::WrongWords => corrected().ok_or(error),
+                    _ => Err(error),
+                }
+            });
+            let (generator, first) = match recovered {
                 Ok(recovered) => recovered,
                 Err(Unrecovered::OtherData) => {
                     failed.get_or_insert(match view.head.shows_grid() {

@@ -38,8 +38,7 @@ impl<'a> StreamSearch<'a> {
             span: patterns.iter().map(WordPattern::span).max().unwrap_or(0),
         };
         for (number, pattern) in patterns.iter().enumerate() {
-            let check = pattern.check();
-            for pivot in pattern.pivots() {
+            for (pivot, check) in pattern.pivots() {
                 let tables = &mut search.tables;
                 let known = tables.iter().position(|(bits, _)| *bits == pivot.bits);
                 let known = known.unwrap_or_else(|| {

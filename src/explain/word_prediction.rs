@@ -269,31 +269,40 @@ impl WordPattern {
             .unwrap_or(0)
     }
 
-    /// A prediction that must hold, besides the one that a scan looks for.
-    pub(super) fn check(&self) -> WordRange {
-        match self.needed == self.predictions.len() {
-            true => self
-                .by_tolerance()
-                .nth(1)
-                .map_or(WordRange::ANY, WordRange::of),
-            false => WordRange::ANY,
-        }
-    }
-
-    fn by_tolerance(&self) -> impl Iterator<Item = &Prediction> {
-        let mut sorted: Vec<&Prediction> = self.predictions.iter().collect();
-        sorted.sort_by(|a, b| a.tolerance.total_cmp(&b.tolerance));
-        sorted.into_iter()
-    }
-
-    /// The predictions that a scan looks for: enough for at least one of them to hold.
-    pub(super) fn pivots(&self) -> impl Iterator<Item = &Prediction> {
+    /// The predictions that a scan looks for, enough for at least one of them to hold, each with another that then holds too.
+    pub(super) fn pivots(&self) -> Vec<(Prediction, WordRange)> {
+        /// The most predictions that are looked for.
+        const PIVOTS: usize = 6;
+        let mut order: Vec<usize> = (0..self.predictions.len()).collect();
+        order.sort_by(|a, b| self.tolerance(*a).total_cmp(&self.tolerance(*b)));
+        let range = |index: usize| self.predictions.get(index).map(WordRange::of);
         let spare = self.predictions.len() - self.needed;
-        let count = match spare {
-            0 => 1,
-            _ => (spare + 1).min(6),
+        if spare == 0 {
+            let check = order.get(1).and_then(|index| range(*index));
+            let first = order.first().map(|index| self.predictions[*index]);
+            let check = check.unwrap_or(WordRange::ANY);
+            return first.map(|first| (first, check)).into_iter().collect();
+        }
+        // The two of a pair follow each other, and hold or do not hold together.
+        let mut pairs = Vec::new();
+        let is_first_of_pair = |index: &usize| {
+            let is_new = !pairs.contains(&(index / 2));
+            pairs.push(index / 2);
+            is_new
         };
-        self.by_tolerance().take(count)
+        order
+            .into_iter()
+            .filter(is_first_of_pair)
+            .take((spare.div_ceil(2) + 1).min(PIVOTS))
+            .map(|index| {
+                let check = range(index ^ 1).unwrap_or(WordRange::ANY);
+                (self.predictions[index], check)
+            })
+            .collect()
+    }
+
+    fn tolerance(&self, index: usize) -> f64 {
+        self.predictions[index].tolerance
     }
 }
 

@@ -33,6 +33,7 @@ mod backend;
 mod bit_planes;
 mod box_muller;
 mod box_muller_simd;
+mod correction;
 mod draw;
 mod dtype;
 mod element;

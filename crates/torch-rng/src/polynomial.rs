@@ -191,7 +191,7 @@ fn distances() -> &'static Distances {
 /// `v = t^(n-1) + t^(m-1)`, `w = 32` bits of which `r = 31` are taken from the next word, and the
 /// bits `a` of the matrix, it is `s^(w-r) v^r`, plus `a_i s^(w-r) v^(r-1-i)` for `i < r`, plus
 /// `a_i s^(w-1-i)` for the others.
-fn lower_exponents() -> Vec<usize> {
+pub(crate) fn lower_exponents() -> Vec<usize> {
     const W: usize = 32;
     const R: usize = 31;
     let mut coefficients = [false; DEGREE + 1];

@@ -14,6 +14,7 @@ use crate::mt19937::{M, MATRIX, Mt19937, N, seed_step, seed_step_back, temper, u
 use crate::simd::{FullIsa, Kernel};
 use std::collections::VecDeque;
 
+pub use crate::correction::corrected;
 pub use crate::known_bits::KnownBits;
 pub use crate::word_bits::{ShownWords, shown_words};
 

@@ -253,8 +253,17 @@ const OVERWRITES: [&str; 11] = [
     "aten::geometric_",
     "aten::log_normal_",
 ];
-/// The result that is a workspace, whose contents are the operation's own affair.
-const WORKSPACES: [(&str, usize); 2] = [("aten::mkldnn_rnn_layer", 3), ("aten::_cudnn_rnn", 4)];
+/// The result whose contents are the operation's own affair: a workspace, or memory that is written in part.
+const WORKSPACES: [(&str, usize); 3] = [
+    ("aten::mkldnn_rnn_layer", 3),
+    ("aten::_cudnn_rnn", 4),
+    ("aten::_ctc_loss", 1),
+];
+/// The argument that takes it.
+const WORKSPACE_ARGUMENTS: [(&str, &str); 2] = [
+    ("aten::mkldnn_rnn_layer_backward", "workspace"),
+    ("aten::_ctc_loss_backward", "log_alpha"),
+];
 
 impl Recorder {
     pub(super) fn new(
@@ -433,7 +442,8 @@ impl Recorder {
             return Ok("optimizer");
         }
         if is_backward {
-            self.steps.after_backward = true;
+            // Of a gradient that is differentiated again, more of the same step follows.
+            self.steps.after_backward |= grad != Some(GradMode::On);
             return Ok("backward");
         }
         // A program that updates its variables itself makes a step from one backward pass to the next forward pass. What a program
@@ -760,8 +770,7 @@ impl Observer for Recorder {
         let is_silent =
             SILENT_WRITES.contains(&current.name.as_str()) && name.starts_with("running_");
         let is_overwriting = is_first && OVERWRITES.contains(&current.name.as_str());
-        let is_workspace =
-            current.name.starts_with("aten::mkldnn_rnn_layer") && name == "workspace";
+        let is_workspace = WORKSPACE_ARGUMENTS.contains(&(current.name.as_str(), name));
         current.is_overwritten = is_written && (is_keyword_only || is_overwriting) || is_workspace;
         current.is_written = is_written || is_silent;
         let separator = if is_first { "" } else { "," };

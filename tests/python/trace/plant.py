@@ -14,8 +14,9 @@ import torch
 import further_programs
 import held_back_programs
 import programs
+import unseen_programs
 
-PROGRAMS = {**programs.PROGRAMS, **further_programs.PROGRAMS, **held_back_programs.PROGRAMS}
+PROGRAMS = {**programs.PROGRAMS, **further_programs.PROGRAMS, **held_back_programs.PROGRAMS, **unseen_programs.PROGRAMS}
 
 
 def recorder():
@@ -436,7 +437,9 @@ def main(folder, only=None):
         chosen, only = FURTHER, None
     if only == ["--held-back"]:
         chosen, only = HELD_BACK, None
-    for program, mistakes, expected in chosen:
+    if only == ["--unseen"]:
+        chosen, only = unseen_programs.CASES + [(program, mistakes, [], []) for program, mistakes in unseen_programs.EQUAL], None
+    for program, mistakes, expected, *accept in chosen:
         if only and program not in only:
             continue
         original = f"{program}.trace"
@@ -445,7 +448,7 @@ def main(folder, only=None):
         words = ["class", "subject", "module", "step", "phase"]
         cases.append({
             "a": original, "b": trace(tch_trace, folder, program, mistakes), "mistakes": mistakes,
-            "expected": [dict(zip(words, e)) for e in expected],
+            "expected": [dict(zip(words, e)) for e in expected], "accept": accept[0] if accept else [],
         })
     with open(os.path.join(folder, "cases.json"), "w") as file:
         json.dump(cases, file, indent=1)

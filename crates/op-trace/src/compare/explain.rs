@@ -4,9 +4,9 @@ use super::class::Class;
 use super::departure::{call_text, sample_difference, step_name};
 use super::expression::{Difference, Expression, differences, scalar_differences};
 use super::pairing::{Pairing, Which, is_arithmetic};
-use super::side::{Input, Key, Node, Side};
-use crate::Phase;
+use super::side::{Input, Key, Node, Side, is_quiet};
 use crate::calls::{Call, Site};
+use crate::{Phase, Value};
 use std::collections::HashSet;
 
 impl<'s, 'a> Pairing<'s, 'a> {
@@ -60,6 +60,17 @@ impl<'s, 'a> Pairing<'s, 'a> {
             .iter()
             .zip(&y.inputs)
             .any(|(input, other)| input.key != other.key);
+        if let Some((step, which)) = self.extra_factor(p, r) {
+            let (side, _) = self.sides(which);
+            let call = call_text(&self.expander(which), step);
+            explanation
+                .details
+                .push(format!("only in {}: {call}", side.label));
+            explanation.step = Some((step, which));
+            explanation.steps.push((step, which));
+            explanation.propose(which.only(side.canon(step).to_owned()));
+            return explanation;
+        }
         for (name, (a, b)) in scalar_differences(sides, p, r) {
             // The shape follows from what goes in.
             if x.view && y.view && name == "size" && other_elements {
@@ -128,6 +139,10 @@ impl<'s, 'a> Pairing<'s, 'a> {
             }
         }
         if explanation.details.is_empty() {
+            self.only_argument(p, r, &mut explanation);
+            self.other_draw(x, y, &mut explanation);
+        }
+        if explanation.details.is_empty() {
             explanation
                 .details
                 .push("the inputs and arguments are equal, the results differ".to_owned());
@@ -150,6 +165,106 @@ impl<'s, 'a> Pairing<'s, 'a> {
         }
         self.refine(&mut explanation, x, y);
         explanation
+    }
+
+    /// Of two products with numbers that follow each other on one side, the factor that only that side has: `2 * (3 * x)` against `2 * x`.
+    fn extra_factor(&self, p: usize, r: usize) -> Option<(usize, Which)> {
+        // The operations with a number of one kind that follow each other, with the numbers.
+        let chain = |side: &Side<'a>, node: usize| {
+            let mut chain = Vec::new();
+            let mut next = Some(node);
+            while let Some(node) = next.filter(|_| chain.len() < 8) {
+                let this = side.node(node);
+                let number = this
+                    .scalars
+                    .iter()
+                    .find_map(|(name, value)| (*name == "other").then(|| value.as_number())?);
+                let is_step = matches!(this.canon, "mul" | "div" | "add" | "sub")
+                    && this.inputs.len() == 1
+                    && side.operation(node).phase == Phase::Forward;
+                let (Some(number), true) = (number, is_step) else {
+                    break;
+                };
+                chain.push((node, this.canon, number.to_bits()));
+                let [(key, _)] = &this.outputs[..] else { break };
+                let mut taken = side.consumers(*key, node);
+                next = (taken.len() == 1).then(|| taken.next()).flatten();
+            }
+            chain
+        };
+        let (in_a, in_b) = (chain(self.a, p), chain(self.b, r));
+        let (longer, shorter, which) = match in_a.len().cmp(&in_b.len()) {
+            std::cmp::Ordering::Greater => (in_a, in_b, Which::A),
+            std::cmp::Ordering::Less => (in_b, in_a, Which::B),
+            std::cmp::Ordering::Equal => return None,
+        };
+        let same = |x: &(usize, &str, u64), y: &(usize, &str, u64)| (x.1, x.2) == (y.1, y.2);
+        // The shorter one is what is left of the longer one, in order.
+        let mut rest = &shorter[..];
+        let mut extra = longer.iter().filter(|step| match rest {
+            [first, ..] if same(step, first) => {
+                rest = &rest[1..];
+                false
+            }
+            _ => true,
+        });
+        let first = *extra.next()?;
+        let all_extra = extra.count() + 1;
+        (!shorter.is_empty() && rest.is_empty() && all_extra + shorter.len() == longer.len())
+            .then_some((first.0, which))
+    }
+
+    /// An argument that only one of two operations has: they are overloads of one.
+    fn only_argument(&self, p: usize, r: usize, explanation: &mut Explanation) {
+        let shown = |side: &Side<'a>, node: usize, other: &Side<'a>, twin: usize| {
+            let (scalars, others) = (side.node(node).scalars, other.node(twin).scalars);
+            let is_only = |name: &str| !others.iter().any(|(other, _)| *other == name);
+            let mut only = scalars.into_iter().filter(|(name, value)| {
+                let is_default = matches!(value, Value::None | Value::Bool(false));
+                is_only(name) && !is_default && !is_quiet(name)
+            });
+            only.next()
+                .map(|(name, value)| (name.to_owned(), value.to_string()))
+        };
+        let in_a = shown(self.a, p, self.b, r);
+        let in_b = shown(self.b, r, self.a, p);
+        for (found, label) in [(in_a, self.a.label), (in_b, self.b.label)] {
+            if let Some((name, value)) = found {
+                explanation
+                    .details
+                    .push(format!("argument {name}: {value} only in {label}"));
+                explanation.propose(argument_class(&name));
+            }
+        }
+    }
+
+    /// Draws at other places of the stream, where the other program draws something else.
+    fn other_draw(&self, x: &Node<'a>, y: &Node<'a>, explanation: &mut Explanation) {
+        let (Some((in_a, _)), Some((in_b, _))) = (x.states, y.states) else {
+            return;
+        };
+        let at = |side: &'s Side<'a>, state| {
+            let mut nodes = 0..side.len();
+            nodes.find(|node| side.draw(*node).is_some_and(|(before, _)| before == state))
+        };
+        if in_a == in_b {
+            return;
+        }
+        let (class, detail) = match at(self.b, in_a).map(|node| self.b.canon(node)) {
+            Some(other) if other != x.canon => (
+                Class::Order(x.canon.to_owned(), other.to_owned()),
+                format!(
+                    "where {} draws with {}, {} draws with {other}",
+                    self.a.label, x.canon, self.b.label
+                ),
+            ),
+            _ => (
+                Class::Stream,
+                "the draws begin at other places of the stream".to_owned(),
+            ),
+        };
+        explanation.details.push(detail);
+        explanation.propose(class);
     }
 
     /// What two matrix products multiply, with and without a bias, if that differs.
@@ -322,8 +437,15 @@ impl<'s, 'a> Pairing<'s, 'a> {
         };
         let computes = side.node(step).states.is_none() && !side.node(step).view;
         let is_forward = side.operation(step).phase == Phase::Forward;
+        // Sums of tensors are many.
+        let is_any_sum = is_arithmetic(name) && side.node(step).inputs.len() > 1;
         let as_often = computes && is_forward && count(self.a) == count(self.b);
-        ((without && !with) || as_often).then(|| (name.to_owned(), x.canon.to_owned()))
+        let is_other = match is_any_sum {
+            true => !x.view && !is_arithmetic(x.canon),
+            false => name != x.canon,
+        };
+        (is_other && ((without && !with) || as_often))
+            .then(|| (name.to_owned(), x.canon.to_owned()))
     }
 
     /// Whether only one of two operations updates a parameter: the other one's result is used for it.
@@ -417,6 +539,28 @@ impl<'s, 'a> Pairing<'s, 'a> {
                 });
             }
             Difference::Part(a, b) => {
+                if let (Some(p), Some(r)) = (a.node, b.node)
+                    && self.a.canon(p) != self.b.canon(r)
+                    && let Some(products) = self.products(p, r)
+                {
+                    // Whether a bias is added by the product or after it follows from how the factors lie in memory.
+                    let mut parts = Vec::new();
+                    for (name, x, y) in &products {
+                        let (x, y) = (
+                            self.expander(Which::A).expand(x.key, x.tensor, p),
+                            self.expander(Which::B).expand(y.key, y.tensor, r),
+                        );
+                        parts.push((*name, x, y));
+                    }
+                    for (name, x, y) in &parts {
+                        let mut found = Vec::new();
+                        differences(x, y, (self.a, self.b), &mut found);
+                        for part in found.iter().take(3) {
+                            self.describe(part, name, (p, r), explanation);
+                        }
+                    }
+                    return;
+                }
                 explanation.parts.push((a.key, b.key));
                 let texts = (a.text(self.a, 3), b.text(self.b, 3));
                 explanation.details.push(format!(
@@ -424,8 +568,8 @@ impl<'s, 'a> Pairing<'s, 'a> {
                     texts.0, texts.1
                 ));
                 let steps = match (a.contains(b.key), b.contains(a.key)) {
-                    (true, _) => Some((Which::A, a.path_to(b.key))),
-                    (_, true) => Some((Which::B, b.path_to(a.key))),
+                    (true, _) => Some((Which::A, self.own_steps(a.path_to(b.key), b, Which::A))),
+                    (_, true) => Some((Which::B, self.own_steps(b.path_to(a.key), a, Which::B))),
                     _ => self.opened(a, b),
                 };
                 let steps = steps.or_else(|| {
@@ -455,6 +599,27 @@ impl<'s, 'a> Pairing<'s, 'a> {
                 }
             }
         }
+    }
+
+    /// Of the steps of one side from the other's value on, those that the other has not done, too: a sum of a value and a number that is too small
+    /// to change it has the same value.
+    fn own_steps(&self, mut path: Vec<usize>, other: &Expression, which: Which) -> Vec<usize> {
+        let same_last = |path: &[usize]| {
+            let (Some(step), Some(twin)) = (path.first(), other.origin) else {
+                return false;
+            };
+            let (p, r) = which.in_order(*step, twin);
+            self.a.canon(p) == self.b.canon(r)
+                && self.a.pass(p) == self.b.pass(r)
+                && is_arithmetic(self.a.canon(p))
+                && self.a.node(p).inputs.len() == self.b.node(r).inputs.len()
+                && !self.a.node(p).scalars.is_empty()
+                && scalar_differences((self.a, self.b), p, r).is_empty()
+        };
+        if path.len() > 1 && same_last(&path) {
+            path.remove(0);
+        }
+        path
     }
 
     /// The steps that one side has before an operation, where the other side's result does not depart, since both have it elsewhere:
@@ -555,6 +720,20 @@ impl<'s, 'a> Pairing<'s, 'a> {
             };
             (is_step && input.key == other.key).then(|| vec![index])
         };
+        // Where each side also takes the other's value in its place, the two are exchanged.
+        let takes = |side: &Side<'a>, key: Key, before: usize| {
+            let mut taken = side.all_consumers(key);
+            taken.any(|taken| {
+                taken != before
+                    && side.pass(taken) == side.pass(before)
+                    && side.is_bad(taken)
+                    && !side.has_bad_input(taken)
+                    && side.canon(taken) == side.canon(before)
+            })
+        };
+        if takes(self.a, b.key, at.0) && takes(self.b, a.key, at.1) {
+            return None;
+        }
         let in_a = step(self.a, a, b, at.0).map(|steps| (Which::A, steps));
         in_a.or_else(|| step(self.b, b, a, at.1).map(|steps| (Which::B, steps)))
     }
@@ -788,6 +967,15 @@ impl<'s, 'a> Pairing<'s, 'a> {
             return;
         }
         let unnamed = a.name.is_none() && b.name.is_none();
+        // In one pass, both take both values: each in the other's place.
+        let takes = |side: &Side<'a>, key: Key, node: usize| {
+            let mut taken = side.all_consumers(key);
+            taken.any(|taken| side.pass(taken) == side.pass(node))
+        };
+        if unnamed && takes(self.a, b.key, at.0) && takes(self.b, a.key, at.1) {
+            explanation.propose(Class::Input(argument.to_owned()));
+            return;
+        }
         if unnamed && self.is_other_batch((a.key, at.0), (b.key, at.1)) {
             explanation.propose(Class::DataOrder);
             return;

@@ -123,7 +123,12 @@ pub fn differences<'e>(
         differences(x, y, sides, found);
     }
     if found.len() == before {
-        found.push(Difference::Result { a: p, b: r });
+        // Another result of the same operation, or another view of the same value, is not another result.
+        let both_have = sides.1.has(a.key) && sides.0.has(b.key);
+        found.push(match both_have {
+            true => Difference::Part(a, b),
+            false => Difference::Result { a: p, b: r },
+        });
     }
 }
 

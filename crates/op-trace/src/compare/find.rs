@@ -6,6 +6,7 @@ use super::departure::{
     Departure, Place, call_text, departure, place_of, sample_difference, step_name,
 };
 use super::explain::{Explanation, is_accumulation};
+use super::expression::scalar_differences;
 use super::pairing::{Origins, Pairing, Which};
 use super::side::{Key, Node, Pass, Side};
 use super::sides::Sides;
@@ -50,7 +51,7 @@ impl<'s, 'a> Pairing<'s, 'a> {
         found.extend(self.shared_parameters());
         let frozen = !found.is_empty();
         found.extend(self.differing_roots());
-        let stream = self.stream();
+        let stream = self.stream().or_else(|| self.exchanged_draws());
         let stream_differs = stream.is_some();
         found.extend(stream);
         let is_root =
@@ -65,6 +66,9 @@ impl<'s, 'a> Pairing<'s, 'a> {
         }
         if found.is_empty() {
             found.extend(self.writes());
+        }
+        if found.is_empty() {
+            found.extend(self.other_draws());
         }
         if found.is_empty() {
             found.extend(self.written_once());
@@ -84,6 +88,7 @@ impl<'s, 'a> Pairing<'s, 'a> {
                 !(a.is_none() && is_gradient(b) || b.is_none() && is_gradient(a))
             });
         }
+        self.join_twins(&mut found);
         self.drop_backward(&mut found);
         let pass = |found: &Found| {
             let in_a = found.from.0.map(|node| self.a.pass(node).number);
@@ -123,6 +128,51 @@ impl<'s, 'a> Pairing<'s, 'a> {
     }
 
     /// Drops what is the same difference as another one, in the backward pass.
+    /// Joins a step that only one side has and one that only the other has, of one kind and from the same values: other arguments.
+    fn join_twins(&self, found: &mut Vec<Found>) {
+        let mut place = 0;
+        while place < found.len() {
+            let own = &found[place];
+            let twin = (place + 1..found.len()).find_map(|other| {
+                let (in_a, in_b) = match (&own.departure.class, &found[other].departure.class) {
+                    (Class::OnlyInA(_), Class::OnlyInB(_)) => (own, &found[other]),
+                    (Class::OnlyInB(_), Class::OnlyInA(_)) => (&found[other], own),
+                    _ => return None,
+                };
+                let (p, r) = (in_a.from.0?, in_b.from.1?);
+                let (x, y) = (self.a.node(p), self.b.node(r));
+                let keys = |node: &Node<'a>| {
+                    let inputs = node.inputs.iter();
+                    inputs.map(|input| input.key).collect::<Vec<_>>()
+                };
+                let are_alone = in_a.departure.b.is_none() && in_b.departure.a.is_none();
+                let is_twin = are_alone
+                    && x.canon == y.canon
+                    && x.pass == y.pass
+                    && keys(&x) == keys(&y)
+                    && !scalar_differences((self.a, self.b), p, r).is_empty();
+                is_twin.then_some((other, p, r))
+            });
+            if let Some((other, p, r)) = twin {
+                let explanation = self.explain(p, r);
+                let position = found[place].position.min(found[other].position);
+                found[place] = Found {
+                    position,
+                    from: (Some(p), Some(r)),
+                    pair: (Some(p), Some(r)),
+                    departure: departure(
+                        explanation.class,
+                        Some(place_of(self.a, p)),
+                        Some(place_of(self.b, r)),
+                        explanation.details,
+                    ),
+                };
+                found.remove(other);
+            }
+            place += 1;
+        }
+    }
+
     fn drop_backward(&self, found: &mut Vec<Found>) {
         let places = |found: &Found| {
             let Departure { a, b, .. } = &found.departure;
@@ -524,6 +574,107 @@ impl<'s, 'a> Pairing<'s, 'a> {
                 vec![detail],
             ),
         })
+    }
+
+    /// The draws of a side up to where the other side has ended.
+    fn draws(&self, which: Which) -> Vec<usize> {
+        let (side, other) = self.sides(which);
+        let nodes = (0..side.len()).take_while(|index| !side.is_after(*index, other));
+        nodes.filter(|index| side.draw(*index).is_some()).collect()
+    }
+
+    /// The first draws of one state of the generator that are not the same, as positions in the lists of draws.
+    fn first_other_draw(&self, in_a: &[usize], in_b: &[usize]) -> Option<usize> {
+        let mut pairs = in_a.iter().zip(in_b);
+        let place = pairs.position(|(p, r)| {
+            let is_same = self.a.canon(*p) == self.b.canon(*r)
+                && scalar_differences((self.a, self.b), *p, *r).is_empty();
+            // As randn and normal draw the same.
+            let have_same = self.a.outputs(*p).eq(self.b.outputs(*r));
+            self.a.draw(*p).map(|states| states.0) != self.b.draw(*r).map(|states| states.0)
+                || !is_same && !have_same
+        })?;
+        let before = |side: &Side<'a>, node| side.draw(node).map(|states| states.0);
+        (before(self.a, in_a[place]) == before(self.b, in_b[place])).then_some(place)
+    }
+
+    /// Two draws that follow each other in the other order.
+    fn exchanged_draws(&self) -> Option<Found> {
+        let (in_a, in_b) = (self.draws(Which::A), self.draws(Which::B));
+        let place = self.first_other_draw(&in_a, &in_b)?;
+        let canon = |side: &Side<'a>, draws: &[usize], place: usize| {
+            draws.get(place).map(|node| side.canon(*node))
+        };
+        let of_a = [place, place + 1].map(|place| canon(self.a, &in_a, place));
+        let of_b = [place + 1, place].map(|place| canon(self.b, &in_b, place));
+        let [Some(first), Some(second)] = of_a else {
+            return None;
+        };
+        let passes = |side: &Side<'a>, draws: &[usize]| {
+            [place, place + 1].map(|place| side.pass(draws[place]))
+        };
+        let is_exchanged = first != second
+            && of_a == of_b
+            && passes(self.a, &in_a).windows(2).all(|two| two[0] == two[1])
+            && passes(self.a, &in_a) == passes(self.b, &in_b);
+        is_exchanged.then(|| {
+            let detail = format!(
+                "{} draws with {first} and then with {second}, {} the other way round",
+                self.a.label, self.b.label
+            );
+            let class = Class::Order(first.to_owned(), second.to_owned());
+            self.found_draws(class, in_a[place], in_b[place], detail)
+        })
+    }
+
+    /// The first draws of one state that are not the same, where nothing else tells why the programs end in other values.
+    fn other_draws(&self) -> Option<Found> {
+        let (end_a, end_b) = (ends(self.a), ends(self.b));
+        let mut names = self.names.all();
+        if !names.any(|(a, b)| end_a.get(a.as_str()) != end_b.get(b.as_str())) {
+            return None;
+        }
+        let (in_a, in_b) = (self.draws(Which::A), self.draws(Which::B));
+        let place = self.first_other_draw(&in_a, &in_b)?;
+        let (p, r) = (in_a[place], in_b[place]);
+        let (first, other) = (self.a.canon(p), self.b.canon(r));
+        let next =
+            |side: &Side<'a>, draws: &[usize]| draws.get(place + 1).map(|node| side.canon(*node));
+        let (class, detail) = if first == other {
+            let (name, (a, b)) = scalar_differences((self.a, self.b), p, r)
+                .into_iter()
+                .next()?;
+            let (in_a, in_b) = (self.a.label, self.b.label);
+            let detail = format!("argument {name}: {a} in {in_a}, {b} in {in_b}");
+            (Class::Argument(name), detail)
+        } else if next(self.b, &in_b) == Some(first) && next(self.a, &in_a) != Some(other) {
+            let call = call_text(&self.expander(Which::B), r);
+            let detail = format!("only in {}: {call}", self.b.label);
+            (Class::OnlyInB(other.to_owned()), detail)
+        } else if next(self.a, &in_a) == Some(other) && next(self.b, &in_b) != Some(first) {
+            let call = call_text(&self.expander(Which::A), p);
+            let detail = format!("only in {}: {call}", self.a.label);
+            (Class::OnlyInA(first.to_owned()), detail)
+        } else {
+            let (in_a, in_b) = (self.a.label, self.b.label);
+            let detail = format!("{in_a} draws with {first}, {in_b} with {other}");
+            (Class::Exchanged(first.to_owned(), other.to_owned()), detail)
+        };
+        Some(self.found_draws(class, p, r, detail))
+    }
+
+    fn found_draws(&self, class: Class, p: usize, r: usize, detail: String) -> Found {
+        Found {
+            position: p as f64 - 0.5,
+            from: (Some(p), Some(r)),
+            pair: (Some(p), Some(r)),
+            departure: departure(
+                class,
+                Some(place_of(self.a, p)),
+                Some(place_of(self.b, r)),
+                vec![detail],
+            ),
+        }
     }
 
     /// Whether all that differs between two operations was drawn.
@@ -1026,13 +1177,6 @@ impl<'s, 'a> Pairing<'s, 'a> {
             }
             first
         };
-        let ends = |side: &'s Side<'a>| {
-            let end = side.trace.end.iter();
-            let outcome = end.flat_map(|end| end.outcome());
-            outcome
-                .map(|(name, tensor)| (name.to_string(), tensor.hash))
-                .collect::<HashMap<_, _>>()
-        };
         let (in_a, in_b) = (first_writes(self.a), first_writes(self.b));
         let (end_a, end_b) = (ends(self.a), ends(self.b));
         let mut only: Vec<(usize, Which)> = Vec::new();
@@ -1144,6 +1288,13 @@ impl<'s, 'a> Pairing<'s, 'a> {
     }
 }
 
+/// What parameters and buffers have at the end.
+fn ends<'a>(side: &Side<'a>) -> HashMap<&'a str, Option<ValueHash>> {
+    let end = side.trace.end.iter();
+    let outcome = end.flat_map(|end| end.outcome());
+    outcome.map(|(name, tensor)| (name, tensor.hash)).collect()
+}
+
 /// What a parameter has at the start.
 type Contents<'t> = (&'t SharedStr, &'t [i64], ValueHash);
 
@@ -1232,6 +1383,11 @@ fn is_repeated(steps: &mut HashMap<Line, u32>, node: &Node<'_>, which: Which) ->
     first < operation.step
 }
 
+/// The steps of a departure on both sides.
+fn steps_of(departure: &Departure) -> [Option<u32>; 2] {
+    [&departure.a, &departure.b].map(|place| place.as_ref().map(|place| place.step))
+}
+
 /// Joins departures of one kind at the same lines.
 fn merge(found: Vec<Found>) -> Vec<(Departure, Origins, Vec<Origins>)> {
     let mut merged: Vec<(Departure, Origins, Vec<Origins>)> = Vec::new();
@@ -1266,12 +1422,8 @@ fn merge(found: Vec<Found>) -> Vec<(Departure, Origins, Vec<Origins>)> {
             })
         };
         // At one line and in one pass, in whatever modules.
-        let same_lines = |a: &Departure, b: &Departure| {
-            let steps = |departure: &Departure| {
-                [&departure.a, &departure.b].map(|place| place.as_ref().map(|place| place.step))
-            };
-            lines(a) == lines(b) && steps(a) == steps(b)
-        };
+        let same_lines =
+            |a: &Departure, b: &Departure| lines(a) == lines(b) && steps_of(a) == steps_of(b);
         let dtypes = |departure: &Departure| {
             let first = departure.details.first()?;
             first.split_once(": ").map(|(_, dtypes)| dtypes.to_owned())
@@ -1280,6 +1432,8 @@ fn merge(found: Vec<Found>) -> Vec<(Departure, Origins, Vec<Origins>)> {
             Class::Dtype if b.class == Class::Dtype && dtypes(a) == dtypes(b) => true,
             Class::Input(_) if a.class == b.class && same_lines(a, b) => true,
             Class::Weights | Class::Environment | Class::Mode => a.class == b.class,
+            // A batch: what goes in, and what is expected.
+            Class::Data => a.class == b.class && steps_of(a) == steps_of(b),
             // Where both have a place, both are the same lines.
             Class::Optimizer(_) | Class::GradientNotZeroed | Class::Frozen => {
                 let is_same = |(x, y): (Option<_>, Option<_>)| x.is_none() || y.is_none() || x == y;
@@ -1303,6 +1457,9 @@ fn merge(found: Vec<Found>) -> Vec<(Departure, Origins, Vec<Origins>)> {
         {
             Some((known, _, pairs)) => {
                 known.similar += 1;
+                if departure.class == Class::Data {
+                    known.details.extend(departure.details);
+                }
                 known.weights.extend(departure.weights);
                 pairs.push(pair);
             }

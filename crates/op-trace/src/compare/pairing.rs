@@ -411,6 +411,11 @@ impl<'s, 'a> Pairing<'s, 'a> {
         };
         // The loss of one program is a part of that of the other.
         let is_only_loss = |key: Key| is_loss(other, key) && !is_loss(side, key);
+        // A sum from which a backward pass begins is no output where the other program begins with ones at what is summed.
+        let is_summed_root = |x: &Node<'a>| {
+            let inputs = x.inputs.iter();
+            x.canon == "sum" && inputs.take(1).any(|input| is_loss(other, input.key))
+        };
         side.walk(index).any(|node| {
             let x = side.node(node);
             shared |= x.inputs.iter().any(|input| {
@@ -424,7 +429,7 @@ impl<'s, 'a> Pairing<'s, 'a> {
                 // A loss is an output: the backward pass begins with its shape, not its value.
                 let is_output = |key: Key| {
                     let mut consumers = side.consumers(key, node);
-                    consumers.all(|taken| side.canon(taken) == "ones_like")
+                    !is_summed_root(&x) && consumers.all(|taken| side.canon(taken) == "ones_like")
                 };
                 ends |= named || outputs.all(|(key, _)| is_output(*key));
             }
