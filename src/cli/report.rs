@@ -2,7 +2,7 @@
 
 use indicatif::ProgressBar;
 #[cfg(feature = "tch")]
-use indicatif::ProgressStyle;
+use indicatif::{ProgressDrawTarget, ProgressStyle};
 use std::time::Duration;
 #[cfg(feature = "tch")]
 use tch_init::explain::{Progress, Stage};
@@ -43,12 +43,12 @@ pub struct TensorBar(ProgressBar);
 #[cfg(feature = "tch")]
 impl TensorBar {
     pub fn new() -> TensorBar {
-        let bar = ProgressBar::new(0);
+        // A bar of no tensors is full: it is shown once their number is known.
+        let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::hidden());
         let template = "{spinner} {msg} {wide_bar} {pos}/{len} tensors";
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style);
         }
-        bar.enable_steady_tick(Duration::from_millis(200));
         TensorBar(bar)
     }
 
@@ -60,8 +60,13 @@ impl TensorBar {
             Stage::Compare => "compared",
             _ => "found in random streams",
         });
+        let is_first = self.0.length() == Some(0);
         self.0.set_length(of as u64);
         self.0.set_position(done as u64);
+        if is_first {
+            self.0.set_draw_target(ProgressDrawTarget::stderr());
+            self.0.enable_steady_tick(Duration::from_millis(200));
+        }
     }
 
     pub fn finish(self) {
