@@ -177,8 +177,7 @@ fn invented_mistakes_are_found() {
         "{places} of {}",
         cases.len()
     );
-    // Inputs and labels in another order are two, until their rows are compared.
-    assert_eq!(more, ["\"mlp-rows.trace\""]);
+    assert!(more.is_empty(), "{more:?}");
 }
 
 /// Dtypes, layouts, memory formats and devices have Python's names: operations that Python recorded are recorded alike when they

@@ -270,12 +270,15 @@ mod tests {
     fn gaps_are_no_errors() {
         let (_, mut known) = words(80_000, 0x00c0_0000, 1 << 30);
         let right = known.clone();
-        known.retain(|known| known.word.wrapping_mul(2_654_435_761) >> 8 & 255 != 3);
-        for known in known.iter_mut().step_by(250) {
-            known.bits ^= known.mask;
+        let mut random = Mt19937::new(9);
+        known.retain(|_| random.next_u32() % 200 != 0);
+        for known in &mut known {
+            if random.next_u32() % 250 == 0 {
+                known.bits ^= known.mask;
+            }
         }
         let corrected = corrected(&known).unwrap();
-        assert!(corrected.len() > 20_000, "{}", corrected.len());
+        assert!(corrected.len() > 10_000, "{}", corrected.len());
         for bits in corrected {
             assert_eq!(bits.bits, right[bits.word as usize].bits & bits.mask);
         }
