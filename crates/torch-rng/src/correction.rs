@@ -271,9 +271,9 @@ mod tests {
         let (_, mut known) = words(80_000, 0x00c0_0000, 1 << 30);
         let right = known.clone();
         let mut random = Mt19937::new(9);
-        known.retain(|_| random.next_u32() % 200 != 0);
+        known.retain(|_| !random.next_u32().is_multiple_of(200));
         for known in &mut known {
-            if random.next_u32() % 250 == 0 {
+            if random.next_u32().is_multiple_of(250) {
                 known.bits ^= known.mask;
             }
         }
