@@ -80,18 +80,13 @@ fn random_draws_are_found() {
             2 if !is_half => Later::Clamped,
             _ => Later::Nothing,
         };
-        // Wrong values of few bits are told by sums of 135 others.
+        // Wrong values that show few bits are found only in larger tensors.
         let columns = match (is_half, later) {
             (true, Later::Changed) => 90_000_u64.div_ceil(rows),
             _ => columns,
         };
 
-        let mut stream = Mt19937::new(seed);
-        stream.skip(word);
-        let mut generator = Generator::new(Device::Cpu).unwrap();
-        generator.set_state(&stream.to_state().to_bytes()).unwrap();
-        let mut drawn = Tensor::zeros([rows as i64, columns as i64], (kind, Device::Cpu));
-        init(&mut drawn, &mut generator).unwrap();
+        let drawn = drawn_at((seed, word), init, [rows as i64, columns as i64], kind);
         let yours = match later {
             Later::Nothing => drawn.copy(),
             Later::Changed => {
@@ -165,7 +160,18 @@ fn random_draws_are_found() {
     }
 }
 
-/// Values of few bits, of which one in a hundred was changed later.
+/// What libtorch draws from a word of the stream of a seed on.
+fn drawn_at((seed, word): (u64, u64), init: Init, shape: [i64; 2], kind: Kind) -> Tensor {
+    let mut stream = Mt19937::new(seed);
+    stream.skip(word);
+    let mut generator = Generator::new(Device::Cpu).unwrap();
+    generator.set_state(&stream.to_state().to_bytes()).unwrap();
+    let mut drawn = Tensor::zeros(shape, (kind, Device::Cpu));
+    init(&mut drawn, &mut generator).unwrap();
+    drawn
+}
+
+/// Values that show few bits, of which one in a hundred was halved later.
 #[test]
 fn changed_halves_are_found() {
     let seed = 4_042_322_160;
@@ -173,12 +179,7 @@ fn changed_halves_are_found() {
         (Kind::BFloat16, Dtype::Bfloat16, INITS[4].1),
         (Kind::Half, Dtype::Float16, INITS[1].1),
     ] {
-        let mut stream = Mt19937::new(seed);
-        stream.skip(77);
-        let mut generator = Generator::new(Device::Cpu).unwrap();
-        generator.set_state(&stream.to_state().to_bytes()).unwrap();
-        let mut drawn = Tensor::zeros([300, 300], (kind, Device::Cpu));
-        init(&mut drawn, &mut generator).unwrap();
+        let drawn = drawn_at((seed, 77), init, [300, 300], kind);
         let changed = drawn.copy();
         let mut some = changed.view([-1]).slice(0, 37, None, 100);
         some *= 0.5;

@@ -112,7 +112,8 @@ pub fn shown(dtype: &str, elements: &[u8]) -> Option<(&'static str, String)> {
         k => (0..k).map(|i| at(i * (n - 1) / (k - 1))).collect(),
     };
     let is_first = |element: &Element| *element == picked[0];
-    // Of equal bytes, which are compared at the speed of memory, all are the first, which is no NaN. Those of zeros may differ.
+    // Equal bytes, which are compared at the speed of memory, mean equal elements, as the first one is not NaN here. Equal elements may have
+    // other bytes: 0 and -0.
     let (first, last) = (layout.size(), (n - 1) * layout.size());
     let all_are_first =
         || elements[first..] == elements[..last] || (0..n).all(|i| is_first(&at(i)));

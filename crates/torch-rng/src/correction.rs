@@ -15,7 +15,7 @@ const LEAST_SUMS: usize = 4096;
 /// ones together make none of these odd.
 const LEAST_SHARE: (u16, u16) = (3, 5);
 
-/// A bit is wrong if so many more of its sums are odd than even.
+/// A bit is changed only if it is in at least this many more odd sums than even ones.
 const LEAST_MAJORITY: i32 = 8;
 
 /// The bits of a state, and half as many: sums of bits depend on each other.
@@ -24,19 +24,23 @@ const ENOUGH_BITS: usize = DEGREE + DEGREE / 2;
 /// How often the suspicious bits are changed.
 const ROUNDS: usize = 60;
 
-/// Corrects known bits of which few are wrong, such as those that drawn values of `bfloat16` show, of which one in a hundred was changed
-/// later. [`agreement`](crate::recovery::agreement) does it for words of which most bits are known.
+/// Corrects known bits of which few are wrong, such as those that drawn values of `bfloat16` show, some of which were changed
+/// later. [`agreement`](crate::recovery::agreement) finds wrong words where most bits are known.
 ///
-/// Takes some 0.1 s for 100,000 words. 19,937 words between the first and the last one tell nothing; 40,000 to 130,000 are a good number. Of
-/// each word, those of the highest bits are returned that nearly all words show, if sums tell their values. `None` if the words are too few,
-/// if too many bits are wrong (more than about one in a hundred of a bit's place), or if the bits are not those of MT19937.
+/// 24,033 words from the first to the last are the minimum, and 90,000 to 130,000 are a good number. With these, of `uniform_` and `normal_`
+/// in `bfloat16` and `float16`, all of 8 cases were corrected where one value in 500 was replaced by another, 7 where it was one in 200, and 3
+/// where it was one in 100, of which only one then gave a state. Takes 0.01 s where few bits are wrong, up to 1.4 s where it fails.
+///
+/// Only the highest bits that nearly all words show are returned, and only where sums tell their values. A few of them may still be wrong,
+/// which [`recover`](crate::recovery::recover) reports as a contradiction. `None` if the words are too few, if too many bits are wrong, or if
+/// the bits are not those of MT19937.
 ///
 /// ```
 /// use torch_rng::recovery::{KnownBits, corrected};
 /// use torch_rng::Mt19937;
 ///
 /// let mut generator = Mt19937::new(3);
-/// let right: Vec<KnownBits> = (0..40_000)
+/// let right: Vec<KnownBits> = (0..60_000)
 ///     .map(|word| KnownBits { word, mask: 3 << 22, bits: generator.next_u32() & 3 << 22 })
 ///     .collect();
 /// let mut known = right.clone();
@@ -44,7 +48,7 @@ const ROUNDS: usize = 60;
 ///     wrong.bits ^= 1 << 23;
 /// }
 /// let corrected = corrected(&known).expect("few bits are wrong");
-/// assert!(corrected.len() > 35_000);
+/// assert!(corrected.len() > 20_000);
 /// assert!(corrected.iter().all(|bits| right[bits.word as usize].bits & bits.mask == bits.bits));
 /// ```
 #[must_use]
@@ -133,7 +137,7 @@ impl Plane {
                 *odd &= usable;
             }
             let wrong: usize = count(&odd);
-            // Of bits that are no stream, half of the sums are odd, give or take.
+            // If the bits are not those of a stream, about half of the sums are odd.
             if (wrong as f64) > all as f64 / 2.0 - 3.0 * (all as f64).sqrt() {
                 return None;
             }

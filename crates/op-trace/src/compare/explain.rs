@@ -32,15 +32,7 @@ impl<'s, 'a> Pairing<'s, 'a> {
             return explanation;
         }
         if is_other && let Some(products) = self.products(p, r) {
-            // A product whose bias is added by another operation: what is multiplied differs.
-            for (name, a, b) in products {
-                let (a, b) = (ea.expand(a.key, a.tensor, p), eb.expand(b.key, b.tensor, r));
-                let mut parts = Vec::new();
-                differences(&a, &b, sides, &mut parts);
-                for part in parts.iter().take(3) {
-                    self.describe(part, name, (p, r), &mut explanation);
-                }
-            }
+            self.describe_products(products, (p, r), &mut explanation);
             self.refine(&mut explanation, x, y);
             return explanation;
         }
@@ -61,14 +53,8 @@ impl<'s, 'a> Pairing<'s, 'a> {
             .zip(&y.inputs)
             .any(|(input, other)| input.key != other.key);
         if let Some((step, which)) = self.extra_factor(p, r) {
-            let (side, _) = self.sides(which);
-            let call = call_text(&self.expander(which), step);
-            explanation
-                .details
-                .push(format!("only in {}: {call}", side.label));
-            explanation.step = Some((step, which));
-            explanation.steps.push((step, which));
-            explanation.propose(which.only(side.canon(step).to_owned()));
+            let name = self.sides(which).0.canon(step).to_owned();
+            self.only_there(step, which, ("", name), &mut explanation);
             return explanation;
         }
         for (name, (a, b)) in scalar_differences(sides, p, r) {
@@ -82,16 +68,8 @@ impl<'s, 'a> Pairing<'s, 'a> {
             explanation.propose(argument_class(&name));
         }
         if let Some((term, which)) = self.extra_term(p, r) {
-            let (side, _) = self.sides(which);
-            let name = step_name(side, &[term]);
-            explanation.details.push(format!(
-                "only in {}: the term {}",
-                side.label,
-                call_text(&self.expander(which), term)
-            ));
-            explanation.step = Some((term, which));
-            explanation.steps.push((term, which));
-            explanation.propose(which.only(name));
+            let name = step_name(self.sides(which).0, &[term]);
+            self.only_there(term, which, ("the term ", name), &mut explanation);
             return explanation;
         }
         // Tensors by their argument, where one side may have none.
@@ -167,9 +145,26 @@ impl<'s, 'a> Pairing<'s, 'a> {
         explanation
     }
 
-    /// Of two products with numbers that follow each other on one side, the factor that only that side has: `2 * (3 * x)` against `2 * x`.
+    /// Describes a step that only one side has.
+    fn only_there(
+        &self,
+        step: usize,
+        which: Which,
+        (kind, name): (&str, String),
+        explanation: &mut Explanation,
+    ) {
+        let (side, _) = self.sides(which);
+        let call = call_text(&self.expander(which), step);
+        explanation
+            .details
+            .push(format!("only in {}: {kind}{call}", side.label));
+        explanation.step = Some((step, which));
+        explanation.steps.push((step, which));
+        explanation.propose(which.only(name));
+    }
+
+    /// Of two chains of operations with a number, the first one that only one side has: `2 * (3 * x)` against `2 * x`.
     fn extra_factor(&self, p: usize, r: usize) -> Option<(usize, Which)> {
-        // The operations with a number of one kind that follow each other, with the numbers.
         let chain = |side: &Side<'a>, node: usize| {
             let mut chain = Vec::new();
             let mut next = Some(node);
@@ -185,7 +180,7 @@ impl<'s, 'a> Pairing<'s, 'a> {
                 let (Some(number), true) = (number, is_step) else {
                     break;
                 };
-                chain.push((node, this.canon, number.to_bits()));
+                chain.push((node, (this.canon, number.to_bits())));
                 let [(key, _)] = &this.outputs[..] else { break };
                 let mut taken = side.consumers(*key, node);
                 next = (taken.len() == 1).then(|| taken.next()).flatten();
@@ -198,20 +193,16 @@ impl<'s, 'a> Pairing<'s, 'a> {
             std::cmp::Ordering::Less => (in_b, in_a, Which::B),
             std::cmp::Ordering::Equal => return None,
         };
-        let same = |x: &(usize, &str, u64), y: &(usize, &str, u64)| (x.1, x.2) == (y.1, y.2);
-        // The shorter one is what is left of the longer one, in order.
-        let mut rest = &shorter[..];
-        let mut extra = longer.iter().filter(|step| match rest {
-            [first, ..] if same(step, first) => {
-                rest = &rest[1..];
-                false
+        // Without the extra steps, the longer chain is the shorter one.
+        let mut rest = shorter.iter().peekable();
+        let mut extra = None;
+        for (node, step) in longer {
+            if rest.next_if(|(_, other)| *other == step).is_none() {
+                extra.get_or_insert(node);
             }
-            _ => true,
-        });
-        let first = *extra.next()?;
-        let all_extra = extra.count() + 1;
-        (!shorter.is_empty() && rest.is_empty() && all_extra + shorter.len() == longer.len())
-            .then_some((first.0, which))
+        }
+        let is_rest_of_it = !shorter.is_empty() && rest.next().is_none();
+        extra.filter(|_| is_rest_of_it).map(|node| (node, which))
     }
 
     /// An argument that only one of two operations has: they are overloads of one.
@@ -243,14 +234,15 @@ impl<'s, 'a> Pairing<'s, 'a> {
         let (Some((in_a, _)), Some((in_b, _))) = (x.states, y.states) else {
             return;
         };
-        let at = |side: &'s Side<'a>, state| {
-            let mut nodes = 0..side.len();
-            nodes.find(|node| side.draw(*node).is_some_and(|(before, _)| before == state))
-        };
         if in_a == in_b {
             return;
         }
-        let (class, detail) = match at(self.b, in_a).map(|node| self.b.canon(node)) {
+        let mut nodes = 0..self.b.len();
+        let there = nodes.find(|node| {
+            let states = self.b.draw(*node);
+            states.is_some_and(|(before, _)| before == in_a)
+        });
+        let (class, detail) = match there.map(|node| self.b.canon(node)) {
             Some(other) if other != x.canon => (
                 Class::Order(x.canon.to_owned(), other.to_owned()),
                 format!(
@@ -265,6 +257,24 @@ impl<'s, 'a> Pairing<'s, 'a> {
         };
         explanation.details.push(detail);
         explanation.propose(class);
+    }
+
+    /// Describes how what two matrix products multiply differs.
+    fn describe_products(
+        &self,
+        products: [(&str, Input<'a>, Input<'a>); 2],
+        (p, r): (usize, usize),
+        explanation: &mut Explanation,
+    ) {
+        for (name, a, b) in products {
+            let a = self.expander(Which::A).expand(a.key, a.tensor, p);
+            let b = self.expander(Which::B).expand(b.key, b.tensor, r);
+            let mut parts = Vec::new();
+            differences(&a, &b, (self.a, self.b), &mut parts);
+            for part in parts.iter().take(3) {
+                self.describe(part, name, (p, r), explanation);
+            }
+        }
     }
 
     /// What two matrix products multiply, with and without a bias, if that differs.
@@ -543,22 +553,8 @@ impl<'s, 'a> Pairing<'s, 'a> {
                     && self.a.canon(p) != self.b.canon(r)
                     && let Some(products) = self.products(p, r)
                 {
-                    // Whether a bias is added by the product or after it follows from how the factors lie in memory.
-                    let mut parts = Vec::new();
-                    for (name, x, y) in &products {
-                        let (x, y) = (
-                            self.expander(Which::A).expand(x.key, x.tensor, p),
-                            self.expander(Which::B).expand(y.key, y.tensor, r),
-                        );
-                        parts.push((*name, x, y));
-                    }
-                    for (name, x, y) in &parts {
-                        let mut found = Vec::new();
-                        differences(x, y, (self.a, self.b), &mut found);
-                        for part in found.iter().take(3) {
-                            self.describe(part, name, (p, r), explanation);
-                        }
-                    }
+                    // Whether the product adds the bias depends on how its factors lie in memory.
+                    self.describe_products(products, (p, r), explanation);
                     return;
                 }
                 explanation.parts.push((a.key, b.key));
@@ -601,23 +597,21 @@ impl<'s, 'a> Pairing<'s, 'a> {
         }
     }
 
-    /// Of the steps of one side from the other's value on, those that the other has not done, too: a sum of a value and a number that is too small
-    /// to change it has the same value.
+    /// The steps that one side has and the other lacks, from the other's value on. The last step may be on both sides and change nothing on
+    /// the other: a number that is too small to change what it is added to.
     fn own_steps(&self, mut path: Vec<usize>, other: &Expression, which: Which) -> Vec<usize> {
-        let same_last = |path: &[usize]| {
-            let (Some(step), Some(twin)) = (path.first(), other.origin) else {
-                return false;
-            };
+        if let (Some(twin), [step, _, ..]) = (other.origin, &path[..]) {
             let (p, r) = which.in_order(*step, twin);
-            self.a.canon(p) == self.b.canon(r)
-                && self.a.pass(p) == self.b.pass(r)
-                && is_arithmetic(self.a.canon(p))
-                && self.a.node(p).inputs.len() == self.b.node(r).inputs.len()
-                && !self.a.node(p).scalars.is_empty()
-                && scalar_differences((self.a, self.b), p, r).is_empty()
-        };
-        if path.len() > 1 && same_last(&path) {
-            path.remove(0);
+            let (x, y) = (self.a.node(p), self.b.node(r));
+            let is_same = x.canon == y.canon
+                && x.pass == y.pass
+                && is_arithmetic(x.canon)
+                && x.inputs.len() == y.inputs.len()
+                && !x.scalars.is_empty()
+                && scalar_differences((self.a, self.b), p, r).is_empty();
+            if is_same {
+                path.remove(0);
+            }
         }
         path
     }

@@ -127,8 +127,7 @@ impl<'s, 'a> Pairing<'s, 'a> {
             .collect()
     }
 
-    /// Drops what is the same difference as another one, in the backward pass.
-    /// Joins a step that only one side has and one that only the other has, of one kind and from the same values: other arguments.
+    /// Joins two steps of one kind and from the same values, one only in A and one only in B: their arguments differ.
     fn join_twins(&self, found: &mut Vec<Found>) {
         let mut place = 0;
         while place < found.len() {
@@ -156,23 +155,15 @@ impl<'s, 'a> Pairing<'s, 'a> {
             if let Some((other, p, r)) = twin {
                 let explanation = self.explain(p, r);
                 let position = found[place].position.min(found[other].position);
-                found[place] = Found {
-                    position,
-                    from: (Some(p), Some(r)),
-                    pair: (Some(p), Some(r)),
-                    departure: departure(
-                        explanation.class,
-                        Some(place_of(self.a, p)),
-                        Some(place_of(self.b, r)),
-                        explanation.details,
-                    ),
-                };
+                let (class, details) = (explanation.class, explanation.details);
+                found[place] = self.found_at(position, class, (p, r), details);
                 found.remove(other);
             }
             place += 1;
         }
     }
 
+    /// Drops what is the same difference as another one, in the backward pass.
     fn drop_backward(&self, found: &mut Vec<Found>) {
         let places = |found: &Found| {
             let Departure { a, b, .. } = &found.departure;
@@ -531,24 +522,18 @@ impl<'s, 'a> Pairing<'s, 'a> {
 
     /// The first draw from another position of the stream that no draw before it explains.
     fn stream(&self) -> Option<Found> {
-        let draws = |side: &'s Side<'a>| {
-            let nodes = 0..side.len();
-            nodes.filter_map(move |index| side.draw(index).map(|states| (index, states)))
-        };
-        let jumps = |side: &'s Side<'a>, other: &'s Side<'a>| {
+        let jumps = |which: Which| {
+            let (side, other) = self.sides(which);
             let mut last = None;
-            for (index, (before, after)) in draws(side) {
-                if side.is_after(index, other) {
-                    break;
-                }
-                if last != Some(before) && !other.has_state(before) {
-                    return Some(index);
-                }
-                last = Some(after);
-            }
-            None
+            self.draws(which).into_iter().find(|index| {
+                let states = side.draw(*index);
+                let before = states.map(|(before, _)| before);
+                let jumps = last != before && before.is_some_and(|before| !other.has_state(before));
+                last = states.map(|(_, after)| after);
+                jumps
+            })
         };
-        let (index, other) = (jumps(self.a, self.b)?, jumps(self.b, self.a)?);
+        let (index, other) = (jumps(Which::A)?, jumps(Which::B)?);
         let seed = |side: &'s Side<'a>, index: usize| side.seed(index);
         let (class, detail) = match (seed(self.a, index), seed(self.b, other)) {
             (Some(a), Some(b)) if a != b => (
@@ -563,17 +548,7 @@ impl<'s, 'a> Pairing<'s, 'a> {
                 "the generators have the same seed and another position".to_owned(),
             ),
         };
-        Some(Found {
-            position: index as f64 - 0.5,
-            from: (Some(index), Some(other)),
-            pair: (Some(index), Some(other)),
-            departure: departure(
-                class,
-                Some(place_of(self.a, index)),
-                Some(place_of(self.b, other)),
-                vec![detail],
-            ),
-        })
+        Some(self.found_draws(class, index, other, detail))
     }
 
     /// The draws of a side up to where the other side has ended.
@@ -585,17 +560,19 @@ impl<'s, 'a> Pairing<'s, 'a> {
 
     /// The first draws of one state of the generator that are not the same, as positions in the lists of draws.
     fn first_other_draw(&self, in_a: &[usize], in_b: &[usize]) -> Option<usize> {
+        let begin_alike = |p: usize, r: usize| {
+            let before = |states: Option<(u32, u32)>| states.map(|(before, _)| before);
+            before(self.a.draw(p)) == before(self.b.draw(r))
+        };
+        let are_same = |p: usize, r: usize| {
+            // randn and normal draw the same values.
+            self.a.outputs(p).eq(self.b.outputs(r))
+                || self.a.canon(p) == self.b.canon(r)
+                    && scalar_differences((self.a, self.b), p, r).is_empty()
+        };
         let mut pairs = in_a.iter().zip(in_b);
-        let place = pairs.position(|(p, r)| {
-            let is_same = self.a.canon(*p) == self.b.canon(*r)
-                && scalar_differences((self.a, self.b), *p, *r).is_empty();
-            // As randn and normal draw the same.
-            let have_same = self.a.outputs(*p).eq(self.b.outputs(*r));
-            self.a.draw(*p).map(|states| states.0) != self.b.draw(*r).map(|states| states.0)
-                || !is_same && !have_same
-        })?;
-        let before = |side: &Side<'a>, node| side.draw(node).map(|states| states.0);
-        (before(self.a, in_a[place]) == before(self.b, in_b[place])).then_some(place)
+        let place = pairs.position(|(p, r)| !begin_alike(*p, *r) || !are_same(*p, *r))?;
+        begin_alike(in_a[place], in_b[place]).then_some(place)
     }
 
     /// Two draws that follow each other in the other order.
@@ -663,17 +640,25 @@ impl<'s, 'a> Pairing<'s, 'a> {
         Some(self.found_draws(class, p, r, detail))
     }
 
+    /// A difference of two draws comes before what follows from it.
     fn found_draws(&self, class: Class, p: usize, r: usize, detail: String) -> Found {
+        self.found_at(p as f64 - 0.5, class, (p, r), vec![detail])
+    }
+
+    /// What differs at an operation of each side.
+    fn found_at(
+        &self,
+        position: f64,
+        class: Class,
+        (p, r): (usize, usize),
+        details: Vec<String>,
+    ) -> Found {
+        let (a, b) = (place_of(self.a, p), place_of(self.b, r));
         Found {
-            position: p as f64 - 0.5,
+            position,
             from: (Some(p), Some(r)),
             pair: (Some(p), Some(r)),
-            departure: departure(
-                class,
-                Some(place_of(self.a, p)),
-                Some(place_of(self.b, r)),
-                vec![detail],
-            ),
+            departure: departure(class, Some(a), Some(b), details),
         }
     }
 
@@ -1153,17 +1138,9 @@ impl<'s, 'a> Pairing<'s, 'a> {
         })?;
         let (p, r) = which.in_order(index, twin);
         let explanation = self.explain(p, r);
-        (!matches!(explanation.class, Class::Unknown | Class::Environment)).then(|| Found {
-            position: p as f64,
-            from: (Some(p), Some(r)),
-            pair: (Some(p), Some(r)),
-            departure: departure(
-                explanation.class,
-                Some(place_of(self.a, p)),
-                Some(place_of(self.b, r)),
-                explanation.details,
-            ),
-        })
+        let (class, details) = (explanation.class, explanation.details);
+        let is_known = !matches!(class, Class::Unknown | Class::Environment);
+        is_known.then(|| self.found_at(p as f64, class, (p, r), details))
     }
 
     /// The first write of a parameter or buffer that only one program writes, with a value that both have, if it ends in another one.

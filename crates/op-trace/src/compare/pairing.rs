@@ -411,7 +411,7 @@ impl<'s, 'a> Pairing<'s, 'a> {
         };
         // The loss of one program is a part of that of the other.
         let is_only_loss = |key: Key| is_loss(other, key) && !is_loss(side, key);
-        // A sum from which a backward pass begins is no output where the other program begins with ones at what is summed.
+        // Where one program begins its backward pass at a sum, and the other at what is summed, with ones, the sum is not an output.
         let is_summed_root = |x: &Node<'a>| {
             let inputs = x.inputs.iter();
             x.canon == "sum" && inputs.take(1).any(|input| is_loss(other, input.key))
