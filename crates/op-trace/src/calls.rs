@@ -3,7 +3,7 @@
 use crate::distinct::Distinct;
 use crate::operation::schema;
 use crate::{GeneratorState, Grad, Operation, Phase, SharedStr, TensorValue, Value, ValueHash};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::hash::{Hash, Hasher};
 
 /// What calls at one line of a program have in common.
@@ -93,6 +93,37 @@ struct Slot {
     value: u32,
 }
 
+/// The operations that wrote a storage since all of it was written.
+#[derive(Debug, Clone)]
+struct Written {
+    /// The elements of the largest tensor that was written.
+    most: i64,
+    first: u32,
+    /// Apart, since most storages are written as a whole.
+    more: Option<Box<Vec<u32>>>,
+}
+
+impl Written {
+    fn calls(&self) -> impl Iterator<Item = u32> {
+        let more = self.more.iter().flat_map(|more| more.iter());
+        std::iter::once(self.first).chain(more.copied())
+    }
+
+    fn add(&mut self, call: u32, elements: i64) {
+        if elements >= self.most {
+            (self.most, self.first, self.more) = (elements, call, None);
+            return;
+        }
+        let more = self.more.get_or_insert_default();
+        if more.len() < MAX_WRITES {
+            more.push(call);
+        }
+    }
+}
+
+/// More writes through views are not known to have made a whole.
+const MAX_WRITES: usize = 1024;
+
 /// The operations of a trace.
 #[derive(Debug, Clone, Default)]
 pub struct Calls {
@@ -105,9 +136,11 @@ pub struct Calls {
     /// By value: whether it says little, since programs meet it by chance. All elements are one whole number, or there are none.
     weak: Vec<bool>,
     /// The storages that an operation wrote.
-    written: HashSet<u64>,
+    written: HashMap<u64, Written>,
     /// Values that are met first in such a storage: what was written through a view of it, so not data from outside.
     inner: HashSet<u32>,
+    /// What the writes through views made, by operation: the whole as it is met afterwards.
+    wholes: Vec<(u32, Slot)>,
     states: Distinct<GeneratorState>,
     draws: Vec<(u32, u32, u32)>,
     entries: Vec<Entry>,
@@ -208,11 +241,14 @@ impl Calls {
         for (name, tensor) in taken(operation) {
             let known = self.values();
             if let Some(value) = self.value(tensor) {
-                let is_written = |storage| self.written.contains(&storage);
-                if value as usize >= known && tensor.storage.is_some_and(is_written) {
-                    self.inner.insert(value);
-                }
                 let form = self.form(tensor);
+                let storage = tensor.storage.filter(|_| value as usize >= known);
+                if let Some(written) = storage.and_then(|storage| self.written.get(&storage)) {
+                    self.inner.insert(value);
+                    let slot = Slot { what: form, value };
+                    let made = written.calls().map(|call| (call, slot));
+                    self.wholes.extend(made);
+                }
                 let name = name.as_str().into();
                 let what = self.ports.number(Port { name, form });
                 self.inputs.push(Slot { what, value });
@@ -227,8 +263,22 @@ impl Calls {
                 self.outputs.push(Slot { what, value });
             }
         }
-        let written = operation.writes().filter_map(|(_, tensor)| tensor.storage);
-        self.written.extend(written);
+        let call = self.entries.len() as u32;
+        for (_, tensor) in operation.writes() {
+            let Some(storage) = tensor.storage else {
+                continue;
+            };
+            let elements = tensor.elements();
+            let first = || Written {
+                most: elements,
+                first: call,
+                more: None,
+            };
+            let written = self.written.entry(storage);
+            written
+                .and_modify(|written| written.add(call, elements))
+                .or_insert_with(first);
+        }
     }
 
     fn form(&mut self, tensor: &TensorValue) -> u32 {
@@ -264,7 +314,9 @@ impl Calls {
 
     /// Gives back memory that was kept for more operations.
     pub fn shrink(&mut self) {
-        self.written = HashSet::new();
+        self.written = HashMap::new();
+        self.wholes.sort_by_key(|(call, _)| *call);
+        self.written = HashMap::new();
         self.values.shrink();
         self.states.shrink();
         self.weak.shrink_to_fit();
@@ -333,9 +385,19 @@ impl Calls {
         self.inputs_of(index).iter().map(|slot| slot.value)
     }
 
+    /// What an operation made by writing through a view.
+    fn wholes_of(&self, index: usize) -> impl Iterator<Item = &Slot> {
+        let index = index as u32;
+        let first = self.wholes.partition_point(|(call, _)| *call < index);
+        let of = self.wholes[first..].iter();
+        of.take_while(move |(call, _)| *call == index)
+            .map(|(_, slot)| slot)
+    }
+
     /// The values that an operation gives.
     pub fn output_values(&self, index: usize) -> impl Iterator<Item = u32> {
-        self.outputs_of(index).iter().map(|slot| slot.value)
+        let given = self.outputs_of(index).iter();
+        given.chain(self.wholes_of(index)).map(|slot| slot.value)
     }
 
     /// The name of an argument, its value, and its form.
@@ -348,8 +410,9 @@ impl Calls {
 
     /// The results with their forms, each value once.
     pub fn outputs(&self, index: usize) -> impl Iterator<Item = (u32, &Form)> {
-        self.outputs_of(index)
-            .iter()
+        let given = self.outputs_of(index).iter();
+        given
+            .chain(self.wholes_of(index))
             .map(|slot| (slot.value, &self.forms[slot.what]))
     }
 

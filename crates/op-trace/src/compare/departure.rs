@@ -43,9 +43,9 @@ pub struct Place {
     pub layer: Option<String>,
     /// The user's line.
     pub at: Option<String>,
-    /// The training step.
+    /// The training step. What updates parameters or buffers by hand, or an average of them, belongs to the step that it follows.
     pub step: u32,
-    /// `forward`, `backward` or `optimizer`.
+    /// `forward`, `backward` or `optimizer`, which an update by hand is, too.
     pub phase: &'static str,
     /// The parameter that is updated.
     pub parameter: Option<String>,
@@ -114,17 +114,19 @@ pub fn place_of(side: &Side<'_>, index: usize) -> Place {
         true => module.clone(),
         false => named(),
     };
+    let by_hand = side.update_by_hand(index);
     Place {
         index: operation.index,
         call: format!("{}({})", node.canon, scalars.join(", ")),
         module,
         layer,
         at: text(site.at.as_ref()),
-        step: operation.step,
+        step: by_hand.unwrap_or(operation.step),
         phase: match operation.phase {
+            Phase::Optimizer => "optimizer",
+            _ if by_hand.is_some() => "optimizer",
             Phase::Forward => "forward",
             Phase::Backward => "backward",
-            Phase::Optimizer => "optimizer",
         },
         parameter: text(site.parameter.as_ref().or(site.updated.as_ref())),
         backward_of,

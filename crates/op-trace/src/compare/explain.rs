@@ -4,7 +4,7 @@ use super::class::Class;
 use super::departure::{call_text, sample_difference, step_name};
 use super::expression::{Difference, Expression, differences, scalar_differences};
 use super::pairing::{Pairing, Which, is_arithmetic};
-use super::side::{Input, Key, Node, Side, is_quiet};
+use super::side::{Input, Key, Node, Pass, Side, is_quiet};
 use crate::calls::{Call, Site};
 use crate::{Phase, Value};
 use std::collections::HashSet;
@@ -34,6 +34,24 @@ impl<'s, 'a> Pairing<'s, 'a> {
         if is_other && let Some(products) = self.products(p, r) {
             self.describe_products(products, (p, r), &mut explanation);
             self.refine(&mut explanation, x, y);
+            return explanation;
+        }
+        if is_other && let Some((name, p, r)) = self.values_exchanged(p, r) {
+            let (own, twin) = (&self.a.node(p), &self.b.node(r));
+            let texts = [(&ea, own, p), (&eb, twin, r)].map(|(expander, node, at)| {
+                let input = node.inputs.iter().find(|input| input.name == name);
+                input.map_or_else(String::new, |input| {
+                    expander
+                        .expand(input.key, input.tensor, at)
+                        .text(expander.side, 3)
+                })
+            });
+            explanation.details.push(format!(
+                "argument {name} of {}: {} in {in_a}, {} in {in_b}, where {} takes the other one",
+                own.canon, texts[0], texts[1], y.canon
+            ));
+            explanation.places = Some((p, r));
+            explanation.propose(Class::Input(name.to_owned()));
             return explanation;
         }
         if is_other {
@@ -83,7 +101,10 @@ impl<'s, 'a> Pairing<'s, 'a> {
                 continue;
             };
             if input.key == other.key {
-                if input.tensor.shape != other.tensor.shape {
+                let shapes = (&input.tensor.shape[..], &other.tensor.shape[..]);
+                if shapes.0 != shapes.1
+                    && !self.other_shape(input.key, shapes, x.pass, &mut explanation)
+                {
                     explanation.details.push(format!(
                         "argument {}: the same elements in shape {:?} in {in_a}, {:?} in {in_b}",
                         input.name, input.tensor.shape, other.tensor.shape
@@ -203,6 +224,36 @@ impl<'s, 'a> Pairing<'s, 'a> {
         }
         let is_rest_of_it = !shorter.is_empty() && rest.next().is_none();
         extra.filter(|_| is_rest_of_it).map(|node| (node, which))
+    }
+
+    /// Of two operations of one value, the first one and its twin, if both programs have both operations and each gives the other one's value to it:
+    /// the argument that takes it.
+    fn values_exchanged(&self, p: usize, r: usize) -> Option<(&'a str, usize, usize)> {
+        let (x, y) = (self.a.node(p), self.b.node(r));
+        let ([own], [other]) = (&x.inputs[..], &y.inputs[..]) else {
+            return None;
+        };
+        if own.key != other.key {
+            return None;
+        }
+        let same = |side: &'s Side<'a>, canon: &'a str, like: &Node<'a>| {
+            let nodes = side.of_pass(like.pass).filter(|node| {
+                side.is_bad(*node) && side.canon(*node) == canon && !side.has_bad_input(*node)
+            });
+            nodes
+                .filter_map(|node| match &side.node(node).inputs[..] {
+                    [input] if input.key != own.key => Some((node, input.key)),
+                    _ => None,
+                })
+                .collect::<Vec<_>>()
+        };
+        // In B, the operation of A takes another value, to which A applies that of B.
+        let in_b = same(self.b, x.canon, &y);
+        let in_a = same(self.a, y.canon, &x);
+        let (twin, _) = in_b
+            .into_iter()
+            .find(|(_, key)| in_a.iter().any(|(_, other)| other == key))?;
+        Some((own.name, p, twin))
     }
 
     /// An argument that only one of two operations has: they are overloads of one.
@@ -557,6 +608,24 @@ impl<'s, 'a> Pairing<'s, 'a> {
                     self.describe_products(products, (p, r), explanation);
                     return;
                 }
+                if let Some((p, r)) = self.drawn_otherwise(a, b) {
+                    let counts = [(self.a, p), (self.b, r)].map(|(side, node)| {
+                        let node = side.node(node);
+                        let form = node.outputs.first().map(|(_, form)| form);
+                        form.map_or(0, |form| form.shape.iter().product::<i64>())
+                    });
+                    explanation.parts.push((a.key, b.key));
+                    explanation.details.push(format!(
+                        "{} draws {} elements in {in_a}, {} in {in_b}",
+                        self.a.canon(p),
+                        counts[0],
+                        counts[1]
+                    ));
+                    explanation.places = explanation.places.or(Some((p, r)));
+                    explanation.moves_stream = true;
+                    explanation.propose(Class::Stream);
+                    return;
+                }
                 explanation.parts.push((a.key, b.key));
                 let texts = (a.text(self.a, 3), b.text(self.b, 3));
                 explanation.details.push(format!(
@@ -595,6 +664,30 @@ impl<'s, 'a> Pairing<'s, 'a> {
                 }
             }
         }
+    }
+
+    /// The draws that two values come from, if they begin at one place of the stream and give different numbers of elements.
+    fn drawn_otherwise(&self, a: &Expression, b: &Expression) -> Option<(usize, usize)> {
+        let draw = |side: &Side<'a>, value: &Expression| {
+            let mut nodes = Vec::new();
+            value.nodes(&mut nodes);
+            nodes.extend(value.origin);
+            nodes.into_iter().find(|node| side.draw(*node).is_some())
+        };
+        let (p, r) = (draw(self.a, a)?, draw(self.b, b)?);
+        let (before_a, _) = self.a.draw(p)?;
+        let (before_b, _) = self.b.draw(r)?;
+        let elements = |side: &Side<'a>, node: usize| {
+            let node = side.node(node);
+            let forms = node.outputs.iter().map(|(_, form)| &form.shape);
+            forms
+                .map(|shape| shape.iter().product::<i64>())
+                .collect::<Vec<_>>()
+        };
+        let is_other = self.a.canon(p) == self.b.canon(r)
+            && before_a == before_b
+            && elements(self.a, p) != elements(self.b, r);
+        is_other.then_some((p, r))
     }
 
     /// The steps that one side has and the other lacks, from the other's value on. The last step may be on both sides and change nothing on
@@ -796,6 +889,20 @@ impl<'s, 'a> Pairing<'s, 'a> {
             explanation.propose(Class::Dtype);
             return;
         }
+        if let [step] = &steps[..]
+            && side.canon(*step) == "expand"
+            && let [input] = &side.node(*step).inputs[..]
+        {
+            // What one side repeats has another shape on the other.
+            let own = &input.tensor.shape;
+            let mut others = other.forms(input.key, side.pass(*step));
+            if let Some(shape) = others.find(|shape| *shape != own) {
+                let (a, b) = which.in_order(&own[..], &shape[..]);
+                if self.other_shape(input.key, (a, b), side.pass(*step), explanation) {
+                    return;
+                }
+            }
+        }
         if let (Some(twin), Some(step)) = (
             self.same_values_otherwise(which, &steps),
             steps.last().copied(),
@@ -835,7 +942,9 @@ impl<'s, 'a> Pairing<'s, 'a> {
         explanation.moves_stream |= !draws.is_empty();
         let name = match is_dropout {
             true => "dropout".to_owned(),
-            false => step_name(side, &steps),
+            false => steps
+                .last()
+                .map_or_else(String::new, |step| side.canon(*step).to_owned()),
         };
         explanation
             .steps
@@ -844,6 +953,61 @@ impl<'s, 'a> Pairing<'s, 'a> {
             .step
             .or(steps.last().copied().map(|step| (step, which)));
         explanation.propose(which.only(name));
+    }
+
+    /// Why the same elements have another shape on each side: an argument of what makes them, or a view that only one side has.
+    fn other_shape(
+        &self,
+        key: Key,
+        (in_a, in_b): (&[i64], &[i64]),
+        pass: Pass,
+        explanation: &mut Explanation,
+    ) -> bool {
+        let makers = |side: &'s Side<'a>| {
+            let makers = side.makers(key).filter(|maker| side.pass(*maker) == pass);
+            makers.partition::<Vec<usize>, _>(|maker| side.node(*maker).view)
+        };
+        let ((views_a, made_a), (views_b, made_b)) = (makers(self.a), makers(self.b));
+        if let (Some(p), Some(r)) = (made_a.last(), made_b.last())
+            && self.a.canon(*p) == self.b.canon(*r)
+            && let Some((name, (a, b))) = scalar_differences((self.a, self.b), *p, *r)
+                .into_iter()
+                .next()
+        {
+            explanation.details.push(format!(
+                "argument {name} of {}: {a} in {}, {b} in {}",
+                self.a.canon(*p),
+                self.a.label,
+                self.b.label
+            ));
+            explanation.places = explanation.places.or(Some((*p, *r)));
+            explanation.propose(argument_class(&name));
+            return true;
+        }
+        let gives = |side: &Side<'a>, view: usize, shape: &[i64]| {
+            let node = side.node(view);
+            let mut outputs = node.outputs.iter();
+            outputs.any(|(made, form)| *made == key && form.shape == shape)
+        };
+        // One with another size is not only there.
+        let only = |side: &Side<'a>,
+                    views: &[usize],
+                    shape: &[i64],
+                    other: &Side<'a>,
+                    others: &[usize]| {
+            let view = *views.iter().rev().find(|view| gives(side, **view, shape))?;
+            let mut others = others.iter();
+            let is_there = others.any(|twin| other.canon(*twin) == side.canon(view));
+            (!is_there).then_some(view)
+        };
+        let in_a = only(self.a, &views_a, in_a, self.b, &views_b).map(|view| (view, Which::A));
+        let in_b = || only(self.b, &views_b, in_b, self.a, &views_a).map(|view| (view, Which::B));
+        let Some((view, which)) = in_a.or_else(in_b) else {
+            return false;
+        };
+        let name = self.sides(which).0.canon(view).to_owned();
+        self.only_there(view, which, ("", name), explanation);
+        true
     }
 
     /// The operation of the other side that takes the same values as a step, in another order or with other arguments.
@@ -976,7 +1140,13 @@ impl<'s, 'a> Pairing<'s, 'a> {
         }
         // Values that both have are made by the same operations on both sides.
         let both_have = self.b.has(a.key) && self.a.has(b.key);
-        let class = match (a.node, b.node) {
+        // What computes them, not how they are viewed.
+        let computed = (a.without_views(self.a), b.without_views(self.b));
+        let nodes = match (computed.0.node, computed.1.node) {
+            (Some(p), Some(r)) => (Some(p), Some(r)),
+            _ => (a.node, b.node),
+        };
+        let class = match nodes {
             (Some(p), Some(r)) if !both_have && self.a.node(p).canon != self.b.node(r).canon => {
                 explanation.places = explanation.places.or(Some((p, r)));
                 Class::Exchanged(

@@ -106,7 +106,17 @@ pub fn differences<'e>(
         found.push(Difference::Part(a, b));
         return;
     };
-    if sides.0.node(p).canon != sides.1.node(r).canon || a.inputs.len() != b.inputs.len() {
+    let are_same = |a: usize, b: usize| sides.0.node(a).canon == sides.1.node(b).canon;
+    if !are_same(p, r) || a.inputs.len() != b.inputs.len() {
+        // One of them may be a view of the same operation.
+        let (x, y) = (a.without_views(sides.0), b.without_views(sides.1));
+        if let (Some(p), Some(r)) = (x.node, y.node)
+            && x.key != y.key
+            && are_same(p, r)
+            && x.inputs.len() == y.inputs.len()
+        {
+            return differences(x, y, sides, found);
+        }
         found.push(Difference::Part(a, b));
         return;
     }
@@ -165,6 +175,18 @@ impl Expression {
         for (_, input) in &self.inputs {
             input.nodes(found);
         }
+    }
+
+    /// The value of which this one is a view, of whatever shape.
+    pub fn without_views(&self, side: &Side<'_>) -> &Expression {
+        let mut part = self;
+        while let (Some(node), [(_, input)]) = (part.node, &part.inputs[..]) {
+            if !side.node(node).view {
+                break;
+            }
+            part = input;
+        }
+        part
     }
 
     /// The operations between this value and one that it is computed from, outermost first.

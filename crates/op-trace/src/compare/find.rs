@@ -746,7 +746,8 @@ impl<'s, 'a> Pairing<'s, 'a> {
             }) {
                 continue;
             }
-            if !self.matters(index, which) || reported.is_repeated(node, which) {
+            let matters = self.matters(index, which) || self.writes_of_one(index, which).is_some();
+            if !matters || reported.is_repeated(node, which) {
                 continue;
             }
             // Later draws on this side come from another part of the stream.
@@ -766,8 +767,12 @@ impl<'s, 'a> Pairing<'s, 'a> {
                 let Some(next) = self.next_bad(*chain.last().unwrap_or(&index), side) else {
                     break;
                 };
-                // What an optimizer does to a parameter ends with the optimizer.
-                if node.operation.phase == Phase::Optimizer && side.node(next).pass != node.pass {
+                // What an update does to a parameter ends with it.
+                let is_update = node.operation.phase == Phase::Optimizer;
+                let by_hand = side.update_by_hand(index).is_some();
+                if (is_update && side.node(next).pass != node.pass)
+                    || (by_hand && side.update_by_hand(next).is_none())
+                {
                     break;
                 }
                 chain.push(next);
@@ -780,6 +785,11 @@ impl<'s, 'a> Pairing<'s, 'a> {
                 && let Some((own, twin)) = self.losses(index, which)
             {
                 // What only goes into the value of a loss.
+                (end, partner) = (own, Some(twin));
+            }
+            if partner.is_none()
+                && let Some((own, twin)) = self.writes_of_one(index, which)
+            {
                 (end, partner) = (own, Some(twin));
             }
             let is_optimizer = node.operation.phase == Phase::Optimizer;
@@ -802,6 +812,10 @@ impl<'s, 'a> Pairing<'s, 'a> {
                     frozen_step = frozen_step.or(Some(node.operation.step));
                 }
                 if node.states.is_none() && !self.reaches_parameter(index, side) {
+                    continue;
+                }
+                // The other side made a step in between, after which gradients are zeroed.
+                if is_accumulation && !found.is_empty() && self.is_stepped_between(node, which) {
                     continue;
                 }
                 let reached = match which {
@@ -985,6 +999,55 @@ impl<'s, 'a> Pairing<'s, 'a> {
         }
     }
 
+    /// Whether only the other side updates the parameter to whose gradient an operation adds, since the backward pass before.
+    fn is_stepped_between(&self, node: &Node<'a>, which: Which) -> bool {
+        let (side, other) = self.sides(which);
+        let Some(name) = &node.operation.site.parameter else {
+            return false;
+        };
+        let Some(number) = node.pass.number.checked_sub(1) else {
+            return false;
+        };
+        let steps = |of: &Side<'a>, is_same: &dyn Fn(&SharedStr) -> bool| {
+            let mut updates = of.of_number(number).filter(|node| {
+                let operation = of.operation(*node);
+                let updated = operation.site.updated.as_ref();
+                operation.phase == Phase::Optimizer && updated.is_some_and(is_same)
+            });
+            updates.next().is_some()
+        };
+        !steps(side, &|updated| updated == name)
+            && steps(other, &|updated| {
+                self.is_same_name(which, Some(name), Some(updated))
+            })
+    }
+
+    /// The last writes on both sides of the parameter or buffer that an operation updates by hand, if they write other values.
+    fn writes_of_one(&self, index: usize, which: Which) -> Option<(usize, usize)> {
+        let (side, other) = self.sides(which);
+        side.update_by_hand(index)?;
+        let pass = side.pass(index);
+        let updated = |node: usize| side.operation(node).site.updated.as_ref();
+        let mut next = Some(index);
+        while let Some(node) = next.filter(|node| updated(*node).is_none()) {
+            next = self.next_bad(node, side);
+        }
+        let name = updated(next.filter(|node| side.pass(*node) == pass)?)?;
+        let last = |of: &Side<'a>, is_same: &dyn Fn(&SharedStr) -> bool| {
+            let nodes = of.of_pass(pass).filter(|node| {
+                let updated = of.operation(*node).site.updated.as_ref();
+                updated.is_some_and(is_same)
+            });
+            nodes.last()
+        };
+        let own = last(side, &|updated| updated == name)?;
+        let twin = last(other, &|updated| {
+            self.is_same_name(which, Some(name), Some(updated))
+        })?;
+        let are_other = side.outputs(own).ne(other.outputs(twin));
+        are_other.then_some((own, twin))
+    }
+
     /// The losses of both sides in the pass of an operation, if it goes into that of its own.
     fn losses(&self, index: usize, which: Which) -> Option<(usize, usize)> {
         let (side, other) = self.sides(which);
@@ -1134,7 +1197,11 @@ impl<'s, 'a> Pairing<'s, 'a> {
         // The twin's results are not bad: all are on this side, too.
         let twin = node.inputs.iter().find_map(|input| {
             let mut taken = other.all_consumers(input.key);
-            taken.find(|taken| other.canon(*taken) == node.canon && other.pass(*taken) == node.pass)
+            taken.find(|taken| {
+                other.canon(*taken) == node.canon
+                    && other.pass(*taken) == node.pass
+                    && !self.update_others(which, node.operation.site, other.operation(*taken).site)
+            })
         })?;
         let (p, r) = which.in_order(index, twin);
         let explanation = self.explain(p, r);

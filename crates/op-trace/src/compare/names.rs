@@ -163,6 +163,16 @@ impl Names {
         }
     }
 
+    /// Whether a name of A and one of B are those of two parameters or buffers, at least one of which the other program has elsewhere.
+    pub fn are_different(&self, a: &str, b: &str) -> bool {
+        let base = |name: &str| SharedStr::from(name.strip_suffix(".grad").unwrap_or(name));
+        let (a, b) = (base(a), base(b));
+        match self.of_a.get(&a) {
+            Some(twin) => *twin != b,
+            None => self.of_b.contains(&b),
+        }
+    }
+
     /// All pairs.
     pub fn all(&self) -> impl Iterator<Item = (&SharedStr, &SharedStr)> {
         self.pairs.iter().map(|(a, b)| (a, b))

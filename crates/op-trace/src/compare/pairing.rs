@@ -1,7 +1,7 @@
 //! Pairs the operations of two traces.
 
 use super::class::Class;
-use super::expression::Expander;
+use super::expression::{Expander, scalar_differences};
 use super::names::Names;
 use super::side::{Key, Keys, Node, Pairs, Side, canon};
 use crate::calls::Site;
@@ -39,7 +39,6 @@ const KIN: &[&[&str]] = &[
     ],
     &[
         "nll_loss_forward",
-        "nll_loss2d_forward",
         "mse_loss",
         "binary_cross_entropy",
         "binary_cross_entropy_with_logits",
@@ -195,6 +194,15 @@ impl<'s, 'a> Pairing<'s, 'a> {
         self.names.are_others(a.as_str(), b.as_str())
     }
 
+    /// Whether two operations write different parameters or buffers.
+    pub fn update_others(&self, which: Which, own: &Site, other: &Site) -> bool {
+        let (Some(own), Some(other)) = (&own.updated, &other.updated) else {
+            return false;
+        };
+        let (a, b) = which.in_order(own, other);
+        self.names.are_different(a.as_str(), b.as_str())
+    }
+
     /// Whether two operations of backward passes belong to operations of one kind in forward passes, of which both sides have the results,
     /// and which are not the same.
     fn are_of_others(&self, (own, which): (usize, Which), twin: usize) -> bool {
@@ -243,6 +251,10 @@ impl<'s, 'a> Pairing<'s, 'a> {
     ///
     /// Of several, one that has this one as its best is better than the best.
     pub fn partner(&self, index: usize, which: Which) -> Option<usize> {
+        let twin = self.with_other_arguments(index, which);
+        if twin.is_some() {
+            return twin;
+        }
         let candidates = self.candidates(index, which);
         let is_mutual = |candidate: &usize| {
             let back = self.candidates(*candidate, which.other());
@@ -251,6 +263,34 @@ impl<'s, 'a> Pairing<'s, 'a> {
         let (_, best) = *candidates.first()?;
         let mut nearly = candidates.iter().map(|(_, candidate)| *candidate);
         Some(nearly.find(is_mutual).unwrap_or(best))
+    }
+
+    /// The operation of the same values in the same pass with other arguments whose result this side has, too, by chance: the sum of zeros and a
+    /// gradient. No operation of this side is the same as it.
+    fn with_other_arguments(&self, index: usize, which: Which) -> Option<usize> {
+        let (side, other) = self.sides(which);
+        let node = &side.node(index);
+        if node.states.is_some() || node.view {
+            return None;
+        }
+        let keys = |node: &Node<'a>| {
+            node.inputs
+                .iter()
+                .map(|input| input.key)
+                .collect::<Vec<_>>()
+        };
+        let own = keys(node);
+        let mut taken = other.all_consumers(*own.first()?);
+        taken.find(|twin| {
+            let (p, r) = which.in_order(index, *twin);
+            !other.is_bad(*twin)
+                && other.pass(*twin) == node.pass
+                && other.canon(*twin) == node.canon
+                && other.operation(*twin).phase == node.operation.phase
+                && keys(&other.node(*twin)) == own
+                && !scalar_differences((self.a, self.b), p, r).is_empty()
+                && !other.has_twin(*twin, side)
+        })
     }
 
     /// The best candidates with their scores, best first.
@@ -302,6 +342,7 @@ impl<'s, 'a> Pairing<'s, 'a> {
             }
             if self.are_other_modules(which, node.operation.site, site)
                 || self.are_of_others((index, which), candidate)
+                || self.update_others(which, node.operation.site, site)
             {
                 continue;
             }

@@ -3,7 +3,7 @@
 use super::bits::Bits;
 use super::verdict::Verdicts;
 use crate::calls::{Call, Form, given, taken};
-use crate::{Phase, Trace, Value};
+use crate::{Phase, SharedStr, Trace, Value};
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -231,6 +231,8 @@ pub struct Side<'a> {
     pub losses: HashMap<u32, usize>,
     /// Bad nodes by pass.
     pub bad_by_pass: HashMap<Pass, Vec<u32>>,
+    /// Runs of operations that update parameters or buffers outside of an optimizer, as first and last node, with their step.
+    updates: Vec<(u32, u32, u32)>,
 }
 
 /// Operations that compute nothing, and ways of writing the same operation.
@@ -248,6 +250,9 @@ pub fn canon(name: &str) -> Option<&str> {
         "_unsafe_view" | "_reshape_alias" | "reshape" | "flatten" => "view",
         "true_divide" => "div",
         "zero" => "fill",
+        // The loss of elements in more dimensions.
+        "nll_loss2d_forward" => "nll_loss_forward",
+        "nll_loss2d_backward" => "nll_loss_backward",
         other => other,
     })
 }
@@ -290,6 +295,7 @@ impl<'a> Side<'a> {
             by_signature: Vec::new(),
             losses: HashMap::new(),
             bad_by_pass: HashMap::new(),
+            updates: Vec::new(),
         };
         let (mut passes, mut last) = (0, Kind::Forward);
         for index in 0..trace.len() {
@@ -329,8 +335,47 @@ impl<'a> Side<'a> {
                 side.states.insert(side.state(state) as usize);
             }
         }
+        side.updates = side.runs_of_updates();
         side.index(keys.count);
         side
+    }
+
+    /// What follows a backward pass or an optimizer without gradients, until the last write of a parameter or buffer outside of modules:
+    /// an update by hand, or of an average. It belongs to the step that it follows.
+    fn runs_of_updates(&self) -> Vec<(u32, u32, u32)> {
+        let mut runs: Vec<(u32, u32, u32)> = Vec::new();
+        // The first node of the run, and its step.
+        let mut run: Option<(u32, u32)> = None;
+        for node in 0..self.len() {
+            let operation = self.operation(node);
+            let site = operation.site;
+            if site.phase != Phase::Forward {
+                run = Some((node as u32 + 1, operation.step));
+                continue;
+            }
+            if site.grad == crate::Grad::On {
+                run = None;
+                continue;
+            }
+            let is_stored = |name: &SharedStr| !name.as_str().ends_with(".grad");
+            let is_statistic = self.canon(node).contains("batch_norm");
+            let writes = site.updated.as_ref().is_some_and(is_stored) && site.module.is_none();
+            if let Some((first, step)) = run.filter(|_| writes && !is_statistic) {
+                match runs.last_mut().filter(|last| last.0 == first) {
+                    Some(last) => last.1 = node as u32,
+                    None => runs.push((first, node as u32, step)),
+                }
+            }
+        }
+        runs
+    }
+
+    /// The step of an update outside of an optimizer.
+    pub fn update_by_hand(&self, node: usize) -> Option<u32> {
+        let node = node as u32;
+        let next = self.updates.partition_point(|(first, ..)| *first <= node);
+        let (_, last, step) = self.updates.get(next.checked_sub(1)?)?;
+        (node <= *last).then_some(*step)
     }
 
     fn key(&self, value: u32) -> Key {
@@ -551,6 +596,16 @@ impl<'a> Side<'a> {
         self.producers.of(key).iter().map(|index| *index as usize)
     }
 
+    /// The shapes in which nodes of a pass give a value.
+    pub fn forms(&self, key: Key, pass: Pass) -> impl Iterator<Item = &'a Vec<i64>> {
+        let makers = self
+            .makers(key)
+            .filter(move |maker| self.pass(*maker) == pass);
+        let outputs = makers.flat_map(|maker| self.node(maker).outputs);
+        let same = outputs.filter(move |(made, _)| *made == key);
+        same.map(|(_, form)| &form.shape)
+    }
+
     /// The last node before `before` that made a value.
     pub fn producer(&self, key: Key, before: usize) -> Option<usize> {
         let made = self.producers.of(key);
@@ -609,6 +664,11 @@ impl<'a> Side<'a> {
         &rest[..rest.partition_point(|node| of(node) == signature)]
     }
 
+    /// Whether the other side has the same operation with the same values, wherever.
+    pub fn has_twin(&self, node: usize, other: &Side<'_>) -> bool {
+        !other.with_signature(self.signatures[node]).is_empty()
+    }
+
     /// Marks the nodes whose results the other side lacks.
     pub fn judge(&mut self, other: &Side<'_>, weak: &Bits) {
         self.bad = Bits::new(self.len());
@@ -634,7 +694,7 @@ impl<'a> Side<'a> {
                 }
             }
             if !has_strong && gives {
-                bad = other.with_signature(self.signatures[index]).is_empty();
+                bad = !self.has_twin(index, other);
             }
             bad |= states.is_some_and(|(_, after)| !other.has_state(after));
             if bad_input {
