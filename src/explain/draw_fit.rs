@@ -9,7 +9,9 @@ use crate::tensor::{Dtype, TensorView};
 use rayon::prelude::*;
 use std::collections::BTreeSet;
 use std::f64::consts::SQRT_2;
-use torch_rng::recovery::{KnownBits, RecoveryError, agreement, corrected, recover, shown_words};
+use torch_rng::recovery::{
+    KnownBits, RecoveryError, agreement, corrected, recover, recover_candidates, shown_words,
+};
 use torch_rng::{Draw, Mt19937, Normal, TruncNormal, Uniform};
 
 /// The first values of a tensor, in an order in which it may have been drawn.
@@ -114,32 +116,52 @@ pub(super) fn share_of_state(known: &[KnownBits]) -> f64 {
 }
 
 /// The generator that draws words of which these bits are known, and the position of the word that it draws next.
-pub(super) fn generator(mut known: Vec<KnownBits>) -> Result<(Mt19937, u64), Unrecovered> {
-    /// The sums that are enough to tell MT19937 from other data.
+pub(super) fn generator(known: Vec<KnownBits>) -> Result<(Mt19937, u64), Unrecovered> {
+    let first = |known: &[KnownBits]| known.first().map_or(0, |known| known.word);
+    for known in right_words(known)? {
+        match recover(&known) {
+            Ok(generator) => return Ok((generator, first(&known))),
+            Err(RecoveryError::TooFew { .. }) => return Err(Unrecovered::TooFew),
+            // A few words are wrong that the sums do not show.
+            Err(_) => {}
+        }
+    }
+    Err(Unrecovered::WrongWords)
+}
+
+/// The words without those that are probably wrong, and without all that may be.
+fn right_words(known: Vec<KnownBits>) -> Result<Vec<Vec<KnownBits>>, Unrecovered> {
+    /// The sums that are enough to tell MT19937 from other data, and if none of them disagrees: values of `bfloat16` have few.
     const SUMS: u64 = 64;
+    const AGREEING_SUMS: u64 = 12;
     let agreement = agreement(&known);
     if agreement.sums >= SUMS && 4 * agreement.disagreeing > agreement.sums {
         return Err(Unrecovered::OtherData);
     }
-    if share_of_state(&known) < 1.0 || agreement.sums < SUMS {
+    let are_enough = match agreement.disagreeing {
+        0 => agreement.sums >= AGREEING_SUMS,
+        _ => agreement.sums >= SUMS,
+    };
+    if share_of_state(&known) < 1.0 || !are_enough {
         return Err(Unrecovered::TooFew);
     }
-    if agreement.disagreeing > 0 {
-        let many = known.iter().filter(|k| k.mask.count_ones() >= MANY_BITS);
-        // Of words of few bits, the sums are too few to tell which are wrong, and a state costs seconds.
-        if 2 * many.count() < known.len() {
-            return Err(Unrecovered::WrongWords);
-        }
-        let wrong: BTreeSet<u64> = agreement.wrong_words.into_iter().collect();
-        known.retain(|known| !wrong.contains(&known.word));
+    let many = known.iter().filter(|k| k.mask.count_ones() >= MANY_BITS);
+    // Of words of few bits, the sums are too few to tell which are wrong, and a state costs seconds.
+    if 2 * many.count() < known.len() {
+        return match agreement.disagreeing {
+            0 => Ok(vec![known]),
+            _ => Err(Unrecovered::WrongWords),
+        };
     }
-    let first = known.first().map_or(0, |known| known.word);
-    match recover(&known) {
-        Ok(generator) => Ok((generator, first)),
-        Err(RecoveryError::TooFew { .. }) => Err(Unrecovered::TooFew),
-        // A few words are wrong that the sums do not show.
-        Err(_) => Err(Unrecovered::WrongWords),
-    }
+    let without = |wrong: Vec<u64>| {
+        let wrong: BTreeSet<u64> = wrong.into_iter().collect();
+        let right = known.iter().filter(|known| !wrong.contains(&known.word));
+        right.copied().collect()
+    };
+    Ok(vec![
+        without(agreement.wrong_words),
+        without(agreement.suspect_words),
+    ])
 }
 
 impl Head {
@@ -311,6 +333,22 @@ impl Head {
     /// The generator that draws the values of a draw, and the word of the draw that it draws next.
     pub(super) fn generator(&self, draw: Draw) -> Result<(Mt19937, u64), Unrecovered> {
         generator(self.shown(draw))
+    }
+
+    /// All generators that may draw the values, which are nearly enough: each draws the first word of the draw next.
+    pub(super) fn candidates(&self, draw: Draw) -> Vec<Mt19937> {
+        /// There are two to the power of these, all of which are tried.
+        const OPEN: u32 = 10;
+        let Ok(mut choices) = right_words(self.shown(draw)) else {
+            return Vec::new();
+        };
+        let mut known = choices.swap_remove(0);
+        known.push(KnownBits {
+            word: 0,
+            mask: 0,
+            bits: 0,
+        });
+        recover_candidates(&known, OPEN).unwrap_or_default()
     }
 
     /// The same from many values of a dtype of 16 bits, of which some were changed later. Takes seconds where it succeeds.

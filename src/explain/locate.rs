@@ -202,7 +202,8 @@ impl<'a> Search<'a> {
                 let corrected = || view.head.corrected_generator(&view.view, draw);
                 match error {
                     Unrecovered::WrongWords => corrected().ok_or(error),
-                    _ => Err(error),
+                    Unrecovered::TooFew => view.likeliest(draw).ok_or(error),
+                    Unrecovered::OtherData => Err(error),
                 }
             });
             let (generator, first) = match recovered {
@@ -336,13 +337,23 @@ impl<'a> Search<'a> {
     /// Places a tensor if drawing it again at a position gives its bits.
     fn place(&mut self, index: usize, number: usize, fit: usize, (seed, word): (u64, u64)) -> bool {
         let view = &self.tensors[index].views[number];
-        let known = &view.fits[fit];
         let mut stream = Mt19937::new(seed);
         stream.skip(word);
         let numel = view.view.numel();
-        let Some(equal) = view.equal(known.draw, stream) else {
+        let Some(equal) = view.equal(view.fits[fit].draw, stream.clone()) else {
             return false;
         };
+        let (mut known, mut equal) = (&view.fits[fit], equal);
+        // Another draw of the same words may give more of the values: its bounds or deviation are nearly the same.
+        for other in &view.fits {
+            if equal == numel {
+                break;
+            }
+            match view.equal(other.draw, stream.clone()) {
+                Some(more) if more > equal => (known, equal) = (other, more),
+                _ => {}
+            }
+        }
         // Some elements may have been changed later; the others must be evidence enough.
         let bits = equal as f64 * bits_of_value(view.view.dtype());
         let is_evidence = bits >= BITS_NEAR && (equal == numel || 2 * equal >= numel.max(32));
@@ -625,6 +636,18 @@ impl OrderedView<'_> {
             Dtype::Float64 => 2 * self.head.first,
             _ => self.head.first,
         }
+    }
+
+    /// Of the generators that may draw the values, the one that draws most of them, if that is one. It draws the first word of the draw next.
+    fn likeliest(&self, draw: Draw) -> Option<(Mt19937, u64)> {
+        let candidates = self.head.candidates(draw).into_par_iter();
+        let equal: Vec<_> = candidates
+            .filter_map(|generator| Some((self.equal(draw, generator.clone())?, generator)))
+            .collect();
+        let most = equal.iter().map(|(equal, _)| *equal).max()?;
+        let mut best = equal.into_iter().filter(|(equal, _)| *equal == most);
+        let (_, generator) = best.next()?;
+        best.next().is_none().then_some((generator, 0))
     }
 
     /// How many elements have the bits of a draw; `None` if the draw does not exist for the dtype.

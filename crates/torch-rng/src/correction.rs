@@ -3,7 +3,9 @@
 //! From word to word, each bit is a linear recurrence whose characteristic polynomial has only 135 terms: for every word, the sum of
 //! 135 bits from it on is 0. A wrong bit makes the sums odd that have it. So where few bits are wrong, the wrong ones are those of which most
 //! sums are odd; changing the most suspicious ones, and counting again, ends where no sum is odd. This is the bit-flipping decoding of
-//! Gallager (1962), "Low-density parity-check codes".
+//! Gallager (1962), "Low-density parity-check codes". A wrong word has wrong bits in about half of all places, so that the bits of a word
+//! are judged together. Only the worst words are changed at a time, since many sums that have a wrong bit also have the bit 1,816 words
+//! from it, or one of some other distances.
 
 use crate::known_bits::KnownBits;
 use crate::polynomial::{DEGREE, lower_exponents};
@@ -11,27 +13,29 @@ use crate::polynomial::{DEGREE, lower_exponents};
 /// The sums from which on they tell something.
 const LEAST_SUMS: usize = 4096;
 
-/// The sums that a certain bit is in, as a share of the most that a bit is in. Bits at the ends of the words are in few, and some wrong
-/// ones together make none of these odd.
-const LEAST_SHARE: (u16, u16) = (3, 5);
+/// The sums that a certain bit is in, in tenths of the most that a bit is in; fewer where bits are too few otherwise. Bits at the ends of the
+/// words are in few, and some wrong ones together make none of these odd.
+const LEAST_TENTHS: [u32; 3] = [8, 7, 6];
 
-/// A bit is changed only if it is in at least this many more odd sums than even ones.
-const LEAST_MAJORITY: i32 = 8;
+/// The bits of a state, and a fifth or half as many: sums of bits depend on each other.
+const ENOUGH_BITS: usize = DEGREE + DEGREE / 5;
+const MANY_BITS: usize = DEGREE + DEGREE / 2;
 
-/// The bits of a state, and half as many: sums of bits depend on each other.
-const ENOUGH_BITS: usize = DEGREE + DEGREE / 2;
+/// How often the worst words are changed.
+const ROUNDS: usize = 200;
 
-/// How often the suspicious bits are changed.
-const ROUNDS: usize = 60;
+/// How bad a word is that is changed, as a share of the worst, at first and at last.
+const LEAST_BAD: f64 = 0.5;
+const MOST_BAD: f64 = 0.98;
 
 /// Corrects known bits of which few are wrong, such as those that drawn values of `bfloat16` show, some of which were changed
 /// later. [`agreement`](crate::recovery::agreement) finds wrong words where most bits are known.
 ///
 /// 24,033 words from the first to the last are the minimum, and 90,000 to 130,000 are a good number. With these, of `uniform_` and `normal_`
-/// in `bfloat16` and `float16`, all of 8 cases were corrected where one value in 500 was replaced by another, 7 where it was one in 200, and 3
-/// where it was one in 100, of which only one then gave a state. Takes 0.01 s where few bits are wrong, up to 1.4 s where it fails.
+/// in `bfloat16` and `float16`, all of 8 cases gave the state where one value in 200 was replaced by another, 7 where it was one in 100, and 4
+/// where it was one in 70. Takes up to a second.
 ///
-/// Only the highest bits that nearly all words show are returned, and only where sums tell their values. A few of them may still be wrong,
+/// Only bits that nearly all words show are returned, and only where sums tell their values. A few of them may still be wrong,
 /// which [`recover`](crate::recovery::recover) reports as a contradiction. `None` if the words are too few, if too many bits are wrong, or if
 /// the bits are not those of MT19937.
 ///
@@ -61,148 +65,264 @@ pub fn corrected(known: &[KnownBits]) -> Option<Vec<KnownBits>> {
     }
     let mut distances = lower_exponents();
     distances.push(DEGREE);
-    let mut result: Vec<KnownBits> = (first..=last)
-        .map(|word| KnownBits {
-            word,
+    let mut planes: Vec<Plane> = (0..32)
+        .rev()
+        .filter_map(|bit| Plane::of(known, bit, first, words, &distances))
+        .collect();
+    planes.retain_mut(|plane| {
+        plane.count(&distances);
+        plane.is_stream()
+    });
+    correct(&mut planes, words, &distances);
+    let mut result = Vec::new();
+    for tenths in LEAST_TENTHS {
+        let (known, found) = certain_bits(&planes, first, words, tenths);
+        result = known;
+        if found >= ENOUGH_BITS {
+            break;
+        }
+    }
+    (!result.is_empty()).then_some(result)
+}
+
+/// The certain bits of the words, and their number.
+fn certain_bits(
+    planes: &[Plane],
+    first: u64,
+    words: usize,
+    tenths: u32,
+) -> (Vec<KnownBits>, usize) {
+    let mut result: Vec<KnownBits> = (0..words as u64)
+        .map(|place| KnownBits {
+            word: first + place,
             mask: 0,
             bits: 0,
         })
         .collect();
     let mut found = 0;
-    for bit in (0..32).rev() {
-        let mut plane = Plane::of(known, bit, first, words);
-        let Some(is_sure) = plane.correct(&distances) else {
+    for plane in planes {
+        let Some(is_sure) = plane.certain(tenths) else {
             continue;
         };
         for (place, bits) in result.iter_mut().enumerate() {
-            if plane.is_known(place) && is_sure[place] {
-                bits.mask |= 1 << bit;
-                bits.bits |= u32::from(plane.bit(place)) << bit;
+            if is_sure[place] && has(&plane.known, place) {
+                bits.mask |= 1 << plane.bit;
+                bits.bits |= u32::from(has(&plane.bits, place)) << plane.bit;
                 found += 1;
             }
         }
-        if found >= ENOUGH_BITS {
+        if found >= MANY_BITS {
             break;
         }
     }
     result.retain(|bits| bits.mask != 0);
-    (!result.is_empty()).then_some(result)
+    (result, found)
+}
+
+/// Changes wrong bits until fewer changes do not make fewer sums odd.
+fn correct(planes: &mut [Plane], words: usize, distances: &[usize]) {
+    // How bad words are changed, as a share of the worst.
+    let mut share = LEAST_BAD;
+    let odd = |planes: &[Plane]| planes.iter().map(|plane| count(&plane.odd)).sum::<usize>();
+    for _ in 0..ROUNDS {
+        let before = odd(planes);
+        let bits: Vec<Vec<u64>> = planes.iter().map(|plane| plane.bits.clone()).collect();
+        if !change_worst(planes, words, share) {
+            return;
+        }
+        for plane in &mut *planes {
+            plane.count(distances);
+        }
+        if odd(planes) < before {
+            share = LEAST_BAD;
+            continue;
+        }
+        for (plane, bits) in planes.iter_mut().zip(bits) {
+            plane.bits = bits;
+            plane.count(distances);
+        }
+        share = (1.0 + share) / 2.0;
+        if share > MOST_BAD {
+            return;
+        }
+    }
+}
+
+/// Changes bits of the words that are wrong most probably. Returns whether there are any.
+fn change_worst(planes: &mut [Plane], words: usize, share: f64) -> bool {
+    let wrong: f64 = planes.iter().map(Plane::wrong_bits).sum();
+    let wrong = wrong / planes.len().max(1) as f64;
+    // A wrong word has half of its bits by chance.
+    let prior = (1.0 / (2.0 * wrong).clamp(1.0 / words as f64, 0.5) - 1.0).ln();
+    // The logarithm of the odds that a word is right: that its bits are, or that half of them are by chance.
+    let mut odds = vec![prior; words];
+    for plane in &*planes {
+        let of_sum = plane.odds_of_sum();
+        // What each excess of even sums says.
+        let most = i32::from(most_sums(plane));
+        let said: Vec<f64> = (-most..=most)
+            .map(|excess| {
+                let said = of_sum * f64::from(excess);
+                said - softplus(said) + std::f64::consts::LN_2
+            })
+            .collect();
+        for (place, odds) in odds.iter_mut().enumerate() {
+            if has(&plane.known, place) {
+                *odds += said[(plane.excess(place) + most) as usize];
+            }
+        }
+    }
+    let worst = odds.iter().copied().fold(0.0, f64::min);
+    let mut is_changed = false;
+    let is_bad = |(_, odds): &(usize, &f64)| **odds < 0.0 && **odds <= share * worst;
+    for (place, _) in odds.iter().enumerate().filter(is_bad) {
+        for plane in &mut *planes {
+            if plane.excess(place) < 0 {
+                plane.bits[place / 64] ^= 1 << (place % 64);
+                is_changed = true;
+            }
+        }
+    }
+    is_changed
+}
+
+/// The logarithm of `1 + exp(x)`.
+fn softplus(x: f64) -> f64 {
+    x.max(0.0) + (-x.abs()).exp().ln_1p()
+}
+
+/// The most sums that a bit is in.
+fn most_sums(plane: &Plane) -> u8 {
+    plane.in_sums.iter().copied().max().unwrap_or(0)
 }
 
 /// One bit of all words.
 struct Plane {
+    bit: u32,
     bits: Vec<u64>,
     known: Vec<u64>,
-    words: usize,
+    /// The sums of which all bits are known, and how many of these each bit is in.
+    usable: Vec<u64>,
+    in_sums: Vec<u8>,
+    /// The same of odd ones.
+    odd: Vec<u64>,
+    in_odd: Vec<u8>,
 }
 
 impl Plane {
-    fn of(known: &[KnownBits], bit: u32, first: u64, words: usize) -> Plane {
+    /// `None` if too few bits are known.
+    fn of(
+        known: &[KnownBits],
+        bit: u32,
+        first: u64,
+        words: usize,
+        distances: &[usize],
+    ) -> Option<Plane> {
         // One limb more, so that a limb from any bit on is within.
         let limbs = words.div_ceil(64) + 1;
-        let mut plane = Plane {
-            bits: vec![0; limbs],
-            known: vec![0; limbs],
-            words,
-        };
+        let (mut bits, mut is_known) = (vec![0; limbs], vec![0; limbs]);
         for known in known.iter().filter(|known| known.mask >> bit & 1 == 1) {
             let place = (known.word - first) as usize;
-            plane.known[place / 64] |= 1 << (place % 64);
-            plane.bits[place / 64] |= u64::from(known.bits >> bit & 1) << (place % 64);
+            is_known[place / 64] |= 1 << (place % 64);
+            bits[place / 64] |= u64::from(known.bits >> bit & 1) << (place % 64);
         }
-        plane
-    }
-
-    fn bit(&self, place: usize) -> bool {
-        self.bits[place / 64] >> (place % 64) & 1 == 1
-    }
-
-    fn is_known(&self, place: usize) -> bool {
-        self.known[place / 64] >> (place % 64) & 1 == 1
-    }
-
-    /// Changes wrong bits until none is in far more odd sums than even ones. Returns which bits are certain then, as nearly all of their sums
-    /// are even; `None` if those of nearly all bits are not.
-    fn correct(&mut self, distances: &[usize]) -> Option<Vec<bool>> {
-        let count = |limbs: &[u64]| limbs.iter().map(|limb| limb.count_ones() as usize).sum();
-        let usable = self.usable(distances);
-        let all: usize = count(&usable);
-        if all < LEAST_SUMS {
-            return None;
+        let sums = words - DEGREE;
+        let mut usable = vec![u64::MAX; sums.div_ceil(64)];
+        if let Some(last) = usable.last_mut() {
+            *last >>= (64 - sums % 64) % 64;
         }
-        let in_sums = self.votes(&usable, distances);
-        for _ in 0..ROUNDS {
-            let mut odd = self.parities(distances);
-            for (odd, usable) in odd.iter_mut().zip(&usable) {
-                *odd &= usable;
-            }
-            let wrong: usize = count(&odd);
-            // If the bits are not those of a stream, about half of the sums are odd.
-            if (wrong as f64) > all as f64 / 2.0 - 3.0 * (all as f64).sqrt() {
-                return None;
-            }
-            let in_odd = self.votes(&odd, distances);
-            let majority = |place: usize| 2 * i32::from(in_odd[place]) - i32::from(in_sums[place]);
-            let most = (0..self.words).map(majority).max()?;
-            if most < LEAST_MAJORITY {
-                // Sums that are odd still have a wrong bit of the ends.
-                let fully = in_sums.iter().max()?;
-                let least = fully * LEAST_SHARE.0 / LEAST_SHARE.1;
-                let is_sure = |(all, odd): (&u16, &u16)| *all >= least && 16 * odd <= *all;
-                return (10 * wrong <= all)
-                    .then(|| in_sums.iter().zip(&in_odd).map(is_sure).collect());
-            }
-            for place in (0..self.words).filter(|place| 2 * majority(*place) > most) {
-                self.bits[place / 64] ^= 1 << (place % 64);
-            }
-        }
-        None
-    }
-
-    /// The number of sums, one from each word on.
-    fn sums(&self) -> usize {
-        self.words - DEGREE
-    }
-
-    /// The sums of which all bits are known.
-    fn usable(&self, distances: &[usize]) -> Vec<u64> {
-        let limbs = self.sums().div_ceil(64);
-        let mut usable = vec![u64::MAX; limbs];
-        usable[limbs - 1] >>= 64 * limbs - self.sums();
         for distance in distances {
             for (place, usable) in usable.iter_mut().enumerate() {
-                *usable &= limb_from(&self.known, 64 * place + distance);
+                *usable &= limb_from(&is_known, 64 * place + distance);
             }
         }
-        usable
+        (count(&usable) >= LEAST_SUMS).then(|| Plane {
+            bit,
+            in_sums: votes(&usable, words, distances),
+            in_odd: Vec::new(),
+            odd: Vec::new(),
+            bits,
+            known: is_known,
+            usable,
+        })
     }
 
-    /// The sums.
-    fn parities(&self, distances: &[usize]) -> Vec<u64> {
-        let mut sums = vec![0; self.sums().div_ceil(64)];
+    /// Counts the odd sums.
+    fn count(&mut self, distances: &[usize]) {
+        self.odd.clear();
+        self.odd.resize(self.usable.len(), 0);
         for distance in distances {
-            for (place, sum) in sums.iter_mut().enumerate() {
-                *sum ^= limb_from(&self.bits, 64 * place + distance);
+            for (place, odd) in self.odd.iter_mut().enumerate() {
+                *odd ^= limb_from(&self.bits, 64 * place + distance);
             }
         }
-        sums
+        for (odd, usable) in self.odd.iter_mut().zip(&self.usable) {
+            *odd &= usable;
+        }
+        self.in_odd = votes(&self.odd, self.in_sums.len(), distances);
     }
 
-    /// In how many of these sums each bit is.
-    fn votes(&self, sums: &[u64], distances: &[usize]) -> Vec<u16> {
-        let mut votes = vec![0_u16; self.words];
-        for (place, limb) in sums.iter().enumerate() {
-            let mut limb = *limb;
-            while limb != 0 {
-                let first = 64 * place + limb.trailing_zeros() as usize;
-                for distance in distances {
-                    votes[first + distance] += 1;
-                }
-                limb &= limb - 1;
-            }
-        }
-        votes
+    /// How many more of the sums that have a bit are even than odd.
+    fn excess(&self, place: usize) -> i32 {
+        i32::from(self.in_sums[place]) - 2 * i32::from(self.in_odd[place])
     }
+
+    /// How much more often sums are even than odd, of all.
+    fn evenness(&self) -> f64 {
+        1.0 - 2.0 * count(&self.odd) as f64 / count(&self.usable) as f64
+    }
+
+    /// Whether sums are even more often than by chance, as in a stream.
+    fn is_stream(&self) -> bool {
+        self.evenness() > 3.0 / (count(&self.usable) as f64).sqrt()
+    }
+
+    /// The share of bits that are wrong.
+    fn wrong_bits(&self) -> f64 {
+        (1.0 - self.evenness().max(0.0).powf(1.0 / TERMS)) / 2.0
+    }
+
+    /// What an even sum says of the odds that one of its bits is right, as a logarithm.
+    fn odds_of_sum(&self) -> f64 {
+        let others = self.evenness().clamp(0.0, 0.98).powf((TERMS - 1.0) / TERMS);
+        ((1.0 + others) / (1.0 - others)).ln()
+    }
+
+    /// Which bits are certain, as nearly all of their sums are even; `None` if those of nearly all bits are not.
+    fn certain(&self, tenths: u32) -> Option<Vec<bool>> {
+        // Sums that are odd still have a wrong bit of the ends.
+        let least = u32::from(most_sums(self)) * tenths / 10;
+        let is_sure = |(all, odd): (&u8, &u8)| {
+            u32::from(*all) >= least && 16 * u32::from(*odd) <= u32::from(*all)
+        };
+        let bits = self.in_sums.iter().zip(&self.in_odd);
+        (10 * count(&self.odd) <= count(&self.usable)).then(|| bits.map(is_sure).collect())
+    }
+}
+
+/// The terms of the polynomial.
+const TERMS: f64 = 135.0;
+
+fn has(bits: &[u64], place: usize) -> bool {
+    bits[place / 64] >> (place % 64) & 1 == 1
+}
+
+fn count(bits: &[u64]) -> usize {
+    bits.iter().map(|limb| limb.count_ones() as usize).sum()
+}
+
+/// In how many of these sums each bit is.
+fn votes(sums: &[u64], words: usize, distances: &[usize]) -> Vec<u8> {
+    let each: Vec<u8> = (0..words - DEGREE)
+        .map(|place| u8::from(has(sums, place)))
+        .collect();
+    let mut votes = vec![0; words];
+    for distance in distances {
+        for (votes, one) in votes[*distance..].iter_mut().zip(&each) {
+            *votes += one;
+        }
+    }
+    votes
 }
 
 /// 64 bits from a place on. What is beyond the end is 0.

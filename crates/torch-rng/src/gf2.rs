@@ -13,6 +13,8 @@ pub(crate) struct System {
     /// The 64-bit limbs of an equation: the unknowns, and after them the right side.
     limbs: usize,
     equations: Vec<u64>,
+    /// The unknown that each equation of a solved system ends in, going down.
+    pivots: Vec<usize>,
 }
 
 /// The solution of a system.
@@ -44,6 +46,7 @@ impl System {
             unknowns,
             limbs: limbs(unknowns),
             equations: Vec::new(),
+            pivots: Vec::new(),
         }
     }
 
@@ -74,6 +77,7 @@ impl System {
         let mut open = 0;
         // The unknown that each of the first `rank` equations ends in, going down.
         let mut pivots = Vec::with_capacity(self.unknowns);
+        self.pivots.clear();
         let mut tables = vec![0; (limbs * TABLES) << TABLE];
         for column in (0..self.unknowns).step_by(BLOCK) {
             let width = BLOCK.min(self.unknowns - column);
@@ -96,18 +100,48 @@ impl System {
             return Solution::Contradiction;
         }
         self.equations.truncate(rank * limbs);
-        if open > 0 {
-            return Solution::Open(open);
+        self.pivots = pivots;
+        match open {
+            0 => Solution::Unique(self.complete(vec![0; limbs])),
+            _ => Solution::Open(open),
         }
-        let mut solution = vec![0; limbs];
-        for (equation, pivot) in self.equations.chunks_exact(limbs).zip(pivots).rev() {
+    }
+
+    /// Adds the unknowns that follow from those that are open.
+    fn complete(&self, mut solution: Vec<u64>) -> Vec<u64> {
+        let equations = self.equations.chunks_exact(self.limbs).zip(&self.pivots);
+        for (equation, pivot) in equations.rev() {
             // The unknown itself is still 0 in the solution.
             let others = equation.iter().zip(&solution);
             let ones: u32 = others.map(|(a, b)| (a & b).count_ones()).sum();
             let right = bits(equation, self.unknowns) as u32;
             solution[pivot / 64] |= u64::from((ones ^ right) & 1) << (pivot % 64);
         }
-        Solution::Unique(solution)
+        solution
+    }
+
+    /// All solutions of a solved system of which some unknowns are open: two to the power of their number.
+    pub(crate) fn solutions(&self) -> Vec<Vec<u64>> {
+        let mut solutions = vec![self.complete(vec![0; self.limbs])];
+        let mut is_open = vec![true; self.unknowns];
+        for pivot in &self.pivots {
+            is_open[*pivot] = false;
+        }
+        for open in (0..self.unknowns).filter(|unknown| is_open[*unknown]) {
+            let mut start = vec![0; self.limbs];
+            start[open / 64] |= 1 << (open % 64);
+            let other = self.complete(start);
+            // What this unknown changes is the same in each solution.
+            let first = &solutions[0];
+            let change: Vec<u64> = other.iter().zip(first).map(|(a, b)| a ^ b).collect();
+            let changed = solutions.iter().map(|solution| {
+                let limbs = solution.iter().zip(&change);
+                limbs.map(|(a, b)| a ^ b).collect()
+            });
+            let changed: Vec<Vec<u64>> = changed.collect();
+            solutions.extend(changed);
+        }
+        solutions
     }
 
     /// Moves equations that determine the unknowns of `width` columns to `rank`, and eliminates each of these unknowns from
@@ -367,6 +401,36 @@ mod tests {
                 // What is kept gives the same again.
                 assert_eq!(system.len(), rank);
                 assert_eq!(system.solve(), Solution::Open(unknowns - rank));
+            }
+        }
+    }
+
+    #[test]
+    fn open_systems_have_all_solutions() {
+        for (unknowns, independent) in [(10, 9), (31, 25), (64, 60), (129, 121), (200, 200)] {
+            for seed in 0..20 {
+                let (mut system, solution) = system(unknowns, independent + 5, 5, seed);
+                let rows: Vec<Vec<u64>> = {
+                    let rows = system.equations.chunks_exact(system.limbs);
+                    rows.map(<[u64]>::to_vec).collect()
+                };
+                let open = match system.solve() {
+                    Solution::Open(open) => open,
+                    Solution::Unique(_) => 0,
+                    Solution::Contradiction => panic!("{unknowns} has a solution"),
+                };
+                let mut solutions = system.solutions();
+                assert!(solutions.contains(&solution));
+                for solution in &solutions {
+                    for row in &rows {
+                        let ones = row.iter().zip(solution).map(|(a, b)| (a & b).count_ones());
+                        let right = row[unknowns / 64] >> (unknowns % 64) & 1;
+                        assert_eq!(u64::from(ones.sum::<u32>() & 1), right);
+                    }
+                }
+                solutions.sort();
+                solutions.dedup();
+                assert_eq!(solutions.len(), 1 << open);
             }
         }
     }

@@ -76,12 +76,42 @@ const MAX_SPAN: u64 = 1 << 18;
 /// # Ok::<(), torch_rng::recovery::RecoveryError>(())
 /// ```
 pub fn recover(known: &[KnownBits]) -> Result<Mt19937, RecoveryError> {
+    let mut candidates = recover_candidates(known, 0)?;
+    candidates.pop().ok_or(RecoveryError::Contradiction)
+}
+
+/// Recovers all generators that draw words of which some bits are known, if these leave at most `open` bits of the state open: two
+/// to the power of the open bits. More is known of drawn values than bits of words, so that these tell which one it was.
+///
+/// As [`recover`] otherwise. A word without known bits counts for the lowest position.
+///
+/// # Errors
+///
+/// [`RecoveryError`].
+///
+/// ```
+/// use torch_rng::recovery::{KnownBits, recover_candidates};
+/// use torch_rng::Mt19937;
+///
+/// let generator = Mt19937::new(3);
+/// let mut words = generator.clone();
+/// let known: Vec<KnownBits> = (0..881)
+///     .map(|word| KnownBits { word, mask: 0xff_ffff, bits: words.next_u32() })
+///     .collect();
+/// let candidates = recover_candidates(&known, 8)?;
+/// assert_eq!(candidates.len(), 32);
+/// let next = generator.clone().next_u32();
+/// assert!(candidates.into_iter().any(|mut candidate| candidate.next_u32() == next));
+/// # Ok::<(), torch_rng::recovery::RecoveryError>(())
+/// ```
+pub fn recover_candidates(known: &[KnownBits], open: u32) -> Result<Vec<Mt19937>, RecoveryError> {
+    let first = known.iter().map(|known| known.word).min();
     let mut known: Vec<KnownBits> = known.iter().copied().filter(|k| k.mask != 0).collect();
     known.sort_by_key(|known| known.word);
-    let (Some(first), Some(last)) = (known.first(), known.last()) else {
+    let (Some(first), Some(last)) = (first, known.last()) else {
         return Err(RecoveryError::TooFew { open: 19_937 });
     };
-    let (first, span) = (first.word, last.word - first.word);
+    let span = last.word - first;
     if span > MAX_SPAN {
         return Err(RecoveryError::Span { span });
     }
@@ -93,7 +123,7 @@ pub fn recover(known: &[KnownBits]) -> Result<Mt19937, RecoveryError> {
     start.constraints(&mut system);
     let mut symbolic = Symbolic::new(&start);
     let mut rest = known.iter();
-    let block = loop {
+    let solution = loop {
         // Many equations depend on others, so that nobody knows how many are enough. Surplus bits are compared at the end.
         let enough = system.len() + start.count / 2 + 256;
         while system.len() < enough
@@ -102,13 +132,19 @@ pub fn recover(known: &[KnownBits]) -> Result<Mt19937, RecoveryError> {
             symbolic.equations(known, &mut system);
         }
         match system.solve() {
-            Solution::Unique(solution) => break start.words(&solution),
+            Solution::Unique(solution) => break solution,
             Solution::Open(_) if rest.len() > 0 => {}
+            Solution::Open(left) if left <= open as usize => {
+                // All known bits are among the equations.
+                let solutions = system.solutions().into_iter();
+                let generators = solutions.map(|solution| Mt19937::before(&start.words(&solution)));
+                return Ok(generators.collect());
+            }
             Solution::Open(open) => return Err(RecoveryError::TooFew { open }),
             Solution::Contradiction => return Err(RecoveryError::Contradiction),
         }
     };
-    let recovered = Mt19937::before(&block);
+    let recovered = Mt19937::before(&start.words(&solution));
     let mut words = recovered.clone();
     let mut position = 0;
     for known in &known {
@@ -122,7 +158,7 @@ pub fn recover(known: &[KnownBits]) -> Result<Mt19937, RecoveryError> {
             return Err(RecoveryError::Contradiction);
         }
     }
-    Ok(recovered)
+    Ok(vec![recovered])
 }
 
 /// The bits of the first block, of which some are unknown.
@@ -458,6 +494,8 @@ pub struct Agreement {
     pub disagreeing: u64,
     /// The positions of words whose bits are probably wrong: most sums of them disagree.
     pub wrong_words: Vec<u64>,
+    /// The positions of all words that may be wrong: of sums that disagree, each of which has a wrong one, and of those that no sum checks.
+    pub suspect_words: Vec<u64>,
 }
 
 /// Compares known bits with what MT19937 relates: word `k + 624` with the words `k`, `k + 1` and `k + 397`.
@@ -488,7 +526,9 @@ pub fn agreement(known: &[KnownBits]) -> Agreement {
         sums: 0,
         disagreeing: 0,
         wrong_words: Vec::new(),
+        suspect_words: Vec::new(),
     };
+    let (mut is_suspect, mut is_checked) = (vec![false; sorted.len()], vec![false; sorted.len()]);
     // The words of each relation, and whether all its sums are 0.
     let mut relations = Vec::new();
     let mut last: Option<(FourWords, Vec<FourWords>)> = None;
@@ -513,9 +553,13 @@ pub fn agreement(known: &[KnownBits]) -> Agreement {
         let disagreeing = disagreeing.count();
         result.sums += sums.len() as u64;
         result.disagreeing += disagreeing as u64;
+        for place in places {
+            is_suspect[place] |= disagreeing > 0;
+            // Of word `k`, only one bit is in the sums.
+            is_checked[place] |= place != i;
+        }
         // A few sums hold by chance.
         if sums.len() >= 4 {
-            // Of word `k`, only one bit is in the sums.
             relations.push(([next, far, made], disagreeing == 0));
         }
     }
@@ -536,11 +580,15 @@ pub fn agreement(known: &[KnownBits]) -> Agreement {
             *is_wrong |= all >= least && 2 * holding < all;
         }
     }
-    let words = sorted
-        .iter()
-        .zip(&is_wrong)
-        .filter(|(_, is_wrong)| **is_wrong);
-    result.wrong_words = words.map(|(known, _)| known.word).collect();
+    let chosen = |is_chosen: &[bool]| {
+        let words = sorted.iter().zip(is_chosen);
+        let words = words.filter(|(_, is_chosen)| **is_chosen);
+        words.map(|(known, _)| known.word).collect()
+    };
+    result.wrong_words = chosen(&is_wrong);
+    let may_be_wrong = is_suspect.iter().zip(&is_checked);
+    let may_be_wrong: Vec<bool> = may_be_wrong.map(|(s, checked)| *s || !checked).collect();
+    result.suspect_words = chosen(&may_be_wrong);
     result
 }
 
