@@ -55,7 +55,10 @@ impl<'s, 'a> Pairing<'s, 'a> {
             return explanation;
         }
         if is_other {
-            explanation.class = Class::Exchanged(x.canon.to_owned(), y.canon.to_owned());
+            explanation.class = match self.other_order(p, r) {
+                Some((first, second)) => Class::Order(first, second),
+                None => Class::Exchanged(x.canon.to_owned(), y.canon.to_owned()),
+            };
             explanation
                 .details
                 .push(format!("{in_a} computes {}", call_text(&ea, p)));
@@ -118,7 +121,19 @@ impl<'s, 'a> Pairing<'s, 'a> {
                     "argument {}: {} in {in_a}, {} in {in_b}",
                     input.name, input.tensor.dtype, other.tensor.dtype
                 ));
-                explanation.propose(Class::Dtype);
+                // Values that both have, of other operations, are two values.
+                let made = |side: &Side<'a>, key: Key, before: usize| {
+                    let maker = side.producer(key, before)?;
+                    Some(side.canon(maker)).filter(|canon| *canon != "_to_copy")
+                };
+                let are_two = self.b.has(input.key)
+                    && self.a.has(other.key)
+                    && made(self.a, input.key, p)
+                        .zip(made(self.b, other.key, r))
+                        .is_some_and(|(a, b)| a != b);
+                if !are_two {
+                    explanation.propose(Class::Dtype);
+                }
             }
             let a = ea.expand(input.key, input.tensor, p);
             let b = eb.expand(other.key, other.tensor, r);
@@ -449,6 +464,11 @@ impl<'s, 'a> Pairing<'s, 'a> {
             && explanation
                 .step_operation(self)
                 .is_none_or(|(_, step)| step.phase == Phase::Optimizer)
+            && explanation.places.is_none_or(|(p, r)| {
+                [self.a.operation(p), self.b.operation(r)]
+                    .iter()
+                    .any(|operation| operation.phase == Phase::Optimizer)
+            })
         {
             let subject = explanation.class.subject().unwrap_or(x.canon).to_owned();
             explanation.class = Class::Optimizer(subject);
@@ -1031,6 +1051,26 @@ impl<'s, 'a> Pairing<'s, 'a> {
         is_other.then_some(twin)
     }
 
+    /// Whether two operations and those before them are the same in the other order, from one value on: `softmax(topk(x))` and
+    /// `topk(softmax(x))`.
+    fn other_order(&self, p: usize, r: usize) -> Option<(String, String)> {
+        // What is computed before an operation, and from which value.
+        let before = |side: &Side<'a>, mut node: usize| {
+            loop {
+                let key = side.node(node).inputs.first()?.key;
+                node = side.producer(key, node)?;
+                let made = side.node(node);
+                if !made.view && !matches!(made.canon, "clone" | "contiguous") {
+                    return Some((made.canon, made.inputs.first()?.key));
+                }
+            }
+        };
+        let ((in_a, from_a), (in_b, from_b)) = (before(self.a, p)?, before(self.b, r)?);
+        let (last_a, last_b) = (self.a.canon(p), self.b.canon(r));
+        let is_exchanged = last_a != last_b && last_a == in_b && last_b == in_a && from_a == from_b;
+        is_exchanged.then(|| (last_a.to_owned(), last_b.to_owned()))
+    }
+
     /// The values from outside that a value comes from, and the operations between, in order.
     fn outside(&self, key: Key, before: usize, side: &Side<'a>) -> Option<(Vec<&'a str>, Key)> {
         let (mut key, mut before) = (key, before);
@@ -1131,7 +1171,13 @@ impl<'s, 'a> Pairing<'s, 'a> {
             taken.any(|taken| side.pass(taken) == side.pass(node))
         };
         if unnamed && takes(self.a, b.key, at.0) && takes(self.b, a.key, at.1) {
-            explanation.propose(Class::Input(argument.to_owned()));
+            // Of two draws, each program uses the other one here.
+            let drawn = self.drawn_by(a.key, at.0, self.a);
+            let class = match drawn.zip(self.drawn_by(b.key, at.1, self.b)) {
+                Some((first, other)) => Class::Order(first.to_owned(), other.to_owned()),
+                None => Class::Input(argument.to_owned()),
+            };
+            explanation.propose(class);
             return;
         }
         if unnamed && self.is_other_batch((a.key, at.0), (b.key, at.1)) {
@@ -1146,6 +1192,13 @@ impl<'s, 'a> Pairing<'s, 'a> {
             (Some(p), Some(r)) => (Some(p), Some(r)),
             _ => (a.node, b.node),
         };
+        if let (Some(p), Some(r)) = nodes
+            && let Some((first, second)) = self.other_order(p, r)
+        {
+            explanation.places = explanation.places.or(Some((p, r)));
+            explanation.propose(Class::Order(first, second));
+            return;
+        }
         let class = match nodes {
             (Some(p), Some(r)) if !both_have && self.a.node(p).canon != self.b.node(r).canon => {
                 explanation.places = explanation.places.or(Some((p, r)));

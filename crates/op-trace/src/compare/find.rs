@@ -376,6 +376,12 @@ impl<'s, 'a> Pairing<'s, 'a> {
             }
             groups
         };
+        // The storage of a name, which is the same in both programs.
+        let stored = |side: &'s Side<'a>, name: &SharedStr| {
+            let mut names = side.trace.models.iter().flat_map(|model| &model.names);
+            let named = names.find(|named| named.name == *name)?;
+            named.tensor.storage
+        };
         let in_b: HashMap<_, _> = groups(self.b).into_iter().collect();
         let mut found = Vec::new();
         for (key, a) in groups(self.a) {
@@ -387,6 +393,15 @@ impl<'s, 'a> Pairing<'s, 'a> {
                 1 => (&a, b, self.a.label, self.b.label),
                 _ => (b, &a, self.b.label, self.a.label),
             };
+            // Where the other program has each of them, too, they only have one value.
+            let with_one = if a.len() == 1 { self.a } else { self.b };
+            let storages: HashSet<_> = several
+                .iter()
+                .filter_map(|(name, _)| stored(with_one, name))
+                .collect();
+            if storages.len() > 1 {
+                continue;
+            }
             let names: Vec<&str> = several.iter().map(|(name, _)| name.as_str()).collect();
             found.push(Found::at_start(
                 Class::Tied,
@@ -1097,14 +1112,19 @@ impl<'s, 'a> Pairing<'s, 'a> {
         {
             return true;
         }
-        let is_structure = matches!(
-            explanation.class,
-            Class::Input(_)
-                | Class::OnlyInA(_)
-                | Class::OnlyInB(_)
-                | Class::Exchanged(..)
-                | Class::Order(..)
-        );
+        // Which part is taken follows the control flow.
+        let is_position = matches!(explanation.class, Class::Argument(_))
+            && self.a.node(p).view
+            && self.b.node(r).view;
+        let is_structure = is_position
+            || matches!(
+                explanation.class,
+                Class::Input(_)
+                    | Class::OnlyInA(_)
+                    | Class::OnlyInB(_)
+                    | Class::Exchanged(..)
+                    | Class::Order(..)
+            );
         let is_at = |side: &Side<'a>, node, lines: &HashSet<Spot<'a>>, reached: &Bits| {
             let spot = Spot::of(side, node);
             let mut reached = side.of_pass(spot.0).filter(|node| reached.has(*node));
@@ -1492,7 +1512,13 @@ fn merge(found: Vec<Found>) -> Vec<(Departure, Origins, Vec<Origins>)> {
                     Class::OnlyInB(_) => a_in_b == b_in_b,
                     _ => a_in_a == b_in_a && a_in_b == b_in_b,
                 };
-                a.class == b.class && (modules(a) == modules(b) || same_sites)
+                // In modules beside each other, of one class.
+                let calls = |departure: &Departure| {
+                    [&departure.a, &departure.b]
+                        .map(|place| place.as_ref().map(|place| place.call.clone()))
+                };
+                let same_calls = same_lines(a, b) && calls(a) == calls(b);
+                a.class == b.class && (modules(a) == modules(b) || same_sites || same_calls)
             }
         };
         match merged

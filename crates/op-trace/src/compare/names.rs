@@ -139,7 +139,10 @@ impl Names {
     fn modules(&self) -> HashMap<String, Option<String>> {
         let mut modules: HashMap<String, Option<String>> = HashMap::new();
         for (a, b) in &self.pairs {
-            if let (Some(a), Some(b)) = (module(a.as_str()), module(b.as_str())) {
+            let (mut a, mut b) = (a.as_str(), b.as_str());
+            // And what these are in.
+            while let (Some(of_a), Some(of_b)) = (module(a), module(b)) {
+                (a, b) = (of_a, of_b);
                 let known = modules
                     .entry(a.to_owned())
                     .or_insert_with(|| Some(b.to_owned()));

@@ -357,10 +357,12 @@ impl<'s, 'a> Pairing<'s, 'a> {
                     (Some((before, _)), Some((other, _))) => before == other,
                     _ => true,
                 };
-                if !same || !same_shapes || !same_start {
+                // A draw of another number of elements is one, too.
+                let is_draw = node.states.is_some() && twin.states.is_some();
+                if !same || !same_start || !(same_shapes || is_draw) {
                     continue;
                 }
-                1.0 + near
+                f64::from(u8::from(same_shapes)) + near
             } else {
                 let (mut shared, mut named) = (0, 0);
                 for (input, other_input) in node.inputs.iter().zip(&twin.inputs) {
