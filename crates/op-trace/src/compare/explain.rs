@@ -5,7 +5,7 @@ use super::departure::{call_text, sample_difference, step_name};
 use super::expression::{Difference, Expression, differences, scalar_differences};
 use super::pairing::{Pairing, Which, is_arithmetic};
 use super::side::{Input, Key, Node, Pass, Side, is_quiet};
-use crate::calls::{Call, Site};
+use crate::calls::{Call, Form, Site};
 use crate::{Phase, Value};
 use std::collections::HashSet;
 
@@ -301,6 +301,13 @@ impl<'s, 'a> Pairing<'s, 'a> {
             return;
         };
         if in_a == in_b {
+            let count = |node: &Node<'a>| node.outputs.first().map(|(_, form)| elements(form));
+            if let (Some(a), Some(b)) = (count(x), count(y))
+                && a != b
+            {
+                explanation.details.push(self.counts(x.canon, a, b));
+                explanation.propose(Class::Stream);
+            }
             return;
         }
         let mut nodes = 0..self.b.len();
@@ -629,18 +636,14 @@ impl<'s, 'a> Pairing<'s, 'a> {
                     return;
                 }
                 if let Some((p, r)) = self.drawn_otherwise(a, b) {
-                    let counts = [(self.a, p), (self.b, r)].map(|(side, node)| {
+                    let [in_a, in_b] = [(self.a, p), (self.b, r)].map(|(side, node)| {
                         let node = side.node(node);
-                        let form = node.outputs.first().map(|(_, form)| form);
-                        form.map_or(0, |form| form.shape.iter().product::<i64>())
+                        node.outputs.first().map_or(0, |(_, form)| elements(form))
                     });
                     explanation.parts.push((a.key, b.key));
-                    explanation.details.push(format!(
-                        "{} draws {} elements in {in_a}, {} in {in_b}",
-                        self.a.canon(p),
-                        counts[0],
-                        counts[1]
-                    ));
+                    explanation
+                        .details
+                        .push(self.counts(self.a.canon(p), in_a, in_b));
                     explanation.places = explanation.places.or(Some((p, r)));
                     explanation.moves_stream = true;
                     explanation.propose(Class::Stream);
@@ -697,17 +700,25 @@ impl<'s, 'a> Pairing<'s, 'a> {
         let (p, r) = (draw(self.a, a)?, draw(self.b, b)?);
         let (before_a, _) = self.a.draw(p)?;
         let (before_b, _) = self.b.draw(r)?;
-        let elements = |side: &Side<'a>, node: usize| {
-            let node = side.node(node);
-            let forms = node.outputs.iter().map(|(_, form)| &form.shape);
-            forms
-                .map(|shape| shape.iter().product::<i64>())
-                .collect::<Vec<_>>()
-        };
-        let is_other = self.a.canon(p) == self.b.canon(r)
-            && before_a == before_b
-            && elements(self.a, p) != elements(self.b, r);
+        let is_other =
+            self.a.canon(p) == self.b.canon(r) && before_a == before_b && !self.draw_as_many(p, r);
         is_other.then_some((p, r))
+    }
+
+    /// Whether two draws give the same numbers of elements.
+    pub fn draw_as_many(&self, p: usize, r: usize) -> bool {
+        let counts = |side: &Side<'a>, node: usize| {
+            let outputs = side.node(node).outputs.into_iter();
+            outputs.map(|(_, form)| elements(form)).collect::<Vec<_>>()
+        };
+        counts(self.a, p) == counts(self.b, r)
+    }
+
+    fn counts(&self, canon: &str, in_a: i64, in_b: i64) -> String {
+        format!(
+            "{canon} draws {in_a} elements in {}, {in_b} in {}",
+            self.a.label, self.b.label
+        )
     }
 
     /// The steps that one side has and the other lacks, from the other's value on. The last step may be on both sides and change nothing on
@@ -1276,6 +1287,10 @@ impl Explanation {
         let (step, which) = self.step?;
         Some((self.class.clone(), finder.sides(which).0.operation(step)))
     }
+}
+
+fn elements(form: &Form) -> i64 {
+    form.shape.iter().product()
 }
 
 fn argument_class(name: &str) -> Class {

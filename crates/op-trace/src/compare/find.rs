@@ -882,6 +882,15 @@ impl<'s, 'a> Pairing<'s, 'a> {
                 continue;
             }
             used.extend([(which == Which::A, index), (true, p), (false, r)]);
+            // Masks of what has another shape since it departed.
+            if !found.is_empty()
+                && self.a.draw(p).is_some()
+                && self.b.draw(r).is_some()
+                && !self.draw_as_many(p, r)
+            {
+                stream_moved = true;
+                continue;
+            }
             // Computed from what departed before: its inputs are equal by chance, such as those that Adam scales.
             if reached_a.has(p) && reached_b.has(r) {
                 continue;
