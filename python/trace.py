@@ -419,7 +419,7 @@ class Recorder(TorchDispatchMode):
         self.modules, self.roots, self.stack, self.tensors = {}, {}, [], {}
         self.count, self.step, self.done, self.busy, self.made, self.states = 0, 1, False, False, set(), set()
         self.forward_of, self.after_backward = {}, False
-        self.optimizers, self.optimizers_alive = {}, None
+        self.optimizers, self.optimizers_alive, self.in_optimizer = {}, None, False
         self.file = open(path, "w", encoding="utf-8", newline="\n")
         self.write({
             "format": FORMAT, "version": VERSION, "language": "python", "hash": HASH, "values": os.path.basename(self.values.path),
@@ -483,10 +483,12 @@ class Recorder(TorchDispatchMode):
             return
         if self.optimizers.get(id(optimizer)) == self.step:
             self.next_step()
+        self.in_optimizer = True
 
     def optimizer_ends(self, optimizer, *_):
         if self.done or threading.get_ident() != self.thread:
             return
+        self.in_optimizer = False
         self.optimizers[id(optimizer)] = self.step
         if not self.optimizers_alive:
             self.optimizers_alive = count_optimizers(self.storages)
@@ -729,6 +731,9 @@ class Recorder(TorchDispatchMode):
     def before(self, operator, args, kwargs, node, backward):
         """The line of a call, without its results."""
         site, optimizer = self.site()
+        # Optimizers that torch does not have, too; but not the closure that an optimizer calls, nor what follows one that failed.
+        self.in_optimizer = self.in_optimizer and not backward
+        optimizer = optimizer or self.in_optimizer and not torch.is_grad_enabled()
         phase = "backward" if backward else "optimizer" if optimizer else "forward"
         line = {"i": self.count, "op": operator.name}
         if operator.overload:

@@ -141,6 +141,8 @@ pub struct Calls {
     inner: HashSet<u32>,
     /// What the writes through views made, by operation: the whole as it is met afterwards.
     wholes: Vec<(u32, Slot)>,
+    /// What the last operation gave, if that is a view.
+    last_view: Option<TensorValue>,
     states: Distinct<GeneratorState>,
     draws: Vec<(u32, u32, u32)>,
     entries: Vec<Entry>,
@@ -211,8 +213,10 @@ impl Calls {
                 storage.is_some_and(|storage| storages.contains(&storage))
             };
             let gives = self.outputs.len() > first_output;
+            self.last_view = None;
             if gives && operation.writes().next().is_none() && given(operation).all(shares) {
                 flags |= VIEW;
+                self.last_view = given(operation).next().cloned();
             }
             if let Some([before, after]) = operation.generator.as_deref() {
                 let (before, after) = (self.states.number(*before), self.states.number(*after));
@@ -253,6 +257,21 @@ impl Calls {
                 let what = self.ports.number(Port { name, form });
                 self.inputs.push(Slot { what, value });
             }
+        }
+        // A copy into a view takes nothing of it but its place.
+        if let Some(view) = self.last_view.take()
+            && let Some((name, _)) = operation
+                .writes()
+                .find(|(_, tensor)| tensor.storage == view.storage && tensor.shape == view.shape)
+            && taken(operation).all(|(other, _)| other != name)
+            && let Some(value) = self.value(&view)
+        {
+            let form = self.form(&view);
+            let what = self.ports.number(Port {
+                name: name.into(),
+                form,
+            });
+            self.inputs.push(Slot { what, value });
         }
         let first = self.outputs.len();
         for tensor in given(operation) {

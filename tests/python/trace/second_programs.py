@@ -1002,7 +1002,7 @@ def tabular(steps=4):
                 averaged += 1
 
 
-PROGRAMS = {f.__name__: f for f in (vit, unet, vae, seq2seq, contrast, skipgram, rotary, wgan, maml, wavenet, moe, tabular)}
+PROGRAMS = {f.__name__: f for f in (patches, segmenter, latent, seq2seq, momentum, skipgram, rotary, wgan, maml, wavenet, moe, tabular)}
 
 
 # (program, mistakes, expected [(class, subject, module, step, phase)], accepted other (class, subject) of the first)

@@ -73,7 +73,7 @@ impl<'s, 'a> Pairing<'s, 'a> {
             .iter()
             .zip(&y.inputs)
             .any(|(input, other)| input.key != other.key);
-        if let Some((step, which)) = self.extra_factor(p, r) {
+        if let Some((step, which)) = self.extra_view(p, r).or_else(|| self.extra_factor(p, r)) {
             let name = self.sides(which).0.canon(step).to_owned();
             self.only_there(step, which, ("", name), &mut explanation);
             return explanation;
@@ -197,6 +197,46 @@ impl<'s, 'a> Pairing<'s, 'a> {
         explanation.step = Some((step, which));
         explanation.steps.push((step, which));
         explanation.propose(which.only(name));
+    }
+
+    /// Of two views of one value with other arguments, the one after which the other one follows: a transposition more.
+    fn extra_view(&self, p: usize, r: usize) -> Option<(usize, Which)> {
+        let (x, y) = (self.a.node(p), self.b.node(r));
+        let ([own], [other]) = (&x.inputs[..], &y.inputs[..]) else {
+            return None;
+        };
+        let sides = (self.a, self.b);
+        if !x.view || !y.view || own.key != other.key || scalar_differences(sides, p, r).is_empty()
+        {
+            return None;
+        }
+        let is_followed = |which: Which, from: usize, twin: usize| {
+            let (side, _) = self.sides(which);
+            let mut node = from;
+            for _ in 0..4 {
+                let Some(key) = side.outputs(node).next() else {
+                    return false;
+                };
+                let Some(next) = side.consumers(key, node).next() else {
+                    return false;
+                };
+                let (p, r) = which.in_order(next, twin);
+                if self.a.canon(p) == self.b.canon(r) && scalar_differences(sides, p, r).is_empty()
+                {
+                    return true;
+                }
+                if !matches!(side.canon(next), "view" | "clone" | "contiguous") {
+                    return false;
+                }
+                node = next;
+            }
+            false
+        };
+        match (is_followed(Which::A, p, r), is_followed(Which::B, r, p)) {
+            (true, false) => Some((p, Which::A)),
+            (false, true) => Some((r, Which::B)),
+            _ => None,
+        }
     }
 
     /// Of two chains of operations with a number, the first one that only one side has: `2 * (3 * x)` against `2 * x`.
@@ -614,6 +654,16 @@ impl<'s, 'a> Pairing<'s, 'a> {
                 ));
                 explanation.propose(argument_class(name));
             }
+            Difference::Result { a, b } if self.begin_elsewhere(*a, *b) => {
+                let (class, places, detail) = self.other_draw_class().unwrap_or_else(|| {
+                    let detail = "the draws begin at other places of the stream";
+                    (Class::Stream, (*a, *b), detail.to_owned())
+                });
+                explanation.places = explanation.places.or(Some(places));
+                explanation.moves_stream = true;
+                explanation.details.push(detail);
+                explanation.propose(class);
+            }
             Difference::Result { a, b } => {
                 explanation.places = explanation.places.or(Some((*a, *b)));
                 explanation.details.push(format!(
@@ -703,6 +753,12 @@ impl<'s, 'a> Pairing<'s, 'a> {
         let is_other =
             self.a.canon(p) == self.b.canon(r) && before_a == before_b && !self.draw_as_many(p, r);
         is_other.then_some((p, r))
+    }
+
+    /// Whether two operations draw from other places of the stream.
+    fn begin_elsewhere(&self, p: usize, r: usize) -> bool {
+        let draws = self.a.draw(p).zip(self.b.draw(r));
+        draws.is_some_and(|((a, _), (b, _))| a != b)
     }
 
     /// Whether two draws give the same numbers of elements.
@@ -1200,7 +1256,11 @@ impl<'s, 'a> Pairing<'s, 'a> {
         // What computes them, not how they are viewed.
         let computed = (a.without_views(self.a), b.without_views(self.b));
         let nodes = match (computed.0.node, computed.1.node) {
-            (Some(p), Some(r)) => (Some(p), Some(r)),
+            // A copy is of what is repeated or moved.
+            (Some(p), Some(r)) => (
+                computed.0.without_copies(self.a).node.or(Some(p)),
+                computed.1.without_copies(self.b).node.or(Some(r)),
+            ),
             _ => (a.node, b.node),
         };
         if let (Some(p), Some(r)) = nodes

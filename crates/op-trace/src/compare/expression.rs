@@ -189,6 +189,18 @@ impl Expression {
         part
     }
 
+    /// The value of which this one is a copy, of whatever shape.
+    pub fn without_copies(&self, side: &Side<'_>) -> &Expression {
+        let mut part = self;
+        while let (Some(node), [(_, input)]) = (part.node, &part.inputs[..]) {
+            if !matches!(side.node(node).canon, "clone" | "contiguous" | "view") {
+                break;
+            }
+            part = input;
+        }
+        part
+    }
+
     /// The operations between this value and one that it is computed from, outermost first.
     pub fn path_to(&self, key: Key) -> Vec<usize> {
         let mut path = Vec::new();

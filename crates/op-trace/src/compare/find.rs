@@ -52,15 +52,20 @@ impl<'s, 'a> Pairing<'s, 'a> {
         let frozen = !found.is_empty();
         found.extend(self.differing_roots());
         let stream = self.stream().or_else(|| self.exchanged_draws());
-        let stream_differs = stream.is_some();
+        let extra = match stream {
+            Some(_) => None,
+            None => self.extra_draw(),
+        };
+        let stream_differs = stream.is_some() || extra.is_some();
         found.extend(stream);
+        found.extend(extra.map(|(draw, which)| self.found_extra_draw(draw, which)));
         let is_root =
             |found: &&Found| matches!(found.departure.class, Class::Weights | Class::Data);
         let roots = found.iter().filter(is_root);
         let roots: Vec<_> = roots
             .map(|found| (found.pair, found.departure.class == Class::Weights))
             .collect();
-        found.extend(self.causes(frozen, stream_differs, &roots));
+        found.extend(self.causes(frozen, (stream_differs, extra), &roots));
         if found.is_empty() {
             found.extend(self.ends());
         }
@@ -590,6 +595,80 @@ impl<'s, 'a> Pairing<'s, 'a> {
         begin_alike(in_a[place], in_b[place]).then_some(place)
     }
 
+    /// A draw that only one side has, though the other one draws the same later, in another pass: of a dropout in an evaluation.
+    fn extra_draw(&self) -> Option<(usize, Which)> {
+        let (in_a, in_b) = (self.draws(Which::A), self.draws(Which::B));
+        let before = |states: Option<(u32, u32)>| states.map(|(before, _)| before);
+        let mut pairs = in_a.iter().copied().zip(in_b.iter().copied());
+        let (p, r) = pairs.find(|(p, r)| {
+            self.a.pass(*p) != self.b.pass(*r)
+                || before(self.a.draw(*p)) != before(self.b.draw(*r))
+                || !self.a.outputs(*p).eq(self.b.outputs(*r))
+        })?;
+        let is_same = before(self.a.draw(p)) == before(self.b.draw(r))
+            && self.a.outputs(p).eq(self.b.outputs(r));
+        let (in_a, in_b) = (self.a.pass(p), self.b.pass(r));
+        // A step may have more backward passes on one side.
+        let is_elsewhere =
+            !in_a.is_of_kind(in_b) || self.a.operation(p).step != self.b.operation(r).step;
+        (is_same && is_elsewhere).then_some(match in_a < in_b {
+            true => (p, Which::A),
+            false => (r, Which::B),
+        })
+    }
+
+    /// The operation that uses a draw with something else.
+    fn taker_of_draw(&self, draw: usize, which: Which) -> Option<usize> {
+        let (side, _) = self.sides(which);
+        let mut node = draw;
+        for _ in 0..4 {
+            let key = side.outputs(node).next()?;
+            node = side.consumers(key, node).next()?;
+            if side.node(node).inputs.len() > 1 {
+                return Some(node);
+            }
+        }
+        None
+    }
+
+    fn found_extra_draw(&self, draw: usize, which: Which) -> Found {
+        let (side, other) = self.sides(which);
+        let canon = side.canon(draw);
+        let evaluates = |side: &Side<'a>| {
+            let mut nodes = side.of_pass(side.pass(draw));
+            nodes.any(|node| side.operation(node).eval)
+        };
+        let is_mask = canon.contains("bernoulli") || canon.contains("dropout");
+        let other_evaluates = other
+            .of_pass(side.pass(draw))
+            .any(|node| other.operation(node).eval);
+        let class = match is_mask {
+            true if other_evaluates && !evaluates(side) => Class::Mode,
+            true => which.only("dropout".to_owned()),
+            false => which.only(canon.to_owned()),
+        };
+        let call = call_text(&self.expander(which), draw);
+        let detail = format!("only in {}, and later in the other: {call}", side.label);
+        let (a, b) = which.in_order(Some(place_of(side, draw)), None);
+        let from = which.in_order(Some(draw), None);
+        Found {
+            position: draw as f64 - 0.5,
+            from,
+            pair: from,
+            departure: departure(class, a, b, vec![detail]),
+        }
+    }
+
+    /// The draw of the other side that has the same number in its pass.
+    fn twin_draw(&self, draw: usize, which: Which) -> Option<usize> {
+        let (side, other) = self.sides(which);
+        let pass = side.pass(draw);
+        let draws =
+            |side: &'s Side<'a>| side.of_pass(pass).filter(|node| side.draw(*node).is_some());
+        let number = draws(side).position(|node| node == draw)?;
+        draws(other).nth(number)
+    }
+
     /// Two draws that follow each other in the other order.
     fn exchanged_draws(&self) -> Option<Found> {
         let (in_a, in_b) = (self.draws(Which::A), self.draws(Which::B));
@@ -626,6 +705,12 @@ impl<'s, 'a> Pairing<'s, 'a> {
         if !names.any(|(a, b)| end_a.get(a.as_str()) != end_b.get(b.as_str())) {
             return None;
         }
+        let (class, (p, r), detail) = self.other_draw_class()?;
+        Some(self.found_draws(class, p, r, detail))
+    }
+
+    /// How the first draws of one state that are not the same differ.
+    pub fn other_draw_class(&self) -> Option<(Class, (usize, usize), String)> {
         let (in_a, in_b) = (self.draws(Which::A), self.draws(Which::B));
         let place = self.first_other_draw(&in_a, &in_b)?;
         let (p, r) = (in_a[place], in_b[place]);
@@ -652,7 +737,7 @@ impl<'s, 'a> Pairing<'s, 'a> {
             let detail = format!("{in_a} draws with {first}, {in_b} with {other}");
             (Class::Exchanged(first.to_owned(), other.to_owned()), detail)
         };
-        Some(self.found_draws(class, p, r, detail))
+        Some((class, (p, r), detail))
     }
 
     /// A difference of two draws comes before what follows from it.
@@ -688,7 +773,14 @@ impl<'s, 'a> Pairing<'s, 'a> {
     }
 
     /// `roots` are the operations that take other values from outside, and whether these are parameters.
-    fn causes(&self, frozen: bool, stream_differs: bool, roots: &[(Origins, bool)]) -> Vec<Found> {
+    ///
+    /// Of the stream, whether it is known to differ, and a draw that only one side has.
+    fn causes(
+        &self,
+        frozen: bool,
+        (stream_differs, extra): (bool, Option<(usize, Which)>),
+        roots: &[(Origins, bool)],
+    ) -> Vec<Found> {
         let mut causes: Vec<(f64, usize, Which)> = Vec::new();
         let draws_in = |side: &Side<'a>| (0..side.len()).any(|node| side.draw(node).is_some());
         for (which, pairs) in [(Which::A, None), (Which::B, Some(&self.back))] {
@@ -741,6 +833,10 @@ impl<'s, 'a> Pairing<'s, 'a> {
                 used.extend(b.map(|node| (false, node)));
             }
         }
+        if let Some((draw, which)) = extra {
+            let taken = self.taker_of_draw(draw, which).unwrap_or(draw);
+            self.spread((taken, which), &mut reached_a, &mut reached_b);
+        }
         let of_weights = used.clone();
         // After a draw that one side lacks, both read other parts of the stream.
         let mut stream_moved = stream_differs;
@@ -753,6 +849,16 @@ impl<'s, 'a> Pairing<'s, 'a> {
                 continue;
             }
             if node.states.is_some() && stream_moved {
+                if extra.is_some() {
+                    let own = which.in_order(Some(index), None);
+                    let twin = which.in_order(None, self.twin_draw(index, which));
+                    for (in_a, in_b) in [own, twin] {
+                        in_a.into_iter()
+                            .for_each(|node| self.a.follow(node, &mut reached_a));
+                        in_b.into_iter()
+                            .for_each(|node| self.b.follow(node, &mut reached_b));
+                    }
+                }
                 continue;
             }
             // A parameter that only one side trains makes gradients, updates and all later steps differ, whatever their inputs.
@@ -866,6 +972,13 @@ impl<'s, 'a> Pairing<'s, 'a> {
                 let from = which.in_order(Some(index), None);
                 if !is_optimizer && !is_accumulation {
                     self.spread((index, which), &mut reached_a, &mut reached_b);
+                } else if is_optimizer {
+                    // What the parameter is used for.
+                    let reached = match which {
+                        Which::A => &mut reached_a,
+                        Which::B => &mut reached_b,
+                    };
+                    side.reach(index, other, &self.keys.weak, reached);
                 }
                 reported.add_closure(which, side.closure(index));
                 found.push(Found {
@@ -897,6 +1010,7 @@ impl<'s, 'a> Pairing<'s, 'a> {
             }
             let mut explanation = self.by_loss(p, r, self.explain(p, r));
             self.in_forward(&mut explanation);
+            self.called_more_often(&mut explanation, p, r);
             let is_of_weights = explanation
                 .step
                 .is_some_and(|(step, of)| of_weights.contains(&(of == Which::A, step)));
@@ -979,6 +1093,10 @@ impl<'s, 'a> Pairing<'s, 'a> {
                     Which::A => at_a = step,
                     Which::B => at_b = step,
                 }
+            }
+            for (node, of) in [(at_a, Which::A), (at_b, Which::B)] {
+                let side = self.sides(of).0;
+                lines[usize::from(of == Which::B)].insert(Spot::of(side, node));
             }
             found.push(Found {
                 position: position.min(p as f64),
@@ -1070,6 +1188,38 @@ impl<'s, 'a> Pairing<'s, 'a> {
         })?;
         let are_other = side.outputs(own).ne(other.outputs(twin));
         are_other.then_some((own, twin))
+    }
+
+    /// Where another value goes into an operation, and one side calls the operation more often there: an iteration that the other one lacks.
+    fn called_more_often(&self, explanation: &mut Explanation, p: usize, r: usize) {
+        let is_input = matches!(explanation.class, Class::Input(_));
+        if !is_input || self.a.node(p).view || self.a.canon(p) != self.b.canon(r) {
+            return;
+        }
+        // In whatever module, and in all passes of the step.
+        let count = |side: &Side<'a>, node: usize| {
+            let this = side.operation(node);
+            let same = (0..side.len()).filter(|other| {
+                let other = side.operation(*other);
+                other.step == this.step
+                    && other.site.name == this.site.name
+                    && other.site.at == this.site.at
+                    && other.site.phase == this.site.phase
+            });
+            same.count()
+        };
+        let (in_a, in_b) = (count(self.a, p), count(self.b, r));
+        let which = match in_a.cmp(&in_b) {
+            std::cmp::Ordering::Greater => Which::A,
+            std::cmp::Ordering::Less => Which::B,
+            std::cmp::Ordering::Equal => return,
+        };
+        let canon = self.a.canon(p);
+        explanation.details.push(format!(
+            "{canon} is called {in_a} times there in {}, {in_b} times in {}",
+            self.a.label, self.b.label
+        ));
+        explanation.class = which.only(canon.to_owned());
     }
 
     /// The losses of both sides in the pass of an operation, if it goes into that of its own.
@@ -1507,6 +1657,16 @@ fn merge(found: Vec<Found>) -> Vec<(Departure, Origins, Vec<Origins>)> {
             Class::Weights | Class::Environment | Class::Mode => a.class == b.class,
             // A batch: what goes in, and what is expected.
             Class::Data => a.class == b.class && steps_of(a) == steps_of(b),
+            // Of one line that only one program has.
+            Class::OnlyInA(_) | Class::OnlyInB(_)
+                if a.class.name() == b.class.name()
+                    && a.a.is_none() == b.a.is_none()
+                    && a.b.is_none() == b.b.is_none()
+                    && (a.a.is_none() || a.b.is_none())
+                    && sites(a) == sites(b) =>
+            {
+                true
+            }
             // Where both have a place, both are the same lines.
             Class::Optimizer(_) | Class::GradientNotZeroed | Class::Frozen => {
                 let is_same = |(x, y): (Option<_>, Option<_>)| x.is_none() || y.is_none() || x == y;

@@ -116,6 +116,13 @@ pub struct Pass {
     kind: Kind,
 }
 
+impl Pass {
+    /// Whether both are forward, backward, or without gradients.
+    pub fn is_of_kind(self, other: Pass) -> bool {
+        self.kind == other.kind
+    }
+}
+
 /// In the order of a pass, which a backward pass begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Kind {
