@@ -545,6 +545,25 @@ struct Score {
     wrong: String,
 }
 
+/// Whether a found value is the expected one, if any is expected.
+fn is_same(expected: &Value, found: &Value, name: &str) -> bool {
+    expected[name].is_null() || expected[name] == found[name]
+}
+
+/// All departures that are shown when B is healed of them.
+fn healed(folder: &Path, case: &Value) -> Vec<Value> {
+    let path = |side: &str| {
+        let path = folder.join(case[side].as_str().unwrap());
+        path.to_str().unwrap().to_owned()
+    };
+    let output = run(&["trace", "diff", &path("a"), &path("b"), "--heal", "--json"]);
+    let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let rounds = json["healed"]["rounds"].as_array().into_iter().flatten();
+    let later = rounds.flat_map(|round| round.as_array().unwrap());
+    let first = json["departures"].as_array().unwrap().iter();
+    first.chain(later).cloned().collect()
+}
+
 impl Score {
     fn of(folder: &Path, set: &str) -> Self {
         run_python_with("tests/python/trace/plant.py", folder, &[set]);
@@ -585,11 +604,28 @@ impl Score {
             };
             let is_silent =
                 !expected.is_empty() || matches!(outcome, Outcome::Equal | Outcome::Longer);
-            let (class, place) = (all(&has_class), all(&is_there));
+            let (mut class, mut place) = (all(&has_class), all(&is_there));
+            // What follows from the first mistake shows after healing.
+            if departures.len() < expected.len() && !(class && place) {
+                let found = healed(folder, case);
+                let each = |same: &dyn Fn(&Value, &Value) -> bool| {
+                    expected.iter().all(|e| found.iter().any(|d| same(e, d)))
+                };
+                class = each(&|expected, found| {
+                    let is_accepted = accept.is_some_and(|names| names.contains(&found["class"]));
+                    is_accepted
+                        || is_same(expected, found, "class") && is_same(expected, found, "subject")
+                });
+                place = each(&|expected, found| {
+                    [&found["a"], &found["b"]]
+                        .into_iter()
+                        .any(|at| is_same(expected, at, "step") && is_same(expected, at, "phase"))
+                });
+            }
             classes += usize::from(class);
             places += usize::from(place);
             beside += usize::from(departures.len() > expected.len());
-            if !class || !place || !is_silent || departures.len() != expected.len() {
+            if !class || !place || !is_silent || departures.len() > expected.len() {
                 let found: Vec<String> = departures.iter().map(|d| format!("{d:#?}")).collect();
                 let found = found.join("\n");
                 let verdict = format!(
@@ -641,20 +677,31 @@ fn held_back_mistakes_are_found() {
 }
 
 /// Of mistakes that were chosen without knowledge of the rules, not all are named as expected. Of equal programs, nothing is said.
-#[test]
-#[ignore = "needs PyTorch"]
-fn unseen_mistakes_are_found() {
+fn unseen(set: &str, beside: usize) {
     let folder = tempfile::tempdir().unwrap();
-    let score = Score::of(folder.path(), "--unseen");
+    let score = Score::of(folder.path(), set);
     let said = format!(
         "{} cases, {} classes, {} places, {} with other causes beside:\n{}",
         score.cases, score.classes, score.places, score.beside, score.wrong
     );
     println!("{said}");
-    assert!(score.classes * 100 >= score.cases * 85, "{said}");
-    assert!(score.places * 100 >= score.cases * 92, "{said}");
-    assert!(score.beside <= 4, "{said}");
+    assert!(score.classes * 100 >= score.cases * 90, "{said}");
+    assert!(score.places * 100 >= score.cases * 95, "{said}");
+    assert!(score.beside <= beside, "{said}");
     assert!(score.unequal.is_empty(), "{}", score.unequal.join("\n"));
+}
+
+#[test]
+#[ignore = "needs PyTorch"]
+fn unseen_mistakes_are_found() {
+    unseen("--unseen", 1);
+}
+
+/// So with another set that was written later.
+#[test]
+#[ignore = "needs PyTorch"]
+fn second_unseen_mistakes_are_found() {
+    unseen("--second", 3);
 }
 
 /// So with the programs and mistakes that were the first to be held back.

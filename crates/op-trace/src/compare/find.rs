@@ -104,7 +104,8 @@ impl<'s, 'a> Pairing<'s, 'a> {
                 .cmp(&pass(y))
                 .then(x.position.total_cmp(&y.position))
         });
-        let merged = merge(found).into_iter();
+        let lines = [self.a, self.b].map(optimizer_lines);
+        let merged = merge(found, &lines).into_iter();
         merged
             .map(|(mut departure, from, pairs)| {
                 departure.pairs = pairs
@@ -1611,8 +1612,44 @@ fn steps_of(departure: &Departure) -> [Option<u32>; 2] {
     [&departure.a, &departure.b].map(|place| place.as_ref().map(|place| place.step))
 }
 
+/// The lines of optimizers that are written in the program, each with its first line: those between which the optimizer goes to and fro, for
+/// each parameter. Optimizers of torch have one.
+fn optimizer_lines<'a>(side: &Side<'a>) -> HashMap<&'a str, &'a str> {
+    // The first and last node of each line in a run of operations of optimizers.
+    let mut run: Vec<(&str, usize, usize)> = Vec::new();
+    let mut lines: HashMap<&str, &str> = HashMap::new();
+    for node in 0..=side.len() {
+        let of_optimizer = (node < side.len())
+            .then(|| side.operation(node).site)
+            .filter(|site| site.phase == Phase::Optimizer);
+        if let Some(site) = of_optimizer {
+            let Some(at) = &site.at else { continue };
+            match run.iter_mut().find(|(line, ..)| *line == at.as_str()) {
+                Some((.., last)) => *last = node,
+                None => run.push((at.as_str(), node, node)),
+            }
+            continue;
+        }
+        // By their first nodes. One that begins before the others end is of the same optimizer.
+        let mut own: Option<(&str, usize)> = None;
+        for (line, first, last) in run.drain(..) {
+            own = match own {
+                Some((of, end)) if first < end => Some((of, end.max(last))),
+                _ => Some((line, last)),
+            };
+            if let Some((of, _)) = own {
+                lines.entry(line).or_insert(of);
+            }
+        }
+    }
+    lines
+}
+
 /// Joins departures of one kind at the same lines.
-fn merge(found: Vec<Found>) -> Vec<(Departure, Origins, Vec<Origins>)> {
+fn merge(
+    found: Vec<Found>,
+    optimizers: &[HashMap<&str, &str>; 2],
+) -> Vec<(Departure, Origins, Vec<Origins>)> {
     let mut merged: Vec<(Departure, Origins, Vec<Origins>)> = Vec::new();
     for Found {
         departure,
@@ -1669,6 +1706,16 @@ fn merge(found: Vec<Found>) -> Vec<(Departure, Origins, Vec<Origins>)> {
             }
             // Where both have a place, both are the same lines.
             Class::Optimizer(_) | Class::GradientNotZeroed | Class::Frozen => {
+                // Of the lines of one optimizer, the first.
+                let lines = |departure: &Departure| {
+                    let [in_a, in_b] = lines(departure);
+                    [(in_a, &optimizers[0]), (in_b, &optimizers[1])].map(|(place, first)| {
+                        place.map(|(at, phase)| {
+                            let of = at.as_deref().and_then(|at| first.get(at));
+                            (of.map_or(at.clone(), |of| Some((*of).to_owned())), phase)
+                        })
+                    })
+                };
                 let is_same = |(x, y): (Option<_>, Option<_>)| x.is_none() || y.is_none() || x == y;
                 a.class.name() == b.class.name() && lines(a).into_iter().zip(lines(b)).all(is_same)
             }
