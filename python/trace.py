@@ -48,10 +48,10 @@ MAX_ORDERS = 1 << 14
 # change of a lower half there.
 
 ROW = 8192
-# From SHARED rows on, several threads of torch make the products of up to PRODUCTS rows, in 4 MB that stay in the cache, and add them.
+# From SHARED rows on, several threads of torch make the products of up to PRODUCTS rows, in 2 MB that stay in the cache, and add them.
 # One thread makes and adds them at once.
 SHARED = 128
-PRODUCTS = 512
+PRODUCTS = 256
 # torch reads words from any address, which need not be a multiple of 8.
 EVERYWHERE = ctypes.c_char * (1 << 62)
 MASK = (1 << 64) - 1
@@ -95,9 +95,11 @@ class Hasher:
             words = torch.frombuffer(EVERYWHERE.from_address(address), dtype=torch.int64, count=size // ROW * (ROW // 8))
             rows = words.view(-1, ROW // 8)
             if len(rows) >= SHARED and torch.get_num_threads() > 1:
-                for part in rows.split(PRODUCTS):
+                sums = torch.empty(len(rows), dtype=torch.int64)
+                for part, of_part in zip(rows.split(PRODUCTS), sums.split(PRODUCTS)):
                     products = torch.mul(part, self.keys[kind], out=self.products[:len(part)])
-                    out.append(bytes_of(products.sum(1)))
+                    torch.sum(products, 1, out=of_part)
+                out.append(bytes_of(sums))
             else:
                 out.append(bytes_of(torch.mv(rows, self.keys[kind])))
         if size % ROW:
