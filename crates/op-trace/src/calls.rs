@@ -99,24 +99,22 @@ struct Written {
     /// The elements of the largest tensor that was written.
     most: i64,
     first: u32,
-    /// Apart, since most storages are written as a whole.
-    more: Option<Box<Vec<u32>>>,
+    /// None of most storages, which are written as a whole.
+    more: Vec<u32>,
 }
 
 impl Written {
     fn calls(&self) -> impl Iterator<Item = u32> {
-        let more = self.more.iter().flat_map(|more| more.iter());
-        std::iter::once(self.first).chain(more.copied())
+        std::iter::once(self.first).chain(self.more.iter().copied())
     }
 
     fn add(&mut self, call: u32, elements: i64) {
         if elements >= self.most {
-            (self.most, self.first, self.more) = (elements, call, None);
+            (self.most, self.first, self.more) = (elements, call, Vec::new());
             return;
         }
-        let more = self.more.get_or_insert_default();
-        if more.len() < MAX_WRITES {
-            more.push(call);
+        if self.more.len() < MAX_WRITES {
+            self.more.push(call);
         }
     }
 }
@@ -291,7 +289,7 @@ impl Calls {
             let first = || Written {
                 most: elements,
                 first: call,
-                more: None,
+                more: Vec::new(),
             };
             let written = self.written.entry(storage);
             written
