@@ -366,8 +366,19 @@ impl Head {
         let values = range(view, first..first + MANY)?;
         let shown = shown_words(draw, rng_dtype(self.dtype), self.numel, self.first, &values);
         let known = corrected(&shown?.known)?;
-        let next = known.first()?.word;
-        Some((recover(&known).ok()?, next))
+        let (start, end) = (known.first()?.word, known.last()?.word);
+        // Words at the ends may still be wrong: those in the middle first.
+        let parts = [4, 6, u64::MAX].map(|part| (end - start) / part);
+        parts.into_iter().find_map(|margin| {
+            let within = start + margin..=end - margin;
+            let known: Vec<KnownBits> = known
+                .iter()
+                .copied()
+                .filter(|known| within.contains(&known.word))
+                .collect();
+            let next = known.first()?.word;
+            Some((recover(&known).ok()?, next))
+        })
     }
 
     /// Whether the digits of the dtype show what a value was drawn from.

@@ -13,13 +13,12 @@ use crate::polynomial::{DEGREE, lower_exponents};
 /// The sums from which on they tell something.
 const LEAST_SUMS: usize = 4096;
 
-/// The sums that a certain bit is in, in tenths of the most that a bit is in; fewer where bits are too few otherwise. Bits at the ends of the
-/// words are in few, and some wrong ones together make none of these odd.
-const LEAST_TENTHS: [u32; 3] = [8, 7, 6];
+/// A certain bit is in this many more even sums than odd ones, at least. Bits at the ends of the words are in few, and some wrong
+/// ones together make none of these odd.
+const LEAST_EXCESS: u8 = 16;
 
-/// The bits of a state, and a fifth or half as many: sums of bits depend on each other.
-const ENOUGH_BITS: usize = DEGREE + DEGREE / 5;
-const MANY_BITS: usize = DEGREE + DEGREE / 2;
+/// Twice the bits of a state: sums of bits depend on each other, and not all words may be used.
+const ENOUGH_BITS: usize = 2 * DEGREE;
 
 /// How often the worst words are changed.
 const ROUNDS: usize = 200;
@@ -35,7 +34,7 @@ const MOST_BAD: f64 = 0.98;
 /// in `bfloat16` and `float16`, all of 8 cases gave the state where one value in 200 was replaced by another, 7 where it was one in 100, and 4
 /// where it was one in 70. Takes up to a second.
 ///
-/// Only bits that nearly all words show are returned, and only where sums tell their values. A few of them may still be wrong,
+/// Only bits that nearly all words show are returned, the most certain ones, twice as many as a state has. A few may still be wrong at the ends,
 /// which [`recover`](crate::recovery::recover) reports as a contradiction. `None` if the words are too few, if too many bits are wrong, or if
 /// the bits are not those of MT19937.
 ///
@@ -74,49 +73,45 @@ pub fn corrected(known: &[KnownBits]) -> Option<Vec<KnownBits>> {
         plane.is_stream()
     });
     correct(&mut planes, words, &distances);
-    let mut result = Vec::new();
-    for tenths in LEAST_TENTHS {
-        let (known, found) = certain_bits(&planes, first, words, tenths);
-        result = known;
-        if found >= ENOUGH_BITS {
-            break;
-        }
-    }
+    let result = certain_bits(&planes, first, words);
     (!result.is_empty()).then_some(result)
 }
 
-/// The certain bits of the words, and their number.
-fn certain_bits(
-    planes: &[Plane],
-    first: u64,
-    words: usize,
-    tenths: u32,
-) -> (Vec<KnownBits>, usize) {
-    let mut result: Vec<KnownBits> = (0..words as u64)
-        .map(|place| KnownBits {
-            word: first + place,
-            mask: 0,
-            bits: 0,
-        })
-        .collect();
-    let mut found = 0;
-    for plane in planes {
-        let Some(is_sure) = plane.certain(tenths) else {
-            continue;
-        };
-        for (place, bits) in result.iter_mut().enumerate() {
-            if is_sure[place] && has(&plane.known, place) {
-                bits.mask |= 1 << plane.bit;
-                bits.bits |= u32::from(has(&plane.bits, place)) << plane.bit;
-                found += 1;
-            }
-        }
-        if found >= MANY_BITS {
-            break;
+/// The bits that are certain: those that most sums confirm, as many as are enough.
+fn certain_bits(planes: &[Plane], first: u64, words: usize) -> Vec<KnownBits> {
+    let planes: Vec<&Plane> = planes.iter().filter(|plane| plane.holds()).collect();
+    let places = || (0..words).filter(|place| planes.iter().any(|plane| has(&plane.known, *place)));
+    // How many bits are so certain.
+    let mut counts = vec![0_usize; usize::from(u8::MAX) + 1];
+    for place in places() {
+        for share in planes.iter().filter_map(|plane| plane.certainty(place)) {
+            counts[usize::from(share)] += 1;
         }
     }
-    result.retain(|bits| bits.mask != 0);
-    (result, found)
+    let mut found = 0;
+    let enough = counts.iter().rposition(|count| {
+        found += count;
+        found >= ENOUGH_BITS
+    });
+    let least = enough.unwrap_or(0);
+    let bits = places().map(|place| {
+        let mut known = KnownBits {
+            word: first + place as u64,
+            mask: 0,
+            bits: 0,
+        };
+        for plane in &planes {
+            if plane
+                .certainty(place)
+                .is_some_and(|share| usize::from(share) >= least)
+            {
+                known.mask |= 1 << plane.bit;
+                known.bits |= u32::from(has(&plane.bits, place)) << plane.bit;
+            }
+        }
+        known
+    });
+    bits.filter(|known| known.mask != 0).collect()
 }
 
 /// Changes wrong bits until fewer changes do not make fewer sums odd.
@@ -159,7 +154,7 @@ fn change_worst(planes: &mut [Plane], words: usize, share: f64) -> bool {
     for plane in &*planes {
         let of_sum = plane.odds_of_sum();
         // What each excess of even sums says.
-        let most = i32::from(most_sums(plane));
+        let most = i32::from(plane.most);
         let said: Vec<f64> = (-most..=most)
             .map(|excess| {
                 let said = of_sum * f64::from(excess);
@@ -191,11 +186,6 @@ fn softplus(x: f64) -> f64 {
     x.max(0.0) + (-x.abs()).exp().ln_1p()
 }
 
-/// The most sums that a bit is in.
-fn most_sums(plane: &Plane) -> u8 {
-    plane.in_sums.iter().copied().max().unwrap_or(0)
-}
-
 /// One bit of all words.
 struct Plane {
     bit: u32,
@@ -204,6 +194,8 @@ struct Plane {
     /// The sums of which all bits are known, and how many of these each bit is in.
     usable: Vec<u64>,
     in_sums: Vec<u8>,
+    /// The most sums that a bit is in.
+    most: u8,
     /// The same of odd ones.
     odd: Vec<u64>,
     in_odd: Vec<u8>,
@@ -236,9 +228,14 @@ impl Plane {
                 *usable &= limb_from(&is_known, 64 * place + distance);
             }
         }
-        (count(&usable) >= LEAST_SUMS).then(|| Plane {
+        if count(&usable) < LEAST_SUMS {
+            return None;
+        }
+        let in_sums = votes(&usable, words, distances);
+        Some(Plane {
             bit,
-            in_sums: votes(&usable, words, distances),
+            most: in_sums.iter().copied().max()?,
+            in_sums,
             in_odd: Vec::new(),
             odd: Vec::new(),
             bits,
@@ -288,15 +285,18 @@ impl Plane {
         ((1.0 + others) / (1.0 - others)).ln()
     }
 
-    /// Which bits are certain, as nearly all of their sums are even; `None` if those of nearly all bits are not.
-    fn certain(&self, tenths: u32) -> Option<Vec<bool>> {
-        // Sums that are odd still have a wrong bit of the ends.
-        let least = u32::from(most_sums(self)) * tenths / 10;
-        let is_sure = |(all, odd): (&u8, &u8)| {
-            u32::from(*all) >= least && 16 * u32::from(*odd) <= u32::from(*all)
-        };
-        let bits = self.in_sums.iter().zip(&self.in_odd);
-        (10 * count(&self.odd) <= count(&self.usable)).then(|| bits.map(is_sure).collect())
+    /// Whether nearly all sums are even. Those that are odd still have a wrong bit of the ends.
+    fn holds(&self) -> bool {
+        10 * count(&self.odd) <= count(&self.usable)
+    }
+
+    /// How many more even sums than odd ones a known bit is in, if few of them are odd, as a share of the most: in percent.
+    fn certainty(&self, place: usize) -> Option<u8> {
+        let (all, odd) = (self.in_sums[place], self.in_odd[place]);
+        let is_right = has(&self.known, place) && 16 * u32::from(odd) <= u32::from(all);
+        let excess = is_right.then(|| all - 2 * odd)?;
+        let share = 100 * u32::from(excess) / u32::from(self.most.max(1));
+        (excess >= LEAST_EXCESS).then_some(share as u8)
     }
 }
 

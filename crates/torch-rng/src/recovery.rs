@@ -76,7 +76,8 @@ const MAX_SPAN: u64 = 1 << 18;
 /// # Ok::<(), torch_rng::recovery::RecoveryError>(())
 /// ```
 pub fn recover(known: &[KnownBits]) -> Result<Mt19937, RecoveryError> {
-    let mut candidates = recover_candidates(known, 0)?;
+    let known: Vec<KnownBits> = known.iter().copied().filter(|k| k.mask != 0).collect();
+    let mut candidates = recover_candidates(&known, 0)?;
     candidates.pop().ok_or(RecoveryError::Contradiction)
 }
 
