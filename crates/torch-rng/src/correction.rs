@@ -31,8 +31,8 @@ const MOST_BAD: f64 = 0.98;
 /// later. [`agreement`](crate::recovery::agreement) finds wrong words where most bits are known.
 ///
 /// 24,033 words from the first to the last are the minimum, and 90,000 to 130,000 are a good number. With these, of `uniform_` and `normal_`
-/// in `bfloat16` and `float16`, all of 8 cases gave the state where one value in 200 was replaced by another, 7 where it was one in 100, and 4
-/// where it was one in 70. Takes up to a second.
+/// in `bfloat16` and `float16`, all of 8 cases were corrected where one value in 100 was halved or replaced by another, and 4 where it was one in
+/// 70 that was replaced. Takes up to a second.
 ///
 /// Only bits that nearly all words show are returned, the most certain ones, twice as many as a state has. A few may still be wrong at the ends,
 /// which [`recover`](crate::recovery::recover) reports as a contradiction. `None` if the words are too few, if too many bits are wrong, or if
@@ -379,8 +379,15 @@ mod tests {
             let right: Vec<u32> = (0..count).map(|_| right.next_u32()).collect();
             let is_right =
                 |known: &KnownBits| right[known.word as usize] & known.mask == known.bits;
-            let wrong: Vec<_> = corrected.iter().filter(|bits| !is_right(bits)).collect();
-            assert!(wrong.is_empty(), "{count}: {wrong:?}");
+            // At the ends, a few may be wrong.
+            let wrong = corrected.iter().filter(|bits| !is_right(bits)).count();
+            assert!(wrong <= 3, "{count}: {wrong}");
+            let middle = count / 4..count - count / 4;
+            let corrected: Vec<KnownBits> = corrected
+                .into_iter()
+                .filter(|bits| middle.contains(&bits.word))
+                .collect();
+            assert!(corrected.iter().all(is_right), "{count}");
             // Of more bits of each word, the state follows sooner.
             if mask.count_ones() > 2 {
                 generator.skip(corrected[0].word);

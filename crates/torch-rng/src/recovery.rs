@@ -96,11 +96,11 @@ pub fn recover(known: &[KnownBits]) -> Result<Mt19937, RecoveryError> {
 ///
 /// let generator = Mt19937::new(3);
 /// let mut words = generator.clone();
-/// let known: Vec<KnownBits> = (0..881)
+/// let known: Vec<KnownBits> = (0..1245)
 ///     .map(|word| KnownBits { word, mask: 0xff_ffff, bits: words.next_u32() })
 ///     .collect();
 /// let candidates = recover_candidates(&known, 8)?;
-/// assert_eq!(candidates.len(), 32);
+/// assert_eq!(candidates.len(), 256);
 /// let next = generator.clone().next_u32();
 /// assert!(candidates.into_iter().any(|mut candidate| candidate.next_u32() == next));
 /// # Ok::<(), torch_rng::recovery::RecoveryError>(())
