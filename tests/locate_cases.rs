@@ -203,3 +203,32 @@ fn changed_halves_are_found() {
         assert_eq!((*found, *word, *changed), (seed, 77, count as usize));
     }
 }
+
+/// Values beyond the bounds, and NaN, do not hide what the others are drawn from.
+#[test]
+fn outliers_do_not_hide_a_draw() {
+    for (name, init) in [INITS[1], INITS[2], INITS[4]] {
+        let drawn = drawn_at((11, 5), init, [40, 60], Kind::Float);
+        let values = drawn.copy().view([-1]);
+        for (at, value) in [(7, 100.0), (501, -3.0), (999, f64::NAN)] {
+            let mut one = values.get(at);
+            one += value;
+        }
+        let values = bytes(&values);
+        let tensors = [NamedView {
+            name: "weight".to_owned(),
+            view: TensorView::contiguous(Dtype::Float32, &[40, 60], &values).unwrap(),
+        }];
+        let located = &locate(&tensors, &Options::default().other_seeds(0))[0];
+        let Place::Drawn {
+            seed,
+            word,
+            changed,
+            ..
+        } = &located.place
+        else {
+            panic!("{name}: {located:?}");
+        };
+        assert_eq!((*seed, *word, *changed), (11, 5, 3), "{name}");
+    }
+}

@@ -26,6 +26,54 @@ pub(super) struct Head {
     /// The bounds that the values were cut at later.
     cut: Option<Cut>,
     moments: Moments,
+    middle: Option<Middle>,
+}
+
+/// Where the values lie, but for the few that are farthest out, which may have been changed later.
+#[derive(Debug, Clone, Copy)]
+struct Middle {
+    /// All but one in 20 lie between these.
+    most: [f64; 2],
+    /// So many do as of normal values within one standard deviation.
+    within_std: [f64; 2],
+}
+
+impl Middle {
+    /// `None` if the values are few, so that these bounds say little.
+    fn of(values: &[f64]) -> Option<Middle> {
+        const LEAST: usize = 1000;
+        let mut sorted = values.to_vec();
+        sorted.sort_unstable_by(f64::total_cmp);
+        let at = |share: f64| sorted[(share * (sorted.len() - 1) as f64) as usize];
+        (sorted.len() >= LEAST).then(|| Middle {
+            most: [at(0.025), at(0.975)],
+            within_std: [at(0.158_655), at(0.841_345)],
+        })
+    }
+
+    /// Whether a draw has its values there.
+    fn may_hold(&self, draw: Draw) -> bool {
+        let near = |found: [f64; 2], expected: [f64; 2], error: f64| {
+            let pairs = found.into_iter().zip(expected);
+            pairs
+                .into_iter()
+                .all(|(found, expected)| (found - expected).abs() <= error)
+        };
+        match draw {
+            Draw::Uniform(Uniform { from, to }) => {
+                let width = to - from;
+                let expected = [from + 0.025 * width, to - 0.025 * width];
+                width > 0.0 && near(self.most, expected, 0.03 * width)
+            }
+            Draw::Normal(Normal { mean, std }) => {
+                near(self.within_std, [mean - std, mean + std], 0.15 * std)
+            }
+            Draw::TruncNormal(TruncNormal { mean, std, a, b }) if b - a > 6.0 * std => {
+                near(self.within_std, [mean - std, mean + std], 0.15 * std)
+            }
+            _ => false,
+        }
+    }
 }
 
 /// Bounds of values that were cut, as `torch.clamp` does.
@@ -185,6 +233,7 @@ impl Head {
                     numel: numel as u64,
                     first: first as u64,
                     cut: Cut::of(view.dtype(), &values, &moments),
+                    middle: Middle::of(&values),
                     moments,
                     values,
                 });
@@ -230,7 +279,11 @@ impl Head {
     fn may_hold(&self, draw: Draw) -> bool {
         match &self.cut {
             Some(cut) => cut.may_hold(draw),
-            None => may_hold(draw, &self.moments),
+            // Elements that were changed later may lie beyond its bounds.
+            None => {
+                may_hold(draw, &self.moments)
+                    || self.middle.is_some_and(|middle| middle.may_hold(draw))
+            }
         }
     }
 
