@@ -181,7 +181,7 @@ pub(super) fn generator(known: Vec<KnownBits>) -> Result<(Mt19937, u64), Unrecov
 fn right_words(known: Vec<KnownBits>) -> Result<Vec<Vec<KnownBits>>, Unrecovered> {
     /// The sums that are enough to tell MT19937 from other data, and if none of them disagrees: values of `bfloat16` have few.
     const SUMS: u64 = 64;
-    const AGREEING_SUMS: u64 = 12;
+    const AGREEING_SUMS: u64 = 6;
     let agreement = agreement(&known);
     if agreement.sums >= SUMS && 4 * agreement.disagreeing > agreement.sums {
         return Err(Unrecovered::OtherData);
