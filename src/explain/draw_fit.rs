@@ -34,7 +34,7 @@ pub(super) struct Head {
 struct Middle {
     /// All but one in 20 lie between these.
     most: [f64; 2],
-    /// So many do as of normal values within one standard deviation.
+    /// As many lie between these as normal values do within one standard deviation.
     within_std: [f64; 2],
 }
 
@@ -42,10 +42,13 @@ impl Middle {
     /// `None` if the values are few, so that these bounds say little.
     fn of(values: &[f64]) -> Option<Middle> {
         const LEAST: usize = 1000;
+        if values.len() < LEAST {
+            return None;
+        }
         let mut sorted = values.to_vec();
         sorted.sort_unstable_by(f64::total_cmp);
         let at = |share: f64| sorted[(share * (sorted.len() - 1) as f64) as usize];
-        (sorted.len() >= LEAST).then(|| Middle {
+        Some(Middle {
             most: [at(0.025), at(0.975)],
             within_std: [at(0.158_655), at(0.841_345)],
         })
@@ -54,10 +57,8 @@ impl Middle {
     /// Whether a draw has its values there.
     fn may_hold(&self, draw: Draw) -> bool {
         let near = |found: [f64; 2], expected: [f64; 2], error: f64| {
-            let pairs = found.into_iter().zip(expected);
-            pairs
-                .into_iter()
-                .all(|(found, expected)| (found - expected).abs() <= error)
+            let mut pairs = found.into_iter().zip(expected);
+            pairs.all(|(found, expected)| (found - expected).abs() <= error)
         };
         match draw {
             Draw::Uniform(Uniform { from, to }) => {
@@ -69,7 +70,7 @@ impl Middle {
                 near(self.within_std, [mean - std, mean + std], 0.15 * std)
             }
             Draw::TruncNormal(TruncNormal { mean, std, a, b }) if b - a > 6.0 * std => {
-                near(self.within_std, [mean - std, mean + std], 0.15 * std)
+                self.may_hold(Normal { mean, std }.into())
             }
             _ => false,
         }

@@ -345,9 +345,12 @@ impl<'a> Search<'a> {
         };
         let (mut known, mut equal) = (&view.fits[fit], equal);
         // Another draw of the same words may give more of the values: its bounds or deviation are nearly the same.
-        for other in &view.fits {
+        for (other_fit, other) in view.fits.iter().enumerate() {
             if equal == numel {
                 break;
+            }
+            if other_fit == fit {
+                continue;
             }
             match view.equal(other.draw, stream.clone()) {
                 Some(more) if more > equal => (known, equal) = (other, more),

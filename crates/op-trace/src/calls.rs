@@ -211,7 +211,6 @@ impl Calls {
                 storage.is_some_and(|storage| storages.contains(&storage))
             };
             let gives = self.outputs.len() > first_output;
-            self.last_view = None;
             if gives && operation.writes().next().is_none() && given(operation).all(shares) {
                 flags |= VIEW;
                 self.last_view = given(operation).next().cloned();
@@ -333,7 +332,6 @@ impl Calls {
     pub fn shrink(&mut self) {
         self.written = HashMap::new();
         self.wholes.sort_by_key(|(call, _)| *call);
-        self.written = HashMap::new();
         self.values.shrink();
         self.states.shrink();
         self.weak.shrink_to_fit();

@@ -431,18 +431,16 @@ def main(folder, only=None):
         with open(os.path.join(folder, "cases.json"), "w") as file:
             json.dump(cases, file, indent=1)
         return
-    cases = []
-    chosen = CASES
-    if only == ["--invented"]:
-        chosen, only = INVENTED + [(program, mistakes, []) for program, mistakes in HARMLESS], None
-    if only == ["--further"]:
-        chosen, only = FURTHER, None
-    if only == ["--held-back"]:
-        chosen, only = HELD_BACK, None
-    if only == ["--unseen"]:
-        chosen, only = unseen_programs.CASES + [(program, mistakes, [], []) for program, mistakes in unseen_programs.EQUAL], None
-    if only == ["--second"]:
-        chosen, only = second_programs.CASES + [(program, mistakes, [], []) for program, mistakes in second_programs.EQUAL], None
+    def equal(pairs):
+        return [(program, mistakes, []) for program, mistakes in pairs]
+
+    sets = {
+        "--invented": INVENTED + equal(HARMLESS), "--further": FURTHER, "--held-back": HELD_BACK,
+        "--unseen": unseen_programs.CASES + equal(unseen_programs.EQUAL), "--second": second_programs.CASES + equal(second_programs.EQUAL),
+    }
+    cases, chosen = [], CASES
+    if only and only[0] in sets:
+        chosen, only = sets[only[0]], None
     for program, mistakes, expected, *accept in chosen:
         if only and program not in only:
             continue

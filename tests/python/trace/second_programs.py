@@ -9,6 +9,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 from programs import has
+from unseen_programs import case
 
 
 # ---------------------------------------------------------------- patches: patches, class token, pre-norm blocks, stochastic depth
@@ -755,7 +756,7 @@ class Gated(nn.Module):
         if has("zeros in front"):
             padded = torch.cat([torch.zeros(x.size(0), 6, d), x], 2)
         else:
-            padded = F.pad(x, (0, d) if has("padded behind") else (d, 0))
+            padded = F.pad(x, (0, d) if has("padded at the end") else (d, 0))
         if has("kernel reversed"):
             y = F.conv1d(padded, self.conv.weight.flip(2), self.conv.bias, dilation=d)
         else:
@@ -1005,11 +1006,6 @@ def tabular(steps=4):
 PROGRAMS = {f.__name__: f for f in (patches, segmenter, latent, seq2seq, momentum, skipgram, rotary, wgan, maml, wavenet, moe, tabular)}
 
 
-# (program, mistakes, expected [(class, subject, module, step, phase)], accepted other (class, subject) of the first)
-def case(program, mistakes, *expected, accept=()):
-    return program, mistakes, list(expected), list(accept)
-
-
 CASES = [
     # patches
     case("patches", ["norm eps"], ("argument", "eps", "blocks.0.norm1", 1, "forward")),
@@ -1196,7 +1192,7 @@ CASES = [
     case("maml", ["height", "not zeroed"], ("argument", "other", None, 1, "forward"), ("gradient-not-zeroed", None, None, 2, "backward")),
     # wavenet
     case("wavenet", ["not dilated"], ("argument", None, "blocks.1", 1, "forward")),
-    case("wavenet", ["padded behind"], ("argument", "pad", "blocks.0", 1, "forward")),
+    case("wavenet", ["padded at the end"], ("argument", "pad", "blocks.0", 1, "forward")),
     case("wavenet", ["kernel reversed"], ("step", "flip", "blocks.0", 1, "forward")),
     case("wavenet", ["gates exchanged"], ("order", None, "blocks.0", 1, "forward"), accept=["input"]),
     case("wavenet", ["gate not squashed"], ("step", "sigmoid", "blocks.0", 1, "forward")),

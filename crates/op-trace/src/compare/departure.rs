@@ -53,10 +53,10 @@ pub struct Place {
     pub backward_of: Option<String>,
 }
 
-/// A name for steps: that of the outermost.
+/// A name for steps, outermost first: that of the innermost, which comes first in the program.
 pub fn step_name(side: &Side<'_>, steps: &[usize]) -> String {
     steps
-        .first()
+        .last()
         .map_or_else(String::new, |step| side.node(*step).canon.to_owned())
 }
 

@@ -4,8 +4,8 @@ use super::class::Class;
 use super::departure::{call_text, sample_difference, step_name};
 use super::expression::{Difference, Expression, differences, scalar_differences};
 use super::pairing::{Pairing, Which, is_arithmetic};
-use super::side::{Input, Key, Node, Pass, Side, is_quiet};
-use crate::calls::{Call, Form, Site};
+use super::side::{Input, Key, Node, Pass, Side, copies, is_quiet};
+use crate::calls::{Call, Site};
 use crate::{Phase, Value};
 use std::collections::HashSet;
 
@@ -210,29 +210,13 @@ impl<'s, 'a> Pairing<'s, 'a> {
         {
             return None;
         }
-        let is_followed = |which: Which, from: usize, twin: usize| {
-            let (side, _) = self.sides(which);
-            let mut node = from;
-            for _ in 0..4 {
-                let Some(key) = side.outputs(node).next() else {
-                    return false;
-                };
-                let Some(next) = side.consumers(key, node).next() else {
-                    return false;
-                };
+        let is_before = |which: Which, node: usize, twin: usize| {
+            is_followed(self.sides(which).0, node, |next| {
                 let (p, r) = which.in_order(next, twin);
-                if self.a.canon(p) == self.b.canon(r) && scalar_differences(sides, p, r).is_empty()
-                {
-                    return true;
-                }
-                if !matches!(side.canon(next), "view" | "clone" | "contiguous") {
-                    return false;
-                }
-                node = next;
-            }
-            false
+                self.a.canon(p) == self.b.canon(r) && scalar_differences(sides, p, r).is_empty()
+            })
         };
-        match (is_followed(Which::A, p, r), is_followed(Which::B, r, p)) {
+        match (is_before(Which::A, p, r), is_before(Which::B, r, p)) {
             (true, false) => Some((p, Which::A)),
             (false, true) => Some((r, Which::B)),
             _ => None,
@@ -341,11 +325,8 @@ impl<'s, 'a> Pairing<'s, 'a> {
             return;
         };
         if in_a == in_b {
-            let count = |node: &Node<'a>| node.outputs.first().map(|(_, form)| elements(form));
-            if let (Some(a), Some(b)) = (count(x), count(y))
-                && a != b
-            {
-                explanation.details.push(self.counts(x.canon, a, b));
+            if elements(x) != elements(y) {
+                explanation.details.push(self.counts(x, y));
                 explanation.propose(Class::Stream);
             }
             return;
@@ -587,33 +568,11 @@ impl<'s, 'a> Pairing<'s, 'a> {
 
     /// Of two operations of the same values, the one that only comes before the other's twin: `_softmax` before `_log_softmax`.
     fn precedes(&self, p: usize, r: usize) -> Option<(usize, Which)> {
-        let is_followed = |side: &Side<'a>, node: usize, canon: &str| {
-            // Through what only moves elements.
-            let mut todo = vec![(node, 0)];
-            while let Some((from, depth)) = todo.pop() {
-                for (key, _) in side.node(from).outputs {
-                    for consumer in side.consumers(key, from) {
-                        if side.pass(consumer) != side.pass(node) {
-                            continue;
-                        }
-                        if side.canon(consumer) == canon {
-                            return true;
-                        }
-                        if depth < 3
-                            && matches!(side.canon(consumer), "clone" | "contiguous" | "view")
-                        {
-                            todo.push((consumer, depth + 1));
-                        }
-                    }
-                }
-            }
-            false
-        };
-        let (x, y) = (self.a.node(p), self.b.node(r));
-        if is_followed(self.b, r, x.canon) {
+        let (in_a, in_b) = (self.a.canon(p), self.b.canon(r));
+        if is_followed(self.b, r, |next| self.b.canon(next) == in_a) {
             return Some((r, Which::B));
         }
-        is_followed(self.a, p, y.canon).then_some((p, Which::A))
+        is_followed(self.a, p, |next| self.a.canon(next) == in_b).then_some((p, Which::A))
     }
 
     /// Whether the module that has a dropout is there on the other side, in evaluation mode.
@@ -686,14 +645,10 @@ impl<'s, 'a> Pairing<'s, 'a> {
                     return;
                 }
                 if let Some((p, r)) = self.drawn_otherwise(a, b) {
-                    let [in_a, in_b] = [(self.a, p), (self.b, r)].map(|(side, node)| {
-                        let node = side.node(node);
-                        node.outputs.first().map_or(0, |(_, form)| elements(form))
-                    });
                     explanation.parts.push((a.key, b.key));
                     explanation
                         .details
-                        .push(self.counts(self.a.canon(p), in_a, in_b));
+                        .push(self.counts(&self.a.node(p), &self.b.node(r)));
                     explanation.places = explanation.places.or(Some((p, r)));
                     explanation.moves_stream = true;
                     explanation.propose(Class::Stream);
@@ -748,32 +703,27 @@ impl<'s, 'a> Pairing<'s, 'a> {
             nodes.into_iter().find(|node| side.draw(*node).is_some())
         };
         let (p, r) = (draw(self.a, a)?, draw(self.b, b)?);
-        let (before_a, _) = self.a.draw(p)?;
-        let (before_b, _) = self.b.draw(r)?;
-        let is_other =
-            self.a.canon(p) == self.b.canon(r) && before_a == before_b && !self.draw_as_many(p, r);
+        let is_other = self.a.canon(p) == self.b.canon(r)
+            && self.begin_alike(p, r)
+            && !self.draw_as_many(p, r);
         is_other.then_some((p, r))
     }
 
     /// Whether two operations draw from other places of the stream.
     fn begin_elsewhere(&self, p: usize, r: usize) -> bool {
-        let draws = self.a.draw(p).zip(self.b.draw(r));
-        draws.is_some_and(|((a, _), (b, _))| a != b)
+        self.a.draw(p).is_some() && self.b.draw(r).is_some() && !self.begin_alike(p, r)
     }
 
     /// Whether two draws give the same numbers of elements.
     pub fn draw_as_many(&self, p: usize, r: usize) -> bool {
-        let counts = |side: &Side<'a>, node: usize| {
-            let outputs = side.node(node).outputs.into_iter();
-            outputs.map(|(_, form)| elements(form)).collect::<Vec<_>>()
-        };
-        counts(self.a, p) == counts(self.b, r)
+        elements(&self.a.node(p)) == elements(&self.b.node(r))
     }
 
-    fn counts(&self, canon: &str, in_a: i64, in_b: i64) -> String {
+    fn counts(&self, x: &Node<'a>, y: &Node<'a>) -> String {
+        let [in_a, in_b] = [x, y].map(|node| elements(node).iter().sum::<i64>());
         format!(
-            "{canon} draws {in_a} elements in {}, {in_b} in {}",
-            self.a.label, self.b.label
+            "{} draws {in_a} elements in {}, {in_b} in {}",
+            x.canon, self.a.label, self.b.label
         )
     }
 
@@ -869,8 +819,7 @@ impl<'s, 'a> Pairing<'s, 'a> {
         // In evaluation mode, a module does not go on.
         let (side, other) = self.sides(which);
         let pass = side.pass(*steps.first()?);
-        let evaluates = |side: &Side<'a>| side.of_pass(pass).any(|node| side.operation(node).eval);
-        (evaluates(side) == evaluates(other)).then_some((which, steps))
+        (side.evaluates(pass) == other.evaluates(pass)).then_some((which, steps))
     }
 
     /// The one step between two values that both sides have, of which each side takes another one: an activation before or after which
@@ -1029,9 +978,7 @@ impl<'s, 'a> Pairing<'s, 'a> {
         explanation.moves_stream |= !draws.is_empty();
         let name = match is_dropout {
             true => "dropout".to_owned(),
-            false => steps
-                .last()
-                .map_or_else(String::new, |step| side.canon(*step).to_owned()),
+            false => step_name(side, &steps),
         };
         explanation
             .steps
@@ -1174,12 +1121,8 @@ impl<'s, 'a> Pairing<'s, 'a> {
 
     /// The operation that wrote a parameter last, before another one.
     fn last_write(&self, name: &str, before: usize, side: &Side<'a>) -> Option<usize> {
-        let writes = |node: &usize| {
-            let site = side.operation(*node).site;
-            let updated = site.updated.as_ref();
-            site.writes && updated.is_some_and(|updated| updated.as_str() == name)
-        };
-        (0..before).rev().find(writes)
+        let mut nodes = (0..before).rev();
+        nodes.find(|node| side.writes_named(*node, |updated| updated.as_str() == name))
     }
 
     /// Whether a parameter that differs was written last by another operation on one side.
@@ -1212,10 +1155,8 @@ impl<'s, 'a> Pairing<'s, 'a> {
             let twin = b.name.as_deref().unwrap_or_default();
             let has = |side: &Side<'a>, name: &str, canon: &str| {
                 (0..side.len()).any(|node| {
-                    let site = side.operation(node).site;
-                    let updated = site.updated.as_ref();
                     side.canon(node) == canon
-                        && updated.is_some_and(|updated| updated.as_str() == name)
+                        && side.writes_named(node, |updated| updated.as_str() == name)
                 })
             };
             let (canon_a, canon_b) = (self.a.canon(p), self.b.canon(r));
@@ -1294,6 +1235,27 @@ impl<'s, 'a> Pairing<'s, 'a> {
 /// The longest way from an operation to the data that it comes from.
 const MAX_PATH: usize = 64;
 
+/// Whether such an operation takes a result in the same pass, or a copy of it.
+fn is_followed(side: &Side<'_>, node: usize, is_such: impl Fn(usize) -> bool) -> bool {
+    let mut todo = vec![(node, 0)];
+    while let Some((from, depth)) = todo.pop() {
+        for (key, _) in side.node(from).outputs {
+            for consumer in side.consumers(key, from) {
+                if side.pass(consumer) != side.pass(node) {
+                    continue;
+                }
+                if is_such(consumer) {
+                    return true;
+                }
+                if depth < 3 && copies(side.canon(consumer)) {
+                    todo.push((consumer, depth + 1));
+                }
+            }
+        }
+    }
+    false
+}
+
 /// What differs between two operations.
 pub struct Explanation {
     pub class: Class,
@@ -1349,8 +1311,12 @@ impl Explanation {
     }
 }
 
-fn elements(form: &Form) -> i64 {
-    form.shape.iter().product()
+/// The numbers of elements of the results.
+fn elements(node: &Node<'_>) -> Vec<i64> {
+    let outputs = node.outputs.iter();
+    outputs
+        .map(|(_, form)| form.shape.iter().product())
+        .collect()
 }
 
 fn argument_class(name: &str) -> Class {

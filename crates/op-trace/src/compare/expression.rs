@@ -1,7 +1,7 @@
 //! Where a value comes from, as an expression over values that both sides have.
 
 use super::bits::Bits;
-use super::side::{Key, Side, is_quiet};
+use super::side::{Key, Side, copies, is_quiet};
 use crate::calls::Form;
 use crate::{SharedStr, Value};
 
@@ -179,21 +179,19 @@ impl Expression {
 
     /// The value of which this one is a view, of whatever shape.
     pub fn without_views(&self, side: &Side<'_>) -> &Expression {
-        let mut part = self;
-        while let (Some(node), [(_, input)]) = (part.node, &part.inputs[..]) {
-            if !side.node(node).view {
-                break;
-            }
-            part = input;
-        }
-        part
+        self.without(|node| side.node(node).view)
     }
 
     /// The value of which this one is a copy, of whatever shape.
     pub fn without_copies(&self, side: &Side<'_>) -> &Expression {
+        self.without(|node| copies(side.canon(node)))
+    }
+
+    /// The value under operations of one input that are left out.
+    fn without(&self, is_left_out: impl Fn(usize) -> bool) -> &Expression {
         let mut part = self;
         while let (Some(node), [(_, input)]) = (part.node, &part.inputs[..]) {
-            if !matches!(side.node(node).canon, "clone" | "contiguous" | "view") {
+            if !is_left_out(node) {
                 break;
             }
             part = input;

@@ -581,10 +581,6 @@ impl<'s, 'a> Pairing<'s, 'a> {
 
     /// The first draws of one state of the generator that are not the same, as positions in the lists of draws.
     fn first_other_draw(&self, in_a: &[usize], in_b: &[usize]) -> Option<usize> {
-        let begin_alike = |p: usize, r: usize| {
-            let before = |states: Option<(u32, u32)>| states.map(|(before, _)| before);
-            before(self.a.draw(p)) == before(self.b.draw(r))
-        };
         let are_same = |p: usize, r: usize| {
             // randn and normal draw the same values.
             self.a.outputs(p).eq(self.b.outputs(r))
@@ -592,27 +588,28 @@ impl<'s, 'a> Pairing<'s, 'a> {
                     && scalar_differences((self.a, self.b), p, r).is_empty()
         };
         let mut pairs = in_a.iter().zip(in_b);
-        let place = pairs.position(|(p, r)| !begin_alike(*p, *r) || !are_same(*p, *r))?;
-        begin_alike(in_a[place], in_b[place]).then_some(place)
+        let place = pairs.position(|(p, r)| !self.begin_alike(*p, *r) || !are_same(*p, *r))?;
+        self.begin_alike(in_a[place], in_b[place]).then_some(place)
+    }
+
+    /// Whether two draws begin at one place of the stream.
+    pub fn begin_alike(&self, p: usize, r: usize) -> bool {
+        let before = |states: Option<(u32, u32)>| states.map(|(before, _)| before);
+        before(self.a.draw(p)) == before(self.b.draw(r))
     }
 
     /// A draw that only one side has, though the other one draws the same later, in another pass: of a dropout in an evaluation.
     fn extra_draw(&self) -> Option<(usize, Which)> {
         let (in_a, in_b) = (self.draws(Which::A), self.draws(Which::B));
-        let before = |states: Option<(u32, u32)>| states.map(|(before, _)| before);
+        let is_same =
+            |p: usize, r: usize| self.begin_alike(p, r) && self.a.outputs(p).eq(self.b.outputs(r));
         let mut pairs = in_a.iter().copied().zip(in_b.iter().copied());
-        let (p, r) = pairs.find(|(p, r)| {
-            self.a.pass(*p) != self.b.pass(*r)
-                || before(self.a.draw(*p)) != before(self.b.draw(*r))
-                || !self.a.outputs(*p).eq(self.b.outputs(*r))
-        })?;
-        let is_same = before(self.a.draw(p)) == before(self.b.draw(r))
-            && self.a.outputs(p).eq(self.b.outputs(r));
+        let (p, r) = pairs.find(|(p, r)| self.a.pass(*p) != self.b.pass(*r) || !is_same(*p, *r))?;
         let (in_a, in_b) = (self.a.pass(p), self.b.pass(r));
         // A step may have more backward passes on one side.
         let is_elsewhere =
             !in_a.is_of_kind(in_b) || self.a.operation(p).step != self.b.operation(r).step;
-        (is_same && is_elsewhere).then_some(match in_a < in_b {
+        (is_same(p, r) && is_elsewhere).then_some(match in_a < in_b {
             true => (p, Which::A),
             false => (r, Which::B),
         })
@@ -635,16 +632,10 @@ impl<'s, 'a> Pairing<'s, 'a> {
     fn found_extra_draw(&self, draw: usize, which: Which) -> Found {
         let (side, other) = self.sides(which);
         let canon = side.canon(draw);
-        let evaluates = |side: &Side<'a>| {
-            let mut nodes = side.of_pass(side.pass(draw));
-            nodes.any(|node| side.operation(node).eval)
-        };
+        let pass = side.pass(draw);
         let is_mask = canon.contains("bernoulli") || canon.contains("dropout");
-        let other_evaluates = other
-            .of_pass(side.pass(draw))
-            .any(|node| other.operation(node).eval);
         let class = match is_mask {
-            true if other_evaluates && !evaluates(side) => Class::Mode,
+            true if other.evaluates(pass) && !side.evaluates(pass) => Class::Mode,
             true => which.only("dropout".to_owned()),
             false => which.only(canon.to_owned()),
         };
@@ -851,13 +842,13 @@ impl<'s, 'a> Pairing<'s, 'a> {
             }
             if node.states.is_some() && stream_moved {
                 if extra.is_some() {
-                    let own = which.in_order(Some(index), None);
-                    let twin = which.in_order(None, self.twin_draw(index, which));
-                    for (in_a, in_b) in [own, twin] {
-                        in_a.into_iter()
-                            .for_each(|node| self.a.follow(node, &mut reached_a));
-                        in_b.into_iter()
-                            .for_each(|node| self.b.follow(node, &mut reached_b));
+                    let (reached, reached_in_other) = match which {
+                        Which::A => (&mut reached_a, &mut reached_b),
+                        Which::B => (&mut reached_b, &mut reached_a),
+                    };
+                    side.follow(index, reached);
+                    if let Some(twin) = self.twin_draw(index, which) {
+                        other.follow(twin, reached_in_other);
                     }
                 }
                 continue;
@@ -868,7 +859,8 @@ impl<'s, 'a> Pairing<'s, 'a> {
             }) {
                 continue;
             }
-            let matters = self.matters(index, which) || self.writes_of_one(index, which).is_some();
+            let written = self.writes_of_one(index, which);
+            let matters = written.is_some() || self.matters(index, which);
             if !matters || reported.is_repeated(node, which) {
                 continue;
             }
@@ -910,7 +902,7 @@ impl<'s, 'a> Pairing<'s, 'a> {
                 (end, partner) = (own, Some(twin));
             }
             if partner.is_none()
-                && let Some((own, twin)) = self.writes_of_one(index, which)
+                && let Some((own, twin)) = written
             {
                 (end, partner) = (own, Some(twin));
             }
@@ -1152,12 +1144,9 @@ impl<'s, 'a> Pairing<'s, 'a> {
             return false;
         };
         let steps = |of: &Side<'a>, is_same: &dyn Fn(&SharedStr) -> bool| {
-            let mut updates = of.of_number(number).filter(|node| {
-                let operation = of.operation(*node);
-                let updated = operation.site.updated.as_ref();
-                operation.phase == Phase::Optimizer && updated.is_some_and(is_same)
-            });
-            updates.next().is_some()
+            of.of_number(number).any(|node| {
+                of.operation(node).phase == Phase::Optimizer && of.writes_named(node, is_same)
+            })
         };
         !steps(side, &|updated| updated == name)
             && steps(other, &|updated| {
@@ -1177,11 +1166,8 @@ impl<'s, 'a> Pairing<'s, 'a> {
         }
         let name = updated(next.filter(|node| side.pass(*node) == pass)?)?;
         let last = |of: &Side<'a>, is_same: &dyn Fn(&SharedStr) -> bool| {
-            let nodes = of.of_pass(pass).filter(|node| {
-                let updated = of.operation(*node).site.updated.as_ref();
-                updated.is_some_and(is_same)
-            });
-            nodes.last()
+            let nodes = of.of_pass(pass);
+            nodes.filter(|node| of.writes_named(*node, is_same)).last()
         };
         let own = last(side, &|updated| updated == name)?;
         let twin = last(other, &|updated| {
@@ -1200,10 +1186,9 @@ impl<'s, 'a> Pairing<'s, 'a> {
         // In whatever module, and in all passes of the step.
         let count = |side: &Side<'a>, node: usize| {
             let this = side.operation(node);
-            let same = (0..side.len()).filter(|other| {
+            let same = side.of_step(this.step).filter(|other| {
                 let other = side.operation(*other);
-                other.step == this.step
-                    && other.site.name == this.site.name
+                other.site.name == this.site.name
                     && other.site.at == this.site.at
                     && other.site.phase == this.site.phase
             });

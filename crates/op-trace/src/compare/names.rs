@@ -40,6 +40,11 @@ fn entries(trace: &Trace) -> Vec<Entry> {
         .collect()
 }
 
+/// The name of the parameter, of whose gradient this may be the name.
+fn base(name: &str) -> SharedStr {
+    SharedStr::from(name.strip_suffix(".grad").unwrap_or(name))
+}
+
 /// The module that a parameter is in.
 pub fn module(name: &str) -> Option<&str> {
     name.rsplit_once('.').map(|(module, _)| module)
@@ -156,7 +161,6 @@ impl Names {
 
     /// Whether a name of A is that of the same parameter, buffer or gradient in B.
     pub fn is_same(&self, a: &str, b: &str) -> bool {
-        let base = |name: &str| SharedStr::from(name.strip_suffix(".grad").unwrap_or(name));
         if a.ends_with(".grad") != b.ends_with(".grad") {
             return false;
         }
@@ -168,7 +172,6 @@ impl Names {
 
     /// Whether a name of A and one of B are those of two parameters or buffers, at least one of which the other program has elsewhere.
     pub fn are_different(&self, a: &str, b: &str) -> bool {
-        let base = |name: &str| SharedStr::from(name.strip_suffix(".grad").unwrap_or(name));
         let (a, b) = (base(a), base(b));
         match self.of_a.get(&a) {
             Some(twin) => *twin != b,

@@ -207,6 +207,11 @@ pub fn is_quiet(name: &str) -> bool {
     )
 }
 
+/// Whether an operation gives the elements that it takes, in their order.
+pub fn copies(canon: &str) -> bool {
+    matches!(canon, "clone" | "contiguous" | "view")
+}
+
 /// A trace, indexed by value.
 pub struct Side<'a> {
     pub trace: &'a Trace,
@@ -441,6 +446,25 @@ impl<'a> Side<'a> {
     pub fn of_pass(&self, pass: Pass) -> impl Iterator<Item = usize> {
         self.of_number(pass.number)
             .filter(move |node| self.passes[*node] == pass)
+    }
+
+    /// Whether a module is in evaluation mode in a pass.
+    pub fn evaluates(&self, pass: Pass) -> bool {
+        self.of_pass(pass).any(|node| self.operation(node).eval)
+    }
+
+    /// The nodes of a training step.
+    pub fn of_step(&self, step: u32) -> std::ops::Range<usize> {
+        // Steps are counted in the order of nodes.
+        let step_of = |at: &u32| self.trace.calls.call(*at as usize).step;
+        let first = self.operations.partition_point(|at| step_of(at) < step);
+        first..self.operations.partition_point(|at| step_of(at) <= step)
+    }
+
+    /// Whether a node writes a parameter, buffer or gradient of such a name.
+    pub fn writes_named(&self, node: usize, is_such: impl Fn(&SharedStr) -> bool) -> bool {
+        let updated = self.operation(node).site.updated.as_ref();
+        updated.is_some_and(is_such)
     }
 
     /// The nodes of passes of all kinds with a number.
