@@ -433,63 +433,68 @@ c10::impl::PyInterpreter* interpreter() {
 
 // ------------------------------------------------------------ hashes
 
+// crates/op-trace/src/hash.rs says what these sums are.
 constexpr size_t ROW = 8192;
-constexpr size_t WORDS = ROW / 8;
+constexpr size_t WORDS = ROW / 4;
+constexpr uint32_t HIGHEST = 0x80808080;
 
-void row_sums(const uint8_t* row, const uint64_t* keys, uint64_t* sums) {
-  // Independent sums, which the processor adds at once.
-  uint64_t first[4] = {0, 0, 0, 0};
-  uint64_t second[4] = {0, 0, 0, 0};
-  for (size_t i = 0; i < WORDS; i += 4) {
-    uint64_t words[4];
-    uint64_t before[4];
-    std::memcpy(words, row + 8 * i, sizeof(words));
-    std::memcpy(before, row + 8 * i - 4, sizeof(before));
-    for (size_t j = 0; j < 4; j++) {
-      first[j] += words[j] * keys[i + j];
-      second[j] += before[j] * keys[WORDS + i + j];
-    }
+// The words of LANES words and the 3 bytes after them times their keys, added to four sums for each lane.
+constexpr size_t LANES = 8;
+
+inline void add_products(const uint8_t* bytes, const uint32_t* keys, uint32_t (*sums)[LANES]) {
+  for (size_t j = 0; j < 4; j++) {
+    uint32_t words[LANES];
+    std::memcpy(words, bytes + j, sizeof(words));
+    for (size_t lane = 0; lane < LANES; lane++) sums[j][lane] += ((words[lane] ^ HIGHEST) - HIGHEST) * keys[j * WORDS + lane];
   }
-  sums[0] = first[0] + first[1] + first[2] + first[3];
-  sums[1] = second[0] + second[1] + second[2] + second[3];
+}
+
+void row_sums(const uint8_t* row, const uint32_t* keys, uint32_t* sums) {
+  // Independent sums, which the processor adds at once.
+  uint32_t lanes[4][LANES] = {};
+  constexpr size_t LAST = WORDS - LANES;
+  for (size_t i = 0; i < LAST; i += LANES) add_products(row + 4 * i, keys + i, lanes);
+  // What follows the row counts zero times, but must not be read.
+  uint8_t last[4 * LANES + 3] = {};
+  std::memcpy(last, row + 4 * LAST, 4 * LANES);
+  add_products(last, keys + LAST, lanes);
+  for (size_t j = 0; j < 4; j++) {
+    sums[j] = 0;
+    for (const uint32_t lane : lanes[j]) sums[j] += lane;
+  }
 }
 
 #if defined(__x86_64__) && defined(__GNUC__)
 #define TCH_INIT_AVX2
 
-// AVX2 has no product of 64-bit words. The product of word and key modulo 2^64 is that of their lower halves, plus 2^32 times the
-// products of one's lower and the other's upper half, of which the lower 32 bits count. The loops are unrolled, so that the sums stay in
-// registers.
-template <size_t N>
-__attribute__((target("avx2"))) void row_sums_avx2(const uint8_t* rows, const uint64_t* keys, uint64_t* sums) {
-  __m256i low[2 * N];
-  __m256i high[2 * N];
+__attribute__((target("avx2"))) inline void add_products_avx2(const uint8_t* bytes, const uint32_t* keys, __m256i* sums) {
+  const __m256i highest = _mm256_set1_epi32(static_cast<int>(HIGHEST));
 #pragma GCC unroll 4
-  for (size_t j = 0; j < 2 * N; j++) low[j] = high[j] = _mm256_setzero_si256();
-  for (size_t i = 0; i < WORDS; i += 4) {
-#pragma GCC unroll 2
-    for (size_t j = 0; j < 2; j++) {
-      const __m256i key = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(keys + j * WORDS + i));
-      const __m256i exchanged = _mm256_shuffle_epi32(key, _MM_SHUFFLE(2, 3, 0, 1));
-#pragma GCC unroll 2
-      for (size_t n = 0; n < N; n++) {
-        const auto* place = rows + n * ROW + 8 * i - 4 * j;
-        const __m256i words = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(place));
-        const size_t k = 2 * n + j;
-        low[k] = _mm256_add_epi64(low[k], _mm256_mul_epu32(words, key));
-        high[k] = _mm256_add_epi32(high[k], _mm256_mullo_epi32(words, exchanged));
-      }
-    }
+  for (size_t j = 0; j < 4; j++) {
+    __m256i words = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(bytes + j));
+    words = _mm256_sub_epi32(_mm256_xor_si256(words, highest), highest);
+    const __m256i key = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(keys + j * WORDS));
+    sums[j] = _mm256_add_epi32(sums[j], _mm256_mullo_epi32(words, key));
   }
-#pragma GCC unroll 4
-  for (size_t k = 0; k < 2 * N; k++) {
-    uint64_t lows[4];
-    uint32_t highs[8];
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(lows), low[k]);
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(highs), high[k]);
-    uint32_t upper = 0;
-    for (const uint32_t x : highs) upper += x;
-    sums[k] = lows[0] + lows[1] + lows[2] + lows[3] + (static_cast<uint64_t>(upper) << 32);
+}
+
+__attribute__((target("avx2"))) void row_sums_avx2(const uint8_t* row, const uint32_t* keys, uint32_t* sums) {
+  __m256i even[4] = {};
+  __m256i odd[4] = {};
+  constexpr size_t LAST = WORDS - LANES;
+  for (size_t i = 0; i < LAST - LANES; i += 2 * LANES) {
+    add_products_avx2(row + 4 * i, keys + i, even);
+    add_products_avx2(row + 4 * (i + LANES), keys + i + LANES, odd);
+  }
+  add_products_avx2(row + 4 * (LAST - LANES), keys + LAST - LANES, even);
+  uint8_t last[4 * LANES + 3] = {};
+  std::memcpy(last, row + 4 * LAST, 4 * LANES);
+  add_products_avx2(last, keys + LAST, odd);
+  for (size_t j = 0; j < 4; j++) {
+    uint32_t lanes[LANES];
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(lanes), _mm256_add_epi32(even[j], odd[j]));
+    sums[j] = 0;
+    for (const uint32_t lane : lanes) sums[j] += lane;
   }
 }
 #endif
@@ -580,17 +585,13 @@ char* tch_init_trace_memory(const at::Tensor* tensor, const void** data, size_t*
   });
 }
 
-// Of each row of 8192 bytes two sums, modulo 2^64: of its 1024 words times the first keys, and of the words that begin four bytes before
-// those of the row times the second keys. So memory is read once.
-void tch_init_trace_row_sums(const uint8_t* rows, size_t count, const uint64_t* keys, uint64_t* sums) {
+// Four sums of each row of 8192 bytes, with keys of their own. So memory is read once.
+void tch_init_trace_row_sums(const uint8_t* rows, size_t count, const uint32_t* keys, uint32_t* sums) {
+  auto* sums_of = row_sums;
 #ifdef TCH_INIT_AVX2
-  if (__builtin_cpu_supports("avx2")) {
-    for (; count >= 2; count -= 2, rows += 2 * ROW, sums += 4) row_sums_avx2<2>(rows, keys, sums);
-    for (; count >= 1; count -= 1, rows += ROW, sums += 2) row_sums_avx2<1>(rows, keys, sums);
-    return;
-  }
+  if (__builtin_cpu_supports("avx2")) sums_of = row_sums_avx2;
 #endif
-  for (; count > 0; count--, rows += ROW, sums += 2) row_sums(rows, keys, sums);
+  for (; count > 0; count--, rows += ROW, sums += 4) sums_of(rows, keys, sums);
 }
 
 struct TraceEnvironment {

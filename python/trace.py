@@ -25,6 +25,7 @@ import struct
 import sys
 import tempfile
 import threading
+import time
 import weakref
 
 try:
@@ -35,97 +36,182 @@ except ImportError as error:
 from torch.utils._python_dispatch import TorchDispatchMode
 
 FORMAT, VERSION = "tch-init trace", 1
-HASH = "rows-sha256-128"
+HASH = "rows32-sha256-128"
 MAX_VALUES = 256 << 20  # bytes of the file of values
 SAMPLES = 8
 MAX_ORDERS = 1 << 14
 
 # ---------------------------------------------------------------- hash of bytes
 #
-# Up to ROW bytes, the first 16 bytes of the SHA-256 of the length (8 bytes, little endian) and the bytes. Above, each row of ROW
-# bytes is replaced by two sums modulo 2^64 of its words times odd keys, which torch computes at the speed of memory. The second
-# sums are of the string with 4 bytes of zeros before it: a change of an upper half, whose highest bits a product loses, is a
-# change of a lower half there.
+# Up to ROW bytes, the first 16 bytes of the SHA-256 of the length (8 bytes, little endian) and the bytes. Above, each row of ROW bytes,
+# the last one filled up with zeros, is replaced by SUMS sums modulo 2^32 of its words of 32 bits times odd keys: sum j is that of the
+# words that begin at byte j, j + 4, ... and lie within the row. A word is the sum of its *signed* bytes times 2^0, 2^8, 2^16 and 2^24.
+# A product loses the highest bits of a word; they are lower bits of words of the other sums.
+#
+# Since bytes are signed, all sums are one product of int8 matrices, which current CPUs compute as fast as they read memory. Others
+# multiply words, whose bytes become signed by changing their highest bits and subtracting a constant.
 
 ROW = 8192
-# From SHARED rows on, several threads of torch make the products of up to PRODUCTS rows, in 2 MB that stay in the cache, and add them.
-# One thread makes and adds them at once.
-SHARED = 128
-PRODUCTS = 256
-# torch reads words from any address, which need not be a multiple of 8.
+SUMS = 4
+WORDS = ROW // 4
+# The rows of a product of matrices. oneDNN prepares a kernel for each number.
+STEP = 16
+MOST = [1024, 256, *range(256 - STEP, 0, -STEP)]
+# Rows whose products stay in the cache.
+PRODUCTS = 128
+# torch reads words from any address, which need not be a multiple of 4.
 EVERYWHERE = ctypes.c_char * (1 << 62)
 MASK = (1 << 64) - 1
+# The highest bits of the four bytes of a word, as a signed number.
+HIGHEST = 0x80808080 - (1 << 32)
 
 
 def split_mix(seed, count):
-    """`count` odd 64-bit keys (SplitMix64), as signed integers."""
-    keys, state = [], seed
+    """`count` 64-bit numbers (SplitMix64)."""
+    numbers, state = [], seed
     for _ in range(count):
         state = (state + 0x9E3779B97F4A7C15) & MASK
         z = state
         z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & MASK
         z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & MASK
-        z = (z ^ (z >> 31)) | 1
-        keys.append(z - (1 << 64) if z >> 63 else z)
+        numbers.append(z ^ (z >> 31))
+    return numbers
+
+
+def keys_of_sums():
+    """The keys, [SUMS, WORDS]: odd, and zero for a word that does not lie within its row."""
+    numbers = struct.pack(f"<{SUMS * WORDS // 2}Q", *split_mix(1, SUMS * WORDS // 2))
+    keys = torch.frombuffer(bytearray(numbers), dtype=torch.int32).view(SUMS, WORDS) | 1
+    keys[1:, -1] = 0
     return keys
+
+
+class MatrixSums:
+    """All sums at once, as a product of int8 matrices: a key times the place of a byte in its word, modulo 2^32, is a number of four
+    signed digits to base 256."""
+
+    def __init__(self, keys):
+        self.every = self.first = SUMS * 4
+        self.step = STEP
+        self.digits = torch.zeros(ROW + 8, self.every, dtype=torch.int8)
+        for j in range(SUMS):
+            for b in range(4):
+                digits = ((keys[j] << (8 * b)) + HIGHEST) ^ HIGHEST
+                self.digits[j + b:j + b + ROW:4, 4 * j:4 * j + 4] = digits.view(torch.int8).view(WORDS, 4)
+        self.digits = self.digits[:ROW]
+        self.places = torch.tensor([0, 8, 16, 24], dtype=torch.int32)
+
+    def put(self, address, rows, found):
+        """What the sums of rows are made of, int32 [rows, 16]. The number of rows is a multiple of STEP."""
+        at = 0
+        for count in MOST:
+            while rows - at >= count:
+                part = memory_as(torch.int8, address + at * ROW, count * ROW).view(count, ROW)
+                torch._int_mm(part, self.digits, out=found[at:at + count])
+                at += count
+
+    def sums(self, found):
+        return torch.sum(found.view(-1, SUMS, 4) << self.places, 2, dtype=torch.int32)
+
+
+class ProductSums:
+    """One sum after the other, from products of words."""
+
+    def __init__(self, keys):
+        self.every, self.first, self.step = SUMS, 1, 1
+        self.keys = keys
+        self.highest = torch.tensor(HIGHEST, dtype=torch.int32)
+        self.constants = HIGHEST * keys.sum(1, dtype=torch.int32)
+        # The words, after which there is room for what the key of zero leaves out.
+        self.signed = torch.zeros(PRODUCTS * WORDS + 1, dtype=torch.int32)
+        self.words = [memory_as(torch.int32, self.signed.data_ptr() + j, PRODUCTS * WORDS).view(PRODUCTS, WORDS) for j in range(SUMS)]
+        self.products = torch.empty(PRODUCTS, WORDS, dtype=torch.int32)
+
+    def put(self, address, rows, found):
+        """What the first sums of rows are made of, int32 [rows, 1 or SUMS]."""
+        parts = memory_as(torch.int32, address, rows * WORDS).view(rows, WORDS).split(PRODUCTS)
+        for part, to in zip(parts, found.split(PRODUCTS)):
+            n = len(part)
+            torch.bitwise_xor(part, self.highest, out=self.words[0][:n])
+            for words, key, sums in zip(self.words, self.keys, to.unbind(1)):
+                torch.sum(torch.mul(words[:n], key, out=self.products[:n]), 1, dtype=torch.int32, out=sums)
+
+    def sums(self, found):
+        return found - self.constants
+
+
+def memory_as(dtype, address, count):
+    return torch.frombuffer(EVERYWHERE.from_address(address), dtype=dtype, count=count)
+
+
+def fastest_sums():
+    """The faster of the two ways on this CPU; matrices only if their sums are those of words, so that their products are exact."""
+    keys = keys_of_sums()
+    ways = [ProductSums(keys)]
+    try:
+        ways.append(MatrixSums(keys))
+        # The sums of these bytes have the largest terms.
+        rows = torch.tensor([[-128], [127]], dtype=torch.int8).repeat(STEP, ROW)
+        rows[2:4] = keys.view(torch.int8).view(-1, ROW)[:2]
+        times, sums = [], []
+        for way in ways:
+            found = torch.empty(len(rows), way.every, dtype=torch.int32)
+            for _ in range(3):
+                start = time.perf_counter()
+                way.put(rows.data_ptr(), len(rows), found)
+                last = time.perf_counter() - start
+            times.append(last)
+            sums.append(way.sums(found))
+        if torch.equal(*sums) and times[1] < times[0]:
+            return ways[1]
+    except (AttributeError, RuntimeError, TypeError):
+        pass
+    return ways[0]
 
 
 class Hasher:
     """Hashes memory."""
 
-    def __init__(self):
-        self.keys = [torch.tensor(split_mix(seed, ROW // 8), dtype=torch.int64) for seed in (1, 2)]
-        self.products = torch.empty(PRODUCTS, ROW // 8, dtype=torch.int64)
-        self.row = torch.zeros(ROW // 8, dtype=torch.int64)
+    def __init__(self, way=None):
+        self.way = way or fastest_sums()
+        # The last rows, filled up with zeros.
+        self.last = torch.zeros(self.way.step, ROW, dtype=torch.int8)
 
-    def padded(self, kind, zeros, address, size):
-        """The sum of one row of some zeros, `size` bytes and zeros."""
-        to = self.row.data_ptr()
-        ctypes.memset(to, 0, ROW)
-        ctypes.memmove(to + zeros, address, size)
-        return bytes_of(torch.mv(self.row.view(1, -1), self.keys[kind]))
-
-    def sums(self, kind, address, size):
-        """The sums of all rows: of kind 0 of the bytes, of kind 1 of 4 zeros and the bytes. `size` is more than a row."""
-        out = []
-        if kind == 1:
-            out.append(self.padded(kind, 4, address, ROW - 4))
-            address, size = address + ROW - 4, size - (ROW - 4)
-        if size >= ROW:
-            words = torch.frombuffer(EVERYWHERE.from_address(address), dtype=torch.int64, count=size // ROW * (ROW // 8))
-            rows = words.view(-1, ROW // 8)
-            if len(rows) >= SHARED and torch.get_num_threads() > 1:
-                sums = torch.empty(len(rows), dtype=torch.int64)
-                for part, of_part in zip(rows.split(PRODUCTS), sums.split(PRODUCTS)):
-                    products = torch.mul(part, self.keys[kind], out=self.products[:len(part)])
-                    torch.sum(products, 1, out=of_part)
-                out.append(bytes_of(sums))
-            else:
-                out.append(bytes_of(torch.mv(rows, self.keys[kind])))
-        if size % ROW:
-            out.append(self.padded(kind, 0, address + size // ROW * ROW, size % ROW))
-        return b"".join(out)
+    def found(self, address, size, width):
+        """What sums of all rows are made of, int32 [rows, width]."""
+        rows = -(-size // ROW)
+        whole = size // ROW // self.way.step * self.way.step
+        found = torch.empty(whole + self.way.step, width, dtype=torch.int32)
+        if whole:
+            self.way.put(address, whole, found[:whole])
+        if rows > whole:
+            rest = size - whole * ROW
+            to = self.last.data_ptr()
+            ctypes.memmove(to, address + whole * ROW, rest)
+            ctypes.memset(to + rest, 0, (rows - whole) * ROW - rest)
+            self.way.put(to, self.way.step, found[whole:])
+        return found[:rows]
 
     def memory(self, address, size, known=None):
         """The hash of `size` bytes, as 32 hexadecimal digits.
 
-        `known` is an earlier (first sums, hash) of this memory, which nothing that the recorder has seen has written since. Equal
-        first sums then exclude any other change. Returns what `known` is the next time.
+        `known` is what this returned for the same memory, if nothing that the recorder has seen has written to it since. Its first sums
+        exclude any other change. Returns what `known` is the next time, and the hash.
         """
         sha = hashlib.sha256(struct.pack("<Q", size))
         if size <= ROW:
             sha.update(ctypes.string_at(address, size) if size else b"")
             return None, sha.hexdigest()[:32]
-        first = self.sums(0, address, size)
-        if known is not None and known[0] == first:
+        way = self.way
+        if known is not None and known[0] == bytes_of(self.found(address, size, way.first)):
             return known
-        sha.update(first)
-        sha.update(self.sums(1, address, size))
-        return first, sha.hexdigest()[:32]
+        found = self.found(address, size, way.every)
+        sha.update(bytes_of(way.sums(found)))
+        return bytes_of(found[:, :way.first].contiguous()), sha.hexdigest()[:32]
 
 
-def bytes_of(sums):
-    return ctypes.string_at(sums.data_ptr(), sums.numel() * 8)
+def bytes_of(t):
+    return ctypes.string_at(t.data_ptr(), t.nbytes)
 
 
 def logical(t):
@@ -395,6 +481,9 @@ def place(file):
     return os.path.relpath(file, max(inside, key=len)).replace(os.sep, "/") if inside else os.path.basename(file)
 
 
+ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
+
+
 class StepsDone(SystemExit):
     """Ends a script whose steps are recorded."""
 
@@ -431,7 +520,7 @@ class Recorder(TorchDispatchMode):
             self.add_root(model, prefix)
 
     def write(self, line):
-        self.file.write(json.dumps(line, separators=(",", ":"), ensure_ascii=False) + "\n")
+        self.file.write(ENCODER.encode(line) + "\n")
         # A program that is killed keeps its trace.
         self.file.flush()
 
@@ -565,7 +654,7 @@ class Recorder(TorchDispatchMode):
             out["offset"] = t.storage_offset()
         if storage.name:
             out["name"] = storage.name
-        if uninitialized or not storage.has(*extent(t)):
+        if uninitialized or storage.holes is not None and not storage.has(*extent(t)):
             out["uninitialized"] = True
             return out
         out["hash"], new = self.digest(t, storage, root)
@@ -577,7 +666,7 @@ class Recorder(TorchDispatchMode):
         """A few elements, or the one of which all are copies."""
         n = flat.numel()
         k = min(n, SAMPLES)
-        picked = flat.tolist() if n <= SAMPLES else flat[self.picks(n, k)].tolist()
+        picked = flat.tolist() if n <= SAMPLES else flat.index_select(0, self.picks(n, k)).tolist()
         first = picked[0]
         if all(x == first for x in picked) and (n <= k or bool((flat == flat[0]).all())):
             out["all"] = number(first) if isinstance(first, float) else first
@@ -723,12 +812,15 @@ class Recorder(TorchDispatchMode):
     def count_steps_without_optimizer(self, backward):
         """A program that updates its parameters itself makes a step from one backward pass to the next forward pass."""
         if backward:
-            if not self.after_backward and self.optimizers_alive is None:
-                self.optimizers_alive = count_optimizers(self.storages)
             # Of a gradient that is differentiated again, more of the same step follows.
             self.after_backward |= not torch.is_grad_enabled()
-        elif self.after_backward and self.optimizers_alive == 0 and torch.is_grad_enabled():
+        elif self.after_backward and torch.is_grad_enabled() and self.has_no_optimizer():
             self.next_step()
+
+    def has_no_optimizer(self):
+        if self.optimizers_alive is None:
+            self.optimizers_alive = count_optimizers(self.storages)
+        return self.optimizers_alive == 0
 
     def before(self, operator, args, kwargs, node, backward):
         """The line of a call, without its results."""
@@ -882,7 +974,7 @@ class Recorder(TorchDispatchMode):
             t = reference()
             if t is not None:
                 final[name] = self.tensor(t)
-        steps = self.step - 1 + (self.step in self.optimizers.values() or self.optimizers_alive == 0 and self.after_backward)
+        steps = self.step - 1 + (self.step in self.optimizers.values() or self.after_backward and self.has_no_optimizer())
         self.write({
             "end": reason, "operations": self.count, "steps": steps, "final": final,
             "values": {"kept": len(self.values.header), "left_out": self.values.left_out},

@@ -4,7 +4,7 @@ use op_trace::{Comparison, Trace};
 use std::fmt::Write;
 use std::path::Path;
 
-const HEADER: &str = r#"{"format":"tch-init trace","version":1,"language":"python","hash":"rows-sha256-128","environment":{"threads":"#;
+const HEADER: &str = r#"{"format":"tch-init trace","version":1,"language":"python","hash":"rows32-sha256-128","environment":{"threads":"#;
 const OPERATIONS: &[&str] = &[
     "addmm", "mm", "add", "mul", "relu", "gelu", "view", "t", "transpose", "sum", "mean", "bernoulli_", "div_", "detach", "empty",
     "native_batch_norm", "nll_loss_forward", "_to_copy", "clone", "add_", "addcmul_", "zero_", "_foreach_add_", "expand",

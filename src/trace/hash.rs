@@ -4,7 +4,7 @@ use op_trace::ValueHash;
 use rayon::prelude::*;
 
 unsafe extern "C" {
-    fn tch_init_trace_row_sums(rows: *const u8, count: usize, keys: *const u64, sums: *mut u64);
+    fn tch_init_trace_row_sums(rows: *const u8, count: usize, keys: *const u32, sums: *mut u32);
 }
 
 /// The fewest rows for which a thread of their own is worth its cost.
@@ -18,15 +18,14 @@ pub(super) fn value_hash(bytes: &[u8]) -> ValueHash {
 fn in_threads(bytes: &[u8], threads: usize) -> ValueHash {
     ValueHash::with_row_sums(bytes, |rows, keys| {
         let row = size_of_val(&keys[0]);
-        let mut sums = vec![[0; 2]; rows.len() / row];
+        let mut sums = vec![[0; 4]; rows.len() / row];
         let part = sums.len().div_ceil(threads.max(1)).max(ROWS_OF_THREAD);
-        // Each part has the 4 bytes before it, too.
-        let sums_of = |(index, sums): (usize, &mut [[u64; 2]])| {
-            let rows = &rows[index * part * row..][..sums.len() * row + 4];
-            // SAFETY: 4 bytes precede the rows, which have 8192 bytes each; there are two sums for each, and twice 1024 keys.
+        let sums_of = |(index, sums): (usize, &mut [[u32; 4]])| {
+            let rows = &rows[index * part * row..][..sums.len() * row];
+            // SAFETY: the rows have 8192 bytes each; there are four sums for each, and four times 2048 keys.
             unsafe {
                 tch_init_trace_row_sums(
-                    rows[4..].as_ptr(),
+                    rows.as_ptr(),
                     sums.len(),
                     keys.as_flattened().as_ptr(),
                     sums.as_flattened_mut().as_mut_ptr(),

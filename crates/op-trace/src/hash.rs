@@ -1,16 +1,22 @@
 //! The hash of a tensor's bytes.
 //!
 //! Up to 8192 bytes, the first 16 bytes of the SHA-256 of the length (8 bytes, little endian) and the bytes. Above, each row of 8192
-//! bytes is first replaced by two sums modulo 2^64 of its words times odd keys, so that Python computes it with torch at the speed
-//! of memory. The second sums are of the string with 4 zeros before it: a change of the upper half of a word, whose highest bits
-//! a product loses, is a change of a lower half there.
+//! bytes, the last one filled up with zeros, is replaced by four sums modulo 2^32 of its words of 32 bits times odd keys: sum `j` is
+//! that of the words that begin at byte `j`, `j + 4`, ... and lie within the row. A product loses the highest bits of a word; they are
+//! lower bits of words of the other sums. A word is the sum of its signed bytes times 2^0, 2^8, 2^16 and 2^24, so that Python computes
+//! all sums as one product of `int8` matrices, at the speed of memory.
 
 use serde::{Deserialize, Deserializer, de};
 use sha2::{Digest, Sha256};
 use std::fmt;
 
 const ROW: usize = 8192;
-const WORDS: usize = ROW / 8;
+const WORDS: usize = ROW / 4;
+/// The highest bits of the bytes of a word. To change them and to subtract this makes the bytes signed.
+const HIGHEST: u32 = 0x8080_8080;
+
+/// The keys of the four sums, each as many as a row has words.
+pub type RowKeys = [[u32; WORDS]; 4];
 
 /// The hash of the logical bytes of a tensor: contiguous, little endian.
 ///
@@ -28,61 +34,55 @@ impl ValueHash {
     #[must_use]
     pub fn of(bytes: &[u8]) -> ValueHash {
         ValueHash::with_row_sums(bytes, |rows, keys| {
-            let starts = (4..rows.len()).step_by(ROW);
-            let both = |start| {
-                [
-                    sum(&rows[start..][..ROW], &keys[0]),
-                    sum(&rows[start - 4..][..ROW], &keys[1]),
-                ]
-            };
-            starts.map(both).collect()
+            let (rows, _) = rows.as_chunks();
+            rows.iter().map(|row| sums(row, keys)).collect()
         })
     }
 
-    /// As [`ValueHash::of`], where the caller computes what takes the time. It gets 4 bytes and rows of 8192 bytes, and gives two sums
-    /// modulo 2^64 for each row: of its 1024 words (little endian, not aligned) times the first keys, and of the 1024 words that
-    /// begin 4 bytes before it times the second keys.
+    /// As [`ValueHash::of`], where the caller computes what takes the time. It gets rows of 8192 bytes, and gives four sums modulo 2^32
+    /// for each: sum `j` of the words that begin at byte `j`, `j + 4`, ... times the keys `j`. The bytes of a word are signed,
+    /// and the last key is 0 where the word would not lie within the row.
     ///
     /// ```
     /// use op_trace::ValueHash;
     ///
-    /// let bytes = vec![7; 40_000];
-    /// let sum = |row: &[u8], keys: &[u64; 1024]| {
-    ///     let words = row.as_chunks().0.iter().map(|word| u64::from_le_bytes(*word));
-    ///     let products = words.zip(keys).map(|(word, key)| word.wrapping_mul(*key));
-    ///     products.fold(0, u64::wrapping_add)
+    /// let bytes = vec![200; 40_000];
+    /// let sum = |row: &[u8], keys: &[u32]| {
+    ///     let words = row.chunks_exact(4).map(|word| {
+    ///         let places = word.iter().zip([0, 8, 16, 24]);
+    ///         places.fold(0_u32, |sum, (byte, place)| sum.wrapping_add((*byte as i8 as u32) << place))
+    ///     });
+    ///     words.zip(keys).fold(0_u32, |sum, (word, key)| sum.wrapping_add(word.wrapping_mul(*key)))
     /// };
     /// let hash = ValueHash::with_row_sums(&bytes, |rows, keys| {
-    ///     let firsts = rows[4..].chunks(8192).map(|row| sum(row, &keys[0]));
-    ///     let seconds = rows.chunks_exact(8192).map(|row| sum(row, &keys[1]));
-    ///     firsts.zip(seconds).map(|(first, second)| [first, second]).collect()
+    ///     let rows = rows.chunks(8192);
+    ///     rows.map(|row| [0, 1, 2, 3].map(|j| sum(&row[j..], &keys[j]))).collect()
     /// });
     /// assert_eq!(hash, ValueHash::of(&bytes));
     /// ```
     #[must_use]
     pub fn with_row_sums(
         bytes: &[u8],
-        row_sums: impl FnOnce(&[u8], &[[u64; WORDS]; 2]) -> Vec<[u64; 2]>,
+        mut row_sums: impl FnMut(&[u8], &RowKeys) -> Vec<[u32; 4]>,
     ) -> ValueHash {
         let mut sha = Sha256::new();
         sha.update((bytes.len() as u64).to_le_bytes());
         if bytes.len() <= ROW {
             sha.update(bytes);
         } else {
-            let rows = bytes.len() / ROW * ROW;
-            let mut start = vec![0; 4];
-            start.extend_from_slice(&bytes[..ROW - 4]);
-            let mut sums = vec![[sum(&bytes[..ROW], &KEYS[0]), sum(&start, &KEYS[1])]];
-            sums.extend(row_sums(&bytes[ROW - 4..rows], &KEYS));
-            for (index, keys) in KEYS.iter().enumerate() {
-                let mut text: Vec<u8> = sums
-                    .iter()
-                    .flat_map(|both| both[index].to_le_bytes())
-                    .collect();
-                let rest = bytes[rows - 4 * index..].chunks(ROW);
-                text.extend(rest.flat_map(|row| sum(row, keys).to_le_bytes()));
-                sha.update(text);
+            let (rows, rest) = bytes.split_at(bytes.len() / ROW * ROW);
+            let mut sums = row_sums(rows, &KEYS);
+            if !rest.is_empty() {
+                let mut last = [0; ROW];
+                last[..rest.len()].copy_from_slice(rest);
+                sums.extend(row_sums(&last, &KEYS));
             }
+            let text: Vec<u8> = sums
+                .iter()
+                .flatten()
+                .flat_map(|sum| sum.to_le_bytes())
+                .collect();
+            sha.update(text);
         }
         let digest = sha.finalize();
         let mut half = [0; 16];
@@ -91,31 +91,39 @@ impl ValueHash {
     }
 }
 
-/// The sum of the words of a row times the keys. Missing bytes are zeros.
-fn sum(row: &[u8], keys: &[u64; WORDS]) -> u64 {
-    let (words, rest) = row.as_chunks();
-    let mut last = [0; 8];
-    last[..rest.len()].copy_from_slice(rest);
-    let mut sum = 0_u64;
-    for (word, key) in words.iter().chain([&last]).zip(keys) {
-        sum = sum.wrapping_add(u64::from_le_bytes(*word).wrapping_mul(*key));
-    }
-    sum
+/// The sums of the words of a row times the keys.
+fn sums(row: &[u8; ROW], keys: &RowKeys) -> [u32; 4] {
+    [0, 1, 2, 3].map(|start| {
+        let (words, _) = row[start..].as_chunks();
+        let mut sum = 0_u32;
+        for (word, key) in words.iter().zip(&keys[start]) {
+            let word = (u32::from_le_bytes(*word) ^ HIGHEST).wrapping_sub(HIGHEST);
+            sum = sum.wrapping_add(word.wrapping_mul(*key));
+        }
+        sum
+    })
 }
 
-static KEYS: [[u64; WORDS]; 2] = [keys(1), keys(2)];
+static KEYS: RowKeys = keys();
 
-/// Odd numbers from SplitMix64.
-const fn keys(seed: u64) -> [u64; WORDS] {
-    let mut keys = [0; WORDS];
-    let (mut state, mut index) = (seed, 0);
-    while index < WORDS {
+/// Odd halves of numbers from SplitMix64, the lower one first. Of all sums but the first, the last word does not lie within the row.
+const fn keys() -> RowKeys {
+    let mut keys = [[0; WORDS]; 4];
+    let (mut state, mut index) = (1_u64, 0);
+    while index < 4 * WORDS {
         state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = state;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        keys[index] = (z ^ (z >> 31)) | 1;
-        index += 1;
+        z ^= z >> 31;
+        keys[index / WORDS][index % WORDS] = z as u32 | 1;
+        keys[index / WORDS][index % WORDS + 1] = (z >> 32) as u32 | 1;
+        index += 2;
+    }
+    let mut sum = 1;
+    while sum < 4 {
+        keys[sum][WORDS - 1] = 0;
+        sum += 1;
     }
     keys
 }
@@ -162,10 +170,10 @@ mod tests {
             (0, "af5570f5a1810b7af78caf4bc70a660f"),
             (1, "a536aa3cede6ea3c1f3e0357c3c60e0f"),
             (8192, "9b52ac4acd902be248e8e1f30bf58b4b"),
-            (8193, "ca6b3da6de53ddd85c6d2d5d57c0b4da"),
-            (20000, "49299bc1202992feb3d1d7f2542ea318"),
-            (16380, "48b7b4788256be36ea37f8035caf8ea8"),
-            (600000, "4da6eb751a5dca3c6781cb21b86fdf63"),
+            (8193, "e6e3168fb6b0c6a0daf7c0ebdbf3b05f"),
+            (20000, "9cb42b04ee3c010fa08957f260d55998"),
+            (16380, "6a1ff5f4934c36610c7b8fc0bbd21df4"),
+            (600000, "92ececc9190b3d5b103622a7ec31ad0a"),
         ] {
             let bytes: Vec<u8> = (0..size).map(|i| (i * 7 + i / 251) as u8).collect();
             assert_eq!(ValueHash::of(&bytes).to_string(), expected, "{size}");

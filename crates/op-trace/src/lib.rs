@@ -18,7 +18,7 @@ mod value;
 pub use compare::{Class, Comparison, Departure, Outcome, Place, Sides, Verdict, Verdicts};
 pub use environment::{Environment, EnvironmentDifference};
 pub use error::{TraceError, TraceProblem};
-pub use hash::ValueHash;
+pub use hash::{RowKeys, ValueHash};
 pub use operation::{GeneratorState, Grad, Operation, Phase};
 pub use shared_str::SharedStr;
 pub use trace::{End, Model, NamedTensor, Trace};

@@ -13,7 +13,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 const FORMAT: &str = "tch-init trace";
-const HASH: &str = "rows-sha256-128";
+const HASH: &str = "rows32-sha256-128";
 const HEADER: &[u8] = br#"{"format":""#;
 const OPERATION: &[u8] = br#"{"i":"#;
 

@@ -130,7 +130,7 @@ fn foreign_files_are_rejected() {
             .starts_with("version 9")
     );
     assert_eq!(
-        failure(TINY.replacen("rows-sha256-128", "crc", 1)).1,
+        failure(TINY.replacen("rows32-sha256-128", "crc", 1)).1,
         "the hash \"crc\" is unknown"
     );
     let error = Trace::read(Path::new("/nonexistent")).unwrap_err();

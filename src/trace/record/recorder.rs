@@ -311,7 +311,7 @@ impl Recorder {
         values_name: &str,
     ) -> Result<(), Failure> {
         let header = format!(
-            "{{\"format\":\"tch-init trace\",\"version\":1,\"language\":\"rust\",\"hash\":\"rows-sha256-128\",\"values\":{},\
+            "{{\"format\":\"tch-init trace\",\"version\":1,\"language\":\"rust\",\"hash\":\"rows32-sha256-128\",\"values\":{},\
              \"environment\":{}}}\n",
             quoted(values_name),
             environment()?,

@@ -2,6 +2,7 @@
 
 import ctypes
 import hashlib
+import itertools
 import json
 import os
 import signal
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import unittest
+import unittest.mock
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import torch
@@ -29,12 +31,14 @@ def plain_hash(data):
     if len(data) <= 8192:
         sha.update(data)
         return sha.hexdigest()[:32]
-    for seed, text in ((1, data), (2, bytes(4) + data)):
-        keys = [key % (1 << 64) for key in tch_trace.split_mix(seed, 1024)]
-        text += bytes(-len(text) % 8192)
-        for start in range(0, len(text), 8192):
-            words = struct.unpack("<1024Q", text[start:start + 8192])
-            sha.update(struct.pack("<Q", sum(w * k for w, k in zip(words, keys)) % (1 << 64)))
+    numbers = struct.pack("<4096Q", *tch_trace.split_mix(1, 4096))
+    keys = [key | 1 for key in struct.unpack("<8192I", numbers)]
+    data += bytes(-len(data) % 8192)
+    for start in range(0, len(data), 8192):
+        for j in range(4):
+            words = struct.iter_unpack("<4b", data[start + j:start + 8192 - (4 - j) % 4])
+            products = (sum(byte << 8 * n for n, byte in enumerate(word)) * key for word, key in zip(words, keys[2048 * j:]))
+            sha.update(struct.pack("<I", sum(products) % (1 << 32)))
     return sha.hexdigest()[:32]
 
 
@@ -66,19 +70,36 @@ class Hash(unittest.TestCase):
         0: "af5570f5a1810b7af78caf4bc70a660f",
         1: "a536aa3cede6ea3c1f3e0357c3c60e0f",
         8192: "9b52ac4acd902be248e8e1f30bf58b4b",
-        8193: "ca6b3da6de53ddd85c6d2d5d57c0b4da",
-        20000: "49299bc1202992feb3d1d7f2542ea318",
-        16380: "48b7b4788256be36ea37f8035caf8ea8",
-        600000: "4da6eb751a5dca3c6781cb21b86fdf63",
+        8193: "e6e3168fb6b0c6a0daf7c0ebdbf3b05f",
+        20000: "9cb42b04ee3c010fa08957f260d55998",
+        16380: "6a1ff5f4934c36610c7b8fc0bbd21df4",
+        600000: "92ececc9190b3d5b103622a7ec31ad0a",
     }
 
+    @staticmethod
+    def hashers():
+        """Of both ways, whichever is faster here."""
+        return [tch_trace.Hasher(way(tch_trace.keys_of_sums())) for way in (tch_trace.MatrixSums, tch_trace.ProductSums)]
+
     def test_bytes(self):
-        hasher = tch_trace.Hasher()
         for size, expected in self.EXPECTED.items():
             data = bytes((i * 7 + i // 251) % 256 for i in range(size))
             t = torch.frombuffer(bytearray(data or b"x"), dtype=torch.uint8)[:size]
             self.assertEqual(plain_hash(data), expected, size)
-            self.assertEqual(hasher.memory(t.data_ptr(), size)[1], expected, size)
+            for hasher in self.hashers():
+                self.assertEqual(hasher.memory(t.data_ptr(), size)[1], expected, size)
+
+    def test_inexact_products_are_not_used(self):
+        """A CPU that rounds the products of bytes, and a version of torch that has none."""
+        def rounded(part, digits, out):
+            return out.copy_((part.int() @ digits.int()).clamp(-(1 << 15), (1 << 15) - 1))
+
+        def missing(part, digits, out):
+            raise RuntimeError("_int_mm is not implemented")
+
+        for _int_mm in (rounded, missing):
+            with unittest.mock.patch.object(torch, "_int_mm", _int_mm):
+                self.assertIsInstance(tch_trace.fastest_sums(), tch_trace.ProductSums)
 
     def test_layouts(self):
         """Only the logical elements count."""
@@ -118,9 +139,9 @@ class Hash(unittest.TestCase):
 
     def test_addresses(self):
         """Memory at any address has the same hash, before a write and after."""
-        hasher = tch_trace.Hasher()
         data = torch.randint(0, 256, (5 * tch_trace.ROW + 16,), dtype=torch.uint8)
-        for size in (tch_trace.ROW + n for n in (1, 4, tch_trace.ROW - 4, tch_trace.ROW - 3, 3 * tch_trace.ROW)):
+        sizes = [tch_trace.ROW + n for n in (1, 4, tch_trace.ROW - 4, tch_trace.ROW - 3, 3 * tch_trace.ROW)]
+        for hasher, size in itertools.product(self.hashers(), sizes):
             for start in range(9):
                 t = data[start:start + size]
                 known = hasher.memory(t.data_ptr(), size)
@@ -130,18 +151,22 @@ class Hash(unittest.TestCase):
                 self.assertEqual(hasher.memory(t.data_ptr(), size, known)[1], plain_hash(bytes(bits(t))), (size, start))
 
     def test_threads(self):
-        """Two threads give the same hash."""
+        """Two threads give the same hash, of any number of rows."""
         threads = torch.get_num_threads()
-        sizes = [tch_trace.ROW * rows // 4 + 4711 for rows in (tch_trace.SHARED - 1, tch_trace.SHARED, tch_trace.PRODUCTS, 2 * tch_trace.PRODUCTS + 1)]
-        data = torch.randn(max(sizes) + 1)
+        sizes = [tch_trace.ROW * rows + 4711 for rows in (15, 16, 255, 256, 1024 + 256 + 31)]
+        data = torch.randint(0, 256, (max(sizes) + 1,), dtype=torch.uint8)
+        parts = [data[start:start + size] for start in (0, 1) for size in sizes]
+        expected = None
         try:
             for n in (1, 2):
                 torch.set_num_threads(n)
-                hasher = tch_trace.Hasher()
-                for t in (data[start:start + size] for start in (0, 1) for size in sizes):
-                    self.assertEqual(hasher.memory(t.data_ptr(), t.nbytes)[1], plain_hash(bytes(bits(t))), n)
+                for hasher in self.hashers():
+                    found = [hasher.memory(t.data_ptr(), t.nbytes)[1] for t in parts]
+                    expected = expected or found
+                    self.assertEqual(found, expected, n)
         finally:
             torch.set_num_threads(threads)
+        self.assertEqual(expected[0], plain_hash(bytes(parts[0].tolist())))
 
 
 class NothingChanges(unittest.TestCase):
@@ -201,7 +226,7 @@ class NothingChanges(unittest.TestCase):
 class Lines(unittest.TestCase):
     def test_header_and_end(self):
         found = traced(lambda: torch.ones(2) + 1)
-        self.assertEqual((found[0]["format"], found[0]["version"], found[0]["hash"]), ("tch-init trace", 1, "rows-sha256-128"))
+        self.assertEqual((found[0]["format"], found[0]["version"], found[0]["hash"]), ("tch-init trace", 1, "rows32-sha256-128"))
         self.assertEqual(found[0]["environment"]["torch"], torch.__version__)
         self.assertEqual((found[-1]["end"], found[-1]["operations"]), ("finished", len(operations(found))))
 
