@@ -676,32 +676,25 @@ fn held_back_mistakes_are_found() {
     Score::of(folder.path(), "--held-back").assert();
 }
 
-/// Of mistakes that were chosen without knowledge of the rules, not all are named as expected. Of equal programs, nothing is said.
-fn unseen(set: &str, beside: usize) {
+/// So with mistakes that were chosen without knowledge of the rules. Of equal programs, nothing is said.
+fn unseen(set: &str) {
     let folder = tempfile::tempdir().unwrap();
     let score = Score::of(folder.path(), set);
-    let said = format!(
-        "{} cases, {} classes, {} places, {} with other causes beside:\n{}",
-        score.cases, score.classes, score.places, score.beside, score.wrong
-    );
-    println!("{said}");
-    assert!(score.classes * 100 >= score.cases * 90, "{said}");
-    assert!(score.places * 100 >= score.cases * 95, "{said}");
-    assert!(score.beside <= beside, "{said}");
+    score.assert();
     assert!(score.unequal.is_empty(), "{}", score.unequal.join("\n"));
 }
 
 #[test]
 #[ignore = "needs PyTorch"]
 fn unseen_mistakes_are_found() {
-    unseen("--unseen", 1);
+    unseen("--unseen");
 }
 
 /// So with another set that was written later.
 #[test]
 #[ignore = "needs PyTorch"]
 fn second_unseen_mistakes_are_found() {
-    unseen("--second", 3);
+    unseen("--second");
 }
 
 /// So with the programs and mistakes that were the first to be held back.

@@ -25,6 +25,8 @@ struct Found {
     from: Origins,
     /// The nodes whose results depart.
     pair: Origins,
+    /// The operation that has no twin at first, and which side has it.
+    cause: Option<(usize, Which)>,
     departure: Departure,
 }
 
@@ -35,6 +37,7 @@ impl Found {
             position: -1.0,
             from: (None, None),
             pair: (None, None),
+            cause: None,
             departure: departure(class, None, None, vec![detail]),
         }
     }
@@ -295,6 +298,7 @@ impl<'s, 'a> Pairing<'s, 'a> {
                 position: node as f64,
                 from,
                 pair: from,
+                cause: None,
                 departure: departure(
                     Class::Frozen,
                     in_a,
@@ -527,6 +531,7 @@ impl<'s, 'a> Pairing<'s, 'a> {
                 position: index as f64 - 0.25,
                 from: (Some(index), Some(other)),
                 pair: (Some(index), Some(other)),
+                cause: None,
                 departure: Departure {
                     weights,
                     ..departure(
@@ -647,6 +652,7 @@ impl<'s, 'a> Pairing<'s, 'a> {
             position: draw as f64 - 0.5,
             from,
             pair: from,
+            cause: None,
             departure: departure(class, a, b, vec![detail]),
         }
     }
@@ -750,6 +756,7 @@ impl<'s, 'a> Pairing<'s, 'a> {
             position,
             from: (Some(p), Some(r)),
             pair: (Some(p), Some(r)),
+            cause: None,
             departure: departure(class, Some(a), Some(b), details),
         }
     }
@@ -812,6 +819,10 @@ impl<'s, 'a> Pairing<'s, 'a> {
         // The pass in which a module of each side first departed.
         let mut modules: HashMap<(Which, &SharedStr), Pass> = HashMap::new();
         let mut lines: [HashSet<Spot>; 2] = Default::default();
+        // The first iteration that one side lacks: the side that has it, and the step.
+        let mut iteration: Option<(Which, u32)> = None;
+        // What follows a number that the program reads of a draw that one side lacks.
+        let mut decided: HashSet<(Which, usize)> = HashSet::new();
         let weak = &self.keys.weak;
         for ((a, b), is_weights) in roots {
             for node in a.iter() {
@@ -951,7 +962,16 @@ impl<'s, 'a> Pairing<'s, 'a> {
                         continue;
                     }
                 }
+                let is_more = !is_optimizer && self.is_one_more(index, which);
+                // Of the iteration that one side lacks, and of what the other side does meanwhile.
+                if iteration.is_some_and(|(of, step)| {
+                    step == node.operation.step && (is_more || of != which)
+                }) {
+                    continue;
+                }
                 stream_moved |= node.states.is_some();
+                iteration = iteration.or(is_more.then_some((which, node.operation.step)));
+                decided.extend(self.decided_by(index, which).map(|next| (which, next)));
                 let class = match (is_accumulation, is_optimizer) {
                     _ if node.states.is_some() => Class::Stream,
                     (true, _) => Class::GradientNotZeroed,
@@ -978,6 +998,7 @@ impl<'s, 'a> Pairing<'s, 'a> {
                     position,
                     from,
                     pair: from,
+                    cause: Some((index, which)),
                     departure: departure(class, a, b, vec![detail]),
                 });
                 continue;
@@ -1030,6 +1051,12 @@ impl<'s, 'a> Pairing<'s, 'a> {
                 });
             // Both sides read other parts of the stream.
             let is_moved = stream_moved && self.are_drawn(&explanation, p, r);
+            let (at_a, at_b) = explanation.places.unwrap_or((p, r));
+            let is_decided =
+                decided.contains(&(Which::A, at_a)) || decided.contains(&(Which::B, at_b));
+            // One side is an iteration behind.
+            let is_behind = iteration
+                .is_some_and(|_| self.a.operation(at_a).step != self.b.operation(at_b).step);
             let weak = &self.keys.weak;
             self.a.reach(p, self.b, weak, &mut reached_a);
             self.b.reach(r, self.a, weak, &mut reached_b);
@@ -1040,7 +1067,7 @@ impl<'s, 'a> Pairing<'s, 'a> {
                 self.a.follow(p, &mut reached_a);
                 self.b.follow(r, &mut reached_b);
             }
-            if is_known || is_moved {
+            if is_known || is_moved || is_decided || is_behind {
                 continue;
             }
             for (node, of) in [(p, Which::A), (r, Which::B)] {
@@ -1094,6 +1121,7 @@ impl<'s, 'a> Pairing<'s, 'a> {
             found.push(Found {
                 position: position.min(p as f64),
                 from: (Some(p), Some(r)),
+                cause: Some((index, which)),
                 pair: match explanation.step {
                     Some(_) => (Some(p), Some(r)),
                     None => explanation
@@ -1108,7 +1136,39 @@ impl<'s, 'a> Pairing<'s, 'a> {
                 ),
             });
         }
+        self.drop_taken_for_other(&mut found);
         found
+    }
+
+    /// Drops causes that only seem to begin where they do: the other side calls the operation as often, and in what follows from a step
+    /// that only it has. The values that go into this one are met there by chance.
+    fn drop_taken_for_other(&self, found: &mut Vec<Found>) {
+        let alone = |found: &Found| match found.pair {
+            (Some(_), Some(_)) => None,
+            _ => found.cause,
+        };
+        let alone: Vec<_> = found.iter().filter_map(alone).collect();
+        found.retain(|found| {
+            let (Some((cause, which)), (Some(_), Some(_))) = (found.cause, found.pair) else {
+                return true;
+            };
+            let (own, other) = self.sides(which);
+            let (name, pass) = (own.canon(cause), own.pass(cause));
+            let is_same =
+                |side: &Side<'a>, node: usize| side.canon(node) == name && side.pass(node) == pass;
+            let count = |side: &Side<'a>| {
+                side.of_pass(pass)
+                    .filter(|node| is_same(side, *node))
+                    .count()
+            };
+            let mut steps = alone.iter().filter(|(_, of)| *of != which);
+            !steps.any(|(step, _)| {
+                other
+                    .walk(*step)
+                    .any(|node| node != *step && is_same(other, node))
+                    && count(own) <= count(other)
+            })
+        });
     }
 
     /// Names a step of a backward pass by the operation of the forward pass whose gradient it computes, if only one side has that: its result
@@ -1208,6 +1268,41 @@ impl<'s, 'a> Pairing<'s, 'a> {
         explanation.class = which.only(canon.to_owned());
     }
 
+    /// Whether a side calls an operation more often in a step than the other side does, and has called it before in its line: in a
+    /// loop.
+    fn is_one_more(&self, index: usize, which: Which) -> bool {
+        let (side, other) = self.sides(which);
+        let this = side.operation(index);
+        let of_step = |of: &'s Side<'a>| {
+            of.of_step(this.step).filter(|node| {
+                let site = of.operation(*node).site;
+                site.name == this.site.name && site.phase == this.site.phase
+            })
+        };
+        let is_before = |node: usize| node < index && side.operation(node).site.at == this.site.at;
+        this.site.at.is_some()
+            && of_step(side).any(is_before)
+            && of_step(side).count() > of_step(other).count()
+    }
+
+    /// What a program does when it has read a number of what it drew.
+    fn decided_by(&self, draw: usize, which: Which) -> Option<usize> {
+        let (side, _) = self.sides(which);
+        side.draw(draw)?;
+        let next = |node: &usize| side.consumers(side.outputs(*node).next()?, *node).next();
+        let last = std::iter::successors(Some(draw), next).last()?;
+        let calls = &side.trace.calls;
+        let after = side.operation(last).index + 1;
+        let is_read = after < calls.len()
+            && calls
+                .call(after)
+                .site
+                .name
+                .as_str()
+                .ends_with("_local_scalar_dense");
+        is_read.then_some(last + 1)
+    }
+
     /// The losses of both sides in the pass of an operation, if it goes into that of its own.
     fn losses(&self, index: usize, which: Which) -> Option<(usize, usize)> {
         let (side, other) = self.sides(which);
@@ -1258,6 +1353,7 @@ impl<'s, 'a> Pairing<'s, 'a> {
             return true;
         }
         // Which part is taken follows the control flow.
+        let (p, r) = explanation.places.unwrap_or((p, r));
         let is_position = matches!(explanation.class, Class::Argument(_))
             && self.a.node(p).view
             && self.b.node(r).view;
@@ -1416,6 +1512,7 @@ impl<'s, 'a> Pairing<'s, 'a> {
             position: node as f64,
             from: (None, None),
             pair: (None, None),
+            cause: None,
             departure: departure(class, a, b, vec![detail]),
         })
     }
@@ -1470,6 +1567,7 @@ impl<'s, 'a> Pairing<'s, 'a> {
                 position: p as f64,
                 from: (None, None),
                 pair: (Some(p), Some(r)),
+                cause: None,
                 departure: departure(
                     explanation.class,
                     Some(place_of(self.a, p)),
@@ -1487,6 +1585,7 @@ impl<'s, 'a> Pairing<'s, 'a> {
             position: p as f64,
             from: (None, None),
             pair: (None, None),
+            cause: None,
             departure: departure(
                 class,
                 Some(place_of(self.a, p)),
