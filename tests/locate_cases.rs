@@ -9,9 +9,6 @@ use tch_init::rng::Mt19937;
 use tch_init::tensor::{Dtype, TensorView};
 use tch_init::{Generator, InitError};
 
-/// The most words after a seed that are searched here: a second takes 2,000 million.
-const MAX_WORDS: u64 = 1 << 26;
-
 type Init = fn(&mut Tensor, &mut Generator) -> Result<(), InitError>;
 
 const INITS: [(&str, Init); 8] = [
@@ -56,7 +53,12 @@ enum Later {
 #[test]
 #[ignore = "takes a minute; more with TCH_INIT_CASES=1000: make test-explain"]
 fn random_draws_are_found() {
-    let cases = std::env::var("TCH_INIT_CASES").map_or(12, |count| count.parse().unwrap());
+    let setting = |name: &str, default: u64| {
+        std::env::var(name).map_or(default, |number| number.parse().unwrap())
+    };
+    let cases = setting("TCH_INIT_CASES", 12);
+    // The most words after a seed that are searched, as a power of two: a second takes 2,000 million.
+    let max_words = 1 << setting("TCH_INIT_WORDS", 26);
     let mut random = Mt19937::new(20_261_130);
     let mut found: BTreeMap<String, (usize, usize)> = BTreeMap::new();
     for case in 0..cases {
@@ -120,7 +122,7 @@ fn random_draws_are_found() {
             name: name_in_file,
             view,
         }];
-        let options = Options::default().other_seeds(0).max_words(MAX_WORDS);
+        let options = Options::default().other_seeds(0).max_words(max_words);
         let located = &locate(&tensors, &options)[0];
         let what =
             format!("case {case}: {dtype} {shape:?} {name} {later:?} of seed {seed}, word {word}");
@@ -140,10 +142,10 @@ fn random_draws_are_found() {
                 true
             }
             Place::NoSeed { .. } => {
-                assert!(word > MAX_WORDS, "{what}: {located:?}");
+                assert!(word > max_words, "{what}: {located:?}");
                 true
             }
-            Place::TooLittle if word > MAX_WORDS => later != Later::Nothing || is_half,
+            Place::TooLittle if word > max_words => later != Later::Nothing || is_half,
             _ => {
                 println!("{what}: {located:?}");
                 false

@@ -690,11 +690,17 @@ fn unseen_mistakes_are_found() {
     unseen("--unseen");
 }
 
-/// So with another set that was written later.
+/// So with two other sets that were written later.
 #[test]
 #[ignore = "needs PyTorch"]
 fn second_unseen_mistakes_are_found() {
     unseen("--second");
+}
+
+#[test]
+#[ignore = "needs PyTorch"]
+fn third_unseen_mistakes_are_found() {
+    unseen("--third");
 }
 
 /// So with the programs and mistakes that were the first to be held back.

@@ -15,10 +15,11 @@ import further_programs
 import held_back_programs
 import programs
 import second_programs
+import third_programs
 import unseen_programs
 
 PROGRAMS = {**programs.PROGRAMS, **further_programs.PROGRAMS, **held_back_programs.PROGRAMS, **unseen_programs.PROGRAMS,
-            **second_programs.PROGRAMS}
+            **second_programs.PROGRAMS, **third_programs.PROGRAMS}
 
 
 def recorder():
@@ -436,7 +437,8 @@ def main(folder, only=None):
 
     sets = {
         "--invented": INVENTED + equal(HARMLESS), "--further": FURTHER, "--held-back": HELD_BACK,
-        "--unseen": unseen_programs.CASES + equal(unseen_programs.EQUAL), "--second": second_programs.CASES + equal(second_programs.EQUAL),
+        **{name: of.CASES + equal(of.EQUAL) for name, of in (
+            ("--unseen", unseen_programs), ("--second", second_programs), ("--third", third_programs))},
     }
     cases, chosen = [], CASES
     if only and only[0] in sets:

@@ -31,6 +31,11 @@ impl<'s, 'a> Pairing<'s, 'a> {
             self.refine(&mut explanation, x, y);
             return explanation;
         }
+        if is_other && let Some((step, which)) = self.takes_result(p, r) {
+            let name = self.sides(which).0.canon(step).to_owned();
+            self.only_there(step, which, ("", name), &mut explanation);
+            return explanation;
+        }
         if is_other && let Some(products) = self.products(p, r) {
             self.describe_products(products, (p, r), &mut explanation);
             self.refine(&mut explanation, x, y);
@@ -573,6 +578,20 @@ impl<'s, 'a> Pairing<'s, 'a> {
             return Some((r, Which::B));
         }
         is_followed(self.a, p, |next| self.a.canon(next) == in_b).then_some((p, Which::A))
+    }
+
+    /// Of two operations, the one that takes what the other one gives: a step more, such as one after an update.
+    fn takes_result(&self, p: usize, r: usize) -> Option<(usize, Which)> {
+        let takes = |own: &Node<'a>, other: &Side<'a>, node: usize| {
+            let mut inputs = own.inputs.iter().map(|input| input.key);
+            inputs.any(|key| {
+                !self.keys.weak.contains(&key) && other.outputs(node).any(|made| made == key)
+            })
+        };
+        if takes(&self.a.node(p), self.b, r) {
+            return Some((p, Which::A));
+        }
+        takes(&self.b.node(r), self.a, p).then_some((r, Which::B))
     }
 
     /// Whether the module that has a dropout is there on the other side, in evaluation mode.

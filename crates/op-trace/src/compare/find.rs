@@ -96,6 +96,19 @@ impl<'s, 'a> Pairing<'s, 'a> {
                 !(a.is_none() && is_gradient(b) || b.is_none() && is_gradient(a))
             });
         }
+        if found
+            .iter()
+            .any(|found| found.departure.class == Class::Tied)
+        {
+            // The gradients of all uses are added on one side only.
+            found.retain(|found| {
+                let Departure { class, a, b, .. } = &found.departure;
+                let is_sum = class.subject() == Some("add");
+                let is_only = matches!(class, Class::OnlyInA(_) | Class::OnlyInB(_));
+                let mut places = [a, b].into_iter().flatten();
+                !(is_only && is_sum && places.any(|place| place.phase == "backward"))
+            });
+        }
         self.join_twins(&mut found);
         self.drop_backward(&mut found);
         let pass = |found: &Found| {
@@ -962,7 +975,8 @@ impl<'s, 'a> Pairing<'s, 'a> {
                         continue;
                     }
                 }
-                let is_more = !is_optimizer && self.is_one_more(index, which);
+                let is_more = !is_optimizer
+                    && self.calls_in_loop(index, which) == Some(std::cmp::Ordering::Greater);
                 // Of the iteration that one side lacks, and of what the other side does meanwhile.
                 if iteration.is_some_and(|(of, step)| {
                     step == node.operation.step && (is_more || of != which)
@@ -994,6 +1008,7 @@ impl<'s, 'a> Pairing<'s, 'a> {
                     side.reach(index, other, &self.keys.weak, reached);
                 }
                 reported.add_closure(which, side.closure(index));
+                reported.alone.insert((which, index));
                 found.push(Found {
                     position,
                     from,
@@ -1024,7 +1039,7 @@ impl<'s, 'a> Pairing<'s, 'a> {
             }
             let mut explanation = self.by_loss(p, r, self.explain(p, r));
             self.in_forward(&mut explanation);
-            self.called_more_often(&mut explanation, p, r);
+            let is_more = self.called_more_often(&mut explanation, p, r);
             let is_of_weights = explanation
                 .step
                 .is_some_and(|(step, of)| of_weights.contains(&(of == Which::A, step)));
@@ -1044,14 +1059,30 @@ impl<'s, 'a> Pairing<'s, 'a> {
             {
                 continue;
             }
+            // A state of the shape of a parameter, whatever that has.
+            let is_like = is_optimizer
+                && self.a.canon(p) == self.b.canon(r)
+                && self.a.canon(p).ends_with("_like")
+                && scalar_differences((self.a, self.b), p, r).is_empty();
+            let places = explanation.places.unwrap_or((p, r));
+            // Both sides call it, after something else has departed.
+            let is_called = |(step, of): (usize, Which)| {
+                !found.is_empty() && self.calls_in_loop(step, of) == Some(std::cmp::Ordering::Equal)
+            };
             let is_known = reported.has(&explanation)
+                || is_like
+                || explanation.step.is_some_and(is_called)
+                // After a draw that one side lacks, what is drawn from is called once more.
+                || is_more && extra.is_some()
+                || reported.alone.contains(&(Which::A, places.0))
+                || reported.alone.contains(&(Which::B, places.1))
                 || reported.is_exchanged(&self.a.node(p), &self.b.node(r))
                 || explanation.step.is_some_and(|(step, of)| {
                     reported.is_repeated_step(&self.sides(of).0.node(step), of)
                 });
             // Both sides read other parts of the stream.
             let is_moved = stream_moved && self.are_drawn(&explanation, p, r);
-            let (at_a, at_b) = explanation.places.unwrap_or((p, r));
+            let (at_a, at_b) = places;
             let is_decided =
                 decided.contains(&(Which::A, at_a)) || decided.contains(&(Which::B, at_b));
             // One side is an iteration behind.
@@ -1238,10 +1269,10 @@ impl<'s, 'a> Pairing<'s, 'a> {
     }
 
     /// Where another value goes into an operation, and one side calls the operation more often there: an iteration that the other one lacks.
-    fn called_more_often(&self, explanation: &mut Explanation, p: usize, r: usize) {
+    fn called_more_often(&self, explanation: &mut Explanation, p: usize, r: usize) -> bool {
         let is_input = matches!(explanation.class, Class::Input(_));
         if !is_input || self.a.node(p).view || self.a.canon(p) != self.b.canon(r) {
-            return;
+            return false;
         }
         // In whatever module, and in all passes of the step.
         let count = |side: &Side<'a>, node: usize| {
@@ -1258,7 +1289,7 @@ impl<'s, 'a> Pairing<'s, 'a> {
         let which = match in_a.cmp(&in_b) {
             std::cmp::Ordering::Greater => Which::A,
             std::cmp::Ordering::Less => Which::B,
-            std::cmp::Ordering::Equal => return,
+            std::cmp::Ordering::Equal => return false,
         };
         let canon = self.a.canon(p);
         explanation.details.push(format!(
@@ -1266,11 +1297,12 @@ impl<'s, 'a> Pairing<'s, 'a> {
             self.a.label, self.b.label
         ));
         explanation.class = which.only(canon.to_owned());
+        true
     }
 
-    /// Whether a side calls an operation more often in a step than the other side does, and has called it before in its line: in a
+    /// How much more often a side calls an operation in a step than the other side does, if it has called it before in its line: in a
     /// loop.
-    fn is_one_more(&self, index: usize, which: Which) -> bool {
+    fn calls_in_loop(&self, index: usize, which: Which) -> Option<std::cmp::Ordering> {
         let (side, other) = self.sides(which);
         let this = side.operation(index);
         let of_step = |of: &'s Side<'a>| {
@@ -1280,9 +1312,8 @@ impl<'s, 'a> Pairing<'s, 'a> {
             })
         };
         let is_before = |node: usize| node < index && side.operation(node).site.at == this.site.at;
-        this.site.at.is_some()
-            && of_step(side).any(is_before)
-            && of_step(side).count() > of_step(other).count()
+        let is_loop = this.site.at.is_some() && of_step(side).any(is_before);
+        is_loop.then(|| of_step(side).count().cmp(&of_step(other).count()))
     }
 
     /// What a program does when it has read a number of what it drew.
@@ -1357,7 +1388,11 @@ impl<'s, 'a> Pairing<'s, 'a> {
         let is_position = matches!(explanation.class, Class::Argument(_))
             && self.a.node(p).view
             && self.b.node(r).view;
+        let takes =
+            |node: &Node<'a>, name: &str| node.inputs.iter().any(|input| input.name == name);
         let is_structure = is_position
+            || matches!(&explanation.class, Class::Argument(name)
+                if takes(&self.a.node(p), name) != takes(&self.b.node(r), name))
             || matches!(
                 explanation.class,
                 Class::Input(_)
@@ -1633,6 +1668,8 @@ struct Reported {
     /// What comes from a cause, in B and in A.
     closures: [Bits; 2],
     parts: HashSet<(Key, Key)>,
+    /// Steps that have no twin.
+    alone: HashSet<(Which, usize)>,
 }
 
 impl Reported {
@@ -1753,6 +1790,9 @@ fn merge(
                     .map(|place| (place.module.clone(), place.call.clone()))
             })
         };
+        let calls = |departure: &Departure| {
+            [&departure.a, &departure.b].map(|place| place.as_ref().map(|place| place.call.clone()))
+        };
         let sites = |departure: &Departure| {
             [&departure.a, &departure.b].map(|place| {
                 place.as_ref().map(|place| {
@@ -1764,6 +1804,10 @@ fn merge(
                     )
                 })
             })
+        };
+        let are_backward = |departure: &Departure| {
+            let mut places = [&departure.a, &departure.b].into_iter().flatten();
+            places.all(|place| place.phase == "backward")
         };
         // At one line and in one pass, in whatever modules.
         let same_lines =
@@ -1778,13 +1822,19 @@ fn merge(
             Class::Weights | Class::Environment | Class::Mode => a.class == b.class,
             // A batch: what goes in, and what is expected.
             Class::Data => a.class == b.class && steps_of(a) == steps_of(b),
-            // Of one line that only one program has.
+            // Of one line that only one program has, or of one backward pass.
             Class::OnlyInA(_) | Class::OnlyInB(_)
                 if a.class.name() == b.class.name()
                     && a.a.is_none() == b.a.is_none()
                     && a.b.is_none() == b.b.is_none()
                     && (a.a.is_none() || a.b.is_none())
-                    && sites(a) == sites(b) =>
+                    && (sites(a) == sites(b) || are_backward(a) && lines(a) == lines(b)) =>
+            {
+                true
+            }
+            // Of one flag or number of several modules.
+            Class::Argument(_)
+                if a.class == b.class && steps_of(a) == steps_of(b) && calls(a) == calls(b) =>
             {
                 true
             }
@@ -1813,10 +1863,6 @@ fn merge(
                     _ => a_in_a == b_in_a && a_in_b == b_in_b,
                 };
                 // In modules beside each other, of one class.
-                let calls = |departure: &Departure| {
-                    [&departure.a, &departure.b]
-                        .map(|place| place.as_ref().map(|place| place.call.clone()))
-                };
                 let same_calls = same_lines(a, b) && calls(a) == calls(b);
                 a.class == b.class && (modules(a) == modules(b) || same_sites || same_calls)
             }
