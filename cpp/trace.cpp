@@ -12,6 +12,8 @@
 #include <ATen/Version.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/core/dispatch/Dispatcher.h>
+#include <ATen/ops/_int_mm.h>
+#include <ATen/ops/from_blob.h>
 #include <c10/core/impl/PyInterpreter.h>
 #include <c10/core/impl/TorchDispatchModeTLS.h>
 #include <torch/csrc/autograd/engine.h>
@@ -467,34 +469,38 @@ void row_sums(const uint8_t* row, const uint32_t* keys, uint32_t* sums) {
 #if defined(__x86_64__) && defined(__GNUC__)
 #define TCH_INIT_AVX2
 
-__attribute__((target("avx2"))) inline void add_products_avx2(const uint8_t* bytes, const uint32_t* keys, __m256i* sums) {
+// Of N rows at once, which share the keys. The constants make up for the bytes that are not signed yet.
+template <size_t N>
+__attribute__((target("avx2"))) inline void add_products_avx2(const uint8_t* bytes, size_t stride, const uint32_t* keys, __m256i* sums) {
   const __m256i highest = _mm256_set1_epi32(static_cast<int>(HIGHEST));
 #pragma GCC unroll 4
   for (size_t j = 0; j < 4; j++) {
-    __m256i words = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(bytes + j));
-    words = _mm256_sub_epi32(_mm256_xor_si256(words, highest), highest);
     const __m256i key = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(keys + j * WORDS));
-    sums[j] = _mm256_add_epi32(sums[j], _mm256_mullo_epi32(words, key));
+#pragma GCC unroll 2
+    for (size_t n = 0; n < N; n++) {
+      const __m256i words = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(bytes + n * stride + j));
+      const __m256i products = _mm256_mullo_epi32(_mm256_xor_si256(words, highest), key);
+      sums[4 * n + j] = _mm256_add_epi32(sums[4 * n + j], products);
+    }
   }
 }
 
-__attribute__((target("avx2"))) void row_sums_avx2(const uint8_t* row, const uint32_t* keys, uint32_t* sums) {
-  __m256i even[4] = {};
-  __m256i odd[4] = {};
+template <size_t N>
+__attribute__((target("avx2"))) void row_sums_avx2(const uint8_t* rows, const uint32_t* keys, const uint32_t* constants, uint32_t* sums) {
+  __m256i lanes[4 * N];
+#pragma GCC unroll 8
+  for (size_t k = 0; k < 4 * N; k++) lanes[k] = _mm256_setzero_si256();
   constexpr size_t LAST = WORDS - LANES;
-  for (size_t i = 0; i < LAST - LANES; i += 2 * LANES) {
-    add_products_avx2(row + 4 * i, keys + i, even);
-    add_products_avx2(row + 4 * (i + LANES), keys + i + LANES, odd);
-  }
-  add_products_avx2(row + 4 * (LAST - LANES), keys + LAST - LANES, even);
-  uint8_t last[4 * LANES + 3] = {};
-  std::memcpy(last, row + 4 * LAST, 4 * LANES);
-  add_products_avx2(last, keys + LAST, odd);
-  for (size_t j = 0; j < 4; j++) {
-    uint32_t lanes[LANES];
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(lanes), _mm256_add_epi32(even[j], odd[j]));
-    sums[j] = 0;
-    for (const uint32_t lane : lanes) sums[j] += lane;
+  for (size_t i = 0; i < LAST; i += LANES) add_products_avx2<N>(rows + 4 * i, ROW, keys + i, lanes);
+  uint8_t last[N][4 * LANES + 3] = {};
+  for (size_t n = 0; n < N; n++) std::memcpy(last[n], rows + n * ROW + 4 * LAST, 4 * LANES);
+  add_products_avx2<N>(last[0], sizeof(last[0]), keys + LAST, lanes);
+#pragma GCC unroll 8
+  for (size_t k = 0; k < 4 * N; k++) {
+    uint32_t parts[LANES];
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(parts), lanes[k]);
+    sums[k] = constants[k % 4];
+    for (const uint32_t part : parts) sums[k] += part;
   }
 }
 #endif
@@ -587,11 +593,34 @@ char* tch_init_trace_memory(const at::Tensor* tensor, const void** data, size_t*
 
 // Four sums of each row of 8192 bytes, with keys of their own. So memory is read once.
 void tch_init_trace_row_sums(const uint8_t* rows, size_t count, const uint32_t* keys, uint32_t* sums) {
-  auto* sums_of = row_sums;
 #ifdef TCH_INIT_AVX2
-  if (__builtin_cpu_supports("avx2")) sums_of = row_sums_avx2;
+  if (__builtin_cpu_supports("avx2")) {
+    uint32_t constants[4] = {};
+    for (size_t i = 0; i < 4 * WORDS; i++) constants[i / WORDS] -= HIGHEST * keys[i];
+    for (; count >= 2; count -= 2, rows += 2 * ROW, sums += 8) row_sums_avx2<2>(rows, keys, constants, sums);
+    for (; count >= 1; count--, rows += ROW, sums += 4) row_sums_avx2<1>(rows, keys, constants, sums);
+    return;
+  }
 #endif
-  for (; count > 0; count--, rows += ROW, sums += 4) sums_of(rows, keys, sums);
+  for (; count > 0; count--, rows += ROW, sums += 4) row_sums(rows, keys, sums);
+}
+
+// The product of rows and a matrix of `columns` columns, all of int8. A failure is not one of the program's.
+bool tch_init_trace_matrix_product(const int8_t* rows, size_t count, const int8_t* matrix, size_t columns, int32_t* product) {
+  try {
+    torch::torch_dispatch_mode::StashTorchDispatchStackGuard stashed;
+    at::AutoDispatchBelowADInplaceOrView below;
+    const auto n = static_cast<int64_t>(count);
+    const auto m = static_cast<int64_t>(columns);
+    const auto size = static_cast<int64_t>(ROW);
+    const auto a = at::from_blob(const_cast<int8_t*>(rows), {n, size}, at::kChar);
+    const auto b = at::from_blob(const_cast<int8_t*>(matrix), {size, m}, at::kChar);
+    auto out = at::from_blob(product, {n, m}, at::kInt);
+    at::_int_mm_out(out, a, b);
+    return true;
+  } catch (const std::exception&) {
+    return false;
+  }
 }
 
 struct TraceEnvironment {
