@@ -440,9 +440,9 @@ constexpr size_t ROW = 8192;
 constexpr size_t WORDS = ROW / 4;
 constexpr uint32_t HIGHEST = 0x80808080;
 
-// The words of LANES words and the 3 bytes after them times their keys, added to four sums for each lane.
 constexpr size_t LANES = 8;
 
+// Adds the products of LANES words and their keys to one sum for each lane: of the words that begin at byte 0, at byte 1, 2 and 3.
 inline void add_products(const uint8_t* bytes, const uint32_t* keys, uint32_t (*sums)[LANES]) {
   for (size_t j = 0; j < 4; j++) {
     uint32_t words[LANES];
@@ -591,7 +591,7 @@ char* tch_init_trace_memory(const at::Tensor* tensor, const void** data, size_t*
   });
 }
 
-// Four sums of each row of 8192 bytes, with keys of their own. So memory is read once.
+// Four sums of each row of 8192 bytes, each with keys of its own, for which memory is read once.
 void tch_init_trace_row_sums(const uint8_t* rows, size_t count, const uint32_t* keys, uint32_t* sums) {
 #ifdef TCH_INIT_AVX2
   if (__builtin_cpu_supports("avx2")) {
@@ -605,9 +605,9 @@ void tch_init_trace_row_sums(const uint8_t* rows, size_t count, const uint32_t* 
   for (; count > 0; count--, rows += ROW, sums += 4) row_sums(rows, keys, sums);
 }
 
-// The product of rows and a matrix of `columns` columns, all of int8. A failure is not one of the program's.
-bool tch_init_trace_matrix_product(const int8_t* rows, size_t count, const int8_t* matrix, size_t columns, int32_t* product) {
-  try {
+// The product of rows and a matrix of `columns` columns, all of int8.
+char* tch_init_trace_matrix_product(const int8_t* rows, size_t count, const int8_t* matrix, size_t columns, int32_t* product) {
+  return guarded([&] {
     torch::torch_dispatch_mode::StashTorchDispatchStackGuard stashed;
     at::AutoDispatchBelowADInplaceOrView below;
     const auto n = static_cast<int64_t>(count);
@@ -617,10 +617,7 @@ bool tch_init_trace_matrix_product(const int8_t* rows, size_t count, const int8_
     const auto b = at::from_blob(const_cast<int8_t*>(matrix), {size, m}, at::kChar);
     auto out = at::from_blob(product, {n, m}, at::kInt);
     at::_int_mm_out(out, a, b);
-    return true;
-  } catch (const std::exception&) {
-    return false;
-  }
+  });
 }
 
 struct TraceEnvironment {

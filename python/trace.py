@@ -54,9 +54,9 @@ MAX_ORDERS = 1 << 14
 ROW = 8192
 SUMS = 4
 WORDS = ROW // 4
-# The rows of a product of matrices. oneDNN prepares a kernel for each number.
+# The numbers of rows of a product of matrices are these and lower multiples of the step, since oneDNN prepares a kernel for each.
 STEP = 16
-MOST = [1024, 256, *range(256 - STEP, 0, -STEP)]
+MOST = 1024, 256
 # Rows whose products stay in the cache.
 PRODUCTS = 128
 # torch reads words from any address, which need not be a multiple of 4.
@@ -104,11 +104,11 @@ class MatrixSums:
     def put(self, address, rows, found):
         """What the sums of rows are made of, int32 [rows, 16]. The number of rows is a multiple of STEP."""
         at = 0
-        for count in MOST:
-            while rows - at >= count:
-                part = memory_as(torch.int8, address + at * ROW, count * ROW).view(count, ROW)
-                torch._int_mm(part, self.digits, out=found[at:at + count])
-                at += count
+        while at < rows:
+            count = next((most for most in MOST if rows - at >= most), rows - at)
+            part = memory_as(torch.int8, address + at * ROW, count * ROW).view(count, ROW)
+            torch._int_mm(part, self.digits, out=found[at:at + count])
+            at += count
 
     def sums(self, found):
         return torch.sum(found.view(-1, SUMS, 4) << self.places, 2, dtype=torch.int32)
@@ -203,9 +203,12 @@ class Hasher:
             sha.update(ctypes.string_at(address, size) if size else b"")
             return None, sha.hexdigest()[:32]
         way = self.way
-        if known is not None and known[0] == bytes_of(self.found(address, size, way.first)):
-            return known
-        found = self.found(address, size, way.every)
+        found = self.found(address, size, way.every if known is None else way.first)
+        if known is not None:
+            if known[0] == bytes_of(found):
+                return known
+            if way.first != way.every:
+                found = self.found(address, size, way.every)
         sha.update(bytes_of(way.sums(found)))
         return bytes_of(found[:, :way.first].contiguous()), sha.hexdigest()[:32]
 

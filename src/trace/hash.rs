@@ -1,5 +1,6 @@
 //! Hashes of tensors at the speed of memory, also in a program that is not optimized, as those that are recorded often are.
 
+use crate::ffi;
 use op_trace::{RowKeys, ValueHash};
 use rayon::prelude::*;
 use std::sync::OnceLock;
@@ -13,7 +14,7 @@ unsafe extern "C" {
         matrix: *const i8,
         columns: usize,
         product: *mut i32,
-    ) -> bool;
+    ) -> ffi::Failure;
 }
 
 const ROW: usize = 8192;
@@ -21,9 +22,9 @@ const ROW: usize = 8192;
 const ROWS_OF_THREAD: usize = 256;
 /// Columns of the matrix: four digits of each sum.
 const COLUMNS: usize = 16;
-/// The rows of a product of matrices: oneDNN prepares a kernel for each number.
+/// The numbers of rows of a product of matrices are these and lower multiples of the step, since oneDNN prepares a kernel for each.
 const STEP: usize = 16;
-const MOST: [usize; 3] = [1024, 256, STEP];
+const MOST: [usize; 2] = [1024, 256];
 
 /// [`ValueHash::of`].
 pub(super) fn value_hash(bytes: &[u8]) -> ValueHash {
@@ -35,7 +36,10 @@ pub(super) fn value_hash(bytes: &[u8]) -> ValueHash {
             _ => Matrix::fastest(keys).and_then(|matrix| matrix.sums(&rows[..whole * ROW])),
         };
         let mut sums = found.unwrap_or_default();
-        sums.extend(in_threads(&rows[sums.len() * ROW..], keys, threads));
+        let rest = &rows[sums.len() * ROW..];
+        if !rest.is_empty() {
+            sums.extend(in_threads(rest, keys, threads));
+        }
         sums
     })
 }
@@ -113,25 +117,23 @@ impl Matrix {
         let count = rows.len() / ROW;
         let mut products = vec![[0_i32; COLUMNS]; count];
         let mut at = 0;
-        for size in MOST {
-            while count - at >= size {
-                let part = &rows[at * ROW..][..size * ROW];
-                let product = &mut products[at..][..size];
-                // SAFETY: a row has 8192 bytes, and the matrix as many rows of 16 columns; the product has 16 numbers for each row.
-                let is_done = unsafe {
-                    tch_init_trace_matrix_product(
-                        part.as_ptr().cast(),
-                        size,
-                        self.0.as_flattened().as_ptr(),
-                        COLUMNS,
-                        product.as_flattened_mut().as_mut_ptr(),
-                    )
-                };
-                if !is_done {
-                    return None;
-                }
-                at += size;
-            }
+        while at < count {
+            let rest = count - at;
+            let size = MOST.into_iter().find(|most| rest >= *most).unwrap_or(rest);
+            let part = &rows[at * ROW..][..size * ROW];
+            let product = &mut products[at..][..size];
+            // SAFETY: a row has 8192 bytes, and the matrix as many rows of 16 columns; the product has 16 numbers for each row.
+            let done = unsafe {
+                ffi::check(tch_init_trace_matrix_product(
+                    part.as_ptr().cast(),
+                    size,
+                    self.0.as_flattened().as_ptr(),
+                    COLUMNS,
+                    product.as_flattened_mut().as_mut_ptr(),
+                ))
+            };
+            done.ok()?;
+            at += size;
         }
         let sum = |digits: &[i32; 4]| {
             let places = digits.iter().zip([0, 8, 16, 24]);

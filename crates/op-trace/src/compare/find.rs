@@ -25,8 +25,6 @@ struct Found {
     from: Origins,
     /// The nodes whose results depart.
     pair: Origins,
-    /// The operation that has no twin at first, and which side has it.
-    cause: Option<(usize, Which)>,
     departure: Departure,
 }
 
@@ -37,7 +35,6 @@ impl Found {
             position: -1.0,
             from: (None, None),
             pair: (None, None),
-            cause: None,
             departure: departure(class, None, None, vec![detail]),
         }
     }
@@ -311,7 +308,6 @@ impl<'s, 'a> Pairing<'s, 'a> {
                 position: node as f64,
                 from,
                 pair: from,
-                cause: None,
                 departure: departure(
                     Class::Frozen,
                     in_a,
@@ -544,7 +540,6 @@ impl<'s, 'a> Pairing<'s, 'a> {
                 position: index as f64 - 0.25,
                 from: (Some(index), Some(other)),
                 pair: (Some(index), Some(other)),
-                cause: None,
                 departure: Departure {
                     weights,
                     ..departure(
@@ -665,7 +660,6 @@ impl<'s, 'a> Pairing<'s, 'a> {
             position: draw as f64 - 0.5,
             from,
             pair: from,
-            cause: None,
             departure: departure(class, a, b, vec![detail]),
         }
     }
@@ -769,7 +763,6 @@ impl<'s, 'a> Pairing<'s, 'a> {
             position,
             from: (Some(p), Some(r)),
             pair: (Some(p), Some(r)),
-            cause: None,
             departure: departure(class, Some(a), Some(b), details),
         }
     }
@@ -826,6 +819,8 @@ impl<'s, 'a> Pairing<'s, 'a> {
         let mut used: HashSet<(bool, usize)> = HashSet::new();
         let mut unled = None;
         let mut found: Vec<Found> = Vec::new();
+        // Where each of these begins: an operation that has no twin at first.
+        let mut begins: Vec<(usize, Which)> = Vec::new();
         let mut reported = Reported::default();
         let (mut reached_a, mut reached_b) = (Bits::new(self.a.len()), Bits::new(self.b.len()));
         let mut frozen_step = frozen.then_some(1);
@@ -1009,11 +1004,11 @@ impl<'s, 'a> Pairing<'s, 'a> {
                 }
                 reported.add_closure(which, side.closure(index));
                 reported.alone.insert((which, index));
+                begins.push((index, which));
                 found.push(Found {
                     position,
                     from,
                     pair: from,
-                    cause: Some((index, which)),
                     departure: departure(class, a, b, vec![detail]),
                 });
                 continue;
@@ -1064,7 +1059,7 @@ impl<'s, 'a> Pairing<'s, 'a> {
                 && self.a.canon(p) == self.b.canon(r)
                 && self.a.canon(p).ends_with("_like")
                 && scalar_differences((self.a, self.b), p, r).is_empty();
-            let places = explanation.places.unwrap_or((p, r));
+            let (at_a, at_b) = explanation.places.unwrap_or((p, r));
             // Both sides call it, after something else has departed.
             let is_called = |(step, of): (usize, Which)| {
                 !found.is_empty() && self.calls_in_loop(step, of) == Some(std::cmp::Ordering::Equal)
@@ -1074,20 +1069,19 @@ impl<'s, 'a> Pairing<'s, 'a> {
                 || explanation.step.is_some_and(is_called)
                 // After a draw that one side lacks, what is drawn from is called once more.
                 || is_more && extra.is_some()
-                || reported.alone.contains(&(Which::A, places.0))
-                || reported.alone.contains(&(Which::B, places.1))
+                || reported.alone.contains(&(Which::A, at_a))
+                || reported.alone.contains(&(Which::B, at_b))
                 || reported.is_exchanged(&self.a.node(p), &self.b.node(r))
                 || explanation.step.is_some_and(|(step, of)| {
                     reported.is_repeated_step(&self.sides(of).0.node(step), of)
                 });
             // Both sides read other parts of the stream.
             let is_moved = stream_moved && self.are_drawn(&explanation, p, r);
-            let (at_a, at_b) = places;
             let is_decided =
                 decided.contains(&(Which::A, at_a)) || decided.contains(&(Which::B, at_b));
-            // One side is an iteration behind.
-            let is_behind = iteration
-                .is_some_and(|_| self.a.operation(at_a).step != self.b.operation(at_b).step);
+            // After an iteration that one side lacks, the same operations are in other steps.
+            let is_shifted =
+                iteration.is_some() && self.a.operation(at_a).step != self.b.operation(at_b).step;
             let weak = &self.keys.weak;
             self.a.reach(p, self.b, weak, &mut reached_a);
             self.b.reach(r, self.a, weak, &mut reached_b);
@@ -1098,7 +1092,7 @@ impl<'s, 'a> Pairing<'s, 'a> {
                 self.a.follow(p, &mut reached_a);
                 self.b.follow(r, &mut reached_b);
             }
-            if is_known || is_moved || is_decided || is_behind {
+            if is_known || is_moved || is_decided || is_shifted {
                 continue;
             }
             for (node, of) in [(p, Which::A), (r, Which::B)] {
@@ -1149,10 +1143,10 @@ impl<'s, 'a> Pairing<'s, 'a> {
                 let side = self.sides(of).0;
                 lines[usize::from(of == Which::B)].insert(Spot::of(side, node));
             }
+            begins.push((index, which));
             found.push(Found {
                 position: position.min(p as f64),
                 from: (Some(p), Some(r)),
-                cause: Some((index, which)),
                 pair: match explanation.step {
                     Some(_) => (Some(p), Some(r)),
                     None => explanation
@@ -1167,38 +1161,43 @@ impl<'s, 'a> Pairing<'s, 'a> {
                 ),
             });
         }
-        self.drop_taken_for_other(&mut found);
+        self.drop_coincidences(&mut found, &begins);
         found
     }
 
-    /// Drops causes that only seem to begin where they do: the other side calls the operation as often, and in what follows from a step
-    /// that only it has. The values that go into this one are met there by chance.
-    fn drop_taken_for_other(&self, found: &mut Vec<Found>) {
-        let alone = |found: &Found| match found.pair {
-            (Some(_), Some(_)) => None,
-            _ => found.cause,
-        };
-        let alone: Vec<_> = found.iter().filter_map(alone).collect();
+    /// Drops causes that begin where they do only because the values that go in happen to be equal: in what follows from a step that
+    /// only it has, the other side calls the same operation, and as often.
+    fn drop_coincidences(&self, found: &mut Vec<Found>, begins: &[(usize, Which)]) {
+        let has_twin = |found: &Found| matches!(found.pair, (Some(_), Some(_)));
+        let all = found.iter().zip(begins);
+        let steps: Vec<_> = all
+            .filter(|(found, _)| !has_twin(found))
+            .map(|(_, begin)| *begin)
+            .collect();
+        let mut begins = begins.iter();
         found.retain(|found| {
-            let (Some((cause, which)), (Some(_), Some(_))) = (found.cause, found.pair) else {
+            let Some((cause, which)) = begins.next().copied().filter(|_| has_twin(found)) else {
                 return true;
             };
+            let mut steps = steps.iter().filter(|(_, of)| *of != which).peekable();
+            if steps.peek().is_none() {
+                return true;
+            }
             let (own, other) = self.sides(which);
             let (name, pass) = (own.canon(cause), own.pass(cause));
             let is_same =
-                |side: &Side<'a>, node: usize| side.canon(node) == name && side.pass(node) == pass;
+                |side: &Side<'a>, node| side.canon(node) == name && side.pass(node) == pass;
             let count = |side: &Side<'a>| {
                 side.of_pass(pass)
                     .filter(|node| is_same(side, *node))
                     .count()
             };
-            let mut steps = alone.iter().filter(|(_, of)| *of != which);
-            !steps.any(|(step, _)| {
+            let follows = |step| {
                 other
-                    .walk(*step)
-                    .any(|node| node != *step && is_same(other, node))
-                    && count(own) <= count(other)
-            })
+                    .walk(step)
+                    .any(|node| node != step && is_same(other, node))
+            };
+            count(own) > count(other) || !steps.any(|(step, _)| follows(*step))
         });
     }
 
@@ -1274,16 +1273,13 @@ impl<'s, 'a> Pairing<'s, 'a> {
         if !is_input || self.a.node(p).view || self.a.canon(p) != self.b.canon(r) {
             return false;
         }
-        // In whatever module, and in all passes of the step.
-        let count = |side: &Side<'a>, node: usize| {
-            let this = side.operation(node);
-            let same = side.of_step(this.step).filter(|other| {
-                let other = side.operation(*other);
-                other.site.name == this.site.name
-                    && other.site.at == this.site.at
-                    && other.site.phase == this.site.phase
-            });
-            same.count()
+        // In one line, whatever the module.
+        let count = |side: &'s Side<'a>, node: usize| {
+            let at = &side.operation(node).site.at;
+            let calls = side.calls_of_step(side.operation(node));
+            calls
+                .filter(|other| side.operation(*other).site.at == *at)
+                .count()
         };
         let (in_a, in_b) = (count(self.a, p), count(self.b, r));
         let which = match in_a.cmp(&in_b) {
@@ -1305,15 +1301,10 @@ impl<'s, 'a> Pairing<'s, 'a> {
     fn calls_in_loop(&self, index: usize, which: Which) -> Option<std::cmp::Ordering> {
         let (side, other) = self.sides(which);
         let this = side.operation(index);
-        let of_step = |of: &'s Side<'a>| {
-            of.of_step(this.step).filter(|node| {
-                let site = of.operation(*node).site;
-                site.name == this.site.name && site.phase == this.site.phase
-            })
-        };
         let is_before = |node: usize| node < index && side.operation(node).site.at == this.site.at;
-        let is_loop = this.site.at.is_some() && of_step(side).any(is_before);
-        is_loop.then(|| of_step(side).count().cmp(&of_step(other).count()))
+        let is_loop = this.site.at.is_some() && side.calls_of_step(this).any(is_before);
+        let count = |of: &'s Side<'a>| of.calls_of_step(this).count();
+        is_loop.then(|| count(side).cmp(&count(other)))
     }
 
     /// What a program does when it has read a number of what it drew.
@@ -1547,7 +1538,6 @@ impl<'s, 'a> Pairing<'s, 'a> {
             position: node as f64,
             from: (None, None),
             pair: (None, None),
-            cause: None,
             departure: departure(class, a, b, vec![detail]),
         })
     }
@@ -1602,7 +1592,6 @@ impl<'s, 'a> Pairing<'s, 'a> {
                 position: p as f64,
                 from: (None, None),
                 pair: (Some(p), Some(r)),
-                cause: None,
                 departure: departure(
                     explanation.class,
                     Some(place_of(self.a, p)),
@@ -1620,7 +1609,6 @@ impl<'s, 'a> Pairing<'s, 'a> {
             position: p as f64,
             from: (None, None),
             pair: (None, None),
-            cause: None,
             departure: departure(
                 class,
                 Some(place_of(self.a, p)),

@@ -461,6 +461,14 @@ impl<'a> Side<'a> {
         first..self.operations.partition_point(|at| step_of(at) <= step)
     }
 
+    /// The calls of an operator in a step and phase, in all passes.
+    pub fn calls_of_step(&self, like: Call<'a>) -> impl Iterator<Item = usize> {
+        self.of_step(like.step).filter(move |node| {
+            let site = self.operation(*node).site;
+            site.name == like.site.name && site.phase == like.site.phase
+        })
+    }
+
     /// Whether a node writes a parameter, buffer or gradient of such a name.
     pub fn writes_named(&self, node: usize, is_such: impl Fn(&SharedStr) -> bool) -> bool {
         let updated = self.operation(node).site.updated.as_ref();
