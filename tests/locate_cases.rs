@@ -57,7 +57,7 @@ fn random_draws_are_found() {
         std::env::var(name).map_or(default, |number| number.parse().unwrap())
     };
     let cases = setting("TCH_INIT_CASES", 12);
-    // The most words after a seed that are searched, as a power of two: a second takes 2,000 million.
+    // The most words after a seed that are searched, as a power of two: 2^32 take half a second.
     let max_words = 1 << setting("TCH_INIT_WORDS", 26);
     let mut random = Mt19937::new(20_261_130);
     let mut found: BTreeMap<String, (usize, usize)> = BTreeMap::new();

@@ -151,7 +151,7 @@ impl Candidate {
     ///
     /// `heads` are those of the views of its target.
     pub(super) fn recovered(&self, heads: &[Option<Head>], words: u64) -> Option<Position> {
-        /// Positions beyond those that are searched; they take a tenth of a second.
+        /// Positions beyond those that are searched; they take some 30 ms.
         const MORE: u64 = 1 << 28;
         if self.method != Method::Libtorch {
             return None;

@@ -63,7 +63,7 @@ pub struct Options {
     /// The number of other seeds to try, from 0 on, and 16 times as many where a model tells the positions of the tensors. Some ten
     /// thousand take a second, or some hundred thousand.
     pub other_seeds: u64,
-    /// The most words after a seed that [`locate`] finds the seed from. A second takes two thousand million.
+    /// The most words after a seed that [`locate`] finds the seed from. 2^32 take about half a second, 2^40 two minutes.
     pub max_words: u64,
 }
 

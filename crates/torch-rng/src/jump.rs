@@ -1,4 +1,4 @@
-//! Jumps: skipping any number of words in a fraction of a millisecond.
+//! Jumps: skipping any number of words, or going back, in a fraction of a millisecond.
 //!
 //! Each bit of the raw words is a linear recurrence over GF(2) whose characteristic polynomial is that
 //! of MT19937, `P`. If `x^n mod P = sum g_i x^i`, then word `n` of the sequence is the sum of the words
@@ -76,6 +76,7 @@ impl Mt19937 {
         let in_last = n - (blocks - 1) * N as u64;
         let generator = &mut *self;
         if n >= SkipCost::new(simd).min_jump {
+            let blocks = blocks as i64;
             run(simd, Jump { generator, blocks });
         } else {
             let words = blocks * N as u64;
@@ -83,6 +84,48 @@ impl Mt19937 {
         }
         self.state.left = N as u32 + 1 - in_last as u32;
         self.state.next = in_last as u32;
+    }
+}
+
+impl Mt19937 {
+    /// Goes back by `n` words: [`skip`](Self::skip) by as many returns to the same place.
+    ///
+    /// Takes a fraction of a millisecond, whatever the distance. The words before the first one of a seed are those of the same
+    /// sequence, which has a period of 2^19937 - 1. To a [cached normal](Self::next_double_normal) nothing happens.
+    ///
+    /// After going back to the first word of a seed, the same words are drawn as after [`new`](Self::new), but the state differs: the
+    /// recurrence does not determine 31 bits of the seeded block, which no word depends on.
+    ///
+    /// ```
+    /// use torch_rng::Mt19937;
+    ///
+    /// let mut generator = Mt19937::new(1);
+    /// let first = generator.next_u32();
+    /// generator.skip(1 << 45);
+    /// generator.skip_back((1 << 45) + 1);
+    /// assert_eq!(generator.next_u32(), first);
+    /// ```
+    pub fn skip_back(&mut self, n: u64) {
+        self.skip_back_with(Backend::selected().simd(), n);
+    }
+
+    pub(crate) fn skip_back_with(&mut self, simd: Option<Simd>, n: u64) {
+        // The words that are drawn of the block: of one that a jump ends in, at least one.
+        let drawn = u64::from(N as u32 + 1 - self.state.left);
+        let (blocks, drawn) = match drawn.checked_sub(n) {
+            Some(drawn @ 1..) => (0, drawn),
+            _ => {
+                let before = n - drawn;
+                (before / N as u64 + 1, N as u64 - before % N as u64)
+            }
+        };
+        if n > 0 {
+            let blocks = -(blocks as i64);
+            let generator = &mut *self;
+            run(simd, Jump { generator, blocks });
+            self.state.left = N as u32 + 1 - drawn as u32;
+            self.state.next = drawn as u32;
+        }
     }
 }
 
@@ -103,10 +146,10 @@ const WINDOW: usize = 3;
 /// of words for each.
 const WINDOWS: [u64; 4] = [0b1, 0b11, 0b101, 0b111];
 
-/// Advances the generator by whole blocks.
+/// Advances the generator by whole blocks, or goes back.
 struct Jump<'a> {
     generator: &'a mut Mt19937,
-    blocks: u64,
+    blocks: i64,
 }
 
 impl Kernel for Jump<'_> {
@@ -128,12 +171,14 @@ impl Kernel for Jump<'_> {
 
 /// Generates one block and returns the remaining distance; `None` for a jump of 0 blocks.
 #[inline(always)]
-fn prepare<I: FullIsa>(isa: I, generator: &mut Mt19937, blocks: u64) -> Option<Arc<Distance>> {
-    let after_one = blocks.checked_sub(1)?;
+fn prepare<I: FullIsa>(isa: I, generator: &mut Mt19937, blocks: i64) -> Option<Arc<Distance>> {
+    if blocks == 0 {
+        return None;
+    }
     // The low 31 bits of the first word of a seeded block are not part of the recurrence, those of a
     // generated block are.
     generator.regenerate();
-    Some(distance(isa, after_one))
+    Some(distance(isa, blocks - 1))
 }
 
 /// What all jumps over the same number of words share.
@@ -151,15 +196,15 @@ impl Distance {
 /// The distance of `blocks` blocks. The last ones are cached, since tensors of the same shape recur and
 /// are divided among threads in the same way.
 #[inline(always)]
-fn distance<I: Gf2Isa>(isa: I, blocks: u64) -> Arc<Distance> {
-    static CACHE: Mutex<VecDeque<(u64, Arc<Distance>)>> = Mutex::new(VecDeque::new());
+fn distance<I: Gf2Isa>(isa: I, blocks: i64) -> Arc<Distance> {
+    static CACHE: Mutex<VecDeque<(i64, Arc<Distance>)>> = Mutex::new(VecDeque::new());
     const CAPACITY: usize = 64;
     // The entries are consistent at all times, even after a panic.
     let cache = || CACHE.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some((_, distance)) = cache().iter().find(|(b, _)| *b == blocks) {
         return Arc::clone(distance);
     }
-    let words = u128::from(blocks) * N as u128;
+    let words = i128::from(blocks) * N as i128;
     let distance = Arc::new(Distance {
         polynomial: Polynomial::power_of_x(isa, words),
         terms: OnceLock::new(),
@@ -311,7 +356,7 @@ fn add_terms<I: Isa>(isa: I, terms: &[u32], room: &[u32], out: &mut [u32]) {
 mod tests {
     use super::*;
 
-    fn jump(isa: impl FullIsa, generator: &mut Mt19937, blocks: u64) {
+    fn jump(isa: impl FullIsa, generator: &mut Mt19937, blocks: i64) {
         Jump { generator, blocks }.run(isa);
     }
 
@@ -323,7 +368,7 @@ mod tests {
     /// A jump as on CPUs without the instructions for bit planes.
     struct ByWords<'a> {
         generator: &'a mut Mt19937,
-        blocks: u64,
+        blocks: i64,
     }
 
     impl Kernel for ByWords<'_> {
@@ -348,6 +393,7 @@ mod tests {
             let start = Mt19937::new(blocks);
             let mut generated = start.clone();
             skip_by_generating(&mut generated, blocks);
+            let blocks = blocks as i64;
             let (mut eight, mut sixteen) = (start.clone(), start.clone());
             jump(Portable::<8>, &mut eight, blocks);
             jump(Portable::<16>, &mut sixteen, blocks);
@@ -381,7 +427,7 @@ mod tests {
     /// Bypasses the cache of distances.
     #[test]
     fn powers_are_equal_on_all_instruction_sets() {
-        struct Power(u128);
+        struct Power(i128);
         impl Kernel for Power {
             type Output = Polynomial;
 
@@ -390,7 +436,14 @@ mod tests {
                 Polynomial::power_of_x(isa, self.0)
             }
         }
-        for n in [20_000, (1 << 45) - 1, u128::from(u64::MAX) * 624] {
+        for n in [
+            -1,
+            -624,
+            -(1 << 45),
+            20_000,
+            (1 << 45) - 1,
+            i128::from(i64::MAX) * 624,
+        ] {
             let power = Power(n).run(Portable::<8>);
             assert_eq!(Power(n).run(Portable::<16>), power);
             for simd in Backend::ALL.into_iter().filter_map(Backend::simd) {
@@ -433,6 +486,45 @@ mod tests {
         for part in [1, 623, 624, 625, 1 << 21, (1 << 44) + 12345, FAR - 1] {
             let end = skip(&skip(&start, part), FAR - part);
             assert_eq!(end, far, "in {part} words and the rest");
+        }
+    }
+
+    #[test]
+    fn going_back_is_the_inverse_of_skipping() {
+        let simds = Backend::ALL.map(Backend::simd);
+        for (simd, seed) in simds.into_iter().zip(1..) {
+            for start in [0, 1, 2, 311, 623, 624, 625, 1247, 1248, 1249, 5000] {
+                let start = skip(&Mt19937::new(seed), start);
+                for n in [
+                    0,
+                    1,
+                    2,
+                    311,
+                    622,
+                    623,
+                    624,
+                    625,
+                    1248,
+                    100_000,
+                    FAR,
+                    u64::MAX,
+                ] {
+                    let mut there = start.clone();
+                    there.skip_with(simd, n);
+                    there.skip_back_with(simd, n);
+                    let mut back = start.clone();
+                    back.skip_back_with(simd, n);
+                    back.skip_with(simd, n);
+                    for mut end in [there, back] {
+                        let mut start = start.clone();
+                        for word in 0..2 * N {
+                            assert_eq!(end.next_u32(), start.next_u32(), "{n}, word {word}");
+                        }
+                        // But for the bits of a seeded block that no word depends on.
+                        assert_eq!(end, start, "{n}");
+                    }
+                }
+            }
         }
     }
 

@@ -41,19 +41,45 @@ pub(crate) struct Polynomial {
 impl Polynomial {
     /// `x^n` modulo the characteristic polynomial.
     #[inline(always)]
-    pub(crate) fn power_of_x<I: Gf2Isa>(isa: I, n: u128) -> Polynomial {
+    pub(crate) fn power_of_x<I: Gf2Isa>(isa: I, n: i128) -> Polynomial {
+        let (is_inverse, n) = (n < 0, n.unsigned_abs());
         let mut power = Polynomial {
             limbs: [0; VECTOR_LIMBS],
         };
-        // The highest bits of `n`, as long as their power needs no reduction.
-        let mut bits_left = (128 - n.leading_zeros()).saturating_sub(DEGREE.ilog2());
-        let start = (n >> bits_left) as usize;
-        power.limbs[start / 64] = 1 << (start % 64);
+        let mut bits_left = 128 - n.leading_zeros();
+        if is_inverse {
+            power.limbs[0] = 1;
+        } else {
+            // The highest bits of `n`, as long as their power needs no reduction.
+            bits_left = bits_left.saturating_sub(DEGREE.ilog2());
+            let start = (n >> bits_left) as usize;
+            power.limbs[start / 64] = 1 << (start % 64);
+        }
         while bits_left > 0 {
             bits_left -= 1;
-            power = reduce(isa, &square(isa, &power, n >> bits_left & 1 == 1));
+            let is_odd = n >> bits_left & 1 == 1;
+            power = reduce(isa, &square(isa, &power, is_odd && !is_inverse));
+            if is_odd && is_inverse {
+                power.divide_by_x();
+            }
         }
         power
+    }
+
+    /// The quotient by `x`, which has an inverse: the characteristic polynomial has the term 1.
+    fn divide_by_x(&mut self) {
+        let is_odd = self.limbs[0] & 1 == 1;
+        for limb in 0..LIMBS {
+            self.limbs[limb] = self.bits(64 * limb + 1);
+        }
+        if is_odd {
+            let lower = distances().down.iter();
+            let exponents = lower.map(|(limbs, bits)| (64 * limbs - bits) as usize);
+            for exponent in exponents.chain([DEGREE]).filter(|exponent| *exponent > 0) {
+                let power = exponent - 1;
+                self.limbs[power / 64] ^= 1 << (power % 64);
+            }
+        }
     }
 
     /// The limbs with their bits reversed.

@@ -8,11 +8,13 @@
 //! [`find_seed`] the seed.
 
 use crate::arch::Portable;
-use crate::backend::Backend;
+use crate::engine::Engine;
 use crate::gf2::{self, Solution, System};
 use crate::mt19937::{M, MATRIX, Mt19937, N, seed_step, seed_step_back, temper, unmix, untemper};
-use crate::simd::{FullIsa, Kernel};
+use crate::simd::{FullIsa, Kernel, Simd};
+use crate::worker_pool;
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 pub use crate::correction::corrected;
 pub use crate::known_bits::KnownBits;
@@ -392,9 +394,9 @@ pub struct Origin {
 }
 
 /// Finds the seed that a generator was seeded with, if at most `max_words` words were drawn since, by running it backwards
-/// to the block that [`manual_seed`](Mt19937::new) makes. Takes about half a nanosecond a word.
+/// to the block that [`manual_seed`](Mt19937::new) makes, on as many threads as there are CPUs.
 ///
-/// A block is that of a seed if all 623 words that follow from the seed are there, so a seed is never found by chance.
+/// 2^32 words take about half a second of one CPU. What is found is drawn again from the seed, so a seed is never found by chance.
 ///
 /// ```
 /// use torch_rng::recovery::{Origin, find_seed};
@@ -407,82 +409,154 @@ pub struct Origin {
 /// ```
 #[must_use]
 pub fn find_seed(generator: &Mt19937, max_words: u64) -> Option<Origin> {
-    let mut generator = generator.clone();
-    // The block that the next word is drawn from.
-    if generator.state.left == 1 {
-        generator.regenerate();
-    }
-    let scan = SeedScan {
-        block: &generator.state.words,
-        drawn: u64::from(generator.state.next),
+    let engine = Engine::default();
+    find_seed_with(
+        engine.simd(),
+        engine.threads(),
+        SEGMENT,
+        generator,
         max_words,
-    };
-    match Backend::selected().simd() {
-        Some(simd) => simd.run(scan),
-        None => scan.run(Portable::<8>),
+    )
+}
+
+/// `segment` is a multiple of [`CHUNK`].
+fn find_seed_with(
+    simd: Option<Simd>,
+    threads: usize,
+    segment: u64,
+    generator: &Mt19937,
+    max_words: u64,
+) -> Option<Origin> {
+    // In the block that the next word is drawn from, and the words of it that were drawn.
+    let mut next = generator.clone();
+    next.next_u32();
+    let drawn = u64::from(next.state.next - 1);
+    // A seeded block begins at most so far before that block.
+    let range = max_words.saturating_add(N as u64).saturating_sub(drawn);
+    let segments = range.div_ceil(segment);
+    let threads = segments.min(threads as u64);
+    let found_in = AtomicU64::new(u64::MAX);
+    let origins = worker_pool::map(threads as usize, (0..threads).collect(), |thread| {
+        let mut end = next.clone();
+        end.skip_back_with(simd, thread * segment);
+        for number in (thread..segments).step_by(threads as usize) {
+            if found_in.load(Ordering::Relaxed) < number {
+                break;
+            }
+            if number > thread {
+                end.skip_back_with(simd, threads * segment);
+            }
+            let before = number * segment;
+            let scan = SeedScan {
+                block: &end.state.words,
+                chunks: (range - before).min(segment).div_ceil(CHUNK as u64),
+                // `distance` is that of the seeded block from `end`'s.
+                confirm: |seed, distance: u64| {
+                    let words = (before + distance + drawn).checked_sub(N as u64)?;
+                    let origin = Origin { seed, words };
+                    (words <= max_words && origin.leads_to(simd, generator)).then_some(origin)
+                },
+            };
+            let origin = match simd {
+                Some(simd) => simd.run(scan),
+                None => scan.run(Portable::<8>),
+            };
+            if origin.is_some() {
+                found_in.fetch_min(number, Ordering::Relaxed);
+                return origin;
+            }
+        }
+        None
+    });
+    origins
+        .into_iter()
+        .flatten()
+        .min_by_key(|origin| origin.words)
+}
+
+impl Origin {
+    /// Whether `generator` draws what is drawn after these words.
+    fn leads_to(&self, simd: Option<Simd>, generator: &Mt19937) -> bool {
+        let (mut this, mut other) = (Mt19937::new(self.seed), generator.clone());
+        this.skip_with(simd, self.words);
+        (0..N).all(|_| this.next_u32() == other.next_u32())
     }
 }
 
-/// The words that are run back at a time.
-const CHUNK: usize = 16 * (M - 1);
+/// The words that are run back at a time: they fit the fastest cache.
+const CHUNK: usize = 8 * N;
 
-struct SeedScan<'g> {
+/// The words that a thread runs back from one jump: some 20 ms.
+const SEGMENT: u64 = (CHUNK << 15) as u64;
+
+/// The distance of words that are looked at. In a seeded block, each word but the first two tells its position.
+const STRIDE: usize = CHUNK / 12;
+const _: () = assert!(STRIDE <= N - 2);
+
+struct SeedScan<'g, F> {
     block: &'g [u32; N],
-    /// The words of the block that were drawn.
-    drawn: u64,
-    max_words: u64,
+    chunks: u64,
+    /// The origin, if this seed's block is so many words before `block`.
+    confirm: F,
 }
 
-impl Kernel for SeedScan<'_> {
+impl<F: Fn(u32, u64) -> Option<Origin>> Kernel for SeedScan<'_, F> {
     type Output = Option<Origin>;
 
     #[inline(always)]
-    fn run<I: FullIsa>(self, _isa: I) -> Option<Origin> {
-        // `words` has words from some position on; that of `self.block` is 0, and `first` words are before it.
-        let mut words = vec![0; CHUNK + N];
-        words[CHUNK..].copy_from_slice(self.block);
-        let mut before = 0_u64;
-        loop {
-            run_back(&mut words, CHUNK);
-            // A seeded block begins at `words[start]`, from N words before the block on: none of it is drawn.
-            let mut is_any = 0;
-            for start in 0..CHUNK {
-                let rest = words[start + 2] ^ seed_step(words[start + 1]).wrapping_add(2);
-                is_any |= u32::from(rest == 0);
-            }
-            if is_any != 0 {
-                for start in (0..CHUNK).rev() {
-                    let Some(seed) = seed_of(&words[start..start + N]) else {
-                        continue;
-                    };
-                    // From the first word that was drawn.
-                    let distance = before + (CHUNK - start) as u64;
-                    let Some(drawn) = (distance + self.drawn).checked_sub(N as u64) else {
-                        continue;
-                    };
-                    if drawn <= self.max_words {
-                        return Some(Origin { seed, words: drawn });
-                    }
+    fn run<I: FullIsa>(self, isa: I) -> Option<Origin> {
+        const { assert!(CHUNK.is_multiple_of(2 * I::LANES) && 2 * I::LANES < M) };
+        // Not the words themselves: what `twist` mixes of each and the next one. A word is computed from two of them, so each is
+        // unmixed once.
+        let mut mixed = vec![0_u32; CHUNK + N];
+        for (k, mixed) in mixed[CHUNK..].iter_mut().enumerate() {
+            // The low bits of the last one are those of a word that nothing before the block depends on.
+            let next = self.block.get(k + 1).unwrap_or(&0);
+            *mixed = self.block[k] & HIGHEST | next & !HIGHEST;
+        }
+        for chunk in 1..=self.chunks {
+            for at in (0..CHUNK).step_by(I::LANES).rev() {
+                let later = &mut mixed[at..at + N + I::LANES];
+                // SAFETY: `later` has a vector after its first `N` words.
+                unsafe {
+                    let words = later.as_mut_ptr();
+                    let sum =
+                        |at| isa.xor(isa.load(words.add(N - at)), isa.load(words.add(M - at)));
+                    isa.store(
+                        words,
+                        unmixed(isa, isa.select_bits(isa.splat(HIGHEST), sum(0), sum(1))),
+                    );
                 }
             }
-            before += CHUNK as u64;
-            if before + self.drawn > self.max_words.saturating_add(N as u64) {
-                return None;
+            for at in (1..CHUNK).step_by(STRIDE).rev() {
+                let word = |at: usize| mixed[at] & HIGHEST | mixed[at - 1] & !HIGHEST;
+                let position = word(at + 1).wrapping_sub(seed_step(word(at)));
+                if !(2..N as u32).contains(&position) {
+                    continue;
+                }
+                let seed = (1..position).rev().fold(word(at), |word, position| {
+                    seed_step_back(word.wrapping_sub(position))
+                });
+                let distance = chunk * CHUNK as u64 - (at as u64 + 1) + u64::from(position);
+                if let Some(origin) = (self.confirm)(seed, distance) {
+                    return Some(origin);
+                }
             }
-            let (start, end) = words.split_at_mut(CHUNK);
-            end.copy_from_slice(&start[..N]);
+            let (made, known) = mixed.split_at_mut(CHUNK);
+            known.copy_from_slice(&made[..N]);
         }
+        None
     }
 }
 
-/// The seed of a block, if a seed makes it. The low bits of its first word are not part of the recurrence.
-fn seed_of(block: &[u32]) -> Option<u32> {
-    let follows = |i: usize| block[i] == seed_step(block[i - 1]).wrapping_add(i as u32);
-    if !(2..N).all(follows) {
-        return None;
-    }
-    let seed = seed_step_back(block[1].wrapping_sub(1));
-    ((seed ^ block[0]) & HIGHEST == 0).then_some(seed)
+/// [`unmix`], of a vector.
+#[inline(always)]
+fn unmixed<I: FullIsa>(isa: I, sum: I::U) -> I::U {
+    isa.xor_if_odd(
+        isa.shl::<1>(sum),
+        isa.shr::<31>(sum),
+        isa.splat(MATRIX << 1 | 1),
+    )
 }
 
 /// How far known bits are those of an MT19937 stream.
@@ -642,6 +716,7 @@ fn known_sums(masks: FourWords) -> Vec<FourWords> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backend::Backend;
 
     fn known(generator: &mut Mt19937, count: u64, mask: impl Fn(u64) -> u32) -> Vec<KnownBits> {
         let known = (0..count).map(|word| KnownBits {
@@ -747,12 +822,41 @@ mod tests {
     #[test]
     fn seeds_are_found_from_states_of_all_positions() {
         for seed in [0, 1, u32::MAX, 0x8000_0000, 1_234_567] {
-            for words in [0, 1, 623, 624, 625, 6336, 6337, 7000, 1_000_000] {
+            for words in [0, 1, 623, 624, 625, 4992, 4993, 7000, 1_000_000] {
                 let generator = at(u64::from(seed), words);
                 let origin = Some(Origin { seed, words });
                 assert_eq!(find_seed(&generator, words), origin, "{seed}, {words}");
                 if words > 0 {
                     assert_eq!(find_seed(&generator, words - 1), None, "{seed}, {words}");
+                }
+            }
+        }
+    }
+
+    /// Seeded blocks in each place of what is run back at a time.
+    #[test]
+    fn seeds_are_found_on_all_instruction_sets_and_threads() {
+        let mut simds = Backend::ALL.map(Backend::simd).to_vec();
+        simds.dedup();
+        for (simd, threads) in simds.into_iter().flat_map(|simd| [(simd, 1), (simd, 3)]) {
+            let segment = 2 * CHUNK as u64;
+            let find = |generator: &Mt19937, words| {
+                find_seed_with(simd, threads, segment, generator, words)
+            };
+            for words in (0..5 * CHUNK as u64).step_by(97).chain([10 * segment]) {
+                let generator = at(words, words);
+                let origin = Origin {
+                    seed: words as u32,
+                    words,
+                };
+                assert_eq!(find(&generator, words), Some(origin), "{words}, {simd:?}");
+                assert_eq!(
+                    find(&generator, words + segment),
+                    Some(origin),
+                    "{words}, {simd:?}"
+                );
+                if words > 0 {
+                    assert_eq!(find(&generator, words - 1), None, "{words}, {simd:?}");
                 }
             }
         }
