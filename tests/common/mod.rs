@@ -6,11 +6,13 @@
 pub mod case;
 pub mod reference;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::ffi::OsStr;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use tch::Tensor;
 
 /// The interpreter of the Python reference.
@@ -30,22 +32,71 @@ pub fn python() -> PathBuf {
     python
 }
 
+/// A Python process that has torch, and runs scripts in forks of itself.
+struct ForkServer {
+    socket: PathBuf,
+    /// It ends when its input does, and removes the socket and its folder.
+    _process: Child,
+}
+
+impl ForkServer {
+    fn start() -> ForkServer {
+        let socket = tempfile::tempdir().unwrap().keep().join("socket");
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let mut process = Command::new(python())
+            .arg(root.join("tests/python/fork_server.py"))
+            .arg(&socket)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // It says when it listens.
+        let listens = process.stdout.take().unwrap().read_exact(&mut [0]);
+        listens.expect("the server of Python scripts starts");
+        ForkServer {
+            socket,
+            _process: process,
+        }
+    }
+
+    /// Runs a script: whether it ended well, and what it printed.
+    fn run(&self, script: &Path, arguments: &[String]) -> (bool, Vec<u8>, Vec<u8>) {
+        let folder = tempfile::tempdir().unwrap();
+        let [out, err] = ["out", "err"].map(|name| folder.path().join(name));
+        let request = json!({ "script": script, "arguments": arguments, "out": out, "err": err });
+        let mut connection = UnixStream::connect(&self.socket).unwrap();
+        connection
+            .write_all(format!("{request}\n").as_bytes())
+            .unwrap();
+        let mut status = String::new();
+        // Nothing, if it was killed.
+        connection.read_to_string(&mut status).unwrap();
+        (
+            status == "0\n",
+            std::fs::read(out).unwrap(),
+            std::fs::read(err).unwrap(),
+        )
+    }
+}
+
 /// Runs a Python script of this repository, and returns what it printed.
 pub fn run_script<A: AsRef<OsStr>>(
     script: &str,
     arguments: impl IntoIterator<Item = A>,
 ) -> Vec<u8> {
-    let mut command = Command::new(python());
-    command
-        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join(script))
-        .args(arguments);
-    let output = command.output().unwrap();
+    static SERVER: OnceLock<ForkServer> = OnceLock::new();
+    let arguments = arguments
+        .into_iter()
+        .map(|argument| argument.as_ref().to_str().unwrap().to_owned());
+    let arguments: Vec<String> = arguments.collect();
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(script);
+    let (is_done, out, err) = SERVER.get_or_init(ForkServer::start).run(&path, &arguments);
     assert!(
-        output.status.success(),
-        "{command:?} failed:\n{}",
-        String::from_utf8_lossy(&output.stderr)
+        is_done,
+        "{script} {arguments:?} failed:\n{}",
+        String::from_utf8_lossy(&err)
     );
-    output.stdout
+    out
 }
 
 /// Runs a script of this repository on `cases` in one Python process, and returns what it wrote:

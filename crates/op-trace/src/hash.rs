@@ -30,6 +30,9 @@ pub type RowKeys = [[u32; WORDS]; 4];
 pub struct ValueHash(u128);
 
 impl ValueHash {
+    /// The name of the hash in a trace.
+    pub const NAME: &str = "rows32-sha256-128";
+
     /// Hashes bytes.
     #[must_use]
     pub fn of(bytes: &[u8]) -> ValueHash {

@@ -5,7 +5,7 @@ use crate::compare::computes;
 use crate::lines::{Lines, operation};
 use crate::source::Source;
 use crate::trace::Places;
-use crate::{End, Environment, Model, Trace, TraceError, TraceProblem};
+use crate::{End, Environment, Model, Trace, TraceError, TraceProblem, ValueHash};
 use serde::Deserialize;
 use std::fs::File;
 use std::io::Read;
@@ -13,7 +13,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 const FORMAT: &str = "tch-init trace";
-const HASH: &str = "rows32-sha256-128";
 const HEADER: &[u8] = br#"{"format":""#;
 const OPERATION: &[u8] = br#"{"i":"#;
 
@@ -135,7 +134,7 @@ fn header(lines: &mut Lines<impl Read>) -> Result<Header, TraceProblem> {
         Ok(header) if header.format != FORMAT || header.version != 1 => {
             Err(TraceProblem::NotATrace)
         }
-        Ok(header) if header.hash != HASH => Err(TraceProblem::Hash(header.hash)),
+        Ok(header) if header.hash != ValueHash::NAME => Err(TraceProblem::Hash(header.hash)),
         Ok(header) => Ok(header),
         Err(_) => Err(TraceProblem::NotATrace),
     }

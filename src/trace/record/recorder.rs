@@ -311,8 +311,9 @@ impl Recorder {
         values_name: &str,
     ) -> Result<(), Failure> {
         let header = format!(
-            "{{\"format\":\"tch-init trace\",\"version\":1,\"language\":\"rust\",\"hash\":\"rows32-sha256-128\",\"values\":{},\
+            "{{\"format\":\"tch-init trace\",\"version\":1,\"language\":\"rust\",\"hash\":\"{}\",\"values\":{},\
              \"environment\":{}}}\n",
+            ValueHash::NAME,
             quoted(values_name),
             environment()?,
         );
