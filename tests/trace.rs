@@ -690,7 +690,7 @@ fn unseen_mistakes_are_found() {
     unseen("--unseen");
 }
 
-/// So with two other sets that were written later.
+/// So with three other sets that were written later.
 #[test]
 #[ignore = "needs PyTorch"]
 fn second_unseen_mistakes_are_found() {
@@ -701,6 +701,12 @@ fn second_unseen_mistakes_are_found() {
 #[ignore = "needs PyTorch"]
 fn third_unseen_mistakes_are_found() {
     unseen("--third");
+}
+
+#[test]
+#[ignore = "needs PyTorch"]
+fn fourth_unseen_mistakes_are_found() {
+    unseen("--fourth");
 }
 
 /// So with the programs and mistakes that were the first to be held back.

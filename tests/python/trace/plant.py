@@ -11,6 +11,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
 import torch
 
+import fourth_programs
 import further_programs
 import held_back_programs
 import programs
@@ -19,7 +20,7 @@ import third_programs
 import unseen_programs
 
 PROGRAMS = {**programs.PROGRAMS, **further_programs.PROGRAMS, **held_back_programs.PROGRAMS, **unseen_programs.PROGRAMS,
-            **second_programs.PROGRAMS, **third_programs.PROGRAMS}
+            **second_programs.PROGRAMS, **third_programs.PROGRAMS, **fourth_programs.PROGRAMS}
 
 
 def recorder():
@@ -438,7 +439,8 @@ def main(folder, only=None):
     sets = {
         "--invented": INVENTED + equal(HARMLESS), "--further": FURTHER, "--held-back": HELD_BACK,
         **{name: of.CASES + equal(of.EQUAL) for name, of in (
-            ("--unseen", unseen_programs), ("--second", second_programs), ("--third", third_programs))},
+            ("--unseen", unseen_programs), ("--second", second_programs), ("--third", third_programs),
+            ("--fourth", fourth_programs))},
     }
     cases, chosen = [], CASES
     if only and only[0] in sets:

@@ -10,7 +10,7 @@ use super::expression::scalar_differences;
 use super::pairing::{Origins, Pairing, Which};
 use super::side::{Key, Node, Pass, Side};
 use super::sides::Sides;
-use crate::calls::Form;
+use crate::calls::{Call, Form};
 use crate::{Phase, SharedStr, ValueHash};
 use std::collections::{HashMap, HashSet};
 
@@ -107,7 +107,11 @@ impl<'s, 'a> Pairing<'s, 'a> {
             });
         }
         self.join_twins(&mut found);
+        for found in &mut found {
+            self.place_in_forward(found);
+        }
         self.drop_backward(&mut found);
+        self.drop_consequences(&mut found);
         let pass = |found: &Found| {
             let in_a = found.from.0.map(|node| self.a.pass(node).number);
             in_a.or(found.from.1.map(|node| self.b.pass(node).number))
@@ -196,6 +200,191 @@ impl<'s, 'a> Pairing<'s, 'a> {
             of.is_some_and(|of| forward.contains(&(which, of)))
         };
         found.retain(|found| !places(found).into_iter().flatten().any(is_backward));
+    }
+
+    /// Places a step of the backward pass where its operation of the forward pass is, if that is a step of the same kind which the other side
+    /// lacks, too.
+    fn place_in_forward(&self, found: &mut Found) {
+        let (which, node) = match (&found.departure.class, found.from) {
+            (Class::OnlyInA(_), (Some(node), None)) => (Which::A, node),
+            (Class::OnlyInB(_), (None, Some(node))) => (Which::B, node),
+            _ => return,
+        };
+        let (side, _) = self.sides(which);
+        let is_same = |forward: &usize| {
+            side.canon(*forward) == side.canon(node)
+                && side.is_bad(*forward)
+                && !side.has_bad_input(*forward)
+        };
+        let Some(forward) = side.forward_of(node).filter(is_same) else {
+            return;
+        };
+        let class = found.departure.class.clone();
+        let call = call_text(&self.expander(which), forward);
+        let detail = format!("only in {}: {call}", side.label);
+        let (a, b) = which.in_order(Some(place_of(side, forward)), None);
+        let from = which.in_order(Some(forward), None);
+        *found = Found {
+            position: found.position,
+            from,
+            pair: from,
+            departure: departure(class, a, b, vec![detail]),
+        };
+    }
+
+    /// Drops what another difference explains.
+    fn drop_consequences(&self, found: &mut Vec<Found>) {
+        let mut place = 0;
+        while place < found.len() {
+            let others = found[..place].iter().chain(&found[place + 1..]);
+            match others
+                .into_iter()
+                .any(|other| self.explains(other, &found[place]))
+            {
+                true => drop(found.remove(place)),
+                false => place += 1,
+            }
+        }
+    }
+
+    /// Whether a difference follows from another one.
+    fn explains(&self, other: &Found, found: &Found) -> bool {
+        let Departure { class, a, b, .. } = &found.departure;
+        match (class, found.pair) {
+            // No gradient comes to a parameter, since what is computed of it goes on otherwise.
+            (Class::Frozen, (Some(_), None)) => self.cuts_update(other, a, Which::A),
+            (Class::Frozen, (None, Some(_))) => self.cuts_update(other, b, Which::B),
+            // What comes of two operations that differ, of which a result is met by chance.
+            (Class::Input(_), (Some(p), Some(r))) => {
+                let (Class::Argument(_), (Some(x), Some(y))) = (&other.departure.class, other.pair)
+                else {
+                    return false;
+                };
+                let comes_of = |side: &Side<'a>, start: usize, node: usize| {
+                    let mut reached = Bits::new(side.len());
+                    side.follow(start, &mut reached);
+                    side.pass(start) == side.pass(node) && reached.has(node)
+                };
+                comes_of(self.a, x, p) && comes_of(self.b, y, r)
+            }
+            // A value that both have is met at another line.
+            (Class::Argument(_), (Some(p), Some(r))) => {
+                let is_value = matches!(other.departure.class, Class::Input(_) | Class::Order(..));
+                is_value
+                    && other.position < found.position
+                    && self.a.operation(p).at != self.b.operation(r).at
+                    && self.has_exchanged_arguments(p, r)
+            }
+            // The position of the draws after a dropout that one side lacks.
+            (Class::Stream, _) => {
+                let only = |place: &Option<Place>, of: &Option<Place>| {
+                    let sites = [place, of].map(|place| {
+                        let place = place.as_ref()?;
+                        Some((&place.module, &place.at, place.step))
+                    });
+                    sites[0].is_some() && sites[0] == sites[1]
+                };
+                let is_dropout = other.departure.class.subject() == Some("dropout");
+                is_dropout
+                    && match other.departure.class {
+                        Class::OnlyInA(_) => only(a, &other.departure.a),
+                        Class::OnlyInB(_) => only(b, &other.departure.b),
+                        _ => false,
+                    }
+            }
+            (Class::OnlyInA(_), (Some(node), None)) => self.cuts_gradient(other, node, Which::A),
+            (Class::OnlyInB(_), (None, Some(node))) => self.cuts_gradient(other, node, Which::B),
+            // An update by other gradients.
+            (Class::Optimizer(_), (Some(p), Some(r))) => {
+                let (x, y) = (self.a.node(p), self.b.node(r));
+                let inputs = x.inputs.iter().zip(&y.inputs);
+                let mut differing = inputs
+                    .filter(|(x, y)| x.key != y.key)
+                    .map(|(x, y)| [x.tensor.name.as_ref(), y.tensor.name.as_ref()])
+                    .peekable();
+                let is_gradient = |name: Option<&SharedStr>| {
+                    name.is_some_and(|name| name.as_str().ends_with(".grad"))
+                };
+                let is_before = other.from.0.is_some_and(|node| {
+                    node < p && self.a.operation(node).step == self.a.operation(p).step
+                });
+                is_before
+                    && differing.peek().is_some()
+                    && differing.all(|names| names.into_iter().all(is_gradient))
+                    && scalar_differences((self.a, self.b), p, r).is_empty()
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether another difference is on the way from a parameter that only this side updates to the loss.
+    fn cuts_update(&self, other: &Found, update: &Option<Place>, which: Which) -> bool {
+        let (side, _) = self.sides(which);
+        let update = update
+            .as_ref()
+            .map(|place| side.trace.calls.call(place.index));
+        let Some(name) = update.and_then(|update| update.site.updated.as_ref()) else {
+            return false;
+        };
+        self.cuts(other, which, |node| {
+            let inputs = side.node(node).inputs;
+            let mut inputs = inputs.iter();
+            inputs.any(|input| input.tensor.name.as_ref() == Some(name))
+        })
+    }
+
+    /// Whether another difference is on the way to the loss from the operation whose gradient only this side computes.
+    fn cuts_gradient(&self, other: &Found, node: usize, which: Which) -> bool {
+        let (side, _) = self.sides(which);
+        let Some(forward) = side.forward_of(node) else {
+            return false;
+        };
+        if other.departure.class == Class::GradientNotZeroed {
+            // It is computed and added on this side only.
+            let mut reached = Bits::new(side.len());
+            side.follow(node, &mut reached);
+            let (own, _) = which.in_order(other.from.0, other.from.1);
+            return own.is_some_and(|own| reached.has(own));
+        }
+        self.cuts(other, which, |node| node == forward)
+    }
+
+    /// Whether a difference is another step of the forward pass, and comes of such an operation there.
+    fn cuts(&self, found: &Found, which: Which, is_start: impl Fn(usize) -> bool) -> bool {
+        let is_step = matches!(
+            found.departure.class,
+            Class::Input(_) | Class::OnlyInA(_) | Class::OnlyInB(_) | Class::Exchanged(..)
+        );
+        let (side, _) = self.sides(which);
+        let (own, _) = which.in_order(found.from.0, found.from.1);
+        let Some(own) = own.filter(|own| is_step && side.operation(*own).phase == Phase::Forward)
+        else {
+            return false;
+        };
+        let mut reached = Bits::new(side.len());
+        for node in side.of_pass(side.pass(own)) {
+            if is_start(node) && reached.insert(node) {
+                side.follow(node, &mut reached);
+            }
+        }
+        // Another call of the same line is the same difference.
+        let spot = Spot::of(side, own);
+        let mut reached = side.of_pass(spot.0).filter(|node| reached.has(*node));
+        reached.any(|node| Spot::of(side, node) == spot)
+    }
+
+    /// Whether both programs have two operations in a pass with each other's arguments, so that their inputs are exchanged.
+    fn has_exchanged_arguments(&self, p: usize, r: usize) -> bool {
+        let has_twin = |which: Which, of: usize, among: usize| {
+            let (_, other) = self.sides(which);
+            let mut others = other.of_pass(other.pass(among));
+            others.any(|twin| {
+                let pair = which.in_order(of, twin);
+                self.a.canon(pair.0) == self.b.canon(pair.1)
+                    && scalar_differences((self.a, self.b), pair.0, pair.1).is_empty()
+            })
+        };
+        has_twin(Which::A, p, r) && has_twin(Which::B, r, p)
     }
 
     /// A name, with that of the other side if it is another one.
@@ -619,9 +808,18 @@ impl<'s, 'a> Pairing<'s, 'a> {
         let mut pairs = in_a.iter().copied().zip(in_b.iter().copied());
         let (p, r) = pairs.find(|(p, r)| self.a.pass(*p) != self.b.pass(*r) || !is_same(*p, *r))?;
         let (in_a, in_b) = (self.a.pass(p), self.b.pass(r));
+        let (x, y) = (self.a.operation(p), self.b.operation(r));
+        // One call of one module in one mode, with gradients on one side.
+        let site = |call: Call<'a>| {
+            (
+                call.site.module.clone(),
+                call.site.at.clone(),
+                call.site.eval,
+            )
+        };
+        let is_one_line = x.module.is_some() && site(x) == site(y);
         // A step may have more backward passes on one side.
-        let is_elsewhere =
-            !in_a.is_of_kind(in_b) || self.a.operation(p).step != self.b.operation(r).step;
+        let is_elsewhere = x.step != y.step || !in_a.is_of_kind(in_b) && !is_one_line;
         (is_same(p, r) && is_elsewhere).then_some(match in_a < in_b {
             true => (p, Which::A),
             false => (r, Which::B),
@@ -1823,6 +2021,15 @@ fn merge(
             // Of one flag or number of several modules.
             Class::Argument(_)
                 if a.class == b.class && steps_of(a) == steps_of(b) && calls(a) == calls(b) =>
+            {
+                true
+            }
+            // Of one line in a later step, whatever takes the result there.
+            Class::Argument(_)
+                if a.class == b.class
+                    && lines(a) == lines(b)
+                    && steps_of(a) != steps_of(b)
+                    && a.details.first() == b.details.first() =>
             {
                 true
             }
