@@ -17,6 +17,8 @@ use std::collections::{HashMap, HashSet};
 /// More causes than any user reads.
 const MAX_CAUSES: usize = 2000;
 const MAX_CHAIN: usize = 32;
+/// More differences are not compared with each other.
+const MAX_COMPARED: usize = 64;
 
 struct Found {
     /// The position in A, for the order.
@@ -234,6 +236,9 @@ impl<'s, 'a> Pairing<'s, 'a> {
 
     /// Drops what another difference explains.
     fn drop_consequences(&self, found: &mut Vec<Found>) {
+        if found.len() > MAX_COMPARED {
+            return;
+        }
         let mut place = 0;
         while place < found.len() {
             let others = found[..place].iter().chain(&found[place + 1..]);
@@ -262,7 +267,7 @@ impl<'s, 'a> Pairing<'s, 'a> {
                 };
                 let comes_of = |side: &Side<'a>, start: usize, node: usize| {
                     let mut reached = Bits::new(side.len());
-                    side.follow(start, &mut reached);
+                    side.follow_while(start, |next| next <= node, &mut reached);
                     side.pass(start) == side.pass(node) && reached.has(node)
                 };
                 comes_of(self.a, x, p) && comes_of(self.b, y, r)
@@ -341,10 +346,12 @@ impl<'s, 'a> Pairing<'s, 'a> {
         };
         if other.departure.class == Class::GradientNotZeroed {
             // It is computed and added on this side only.
-            let mut reached = Bits::new(side.len());
-            side.follow(node, &mut reached);
             let (own, _) = which.in_order(other.from.0, other.from.1);
-            return own.is_some_and(|own| reached.has(own));
+            return own.is_some_and(|own| {
+                let mut reached = Bits::new(side.len());
+                side.follow_while(node, |next| next <= own, &mut reached);
+                reached.has(own)
+            });
         }
         self.cuts(other, which, |node| node == forward)
     }
@@ -361,10 +368,12 @@ impl<'s, 'a> Pairing<'s, 'a> {
         else {
             return false;
         };
+        let number = side.pass(own).number;
         let mut reached = Bits::new(side.len());
         for node in side.of_pass(side.pass(own)) {
             if is_start(node) && reached.insert(node) {
-                side.follow(node, &mut reached);
+                let is_near = |next| side.pass(next).number <= number;
+                side.follow_while(node, is_near, &mut reached);
             }
         }
         // Another call of the same line is the same difference.

@@ -818,10 +818,16 @@ impl<'a> Side<'a> {
 
     /// Adds the nodes that come from a node, good or bad.
     pub fn follow(&self, start: usize, reached: &mut Bits) {
+        self.follow_while(start, |_| true, reached);
+    }
+
+    /// Adds the nodes that come from a node by those for which `is_near` is true, as it is up to some node.
+    pub fn follow_while(&self, start: usize, is_near: impl Fn(usize) -> bool, reached: &mut Bits) {
         let mut todo = vec![start];
         while let Some(index) = todo.pop() {
             for key in self.outputs(index) {
-                for consumer in self.consumers(key, index) {
+                let consumers = self.consumers(key, index);
+                for consumer in consumers.take_while(|consumer| is_near(*consumer)) {
                     if reached.insert(consumer) {
                         todo.push(consumer);
                     }
