@@ -910,7 +910,7 @@ CASES = [
     # The loss has the same bits.
     case("robust", ["clean detached"], ("frozen", None, None, 1, None), accept=["step", "input", "operation"]),
     case("robust", ["divergence exchanged"], ("order", None, None, 1, None), accept=["input"]),
-    case("robust", ["mean of classes"], ("argument", "reduction", None, 1, None), accept=["step"]),
+    case("robust", ["mean of classes"], ("argument", "reduction", None, 1, None), accept=["step", "operation"]),
     case("robust", ["beta"], ("argument", "other", None, 1, None)),
     case("robust", ["average slower"], ("argument", "weight", None, 1, None), accept=["optimizer"]),
     # Only the statistics of the average differ.
