@@ -54,7 +54,7 @@ test-scale: models
 	$(CARGO) build --features cli
 	PYTHONPATH=.models $(TCH_INIT_PYTHON) -m unittest discover -s tests/python/scale -t .
 
-# The same tests take fewer in `make test`. TCH_INIT_WORDS=40 finds seeds up to 2^40 words before.
+# The same tests take fewer in `make test`. TCH_INIT_WORDS=40 searches up to 2^40 words back for a seed.
 test-explain: reference
 	TCH_INIT_CASES=1000 TCH_INIT_FILES=100 $(CARGO) test --features cli --test main -- --ignored --nocapture random_draws_are_found no_seed_is_found
 

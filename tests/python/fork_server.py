@@ -13,8 +13,7 @@ import sys
 import traceback
 
 import numpy  # noqa: F401
-import torch
-import torch.nn  # noqa: F401
+import torch  # noqa: F401
 
 WRITE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
 

@@ -3,9 +3,8 @@
 //! See Albrecht, Bard, Hart (2010), "Algorithm 898: Efficient Multiplication of Dense Matrices over GF(2)", for the tables, of which
 //! several are used in each pass.
 
-use crate::arch::Portable;
 use crate::backend::Backend;
-use crate::simd::{FullIsa, Kernel};
+use crate::simd::{self, FullIsa, Kernel};
 
 /// Equations in `unknowns` bits: sums of unknowns that are 0 or 1.
 pub(crate) struct System {
@@ -203,10 +202,7 @@ struct Elimination<'s> {
 }
 
 fn eliminate(elimination: Elimination<'_>) {
-    match Backend::selected().simd() {
-        Some(simd) => simd.run(elimination),
-        None => elimination.run(Portable::<8>),
-    }
+    simd::run(Backend::selected().simd(), elimination);
 }
 
 impl Kernel for Elimination<'_> {

@@ -5,13 +5,13 @@
 //! `i` for which `g_i` is 1, and likewise for the 624 words from there on. See Haramoto, Matsumoto,
 //! Nishimura, Panneton, L'Ecuyer (2008), "Efficient Jump Ahead for F2-Linear Random Number Generators".
 
-use crate::arch::{Isa, Portable};
+use crate::arch::Isa;
 use crate::backend::Backend;
 #[cfg(target_arch = "x86_64")]
 use crate::bit_planes;
 use crate::mt19937::{Mt19937, N};
 use crate::polynomial::{DEGREE, Gf2Isa, Polynomial};
-use crate::simd::{FullIsa, Kernel, Simd};
+use crate::simd::{FullIsa, Kernel, Simd, run};
 use crate::stream::Skip;
 use crate::twist::{TwistIsa, regenerate};
 use std::collections::VecDeque;
@@ -91,7 +91,7 @@ impl Mt19937 {
     /// Goes back by `n` words: [`skip`](Self::skip) by as many returns to the same place.
     ///
     /// Takes a fraction of a millisecond, whatever the distance. The words before the first one of a seed are those of the same
-    /// sequence, which has a period of 2^19937 - 1. To a [cached normal](Self::next_double_normal) nothing happens.
+    /// sequence, which has a period of 2^19937 - 1. A [cached normal](Self::next_double_normal) stays.
     ///
     /// After going back to the first word of a seed, the same words are drawn as after [`new`](Self::new), but the state differs: the
     /// recurrence does not determine 31 bits of the seeded block, which no word depends on.
@@ -110,6 +110,9 @@ impl Mt19937 {
     }
 
     pub(crate) fn skip_back_with(&mut self, simd: Option<Simd>, n: u64) {
+        if n == 0 {
+            return;
+        }
         // The words that are drawn of the block: of one that a jump ends in, at least one.
         let drawn = u64::from(N as u32 + 1 - self.state.left);
         let (blocks, drawn) = match drawn.checked_sub(n) {
@@ -119,21 +122,11 @@ impl Mt19937 {
                 (before / N as u64 + 1, N as u64 - before % N as u64)
             }
         };
-        if n > 0 {
-            let blocks = -(blocks as i64);
-            let generator = &mut *self;
-            run(simd, Jump { generator, blocks });
-            self.state.left = N as u32 + 1 - drawn as u32;
-            self.state.next = drawn as u32;
-        }
-    }
-}
-
-/// Runs the kernel with SIMD, or in plain Rust.
-fn run<K: Kernel>(simd: Option<Simd>, kernel: K) -> K::Output {
-    match simd {
-        Some(simd) => simd.run(kernel),
-        None => kernel.run(Portable::<8>),
+        let generator = &mut *self;
+        let blocks = -(blocks as i64);
+        run(simd, Jump { generator, blocks });
+        self.state.left = N as u32 + 1 - drawn as u32;
+        self.state.next = drawn as u32;
     }
 }
 
@@ -355,6 +348,7 @@ fn add_terms<I: Isa>(isa: I, terms: &[u32], room: &[u32], out: &mut [u32]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::arch::Portable;
 
     fn jump(isa: impl FullIsa, generator: &mut Mt19937, blocks: i64) {
         Jump { generator, blocks }.run(isa);

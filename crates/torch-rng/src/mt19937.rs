@@ -12,6 +12,8 @@ pub(crate) const N: usize = 624;
 pub(crate) const M: usize = 397;
 /// Added where the recurrence shifts out a one.
 pub(crate) const MATRIX: u32 = 0x9908_b0df;
+/// The bit of a word that is mixed with the low bits of the next one.
+pub(crate) const HIGHEST: u32 = 0x8000_0000;
 
 /// PyTorch's CPU generator: MT19937 with libtorch's cached normals.
 ///
@@ -168,13 +170,19 @@ pub(crate) fn seed_step_back(word: u32) -> u32 {
     product ^ (product >> 30)
 }
 
+/// The highest bit of a word and the low bits of the next one.
+#[inline(always)]
+pub(crate) fn mix(this: u32, next: u32) -> u32 {
+    (this & HIGHEST) | (next & !HIGHEST)
+}
+
 /// The word that replaces `this`: `next` is its successor and `far` the word [`M`] later.
 pub(crate) fn twist(this: u32, next: u32, far: u32) -> u32 {
-    let mixed = (this & 0x8000_0000) | (next & 0x7fff_ffff);
+    let mixed = mix(this, next);
     far ^ (mixed >> 1) ^ if next & 1 == 0 { 0 } else { MATRIX }
 }
 
-/// What `twist` mixed: the highest bit of a word and the low bits of the next one. `sum` is the word that it
+/// What `twist` [mixed](mix). `sum` is the word that it
 /// made, plus the far one.
 #[inline(always)]
 pub(crate) fn unmix(sum: u32) -> u32 {

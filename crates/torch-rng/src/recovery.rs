@@ -7,11 +7,12 @@
 //! [`shown_words`] tells which bits drawn values show, [`agreement`] whether they are those of MT19937, [`recover`] the state, and
 //! [`find_seed`] the seed.
 
-use crate::arch::Portable;
 use crate::engine::Engine;
 use crate::gf2::{self, Solution, System};
-use crate::mt19937::{M, MATRIX, Mt19937, N, seed_step, seed_step_back, temper, unmix, untemper};
-use crate::simd::{FullIsa, Kernel, Simd};
+use crate::mt19937::{
+    HIGHEST, M, MATRIX, Mt19937, N, mix, seed_step, seed_step_back, temper, unmix, untemper,
+};
+use crate::simd::{self, FullIsa, Kernel, Simd};
 use crate::worker_pool;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -349,8 +350,6 @@ impl Symbolic {
     }
 }
 
-const HIGHEST: u32 = 1 << 31;
-
 impl Mt19937 {
     /// The generator that draws the raw words of a generated block next.
     fn before(block: &[u32; N]) -> Mt19937 {
@@ -378,7 +377,7 @@ fn run_back(words: &mut [u32], known: usize) {
         for k in start..end {
             let sum = rest[far(k + N)] ^ rest[far(k + M)];
             let before = rest[far(k + N - 1)] ^ rest[far(k + M - 1)];
-            made[k] = (unmix(sum) & HIGHEST) | (unmix(before) & !HIGHEST);
+            made[k] = mix(unmix(sum), unmix(before));
         }
         end = start;
     }
@@ -457,10 +456,7 @@ fn find_seed_with(
                     (words <= max_words && origin.leads_to(simd, generator)).then_some(origin)
                 },
             };
-            let origin = match simd {
-                Some(simd) => simd.run(scan),
-                None => scan.run(Portable::<8>),
-            };
+            let origin = simd::run(simd, scan);
             if origin.is_some() {
                 found_in.fetch_min(number, Ordering::Relaxed);
                 return origin;
@@ -496,7 +492,7 @@ const _: () = assert!(STRIDE <= N - 2);
 struct SeedScan<'g, F> {
     block: &'g [u32; N],
     chunks: u64,
-    /// The origin, if this seed's block is so many words before `block`.
+    /// The origin, if the block of this seed begins that many words before `block`.
     confirm: F,
 }
 
@@ -511,8 +507,8 @@ impl<F: Fn(u32, u64) -> Option<Origin>> Kernel for SeedScan<'_, F> {
         let mut mixed = vec![0_u32; CHUNK + N];
         for (k, mixed) in mixed[CHUNK..].iter_mut().enumerate() {
             // The low bits of the last one are those of a word that nothing before the block depends on.
-            let next = self.block.get(k + 1).unwrap_or(&0);
-            *mixed = self.block[k] & HIGHEST | next & !HIGHEST;
+            let next = self.block.get(k + 1).copied().unwrap_or(0);
+            *mixed = mix(self.block[k], next);
         }
         for chunk in 1..=self.chunks {
             for at in (0..CHUNK).step_by(I::LANES).rev() {
@@ -529,7 +525,7 @@ impl<F: Fn(u32, u64) -> Option<Origin>> Kernel for SeedScan<'_, F> {
                 }
             }
             for at in (1..CHUNK).step_by(STRIDE).rev() {
-                let word = |at: usize| mixed[at] & HIGHEST | mixed[at - 1] & !HIGHEST;
+                let word = |at: usize| mix(mixed[at], mixed[at - 1]);
                 let position = word(at + 1).wrapping_sub(seed_step(word(at)));
                 if !(2..N as u32).contains(&position) {
                     continue;
@@ -822,7 +818,7 @@ mod tests {
     #[test]
     fn seeds_are_found_from_states_of_all_positions() {
         for seed in [0, 1, u32::MAX, 0x8000_0000, 1_234_567] {
-            for words in [0, 1, 623, 624, 625, 4992, 4993, 7000, 1_000_000] {
+            for words in [0, 1, 623, 624, 625, 4992, 4993, 6336, 6337, 7000, 1_000_000] {
                 let generator = at(u64::from(seed), words);
                 let origin = Some(Origin { seed, words });
                 assert_eq!(find_seed(&generator, words), origin, "{seed}, {words}");

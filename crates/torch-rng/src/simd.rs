@@ -1,5 +1,6 @@
 //! The one place where code is compiled for an instruction set and called.
 
+use crate::arch::Portable;
 #[cfg(target_arch = "x86_64")]
 use crate::arch::{Avx2, Avx512};
 use crate::box_muller_simd::BoxMullerIsa;
@@ -18,6 +19,14 @@ pub(crate) trait Kernel {
     /// Must be `#[inline(always)]`, as everything it calls that takes an instruction set: only what is
     /// inlined into [`Simd::run`] is compiled for it.
     fn run<I: FullIsa>(self, isa: I) -> Self::Output;
+}
+
+/// Runs the kernel with SIMD, or in plain Rust.
+pub(crate) fn run<K: Kernel>(simd: Option<Simd>, kernel: K) -> K::Output {
+    match simd {
+        Some(simd) => simd.run(kernel),
+        None => kernel.run(Portable::<8>),
+    }
 }
 
 /// SIMD instructions that this CPU is proven to have.

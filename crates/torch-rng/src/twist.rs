@@ -1,7 +1,7 @@
 //! MT19937's recurrence and tempering, a vector at a time.
 
 use crate::arch::{Isa, Portable, Unrolled2, both};
-use crate::mt19937::{M, MATRIX, N};
+use crate::mt19937::{HIGHEST, M, MATRIX, N};
 use std::array::from_fn;
 
 /// What the recurrence needs of an instruction set.
@@ -36,7 +36,7 @@ pub trait TwistIsa: Isa {
 pub(crate) unsafe fn regenerate<I: TwistIsa>(isa: I, words: *mut u32, count: usize) {
     const { assert!(N.is_multiple_of(I::LANES)) };
     let far = M / I::LANES * I::LANES;
-    let upper = isa.splat(0x8000_0000);
+    let upper = isa.splat(HIGHEST);
     let matrix = isa.splat(MATRIX);
     // SAFETY: a vector is computed from words below index `i + N`, which are initialized.
     unsafe {

@@ -480,7 +480,7 @@ def rays(steps=3):
             through = torch.cat([torch.ones(z.size(0), 1), clear[:, :-1]], 1).cumprod(1)
         weights = alpha if has("not covered") else alpha * through
         rgb = (weights[..., None] * color).sum(1)
-        if not has("black behind"):
+        if not has("black background"):
             rgb = rgb + (1 - weights.sum(1, keepdim=True))
         return rgb, weights
 
@@ -843,7 +843,7 @@ CASES = [
     case("rays", ["clear eps"], ("argument", "other", None, 1, "forward")),
     case("rays", ["own opacity counted"], ("step", None, None, 1, "forward"), accept=["input", "argument"]),
     case("rays", ["not covered"], ("step", None, None, 1, "forward"), accept=["input"]),
-    case("rays", ["black behind"], ("step", None, None, 1, "forward")),
+    case("rays", ["black background"], ("step", None, None, 1, "forward")),
     # The factors differ, too.
     case("rays", ["inverse depths"], ("step", None, None, 1, "forward"), accept=["argument", "operation"]),
     case("rays", ["one jitter"], ("argument", "size", None, 1, "forward"), accept=["stream"]),

@@ -207,10 +207,9 @@ impl<'s, 'a> Pairing<'s, 'a> {
     /// Places a step of the backward pass where its operation of the forward pass is, if that is a step of the same kind which the other side
     /// lacks, too.
     fn place_in_forward(&self, found: &mut Found) {
-        let (which, node) = match (&found.departure.class, found.from) {
-            (Class::OnlyInA(_), (Some(node), None)) => (Which::A, node),
-            (Class::OnlyInB(_), (None, Some(node))) => (Which::B, node),
-            _ => return,
+        let is_step = matches!(found.departure.class, Class::OnlyInA(_) | Class::OnlyInB(_));
+        let Some((node, which)) = one_sided(found.from).filter(|_| is_step) else {
+            return;
         };
         let (side, _) = self.sides(which);
         let is_same = |forward: &usize| {
@@ -241,11 +240,8 @@ impl<'s, 'a> Pairing<'s, 'a> {
         }
         let mut place = 0;
         while place < found.len() {
-            let others = found[..place].iter().chain(&found[place + 1..]);
-            match others
-                .into_iter()
-                .any(|other| self.explains(other, &found[place]))
-            {
+            let mut others = found[..place].iter().chain(&found[place + 1..]);
+            match others.any(|other| self.explains(other, &found[place])) {
                 true => drop(found.remove(place)),
                 false => place += 1,
             }
@@ -257,8 +253,13 @@ impl<'s, 'a> Pairing<'s, 'a> {
         let Departure { class, a, b, .. } = &found.departure;
         match (class, found.pair) {
             // No gradient comes to a parameter, since what is computed of it goes on otherwise.
-            (Class::Frozen, (Some(_), None)) => self.cuts_update(other, a, Which::A),
-            (Class::Frozen, (None, Some(_))) => self.cuts_update(other, b, Which::B),
+            (Class::Frozen, pair) => one_sided(pair).is_some_and(|(_, which)| {
+                let (update, _) = which.in_order(a, b);
+                self.cuts_update(other, update, which)
+            }),
+            (Class::OnlyInA(_) | Class::OnlyInB(_), pair) => {
+                one_sided(pair).is_some_and(|(node, which)| self.cuts_gradient(other, node, which))
+            }
             // What comes of two operations that differ, of which a result is met by chance.
             (Class::Input(_), (Some(p), Some(r))) => {
                 let (Class::Argument(_), (Some(x), Some(y))) = (&other.departure.class, other.pair)
@@ -266,9 +267,7 @@ impl<'s, 'a> Pairing<'s, 'a> {
                     return false;
                 };
                 let comes_of = |side: &Side<'a>, start: usize, node: usize| {
-                    let mut reached = Bits::new(side.len());
-                    side.follow_while(start, |next| next <= node, &mut reached);
-                    side.pass(start) == side.pass(node) && reached.has(node)
+                    side.pass(start) == side.pass(node) && leads(side, start, node)
                 };
                 comes_of(self.a, x, p) && comes_of(self.b, y, r)
             }
@@ -282,23 +281,16 @@ impl<'s, 'a> Pairing<'s, 'a> {
             }
             // The position of the draws after a dropout that one side lacks.
             (Class::Stream, _) => {
-                let only = |place: &Option<Place>, of: &Option<Place>| {
-                    let sites = [place, of].map(|place| {
-                        let place = place.as_ref()?;
-                        Some((&place.module, &place.at, place.step))
-                    });
-                    sites[0].is_some() && sites[0] == sites[1]
+                let (own, of) = match &other.departure.class {
+                    Class::OnlyInA(step) if step == "dropout" => (a, &other.departure.a),
+                    Class::OnlyInB(step) if step == "dropout" => (b, &other.departure.b),
+                    _ => return false,
                 };
-                let is_dropout = other.departure.class.subject() == Some("dropout");
-                is_dropout
-                    && match other.departure.class {
-                        Class::OnlyInA(_) => only(a, &other.departure.a),
-                        Class::OnlyInB(_) => only(b, &other.departure.b),
-                        _ => false,
-                    }
+                let [Some(own), Some(of)] = [own, of].map(Option::as_ref) else {
+                    return false;
+                };
+                own.module == of.module && own.at == of.at && own.step == of.step
             }
-            (Class::OnlyInA(_), (Some(node), None)) => self.cuts_gradient(other, node, Which::A),
-            (Class::OnlyInB(_), (None, Some(node))) => self.cuts_gradient(other, node, Which::B),
             // An update by other gradients.
             (Class::Optimizer(_), (Some(p), Some(r))) => {
                 let (x, y) = (self.a.node(p), self.b.node(r));
@@ -347,11 +339,7 @@ impl<'s, 'a> Pairing<'s, 'a> {
         if other.departure.class == Class::GradientNotZeroed {
             // It is computed and added on this side only.
             let (own, _) = which.in_order(other.from.0, other.from.1);
-            return own.is_some_and(|own| {
-                let mut reached = Bits::new(side.len());
-                side.follow_while(node, |next| next <= own, &mut reached);
-                reached.has(own)
-            });
+            return own.is_some_and(|own| leads(side, node, own));
         }
         self.cuts(other, which, |node| node == forward)
     }
@@ -1959,6 +1947,22 @@ fn optimizer_lines<'a>(side: &Side<'a>) -> HashMap<&'a str, &'a str> {
         }
     }
     lines
+}
+
+/// The node of a difference that only one side has.
+fn one_sided(origins: Origins) -> Option<(usize, Which)> {
+    match origins {
+        (Some(node), None) => Some((node, Which::A)),
+        (None, Some(node)) => Some((node, Which::B)),
+        _ => None,
+    }
+}
+
+/// Whether a node comes from an earlier one.
+fn leads(side: &Side<'_>, start: usize, node: usize) -> bool {
+    let mut reached = Bits::new(side.len());
+    side.follow_while(start, |next| next <= node, &mut reached);
+    reached.has(node)
 }
 
 /// Joins departures of one kind at the same lines.
